@@ -1,0 +1,139 @@
+"""Schedules: whatever may vary during training is a function of the clock.
+
+A plain number stands for a constant wherever a schedule is asked for, in Python, in JSON and on the command line.
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from paretina.clock import Clock
+from paretina.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Spec):
+    """A number that follows the clock."""
+
+    PLUGINS = ("paretina.schedules",)
+
+    @abstractmethod
+    def __call__(self, clock: Clock) -> float: ...
+
+    @classmethod
+    def from_number(cls, value: float) -> "Schedule":
+        return Constant(value=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    value: float
+
+    def __call__(self, clock: Clock) -> float:
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """A straight line from the first update to the end of the run."""
+
+    start: float
+    end: float
+
+    def __call__(self, clock: Clock) -> float:
+        return self.start + (self.end - self.start) * clock.progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine: slow at both ends (Loshchilov & Hutter 2017, arXiv:1608.03983; He et al. 2019, arXiv:1812.01187, 5.1)."""
+
+    start: float
+    end: float = 0.0
+
+    def __call__(self, clock: Clock) -> float:
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * clock.progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """Times `factor` every `epochs` epochs, in steps (EfficientNet: 0.97 every 2.4 epochs; arXiv:1905.11946, section 5.2).
+
+    Attributes:
+        smooth: decay a little at every update instead of in steps.
+    """
+
+    start: float
+    factor: float = 0.97
+    epochs: float = 2.4
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs <= 0:
+            raise ValueError(f"Exponential needs epochs > 0, got epochs={self.epochs}")
+
+    def __call__(self, clock: Clock) -> float:
+        # a border such as epoch 2.4 must not fall a rounding error short
+        turns = clock.epoch / self.epochs + 1e-9
+        return float(self.start * self.factor ** (turns if self.smooth else math.floor(turns)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warmup(Schedule):
+    """A straight line from zero to the first value of another schedule, then that schedule (arXiv:1706.02677, 2.2).
+
+    Attributes:
+        epochs: length of the warm-up; in a run shorter than `epochs / share`, it shrinks to that share of the run.
+        share: the largest share of the run that the warm-up may take, in (0, 1].
+        rebase: whether `then` starts when the warm-up ends (cosine) or has been running since the first update
+            (EfficientNet's staircase, which has already fallen when the warm-up ends).
+    """
+
+    epochs: float
+    then: Schedule
+    share: float = 0.2
+    rebase: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or not 0 < self.share <= 1:
+            raise ValueError(f"Warmup needs epochs >= 0 and 0 < share <= 1, got epochs={self.epochs}, share={self.share}")
+
+    def __call__(self, clock: Clock) -> float:
+        length = min(self.epochs, self.share * clock.epochs)
+        after = clock.since(length)
+        if length and clock.update < clock.updates - after.updates:
+            return self.then(Clock(0, clock.updates, clock.epochs)) * clock.update / (clock.updates - after.updates)
+        return self.then(after if self.rebase else clock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged(Schedule):
+    """A staircase of equally long stages (EfficientNetV2, arXiv:2104.00298, algorithm 1).
+
+    Attributes:
+        values: the value of each stage, first to last.
+    """
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ValueError("Staged needs at least one value, got none")
+
+    def __call__(self, clock: Clock) -> float:
+        return self.values[min(int(clock.progress * len(self.values) + 1e-9), len(self.values) - 1)]
+
+    @classmethod
+    def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
+        """The staircase of `stages` equal steps from `start` to `end`, both included."""
+        return cls(values=tuple(start + (end - start) * i / max(1, stages - 1) for i in range(stages)))
+
+
+EXAMPLES = (
+    Constant(value=0.1),
+    Linear(start=0.0, end=1.0),
+    Cosine(start=0.4),
+    Exponential(start=0.016),
+    Warmup(epochs=5.0, then=Cosine(start=0.4)),
+    Staged(values=(128.0, 160.0, 192.0)),
+)

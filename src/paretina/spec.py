@@ -1,0 +1,437 @@
+"""Spec: a choice as data.
+
+A network, a training run, a loss term, a data source: each is a frozen dataclass that compares, hashes, prints, survives
+JSON and refuses what it does not know. Abstract fields are written with their kind, all fields are written, and scalars
+are never coerced, so a file read back equals what was written. cattrs does the encoding.
+
+A choice inside a choice has a path, `transforms.MixUp.alpha`, which `put` sets and `get` reads; a tuple of methods holds one
+of a kind, so the name of the kind is an address.
+"""
+
+import difflib
+import functools
+import importlib
+import json
+import pkgutil
+import types
+import typing
+from abc import ABCMeta
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from typing import Any, ClassVar, Literal, TypeVar
+
+import cattrs
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Spec")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for a near name, otherwise the list of known names."""
+    known = list(known)
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1)
+    if close:
+        return f"; did you mean {lowered[close[0]]!r}?"
+    return f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+class SpecType(ABCMeta):
+    """Checks the fields of a Spec where it is made, so a slip in a table is an error at its row."""
+
+    def __call__(cls: Callable[..., T], *positional: Any, **given: Any) -> T:  # type: ignore[misc]
+        spec = typing.cast("type[Spec]", cls)
+        if positional:
+            raise TypeError(f"{spec.__name__} takes its fields by name, got {positional[0]!r} by position")
+        known = field_map(spec)
+        for name in given:
+            if name not in known:
+                raise TypeError(f"{spec.__name__} has no field {name!r}{near(name, known)}")
+        for name, field in known.items():
+            if name not in given and field.default is MISSING and field.default_factory is MISSING:
+                raise TypeError(f"{spec.__name__} needs the field {name!r}")
+        hints = field_types(spec)
+        fitted = {name: fit(value, hints[name], f"{spec.__name__}.{name}") for name, value in given.items()}
+        return typing.cast(T, ABCMeta.__call__(spec, **fitted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(metaclass=SpecType):
+    """Base of every choice.
+
+    A subclass is a `@dataclass(frozen=True, kw_only=True)`. Fields have the types bool, int, float, str, Literal, another Spec,
+    a tuple of these, or one of these `| None`. Fields added later get the default that means the old behaviour.
+
+    Attributes:
+        PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
+        UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
+    """
+
+    PLUGINS: ClassVar[tuple[str, ...]] = ()
+    UPGRADES: ClassVar[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Returns the JSON text that `from_json` reads back to an equal value."""
+        return json.dumps(encode(self), indent=indent)
+
+    @classmethod
+    def from_json(cls: type[S], text: str) -> S:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no JSON, or holds an unknown kind or field, or a value of another type.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{cls.__name__}: not JSON: {error}") from None
+        return decode(cls, data)
+
+    @classmethod
+    def from_number(cls, value: float) -> "Spec":
+        """What a plain number stands for where this spec is asked for; only schedules define it."""
+        raise TypeError(f"{cls.__name__} cannot be given as the number {value!r}")
+
+
+@functools.cache
+def field_map(spec: type[Spec]) -> dict[str, Field[Any]]:
+    """The fields of a spec by name, in the order of its definition."""
+    return {field.name: field for field in fields(spec)}
+
+
+@functools.cache
+def field_types(spec: type[Spec]) -> dict[str, Any]:
+    """The resolved type of each field."""
+    hints = typing.get_type_hints(spec)
+    return {name: hints[name] for name in field_map(spec)}
+
+
+# --- the value of one field ------------------------------------------------------------------------------------------
+
+
+def is_spec(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Spec)
+
+
+def options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint alone."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def fit(value: Any, hint: Any, where: str) -> Any:
+    """Returns the value as the field holds it, or raises naming the field.
+
+    A list becomes a tuple, an int becomes a float where a float is asked for, a number becomes a constant schedule. Nothing
+    else is converted: 2.7 is no depth and "3" is no 3.
+    """
+    choices = options(hint)
+    if value is None and type(None) in choices:
+        return None
+    choices = tuple(choice for choice in choices if choice is not type(None))
+    if len(choices) > 1:
+        for choice in choices:
+            try:
+                return fit(value, choice, where)
+            except (TypeError, ValueError):
+                continue
+        raise TypeError(f"{where} must be one of {', '.join(map(describe, choices))}, got {value!r}")
+    (hint,) = choices
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} cannot be {value!r}{near(str(value), map(str, arguments))}")
+        return value
+    if origin is tuple:
+        return fit_tuple(value, arguments, where)
+    if is_spec(hint):
+        if number:
+            try:
+                return hint.from_number(value)
+            except TypeError:
+                pass
+        if isinstance(value, hint):
+            return value
+    elif (hint is float and number) or (hint is int and number and isinstance(value, int)):
+        return hint(value)
+    elif hint in (bool, str) and isinstance(value, hint):
+        return value
+    raise TypeError(f"{where} must be {describe(hint)}, got {value!r}")
+
+
+def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{where} must be a tuple, got {value!r}")
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        fitted = tuple(fit(item, arguments[0], f"{where}.{i}") for i, item in enumerate(value))
+        if is_spec(arguments[0]) and is_kind(arguments[0]):
+            seen: set[type] = set()
+            for item in fitted:
+                if type(item) in seen:
+                    raise ValueError(f"{where} holds {type(item).__name__} twice; methods in a tuple are one of a kind")
+                seen.add(type(item))
+        return fitted
+    if len(value) != len(arguments):
+        raise ValueError(f"{where} must have {len(arguments)} items, got {value!r}")
+    return tuple(fit(item, kind, f"{where}.{i}") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
+
+
+def describe(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+# --- kinds: the plug-ins of an abstract spec --------------------------------------------------------------------------
+
+
+def is_kind(spec: type[Spec]) -> bool:
+    """Whether a spec is the abstract base of plug-ins (its PLUGINS name where they live)."""
+    return "PLUGINS" in vars(spec) and bool(spec.PLUGINS)
+
+
+def modules_in(package: str) -> Iterator[types.ModuleType]:
+    """Imports a package and every module in it; a module is scanned as it stands."""
+    root = importlib.import_module(package)
+    yield root
+    for found in pkgutil.iter_modules(getattr(root, "__path__", []), prefix=f"{package}."):
+        yield importlib.import_module(found.name)
+
+
+def kinds(base: type[S]) -> dict[str, type[S]]:
+    """The concrete subclasses of a spec by name, after its plug-in packages were scanned; sorted."""
+    for package in base.PLUGINS:
+        for _ in modules_in(package):
+            pass
+    found: dict[str, type[S]] = {}
+    waiting = [base]
+    while waiting:
+        spec = waiting.pop()
+        waiting.extend(spec.__subclasses__())
+        if not spec.__abstractmethods__ and not is_kind(spec):
+            found[spec.__name__] = spec
+    return dict(sorted(found.items()))
+
+
+def kind_named(base: type[S], name: str) -> type[S]:
+    """The plug-in of that name.
+
+    Raises:
+        ValueError: there is none; the message has the near name.
+    """
+    found = kinds(base)
+    if name not in found:
+        raise ValueError(f"there is no {base.__name__} named {name!r}{near(name, found)}")
+    return found[name]
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_unstructure_hook_factory(is_spec, lambda _: encode)
+    converter.register_structure_hook_factory(is_spec, lambda base: lambda data, _: decode(base, data))
+
+    def strict(data: Any, hint: Any) -> Any:
+        return fit(data, hint, "value")
+
+    for scalar in (bool, int, float, str):
+        converter.register_structure_hook(scalar, strict)
+    converter.register_structure_hook_func(lambda hint: typing.get_origin(hint) is Literal, strict)
+    converter.register_structure_hook_func(lambda hint: len(options(hint)) > 1, decode_union)
+    return converter
+
+
+def encode(spec: Spec) -> dict[str, Any]:
+    """Turns a spec into plain dicts, lists and scalars: its kind, the version if it ever changed, and all of its fields."""
+    data: dict[str, Any] = {"kind": type(spec).__name__}
+    if spec.UPGRADES:
+        data["version"] = len(spec.UPGRADES)
+    for name in field_map(type(spec)):
+        value = getattr(spec, name)
+        data[name] = list(map(CONVERTER.unstructure, value)) if isinstance(value, tuple) else CONVERTER.unstructure(value)
+    return data
+
+
+def decode(base: type[S], data: Any) -> S:
+    """Reads what `encode` wrote; fields that the data lacks take their defaults.
+
+    Raises:
+        ValueError: unknown kind or field, or a value of another type; the message names it and the near name.
+    """
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        return typing.cast(S, fit(data, base, base.__name__))
+    if not isinstance(data, dict):
+        raise ValueError(f"{base.__name__} must be a JSON object, got {data!r}")
+    data = dict(data)
+    name = data.pop("kind", base.__name__)
+    spec = base if name == base.__name__ and not is_kind(base) else kind_named(base, str(name))
+    version = data.pop("version", 0)
+    if not isinstance(version, int) or not 0 <= version <= len(spec.UPGRADES):
+        raise ValueError(f"{spec.__name__} has version {version!r}, but this release knows up to {len(spec.UPGRADES)}")
+    for upgrade in spec.UPGRADES[version:]:
+        data = upgrade(data)
+    hints, values = field_types(spec), {}
+    for name, value in data.items():
+        if name not in hints:
+            raise ValueError(f"{spec.__name__} has no field {name!r}{near(name, hints)}")
+        try:
+            values[name] = CONVERTER.structure(value, hints[name])
+        except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+            raise ValueError(f"{spec.__name__}.{name}: {error}") from None
+    try:
+        return spec(**values)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def decode_union(data: Any, hint: Any) -> Any:
+    choices = options(hint)
+    if data is None and type(None) in choices:
+        return None
+    problems = []
+    for choice in choices:
+        if choice is not type(None):
+            try:
+                return CONVERTER.structure(data, choice)
+            except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+                problems.append(str(error))
+    raise ValueError("; or ".join(problems))
+
+
+CONVERTER = _converter()
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+def get(spec: Any, path: str) -> Any:
+    """Reads the value at a path such as `transforms.MixUp.alpha` or `stages.2.block.expand`."""
+    for step in path.split("."):
+        spec = step_into(spec, step)
+    return spec
+
+
+def step_into(value: Any, step: str) -> Any:
+    if isinstance(value, tuple):
+        return value[index_of(value, step)]
+    if not isinstance(value, Spec):
+        raise ValueError(f"nothing can be named {step!r} inside {value!r}")
+    known = field_map(type(value))
+    if step not in known:
+        raise ValueError(f"{type(value).__name__} has no field {step!r}{near(step, known)}")
+    return getattr(value, step)
+
+
+def index_of(items: tuple[Any, ...], step: str) -> int:
+    if step.isdecimal():
+        if int(step) >= len(items):
+            raise ValueError(f"there are {len(items)} items, counted from 0, so none is number {step}")
+        return int(step)
+    names = [type(item).__name__ for item in items]
+    if step not in names:
+        raise ValueError(f"{step!r} is not switched on here{near(step, names)}")
+    return names.index(step)
+
+
+def put(spec: S, path: str, value: Any) -> S:
+    """Returns the spec with another value at a path.
+
+    A value may be text, as from a command line: `"30"`, `"0.1"`, `"true"`, `"none"`, the name of a kind, or JSON. `"on"` adds a
+    method to its tuple (or fills an optional field), `"off"` takes it away. `*` stands for every item of a tuple.
+
+    Raises:
+        ValueError: a step of the path does not exist, or the value does not fit; the message has the near name.
+    """
+    head, _, rest = path.partition(".")
+    known = field_map(type(spec))
+    if head not in known:
+        raise ValueError(f"{type(spec).__name__} has no field {head!r}{near(head, known)}")
+    hint, old = field_types(type(spec))[head], getattr(spec, head)
+    where = f"{type(spec).__name__}.{head}"
+    try:
+        new = put_value(old, hint, rest, value, where)
+        return replace(spec, **{head: new})
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def put_value(old: Any, hint: Any, rest: str, value: Any, where: str) -> Any:
+    if not rest:
+        return parse(value, hint, old, where)
+    inner = next((choice for choice in options(hint) if typing.get_origin(choice) is tuple), None)
+    if isinstance(old, tuple) and inner is not None:
+        return put_item(old, typing.get_args(inner)[0], rest, value, where)
+    if old is None:
+        raise ValueError(f"{where} is off; switch it on first ({where.split('.')[-1]}=on), then set {rest!r} in it")
+    if not isinstance(old, Spec):
+        raise ValueError(f"{where} is {old!r}, there is no {rest!r} in it")
+    return put(old, rest, value)
+
+
+def put_item(items: tuple[Any, ...], hint: Any, path: str, value: Any, where: str) -> tuple[Any, ...]:
+    step, _, rest = path.partition(".")
+    if step == "*":
+        return tuple(put_value(item, hint, rest, value, where) for item in items)
+    names = [type(item).__name__ for item in items]
+    if not rest and is_spec(hint) and is_kind(hint) and not step.isdecimal():
+        kind = kind_named(hint, step)
+        if value == "off":
+            at = index_of(items, step)
+            return items[:at] + items[at + 1 :]
+        if value == "on":
+            return items if step in names else (*items, make_default(kind, where))
+    if is_spec(hint) and is_kind(hint) and not step.isdecimal() and step not in names:
+        kind_named(hint, step)  # a misspelt name gets the near name
+        raise ValueError(f"{where} has no {step}; switch it on first ({where.split('.')[-1]}.{step}=on)")
+    at = index_of(items, step)
+    return (*items[:at], put_value(items[at], hint, rest, value, f"{where}.{step}"), *items[at + 1 :])
+
+
+def make_default(kind: type[S], where: str) -> S:
+    try:
+        return kind()
+    except TypeError as error:
+        raise ValueError(f"{where}: {kind.__name__} cannot simply be switched on: {error}") from None
+
+
+def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
+    """Reads text as the value that the field asks for; anything but text is fitted as it is."""
+    if not isinstance(value, str):
+        return decode_value(value, hint, where) if isinstance(value, dict | list) else fit(value, hint, where)
+    choices = options(hint)
+    text = value.strip()
+    if type(None) in choices and text.lower() in ("none", "off", "null"):
+        return None
+    for choice in choices:
+        if choice is bool and text.lower() in ("true", "on", "yes", "false", "off", "no"):
+            return text.lower() in ("true", "on", "yes")
+        if is_spec(choice):
+            if text == "on":
+                return old if old is not None else make_default(only_kind(choice, where), where)
+            if text.isidentifier():
+                return make_default(kind_named(choice, text), where)
+    if str in choices or any(typing.get_origin(choice) is Literal and value in typing.get_args(choice) for choice in choices):
+        return value
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        return fit(value, hint, where)  # raises with the reason
+    return decode_value(data, hint, where)
+
+
+def only_kind(base: type[S], where: str) -> type[S]:
+    found = kinds(base)
+    if len(found) != 1:
+        raise ValueError(f"{where}: name one of {', '.join(found)} instead of 'on'")
+    return next(iter(found.values()))
+
+
+def decode_value(data: Any, hint: Any, where: str) -> Any:
+    try:
+        return CONVERTER.structure(data, hint)
+    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+        raise ValueError(f"{where}: {str(error).removeprefix('value ')}") from None
