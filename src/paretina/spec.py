@@ -113,6 +113,11 @@ def is_spec(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Spec)
 
 
+def is_literal(hint: Any) -> bool:
+    origin: Any = typing.get_origin(hint)
+    return origin is Literal
+
+
 def options(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the hint alone."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -240,7 +245,7 @@ def _converter() -> cattrs.Converter:
 
     for scalar in (bool, int, float, str):
         converter.register_structure_hook(scalar, strict)
-    converter.register_structure_hook_func(lambda hint: typing.get_origin(hint) is Literal, strict)
+    converter.register_structure_hook_func(is_literal, strict)
     converter.register_structure_hook_func(lambda hint: len(options(hint)) > 1, decode_union)
     return converter
 

@@ -1,0 +1,67 @@
+"""Activations without parameters, as torch has them."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paretina.model.blueprint import Activation
+
+
+class Pointwise(nn.Module):
+    """Writes over its input where nothing will be differentiated, which saves a pass over memory."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        function = getattr(F, self.function)
+        return function(x, inplace=not torch.is_grad_enabled())  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return self.function
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU(Activation):
+    """max(x, 0)."""
+
+    def make(self, width: int) -> nn.Module:
+        return nn.ReLU(inplace=True)  # the backward pass needs only the output
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU6(Activation):
+    """min(max(x, 0), 6): bounded, hence easy to quantise (arXiv:1704.04861)."""
+
+    def make(self, width: int) -> nn.Module:
+        return Pointwise("relu6")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiLU(Activation):
+    """x * sigmoid(x), also called swish (arXiv:1702.03118, arXiv:1710.05941)."""
+
+    def make(self, width: int) -> nn.Module:
+        return Pointwise("silu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardSwish(Activation):
+    """x * relu6(x + 3) / 6 (arXiv:1905.02244, section 5.2)."""
+
+    def make(self, width: int) -> nn.Module:
+        return Pointwise("hardswish")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GELU(Activation):
+    """x times the normal distribution function of x, exact (arXiv:1606.08415)."""
+
+    def make(self, width: int) -> nn.Module:
+        return nn.GELU()
+
+
+EXAMPLES = (ReLU(), ReLU6(), SiLU(), HardSwish(), GELU())

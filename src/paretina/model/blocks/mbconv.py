@@ -1,0 +1,82 @@
+"""MBConv: the inverted residual of MobileNetV2, with squeeze-and-excitation.
+
+Few MACs and parameters; its depthwise convolution is bound by memory on CPUs and GPUs.
+
+Source: Sandler et al. 2018 (arXiv:1801.04381), section 3; squeeze as in Tan & Le 2019 (arXiv:1905.11946); grouped convolutions
+in place of the depthwise one: Masters et al. 2021 (arXiv:2106.03640).
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from paretina.model.blueprint import Block, Kit, Unit
+from paretina.model.layers import Residual, SqueezeExcite
+from paretina.shapes import Map
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand, convolve in space, squeeze, project."""
+
+    def __init__(self, expand: nn.Module | None, spatial: Unit, squeeze: nn.Module | None, project: nn.Module) -> None:
+        super().__init__()
+        self.expand = expand
+        self.spatial: Unit = spatial
+        self.squeeze = squeeze
+        self.project = project
+
+    def forward(self, x: Map) -> Map:
+        if self.expand is not None:
+            x = self.expand(x)
+        if self.squeeze is None:
+            x = self.spatial(x)
+        else:
+            x = self.squeeze(self.spatial.centred(x), self.spatial.gain())
+        return self.project(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MBConv(Block):
+    """
+    Attributes:
+        expand: hidden width as a multiple of the input width.
+        kernel: side of the spatial kernel, in pixels; odd.
+        squeeze: squeezed width as a fraction of the *input* width, rounded down; 0 leaves the squeeze out.
+        group_width: channels a group of the spatial convolution should have; 1 is depthwise. Where it does not divide the
+            hidden width, the number of groups is the largest that divides it and is at most hidden // group_width.
+    """
+
+    expand: int
+    kernel: int
+    squeeze: float = 0.25
+    group_width: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"MBConv keeps the image size only with an odd kernel, got kernel={self.kernel}")
+        if self.expand < 1 or self.group_width < 1 or self.squeeze < 0:
+            raise ValueError(f"MBConv needs expand >= 1, group_width >= 1 and squeeze >= 0, got {self}")
+
+    def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+        hidden = width_in * self.expand
+        most = max(1, hidden // self.group_width)
+        groups = next(count for count in range(most, 0, -1) if hidden % count == 0)
+        project = kit.unit(hidden, width_out, act=False)
+        body = InvertedBottleneck(
+            expand=kit.unit(width_in, hidden) if self.expand > 1 else None,
+            spatial=kit.unit(hidden, hidden, self.kernel, stride, groups),
+            squeeze=self.make_squeeze(width_in, hidden, kit) if self.squeeze else None,
+            project=project,
+        )
+        return Residual(body, project.norm) if stride == 1 and width_in == width_out else body
+
+    def make_squeeze(self, width_in: int, hidden: int, kit: Kit) -> nn.Module:
+        squeezed = max(1, int(width_in * self.squeeze))
+        return SqueezeExcite(hidden, squeezed, kit.activation.make(squeezed))
+
+
+EXAMPLES = (
+    MBConv(expand=1, kernel=3),
+    MBConv(expand=4, kernel=5, squeeze=0.0),
+    MBConv(expand=6, kernel=3, group_width=16),
+)

@@ -1,0 +1,392 @@
+"""Blueprint: an architecture as data, the table of its paper.
+
+One row a stage. A row names its block, depth, width and stride; its input width is the row above. What all blocks share
+(norm, activation, padding, initialisation) stands once in the blueprint and reaches them in a `Kit`, whose `unit` is the only
+way to make a convolution with its norm and activation. So a norm can be swapped, or the padding, in any network.
+"""
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from paretina.model.layers import Convolution
+from paretina.shapes import Map
+from paretina.spec import Spec
+
+if TYPE_CHECKING:
+    from paretina.model.build import Network
+
+Padding = Literal["symmetric", "same"]
+Rounding = Callable[[int], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Spec):
+    """Anything that can be built into a network."""
+
+    PLUGINS = ("paretina.model.blueprint",)
+
+    @abstractmethod
+    def build(self, device: torch.device | str = "cpu") -> "Network":
+        """Returns the network with fresh weights, drawn from torch's global generator.
+
+        On the device "meta" it has shapes but no values: enough to count, and free.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation(Spec):
+    """A non-linearity; it may own parameters, hence the width."""
+
+    PLUGINS = ("paretina.model.activations",)
+
+    @abstractmethod
+    def make(self, width: int) -> nn.Module: ...
+
+
+class NormUnit(nn.Module):
+    """What a `Norm` makes: a norm and the activation behind it.
+
+    `forward` equals `centred(x) * gain()`. A block that gates its channels takes the two apart and lets the gate carry the gain
+    (proxy norm, arXiv:2106.03743); ordinary norms have no gain and `centred` is all there is.
+    """
+
+    def centred(self, x: Map) -> Map:
+        raise TypeError(f"{type(self).__name__} must define centred(x)")
+
+    def gain(self) -> Tensor | None:
+        """One factor a channel, shaped (channel, 1, 1), or None where there is none."""
+        return None
+
+    def forward(self, x: Map) -> Map:
+        x, gain = self.centred(x), self.gain()
+        return x if gain is None else x * gain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norm(Spec):
+    """How activations are normalised."""
+
+    PLUGINS = ("paretina.model.norms",)
+
+    @abstractmethod
+    def make(self, width: int, activation: Activation | None) -> NormUnit:
+        """Returns the norm of `width` channels with the activation behind it, if any."""
+
+
+class Unit(nn.Module):
+    """Convolution, norm, activation."""
+
+    def __init__(self, conv: nn.Module, norm: NormUnit) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+
+    def centred(self, x: Map) -> Map:
+        return self.norm.centred(self.conv(x))
+
+    def gain(self) -> Tensor | None:
+        return self.norm.gain()
+
+    def forward(self, x: Map) -> Map:
+        return self.norm(self.conv(x))
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the blueprint decides for all blocks, and where in the network we are.
+
+    Attributes:
+        size: rows and columns of the map that comes in, at the blueprint's resolution.
+    """
+
+    norm: Norm
+    activation: Activation
+    padding: Padding
+    size: tuple[int, int]
+    counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def conv(
+        self,
+        width_in: int,
+        width_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        bias: bool = False,
+        pad: bool = True,
+    ) -> nn.Module:
+        """A bare convolution with the padding of the blueprint; `pad=False` for patches that do not overlap."""
+        same = self.padding == "same" and pad
+        return Convolution(width_in, width_out, kernel, stride, groups, bias=bias, pad=pad, same=same)
+
+    def unit(
+        self,
+        width_in: int,
+        width_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        act: bool | Activation = True,
+    ) -> Unit:
+        """Convolution + norm + activation; `act` is False for none, or an activation other than the blueprint's."""
+        conv = self.conv(width_in, width_out, kernel, stride, groups)
+        activation = act if isinstance(act, Activation) else self.activation if act else None
+        return Unit(conv, self.norm.make(width_out, activation))
+
+    def block(self, block: "Block", width_in: int, width_out: int, stride: int) -> nn.Module:
+        """Makes the next block of the network and numbers it, so that drop rates can follow depth."""
+        module = block.make(width_in, width_out, stride, self)
+        module.block_number = next(self.counter)  # type: ignore[assignment]
+        return module
+
+    def behind(self, module: nn.Module, width_in: int) -> "Kit":
+        """The kit at the output of a module that was made with this one."""
+        return replace(self, size=self.run(module, width_in)[1:])
+
+    def run(self, module: nn.Module, width_in: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of a module's output, found by running it without values."""
+        training = module.training
+        with torch.no_grad():
+            out = module.eval()(torch.empty(1, width_in, *self.size, device="meta"))
+        module.train(training)
+        out = out[0] if isinstance(out, tuple) else out
+        return (out.shape[1], out.shape[2], out.shape[3])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem(Spec):
+    """From 3 channels to the first map.
+
+    Attributes:
+        width: channels of that map.
+    """
+
+    PLUGINS = ("paretina.model.stems",)
+
+    width: int
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """By how much the map is smaller than the image."""
+
+    @abstractmethod
+    def make(self, kit: Kit) -> nn.Module: ...
+
+    def widened(self, rounding: Rounding) -> "Stem":
+        """The stem with every width that it names passed through `rounding`."""
+        return replace(self, width=rounding(self.width))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block(Spec):
+    """One building block; its first use in a stage adapts width and stride, whatever the block."""
+
+    PLUGINS = ("paretina.model.blocks",)
+
+    @abstractmethod
+    def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+        """Returns the module: (batch, width_in, rows, columns) -> (batch, width_out, rows / stride, columns / stride)."""
+
+    def widened(self, rounding: Rounding) -> "Block":
+        """The block with every width that it names itself passed through `rounding`; most name none."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring(Spec):
+    """How the blocks of a stage are put together.
+
+    The module that `make` returns gives a map, or a map and a dict of extras for heads and objectives.
+    """
+
+    PLUGINS = ("paretina.model.wirings", "paretina.model.blueprint")
+
+    @abstractmethod
+    def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+        """Returns the stage; every block is made through `kit.block`, which numbers it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Wiring):
+    """One block after the other."""
+
+    def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+        chain = nn.Sequential()
+        for _ in range(depth):
+            chain.append(kit.block(block, width_in, width_out, stride))
+            kit = kit.behind(chain[-1], width_in)
+            width_in, stride = width_out, 1
+        return chain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Spec):
+    """One row of the table.
+
+    Attributes:
+        depth: number of blocks, at least 1.
+        width: channels at the end of the stage.
+        stride: of the first block; the others have stride 1.
+    """
+
+    block: Block
+    depth: int
+    width: int
+    stride: int
+    wiring: Wiring = field(default_factory=Chain)
+
+    def __post_init__(self) -> None:
+        # the upper bounds keep a hostile file from building for ever
+        for name, low, high in (("depth", 1, 1000), ("width", 1, 100_000), ("stride", 1, 32)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"Stage.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class MapShape:
+    """Shape of one map: its channels, size at the blueprint's resolution, and the stride against the image."""
+
+    width: int
+    size: tuple[int, int]
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head(Spec):
+    """From the maps at the stage borders to the answer.
+
+    The module that `make` returns is called with the list of maps (the stem's first) and the extras of the stages. It has
+    `embedding(maps, extras)`, what comes before the last layer, and `classifier`, that layer.
+    """
+
+    PLUGINS = ("paretina.model.heads",)
+
+    @abstractmethod
+    def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module: ...
+
+    def widened(self, rounding: Rounding) -> "Head":
+        """The head with every width that it names passed through `rounding`."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialisation(Spec):
+    """Where weights start.
+
+    Attributes:
+        conv: variance 2 / fan of a convolution; a fan counts one group (TensorFlow's and timm's way, so that depthwise kernels
+            start at sqrt(2) / kernel).
+        linear: of a fully connected weight: uniform within 1 / sqrt(its outputs) as in EfficientNet, 1 / sqrt(its inputs) as in
+            torch, or Glorot's rule.
+    """
+
+    conv: Literal["fan_out", "fan_in"] = "fan_out"
+    linear: Literal["outputs", "inputs", "glorot"] = "inputs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door(Spec):
+    """A network's own preprocessing, so that pictures outside are never normalised.
+
+    Attributes:
+        mean: subtracted from each channel; on the scale from 0 to 1.
+        std: what each channel is divided by then; on the same scale.
+        crop: in evaluation, side of the central square that is kept, as a share of the shorter side of the picture; 1 keeps all
+            of the shorter side.
+        fit: what happens to a picture that is not square: cut to the central square, or squashed into it.
+        interpolation: of the resize.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    crop: float = 0.875
+    fit: Literal["crop", "squash"] = "crop"
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1 or min(self.std) <= 0:
+            raise ValueError(f"Door needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint(Model):
+    """A network: its table and what all rows share.
+
+    Attributes:
+        source: paper and table.
+        resolution: side of the square image at test time, in pixels.
+        classes: number of answers.
+    """
+
+    source: str
+    resolution: int
+    stem: Stem
+    stages: tuple[Stage, ...]
+    head: Head
+    norm: Norm
+    activation: Activation
+    padding: Padding = "symmetric"
+    initialisation: Initialisation = Initialisation()
+    classes: int = 1000
+    door: Door = Door()
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"Blueprint.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+        if not self.stages or len(self.stages) > 100:
+            raise ValueError(f"Blueprint.stages must have 1 to 100 rows, got {len(self.stages)}")
+
+    @property
+    def border_strides(self) -> tuple[int, ...]:
+        """Stride of the map behind the stem and behind each stage, against the image."""
+        return tuple(itertools.accumulate((self.stem.stride, *(stage.stride for stage in self.stages)), lambda a, b: a * b))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The strides at which there are feature maps, each once."""
+        return tuple(dict.fromkeys(self.border_strides))
+
+    def build(self, device: torch.device | str = "cpu") -> "Network":
+        from paretina.model.build import build
+
+        return build(self, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Spec):
+    """A change of a blueprint, as data: calling it with a blueprint returns another."""
+
+    PLUGINS = ("paretina.model.edits",)
+
+    @abstractmethod
+    def edit(self, blueprint: Blueprint) -> Blueprint: ...
+
+    def __call__(self, blueprint: Blueprint) -> Blueprint:
+        """Returns the edited blueprint.
+
+        Raises:
+            ValueError: the edit would change nothing, or does not fit this blueprint.
+        """
+        edited = self.edit(blueprint)
+        if edited == blueprint:
+            raise ValueError(f"{self} changes nothing in this blueprint ({blueprint.source}); leave it out")
+        return edited
+
+
+def any_kit(padding: Padding = "symmetric", size: int = 12, **changes: Any) -> Kit:
+    """A kit with batch norm and ReLU, to try a block outside of a network."""
+    from paretina.model.activations.pointwise import ReLU
+    from paretina.model.norms.batch import BatchNorm
+
+    given: dict[str, Any] = {"norm": BatchNorm(), "activation": ReLU(), "padding": padding, "size": (size, size), **changes}
+    return Kit(**given)

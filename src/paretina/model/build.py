@@ -1,0 +1,152 @@
+"""From a blueprint to a network."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape
+from paretina.model.layers import Dropout, Normalise, Residual
+from paretina.shapes import Features, Images, Logits, Map
+
+
+class Network(nn.Module):
+    """An image classifier: door, stem, stages, head.
+
+    Takes unnormalised images and gives logits. Its state has no entry for rates or for the door, which the blueprint holds.
+
+    Attributes:
+        blueprint: what it was built from.
+        head: what turns maps into logits; `head.classifier` is the last layer.
+        blocks: number of blocks in all stages.
+    """
+
+    def __init__(
+        self, blueprint: Blueprint, door: nn.Module, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Module
+    ) -> None:
+        super().__init__()
+        self.blueprint = blueprint
+        self.door = door
+        self.stem = stem
+        self.stages = nn.ModuleList(stages)
+        self.head = head
+        self.blocks = 0
+
+    def forward(self, images: Images) -> Logits:
+        return self.head(*self.borders(images))
+
+    def borders(self, images: Images) -> tuple[list[Map], dict[str, Any]]:
+        """The map behind the stem and behind every stage, and what else the stages have to say."""
+        maps, extras = [self.stem(self.door(images))], {}
+        for stage in self.stages:
+            out = stage(maps[-1])
+            if isinstance(out, tuple):
+                out, more = out
+                extras.update(more)
+            maps.append(out)
+        return maps, extras
+
+    def embedding(self, images: Images) -> Features:
+        """What comes before the classifier."""
+        return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
+
+    def features(self, images: Images, strides: Sequence[int] | None = None) -> dict[int, Map]:
+        """The last map at each stride, by stride; all that there are unless told.
+
+        Raises:
+            ValueError: the network has no map at a stride that is asked for.
+        """
+        last = {stride: i for i, stride in enumerate(self.blueprint.border_strides)}
+        strides = tuple(last) if strides is None else tuple(strides)
+        for stride in strides:
+            if stride not in last:
+                raise ValueError(f"there are feature maps at the strides {', '.join(map(str, last))}, not at {stride}")
+        maps, _ = self.borders(images)
+        return {stride: maps[last[stride]] for stride in strides}
+
+    @contextmanager
+    def taps(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Collects the outputs of inner modules, by their names, while the network runs.
+
+        Raises:
+            AttributeError: there is no module of that name.
+        """
+        caught: dict[str, Any] = {}
+        hooks = []
+        for name in names:
+
+            def keep(_: nn.Module, __: Any, out: Any, name: str = name) -> None:
+                caught[name] = out
+
+            hooks.append(self.get_submodule(name).register_forward_hook(keep))
+        try:
+            yield caught
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def residuals(self) -> list[Residual]:
+        """Every residual, in order; each has the number of its block."""
+        return [module for module in self.modules() if isinstance(module, Residual)]
+
+    def dropouts(self) -> list[Dropout]:
+        return [module for module in self.modules() if isinstance(module, Dropout)]
+
+
+def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
+    """Returns the network of a blueprint; see `Model.build`."""
+    size = (blueprint.resolution, blueprint.resolution)
+    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size)
+    with torch.device("meta"):
+        door = Normalise(blueprint.door.mean, blueprint.door.std)
+        stem = blueprint.stem.make(kit)
+        kit = kit.behind(stem, 3)
+        strides = blueprint.border_strides
+        maps = [MapShape(blueprint.stem.width, kit.size, strides[0])]
+        stages = []
+        for stage, stride in zip(blueprint.stages, strides[1:], strict=True):
+            width_in = maps[-1].width
+            stages.append(stage.wiring.make(stage.block, stage.depth, width_in, stage.width, stage.stride, kit))
+            kit = kit.behind(stages[-1], width_in)
+            maps.append(MapShape(stage.width, kit.size, stride))
+        head = blueprint.head.make(tuple(maps), blueprint.classes, kit)
+    network = Network(blueprint, door, stem, stages, head)
+    network.blocks = next(kit.counter)
+    for module in network.modules():
+        if hasattr(module, "block_number"):
+            for residual in module.modules():
+                if isinstance(residual, Residual):
+                    residual.number = cast(int, module.block_number)
+    if torch.device(device).type == "meta":
+        return network
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        initialise(network, blueprint.initialisation)
+    return network.to(device)
+
+
+def initialise(network: nn.Module, start: Initialisation) -> None:
+    """Gives every parameter and buffer its first value.
+
+    A module with parameters of its own has `reset_parameters`, one with buffers of its own has `reset_buffers`.
+    """
+    for module in network.modules():
+        if hasattr(module, "reset_buffers"):
+            cast(Any, module).reset_buffers()
+        if isinstance(module, nn.Conv2d):
+            fan = module.out_channels if start.conv == "fan_out" else module.in_channels
+            fan = fan * math.prod(module.kernel_size) // module.groups
+            module.weight.normal_(0.0, math.sqrt(2.0 / fan))
+        elif isinstance(module, nn.Linear):
+            outputs, inputs = module.weight.shape
+            bound = {"outputs": outputs**-0.5, "inputs": inputs**-0.5, "glorot": math.sqrt(6.0 / (inputs + outputs))}
+            module.weight.uniform_(-bound[start.linear], bound[start.linear])
+        elif hasattr(module, "reset_parameters"):
+            cast(Any, module).reset_parameters()
+            continue
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, Tensor):
+            bias.zero_()

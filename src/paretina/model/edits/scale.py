@@ -1,0 +1,76 @@
+"""Scale: compound scaling of depth, width and resolution, with the rounding rules of the family.
+
+Grow a network that is good for its cost into a larger one. Depth adds time in proportion, width and resolution as their
+squares; mind that rounding overshoots: compare costs of what was built, never of the factors.
+
+Source: Tan & Le 2019 (arXiv:1905.11946), section 3; rounding as in the released code (tensorflow/tpu, efficientnet).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from paretina.model.blueprint import Blueprint, Edit, Stage
+from paretina.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round(Spec):
+    """How a scaled width becomes a whole one: to the nearest multiple of `divisor`, at least one.
+
+    Attributes:
+        floor: a result below this share of the exact width goes one multiple up; 0.9 in EfficientNet, 0 (never) in V2.
+    """
+
+    divisor: int = 8
+    floor: float = 0.9
+
+    def __call__(self, width: float) -> int:
+        rounded = max(self.divisor, int(width + self.divisor / 2) // self.divisor * self.divisor)
+        return rounded + self.divisor if rounded < self.floor * width else rounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Edit):
+    """
+    Attributes:
+        width: factor on every width.
+        depth: factor on the number of blocks of each stage, rounded up.
+        resolution: side of the test image in pixels; None keeps it.
+        round: how widths are rounded.
+        keep: what is left as it is: the width of the stem, the width of the head, the depth of the first and last stage.
+    """
+
+    width: float = 1.0
+    depth: float = 1.0
+    resolution: int | None = None
+    round: Round = Round()
+    keep: tuple[Literal["stem", "head", "ends"], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.depth <= 0:
+            raise ValueError(f"Scale needs width > 0 and depth > 0, got width={self.width}, depth={self.depth}")
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        last = len(blueprint.stages) - 1
+        return replace(
+            blueprint,
+            stem=blueprint.stem if "stem" in self.keep else blueprint.stem.widened(self.scaled),
+            head=blueprint.head if "head" in self.keep else blueprint.head.widened(self.scaled),
+            stages=tuple(
+                self.stage(stage, deepen="ends" not in self.keep or i not in (0, last))
+                for i, stage in enumerate(blueprint.stages)
+            ),
+            resolution=blueprint.resolution if self.resolution is None else self.resolution,
+        )
+
+    def scaled(self, width: int) -> int:
+        return width if self.width == 1.0 else self.round(width * self.width)
+
+    def stage(self, stage: Stage, deepen: bool) -> Stage:
+        # the sum of rounding errors in depth * factor must not add a block: 2.2 * 5 is 11.000000000000002
+        depth = math.ceil(stage.depth * self.depth - 1e-9) if deepen else stage.depth
+        return replace(stage, depth=depth, width=self.scaled(stage.width), block=stage.block.widened(self.scaled))
+
+
+EXAMPLES = (Scale(width=1.1, depth=1.2, resolution=260), Scale(width=2.0, keep=("stem", "head", "ends")))

