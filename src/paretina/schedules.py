@@ -69,8 +69,8 @@ class Exponential(Schedule):
     smooth: bool = False
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0:
-            raise ValueError(f"Exponential needs epochs > 0, got epochs={self.epochs}")
+        if self.epochs <= 0 or self.factor <= 0:
+            raise ValueError(f"Exponential needs epochs > 0 and factor > 0, got epochs={self.epochs}, factor={self.factor}")
 
     def __call__(self, clock: Clock) -> float:
         # a border such as epoch 2.4 must not fall a rounding error short
@@ -125,8 +125,11 @@ class Staged(Schedule):
 
     @classmethod
     def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
-        """The staircase of `stages` equal steps from `start` to `end`, both included."""
-        return cls(values=tuple(start + (end - start) * i / max(1, stages - 1) for i in range(stages)))
+        """The staircase of `stages` equal steps from `start` to `end`, both included; a single stage is at `end`."""
+        if stages < 1:
+            raise ValueError(f"Staged needs at least one stage, got stages={stages}")
+        # the last value is `end` itself, not a rounding error beside it
+        return cls(values=(*(start + (end - start) * i / (stages - 1) for i in range(stages - 1)), end))
 
 
 EXAMPLES = (

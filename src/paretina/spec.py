@@ -12,6 +12,7 @@ import difflib
 import functools
 import importlib
 import json
+import math
 import pkgutil
 import types
 import typing
@@ -51,7 +52,9 @@ class SpecType(ABCMeta):
             if name not in given and field.default is MISSING and field.default_factory is MISSING:
                 raise TypeError(f"{spec.__name__} needs the field {name!r}")
         hints = field_types(spec)
-        fitted = {name: fit(value, hints[name], f"{spec.__name__}.{name}") for name, value in given.items()}
+        # defaults are fitted too: a schedule's default may be a plain number
+        values = {name: field.default for name, field in known.items() if field.default is not MISSING} | given
+        fitted = {name: fit(value, hints[name], f"{spec.__name__}.{name}") for name, value in values.items()}
         return typing.cast(T, ABCMeta.__call__(spec, **fitted))
 
 
@@ -82,10 +85,11 @@ class Spec(metaclass=SpecType):
             ValueError: the text is no JSON, or holds an unknown kind or field, or a value of another type.
         """
         try:
-            data = json.loads(text)
+            return decode(cls, json.loads(text))
         except json.JSONDecodeError as error:
             raise ValueError(f"{cls.__name__}: not JSON: {error}") from None
-        return decode(cls, data)
+        except RecursionError:
+            raise ValueError(f"{cls.__name__}: values are nested too deeply") from None
 
     @classmethod
     def from_number(cls, value: float) -> "Spec":
@@ -96,7 +100,11 @@ class Spec(metaclass=SpecType):
 @functools.cache
 def field_map(spec: type[Spec]) -> dict[str, Field[Any]]:
     """The fields of a spec by name, in the order of its definition."""
-    return {field.name: field for field in fields(spec)}
+    known = {field.name: field for field in fields(spec)}
+    for name in ("kind", "version"):
+        if name in known:
+            raise TypeError(f"{spec.__name__} cannot have a field named {name!r}: its JSON has an entry of that name already")
+    return known
 
 
 @functools.cache
@@ -116,6 +124,11 @@ def is_spec(hint: Any) -> bool:
 def is_literal(hint: Any) -> bool:
     origin: Any = typing.get_origin(hint)
     return origin is Literal
+
+
+def is_tuple(hint: Any) -> bool:
+    origin: Any = typing.get_origin(hint)
+    return origin is tuple
 
 
 def options(hint: Any) -> tuple[Any, ...]:
@@ -148,7 +161,8 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if hint is Any:
         return value
     if origin is Literal:
-        if value not in arguments:
+        # 1 == 1.0 == True, but they are not the same choice
+        if not any(type(value) is type(known) and value == known for known in arguments):
             raise ValueError(f"{where} cannot be {value!r}{near(str(value), map(str, arguments))}")
         return value
     if origin is tuple:
@@ -156,16 +170,28 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if is_spec(hint):
         if number:
             try:
-                return hint.from_number(value)
+                return hint.from_number(fit_float(value, where))
             except TypeError:
                 pass
         if isinstance(value, hint):
             return value
-    elif (hint is float and number) or (hint is int and number and isinstance(value, int)):
-        return hint(value)
+    elif hint is float and number:
+        return fit_float(value, where)
+    elif hint is int and number and isinstance(value, int):
+        return int(value)
     elif hint in (bool, str) and isinstance(value, hint):
         return value
     raise TypeError(f"{where} must be {describe(hint)}, got {value!r}")
+
+
+def fit_float(value: int | float, where: str) -> float:
+    try:
+        fitted = float(value)
+    except OverflowError:
+        fitted = math.inf
+    if not math.isfinite(fitted):  # nan is not equal to itself, and JSON has neither
+        raise ValueError(f"{where} must be finite, got {fitted}")
+    return fitted
 
 
 def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
@@ -247,6 +273,7 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook(scalar, strict)
     converter.register_structure_hook_func(is_literal, strict)
     converter.register_structure_hook_func(lambda hint: len(options(hint)) > 1, decode_union)
+    converter.register_structure_hook_func(is_tuple, decode_tuple)
     return converter
 
 
@@ -262,13 +289,18 @@ def encode(spec: Spec) -> dict[str, Any]:
 
 
 def decode(base: type[S], data: Any) -> S:
-    """Reads what `encode` wrote; fields that the data lacks take their defaults.
+    """Reads what `encode` wrote; fields that the data lacks take their defaults. A spec among the data stays what it is.
 
     Raises:
         ValueError: unknown kind or field, or a value of another type; the message names it and the near name.
     """
+    if isinstance(data, base):
+        return data
     if isinstance(data, int | float) and not isinstance(data, bool):
-        return typing.cast(S, fit(data, base, base.__name__))
+        try:
+            return typing.cast(S, fit(data, base, base.__name__))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
     if not isinstance(data, dict):
         raise ValueError(f"{base.__name__} must be a JSON object, got {data!r}")
     data = dict(data)
@@ -305,6 +337,17 @@ def decode_union(data: Any, hint: Any) -> Any:
             except (TypeError, ValueError, cattrs.BaseValidationError) as error:
                 problems.append(str(error))
     raise ValueError("; or ".join(problems))
+
+
+def decode_tuple(data: Any, hint: Any) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple):  # text would come apart into letters, an object into its keys
+        raise TypeError(f"value must be a list, got {data!r}")
+    arguments = typing.get_args(hint)
+    if arguments[-1] is Ellipsis:
+        return tuple(CONVERTER.structure(item, arguments[0]) for item in data)
+    if len(data) != len(arguments):
+        raise ValueError(f"value must have {len(arguments)} items, got {data!r}")
+    return tuple(CONVERTER.structure(item, kind) for item, kind in zip(data, arguments, strict=True))
 
 
 CONVERTER = _converter()
@@ -369,7 +412,7 @@ def put_value(old: Any, hint: Any, rest: str, value: Any, where: str) -> Any:
         return parse(value, hint, old, where)
     inner = next((choice for choice in options(hint) if typing.get_origin(choice) is tuple), None)
     if isinstance(old, tuple) and inner is not None:
-        return put_item(old, typing.get_args(inner)[0], rest, value, where)
+        return put_item(old, typing.get_args(inner), rest, value, where)
     if old is None:
         raise ValueError(f"{where} is off; switch it on first ({where.split('.')[-1]}=on), then set {rest!r} in it")
     if not isinstance(old, Spec):
@@ -377,10 +420,14 @@ def put_value(old: Any, hint: Any, rest: str, value: Any, where: str) -> Any:
     return put(old, rest, value)
 
 
-def put_item(items: tuple[Any, ...], hint: Any, path: str, value: Any, where: str) -> tuple[Any, ...]:
+def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, value: Any, where: str) -> tuple[Any, ...]:
     step, _, rest = path.partition(".")
+    hint, *others = arguments
+    hints = [hint] * len(items) if Ellipsis in others else arguments
     if step == "*":
-        return tuple(put_value(item, hint, rest, value, where) for item in items)
+        if not items:
+            raise ValueError(f"{where} is empty, so that * stands for nothing")
+        return tuple(put_value(item, kind, rest, value, where) for item, kind in zip(items, hints, strict=True))
     names = [type(item).__name__ for item in items]
     if not rest and is_spec(hint) and is_kind(hint) and not step.isdecimal():
         kind = kind_named(hint, step)
@@ -393,7 +440,7 @@ def put_item(items: tuple[Any, ...], hint: Any, path: str, value: Any, where: st
         kind_named(hint, step)  # a misspelt name gets the near name
         raise ValueError(f"{where} has no {step}; switch it on first ({where.split('.')[-1]}.{step}=on)")
     at = index_of(items, step)
-    return (*items[:at], put_value(items[at], hint, rest, value, f"{where}.{step}"), *items[at + 1 :])
+    return (*items[:at], put_value(items[at], hints[at], rest, value, f"{where}.{step}"), *items[at + 1 :])
 
 
 def make_default(kind: type[S], where: str) -> S:

@@ -37,8 +37,8 @@ class Collection(ABC):
     mirrors: bool = True
 
     @abstractmethod
-    def image(self, sample: Sample) -> Image:
-        """Decodes one picture.
+    def image(self, sample: Sample, at_least: int | None = None) -> Image:
+        """Decodes one picture; `at_least` as in `paretina.data.decode.decode`.
 
         Raises:
             paretina.data.decode.DecodeError: the picture cannot be read; the message names it.

@@ -102,7 +102,8 @@ def cost(model: Blueprint | Network, resolution: int | None = None) -> Cost:
     blueprint = network.blueprint
     resolution = resolution or blueprint.resolution
     network.eval()
-    x = network.door(torch.empty(1, 3, resolution, resolution, device="meta"))
+    # whole pixels become what the network computes in, whatever that is
+    x = network.door(torch.empty(1, 3, resolution, resolution, dtype=torch.uint8, device="meta"))
     rows: list[StageCost] = []
     maps: list[Tensor] = []
     extras: dict[str, Any] = {}

@@ -19,6 +19,7 @@ class Weights:
         sha256: first 16 hex digits of the file's checksum.
         licence: of the weights.
         origin: who trained them on what.
+        converter: the module whose `from_package(state, blueprint)` gives the tensors our names.
         extra: the extra of this package that installs it.
     """
 
@@ -28,6 +29,7 @@ class Weights:
     sha256: str
     licence: str
     origin: str
+    converter: str
     extra: str | None = None
 
 

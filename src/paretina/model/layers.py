@@ -137,7 +137,7 @@ class Residual(Rate):
         y = self.body(x)
         x = x if self.shortcut is None else self.shortcut(x)
         if self.training and self.active:
-            x = torch.addcmul(x.to(y.dtype), y, self.mask(y, (len(y), 1, 1, 1)))
+            x = torch.addcmul(x, y, self.mask(y, (len(y), 1, 1, 1)))
         else:
             x = x + y
         return x if self.after is None else self.after(x)

@@ -22,7 +22,7 @@ class Owned:
     Attributes:
         role: kernel (of a convolution or linear layer), bias, norm (scale or shift of a norm), proxy (of a proxy norm), table
             (positions, attention biases), token, or scale (one factor a channel).
-        place: the part of the model it belongs to: the name of the first module on its path, and for stages the number too.
+        place: the part it belongs to: door, stem, stages.N or head in a network; in an objective also what it adds to one.
     """
 
     role: Role
@@ -59,6 +59,7 @@ def roles(module: nn.Module) -> dict[str, Owned]:
 
 
 def place_of(path: str) -> str:
-    first, _, rest = path.partition(".")
+    # an objective holds the network that is trained under that name
+    first, _, rest = path.removeprefix("network.").partition(".")
     number = rest.partition(".")[0]
     return f"{first}.{number}" if first == "stages" and number.isdecimal() else first

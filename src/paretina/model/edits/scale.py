@@ -25,6 +25,10 @@ class Round(Spec):
     divisor: int = 8
     floor: float = 0.9
 
+    def __post_init__(self) -> None:
+        if self.divisor < 1 or not 0 <= self.floor <= 1:
+            raise ValueError(f"Round needs divisor >= 1 and 0 <= floor <= 1, got divisor={self.divisor}, floor={self.floor}")
+
     def __call__(self, width: float) -> int:
         rounded = max(self.divisor, int(width + self.divisor / 2) // self.divisor * self.divisor)
         return rounded + self.divisor if rounded < self.floor * width else rounded

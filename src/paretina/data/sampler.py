@@ -1,0 +1,88 @@
+"""Which sample comes when, and with which seed.
+
+Everything follows from (seed, epoch, sample): the order of an epoch, and the seed with which a sample is transformed. So one
+worker and four give the same batches, and a run that was interrupted needs nothing but the number of its next update.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from paretina.clock import Clock
+from paretina.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample asked of the loader.
+
+    Attributes:
+        index: number of the sample in its split.
+        seed: of the transforms of this sample, in this epoch.
+        clock: of the update that the sample is for.
+        size: side in pixels that the network sees at this update.
+    """
+
+    index: int
+    seed: int
+    clock: Clock
+    size: int
+
+
+def seed_of(*parts: int) -> int:
+    """A seed in [0, 2^63) that follows from the numbers, each combination its own."""
+    digest = hashlib.blake2b(b"/".join(str(part).encode() for part in parts), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """The updates of a run over a number of samples.
+
+    Attributes:
+        samples: number of samples in the split.
+        batch: samples of one update, over all ranks and accumulated parts; at most `samples`.
+        epochs: passes over the data; may be a fraction.
+        seed: of the run.
+    """
+
+    samples: int
+    batch: int
+    epochs: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.batch < 1 or self.epochs <= 0:
+            raise ValueError(f"a run needs samples, a batch and epochs above 0, got {self}")
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Whole batches of an epoch; what is left over sits out, other samples in each epoch."""
+        return max(1, self.samples // self.batch)
+
+    @property
+    def updates(self) -> int:
+        return max(1, round(self.updates_per_epoch * self.epochs))
+
+    def clock(self, update: int) -> Clock:
+        return Clock(update, self.updates, self.updates / self.updates_per_epoch)
+
+    def requests(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
+        """The requests from update `start` on, a list for each part that `part` picks of the `parts` of every update.
+
+        Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
+        """
+        order: np.ndarray = np.empty(0, dtype=np.int64)
+        drawn = -1
+        for update in range(start, self.updates):
+            epoch, place = divmod(update, self.updates_per_epoch)
+            if epoch != drawn:
+                order = np.random.default_rng(seed_of(self.seed, epoch)).permutation(self.samples)
+                drawn = epoch
+            clock = self.clock(update)
+            side = round(size(clock))
+            chosen = order[place * self.batch : (place + 1) * self.batch]
+            for piece in np.array_split(chosen, parts)[part]:
+                yield [Request(int(i), seed_of(self.seed, epoch, int(i)), clock, side) for i in piece]

@@ -1,0 +1,138 @@
+"""Arrays: pictures that are numbers already, from an `.npz` file or straight from Python.
+
+For small data sets that come as one table (`numpy.savez("digits.npz", images=images, labels=labels)`), and for notebooks.
+Everything is held in memory.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from paretina.data.source import Collection, Sample, Source
+from paretina.data.split import held_out
+from paretina.shapes import Image
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(Source):
+    """
+    The file holds `images` (uint8, [n, h, w] grey or [n, h, w, 3] colour) and `labels` (whole numbers from 0, [n]); it may
+    hold `classes` (text, one a class) and `split` (text, [n]: train, val or test). Objects in it are refused, since reading
+    them could run code.
+
+    Attributes:
+        path: the `.npz` file; `~` is the home folder.
+        val_share: part of each class that is held out as `val` where the file has no `split`, in [0, 1].
+        mirrors: whether the mirror image of a picture still belongs to its class.
+    """
+
+    path: str
+    val_share: float = 0.2
+    mirrors: bool = True
+
+    def open(self) -> "ArrayCollection":
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise ValueError(f"there is no file {self.path!r}")
+        try:
+            with path.open("rb") as data:  # opened here, since numpy leaves a broken file open
+                file = np.load(data, allow_pickle=False)
+                if isinstance(file, np.ndarray):
+                    raise ValueError("it holds a single array; save both with numpy.savez(path, images=images, labels=labels)")
+                held = {name: file[name] for name in ("images", "labels", "classes", "split") if name in file}
+                missing = [name for name in ("images", "labels") if name not in held]
+                if missing:
+                    raise ValueError(
+                        f"it has no array {' and no '.join(map(repr, missing))}, only {', '.join(file) or 'nothing'}"
+                    )
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self.path!r} is no usable .npz file: {error}") from None
+        classes = None if "classes" not in held else [str(name) for name in np.atleast_1d(held["classes"])]
+        split = None if "split" not in held else [str(name) for name in np.atleast_1d(held["split"])]
+        return from_arrays(held["images"], held["labels"], classes, split=split, val_share=self.val_share, mirrors=self.mirrors)
+
+
+@dataclass(frozen=True)
+class ArrayCollection(Collection):
+    """
+    Attributes:
+        images: all pictures, [n, h, w] or [n, h, w, 3]; a sample's name is its place among them.
+    """
+
+    images: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.uint8), repr=False, compare=False)
+
+    def image(self, sample: Sample, at_least: int | None = None) -> Image:
+        """The picture, exactly; `at_least` changes nothing, as there is nothing to decode."""
+        pixels = torch.from_numpy(np.array(self.images[int(sample.name)]))
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None].repeat(1, 1, 3)
+        return pixels.permute(2, 0, 1)  # h w c -> c h w
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray | Sequence[int],
+    classes: Sequence[str] | None = None,
+    *,
+    split: Sequence[str] | None = None,
+    val_share: float = 0.2,
+    mirrors: bool = True,
+) -> ArrayCollection:
+    """A collection of pictures that are in memory.
+
+    Args:
+        images: uint8, [n, h, w] grey or [n, h, w, 3] colour.
+        labels: whole numbers from 0, one a picture.
+        classes: the name of each class; the numbers themselves if none are given.
+        split: train, val or test for each picture; if none are given, a part of each class is held out as `val`.
+        val_share: that part, in [0, 1]. Which pictures it takes depends on their places, so pictures can be appended.
+        mirrors: whether the mirror image of a picture still belongs to its class.
+
+    Raises:
+        ValueError: shapes, types or lengths do not fit together.
+    """
+    images, numbers = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8:
+        raise ValueError(
+            f"images must be uint8 from 0 to 255, got {images.dtype}; floats from 0 to 1: (255 * images).astype('uint8')"
+        )
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3) or 0 in images.shape:
+        raise ValueError(f"images must be [n, h, w] or [n, h, w, 3] and not empty, got {list(images.shape)}")
+    if numbers.ndim != 1 or len(numbers) != len(images):
+        raise ValueError(f"labels must be one number a picture, got {list(numbers.shape)} for {len(images)} pictures")
+    if numbers.dtype.kind not in "iu":
+        raise ValueError(f"labels must be whole numbers, got {numbers.dtype}")
+    names = tuple(str(name) for name in classes) if classes is not None else tuple(map(str, range(int(numbers.max()) + 1)))
+    if numbers.min() < 0 or numbers.max() >= len(names):
+        wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise ValueError(f"labels must lie in 0 to {len(names) - 1} ({len(names)} classes), got {wrong}")
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise ValueError(f"two or more classes with different names are needed, got {list(names)}")
+    samples = [Sample(str(place), int(label)) for place, label in enumerate(numbers)]
+    notes: tuple[str, ...] = ()
+    if split is None:
+        held = held_out([sample.name for sample in samples], [sample.label for sample in samples], val_share)
+        split = ["val" if sample.name in held else "train" for sample in samples]
+        notes = (
+            f"no split was given, so {len(held)} of {len(samples)} pictures were held out as val by a hash of their places",
+        )
+    elif len(split) != len(samples):
+        raise ValueError(f"split must name one split a picture, got {len(split)} for {len(samples)} pictures")
+    strange = sorted(set(split) - set(SPLITS))
+    if strange:
+        raise ValueError(f"split must be train, val or test, got {strange[0]!r}")
+    splits = {
+        name: tuple(sample for sample, its in zip(samples, split, strict=True) if its == name)
+        for name in SPLITS
+        if name != "test" or "test" in split
+    }
+    return ArrayCollection(names, splits, notes, mirrors, images)
+
+
+EXAMPLES = (Arrays(path="digits.npz"), Arrays(path="digits.npz", val_share=0.1, mirrors=False))

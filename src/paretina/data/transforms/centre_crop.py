@@ -1,0 +1,40 @@
+"""CentreCrop: the largest square in the middle of the picture, at the size that the network sees.
+
+The plain way to a square without distortion and without chance; what stands left and right of the middle is lost.
+`Squash` and `Letterbox` keep the whole picture.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from paretina.clock import Clock
+from paretina.data.transform import ImageTransform
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentreCrop(ImageTransform):
+    """
+    Attributes:
+        share: side of the square as a share of the picture's shorter side, in (0, 1]; 0.875 is "resize to 256, crop 224".
+    """
+
+    share: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"CentreCrop.share must be in (0, 1], got {self.share:g}")
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        height, width = image.shape[-2:]
+        side = max(1, round(self.share * min(height, width)))
+        top, left = (height - side) // 2, (width - side) // 2
+        interpolation = v2.InterpolationMode(self.interpolation)
+        return F.resized_crop(image, top, left, side, side, [size, size], interpolation, antialias=True)
+
+
+EXAMPLES = (CentreCrop(), CentreCrop(share=0.875, interpolation="bilinear"))

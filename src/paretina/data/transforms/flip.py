@@ -1,0 +1,40 @@
+"""HorizontalFlip: turns the picture into its mirror image, as often as not.
+
+Nearly free and nearly always a gain, except where left and right mean something: letters, digits, traffic signs. A source that
+says so makes this transform illegal.
+
+Source: Krizhevsky et al. 2012 (AlexNet), section 4.1.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from paretina.clock import Clock
+from paretina.data.bounds import require_within
+from paretina.data.transform import ImageTransform
+from paretina.schedules import Constant, Linear, Schedule
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizontalFlip(ImageTransform):
+    """
+    Attributes:
+        probability: how often, in [0, 1].
+    """
+
+    MIRRORS: ClassVar[bool] = True
+
+    probability: Schedule = Constant(value=0.5)
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1.0, "probability")
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        return F.horizontal_flip(image) if torch.rand(()) < self.probability(clock) else image
+
+
+EXAMPLES = (HorizontalFlip(), HorizontalFlip(probability=Linear(start=0.0, end=0.5)))

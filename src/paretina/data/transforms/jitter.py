@@ -1,0 +1,44 @@
+"""ColorJitter: random brightness, contrast, saturation and hue, in random order.
+
+Helps against other cameras and other light; hurts where the colour tells the class (fruit, flowers, stains), so it is weak by
+default. Costs a pass over the picture for each of the first three; hue costs several, because of its colour space.
+
+Source: Howard 2013 (arXiv:1312.5402), section 2; torchvision does the work.
+"""
+
+from dataclasses import dataclass
+
+from torchvision.transforms import v2
+
+from paretina.clock import Clock
+from paretina.data.bounds import require_within
+from paretina.data.transform import ImageTransform
+from paretina.schedules import Constant, Linear, Schedule
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorJitter(ImageTransform):
+    """
+    Attributes:
+        brightness: the factor is drawn from 1 - brightness (never below 0) to 1 + brightness; 0 leaves it out.
+        contrast: likewise, about the mean grey.
+        saturation: likewise, about the grey picture.
+        hue: greatest turn of the colour circle, in turns, in [0, 0.5].
+    """
+
+    brightness: Schedule = Constant(value=0.2)
+    contrast: Schedule = Constant(value=0.2)
+    saturation: Schedule = Constant(value=0.2)
+    hue: Schedule = Constant(value=0.0)
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, float("inf"), "brightness", "contrast", "saturation")
+        require_within(self, 0.0, 0.5, "hue")
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        strengths = (self.brightness(clock), self.contrast(clock), self.saturation(clock), self.hue(clock))
+        return v2.ColorJitter(*strengths)(image) if any(strengths) else image
+
+
+EXAMPLES = (ColorJitter(), ColorJitter(brightness=Linear(start=0.0, end=0.4), hue=Constant(value=0.1)))

@@ -1,0 +1,37 @@
+"""Letterbox: the whole picture at the size that the network sees, undistorted, with bars on two sides.
+
+For pictures far from square whose ends matter. The bars cost as much to compute as the picture.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from paretina.clock import Clock
+from paretina.data.fill import Fill, colour, plain
+from paretina.data.transform import ImageTransform
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letterbox(ImageTransform):
+    """
+    Attributes:
+        fill: colour of the bars.
+    """
+
+    fill: Fill = "border"
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        height, width = (max(1, round(side * size / max(image.shape[-2:]))) for side in image.shape[-2:])
+        inside = F.resize(image, [height, width], v2.InterpolationMode(self.interpolation), antialias=True)
+        boxed = plain(colour(self.fill, image), size, size)
+        top, left = (size - height) // 2, (size - width) // 2
+        boxed[:, top : top + height, left : left + width] = inside
+        return boxed
+
+
+EXAMPLES = (Letterbox(), Letterbox(fill="grey", interpolation="bilinear"))

@@ -1,0 +1,26 @@
+"""Squash: the whole picture at the size that the network sees, stretched to a square.
+
+Keeps all of the content and wastes no pixel, at the price of the shape of things; good for pictures that are nearly square.
+EfficientNetV2 tests this way from 320 pixels on. `Letterbox` keeps the shape too, `CentreCrop` only the middle.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from paretina.clock import Clock
+from paretina.data.transform import ImageTransform
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squash(ImageTransform):
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        return F.resize(image, [size, size], v2.InterpolationMode(self.interpolation), antialias=True)
+
+
+EXAMPLES = (Squash(), Squash(interpolation="bilinear"))

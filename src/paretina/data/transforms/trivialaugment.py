@@ -1,0 +1,36 @@
+"""TrivialAugment: one operation for each picture, at a strength drawn anew each time.
+
+Nothing to tune and half the cost of `RandAugment`; a strong start for a folder of which nothing is known. Its strength
+cannot follow a schedule, and its range is wide: rotations to 135 degrees, translations by 32 pixels whatever the size of the
+picture, which is much below 100 pixels.
+
+Source: Müller & Hutter 2021 (arXiv:2103.10158), the wide space; torchvision does the work.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torchvision.transforms import v2
+
+from paretina.clock import Clock
+from paretina.data.fill import Fill, colour
+from paretina.data.transform import ImageTransform
+from paretina.shapes import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrivialAugment(ImageTransform):
+    """
+    Attributes:
+        fill: colour of what lies outside of a moved picture.
+    """
+
+    fill: Fill = "grey"
+    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        interpolation = v2.InterpolationMode(self.interpolation)
+        return v2.TrivialAugmentWide(interpolation=interpolation, fill=colour(self.fill, image))(image)
+
+
+EXAMPLES = (TrivialAugment(), TrivialAugment(fill="border", interpolation="nearest"))

@@ -1,0 +1,424 @@
+"""Accuracy: what a classifier's answers are worth, each number with its 95 % interval.
+
+Top-1 and top-5 count pictures; balanced accuracy and macro F1 count classes, so they say what happens where one class has most
+of the pictures. Negative log-likelihood (nll, in nats) and expected calibration error (ece, a share in [0, 1]) judge the
+probabilities, before and after dividing the logits by one fitted temperature.
+
+The scaled figures are cross-fitted: samples with even numbers are scaled by the temperature that fits those with odd numbers
+best, and the other way round, so no sample is judged with a temperature that it helped to choose. `temperature` itself is
+fitted on all samples. ece sorts the samples by the probability of their answer into 15 bins of equal width, (0, 1/15], ...,
+(14/15, 1]. Intervals of shares are Wilson's. The others come from 1,000 resamples of the samples: the middle 95 % of the
+resampled figures, moved so that their mean lies at the figure itself, since the ece of a resample is too large on average.
+
+Source: temperature scaling and ece: Guo et al. 2017 (arXiv:1706.04599), sections 2 and 4.2; balanced accuracy: Brodersen et al.
+2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from paretina.measure.intervals import wilson
+from paretina.shapes import Logits
+
+Labels = Int[Tensor, " batch"]
+PerSample = Float[Tensor, " batch"]
+
+BINS = 15
+RESAMPLES = 1000
+COLDEST, HOTTEST = 0.05, 20.0
+"""Limits of a fitted temperature; where every answer is right, the likelihood has no maximum."""
+
+ROWS = 1024
+"""Samples that are looked at together; in double precision 1,000 classes then take 8 MB."""
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """One class. All but `n` in percent.
+
+    Attributes:
+        name: its name.
+        n: number of its samples.
+        recall: share of its samples that were recognised; None without samples. `recall_low` and `recall_high` enclose it.
+        precision: share of the answers naming this class that were right; None where no answer did.
+        f1: harmonic mean of the two; None where the class occurs neither in the labels nor in the answers.
+    """
+
+    name: str
+    n: int
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+    precision: float | None
+    f1: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values; the name is called `class`."""
+        return {"class" if field.name == "name" else field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The figures of one classifier on one set of samples.
+
+    Attributes:
+        n: number of samples.
+        top1: share of samples whose first answer was right, in percent.
+        top5: share of samples with the right class among the first five answers, in percent; None with five classes or fewer.
+        balanced: mean recall of the classes that have samples, in percent.
+        f1_macro: mean F1 of the classes that occur in the labels or in the answers, in percent.
+        nll: mean negative log-likelihood, in nats.
+        nll_scaled: the same after temperature scaling, cross-fitted.
+        ece: expected calibration error, a share in [0, 1].
+        ece_scaled: the same after temperature scaling, cross-fitted.
+        temperature: divisor of the logits that fits all samples best, in [0.05, 20].
+        per_class: one entry a class, in the order of the classes.
+        confusion: number of samples; a row for each true class, a column for each answer.
+        intervals: lower and upper end by the name of the figure.
+        notes: what was left out and why, a sentence each.
+    """
+
+    n: int
+    top1: float
+    top5: float | None
+    balanced: float
+    f1_macro: float
+    nll: float
+    nll_scaled: float
+    ece: float
+    ece_scaled: float
+    temperature: float
+    per_class: tuple[ClassAccuracy, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    intervals: dict[str, tuple[float, float]]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON has them: `top1`, `top1_low`, `top1_high`, ..., with None where there is none."""
+        data: dict[str, Any] = {"n": self.n}
+        for name in ("top1", "top5", "balanced", "f1_macro", "nll", "nll_scaled", "ece", "ece_scaled"):
+            data[name] = getattr(self, name)
+            data[f"{name}_low"], data[f"{name}_high"] = self.intervals.get(name, (None, None))
+        data["temperature"] = self.temperature
+        data["per_class"] = [entry.to_dict() for entry in self.per_class]
+        data["confusion"] = [list(row) for row in self.confusion]
+        data["notes"] = list(self.notes)
+        return data
+
+
+def measure_accuracy(logits: Logits, labels: Labels, classes: tuple[str, ...], *, seed: int = 0) -> Accuracy:
+    """Judges answers against labels.
+
+    Args:
+        logits: one row a sample; logarithms of probabilities serve as well.
+        labels: number of the true class of each sample.
+        classes: their names.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: there are no samples, the numbers of samples or classes disagree, or a logit is not finite.
+    """
+    logits, labels = checked(logits, labels, len(classes))
+    n, width = len(labels), len(classes)
+    answers, places = ranked(logits, labels)
+    correct = answers == labels
+    confusion = torch.bincount(labels * width + answers, minlength=width * width).view(width, width)
+    temperatures, temperature = cross_fitted(logits, labels)
+    nll, confidence = probabilities(logits, labels, torch.ones(n, dtype=torch.float64))
+    nll_scaled, confidence_scaled = probabilities(logits, labels, temperatures)
+    truth, named, hits = confusion.sum(1), confusion.sum(0), confusion.diagonal()
+    balanced, f1_macro = macro(truth, named, hits)
+    figures = {
+        "balanced": 100 * balanced.item(),
+        "f1_macro": 100 * f1_macro.item(),
+        "nll": nll.mean().item(),
+        "nll_scaled": nll_scaled.mean().item(),
+        "ece": calibration_error(confidence, correct).item(),
+        "ece_scaled": calibration_error(confidence_scaled, correct).item(),
+    }
+    drawn = resampled(labels, answers, width, (nll, nll_scaled), (confidence, confidence_scaled), seed)
+    most = {"balanced": 100.0, "f1_macro": 100.0, "nll": math.inf, "nll_scaled": math.inf, "ece": 1.0, "ece_scaled": 1.0}
+    intervals = {name: around(value, drawn[name], most[name]) for name, value in figures.items()}
+    top1, intervals["top1"] = percent(int(correct.sum()), n)
+    top5 = None
+    if width > 5:
+        top5, intervals["top5"] = percent(int((places < 5).sum()), n)
+    counts = zip(classes, truth.tolist(), named.tolist(), hits.tolist(), strict=True)
+    return Accuracy(
+        n=n,
+        top1=top1,
+        top5=top5,
+        temperature=temperature,
+        per_class=tuple(class_accuracy(*entry) for entry in counts),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        intervals=intervals,
+        notes=tuple(remarks(classes, truth, temperature)),
+        **figures,
+    )
+
+
+def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]:
+    """The two on the CPU, if they fit together."""
+    logits, labels = logits.detach().cpu(), labels.detach().cpu().long()
+    if len(labels) == 0:
+        raise ValueError("there are no samples to judge; the split is empty")
+    if len(logits) != len(labels):
+        raise ValueError(f"each sample needs logits and a label, got {len(logits)} rows of logits and {len(labels)} labels")
+    if logits.shape[1] != width:
+        raise ValueError(f"each class needs a logit, got {logits.shape[1]} logits a sample and {width} classes")
+    if labels.min() < 0 or labels.max() >= width:
+        raise ValueError(f"labels must lie in 0 to {width - 1}, got {labels.min()} to {labels.max()}")
+    faulty = torch.cat([~rows.isfinite().all(1) for rows in logits.split(ROWS)]).nonzero().flatten()
+    if len(faulty):
+        raise ValueError(
+            f"{len(faulty)} of {len(labels)} samples have logits that are not finite, the first is sample {int(faulty[0])}; "
+            "evaluate in float32, and see whether the training diverged"
+        )
+    return logits, labels
+
+
+# --- answers ------------------------------------------------------------------------------------------------------------
+
+
+def in_rows(logits: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Some samples at a time, the logits in double precision."""
+    for rows, *rest in zip(logits.split(ROWS), *(other.split(ROWS) for other in others), strict=True):
+        yield rows.double(), *rest
+
+
+def ranked(logits: Logits, labels: Labels) -> tuple[Labels, Labels]:
+    """The answer to each sample, and how many classes were put before the true one; of equal logits the first class leads."""
+    answers, places = [], []
+    for rows, true in in_rows(logits, labels):
+        own = rows.gather(1, true[:, None])
+        earlier = torch.arange(rows.shape[1]) < true[:, None]
+        answers.append(rows.argmax(1))
+        places.append(((rows > own) | ((rows == own) & earlier)).sum(1))
+    return torch.cat(answers), torch.cat(places)
+
+
+def probabilities(logits: Logits, labels: Labels, temperatures: PerSample) -> tuple[PerSample, PerSample]:
+    """The negative log-likelihood of each label and the probability of each answer."""
+    losses, confidences = [], []
+    for rows, true, temperature in in_rows(logits, labels, temperatures):
+        logs = (rows / temperature[:, None]).log_softmax(1)
+        losses.append(-logs.gather(1, true[:, None])[:, 0])
+        confidences.append(logs.amax(1).exp())
+    return torch.cat(losses), torch.cat(confidences)
+
+
+def confident_mistakes(logits: Logits, labels: Labels, number: int) -> list[int]:
+    """The numbers of at most `number` samples with wrong answers, the most confident answer first."""
+    logits, labels = checked(logits, labels, logits.shape[1])
+    answers, _ = ranked(logits, labels)
+    _, confidence = probabilities(logits, labels, torch.ones(len(labels), dtype=torch.float64))
+    wrong = (answers != labels).nonzero().flatten()
+    order = confidence[wrong].sort(descending=True, stable=True).indices
+    return wrong[order[:number]].tolist()
+
+
+# --- classes ------------------------------------------------------------------------------------------------------------
+
+
+def macro(truth: Tensor, named: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+    """Balanced accuracy and macro F1, as shares, from counts with the classes on the last axis.
+
+    Args:
+        truth: samples of each class.
+        named: answers that name each class.
+        hits: samples of each class that were recognised.
+    """
+
+    def mean(over: Tensor, under: Tensor) -> Tensor:
+        return (over.double() / under.clamp(min=1)).sum(-1) / (under > 0).sum(-1)
+
+    return mean(hits, truth), mean(2 * hits, truth + named)
+
+
+def percent(successes: int, n: int) -> tuple[float, tuple[float, float]]:
+    share = wilson(successes, n)
+    return 100 * successes / n, (100 * share.low, 100 * share.high)
+
+
+def class_accuracy(name: str, truth: int, named: int, hits: int) -> ClassAccuracy:
+    recall, (low, high) = percent(hits, truth) if truth else (None, (None, None))
+    return ClassAccuracy(
+        name=name,
+        n=truth,
+        recall=recall,
+        recall_low=low,
+        recall_high=high,
+        precision=100 * hits / named if named else None,
+        f1=100 * 2 * hits / (truth + named) if truth + named else None,
+    )
+
+
+def remarks(classes: tuple[str, ...], truth: Tensor, temperature: float) -> Iterator[str]:
+    if len(classes) <= 5:
+        yield f"top-5 is left out: with {len(classes)} classes the right one is always among the first five answers"
+    absent = [name for name, count in zip(classes, truth.tolist(), strict=True) if not count]
+    if absent:
+        some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        yield f"{len(absent)} of {len(classes)} classes have no sample and do not count in the balanced accuracy: {some}"
+    if temperature in (COLDEST, HOTTEST):
+        yield f"the temperature stopped at its limit of {temperature:g}: these samples do not determine it"
+
+
+# --- calibration --------------------------------------------------------------------------------------------------------
+
+
+def bin_of(confidence: PerSample) -> Labels:
+    return ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
+
+
+def calibration_error(confidence: PerSample, correct: Tensor) -> Float[Tensor, ""]:
+    """How far mean confidence and share of right answers lie apart, averaged over bins by their numbers of samples."""
+    gaps = torch.bincount(bin_of(confidence), weights=correct.double() - confidence, minlength=BINS)
+    return gaps.abs().sum() / len(confidence)
+
+
+def fit_temperature(logits: Logits, labels: Labels, start: float = 1.0) -> float:
+    """The temperature in [0.05, 20] by which divided logits have the least mean negative log-likelihood.
+
+    The likelihood is concave in 1 / temperature, so Newton's steps, and bisection where they fail, find the one optimum.
+    """
+    low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)
+    at, last = math.log(1 / start), high - low
+    for _ in range(100):
+        sharpness = math.exp(at)
+        slope, bend = likelihood_slope(logits, labels, sharpness)
+        low, high = (low, at) if slope > 0 else (at, high)
+        ahead = sharpness - slope / bend if bend > 0 else 0.0
+        newton = math.log(ahead) if ahead > 0 else math.inf
+        step = newton - at
+        if not (low < newton < high and abs(step) < last / 2):
+            step = (low + high) / 2 - at
+        at, last = at + step, abs(step)
+        if last < 1e-8:
+            break
+    temperature = math.exp(-at)
+    for limit in (COLDEST, HOTTEST):
+        if math.isclose(temperature, limit, rel_tol=1e-6):
+            return limit
+    return temperature
+
+
+def likelihood_slope(logits: Logits, labels: Labels, sharpness: float) -> tuple[float, float]:
+    """First and second derivative of the summed negative log-likelihood by the factor on the logits."""
+    slope = bend = 0.0
+    for rows, true in in_rows(logits, labels):
+        weights = (rows * sharpness).softmax(1)
+        centred = rows - (weights * rows).sum(1, keepdim=True)
+        slope -= centred.gather(1, true[:, None]).sum().item()
+        bend += (weights * centred.square()).sum().item()
+    return slope, bend
+
+
+def cross_fitted(logits: Logits, labels: Labels) -> tuple[PerSample, float]:
+    """For each sample the temperature fitted on the other half, and the temperature fitted on all; a lone sample keeps 1."""
+    temperatures = torch.ones(len(labels), dtype=torch.float64)
+    if len(labels) < 2:
+        return temperatures, 1.0
+    even, odd = slice(0, None, 2), slice(1, None, 2)
+    temperatures[odd] = fit_temperature(logits[even], labels[even])
+    temperatures[even] = fit_temperature(logits[odd], labels[odd])
+    return temperatures, fit_temperature(logits, labels, start=math.sqrt(float(temperatures[0] * temperatures[1])))
+
+
+# --- resampling ---------------------------------------------------------------------------------------------------------
+
+
+def resampled(
+    labels: Labels,
+    answers: Labels,
+    width: int,
+    losses: tuple[PerSample, PerSample],
+    confidences: tuple[PerSample, PerSample],
+    seed: int,
+) -> dict[str, Float[Tensor, " resample"]]:
+    """The figures of samples drawn with replacement; each list has one value a resample."""
+    n, generator = len(labels), torch.Generator().manual_seed(seed)
+    correct = (answers == labels).double()
+    bins = tuple(map(bin_of, confidences))
+    gaps = tuple(correct - confidence for confidence in confidences)
+    found: dict[str, list[Tensor]] = {}
+    # many resamples together, but no more than fit into tens of megabytes
+    together = max(1, min(RESAMPLES, 2**21 // max(n, width)))
+    for first in range(0, RESAMPLES, together):
+        number = min(together, RESAMPLES - first)
+        drawn = torch.randint(n, (number, n), generator=generator)
+        count = counter(drawn)
+        balanced, f1_macro = macro(count(labels, width), count(answers, width), count(labels, width, correct))
+        errors = [count(which, BINS, gap).abs().sum(1) / n for which, gap in zip(bins, gaps, strict=True)]
+        means = [loss[drawn].mean(1) for loss in losses]
+        values = (100 * balanced, 100 * f1_macro, *means, *errors)
+        for name, value in zip(("balanced", "f1_macro", "nll", "nll_scaled", "ece", "ece_scaled"), values, strict=True):
+            found.setdefault(name, []).append(value)
+    return {name: torch.cat(values) for name, values in found.items()}
+
+
+def counter(drawn: Int[Tensor, "resample batch"]) -> Callable[..., Tensor]:
+    """Counts how often each value occurs, or adds up the weights of its samples, in each resample."""
+    rows = torch.arange(len(drawn))[:, None]
+
+    def count(values: Labels, width: int, weights: PerSample | None = None) -> Tensor:
+        cells = (values[drawn] + rows * width).flatten()
+        chosen = None if weights is None else weights[drawn].flatten()
+        return torch.bincount(cells, chosen, minlength=len(drawn) * width).view(len(drawn), width)
+
+    return count
+
+
+def around(value: float, drawn: Float[Tensor, " resample"], most: float) -> tuple[float, float]:
+    """The middle 95 % of resampled figures, moved so that their mean lies at the value; within [0, most]."""
+    low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=drawn.dtype)).tolist()
+    shift = value - drawn.mean().item()
+    return max(0.0, min(value, low + shift)), min(most, max(value, high + shift))
+
+
+# --- predictions --------------------------------------------------------------------------------------------------------
+
+
+def write_predictions(
+    path: Path | str, names: Sequence[str], logits: Logits, labels: Labels | None, classes: tuple[str, ...]
+) -> None:
+    """Writes a line a sample, as CSV in UTF-8.
+
+    The columns are name, label, predicted, correct (1 or 0), confidence (probability of the answer), and the next answers up to
+    the fifth with their probabilities: class_2, confidence_2, ... Without labels, the columns label and correct are left out.
+
+    Raises:
+        ValueError: the numbers of names, rows of logits, labels or classes disagree, or a logit is not finite.
+    """
+    known = labels is not None
+    logits, given = checked(logits, torch.zeros(len(logits), dtype=torch.long) if labels is None else labels, len(classes))
+    if len(names) != len(logits):
+        raise ValueError(f"each sample needs a name, got {len(names)} names and {len(logits)} rows of logits")
+    shown = min(5, len(classes))
+    columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
+    columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
+    # names of files that are no valid UTF-8 must not make the table so
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        waiting = iter(names)
+        for rows, true in in_rows(logits, given):
+            # a stable sort, so that of equal logits the first class leads here too
+            order = rows.sort(dim=1, descending=True, stable=True).indices[:, :shown]
+            shares = rows.softmax(1).gather(1, order)
+            for label, answers, chances in zip(true.tolist(), order.tolist(), shares.tolist(), strict=True):
+                line = {"name": next(waiting), "predicted": classes[answers[0]], "confidence": f"{chances[0]:.6f}"}
+                if known:
+                    line |= {"label": classes[label], "correct": str(int(answers[0] == label))}
+                for place in range(1, shown):
+                    line[f"class_{place + 1}"] = classes[answers[place]]
+                    line[f"confidence_{place + 1}"] = f"{chances[place]:.6f}"
+                table.writerow(line)

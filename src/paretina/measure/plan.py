@@ -1,0 +1,124 @@
+"""Plan: how a network is executed on a device."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from paretina.model.layers import Convolution
+from paretina.spec import Spec
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Spec):
+    """
+    Attributes:
+        device: as torch names it: cpu, cuda, cuda:1, mps.
+        memory_format: of images and weights; channels_last is faster nearly everywhere.
+        precision: of the arithmetic in training; weights, averages and optimizer moments are always float32.
+        depthwise: of depthwise convolutions. On CPUs the bfloat16 kernels of strided and large ones are many times slower.
+        compile: whether torch.compile is used; costs up to a minute at the start.
+        threads: of one process on the CPU; None leaves torch's choice.
+        workers: processes that load pictures; None chooses.
+    """
+
+    device: str = "cpu"
+    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    depthwise: Literal["same", "float32"] = "same"
+    compile: bool = False
+    threads: int | None = None
+    workers: int | None = None
+
+    @property
+    def torch_memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+    @property
+    def device_type(self) -> str:
+        return self.device.partition(":")[0]
+
+    def place(self, module: M) -> M:
+        """Moves a module to the device, in the memory format, and marks the layers that stay in float32; in place."""
+        module.to(device=self.device, memory_format=self.torch_memory_format)  # type: ignore[call-overload]
+        for layer in module.modules():
+            if isinstance(layer, Convolution):
+                layer.float32 = self.depthwise == "float32" and layer.depthwise
+        return module
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """Where forward passes belong: autocast to the plan's precision."""
+        if self.precision == "float32":
+            yield
+        else:
+            with torch.autocast(self.device_type, getattr(torch, self.precision)):
+                yield
+
+    def worker_count(self, local_ranks: int = 1) -> int:
+        """Processes that load pictures for one rank."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        spare = cores // local_ranks
+        return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+
+
+def default_plan(device: str = "auto") -> Plan:
+    """The plan for a device, without timing anything.
+
+    bfloat16 where the hardware multiplies it: CPUs with AMX or AVX-512 bf16, GPUs from Ampere on.
+
+    Raises:
+        ValueError: there is no such device on this machine.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in there or not there[kind]:
+        usable = ", ".join(name for name, found in there.items() if found)
+        raise ValueError(f"there is no device {device!r} on this machine; there is: {usable}")
+    if kind == "cuda":
+        fast = torch.cuda.get_device_capability(device)[0] >= 8
+        return Plan(device=device, precision="bfloat16" if fast else "float16")
+    if kind == "cpu" and cpu_flags() & {"amx_bf16", "avx512_bf16"}:
+        return Plan(device=device, precision="bfloat16", depthwise="float32")
+    return Plan(device=device)
+
+
+def machine() -> dict[str, str | int]:
+    """What a result must be read with: processor, cores, versions."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return {
+        "cpu": model,
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

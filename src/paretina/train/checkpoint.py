@@ -1,0 +1,96 @@
+"""Checkpoint: all that a run needs to go on as if nothing had happened. Tensors in safetensors, the rest in JSON; no pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from paretina.train.average import Averager
+
+
+def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Moves every tensor of a nested state into `tensors` and returns the JSON that says where it was."""
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().cpu().contiguous()
+        return {"tensor": path}
+    if isinstance(value, dict):
+        return {"dict": [[key, flatten(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [flatten(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise TypeError(f"a checkpoint cannot hold {path}, a {type(value).__name__}")
+
+
+def restore(form: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    """The nested state that `flatten` took apart."""
+    (kind, value), *_ = form.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "dict":
+        return {key: restore(item, tensors) for key, item in value}
+    if kind == "list":
+        return [restore(item, tensors) for item in value]
+    return value
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    tensors: dict[str, Tensor] = {}
+    form = flatten(state, "state", tensors)
+    save_file(tensors, folder / "tensors.safetensors")
+    (folder / "state.json").write_text(json.dumps(form))
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Reads what `save_state` wrote.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
+    try:
+        tensors = load_file(folder / "tensors.safetensors")
+        state = restore(json.loads((folder / "state.json").read_text()), tensors)
+    except Exception as error:
+        raise ValueError(f"the state in {folder} cannot be read: {error}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"the state in {folder} is damaged")
+    return state
+
+
+def gather(
+    learner: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    averager: Averager | None,
+    best: dict[str, Any] | None,
+    update: int,
+    random: list[Tensor],
+) -> dict[str, Any]:
+    """The state of a run after `update` updates; `random` holds the generators of each rank."""
+    return {
+        "update": update,
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "average": averager.state_dict() if averager else None,
+        "best": best,
+        "random": random,
+    }
+
+
+def random_state(device: str) -> Tensor:
+    """The generators that networks draw from, as one tensor."""
+    state = torch.get_rng_state()
+    if device.startswith("cuda"):
+        state = torch.cat((state, torch.cuda.get_rng_state(device)))
+    return state
+
+
+def set_random_state(state: Tensor, device: str) -> None:
+    length = len(torch.get_rng_state())
+    torch.set_rng_state(state[:length])
+    if device.startswith("cuda"):
+        torch.cuda.set_rng_state(state[length:], device)

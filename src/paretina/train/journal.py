@@ -1,0 +1,89 @@
+"""Journal: what a run says while it trains: the log, the progress line, and the alarm when a loss is no number."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paretina.measure.memory import peak_mb
+from paretina.run import Run
+from paretina.train.ranks import Ranks
+
+Listener = Callable[[dict[str, Any]], None]
+"""Called on rank 0 with every line that goes to the log."""
+
+
+class Journal:
+    """
+    Attributes:
+        every: seconds from one training line to the next, about.
+    """
+
+    def __init__(self, run: Run, ranks: Ranks, device: str, listen: Listener, every: float = 1.0) -> None:
+        self.run = run
+        self.ranks = ranks
+        self.device = device
+        self.listen = listen
+        self.every = every
+        self.began = self.last = time.monotonic()
+        self.paused = 0.0
+        self.seen = 0
+        self.unchecked: list[tuple[int, dict[str, Tensor]]] = []
+
+    def tell(self, event: str, step: int, **values: Any) -> None:
+        """Writes a line on rank 0."""
+        if self.ranks.first:
+            self.run.log(event, step, **values)
+            self.listen({"event": event, "step": step, **values})
+
+    def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
+        """Stops the run if a loss was not finite.
+
+        On a GPU the losses of several updates are looked at together, since each look waits for the device.
+
+        Raises:
+            FloatingPointError: names the step and the parts of the loss.
+        """
+        self.unchecked.append((step, losses))
+        if not force and self.device != "cpu" and len(self.unchecked) < 16:
+            return
+        for step, parts in self.unchecked:
+            shown = {name: value.item() for name, value in parts.items()}
+            total = self.ranks.mean(torch.tensor(sum(shown.values()))).item()
+            if not torch.isfinite(torch.tensor(total)):
+                raise FloatingPointError(f"loss is {total} at step {step}; parts: {shown}; lower the learning rate")
+        self.unchecked.clear()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last >= self.every
+
+    def train(self, step: int, losses: dict[str, Tensor], **values: Any) -> None:
+        """A line about an update."""
+        self.last = time.monotonic()
+        spent = self.last - self.began - self.paused
+        parts = {name: value.item() for name, value in losses.items()}
+        self.tell(
+            "train",
+            step,
+            **values,
+            **{"train/loss": sum(parts.values())},
+            **{f"train/loss/{name}": value for name, value in parts.items()},
+            **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device), "time_s": spent},
+        )
+
+    def pause(self) -> "Pause":
+        """Time spent inside is no training time."""
+        return Pause(self)
+
+
+class Pause:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.paused += time.monotonic() - self.started

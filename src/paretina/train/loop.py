@@ -1,0 +1,219 @@
+"""The loop, read top to bottom.
+
+One update: rates, batch, transforms, forward, loss, backward, clip, step, average, log. Time enters as the clock, randomness as
+generators that follow from the seed; no method is named here. Interrupted and resumed equals uninterrupted, bit for bit.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from paretina.data.loader import training_batches
+from paretina.data.pictures import Pictures
+from paretina.data.sampler import Epochs, seed_of
+from paretina.measure.evaluate import Evaluation, joined, quick_figures
+from paretina.measure.plan import Plan
+from paretina.model.build import Network
+from paretina.model.roles import roles
+from paretina.run import Run
+from paretina.schedules import Schedule
+from paretina.train.checkpoint import load_state, random_state, save_state, set_random_state
+from paretina.train.journal import Journal
+from paretina.train.objective import Learner
+from paretina.train.optimizer import parameter_groups
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the loop needs besides the recipe.
+
+    Attributes:
+        learner: owns everything that learns; placed on the device.
+        evaluation: of the validation pictures.
+        size: side in pixels at each update.
+        save_every: seconds between checkpoints; each evaluation is followed by one too.
+        updates: number of updates after which the loop stops short, as if interrupted; None to finish.
+    """
+
+    learner: Learner
+    pictures: Pictures
+    evaluation: Evaluation
+    size: Schedule
+    plan: Plan
+    ranks: Ranks
+    save_every: float = 60.0
+    updates: int | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a finished run keeps.
+
+    Attributes:
+        network: the one to save.
+        chosen: a sentence: which weights these are, and on what they were chosen.
+    """
+
+    network: Network
+    chosen: str
+
+
+def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
+    """Trains, from the last state of the run if there is one.
+
+    Raises:
+        FloatingPointError: the loss was not finite; names the step and the parts of the loss.
+        KeyboardInterrupt: the run was interrupted, or `task.updates` are done; its state is saved.
+    """
+    learner, plan, ranks = task.learner, task.plan, task.ranks
+    network = learner.result()
+    epochs = Epochs(len(task.pictures), min(recipe.batch_size, len(task.pictures)), recipe.epochs, recipe.seed)
+    owned = roles(learner)
+    groups = parameter_groups(learner.named_parameters(), lambda name: owned[name].role, recipe.optimizer.decay)
+    optimizer = recipe.optimizer.make(groups)
+    clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
+    scaler = torch.amp.GradScaler(plan.device_type, enabled=plan.precision == "float16")
+    averager = recipe.average.make(network) if recipe.average else None
+    judged: dict[str, Network] = {"val": network}
+    if averager:
+        judged["val_ema"] = cast(Network, averager.module)
+    best: dict[str, Any] = {}
+    start = 0
+
+    if folder := run.last_state():
+        state = load_state(folder)
+        learner.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+        if averager:
+            averager.load_state_dict(state["average"])
+        if len(state["random"]) != ranks.count:
+            raise ValueError(f"{len(state['random'])} processes made this run, so {ranks.count} cannot go on with it")
+        set_random_state(state["random"][ranks.rank], plan.device)
+        best, start = state["best"], state["update"]
+
+    wrapped = ranks.wrap(learner)
+    mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
+    requests = epochs.requests(task.size, start, ranks.count * recipe.accumulate, mine)
+    workers = plan.worker_count(ranks.locals)
+    batches = training_batches(task.pictures, recipe.image_transforms(), requests, network.blueprint.classes, workers)
+    evaluate_every = max(1, round(recipe.evaluate_every * epochs.updates_per_epoch))
+    end = min(epochs.updates, task.updates or epochs.updates)
+    saved = time.monotonic()
+    learner.train()
+
+    with asked_to_stop() as stop:
+        for update in range(start, end):
+            clock = epochs.clock(update)
+            rate = recipe.optimizer.set_rates(optimizer, clock, recipe.batch_size)
+            schedules = recipe.set_rates(network, optimizer, clock)
+            losses: dict[str, Tensor] = {}
+            for number in range(recipe.accumulate):
+                loaded = next(batches)
+                for fault in loaded.faults:
+                    journal.tell("note", update, message=f"left out, because it can no longer be read: {fault}")
+                batch = loaded.batch.to(plan.device, plan.torch_memory_format)
+                generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
+                for transform in recipe.batch_transforms():
+                    batch = transform(batch, clock, generator)
+                with nullcontext() if number == recipe.accumulate - 1 else ranks.apart(wrapped):
+                    with plan.arithmetic():
+                        parts = wrapped(batch, clock)
+                    scaler.scale(sum(parts.values()) / recipe.accumulate).backward()
+                for name, part in parts.items():
+                    losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate
+                journal.seen += len(batch) * ranks.count
+            journal.check(update, losses)
+            if recipe.clip:
+                scaler.unscale_(optimizer)
+                schedules["grad_norm"] = float(recipe.clip(clipped, clock))
+            scale = scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            if scaler.get_scale() >= scale:  # a step that overflowed was skipped
+                learner.updated(clock)
+                if averager:
+                    averager.update(network, clock)
+
+            done, now = update + 1, epochs.clock(update + 1)
+            evaluating = done % evaluate_every == 0 or done == epochs.updates
+            halt, save = ranks.from_first((stop.asked, time.monotonic() - saved >= task.save_every))
+            if evaluating or halt or done == start + 1 or journal.due():
+                schedules.update(lr=rate, size=batch.images.shape[-1], epoch=now.epoch, updates=epochs.updates)
+                journal.train(done, losses, **schedules)
+            if evaluating:
+                with journal.pause():
+                    figures = {name: judge(task, module, workers) for name, module in judged.items()}
+                journal.tell("val", done, epoch=now.epoch, **flat(figures))
+                top1 = figures[[*judged][-1]]["top1"]
+                if recipe.keep == "best" and top1 > best.get("top1", -1.0):
+                    weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
+                    best = {"top1": top1, "update": done, "weights": weights}
+            if evaluating or halt or save or done == end:
+                journal.check(update, {}, force=True)
+                state = {"update": done, "best": best, "random": ranks.every(random_state(plan.device))}
+                state.update(learner=learner.state_dict(), optimizer=optimizer.state_dict(), scaler=scaler.state_dict())
+                state.update(average=averager.state_dict() if averager else None)
+                if ranks.first:
+                    with run.new_state(done) as folder:
+                        save_state(folder, state)
+                ranks.wait()
+                saved = time.monotonic()
+            if done < epochs.updates and (halt or done == end):
+                raise KeyboardInterrupt(f"stopped after {done} of {epochs.updates} updates")
+
+    kept = [*judged.values()][-1]
+    average = "the average of the weights" if averager else "the weights"
+    if recipe.keep == "best":
+        kept.load_state_dict(best["weights"])
+        at = f"after update {best['update']} of {epochs.updates}"
+        chosen = f"{average} {at}, chosen for the best top-1 on the validation data, so the figures are optimistic"
+        return Kept(kept, chosen)
+    return Kept(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
+
+
+def judge(task: Task, network: nn.Module, workers: int) -> dict[str, float]:
+    """Figures of a network on the validation pictures of all ranks."""
+    logits, ids = joined(task.ranks.every(task.evaluation.run(network, workers)))
+    return quick_figures(logits, torch.tensor(task.evaluation.pictures.labels())[ids])
+
+
+def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for prefix, found in figures.items() for name, value in found.items()}
+
+
+@dataclass
+class Stop:
+    asked: bool = False
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Stop]:
+    """Notes the first Ctrl-C or SIGTERM, so that the update is finished and the state saved; the second one acts at once."""
+    stop = Stop()
+    before: dict[int, Callable[..., Any] | int | None] = {}
+
+    def note(number: int, frame: Any) -> None:
+        stop.asked = True
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: whoever runs it there has to stop it otherwise
+        pass
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,44 @@
+"""SGD: follow the running sum of gradients.
+
+The rule of ResNet and of most recipes for convolutional networks. Needs a well-chosen rate, which scales with the batch, and
+one number of memory a parameter. Weight decay is added to the gradient, so its pull scales with the rate.
+
+Source: momentum: Sutskever et al. 2013; as used in He et al. 2019 (arXiv:1812.01187), section 2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from paretina.schedules import Constant, Cosine, Warmup
+from paretina.train.optimizer import Optimizer, can_fuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """
+    Attributes:
+        momentum: share of the running sum that is kept at each update, in [0, 1); the rate is applied to the sum, outside.
+        nesterov: whether the step looks ahead by one update.
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"SGD needs 0 <= momentum < 1, got momentum={self.momentum}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("SGD can look ahead only with momentum; set nesterov=False or momentum > 0")
+
+    def rule(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        fused = can_fuse(groups) or None
+        return torch.optim.SGD(groups, momentum=self.momentum, nesterov=self.nesterov, fused=fused)
+
+
+EXAMPLES = (
+    SGD(rate=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
+    SGD(rate=Constant(value=0.05), momentum=0.0, nesterov=False),
+)

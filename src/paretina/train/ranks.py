@@ -1,0 +1,91 @@
+"""Ranks: the processes that train one network together, started by torchrun; one process alone is rank 0 of 1."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """
+    Attributes:
+        rank: number of this process, from 0.
+        count: number of processes.
+        local: number of this process on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+    locals: int = 1
+
+    @classmethod
+    def start(cls, device: str) -> "Ranks":
+        """Joins the group if torchrun started this process."""
+        if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        return cls(dist.get_rank(), dist.get_world_size(), local, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+    @staticmethod
+    def is_first() -> bool:
+        """Whether this process is rank 0, also before and after the group exists."""
+        return os.environ.get("RANK", "0") == "0"
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def device(self, device: str) -> str:
+        """The device of this process: with several GPUs, one each."""
+        if device == "cuda" and self.count > 1:
+            torch.cuda.set_device(self.local)
+            return f"cuda:{self.local}"
+        return device
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with its gradients averaged over all ranks."""
+        return DistributedDataParallel(module) if self.count > 1 else module
+
+    def apart(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Where gradients are added up without averaging them over ranks yet."""
+        return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+    def every(self, value: Any) -> list[Any]:
+        """The values of all ranks, on each of them."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        """The value of rank 0, on each rank."""
+        if self.count == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def mean(self, value: Tensor) -> Tensor:
+        if self.count > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+            value /= self.count
+        return value
+
+    def wait(self) -> None:
+        if self.count > 1:
+            dist.barrier()
+
+    def stop(self) -> None:
+        if self.count > 1 and dist.is_initialized():
+            dist.destroy_process_group()

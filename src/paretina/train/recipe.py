@@ -1,0 +1,131 @@
+"""Recipe: everything that decides a training run, as one value."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from paretina.clock import END, Clock
+from paretina.data.transform import BatchTransform, ImageTransform, Transform
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.model.build import Network
+from paretina.schedules import Constant, Cosine, Schedule, Warmup
+from paretina.spec import Spec
+from paretina.train.average import Average
+from paretina.train.clipping import Clip
+from paretina.train.objective import Objective
+from paretina.train.objectives.supervised import Supervised
+from paretina.train.optimizer import Optimizer
+from paretina.train.optimizers.adamw import AdamW
+
+
+@dataclass(frozen=True, kw_only=True)
+class StochasticDepth(Spec):
+    """Drops whole residual branches of single images, more in deep blocks (Huang et al. 2016, arXiv:1603.09382).
+
+    Attributes:
+        rate: of the deepest block, in [0, 1).
+        shape: whether rates rise in a line from the first block to the last, or are the same everywhere.
+        ends: of `blocks` blocks numbered from 0, the last has `rate` ("closed", ConvNeXt) or `rate * (blocks - 1) / blocks`
+            ("open", EfficientNet).
+    """
+
+    rate: Schedule = field(default=Constant(value=0.2))
+    shape: Literal["linear", "uniform"] = "linear"
+    ends: Literal["open", "closed"] = "open"
+
+    def rates(self, blocks: int, clock: Clock) -> list[float]:
+        """The rate of each block."""
+        rate = self.rate(clock)
+        if self.shape == "uniform":
+            return [rate] * blocks
+        steps = blocks if self.ends == "open" else max(1, blocks - 1)
+        return [rate * number / steps for number in range(blocks)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Spec):
+    """
+    Attributes:
+        epochs: passes over the training data; may be a fraction.
+        batch_size: pictures an update, over all ranks and accumulated parts.
+        size: side in pixels that the network sees while training; None for the blueprint's resolution.
+        test_size: side at which it is evaluated and saved; None for the last training size.
+        accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
+        transforms: what happens to pictures on their way in, in this order.
+        objective: what is learned.
+        clip: how long gradients are shortened, if at all.
+        average: whether a running average of the weights is kept, evaluated and saved.
+        stochastic_depth: whether residual branches are dropped.
+        dropout: rate before the classifier, in [0, 1).
+        zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch.
+        norm_momentum: share of a batch in the running statistics of batch norm.
+        teacher: model file of a network that terms may learn from.
+        evaluate_every: epochs between evaluations on the validation data.
+        keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
+            that it is measured on, and the result says so).
+        max_damaged: share of unreadable pictures above which a run refuses to start.
+        seed: everything random follows from it.
+    """
+
+    epochs: float = 30.0
+    batch_size: int = 64
+    size: Schedule | None = None
+    test_size: int | None = None
+    accumulate: int = 1
+    transforms: tuple[Transform, ...] = (RandomResizedCrop(), HorizontalFlip())
+    objective: Objective = field(default_factory=Supervised)
+    optimizer: Optimizer = field(default_factory=lambda: AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=1e-3))))
+    clip: Clip | None = None
+    average: Average | None = None
+    stochastic_depth: StochasticDepth | None = None
+    dropout: Schedule = Constant(value=0.0)
+    zero_gamma: bool = False
+    norm_momentum: float = 0.1
+    teacher: str | None = None
+    evaluate_every: float = 1.0
+    keep: Literal["last", "best"] = "last"
+    max_damaged: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "evaluate_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
+        if self.batch_size < self.accumulate:
+            raise ValueError(f"an update of {self.batch_size} pictures cannot be cut into accumulate={self.accumulate} parts")
+        if not 0 < self.norm_momentum <= 1 or not 0 <= self.max_damaged <= 1:
+            raise ValueError(
+                f"Recipe needs 0 < norm_momentum <= 1 and 0 <= max_damaged <= 1, got {self.norm_momentum}, {self.max_damaged}"
+            )
+
+    def image_transforms(self) -> tuple[ImageTransform, ...]:
+        return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))
+
+    def batch_transforms(self) -> tuple[BatchTransform, ...]:
+        return tuple(transform for transform in self.transforms if isinstance(transform, BatchTransform))
+
+    def sizes(self, resolution: int) -> Schedule:
+        """The schedule of the training size for a blueprint of that resolution."""
+        return self.size or Constant(value=float(resolution))
+
+    def final_size(self, resolution: int) -> int:
+        """Side in pixels at which the network is evaluated and saved."""
+        return self.test_size or round(self.sizes(resolution)(END))
+
+    def set_rates(self, network: Network, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, float]:
+        """Sets what varies inside a network and its optimizer, for one update; returns what is worth a column in the log."""
+        dropout = self.dropout(clock)
+        for module in network.dropouts():
+            module.set(dropout)
+        values = {"schedule/dropout": dropout}
+        if self.stochastic_depth is not None:
+            rates = self.stochastic_depth.rates(network.blocks, clock)
+            for residual in network.residuals():
+                residual.set(rates[residual.number])
+            values["schedule/stochastic_depth"] = self.stochastic_depth.rate(clock)
+        return values
+
+
+EXAMPLES = (Recipe(), Recipe(stochastic_depth=StochasticDepth(), average=Average(), keep="best"))

@@ -1,0 +1,42 @@
+"""CrossEntropy: the usual loss, against class probabilities, with label smoothing.
+
+Smoothing helps on longer schedules and larger data and makes probabilities less certain; it costs nothing. Leave it out in a
+network that is to be a teacher (Müller et al. 2019, arXiv:1906.02629).
+
+Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7; He et al. 2019 (arXiv:1812.01187), section 5.2, in the form of their
+code: the true class gets 1 - s + s / K, every other s / K.
+"""
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import nn
+
+from paretina.clock import Clock
+from paretina.data.batch import Batch
+from paretina.schedules import Constant, Schedule
+from paretina.shapes import Loss
+from paretina.train.objective import Outputs, Term, TermFn
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(Term):
+    """
+    Attributes:
+        smoothing: probability that is spread over all classes, in [0, 1).
+        weight: factor on this term.
+    """
+
+    smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+
+    def make(self, teacher: nn.Module | None) -> TermFn:
+        def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
+            smoothing = self.smoothing(clock)
+            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1]
+            return self.weight(clock) * F.cross_entropy(outputs.logits, wanted)
+
+        return term
+
+
+EXAMPLES = (CrossEntropy(), CrossEntropy(smoothing=Constant(value=0.0)))

@@ -1,0 +1,52 @@
+"""Distill: learn the teacher's answers beside the labels, or instead of them.
+
+Helps when the schedule is long and the teacher is clearly better, and less when the two are of different kinds: with a ResNet
+as the teacher it hurt MobileNet (He et al. 2019, arXiv:1812.01187, table 6). Costs one forward pass of the teacher an update.
+Leave label smoothing off in the teacher.
+
+Source: Hinton et al. 2015 (arXiv:1503.02531); the teacher sees the student's images: Beyer et al. 2022 (arXiv:2106.05237).
+Bag of Tricks writes the divergence as a cross entropy, whose gradient is the same and whose value is larger by the teacher's
+entropy times the squared temperature.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from paretina.clock import Clock
+from paretina.data.batch import Batch
+from paretina.schedules import Constant, Schedule
+from paretina.shapes import Loss
+from paretina.train.objective import Outputs, Term, TermFn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(Term):
+    """
+    Attributes:
+        weight: factor on this term. Bag of Tricks has 0.5 here and 0.5 on the cross entropy.
+        temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
+    """
+
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+    temperature: Schedule = field(default_factory=lambda: Constant(value=4.0))
+
+    def make(self, teacher: nn.Module | None) -> TermFn:
+        if teacher is None:
+            raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
+        teacher = teacher.eval().requires_grad_(False)
+
+        def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
+            temperature = self.temperature(clock)
+            with torch.no_grad():
+                wanted = (teacher(batch.images).float() / temperature).log_softmax(1)
+            given = (outputs.logits / temperature).log_softmax(1)
+            divergence = F.kl_div(given, wanted, log_target=True, reduction="batchmean")
+            return self.weight(clock) * temperature**2 * divergence
+
+        return term
+
+
+EXAMPLES = (Distill(),)

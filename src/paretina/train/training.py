@@ -1,0 +1,471 @@
+"""Train: from what was asked to a run directory with a model file in it."""
+
+import base64
+import hashlib
+import io
+import itertools
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor, nn
+
+from paretina.clock import Clock
+from paretina.data.loader import training_batches
+from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.sampler import Epochs
+from paretina.data.source import Collection
+from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
+from paretina.measure.cost import cost
+from paretina.measure.evaluate import Evaluation, joined
+from paretina.measure.memory import peak_mb
+from paretina.measure.plan import machine
+from paretina.model.blueprint import Blueprint
+from paretina.model.build import Network
+from paretina.model.family import network_named
+from paretina.model.weights import About, Start, find_weights, load_model, load_start, save_model, with_door
+from paretina.run import Run, free_folder
+from paretina.schedules import Constant
+from paretina.spec import decode, encode
+from paretina.train.asked import Asked
+from paretina.train.journal import Journal, Listener
+from paretina.train.loop import Kept, Task, fit
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+
+Say = Callable[[str], None]
+"""Takes a sentence about a decision or a finding."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that has to be known before the first update.
+
+    Attributes:
+        blueprint: the network with its edits, the classes of the data, and its test size.
+        start: weights to start from, or None.
+        notes: what was decided on the way, a sentence each.
+    """
+
+    asked: Asked
+    collection: Collection
+    train: Pictures
+    val: Pictures
+    blueprint: Blueprint
+    start: Start | None
+    notes: tuple[str, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.asked.recipe
+
+    @property
+    def epochs(self) -> Epochs:
+        recipe = self.recipe
+        return Epochs(len(self.train), min(recipe.batch_size, len(self.train)), recipe.epochs, recipe.seed)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        return {**self.train.damaged, **self.val.damaged}
+
+    def digest(self) -> str:
+        """What the samples are, in a few letters: a resumed run must have the same."""
+        text = "\n".join(f"{s.name}\t{s.label}" for s in (*self.train.samples, *self.val.samples))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prepare(asked: Asked) -> Prepared:
+    """Opens the data, reads every picture once, finds the weights, and settles the network.
+
+    Raises:
+        ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
+    """
+    if asked.plan.threads:
+        torch.set_num_threads(asked.plan.threads)
+    collection = asked.data.open()
+    notes = list(collection.notes)
+    recipe = asked.recipe
+    if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
+        names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
+        notes.append(f"left out {names}: in this data a mirror image can belong to another class")
+        recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
+    start, said = find_weights(asked.weights, network_named(asked.model_name) if asked.model_name else None)
+    notes.append(f"starts {said}" if said.startswith("from") else f"starts from {said}")
+    if start is not None and recipe.zero_gamma:
+        notes.append("zero_gamma is for training from scratch and was left out")
+        recipe = replace(recipe, zero_gamma=False)
+
+    blueprint = asked.model
+    for edit in asked.edits:
+        blueprint = edit(blueprint)
+    size = recipe.sizes(blueprint.resolution)
+    steps = [round(size(Clock(i, 100, 1.0))) for i in range(101)]
+    if min(steps) < 1:
+        raise ValueError(f"the training size must stay above 0 pixels, got {min(steps)}")
+    classes = len(collection.classes)
+    blueprint = replace(blueprint, classes=classes, resolution=recipe.final_size(blueprint.resolution))
+    blueprint = with_door(blueprint, start)
+
+    train = read_pictures(collection, collection.split("train"), at_least=2 * max(steps))
+    val = read_pictures(collection, collection.split("val"))
+    asked = replace(asked, recipe=recipe)
+    prepared = Prepared(asked, collection, train, val, blueprint, start, tuple(notes))
+    check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
+    if not len(train) or not len(val):
+        raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
+    return prepared
+
+
+def check_damage(prepared: Prepared, count: int) -> None:
+    damaged, most = prepared.damaged, prepared.recipe.max_damaged
+    if len(damaged) > most * count:
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in list(damaged.items())[:50])
+        more = f"\n  and {len(damaged) - 50} more" if len(damaged) > 50 else ""
+        raise ValueError(
+            f"{len(damaged)} of {count} pictures cannot be read, more than max_damaged={most:g} allows:\n{listed}{more}\n"
+            "mend or remove them, or allow more with max_damaged=0.1"
+        )
+
+
+def make_task(prepared: Prepared, ranks: Ranks) -> Task:
+    """The network with its first weights, what learns, and how it is judged."""
+    asked, recipe = prepared.asked, prepared.recipe
+    plan = replace(asked.plan, device=ranks.device(asked.plan.device))
+    torch.manual_seed(recipe.seed)
+    network = prepared.blueprint.build()
+    if prepared.start is not None:
+        load_start(network, prepared.start)
+    if recipe.zero_gamma:
+        for residual in network.residuals():
+            nn.init.zeros_(residual.last_norm.weight)  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = recipe.norm_momentum
+    teacher = load_teacher(recipe.teacher, prepared.collection.classes)
+    learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
+    learner = plan.place(learner)
+    if plan.compile:
+        network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+    torch.manual_seed(recipe.seed + ranks.rank)  # from here on ranks drop different branches
+    evaluation = Evaluation(
+        prepared.val,
+        prepared.blueprint.door,
+        prepared.blueprint.resolution,
+        prepared.blueprint.classes,
+        plan,
+        ranks.rank,
+        ranks.count,
+    )
+    size = recipe.sizes(prepared.asked.model.resolution)
+    return Task(learner, prepared.train, evaluation, size, plan, ranks)
+
+
+def load_teacher(path: str | None, classes: tuple[str, ...]) -> Network | None:
+    if path is None:
+        return None
+    teacher, about = load_model(Path(path))
+    if about.classes != classes:
+        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
+    return teacher
+
+
+# --- how long it will take -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take, from a few updates that were really made.
+
+    Attributes:
+        update_s: seconds an update, on average over the sizes of the run.
+        evaluate_s: seconds an evaluation.
+        peak_mb: memory of the process so far, in units of 2^20 bytes; on a GPU that of its tensors.
+    """
+
+    updates: int
+    updates_per_epoch: int
+    update_s: float
+    evaluate_s: float
+    evaluations: int
+    total_s: float
+    peak_mb: float
+
+
+def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
+    """Makes a few updates at the largest size, on a network that is thrown away, and times them."""
+    recipe, epochs = prepared.recipe, prepared.epochs
+    sizes = recipe.sizes(prepared.asked.model.resolution)
+    sides = [sizes(Clock(i, 100, recipe.epochs)) for i in range(100)]
+    largest = Constant(value=max(sides))
+    task = make_task(prepared, Ranks())
+    learner, plan = task.learner.train(), task.plan
+    clock = epochs.clock(epochs.updates // 2)
+    optimizer = recipe.optimizer.make([{"params": [p for p in learner.parameters() if p.requires_grad], "decayed": False}])
+    recipe.set_rates(learner.result(), optimizer, clock)
+    requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
+    workers = plan.worker_count()
+    batches = training_batches(prepared.train, recipe.image_transforms(), requests, prepared.blueprint.classes, workers)
+    stamps = [time.monotonic()]
+    for update in range(updates + 1):
+        for _ in range(recipe.accumulate):
+            batch = next(batches).batch.to(plan.device, plan.torch_memory_format)
+            for transform in recipe.batch_transforms():
+                batch = transform(batch, clock, torch.Generator().manual_seed(update))
+            with plan.arithmetic():
+                parts = learner(batch, clock)
+            sum(parts.values(), torch.zeros((), device=plan.device)).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        float(sum(part.detach().float().item() for part in parts.values()))  # waits for the device
+        stamps.append(time.monotonic())
+    share = sum((side / largest.value) ** 2 for side in sides) / len(sides)
+    update_s = statistics.median(b - a for a, b in itertools.pairwise(stamps[1:])) * share
+    with torch.inference_mode(), plan.arithmetic():
+        network, began = learner.result().eval(), time.monotonic()
+        network(batch.images).float().sum().item()
+        image_s = (time.monotonic() - began) / len(batch)
+    evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
+    evaluations = max(1, round(recipe.epochs / recipe.evaluate_every))
+    return Estimate(
+        updates=epochs.updates,
+        updates_per_epoch=epochs.updates_per_epoch,
+        update_s=update_s,
+        evaluate_s=evaluate_s,
+        evaluations=evaluations,
+        total_s=epochs.updates * update_s + evaluations * evaluate_s,
+        peak_mb=peak_mb(plan.device),
+    )
+
+
+def fit_to_time(prepared: Prepared, seconds: float) -> tuple[Prepared, str]:
+    """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
+
+    Raises:
+        ValueError: not even one update fits.
+    """
+    began = time.monotonic()
+    estimate = rehearse(prepared)
+    left = 0.9 * (seconds - (time.monotonic() - began)) - 2 * estimate.evaluate_s
+    recipe = prepared.recipe
+    per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
+    epochs = left / per_epoch
+    if epochs * estimate.updates_per_epoch < 1:
+        raise ValueError(f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.0f} s")
+    epochs = round(epochs, 2)
+    said = f"{epochs:g} epochs fit into the time limit of {seconds:.0f} s (the recipe has {recipe.epochs:g})"
+    asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
+    return replace(prepared, asked=asked), said
+
+
+# --- the run -------------------------------------------------------------------------------------------------------------
+
+
+def train(
+    asked: Asked,
+    output: Path | None = None,
+    time_limit: float | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    save_every: float = 60.0,
+    stop_after: int | None = None,
+) -> Run:
+    """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
+
+    Args:
+        output: the run directory; the next free one under `runs/` unless told.
+        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        listen: called with each line of the log.
+        say: called with each decision that was made on the way.
+        save_every: seconds between checkpoints.
+        stop_after: number of updates after which to stop short, with the state saved.
+
+    Raises:
+        ValueError: what was asked cannot be done; nothing was trained.
+        FloatingPointError: the loss was not finite.
+        KeyboardInterrupt: interrupted; the state is saved and `resume` goes on with it.
+    """
+    ranks = Ranks.start(asked.plan.device)
+    prepared = prepare(asked)
+    if time_limit is not None:
+        prepared, said = fit_to_time(prepared, time_limit)
+        prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
+    path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
+    if ranks.first:
+        run = Run.create(path, description(prepared))
+    ranks.wait()
+    run = Run(path)
+    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+
+
+def resume(
+    path: Path,
+    data: str | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    save_every: float = 60.0,
+    stop_after: int | None = None,
+) -> Run:
+    """Goes on with an interrupted run, as it was asked for; the same as if it had never been interrupted.
+
+    Raises:
+        ValueError: there is no such run, or its data has changed since.
+    """
+    run = Run.open(path)
+    saved = run.asked()
+    if run.result() is not None:
+        say(f"{path} is finished already")
+        return run
+    asked = decode(Asked, saved["asked"])
+    ranks = Ranks.start(asked.plan.device)
+    prepared = prepare(asked)
+    if prepared.digest() != saved.get("samples"):
+        raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
+    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+
+
+def run_name(asked: Asked) -> str:
+    data = Path(getattr(asked.data, "path", type(asked.data).__name__.lower())).expanduser().absolute().name
+    return f"{data}-{asked.model_name or 'model'}"
+
+
+def description(prepared: Prepared) -> dict[str, Any]:
+    """What goes into `asked.json`."""
+    asked = prepared.asked
+    start = prepared.start
+    return {
+        "verb": "train",
+        "command": shlex.join(["paretina", *sys.argv[1:]]) if sys.argv and "paretina" in Path(sys.argv[0]).name else "",
+        "model": encode(prepared.blueprint),
+        "model_name": asked.model_name,
+        "recipe_name": asked.recipe_name,
+        "edits": [encode(edit) for edit in asked.edits],
+        "data": encode(asked.data),
+        "recipe": encode(asked.recipe),
+        "plan": encode(asked.plan),
+        "start": None if start is None else {"weights": start.said, "licence": start.licence, "origin": start.origin},
+        "environment": {"paretina": version(), **machine(), "device": asked.plan.device},
+        "asked": encode(asked),
+        "samples": prepared.digest(),
+        "notes": list(prepared.notes),
+    }
+
+
+def version() -> str:
+    from importlib.metadata import version as installed
+
+    return installed("paretina")
+
+
+def finish(
+    prepared: Prepared, run: Run, ranks: Ranks, listen: Listener, say: Say, save_every: float, stop_after: int | None
+) -> Run:
+    """Trains to the end, evaluates, saves."""
+    recipe = prepared.recipe
+    task = replace(make_task(prepared, ranks), save_every=save_every, updates=stop_after)
+    journal = Journal(run, ranks, task.plan.device, listen)
+    damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
+    for note in (*prepared.notes, *damaged):
+        if run.attempt == 0:
+            journal.tell("note", 0, message=note)
+        if ranks.first:
+            say(note)
+    kept = fit(task, recipe, run, journal)
+    logits, ids = joined(ranks.every(task.evaluation.run(kept.network, task.plan.worker_count(ranks.locals))))
+    if ranks.first:
+        save_results(prepared, run, journal, task, kept, logits, ids)
+    ranks.wait()
+    return run
+
+
+def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kept: Kept, logits: Tensor, ids: Tensor) -> None:
+    samples = [prepared.val.samples[i] for i in ids.tolist()]
+    labels = torch.tensor([sample.label for sample in samples])
+    classes = prepared.collection.classes
+    accuracy = measure_accuracy(logits, labels, classes)
+    names = [sample.name for sample in samples]
+    write_predictions(run.path / "predictions.csv", names, logits, labels, classes)
+    run.write("mistakes.json", mistakes(prepared.val, ids, logits, labels, classes))
+    start = prepared.start
+    figures = metrics(accuracy)
+    data = getattr(prepared.asked.data, "path", type(prepared.asked.data).__name__.lower())
+    about = About(
+        classes=classes,
+        metrics={name: value for name, value in figures.items() if value is not None},
+        licence=start.licence if start else "",
+        origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
+        name=prepared.asked.model_name,
+    )
+    save_model(run.path / "model.safetensors", kept.network, about)
+    last = [line for line in run.lines() if line["event"] == "train"]
+    counted = cost(prepared.blueprint)
+    faults = {**prepared.damaged, **dict.fromkeys(task.evaluation.faults, "became unreadable while it was used")}
+    run.write(
+        "result.json",
+        {
+            "status": "done",
+            "metrics": figures,
+            "classes": list(classes),
+            "per_class": [each.to_dict() for each in accuracy.per_class],
+            "confusion": accuracy.to_dict()["confusion"],
+            "chosen": kept.chosen,
+            "data": {
+                "train": len(prepared.train),
+                "val": len(prepared.val),
+                "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
+                "notes": [*prepared.notes, *accuracy.notes],
+            },
+            "cost": asdict(counted),
+            "time_s": sum(spent_by_attempt(last)),
+            "throughput_img_s": last[-1]["throughput/img_s"],
+            "peak_mb": max(line["mem/peak_mb"] for line in last),
+        },
+    )
+
+
+def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:
+    """Training seconds of each attempt, as far as they were logged."""
+    spent: dict[int, float] = {}
+    for line in lines:
+        spent[line["attempt"]] = line["time_s"]
+    return list(spent.values())
+
+
+def metrics(accuracy: Accuracy) -> dict[str, float | None]:
+    """The figures of a validation by metric key."""
+    flat = accuracy.to_dict()
+    return {
+        name if name == "temperature" else f"val/{name}": value
+        for name, value in flat.items()
+        if isinstance(value, int | float) and name != "n"
+    }
+
+
+def mistakes(
+    pictures: Pictures, ids: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str], number: int = 24
+) -> list[dict[str, Any]]:
+    """The most confident wrong answers, with small pictures."""
+    found = []
+    probabilities = logits.softmax(1)
+    for i in confident_mistakes(logits, labels, number):
+        confidence, predicted = probabilities[i].max(0)
+        image = PIL.Image.fromarray(pictures.image(int(ids[i])).permute(1, 2, 0).contiguous().numpy())
+        image.thumbnail((160, 160))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=80)
+        found.append(
+            {
+                "name": pictures.samples[int(ids[i])].name,
+                "label": classes[int(labels[i])],
+                "predicted": classes[int(predicted)],
+                "confidence": float(confidence),
+                "picture": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+            }
+        )
+    return found

@@ -1,0 +1,46 @@
+"""What every schedule must satisfy."""
+
+import math
+
+import pytest
+
+from paretina.clock import END, START, Clock
+from paretina.schedules import Schedule
+from paretina.spec import modules_in
+
+EXAMPLES = [example for module in modules_in("paretina.schedules") for example in getattr(module, "EXAMPLES", ())]
+every_schedule = pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+
+
+@every_schedule
+@pytest.mark.parametrize("updates", [1, 7, 400])
+@pytest.mark.parametrize("epochs", [0.01, 1.0, 350.0])
+def test_is_finite_over_the_whole_run(schedule, updates, epochs):
+    values = [schedule(Clock(update, updates, epochs)) for update in range(updates + 1)]
+    assert all(type(value) is float and math.isfinite(value) for value in values)
+
+
+@every_schedule
+@pytest.mark.parametrize("clock", [START, END, Clock(0, 0, 1.0), Clock(0, 0, 0.0), Clock(0, 5, 0.0)], ids=repr)
+def test_is_finite_at_the_ends_and_in_runs_of_nothing(schedule, clock):
+    assert math.isfinite(schedule(clock))
+
+
+@every_schedule
+def test_has_no_memory(schedule):
+    clocks = [Clock(update, 50, 10.0) for update in range(51)]
+    forward = [schedule(clock) for clock in clocks]
+    assert [schedule(clock) for clock in reversed(clocks)] == forward[::-1]
+
+
+@every_schedule
+def test_hardly_depends_on_how_finely_the_run_is_cut(schedule):
+    # at the same epoch of the same run, batches of half the size are at twice the update
+    for epoch in (0.5, 3.3, 7.7):
+        coarse, fine = (schedule(Clock(round(n * epoch), 10 * n, 10.0)) for n in (1000, 2000))
+        assert fine == pytest.approx(coarse, rel=1e-2)
+
+
+def test_examples_are_schedules():
+    assert EXAMPLES
+    assert all(isinstance(example, Schedule) for example in EXAMPLES)

@@ -1,0 +1,194 @@
+import os
+import pickle
+
+import pytest
+from PIL import Image
+
+from paretina.data.decode import DecodeError
+from paretina.data.sources.folder import Folder
+
+
+def fill(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in (".png", ".JPG"):
+            Image.new("RGB", (3, 2), "red").save(path, "PNG")
+        else:
+            path.write_text("not a picture")
+
+
+def names(collection, split):
+    return [sample.name for sample in collection.split(split)]
+
+
+def opened(root, **fields):
+    return Folder(path=str(root), **fields).open()
+
+
+def test_reads_train_and_val_as_they_are(tmp_path):
+    fill(tmp_path, "train/dog/1.png", "train/cat/2.png", "train/cat/1.png", "val/dog/3.png", "val/cat/3.png")
+    collection = opened(tmp_path)
+    assert collection.classes == ("cat", "dog")
+    assert names(collection, "train") == ["train/cat/1.png", "train/cat/2.png", "train/dog/1.png"]
+    assert [sample.label for sample in collection.split("train")] == [0, 0, 1]
+    assert names(collection, "val") == ["val/cat/3.png", "val/dog/3.png"]
+    assert collection.notes == ()
+    assert collection.mirrors
+    assert collection.image(collection.split("val")[0]).shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize(("train", "val"), [("train", "valid"), ("Train", "Validation"), ("training", "val")])
+def test_knows_the_usual_names_of_splits(tmp_path, train, val):
+    fill(tmp_path, f"{train}/a/1.png", f"{train}/b/1.png", f"{val}/a/2.png", f"{val}/b/2.png", "test/a/3.png")
+    collection = opened(tmp_path)
+    assert list(collection.splits) == ["train", "val", "test"]
+    assert names(collection, "val") == [f"{val}/a/2.png", f"{val}/b/2.png"]
+    assert names(collection, "test") == ["test/a/3.png"]
+    assert collection.notes == ("classes that have no pictures in test/: b",)
+
+
+def test_takes_test_for_val_only_where_there_is_none_and_says_so(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/b/2.png")
+    collection = opened(tmp_path)
+    assert list(collection.splits) == ["train", "val"]
+    assert names(collection, "val") == ["test/a/2.png", "test/b/2.png"]
+    assert "test stand in" in collection.notes[0]
+
+
+def test_splits_class_folders_the_same_way_whatever_is_added(tmp_path):
+    fill(tmp_path, *(f"{kind}/{n}.png" for kind in ("cat", "dog") for n in range(30)))
+    before = opened(tmp_path)
+    train, val = names(before, "train"), names(before, "val")
+    assert set(train).isdisjoint(val)
+    assert len(train) + len(val) == 60
+    assert {name.split("/")[0] for name in val} == {"cat", "dog"}
+    assert f"{len(val)} of 60 pictures" in before.notes[0]
+    fill(tmp_path, "cat/new.png", "emu/1.png", "emu/2.png")
+    after = opened(tmp_path)
+    assert set(val) <= set(names(after, "val"))
+    assert set(train) <= set(names(after, "train"))
+    assert [name for name in names(after, "val") if name.startswith("emu")] != []
+
+
+def test_splits_train_where_there_is_neither_val_nor_test(tmp_path):
+    fill(tmp_path, *(f"train/{kind}/{n}.png" for kind in ("cat", "dog") for n in range(5)))
+    collection = opened(tmp_path, val_share=0.4)
+    assert {name.split("/")[1] for name in names(collection, "val")} == {"cat", "dog"}
+    assert "there is no val folder" in collection.notes[0]
+
+
+def test_a_share_of_one_holds_out_everything_even_a_single_class(tmp_path):
+    fill(tmp_path, "cat/1.png", "cat/2.png")
+    collection = opened(tmp_path, val_share=1.0)
+    assert names(collection, "train") == []
+    assert names(collection, "val") == ["cat/1.png", "cat/2.png"]
+
+
+def test_says_which_classes_have_no_picture_to_hold_out(tmp_path):
+    fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png")
+    assert "classes with a single picture have none in val: dog" in opened(tmp_path).notes
+
+
+def test_finds_pictures_deeper_inside_a_class_and_behind_links(tmp_path):
+    fill(tmp_path, "data/cat/1.png", "data/cat/black/old/2.png", "data/dog/1.JPG", "data/dog/2.png", "elsewhere/3.png")
+    (tmp_path / "data/dog/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/dog/up").symlink_to(tmp_path / "data/dog")
+    collection = opened(tmp_path / "data")
+    found = sorted(names(collection, "train") + names(collection, "val"))
+    assert found == ["cat/1.png", "cat/black/old/2.png", "dog/1.JPG", "dog/2.png", "dog/linked/3.png"]
+    assert "files left out: links to a folder above them: 1" in collection.notes
+
+
+def test_counts_what_it_leaves_out(tmp_path):
+    fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "empty/notes.txt", "loose.png", "readme.txt")
+    fill(tmp_path, "cat/.hidden.png", "dog/README", ".git/x.png")
+    notes = opened(tmp_path).notes
+    assert "folders without pictures are no classes, left out: empty" in notes
+    assert "files left out: .txt: 2, hidden: 2, no suffix: 1, pictures outside of class folders: 1" in notes
+
+
+def test_says_which_folders_lie_beside_the_splits(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png", "val/b/2.png", "raw/x/1.png")
+    assert opened(tmp_path).notes == ("folders beside train/, val/ were left out: raw",)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    fill(tmp_path, "train/1.png", "train/2.png", "plane/1.png", "plane/2.png")
+    assert opened(tmp_path).classes == ("plane", "train")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_leaves_out_names_that_cannot_be_written_down(tmp_path):
+    fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    bad = os.path.join(os.fsencode(tmp_path), b"cat", b"caf\xe9.png")
+    try:
+        with open(bad, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    assert "files left out: names that are not valid text: 1" in opened(tmp_path).notes
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    fill(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "a/bad.png").write_text("")
+    (tmp_path / "b/gone.png").symlink_to(tmp_path / "nowhere.png")
+    collection = opened(tmp_path, val_share=0.0)
+    found = {sample.name: sample for sample in collection.split("train")}
+    assert collection.image(found["a/1.png"]).shape == (3, 2, 3)
+    with pytest.raises(DecodeError, match=r"^a/bad\.png: the file is empty$"):
+        collection.image(found["a/bad.png"])
+    with pytest.raises(DecodeError, match=r"^b/gone\.png: No such file"):
+        collection.image(found["b/gone.png"])
+
+
+def test_a_strange_class_in_val_is_an_error_with_the_near_name(tmp_path):
+    fill(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/dgo/1.png", "val/cat/1.png")
+    with pytest.raises(ValueError, match=r"val/ has the class 'dgo', which has no pictures in train/; did you mean 'dog'\?"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "message"),
+    [
+        ([], "nowhere", "there is no folder"),
+        (["a.png"], "a.png", "is a file; name the folder"),
+        (["readme.txt"], ".", r"has no pictures \(files left out: .txt: 1\); one folder a class is needed"),
+        (["1.png", "2.png"], ".", "has 2 pictures but no class folders"),
+        (["cat/1.png", "dog/readme.txt"], ".", "has a single class, 'cat'; a classifier needs two or more"),
+        (["train/cat/1.png", "val/cat/1.png"], ".", "train' has a single class, 'cat'"),
+        (["val/cat/1.png", "val/dog/1.png"], ".", "has val/ but no train/"),
+        (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], ".", "val and valid .* both say they are the val split"),
+    ],
+)
+def test_says_what_is_missing(tmp_path, files, path, message):
+    fill(tmp_path, *files)
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path / path)
+
+
+def test_a_share_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match=r"val_share must be in \[0, 1\], got 20.0"):
+        Folder(path="x", val_share=20.0)
+
+
+def test_survives_json_and_pickle_and_writes_nothing(tmp_path):
+    fill(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    source = Folder(path=str(tmp_path), mirrors=False)
+    assert Folder.from_json(source.to_json()) == source
+    before = sorted(tmp_path.rglob("*"))
+    collection = source.open()
+    assert not collection.mirrors
+    again = pickle.loads(pickle.dumps(collection))
+    assert again == collection
+    assert again.image(again.split("train")[0]).shape == (3, 2, 3)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_does_not_depend_on_where_it_is_asked_later(tmp_path, monkeypatch):
+    fill(tmp_path, "photos/a/1.png", "photos/b/1.png")
+    monkeypatch.chdir(tmp_path)
+    collection = Folder(path="photos").open()
+    monkeypatch.chdir("/")
+    assert collection.image(collection.split("train")[0]).shape == (3, 2, 3)

@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paretina.data.check import check, damaged
+from paretina.data.sources.arrays import from_arrays
+from paretina.data.sources.folder import Folder
+
+RNG = np.random.default_rng(0)
+
+
+def save(root, name, size=(6, 4), like=None):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if like is None:
+        Image.fromarray(RNG.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(path)
+    else:
+        Image.open(root / like).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(tmp_path, "train/cat/1.png")
+    save(tmp_path, "train/cat/2.png", size=(10, 8))
+    save(tmp_path, "train/dog/1.png", size=(40, 4))
+    save(tmp_path, "val/cat/1.bmp", like="train/cat/1.png")  # the same pixels in another format
+    save(tmp_path, "val/dog/1.png")
+    save(tmp_path, "val/dog/2.png", like="val/dog/1.png")
+    save(tmp_path, "val/cat/9.png", like="val/dog/1.png")
+    (tmp_path / "train/dog/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (tmp_path / "val/dog/empty.png").write_bytes(b"")
+    return Folder(path=str(tmp_path)).open()
+
+
+def test_counts_by_split_and_class(folder):
+    report = check(folder)
+    assert report.classes == ("cat", "dog")
+    assert report.counts == {"train": {"cat": 2, "dog": 2}, "val": {"cat": 2, "dog": 3}}
+    assert report.samples == 9
+    assert report.imbalance == 1.0
+
+
+def test_measures_what_can_be_read(folder):
+    report = check(folder, ["train"])
+    assert (report.width.min, report.width.median, report.width.max) == (6, 10, 40)
+    assert (report.height.min, report.height.median, report.height.max) == (4, 4, 8)
+    assert report.sizes == 3
+    assert report.odd_aspects == {"train/dog/1.png": 10.0}
+
+
+def test_names_each_fault_with_its_reason(folder):
+    faults = check(folder).faults
+    assert faults["val/dog/empty.png"] == "the file is empty"
+    assert list(faults) == ["train/dog/broken.jpg", "val/dog/empty.png"]
+    assert damaged(folder, folder.split("train")) == {"train/dog/broken.jpg": faults["train/dog/broken.jpg"]}
+
+
+def test_finds_the_same_pixels_within_and_between_splits(folder):
+    report = check(folder)
+    (leak,) = report.leaks
+    assert [(seen.split, seen.name, seen.label) for seen in leak] == [
+        ("train", "train/cat/1.png", "cat"),
+        ("val", "val/cat/1.bmp", "cat"),
+    ]
+    (contradiction,) = report.contradictions
+    assert {seen.name for seen in contradiction} == {"val/dog/1.png", "val/dog/2.png", "val/cat/9.png"}
+    assert len(report.duplicates) == 2
+
+
+def test_equal_bytes_in_another_shape_are_no_duplicates(tmp_path):
+    for name, size in (("a/wide.png", (8, 2)), ("b/tall.png", (2, 8)), ("b/also.png", (2, 8))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", size).save(tmp_path / name)
+    (group,) = check(Folder(path=str(tmp_path)).open()).duplicates
+    assert {seen.name for seen in group} == {"b/tall.png", "b/also.png"}
+
+
+def test_workers_do_not_change_the_report(folder):
+    assert check(folder, workers=1) == check(folder, workers=4)
+    assert damaged(folder, folder.split("val"), 1) == damaged(folder, folder.split("val"), 3)
+    with pytest.raises(ValueError, match="one worker or more is needed, got 0"):
+        damaged(folder, folder.split("val"), 0)
+
+
+def test_many_pictures_keep_their_order():
+    images = RNG.integers(0, 256, (150, 3, 3), np.uint8)
+    collection = from_arrays(images, np.arange(150) % 2, split=["train"] * 149 + ["val"])
+    report = check(collection, workers=3)
+    assert report.faults == {}
+    assert report.duplicates == ()
+    twice = from_arrays(np.concatenate((images, images[:1])), np.arange(151) % 2, split=["train"] * 150 + ["val"])
+    assert [seen.name for seen in check(twice, workers=3).leaks[0]] == ["0", "150"]
+
+
+def test_says_how_uneven_the_classes_are():
+    labels = [0] * 20 + [1] * 2
+    collection = from_arrays(RNG.integers(0, 256, (22, 3, 3), np.uint8), labels, split=["train"] * 22)
+    report = check(collection)
+    assert report.imbalance == 10.0
+    assert any("10 times" in line for line in report.lines())
+    missing = from_arrays(RNG.integers(0, 256, (4, 3, 3), np.uint8), [0, 1, 0, 1], ["a", "b", "c"], split=["train"] * 4)
+    assert check(missing).imbalance is None
+
+
+def test_is_json_and_text(folder):
+    report = check(folder)
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["counts"]["val"] == {"cat": 2, "dog": 3}
+    assert data["width"] == {"min": 6, "median": 6, "max": 40}
+    assert data["leaks"][0][1]["name"] == "val/cat/1.bmp"
+    text = report.lines()
+    assert text[0] == "2 classes, 9 pictures: 4 train, 5 val"
+    assert text[2].split() == ["class", "train", "val"]
+    assert text[4].split() == ["dog", "2", "3"]
+    assert "  train/cat/1.png (train, cat) = val/cat/1.bmp (val, cat)" in text
+    assert "  val/dog/empty.png: the file is empty" in text
+    assert "  train/dog/1.png: 10.0 to 1" in text
+
+
+def test_says_that_all_is_well_only_then(folder):
+    fine = from_arrays(RNG.integers(0, 256, (4, 3, 3), np.uint8), [0, 1, 0, 1])
+    assert check(fine).lines()[-1] == "no damaged pictures, no duplicates"
+    assert "no damaged pictures, no duplicates" not in check(folder).lines()
+
+
+def test_long_lists_are_cut_and_counted():
+    images = np.repeat(RNG.integers(0, 256, (15, 3, 3), np.uint8), 2, axis=0)
+    text = check(from_arrays(images, np.arange(30) // 2 % 2, split=["train"] * 30)).lines()
+    assert "same picture several times in one class: 15" in text
+    assert text[-1] == "  and 5 more"
+
+
+def test_an_unknown_split_is_an_error(folder):
+    with pytest.raises(ValueError, match="there is no split 'dev'; there are: train, val"):
+        check(folder, ["dev"])

@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from paretina.clock import END, START
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.schedules import Constant, Linear
+
+RAMP = torch.arange(64, dtype=torch.uint8).mul(4).expand(3, 64, 64)
+"""Brightness 4 x column, so that the range of levels tells the width of the crop."""
+
+
+def width_seen(crop, clock, seed):
+    torch.manual_seed(seed)
+    levels = crop(RAMP, 64, clock).float()
+    return (levels.max() - levels.min()).item() / 4
+
+
+def test_everything_is_a_plain_resize():
+    image = torch.randint(256, (3, 12, 12), dtype=torch.uint8)
+    whole = RandomResizedCrop(smallest=Constant(value=1.0), ratio=(1.0, 1.0))
+    assert torch.equal(whole(image, 12, START), image)
+
+
+def test_smallest_follows_the_clock():
+    # squares of area 1/4 to 1/4 have sides of 32, those of area 1 to 1 have 64
+    crop = RandomResizedCrop(smallest=Linear(start=1.0, end=0.25), ratio=(1.0, 1.0), interpolation="bilinear")
+    assert width_seen(crop, START, 0) == pytest.approx(63, abs=1)
+    assert min(width_seen(crop, END, seed) for seed in range(40)) == pytest.approx(32, abs=4)
+
+
+def test_area_is_drawn_between_its_bounds():
+    crop = RandomResizedCrop(smallest=Constant(value=0.25), largest=0.36, ratio=(1.0, 1.0), interpolation="bilinear")
+    widths = [width_seen(crop, START, seed) for seed in range(40)]
+    assert min(widths) >= 30
+    assert max(widths) <= 0.6 * 64
+    assert max(widths) - min(widths) > 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"largest": 1.5}, r"largest must be in \(0, 1\], got 1.5"),
+        ({"smallest": 0.6, "largest": 0.5}, r"smallest must stay in \[0, 0.5\], but is 0.6"),
+        ({"ratio": (2.0, 1.0)}, "ratio must be two positive numbers in rising order"),
+    ],
+)
+def test_refuses_impossible_bounds(fields, message):
+    with pytest.raises(ValueError, match=message):
+        RandomResizedCrop(**fields)

@@ -1,0 +1,291 @@
+import csv
+import json
+import math
+
+import pytest
+import torch
+from sklearn import metrics
+
+from paretina.measure.accuracy import checked, confident_mistakes, fit_temperature, measure_accuracy, write_predictions
+
+NAMES = tuple(f"class {i}" for i in range(7))
+
+
+def answers_of(n=400, width=7, seed=0, sharpness=3.0, absent=()):
+    """Logits that are often right, and their labels; the last classes are rarer."""
+    generator = torch.Generator().manual_seed(seed)
+    shares = torch.linspace(2.0, 0.5, width)
+    for label in absent:
+        shares[label] = 0.0
+    labels = torch.multinomial(shares, n, replacement=True, generator=generator)
+    logits = torch.randn(n, width, generator=generator)
+    logits[torch.arange(n), labels] += 1.5
+    return logits * sharpness, labels
+
+
+def says(*probabilities):
+    """Logits of these rows of probabilities."""
+    return torch.tensor(probabilities).log()
+
+
+def test_agrees_with_scikit_learn():
+    logits, labels = answers_of()
+    found = measure_accuracy(logits, labels, NAMES)
+    chosen, chances = logits.argmax(1), logits.double().softmax(1)
+    assert found.n == 400
+    assert found.top1 == pytest.approx(100 * metrics.accuracy_score(labels, chosen))
+    assert found.top5 == pytest.approx(100 * metrics.top_k_accuracy_score(labels, chances, k=5, labels=range(7)))
+    assert found.balanced == pytest.approx(100 * metrics.balanced_accuracy_score(labels, chosen))
+    assert found.f1_macro == pytest.approx(100 * metrics.f1_score(labels, chosen, average="macro"))
+    assert found.nll == pytest.approx(metrics.log_loss(labels, chances, labels=range(7)))
+    assert found.confusion == tuple(map(tuple, metrics.confusion_matrix(labels, chosen).tolist()))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(labels, chosen)
+    for i, entry in enumerate(found.per_class):
+        assert (entry.name, entry.n) == (NAMES[i], support[i])
+        assert (entry.precision, entry.recall, entry.f1) == pytest.approx((100 * precision[i], 100 * recall[i], 100 * f1[i]))
+
+
+def test_agrees_with_scikit_learn_where_classes_are_absent():
+    logits, labels = answers_of(n=60, absent=(0, 6))
+    logits[:, 6] = -50.0  # class 6 is never answered either, class 0 is
+    chosen = logits.argmax(1)
+    assert (chosen == 0).any()
+    found = measure_accuracy(logits, labels, NAMES)
+    assert found.balanced == pytest.approx(100 * metrics.recall_score(labels, chosen, labels=range(1, 6), average="macro"))
+    assert found.f1_macro == pytest.approx(100 * metrics.f1_score(labels, chosen, average="macro"))
+    assert found.per_class[0].recall is None
+    assert found.per_class[0].precision == 0.0
+    assert found.per_class[6].f1 is None
+    assert found.notes == ("2 of 7 classes have no sample and do not count in the balanced accuracy: class 0, class 6",)
+
+
+def test_by_hand():
+    # answers a a a b to labels a a b b: recall 1 and 1/2, precision 2/3 and 1, F1 4/5 and 2/3
+    found = measure_accuracy(says((0.9, 0.1), (0.8, 0.2), (0.6, 0.4), (0.3, 0.7)), torch.tensor([0, 0, 1, 1]), ("a", "b"))
+    assert found.top1 == 75.0
+    assert found.balanced == 75.0
+    assert found.f1_macro == pytest.approx(100 * (4 / 5 + 2 / 3) / 2)
+    assert found.confusion == ((2, 0), (1, 1))
+    assert found.nll == pytest.approx(-(math.log(0.9) + math.log(0.8) + math.log(0.4) + math.log(0.7)) / 4)
+    # four samples in four bins: |1 - .9|, |1 - .8|, |0 - .6|, |1 - .7|
+    assert found.ece == pytest.approx((0.1 + 0.2 + 0.6 + 0.3) / 4)
+
+
+def test_errors_within_a_bin_cancel():
+    # both answers lie in (9/15, 10/15]: one right and one wrong, mean confidence .62
+    found = measure_accuracy(says((0.61, 0.39), (0.63, 0.37)), torch.tensor([0, 1]), ("a", "b"))
+    assert found.ece == pytest.approx(0.62 - 0.5)
+
+
+def test_a_border_belongs_to_the_lower_bin():
+    # confidence 1/2 = 7.5 / 15 is no border; 1/3 = 5/15 is one, and shares its bin with .3, but not with .34
+    half = torch.full((2, 3), 1 / 3).log()
+    below = measure_accuracy(torch.cat([half, half]), torch.tensor([0, 1, 2, 0]), ("a", "b", "c"))
+    assert below.ece == pytest.approx(0.5 - 1 / 3, abs=1e-6)
+
+
+def test_of_equal_logits_the_first_class_leads(tmp_path):
+    logits, labels = torch.zeros(3, 40), torch.tensor([0, 4, 5])
+    names = tuple(map(str, range(40)))
+    found = measure_accuracy(logits, labels, names)
+    assert found.top1 == pytest.approx(100 / 3)
+    assert found.top5 == pytest.approx(200 / 3)
+    assert found.confusion[5][0] == 1
+    write_predictions(tmp_path / "a.csv", ["x", "y", "z"], logits, labels, names)
+    assert {line["predicted"] for line in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())} == {"0"}
+
+
+@pytest.mark.parametrize(("width", "given"), [(2, False), (5, False), (6, True)])
+def test_top_five_needs_more_than_five_classes(width, given):
+    logits, labels = answers_of(n=20, width=width)
+    found = measure_accuracy(logits, labels, NAMES[:width])
+    assert (found.top5 is not None) == given
+    assert ("top5" in found.intervals) == given
+    assert any("top-5 is left out" in note for note in found.notes) == (not given)
+
+
+# --- temperature --------------------------------------------------------------------------------------------------------
+
+
+def test_temperature_is_where_no_other_does_better():
+    logits, labels = answers_of(n=300)
+    best = fit_temperature(logits, labels)
+
+    def loss(temperature):
+        return torch.nn.functional.cross_entropy(logits.double() / temperature, labels).item()
+
+    tried = torch.logspace(math.log10(0.05), math.log10(20.0), 2000, dtype=torch.float64).tolist()
+    assert loss(best) <= min(map(loss, tried)) + 1e-12
+    assert best == pytest.approx(min(tried, key=loss), rel=5e-3)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_temperature_follows_the_scale_of_the_logits(factor):
+    logits, labels = answers_of(n=300)
+    assert fit_temperature(factor * logits, labels) == pytest.approx(factor * fit_temperature(logits, labels), rel=1e-5)
+
+
+def test_temperature_of_known_probabilities_by_hand():
+    # answers say 9 : 1 but are right 3 times in 4: log 9 / T = log 3
+    logits = says(*[(0.9, 0.1)] * 8)
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    assert fit_temperature(logits, labels) == pytest.approx(2.0, rel=1e-6)
+
+
+def test_temperature_stops_at_its_limits():
+    right, wrong = says((0.9, 0.1), (0.8, 0.2)), torch.tensor([0, 0])
+    assert fit_temperature(right, wrong) == 0.05
+    assert fit_temperature(right, 1 - wrong) == 20.0
+    assert any("stopped at its limit of 0.05" in note for note in measure_accuracy(right, wrong, ("a", "b")).notes)
+
+
+def test_each_half_is_scaled_with_the_temperature_of_the_other():
+    logits, labels = answers_of(n=101)
+    logits[::2] *= 3.0
+    even, odd = fit_temperature(logits[::2], labels[::2]), fit_temperature(logits[1::2], labels[1::2])
+    assert even > 2 * odd
+    scaled = logits.double().clone()
+    scaled[::2] /= odd
+    scaled[1::2] /= even
+    found = measure_accuracy(logits, labels, NAMES)
+    assert found.nll_scaled == pytest.approx(torch.nn.functional.cross_entropy(scaled, labels).item())
+    assert found.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+
+
+def test_scaling_mends_overconfidence():
+    logits, labels = answers_of(n=1000, sharpness=4.0)
+    found = measure_accuracy(logits, labels, NAMES)
+    assert found.temperature > 2
+    assert found.nll_scaled < 0.7 * found.nll
+    assert found.ece_scaled < 0.5 * found.ece
+
+
+# --- intervals ----------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_enclose_their_figures():
+    logits, labels = answers_of(n=150)
+    found = measure_accuracy(logits, labels, NAMES)
+    assert set(found.intervals) == {"top1", "top5", "balanced", "f1_macro", "nll", "nll_scaled", "ece", "ece_scaled"}
+    for name, (low, high) in found.intervals.items():
+        assert low < getattr(found, name) < high
+
+
+def test_interval_of_a_mean_is_that_of_its_standard_error():
+    logits, labels = answers_of(n=500)
+    found = measure_accuracy(logits, labels, NAMES)
+    losses = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none")
+    low, high = found.intervals["nll"]
+    assert high - low == pytest.approx(2 * 1.96 * (losses.std() / math.sqrt(500)).item(), rel=0.1)
+
+
+def test_resampling_of_balanced_accuracy_agrees_with_a_slow_one():
+    logits, labels = answers_of(n=80)
+    chosen, generator = logits.argmax(1), torch.Generator().manual_seed(5)
+    values = []
+    for _ in range(300):
+        drawn = torch.randint(80, (80,), generator=generator)
+        values.append(100 * metrics.recall_score(labels[drawn], chosen[drawn], average="macro", zero_division=0))
+    low, high = measure_accuracy(logits, labels, NAMES).intervals["balanced"]
+    assert high - low == pytest.approx(4 * torch.tensor(values).std().item(), rel=0.15)
+
+
+def test_resampling_follows_its_seed():
+    logits, labels = answers_of(n=50)
+    first, again, other = (measure_accuracy(logits, labels, NAMES, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.intervals["nll"] != other.intervals["nll"]
+    assert first.nll == other.nll
+
+
+def test_resampling_in_parts_covers_every_part(monkeypatch):
+    logits, labels = answers_of(n=3000)
+    whole = measure_accuracy(logits, labels, NAMES).intervals["f1_macro"]
+    small = measure_accuracy(logits[:30], labels[:30], NAMES).intervals["f1_macro"]
+    assert (small[1] - small[0]) / (whole[1] - whole[0]) == pytest.approx(10, rel=0.5)
+
+
+# --- what it refuses ----------------------------------------------------------------------------------------------------
+
+
+def test_refuses_an_empty_split():
+    with pytest.raises(ValueError, match="no samples"):
+        measure_accuracy(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), NAMES)
+
+
+def test_refuses_logits_that_are_not_finite():
+    logits, labels = answers_of(n=10)
+    logits[3, 2], logits[7, 0], logits[7, 1] = math.nan, math.inf, -math.inf
+    with pytest.raises(ValueError, match="2 of 10 samples have logits that are not finite, the first is sample 3"):
+        measure_accuracy(logits, labels, NAMES)
+
+
+def test_refuses_what_does_not_fit_together():
+    logits, labels = answers_of(n=10)
+    with pytest.raises(ValueError, match="7 logits a sample and 6 classes"):
+        measure_accuracy(logits, labels, NAMES[:6])
+    with pytest.raises(ValueError, match="10 rows of logits and 9 labels"):
+        checked(logits, labels[:9], 7)  # the annotations of the public function would speak first while tests run
+    labels[4] = -1
+    with pytest.raises(ValueError, match="must lie in 0 to 6, got -1 to"):
+        measure_accuracy(logits, labels, NAMES)
+    labels[4] = 7
+    with pytest.raises(ValueError, match=r"must lie in 0 to 6, got \d to 7"):
+        measure_accuracy(logits, labels, NAMES)
+
+
+def test_a_single_sample_is_judged():
+    found = measure_accuracy(says((0.75, 0.25)), torch.tensor([0]), ("a", "b"))
+    assert (found.top1, found.temperature, found.nll_scaled) == (100.0, 1.0, pytest.approx(-math.log(0.75)))
+
+
+def test_reduced_precision_is_judged_as_it_is():
+    logits, labels = answers_of(n=50)
+    rounded = logits.bfloat16()
+    assert measure_accuracy(rounded, labels, NAMES) == measure_accuracy(rounded.float(), labels, NAMES)
+
+
+# --- what it writes -----------------------------------------------------------------------------------------------------
+
+
+def test_survives_json():
+    logits, labels = answers_of(n=40, width=3)
+    found = measure_accuracy(logits, labels, NAMES[:3])
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert data == found.to_dict()
+    assert (data["top1"], data["top5"], data["top5_low"]) == (found.top1, None, None)
+    assert [data["nll_low"], data["nll_high"]] == list(found.intervals["nll"])
+    assert [entry["class"] for entry in data["per_class"]] == list(NAMES[:3])
+    assert sum(map(sum, data["confusion"])) == 40
+
+
+def test_predictions_by_hand(tmp_path):
+    classes, path = ("cat", "dog, small", "fox"), tmp_path / "predictions.csv"
+    logits = says((0.7, 0.2, 0.1), (0.1, 0.3, 0.6))
+    write_predictions(path, ['a,"b".jpg', "é\udcff.png"], logits, torch.tensor([0, 1]), classes)
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "name,label,predicted,correct,confidence,class_2,confidence_2,class_3,confidence_3",
+        '"a,""b"".jpg",cat,cat,1,0.700000,"dog, small",0.200000,fox,0.100000',
+        'é\\udcff.png,"dog, small",fox,0,0.600000,"dog, small",0.300000,cat,0.100000',
+    ]
+
+
+def test_predictions_without_labels_leave_their_columns_out(tmp_path):
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, ["a"], torch.randn(1, 9), None, tuple("abcdefghi"))
+    (line,) = csv.DictReader(path.read_text().splitlines())
+    assert list(line)[:3] == ["name", "predicted", "confidence"]
+    assert list(line)[-1] == "confidence_5"
+
+
+def test_predictions_need_a_name_each(tmp_path):
+    with pytest.raises(ValueError, match="got 1 names and 2 rows"):
+        write_predictions(tmp_path / "a.csv", ["a"], torch.zeros(2, 2), None, ("a", "b"))
+
+
+def test_confident_mistakes_come_most_confident_first():
+    logits = says((0.6, 0.4), (0.9, 0.1), (0.2, 0.8), (0.7, 0.3), (0.1, 0.9))
+    labels = torch.tensor([1, 1, 1, 0, 0])
+    assert confident_mistakes(logits, labels, 2) == [1, 4]  # equally sure: the earlier first
+    assert confident_mistakes(logits, labels, 9) == [1, 4, 0]
+    assert confident_mistakes(logits, logits.argmax(1), 9) == []

@@ -1,0 +1,93 @@
+"""The parts of the package import each other in one direction only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import paretina
+
+ROOT = Path(paretina.__file__).parent
+
+LAYERS = (
+    ("spec", "clock", "schedules", "shapes", "run"),
+    ("data", "model"),
+    ("measure",),
+    ("train",),
+    ("search", "ship"),
+    ("report", "cli", "__main__"),
+)
+RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part_of(path):
+    """The first folder or file below the package."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def parts_imported(source):
+    """The parts that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise ValueError("relative imports hide where they lead; write the full name")
+        if isinstance(node, ast.ImportFrom) and node.module == "paretina":
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from parts_named([node.module])
+        elif isinstance(node, ast.Import):
+            yield from parts_named([name.name for name in node.names])
+
+
+def parts_named(modules):
+    return [module.split(".")[1] for module in modules if module.startswith("paretina.")]
+
+
+def test_the_reader_of_imports_finds_all_forms():
+    source = """
+import os, paretina.train.loop
+from paretina import cli
+def late():
+    from paretina.data.batch import Batch
+from torch import nn
+"""
+    assert set(parts_imported(source)) == {"train", "cli", "data"}
+    with pytest.raises(ValueError, match="relative imports"):
+        list(parts_imported("from .spec import Spec"))
+
+
+def test_every_part_has_a_place():
+    unknown = sorted({part_of(path) for path in FILES} - set(RANK))
+    assert not unknown, f"give them a place in LAYERS: {unknown}"
+
+
+def test_nothing_imports_from_a_layer_above():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {part}"
+        for path in FILES
+        for part in parts_imported(path.read_text())
+        if RANK[part] > RANK[part_of(path)]
+    ]
+    assert not wrong
+
+
+def test_parts_of_one_layer_do_not_import_each_other_both_ways():
+    found = {(part_of(path), part) for path in FILES for part in parts_imported(path.read_text())}
+    assert not [pair for pair in found if pair[0] != pair[1] and pair[::-1] in found]
+
+
+def test_no_file_is_named_after_nothing():
+    bad = {"utils", "util", "common", "core", "helpers", "helper", "misc"}
+    assert not [path for path in FILES if bad & {part.removesuffix(".py") for part in path.relative_to(ROOT).parts}]
+
+
+def test_no_file_hides_its_annotations_from_the_checks():
+    assert not [path for path in FILES if "from __future__ import annotations" in path.read_text()]
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, paretina; print(*(name for name in ('torch', 'torchvision', 'numpy') if name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
