@@ -1,22 +1,71 @@
 """The command line: a thin layer over `paretina.verbs`.
 
-Heavy modules are imported inside the commands, so `--help` answers at once. Exit codes: 0 done, 1 failed, 2 misuse, 3 a gate
-was not met. With `--json` a command prints one JSON document to standard output; progress and remarks go to standard error.
+Heavy modules are imported inside the commands, so `--help` answers at once. Exit codes: 0 done, 1 failed, 2 misuse (a word that
+means nothing here, so nothing was done), 3 a gate was not met, 130 interrupted. With `--json` a command prints one JSON
+document to standard output, which is `{"error": ...}` if it fails; progress, remarks and errors go to standard error.
 """
 
-import functools
 import json
+import re
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------------
+
+
+class FailedError(Exception):
+    """Ends a command.
+
+    Attributes:
+        code: the exit code.
+        more: what else belongs into the JSON document.
+    """
+
+    def __init__(self, message: str, code: int = 1, **more: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.more = more
+
+
+def outcome(error: BaseException) -> FailedError | None:
+    """What an error means to the person at the keyboard; None if it is a fault of this program."""
+    if isinstance(error, FailedError):
+        return error
+    if isinstance(error, click.UsageError):
+        hint = f"\ntry: {error.ctx.command_path} --help" if error.ctx else ""
+        return FailedError(f"{error.format_message()}{hint}", 2)
+    if isinstance(error, click.ClickException):
+        return FailedError(error.format_message(), error.exit_code)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return FailedError("interrupted", INTERRUPTED)
+    text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        return FailedError(f"out of memory; lower batch_size or size, or raise accumulate ({text.strip() or 'no details'})")
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename is not None else ""
+        return FailedError(f"{error.strerror}{where}")
+    if isinstance(error, ValueError | FloatingPointError | OSError):
+        return FailedError(text, getattr(error, "exit_code", 1))
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(re.search("out of memory|can't allocate memory", str(error)))
 
 
 class Suggesting(click.Group):
@@ -31,6 +80,29 @@ class Suggesting(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class Program(Suggesting):
+    """The program: every error becomes one sentence, an exit code and, if asked for, a JSON document."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+        except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # its text is the help
+            error.show()
+            sys.exit(2)
+        except (Exception, KeyboardInterrupt) as error:
+            found = outcome(error)
+            if "--json" in given:
+                print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
+            if found is None:
+                raise
+            click.echo(f"error: {found}", err=True)
+            sys.exit(found.code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
 class FieldCommand(click.Command):
     """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
 
@@ -38,50 +110,35 @@ class FieldCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            from paretina.verbs import ELSEWHERE, known_path
+
             name = error.option_name.lstrip("-").replace("-", "_")
-            if not error.possibilities:
-                from paretina.train.asked import full_path
-
-                try:
-                    full_path(name)
-                except ValueError as reason:
-                    raise click.UsageError(f"{error.format_message()} {reason}", ctx) from None
-                raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
-            raise
+            try:
+                known_path(name)
+            except ValueError as reason:
+                if error.possibilities and name not in ELSEWHERE:
+                    raise error from None
+                raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
+            raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
 
 
-def command(group: click.Group, example: str, cls: type[click.Command] = click.Command, **settings: Any) -> Decorator:
-    """A command with `--json`, an example under its help, and errors as one line."""
+def example(text: str) -> str:
+    return "\b\nExample:\n  " + text.replace("\n", "\n  ")
+
+
+def command(group: click.Group, usage: str, cls: type[click.Command] = click.Command, **settings: Any) -> Decorator:
+    """A command with `--json` and an example under its help."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
-        @functools.wraps(function)
-        def guarded(**options: Any) -> None:
-            try:
-                function(**options)
-            except (ValueError, FloatingPointError, OSError) as error:
-                fail(str(error))
-            except MemoryError as error:
-                fail(f"out of memory ({error}); lower batch_size or size, or raise accumulate")
-            except RuntimeError as error:
-                if "out of memory" in str(error) or "can't allocate memory" in str(error):
-                    fail(f"out of memory; lower batch_size or size, or raise accumulate ({str(error).splitlines()[0]})")
-                raise
-
-        epilog = "\b\nExample:\n  " + example.replace("\n", "\n  ")
-        made = group.command(cls=cls, epilog=epilog, context_settings=CONTEXT, **settings)(guarded)
+        made = group.command(cls=cls, epilog=example(usage), context_settings=CONTEXT, **settings)(function)
         made.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document."))
         return made
 
     return wrap
 
 
-def fail(message: str, code: int = 1) -> None:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(code)
-
-
-def misuse(message: str) -> None:
-    fail(message, 2)
+def misuse(message: str) -> NoReturn:
+    raise click.UsageError(message, click.get_current_context(silent=True))
 
 
 def print_json(value: Any) -> None:
@@ -92,7 +149,24 @@ def note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
-@click.group(cls=Suggesting, context_settings=CONTEXT)
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Says on a terminal what takes a while."""
+    from paretina.progress import Progress
+
+    with Progress() as progress:
+        progress.doing(text)
+        yield
+
+
+# --- the program ------------------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    cls=Program,
+    context_settings=CONTEXT,
+    epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0 --weights auto"),
+)
 @click.version_option(package_name="paretina")
 def main() -> None:
     """Image classifiers that are as accurate as they can be for what they cost."""
@@ -101,18 +175,19 @@ def main() -> None:
 # --- data -----------------------------------------------------------------------------------------------------------------
 
 
-@main.group(cls=Suggesting, context_settings=CONTEXT)
+@main.group(cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/"))
 def data() -> None:
     """Look at a folder of pictures."""
 
 
-@command(data, "paretina data check photos/", name="check")
+@command(data, "paretina data check photos/", name="check", short_help="Classes, counts, sizes, faults, duplicates.")
 @click.argument("source", metavar="DATA")
 def data_check(source: str, as_json: bool) -> None:
     """Classes, counts, sizes, faults, and duplicates between splits; DATA is a folder, an .npz file, clipart or shapes."""
     from paretina import verbs
 
-    report = verbs.data_check(source)
+    with waiting("looking at every picture"):
+        report = verbs.data_check(source)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -127,6 +202,7 @@ def data_check(source: str, as_json: bool) -> None:
     "paretina train photos/ --model efficientnet_lite0 --weights auto epochs=10 size=160\n"
     "paretina train photos/ --resume runs/photos-efficientnet_b0-1",
     cls=FieldCommand,
+    short_help="Train a classifier on a folder of pictures.",
 )
 @click.argument("source", metavar="[DATA]", required=False)
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
@@ -159,42 +235,36 @@ def train(
 ) -> None:
     """Train a classifier on DATA: a folder, an .npz file, clipart or shapes.
 
-    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 optimizer.rate=0.001.
+    A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
+
+    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 optimizer.rate=0.001. All of them, with
+    their values: --print-config.
     """
     if source is not None and "=" in source and not Path(source).exists():
         fields, source = (source, *fields), None
+    seconds = None if time_limit is None else duration(time_limit)
     if resume is not None:
-        asked_anew: dict[str, Any] = {
+        options = {
             "--model": model,
             "--recipe": recipe,
             "--weights": weights,
             "--config": config,
             "--output": output,
+            "--device": device,
+            "--time-limit": time_limit,
+            "--print-config": print_config or None,
+            "--dry-run": dry_run or None,
         }
-        asked_anew.update({"--device": device, "--time-limit": time_limit, **dict.fromkeys(fields, True)})
-        given = [name for name, value in asked_anew.items() if value is not None]
+        given = [*(name for name, value in options.items() if value is not None), *fields]
         if given:
             misuse(f"a resumed run goes on as it was asked for; leave out {', '.join(given)}")
-    elif source is None:
-        misuse("name the data: a folder, an .npz file, clipart or shapes")
-    seconds = None if time_limit is None else duration(time_limit)
 
     from paretina import verbs
-    from paretina.progress import Progress
 
     if resume is not None:
-        with Progress() as progress:
-            finished(lambda: verbs.resume(resume, source, progress.listen, progress.say), resume, as_json)
+        finished(lambda progress: verbs.resume(resume, source, progress.listen, progress.say), resume, as_json)
         return
-    from paretina.train import training
-    from paretina.train.asked import assignment
-
-    try:
-        named = dict(assignment(text) for text in fields)
-        choice = verbs.ask(source or "", model or "efficientnet_b0", recipe, weights or "none", device or "auto", config, named)
-    except ValueError as error:
-        misuse(str(error))
-        return
+    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields))
     if print_config:
         rows = choice.table()
         if as_json:
@@ -205,27 +275,47 @@ def train(
                 click.echo(f"{path:<{width}}  {value}  ({origin})")
         return
     if dry_run:
-        prepared, estimate = verbs.estimate(choice, seconds)
+        verbs.check_output(output, choice.asked.data)
+        with waiting("reading the pictures and trying a few updates"):
+            prepared, estimate = verbs.estimate(choice, seconds)
         show_estimate(prepared, estimate, as_json)
         return
-    with Progress() as progress:
-        finished(lambda: training.train(choice.asked, output, seconds, progress.listen, progress.say), output, as_json)
+    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say), None, as_json)
 
 
-def finished(start: Callable[[], Any], path: Path | None, as_json: bool) -> None:
+def taken_apart(fields: Sequence[str]) -> dict[str, str]:
+    from paretina.train.asked import assignment
+
+    found: dict[str, str] = {}
+    for text in fields:
+        try:
+            name, value = assignment(text)
+        except ValueError as error:
+            misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
+        if name in found:
+            misuse(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
+        found[name] = value
+    return found
+
+
+def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
     """Runs to the end and says what came out; after an interruption, how to go on."""
-    from paretina.report import write_report
+    from paretina.progress import Progress
     from paretina.train.ranks import Ranks
 
+    progress = Progress()
     try:
-        run = start()
+        with progress:
+            progress.doing("reading the pictures")
+            run = start(progress)
     except KeyboardInterrupt as stopped:
-        click.echo(f"\ninterrupted: {stopped or 'before the first update'}", err=True)
-        click.echo("go on with: paretina train --resume RUN (the run directory is named above)", err=True)
-        sys.exit(130)
+        raise interrupted(progress.run or path, str(stopped)) from None
+    except Exception as error:
+        if progress.run:
+            error.add_note(f"what happened so far is in {progress.run}")
+        raise
     if not Ranks.is_first():
         return
-    write_report(run.path)
     result = run.result() or {}
     if as_json:
         print_json({"run": str(run.path), **result})
@@ -239,8 +329,18 @@ def finished(start: Callable[[], Any], path: Path | None, as_json: bool) -> None
     click.echo(f"report: {run.path / 'report.html'}")
 
 
+def interrupted(path: Path | str | None, said: str) -> FailedError:
+    if path is None:
+        return FailedError("interrupted before the training began; there is nothing to go on with", INTERRUPTED)
+    resume = shlex.join(["paretina", "train", "--resume", str(path)])
+    said = said or "at once, so what was done since the last saved state is done again"
+    return FailedError(f"interrupted: {said}; go on with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+
+
 def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
     from dataclasses import asdict
+
+    from paretina.progress import clock
 
     described = {
         "notes": list(prepared.notes),
@@ -278,28 +378,29 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
 
 
 def duration(text: str) -> float:
-    """Seconds of "90s", "10m", "2h" or a plain number."""
+    """Seconds of "90s", "10m", "1h30m" or a plain number."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = (text[:-1], text[-1]) if text and text[-1] in units else (text, "s")
+    parts = re.findall(r"([0-9.]+)([smhd])", text)
     try:
-        seconds = float(number) * units[unit]
+        if parts and "".join(map("".join, parts)) == text:
+            seconds = sum(float(number) * units[unit] for number, unit in parts)
+        else:
+            seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        misuse(f"--time-limit must be a time such as 90s, 10m or 2h, got {text!r}")
+        misuse(f"--time-limit must be a time such as 90s, 10m or 1h30m, got {text!r}")
     return seconds
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 # --- evaluate, predict -----------------------------------------------------------------------------------------------------
 
 
-@command(main, "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val")
+@command(
+    main,
+    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val",
+    short_help="Measure a model file on labelled pictures.",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="DATA")
 @click.option("--split", default=None, help="Which split of DATA.  [val, or all of a folder that has no splits]")
@@ -311,10 +412,14 @@ def clock(seconds: float) -> str:
 def evaluate(
     model: Path, source: str, split: str | None, resolution: int | None, csv: Path | None, device: str, as_json: bool
 ) -> None:
-    """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals."""
+    """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
+
+    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes.
+    """
     from paretina import verbs
 
-    found = verbs.evaluate(model, source, split, resolution, device, csv)
+    with waiting("measuring"):
+        found = verbs.evaluate(model, source, split, resolution, device, csv)
     if as_json:
         print_json(found.to_dict())
         return
@@ -348,17 +453,29 @@ def accuracy_lines(found: Any) -> list[str]:
     return lines
 
 
-@command(main, "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv")
+@command(
+    main,
+    "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
+    short_help="Classify pictures with a model file.",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Number of answers a picture.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all answers to a file.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, device: str, as_json: bool) -> None:
-    """Classify pictures and folders of pictures with a model file."""
+    """Classify pictures and folders of pictures with a model file.
+
+    MODEL is a model file or the directory of a finished run. Pictures that cannot be read are named and left out; only if there
+    is no other one, the exit code is 1.
+    """
     from paretina import verbs
 
-    found = verbs.predict(model, paths, top, device, csv)
+    with waiting("reading the pictures"):
+        found = verbs.predict(model, paths, top, device, csv)
+    if not found.predictions:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
+        raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:
@@ -368,25 +485,22 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
             click.echo(f"{each.name:<{width}}  {answers}")
         for name, reason in found.damaged.items():
             click.echo(f"could not be read: {name}: {reason}", err=True)
-    if not found.predictions:
-        sys.exit(1)
 
 
 # --- show, models, recipes, report --------------------------------------------------------------------------------------------
 
 
-@command(main, "paretina show efficientnet_b0")
+@command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
 @click.argument("model")
 @click.option("--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels.")
 def show(model: str, resolution: int | None, as_json: bool) -> None:
-    """The table of a network or model file: a row a stage, with output shape, parameters and multiply-adds."""
+    """The table of a network or model file: a row a stage, with output shape, parameters and multiply-adds.
+
+    MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
+    """
     from paretina import verbs
 
-    try:
-        shown = verbs.show(model, resolution)
-    except ValueError as error:
-        misuse(str(error))
-        return
+    shown = verbs.show(model, resolution)
     if as_json:
         print_json(shown.to_dict())
         return
@@ -408,11 +522,16 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")
     if shown.about:
-        click.echo(f"{shown.about.origin}; licence of the weights it started from: {shown.about.licence or 'none'}")
+        licence = f"; licence of the weights it started from: {shown.about.licence}" if shown.about.licence else ""
+        click.echo(f"{shown.about.origin}{licence}")
+        figures = {"top-1": "val/top1", "balanced": "val/balanced"}
+        measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
+        if measured:
+            click.echo(f"measured when it was saved: {', '.join(measured)}")
         click.echo(f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}")
 
 
-@command(main, "paretina models 'efficientnetv2_*'")
+@command(main, "paretina models 'efficientnetv2_*'", short_help="The named networks, with published figures.")
 @click.argument("pattern", default="*")
 def models(pattern: str, as_json: bool) -> None:
     """The named networks that fit a PATTERN, with published figures and where weights can be had."""
@@ -430,7 +549,7 @@ def models(pattern: str, as_json: bool) -> None:
         click.echo(f"{row['name']:<20} {figures}  {said}".rstrip())
 
 
-@command(main, "paretina recipes")
+@command(main, "paretina recipes", short_help="The named recipes, and what they give.")
 def recipes(as_json: bool) -> None:
     """The named recipes, each with what it is for and what it was measured to give."""
     from paretina.spec import encode
@@ -444,25 +563,27 @@ def recipes(as_json: bool) -> None:
         click.echo(f"{name}\n  " + about.replace("\n", "\n  ").replace("\n  \n", "\n\n") + "\n")
 
 
-@command(main, "paretina report runs/*")
+@command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    default=Path("comparison.html"),
-    show_default=True,
-    help="Where the comparison of several runs goes.",
+    default=None,
+    help="Where the comparison of several runs goes.  [comparison.html]",
 )
-def report(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:
-    """Write the report of each run, and of several a comparison; made from the run directories alone."""
-    from paretina import report as pages
+def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+    """Write the report of each run, and of several a comparison; made from the run directories alone.
 
-    written = [pages.write_report(run) for run in runs]
-    if len(runs) > 1:
-        written.append(pages.write_comparison(list(runs), output))
+    Of several, what is no run is named and left out.
+    """
+    from paretina import verbs
+
+    found = verbs.report(runs, output)
+    for reason in found.left_out.values():
+        note(f"left out: {reason}")
     if as_json:
-        print_json({"written": [str(path) for path in written], "runs": pages.table(list(runs))})
+        print_json(found.to_dict())
         return
-    for path in written:
+    for path in found.written:
         click.echo(path)

@@ -1,7 +1,11 @@
 """Progress: one live line on a terminal, plain lines elsewhere; always on standard error."""
 
-import sys
+import math
+import shlex
 import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -9,17 +13,89 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+WINDOW_S = 30.0
+"""Seconds of training that the throughput and the remaining time are judged by."""
 
-class Progress:
-    """Listens to a run."""
+PLAIN_S = 10.0
+"""Seconds from one plain line to the next, about."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a line of the log says about the pace.
+
+    Attributes:
+        spent: seconds of training so far, without evaluations.
+        seen: pictures so far.
+    """
+
+    spent: float
+    step: int
+    seen: float
+
+
+class Pace:
+    """How fast a run is now, and how long it still takes."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.readings: deque[Reading] = deque()
+        self.resumed = False
+        self.evaluations: list[tuple[int, float]] = []
+
+    def train(self, line: dict[str, Any]) -> None:
+        """Takes a line of the log about training."""
+        spent = line["time_s"]
+        if not self.readings:
+            self.resumed = line["step"] > 1
+        self.readings.append(Reading(spent, line["step"], spent * line["throughput/img_s"]))
+        while len(self.readings) > 2 and spent - self.readings[1].spent >= WINDOW_S:
+            self.readings.popleft()
+
+    def evaluated(self, step: int, seconds: float) -> None:
+        """Takes how long an evaluation took."""
+        self.evaluations.append((step, seconds))
+
+    def throughput(self) -> float | None:
+        """Pictures a second of training, lately; None before the second line."""
+        first, last = self.readings[0], self.readings[-1]
+        return (last.seen - first.seen) / (last.spent - first.spent) if last.spent > first.spent else None
+
+    def left(self, step: int, updates: int) -> float | None:
+        """Seconds until the last update is made and evaluated; None before the second line."""
+        first, last = self.readings[0], self.readings[-1]
+        if last.step <= first.step:
+            return None
+        training = (updates - step) * (last.spent - first.spent) / (last.step - first.step)
+        every = self.evaluate_every()
+        if every is None:
+            return training
+        mean = sum(seconds for _, seconds in self.evaluations) / len(self.evaluations)
+        return training + math.ceil((updates - step) / every) * mean
+
+    def evaluate_every(self) -> int | None:
+        """Updates from one evaluation to the next; None while it is not known, as right after a resume."""
+        steps = [step for step, _ in self.evaluations]
+        if len(steps) > 1:
+            return steps[1] - steps[0]
+        return steps[0] if steps and not self.resumed else None
+
+
+class Progress:
+    """Listens to a run.
+
+    Attributes:
+        run: the run directory, as soon as there is one.
+    """
+
+    def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.live = Live(console=self.console, auto_refresh=False, transient=True) if on_terminal else None
+        self.now = now
+        self.run: str | None = None
         self.top1: float | None = None
-        self.last = 0.0
-        self.first: tuple[float, int] | None = None
-        self.previous: tuple[float, int] | None = None
+        self.pace = Pace()
+        self.last_train = self.last_plain = -math.inf
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -28,43 +104,56 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.live:
+            self.live.update(Text(""))
             self.live.stop()
 
     def say(self, text: str) -> None:
         """A remark, above the live line."""
-        self.console.print(f"note: {text}", markup=False, soft_wrap=True)
+        self.plain(f"note: {text}")
+
+    def doing(self, text: str) -> None:
+        """What is being done before there are updates to count; only on a terminal."""
+        if self.live:
+            self.live.update(Text(f"{text} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def listen(self, line: dict[str, Any]) -> None:
         """Takes a line of the log."""
-        if line["event"] == "val":
+        if line["event"] == "start":
+            self.run = line["run"]
+            self.plain(f"run directory: {shlex.quote(line['run'])}")
+        elif line["event"] == "val":
+            self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
             self.top1 = line.get("val_ema/top1", line["val/top1"])
             if not self.live:
-                self.plain(f"epoch {line['epoch']:.1f}: validation top-1 {self.top1:.1f} %, loss {line['val/loss']:.3f}")
+                loss = line.get("val_ema/loss", line["val/loss"])
+                self.plain(f"epoch {line['epoch']:.1f}: validation top-1 {self.top1:.1f} %, loss {loss:.3f}")
         elif line["event"] == "train":
             self.train(line)
 
     def train(self, line: dict[str, Any]) -> None:
-        now, step, updates = time.monotonic(), line["step"], line["updates"]
-        self.first = self.first or (now, step)
-        passed = step - self.first[1]
-        left = (updates - step) * (now - self.first[0]) / passed if passed else None
+        self.pace.train(line)
+        self.last_train = self.now()
+        step, updates = line["step"], line["updates"]
+        speed = self.pace.throughput() or line["throughput/img_s"]
         top1 = f"  top-1 {self.top1:.1f} %" if self.top1 is not None else ""
         text = (
-            f"{100 * step / updates:3.0f} %  epoch {line['epoch']:.1f}  ETA {minutes(left)}  "
-            f"{line['throughput/img_s']:.0f} img/s  loss {line['train/loss']:.3f}{top1}  {line['mem/peak_mb']:,.0f} MB"
+            f"{math.floor(100 * step / updates):3} %  epoch {line['epoch']:.1f}  ETA {clock(self.pace.left(step, updates))}  "
+            f"{speed:.{0 if speed >= 10 else 1}f} img/s  loss {line['train/loss']:.3f}{top1}  {line['mem/peak_mb']:,.0f} MB"
         )
         if self.live:
             self.live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
-        elif now - self.last >= 10 or step == updates:
-            self.last = now
+        elif self.last_train - self.last_plain >= PLAIN_S or step == updates:
+            self.last_plain = self.last_train
             self.plain(text)
 
     def plain(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        self.console.print(Text(text), soft_wrap=True)  # a Text, since names of files may look like markup or emoji
 
 
-def minutes(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
+    """A time as 1:05 or 2:01:05; -:-- if it is not known."""
     if seconds is None:
         return "-:--"
-    whole, rest = divmod(round(seconds), 60)
-    return f"{whole}:{rest:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

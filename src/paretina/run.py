@@ -148,9 +148,10 @@ class Run:
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
         sync_folder(aside)
-        if final.exists():  # written by an attempt that was killed right behind it
-            shutil.rmtree(final)
-        aside.rename(final)
+        if final.exists():  # it is whole, or it would not have its name, and taking it away would leave a moment without any
+            shutil.rmtree(aside)
+        else:
+            aside.rename(final)
         sync_folder(folder)
         for old in folder.iterdir():
             if old != final:

@@ -5,19 +5,23 @@ run = verbs.train("photos/", model="efficientnet_b0", epochs=30, size=160)
 verbs.predict(run.path / "model.safetensors", ["a.jpg", "folder/"])
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from paretina import report as pages
 from paretina.data.check import Report, check
 from paretina.data.decode import SUFFIXES, DecodeError, decode
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.source import Collection, Sample, Source
-from paretina.data.sources.folder import Folder
+from paretina.data.sources.folder import Folder, split_folders
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.cost import Cost, cost
 from paretina.measure.evaluate import Evaluation, joined
@@ -28,65 +32,282 @@ from paretina.model.family import Published, network_named, networks
 from paretina.model.weights import About, load_model, packaged_file
 from paretina.run import Run
 from paretina.shapes import Image
-from paretina.spec import near
+from paretina.spec import field_map, near
 from paretina.train import training
-from paretina.train.asked import Choice, choose, recipes, source_named
+from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, recipes, source_named
 from paretina.train.journal import Listener
+from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse
 
-__all__ = ["ask", "data_check", "evaluate", "models", "predict", "recipes", "resume", "show", "train"]
+__all__ = ["ask", "data_check", "evaluate", "models", "predict", "recipes", "report", "resume", "show", "train"]
+
+
+class MisuseError(ValueError):
+    """What was asked for has no meaning: a name that is not there, a value that does not fit. Nothing was done."""
+
+    exit_code = 2
+
+
+@contextmanager
+def misuse(origin: str = "") -> Iterator[None]:
+    """Turns errors inside into misuse, and says where the wrong word stands."""
+    try:
+        yield
+    except ValueError as error:
+        raise MisuseError(f"{origin}: {error}" if origin else str(error)) from None
 
 
 # --- train ----------------------------------------------------------------------------------------------------------------
 
+ELSEWHERE = {
+    "aa": "transforms.RandAugment=on",
+    "amp": "precision=bfloat16",
+    "amp_dtype": "precision=bfloat16",
+    "auto_augment": "transforms.AutoAugment=on",
+    "b": "batch_size=VALUE",
+    "channels_last": "memory_format=channels_last",
+    "clip_grad": "clip=ClipNorm",
+    "cutmix": "transforms.CutMix=on",
+    "drop": "dropout=VALUE",
+    "drop_path": "stochastic_depth=on stochastic_depth.rate=VALUE",
+    "ema": "average=on",
+    "grad_accum_steps": "accumulate=VALUE",
+    "image_size": "size=VALUE",
+    "img_size": "size=VALUE",
+    "imgsz": "size=VALUE",
+    "j": "workers=VALUE",
+    "label_smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
+    "learning_rate": "optimizer.rate=VALUE",
+    "lr": "optimizer.rate=VALUE",
+    "mixup": "transforms.MixUp=on",
+    "model_ema": "average=on",
+    "model_ema_decay": "average=on average.decay=VALUE",
+    "momentum": "optimizer=SGD optimizer.momentum=VALUE",
+    "name": "--output DIR",
+    "opt": "optimizer=KIND",
+    "pretrained": "--weights auto",
+    "randaugment": "transforms.RandAugment=on",
+    "reprob": "transforms.RandomErasing=on",
+    "smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
+    "wd": "optimizer.weight_decay=VALUE",
+    "weight_decay": "optimizer.weight_decay=VALUE",
+    "output": "--output DIR",
+    "resume": "--resume RUN",
+    "time_limit": "--time-limit TIME",
+}
+"""What other tools call something, and what does not fit into a file, with what to write here."""
+
+WORDS = ("data", "model", "recipe", "weights", "device")
+"""What stands for a whole part; may be an option, a field or a name in a file."""
+
+
+class Given(NamedTuple):
+    """A value and who gave it: a file, the command line, or nobody."""
+
+    value: Any
+    origin: str
+
+
+def word_of(path: str, value: Any) -> str | None:
+    """The word that a field stands for: `device=cpu` is `--device cpu`, but `model={...}` is a blueprint."""
+    name = path.removeprefix("plan.")
+    return name if name in WORDS and isinstance(value, str) and not value.lstrip().startswith("{") else None
+
+
+def known_path(path: str) -> str:
+    """The whole path of a field.
+
+    Raises:
+        MisuseError: there is no such field; the message has the near name, or what other tools' name for it is called here.
+    """
+    with misuse():
+        name = path.replace("-", "_")
+        if name in ELSEWHERE:
+            raise ValueError(f"there is no field {path!r}; write {ELSEWHERE[name]}")
+        return full_path(path)
+
+
+def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given], dict[str, Any]]:
+    """The words among some fields, and the rest by whole paths; nothing may be given twice."""
+    words: dict[str, Given] = {}
+    rest: dict[str, Any] = {}
+    for path, value in fields.items():
+        word = word_of(path, value)
+        place = word or known_path(path)
+        if place in words or place in rest:
+            raise MisuseError(f"{path} is given twice; leave one out")
+        if word:
+            words[word] = Given(value, origin)
+        else:
+            rest[place] = value
+    return words, rest
+
 
 def ask(
-    data: str | Source,
-    model: str | Blueprint = "efficientnet_b0",
+    data: str | Source | None = None,
+    model: str | Blueprint | None = None,
     recipe: str | Recipe | None = None,
-    weights: str = "none",
-    device: str = "auto",
-    config: Path | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Choice:
     """Puts together what is asked of a training run, without starting it.
 
-    Without a recipe it is `finetune` where weights to start from are found, and `scratch` where not.
+    Each source wins over the one before: the defaults, the recipe, the file, what is given here.
+
+    Args:
+        model: efficientnet_b0 unless told.
+        recipe: `finetune` where weights to start from are found and `scratch` where not, unless told.
+        weights: "auto", "none" or a model file; none unless told.
+        device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
+        config: a YAML or JSON file with the same names, in sections or with dots.
+        fields: any field of the recipe, plan or network by name.
 
     Raises:
-        ValueError: something has no such name, or a value does not fit; the message has the near name.
+        MisuseError: something has no such name, or a value does not fit; the message has the near name.
     """
-    return choose(data, model, recipe, default_plan(device), weights, config, dict(fields or {}))
+    here = "command line"
+    options = {"data": data, "model": model, "recipe": recipe, "weights": weights, "device": device}
+    chosen = {name: Given(value, here) for name, value in options.items() if value is not None}
+    words, changes = separated(fields or {}, here)
+    twice = sorted(set(words) & set(chosen))
+    if twice:
+        raise MisuseError(
+            f"{twice[0]} is given twice, as {chosen[twice[0]].value!r} and as {words[twice[0]].value!r}; leave one out"
+        )
+    settings: dict[str, Any] = {}
+    if config is not None:
+        with misuse():
+            read = read_config(Path(config))
+        with misuse(str(config)):
+            in_file, settings = separated(read, str(config))
+        words = in_file | words
+    unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": "none", "device": "auto"}
+    said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
+    if "data" not in said:
+        raise MisuseError("name the data: a folder, an .npz file, clipart or shapes")
+    for name, look_up in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
+        if isinstance(said[name].value, str):
+            with misuse(said[name].origin if said[name].origin != here else ""):
+                look_up(said[name].value)
+    with misuse(said["weights"].origin if said["weights"].origin != here else ""):
+        plan = default_plan(said["device"].value)
+        choice = choose(said["data"].value, said["model"].value, said["recipe"].value, plan, said["weights"].value)
+    choice.origins.update(origins(choice, said))
+    for path, value in settings.items():
+        with misuse(str(config)):
+            choice.set(path, value, str(config))
+    for path, value in changes.items():
+        with misuse():
+            choice.set(path, value, here)
+    return choice
+
+
+def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:
+    """Who gave each word, by the paths that hold it."""
+    data = type(choice.asked.data)
+    named = isinstance(said["data"].value, str)
+    rest = {f"data.{name}": "default" for name in field_map(data) if named and name != "path"}
+    return {
+        "data": said["data"].origin,
+        **rest,
+        "model_name": said["model"].origin,
+        "recipe_name": said["recipe"].origin,
+        "weights": said["weights"].origin,
+        "plan.device": said["device"].origin,
+    }
+
+
+def check_output(output: Path | None, data: Source) -> None:
+    """Looks whether a run may be written there, before anything long is begun.
+
+    Raises:
+        MisuseError: there is something else already, or it lies in the user's data, into which nothing is ever written.
+    """
+    place = output or Path("runs")
+    if isinstance(data, Folder) and place.absolute().resolve().is_relative_to(Path(data.path).expanduser().resolve()):
+        raise MisuseError(f"{place} lies inside the data, {data.path}, into which nothing is written; name another --output")
+    if output is None or not output.exists():
+        return
+    if not output.is_dir():
+        raise MisuseError(f"{output} is a file; --output names a directory to make")
+    if (output / "asked.json").exists():
+        raise MisuseError(f"{output} holds a run already; choose another --output, or go on with --resume {output}")
+    if any(output.iterdir()):
+        raise MisuseError(f"{output} is not empty; --output names a directory to make")
 
 
 def train(
-    data: str | Source,
-    model: str | Blueprint = "efficientnet_b0",
+    data: str | Source | None = None,
+    model: str | Blueprint | None = None,
     recipe: str | Recipe | None = None,
-    weights: str = "none",
-    device: str = "auto",
-    output: Path | None = None,
-    config: Path | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
     time_limit: float | None = None,
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     **fields: Any,
 ) -> Run:
-    """Trains a classifier; see `paretina.train.training.train` for what is left behind and what can go wrong.
+    """Trains a classifier and leaves a run directory with the model file and a report.
+
+    See `paretina.train.training.train` for what else is left behind and what can go wrong, and `ask` for what is taken unless
+    told.
 
     Args:
         data: a folder, an .npz file, "clipart", "shapes", or a source.
+        output: the run directory; the next free one in runs/ unless told.
+        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        listen: called with each line of the log.
+        say: called with each decision that was made on the way.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    choice = ask(data, model, recipe, weights, device, config, named)
-    return training.train(choice.asked, output, time_limit, listen, say)
+    return start(ask(data, model, recipe, weights, device, config, named), output, time_limit, listen, say)
 
 
-def resume(run: Path, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
-    """Goes on with an interrupted run; see `paretina.train.training.resume`."""
-    return training.resume(Path(run), data, listen, say)
+def start(
+    choice: Choice,
+    output: Path | str | None = None,
+    time_limit: float | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+) -> Run:
+    """Trains as was put together by `ask`; see `train`."""
+    place = None if output is None else Path(output)
+    if Ranks.is_first():
+        check_output(place, choice.asked.data)
+    return reported(training.train(choice.asked, place, time_limit, listen, say))
+
+
+def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
+    """Goes on with an interrupted run; see `paretina.train.training.resume`.
+
+    Args:
+        data: where the data is now, if it was moved.
+    """
+    run = Path(run)
+    with misuse():
+        saved = Run.open(run)
+        asked = saved.asked()
+        if data is not None:
+            source_named(data)
+    place = (asked.get("data") or {}).get("path")
+    if data is None and saved.result() is None and isinstance(place, str) and not Path(place).expanduser().exists():
+        raise MisuseError(
+            f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
+        )
+    return reported(training.resume(run, data, listen, say))
+
+
+def reported(run: Run) -> Run:
+    """The run, with its report."""
+    if Ranks.is_first():
+        pages.write_report(run.path)
+    return run
 
 
 def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.Prepared, Estimate]:
@@ -102,8 +323,14 @@ def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.
 
 
 def data_check(data: str | Source) -> Report:
-    """Looks at every picture of a source: classes, counts, sizes, faults, duplicates."""
-    return check(source_named(data).open())
+    """Looks at every picture of a source: classes, counts, sizes, faults, duplicates.
+
+    Raises:
+        ValueError: there is no such source, or nothing in it can be used.
+    """
+    with misuse():
+        source = source_named(data)
+    return check(source.open())
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------------
@@ -113,13 +340,13 @@ def models(pattern: str = "*") -> list[dict[str, Any]]:
     """The named networks with their counts, published figures and where weights can be had, a dict each.
 
     Raises:
-        ValueError: no name fits the pattern.
+        MisuseError: no name fits the pattern.
     """
-    from fnmatch import fnmatch
-
     found = [network for name, network in networks().items() if fnmatch(name, pattern)]
     if not found:
-        raise ValueError(f"no network fits {pattern!r}{near(pattern, networks())}")
+        close = get_close_matches(pattern.strip("*?"), networks(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "they are all in: paretina models"
+        raise MisuseError(f"no network fits {pattern!r}; {hint}")
     return [model_row(network) for network in found]
 
 
@@ -167,17 +394,51 @@ class Shown:
 def show(model: str, resolution: int | None = None) -> Shown:
     """The table of a network, by name or from a model file: a row a stage with what it counts.
 
+    Args:
+        model: a name, a model file, or the directory of a finished run.
+
     Raises:
-        ValueError: there is neither a network nor a model file of that name.
+        MisuseError: there is neither a network nor a model file of that name.
+        ValueError: the model file cannot be used, or the network cannot be run at that resolution.
     """
-    if Path(model).is_file() or model.endswith(".safetensors"):
-        network, about = load_model(Path(model))
-        return Shown(about.name or Path(model).name, network.blueprint, cost(network, resolution), None, about)
-    published = network_named(model)
+    if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
+        path = model_file(model)
+        network, about = load_model(path)
+        return Shown(about.name or path.name, network.blueprint, cost(network, resolution), None, about)
+    with misuse():
+        published = network_named(model)
     return Shown(model, published.blueprint, cost(published.blueprint, resolution), published, None)
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------
+
+
+def model_file(model: Path | str) -> Path:
+    """The model file of that name, or of that run.
+
+    Raises:
+        MisuseError: there is none.
+    """
+    path = Path(model)
+    if (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    if (path / "asked.json").is_file():
+        raise MisuseError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
+    if not path.is_file():
+        raise MisuseError(f"there is no model file {path}")
+    return path
+
+
+def check_csv(path: Path | str | None) -> None:
+    """Looks whether a table can be written there, before anything long is begun.
+
+    Raises:
+        MisuseError: its folder is not there, or it is a folder itself.
+    """
+    if path is not None and Path(path).is_dir():
+        raise MisuseError(f"{path} is a folder; --csv names a file to write")
+    if path is not None and not Path(path).parent.is_dir():
+        raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
 
 
 @dataclass(frozen=True)
@@ -185,6 +446,7 @@ class Evaluated:
     """
     Attributes:
         damaged: reason by name, for pictures that could not be read and are not counted.
+        split: which was measured; "all" for every picture of a folder that has no splits.
     """
 
     accuracy: Accuracy
@@ -195,7 +457,7 @@ class Evaluated:
 
     def to_dict(self) -> dict[str, Any]:
         figures = {"split": self.split, "resolution": self.resolution, **self.accuracy.to_dict()}
-        return {**figures, "damaged": self.damaged, "notes": [*self.notes, *self.accuracy.notes]}
+        return {**figures, "damaged": self.damaged, "notes": list(self.notes)}
 
 
 def evaluate(
@@ -204,43 +466,54 @@ def evaluate(
     split: str | None = None,
     resolution: int | None = None,
     device: str = "auto",
-    csv: Path | None = None,
+    csv: Path | str | None = None,
 ) -> Evaluated:
     """Measures a model file on labelled pictures.
 
     Args:
+        model: a model file, or the directory of a finished run.
         data: a folder with one folder a class, or a source; of one with splits, `split` is taken, which is `val` unless told.
         resolution: side of the image in pixels; that of the model file unless told.
         csv: where to write the answer to every picture.
 
     Raises:
+        MisuseError: there is no such model file, data, split or device.
         ValueError: the model file or the data cannot be used, or the data has a class that the model does not know.
     """
-    network, about = load_model(Path(model))
-    source = source_named(data)
-    collection = source.open()
+    check_csv(csv)
+    path = model_file(model)
+    with misuse():
+        source, plan = source_named(data), inference_plan(device)
+    network, about = load_model(path)
+    notes = []
+    collection: Collection
     if split is None and isinstance(source, Folder) and not has_own_splits(source):
-        source = replace(source, val_share=1.0)
-        collection = source.open()
-    split = split or "val"
-    samples = renumbered(collection, collection.split(split), about.classes)
-    pictures = read_pictures(collection, samples)
+        split, collection = "all", replace(source, val_share=1.0).open()
+        samples = collection.split("val")
+        if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
+            notes.append(
+                "the model was trained on a folder of this name, and most of these pictures may be among those it has learned; "
+                "--split val takes only what was held out"
+            )
+    else:
+        split, collection = split or "val", source.open()
+        with misuse():
+            samples = collection.split(split)
+    pictures = read_pictures(collection, renumbered(collection, samples, about.classes))
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
-    plan = inference_plan(device)
     resolution = resolution or network.blueprint.resolution
     logits, ids = forward(network, pictures, resolution, plan)
     labels = torch.tensor(pictures.labels())[ids]
     if csv is not None:
         names = [pictures.samples[i].name for i in ids.tolist()]
-        write_predictions(csv, names, logits, labels, about.classes)
-    notes = tuple(note for note in collection.notes if "val_share" not in note)
-    return Evaluated(measure_accuracy(logits, labels, about.classes), pictures.damaged, notes, split, resolution)
+        write_predictions(Path(csv), names, logits, labels, about.classes)
+    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
+    accuracy = measure_accuracy(logits, labels, about.classes)
+    return Evaluated(accuracy, pictures.damaged, (*notes, *accuracy.notes), split, resolution)
 
 
 def has_own_splits(folder: Folder) -> bool:
-    from paretina.data.sources.folder import split_folders
-
     root = Path(folder.path).expanduser()
     return root.is_dir() and bool(split_folders(root))
 
@@ -250,7 +523,8 @@ def renumbered(collection: Collection, samples: Sequence[Sample], classes: tuple
     number = {name: i for i, name in enumerate(classes)}
     unknown = [name for name in {collection.classes[sample.label]: None for sample in samples} if name not in number]
     if unknown:
-        raise ValueError(f"the model does not know the class {unknown[0]!r}{near(unknown[0], number)}")
+        others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
+        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], number)}")
     return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
 
 
@@ -308,43 +582,114 @@ def pictures_in(paths: Iterable[Path | str]) -> list[str]:
     """The picture files that the paths name; of a folder all in it, at any depth, in order.
 
     Raises:
-        ValueError: a path does not exist, or a folder has no picture.
+        MisuseError: a path does not exist, or a folder has no picture.
     """
     found: dict[str, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
-                raise ValueError(f"there is no picture in the folder {path}")
+                raise MisuseError(f"there is no picture in the folder {path}")
             found.update(dict.fromkeys(inside))
         elif path.exists():
             found[str(path)] = None
         else:
-            raise ValueError(f"there is no file {path}")
+            raise MisuseError(f"there is no file {path}")
     return list(found)
 
 
 def predict(
-    model: Path | str, paths: Iterable[Path | str], top: int = 5, device: str = "auto", csv: Path | None = None
+    model: Path | str, paths: Iterable[Path | str], top: int = 3, device: str = "auto", csv: Path | str | None = None
 ) -> Predicted:
     """Classifies pictures with a model file; those that cannot be read are named in the result.
 
+    Args:
+        model: a model file, or the directory of a finished run.
+        top: number of answers a picture.
+        csv: where to write all answers.
+
     Raises:
-        ValueError: the model file cannot be used, or a path does not exist.
+        MisuseError: there is no such model file, path or device.
+        ValueError: the model file cannot be used.
     """
-    network, about = load_model(Path(model))
-    names = pictures_in(paths)
+    check_csv(csv)
+    path, names = model_file(model), pictures_in(paths)
+    with misuse():
+        plan = inference_plan(device)
+    network, about = load_model(path)
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
+    damaged = {readable(name): reason for name, reason in pictures.damaged.items()}
     if not len(pictures):
-        return Predicted((), pictures.damaged)
-    logits, ids = forward(network, pictures, network.blueprint.resolution, inference_plan(device))
-    shown = [pictures.samples[i].name for i in ids.tolist()]
+        return Predicted((), damaged)
+    logits, ids = forward(network, pictures, network.blueprint.resolution, plan)
+    shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
     if csv is not None:
-        write_predictions(csv, shown, logits, None, about.classes)
+        write_predictions(Path(csv), shown, logits, None, about.classes)
     best = logits.softmax(1).topk(min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(
         Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True))) for name, ps, indices in rows
     )
-    return Predicted(answers, pictures.damaged)
+    return Predicted(answers, damaged)
+
+
+def readable(name: str) -> str:
+    """A file's name as text; what is no text in it stands there by its number."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+# --- report -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reported:
+    """
+    Attributes:
+        written: the pages.
+        runs: a row a run, as `paretina.report.table` has it.
+        left_out: reason by path, of what is no run.
+    """
+
+    written: tuple[Path, ...]
+    runs: tuple[dict[str, Any], ...]
+    left_out: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"written": [str(path) for path in self.written], "runs": list(self.runs), "left_out": self.left_out}
+
+
+def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Reported:
+    """Writes the report of each run into its directory, and of several a comparison; made from the run directories alone.
+
+    Of several, those that are no run or are damaged are left out and named.
+
+    Args:
+        output: where the comparison goes; comparison.html unless told.
+
+    Raises:
+        MisuseError: a path does not exist, the only one is no run, or a comparison of a single run is asked for.
+        ValueError: none of them can be reported.
+    """
+    paths = [Path(run) for run in runs]
+    for path in paths:
+        if not path.exists():
+            raise MisuseError(f"there is no run {path}")
+    if len(paths) == 1:
+        with misuse():
+            pages.read_run(paths[0])
+        if output is not None:
+            raise MisuseError(f"--output names the comparison of several runs; the report of one goes into {paths[0]}")
+    written: list[Path] = []
+    left_out: dict[str, str] = {}
+    for path in paths:
+        try:
+            written.append(pages.write_report(path))
+        except ValueError as error:
+            left_out[str(path)] = str(error)
+    good = [path for path in paths if str(path) not in left_out]
+    if not good:
+        raise ValueError("\n".join(left_out.values()))
+    if len(paths) > 1:
+        written.append(pages.write_comparison(good, Path(output or "comparison.html")))
+    return Reported(tuple(written), tuple(pages.table(good)), left_out)

@@ -13,7 +13,7 @@ from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.edits") for example in getattr(module, "EXAMPLES", ())]
 every_edit = pytest.mark.parametrize("edit", EXAMPLES, ids=repr)
-BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:3]) for whole in (B0, S, R50)]
+BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:2]) for whole in (B0, S, R50)]
 
 
 def edited(edit, blueprint):
@@ -43,11 +43,11 @@ def test_gives_the_same_blueprint_each_time(edit):
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(EXAMPLES, repeat=2)), ids=repr)
 def test_composes_with_every_other(first, second):
-    both = [edited(second, once) for base in BASES if (once := edited(first, base)) is not None]
-    for result in both:
-        if result is not None:
-            result.build("meta")
-    assert both
+    once = next(result for base in BASES if (result := edited(first, base)) is not None)
+    both = edited(second, once)
+    if both is not None:
+        assert both != once
+        both.build("meta")
 
 
 @pytest.mark.parametrize("kind", {type(edit) for edit in EXAMPLES}, ids=lambda kind: kind.__name__)

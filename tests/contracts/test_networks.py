@@ -22,8 +22,8 @@ BASE = Blueprint(
     resolution=32,
     stem=ConvStem(width=8),
     stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=16, stride=2),
+        Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=2, width=8, stride=1),
+        Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=1, width=16, stride=2),
     ),
     head=PoolHead(),
     norm=BatchNorm(),
@@ -133,7 +133,7 @@ def test_every_parameter_has_a_role_and_a_place(part):
 
 @every_part
 def test_state_moves_to_another_network(part):
-    first, second = randomised(part).eval(), blueprint_with(part).build().eval()
+    first, second = randomised(part).eval(), copy.deepcopy(built(part)).eval()
     second.load_state_dict(first.state_dict())
     with torch.no_grad():
         assert torch.equal(first(images()), second(images()))

@@ -69,3 +69,14 @@ def test_activation_comes_behind(norm):
         pytest.skip("its gain belongs to norm and activation together")
     with torch.no_grad():
         torch.testing.assert_close(whole(maps()), torch.nn.functional.gelu(bare(maps())))
+
+
+def test_a_gain_multiplies_what_is_centred():
+    class Doubled(NormUnit):
+        def centred(self, x):
+            return x - 1
+
+        def gain(self):
+            return torch.full((8, 1, 1), 2.0)
+
+    torch.testing.assert_close(Doubled()(maps()), 2 * (maps() - 1))

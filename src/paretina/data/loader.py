@@ -21,7 +21,11 @@ from paretina.shapes import Image
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch as it left the workers, and what could not be read for it."""
+    """A batch as it left the workers, and what could not be read for it.
+
+    Attributes:
+        faults: `name: reason` of each picture that is left out.
+    """
 
     batch: Batch
     faults: tuple[str, ...]
@@ -76,18 +80,25 @@ class Prepared(Dataset[Item]):
 
 @dataclass(frozen=True)
 class Collate:
-    """Stacks items into a batch; what could not be read is left out and named."""
+    """Stacks items into a batch; what could not be read is left out and named.
+
+    Attributes:
+        size: side in pixels of the images of a batch that may be empty; None where nothing can be done without a picture.
+    """
 
     classes: int
+    size: int | None = None
 
     def __call__(self, items: Sequence[Item]) -> Loaded:
         good = [item for item in items if not isinstance(item, str)]
         faults = tuple(item for item in items if isinstance(item, str))
-        if not good:
+        if not good and self.size is None:
             raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
-        images = torch.stack([image for _, _, image in good])
-        targets = F.one_hot(torch.tensor([label for _, label, _ in good]), self.classes).float()
-        return Loaded(Batch((images,), targets, torch.tensor([index for index, _, _ in good])), faults)
+        side = self.size or 0
+        images = torch.stack([image for _, _, image in good]) if good else torch.empty(0, 3, side, side, dtype=torch.uint8)
+        targets = F.one_hot(torch.tensor([label for _, label, _ in good], dtype=torch.int64), self.classes).float()
+        ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
+        return Loaded(Batch((images,), targets, ids), faults)
 
 
 def training_batches(
@@ -110,13 +121,16 @@ def training_batches(
 def evaluation_batches(
     pictures: Pictures, door: Door, size: int, classes: int, batch: int, workers: int, indices: Sequence[int] | None = None
 ) -> Iterator[Loaded]:
-    """The pictures (or those of the given numbers) in order, as evaluation sees them."""
+    """The pictures (or those of the given numbers) in order, as evaluation sees them.
+
+    A batch of which no picture can be read any more is empty.
+    """
     return iter(
         DataLoader(
             Prepared(pictures, door, size),
             sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
             batch_size=batch,
-            collate_fn=Collate(classes),
+            collate_fn=Collate(classes, size),
             num_workers=workers,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),

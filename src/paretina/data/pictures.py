@@ -4,11 +4,11 @@ Reading everything at the start finds damaged files before a run instead of in i
 memory if it fits, so that later epochs and all workers read pixels instead of files.
 """
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import cpu_count
 
 import torch
 from torch import Tensor
@@ -61,6 +61,20 @@ class Pictures:
         return [sample.label for sample in self.samples]
 
 
+def fits_shared_memory(count: int) -> bool:
+    """Whether shared memory has room for some bytes; containers often have 64 MB of it, and who overfills it is killed."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except (AttributeError, OSError):
+        return True
+    return count <= room.f_bavail * room.f_frsize // 2
+
+
+def workers_are_forked() -> bool:
+    """Whether workers see the memory of this process without its being shared."""
+    return (multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]) == "fork"
+
+
 def read_pictures(
     collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
 ) -> Pictures:
@@ -80,7 +94,7 @@ def read_pictures(
         except DecodeError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, cpu_count())) as pool:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(samples), 256):
             chunk = samples[start : start + 256]
             for sample, image in zip(chunk, pool.map(read, chunk), strict=True):
@@ -93,9 +107,12 @@ def read_pictures(
                     decoded = None
                 if decoded is not None:
                     decoded.append(image)
-    if decoded is None:
+    shared = fits_shared_memory(used)
+    if not decoded or not (shared or workers_are_forked()):
         return Pictures(collection, tuple(kept), damaged, at_least)
-    pixels = torch.empty(used, dtype=torch.uint8).share_memory_()
+    pixels = torch.empty(used, dtype=torch.uint8)
+    if shared:
+        pixels.share_memory_()
     places, start = [], 0
     for number, image in enumerate(decoded):
         _, rows, columns = image.shape

@@ -73,7 +73,18 @@ class Epochs:
         """The requests from update `start` on, a list for each part that `part` picks of the `parts` of every update.
 
         Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
+
+        Raises:
+            ValueError: there are more parts than pictures in an update.
         """
+        if parts > self.batch:
+            raise ValueError(
+                f"an update of {self.batch} pictures cannot be cut into {parts} parts (processes times accumulate); "
+                "lower accumulate, or raise batch_size if there are more pictures"
+            )
+        return self.stream(size, start, parts, part)
+
+    def stream(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
         order: np.ndarray = np.empty(0, dtype=np.int64)
         drawn = -1
         for update in range(start, self.updates):

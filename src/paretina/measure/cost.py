@@ -78,7 +78,8 @@ class Counter(TorchDispatchMode):
 
 def counted(run: Callable[[], Any]) -> tuple[Any, int, int]:
     """Result, MACs and activations of a function that runs on the meta device."""
-    with torch.enable_grad(), Counter() as counter:
+    # in inference mode, which the caller may be in, no gradients can be enabled
+    with torch.inference_mode(False), torch.enable_grad(), Counter() as counter:
         out = run()
     return out, counter.macs, counter.activations
 
@@ -91,6 +92,7 @@ def weight_bytes(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
+@torch.inference_mode(False)
 def cost(model: Blueprint | Network, resolution: int | None = None) -> Cost:
     """Counts a network.
 

@@ -16,6 +16,9 @@ class Evaluation:
     """The pictures of a split as a network sees them in evaluation, each once, over all ranks.
 
     Keeps the prepared pictures where they take little memory, so that they are cropped and resized once in a run.
+
+    Attributes:
+        faults: pictures that could no longer be read, as `name: reason`, each once.
     """
 
     KEEP = 1 << 29
@@ -49,13 +52,18 @@ class Evaluation:
         return self.kept
 
     def run(self, network: nn.Module, workers: int = 0) -> tuple[Tensor, Tensor]:
-        """Logits (float32) of this rank's pictures and their numbers in the split, in order; on the CPU."""
-        logits, ids = [], []
+        """Logits (float32) of this rank's pictures and their numbers in the split, in order; on the CPU.
+
+        Pictures that can no longer be read have none; they are in `faults`.
+        """
+        logits, ids = [torch.empty(0, self.settings[2])], [torch.empty(0, dtype=torch.int64)]
         training = network.training
         network.eval()
         with torch.inference_mode():
             for loaded in self.batches(workers):
                 self.faults.update(dict.fromkeys(loaded.faults))
+                if not len(loaded.batch):
+                    continue
                 batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
                 with self.plan.arithmetic():
                     logits.append(network(batch.images).float().cpu())

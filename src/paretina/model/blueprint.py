@@ -103,6 +103,8 @@ class Kit:
 
     Attributes:
         size: rows and columns of the map that comes in, at the blueprint's resolution.
+        counter: gives each block its number.
+        sizes: what is known of the size behind a module, by how it was made.
     """
 
     norm: Norm
@@ -110,6 +112,7 @@ class Kit:
     padding: Padding
     size: tuple[int, int]
     counter: Iterator[int] = field(default_factory=itertools.count)
+    sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
 
     def conv(
         self,
@@ -145,11 +148,16 @@ class Kit:
         """Makes the next block of the network and numbers it, so that drop rates can follow depth."""
         module = block.make(width_in, width_out, stride, self)
         module.block_number = next(self.counter)  # type: ignore[assignment]
+        module.made_as = (block, width_in, width_out, stride, self.size)  # type: ignore[assignment]
         return module
 
     def behind(self, module: nn.Module, width_in: int) -> "Kit":
         """The kit at the output of a module that was made with this one."""
-        return replace(self, size=self.run(module, width_in)[1:])
+        key = getattr(module, "made_as", None)  # equal blocks are run once; most of a network repeats itself
+        size = self.sizes.get(key) or self.run(module, width_in)[1:]
+        if key is not None:
+            self.sizes[key] = size
+        return replace(self, size=size)
 
     def run(self, module: nn.Module, width_in: int) -> tuple[int, int, int]:
         """Channels, rows and columns of a module's output, found by running it without values."""
@@ -225,6 +233,8 @@ class Chain(Wiring):
             chain.append(kit.block(block, width_in, width_out, stride))
             kit = kit.behind(chain[-1], width_in)
             width_in, stride = width_out, 1
+        chain.made_as = (self, block, depth, id(chain))  # type: ignore[assignment]
+        kit.sizes[chain.made_as] = kit.size
         return chain
 
 

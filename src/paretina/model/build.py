@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape
 from paretina.model.layers import Dropout, Normalise, Residual
 from paretina.shapes import Features, Images, Logits, Map
+from paretina.spec import near
 
 
 class Network(nn.Module):
@@ -22,6 +23,7 @@ class Network(nn.Module):
         blueprint: what it was built from.
         head: what turns maps into logits; `head.classifier` is the last layer.
         blocks: number of blocks in all stages.
+        frozen: parts that do not learn and stay in evaluation mode.
     """
 
     def __init__(
@@ -34,6 +36,30 @@ class Network(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = head
         self.blocks = 0
+        self.frozen: tuple[str, ...] = ()
+
+    def freeze(self, places: Sequence[str]) -> None:
+        """Stops parts from learning: their weights get no gradient, their norms keep their statistics, nothing is dropped.
+
+        Args:
+            places: "stem", "head", or a stage by number, "stages.0".
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        known = ["stem", *(f"stages.{i}" for i in range(len(self.stages))), "head"]
+        for place in places:
+            if place not in known:
+                raise ValueError(f"there is no part {place!r} to freeze{near(place, known)}")
+            self.get_submodule(place).requires_grad_(False)
+        self.frozen = tuple(places)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Network":
+        super().train(mode)
+        for place in self.frozen:
+            self.get_submodule(place).eval()
+        return self
 
     def forward(self, images: Images) -> Logits:
         return self.head(*self.borders(images))
@@ -122,20 +148,26 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
                     residual.number = cast(int, module.block_number)
     if torch.device(device).type == "meta":
         return network
-    network.to_empty(device="cpu")
+    materialise(network)
     with torch.no_grad():
         initialise(network, blueprint.initialisation)
     return network.to(device)
 
 
-def initialise(network: nn.Module, start: Initialisation) -> None:
-    """Gives every parameter and buffer its first value.
+def materialise(network: nn.Module) -> None:
+    """Gives a network without values memory on the CPU, and its constant buffers their values; in place.
 
-    A module with parameters of its own has `reset_parameters`, one with buffers of its own has `reset_buffers`.
+    A module with buffers that are not saved has `reset_buffers`.
     """
+    network.to_empty(device="cpu")
     for module in network.modules():
         if hasattr(module, "reset_buffers"):
             cast(Any, module).reset_buffers()
+
+
+def initialise(network: nn.Module, start: Initialisation) -> None:
+    """Gives every parameter its first value; a module with parameters of its own has `reset_parameters`."""
+    for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan = module.out_channels if start.conv == "fan_out" else module.in_channels
             fan = fan * math.prod(module.kernel_size) // module.groups

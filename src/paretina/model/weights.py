@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paretina.model.blueprint import Blueprint
-from paretina.model.build import Network
+from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.run import write_aside
 from paretina.spec import decode, encode
@@ -67,32 +67,54 @@ def load_model(path: Path) -> tuple[Network, About]:
         ValueError: the file is missing, cut short, no model file of ours, or its weights do not fit its blueprint.
     """
     tensors, header = read_header(path)
-    try:
-        blueprint = decode(Blueprint, header["model"])
-        network = blueprint.build("meta")
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: its network cannot be built: {error}") from None
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    about = read_about(path, header)
     with tensors as file:
         given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        try:
+            blueprint = decode(Blueprint, header.get("model"))
+            blocks = sum(stage.depth for stage in blueprint.stages)
+            if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
+                raise ValueError(f"it has {blocks} blocks, but the file only {len(given)} tensors")
+            network = blueprint.build("meta")
+            wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
+            raise ValueError(f"{path}: its network cannot be built: {shortened(error)}") from None
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
-        state = {name: file.get_tensor(name) for name in given}
-    network = blueprint.build()
+        if len(about.classes) != blueprint.classes:
+            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {blueprint.classes}")
+        try:
+            state = {name: file.get_tensor(name) for name in given}
+        except Exception as error:
+            raise ValueError(f"{path}: its weights cannot be read: {shortened(error)}") from None
+    materialise(network)
     network.load_state_dict(state)
+    return network.eval(), about
+
+
+def read_about(path: Path, header: dict[str, Any]) -> About:
+    """What the description of a model file says about its weights."""
     try:
-        about = About(
-            classes=tuple(str(name) for name in header["classes"]),
+        classes = header["classes"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("classes must be a list of names")
+        return About(
+            classes=tuple(classes),
             metrics={str(key): float(value) for key, value in header["metrics"].items()},
             licence=str(header["licence"]),
             origin=str(header["origin"]),
             name=str(header["name"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: its description is damaged: {error}") from None
-    if len(about.classes) != blueprint.classes:
-        raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {blueprint.classes}")
-    return network.eval(), about
+    except KeyError as error:
+        raise ValueError(f"{path}: its description is damaged: it has no {error}") from None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path}: its description is damaged: {shortened(error)}") from None
+
+
+def shortened(error: Exception) -> str:
+    """The text of an error on one line, without the rest of what a hostile file may have put into it."""
+    text = " ".join((str(error) or type(error).__name__).split())
+    return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -108,8 +130,8 @@ def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
         raise ValueError(f"{path} holds tensors, but not a model of ours; its description is missing")
     try:
         header = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: its description is damaged: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is damaged: {shortened(error)}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"{path}: its description is damaged")
     if header.get("version") != VERSION:

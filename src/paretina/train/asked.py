@@ -138,8 +138,10 @@ def read_config(path: Path) -> dict[str, Any]:
 def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in data.items():
         path = f"{prefix}{name}"
-        if isinstance(value, dict) and "kind" not in value:
+        if isinstance(value, dict) and value and "kind" not in value:
             yield from flattened(value, f"{path}.")
+        elif isinstance(value, bool):
+            yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
         else:
             yield path, value
 
@@ -152,7 +154,7 @@ def spelled_out(spec: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def spelled_value(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Spec):
-        spec = type(value)
+        spec: type[Spec] = type(value)
         if not field_map(spec) or any(is_kind(base) for base in spec.__mro__[1:] if issubclass(base, Spec)):
             yield path, type(value).__name__
         yield from spelled_out(value, f"{path}.")
@@ -161,7 +163,8 @@ def spelled_value(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         for i, item in enumerate(value):
             step = kinds[i] if kinds.count(kinds[i]) == 1 else str(i)
             yield from spelled_out(item, f"{path}.{step}.")
-            if not field_map(type(item)):
+            kind: type[Spec] = type(item)
+            if not field_map(kind):
                 yield f"{path}.{step}", "on"
     else:
         yield path, value

@@ -2,18 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from paretina.model.layers import Rate
 from paretina.train.average import Averager
 
 
 def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Moves every tensor of a nested state into `tensors` and returns the JSON that says where it was."""
     if isinstance(value, Tensor):
+        while path in tensors:  # a key may have a slash in it
+            path += "'"
         tensors[path] = value.detach().cpu().contiguous()
         return {"tensor": path}
     if isinstance(value, dict):
@@ -40,6 +43,12 @@ def restore(form: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     form = flatten(state, "state", tensors)
+    held: set[int] = set()
+    for name, tensor in tensors.items():  # safetensors refuses two that share memory
+        place = tensor.untyped_storage().data_ptr()
+        if place in held:
+            tensors[name] = tensor.clone()
+        held.add(place)
     save_file(tensors, folder / "tensors.safetensors")
     (folder / "state.json").write_text(json.dumps(form))
 
@@ -65,20 +74,43 @@ def gather(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     averager: Averager | None,
-    best: dict[str, Any] | None,
+    best: dict[str, Any],
     update: int,
     random: list[Tensor],
 ) -> dict[str, Any]:
-    """The state of a run after `update` updates; `random` holds the generators of each rank."""
+    """The state of a run after `update` updates.
+
+    Args:
+        best: what is known of the weights that did best, if the run keeps those.
+        random: the generators of each rank.
+    """
     return {
         "update": update,
         "learner": learner.state_dict(),
+        "active": [name for name, module in learner.named_modules() if isinstance(module, Rate) and module.active],
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "average": averager.state_dict() if averager else None,
         "best": best,
         "random": random,
     }
+
+
+def put_back(
+    state: dict[str, Any],
+    learner: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    averager: Averager | None,
+) -> None:
+    """Gives what learns the state that `gather` took from it."""
+    learner.load_state_dict(state["learner"])
+    for name in state["active"]:  # whether a rate draws random numbers hangs on what it was before
+        cast(Rate, learner.get_submodule(name)).active = True
+    optimizer.load_state_dict(state["optimizer"])
+    scaler.load_state_dict(state["scaler"])
+    if averager:
+        averager.load_state_dict(state["average"])
 
 
 def random_state(device: str) -> Tensor:

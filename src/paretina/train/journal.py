@@ -1,7 +1,7 @@
 """Journal: what a run says while it trains: the log, the progress line, and the alarm when a loss is no number."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ class Journal:
     """
     Attributes:
         every: seconds from one training line to the next, about.
+        faults: pictures that could no longer be read, as `name: reason`, each once.
     """
 
     def __init__(self, run: Run, ranks: Ranks, device: str, listen: Listener, every: float = 1.0) -> None:
@@ -30,6 +31,7 @@ class Journal:
         self.began = self.last = time.monotonic()
         self.paused = 0.0
         self.seen = 0
+        self.faults: dict[str, None] = {}
         self.unchecked: list[tuple[int, dict[str, Tensor]]] = []
 
     def tell(self, event: str, step: int, **values: Any) -> None:
@@ -37,6 +39,13 @@ class Journal:
         if self.ranks.first:
             self.run.log(event, step, **values)
             self.listen({"event": event, "step": step, **values})
+
+    def left_out(self, step: int, faults: Iterable[str]) -> None:
+        """Names pictures that can no longer be read, each at the first time."""
+        for fault in faults:
+            if fault not in self.faults:
+                self.faults[fault] = None
+                self.tell("note", step, message=f"left out, because it can no longer be read: {fault}")
 
     def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
         """Stops the run if a loss was not finite.

@@ -4,10 +4,8 @@ One update: rates, batch, transforms, forward, loss, backward, clip, step, avera
 generators that follow from the seed; no method is named here. Interrupted and resumed equals uninterrupted, bit for bit.
 """
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +21,8 @@ from paretina.model.build import Network
 from paretina.model.roles import roles
 from paretina.run import Run
 from paretina.schedules import Schedule
-from paretina.train.checkpoint import load_state, random_state, save_state, set_random_state
+from paretina.train.checkpoint import gather, load_state, put_back, random_state, save_state, set_random_state
+from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
 from paretina.train.objective import Learner
 from paretina.train.optimizer import parameter_groups
@@ -40,7 +39,8 @@ class Task:
         evaluation: of the validation pictures.
         size: side in pixels at each update.
         save_every: seconds between checkpoints; each evaluation is followed by one too.
-        updates: number of updates after which the loop stops short, as if interrupted; None to finish.
+        updates: number of updates after which the loop stops short, as if interrupted; None to finish. A resumed run makes at
+            least one more.
     """
 
     learner: Learner
@@ -90,13 +90,9 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
     if folder := run.last_state():
         state = load_state(folder)
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        if averager:
-            averager.load_state_dict(state["average"])
         if len(state["random"]) != ranks.count:
             raise ValueError(f"{len(state['random'])} processes made this run, so {ranks.count} cannot go on with it")
+        put_back(state, learner, optimizer, scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)
         best, start = state["best"], state["update"]
 
@@ -106,20 +102,19 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     workers = plan.worker_count(ranks.locals)
     batches = training_batches(task.pictures, recipe.image_transforms(), requests, network.blueprint.classes, workers)
     evaluate_every = max(1, round(recipe.evaluate_every * epochs.updates_per_epoch))
-    end = min(epochs.updates, task.updates or epochs.updates)
+    end = task.updates or epochs.updates
     saved = time.monotonic()
     learner.train()
 
     with asked_to_stop() as stop:
-        for update in range(start, end):
+        for update in range(start, epochs.updates):
             clock = epochs.clock(update)
-            rate = recipe.optimizer.set_rates(optimizer, clock, recipe.batch_size)
+            rate = recipe.optimizer.set_rates(optimizer, clock, epochs.batch)
             schedules = recipe.set_rates(network, optimizer, clock)
             losses: dict[str, Tensor] = {}
             for number in range(recipe.accumulate):
                 loaded = next(batches)
-                for fault in loaded.faults:
-                    journal.tell("note", update, message=f"left out, because it can no longer be read: {fault}")
+                journal.left_out(update, loaded.faults)
                 batch = loaded.batch.to(plan.device, plan.torch_memory_format)
                 generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
                 for transform in recipe.batch_transforms():
@@ -127,7 +122,9 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 with nullcontext() if number == recipe.accumulate - 1 else ranks.apart(wrapped):
                     with plan.arithmetic():
                         parts = wrapped(batch, clock)
-                    scaler.scale(sum(parts.values()) / recipe.accumulate).backward()
+                    # every picture weighs the same, also where the parts of an update differ in length by one
+                    share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.batch
+                    scaler.scale(sum(parts.values()) * share).backward()
                 for name, part in parts.items():
                     losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate
                 journal.seen += len(batch) * ranks.count
@@ -146,29 +143,29 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
             done, now = update + 1, epochs.clock(update + 1)
             evaluating = done % evaluate_every == 0 or done == epochs.updates
-            halt, save = ranks.from_first((stop.asked, time.monotonic() - saved >= task.save_every))
+            halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= task.save_every))
             if evaluating or halt or done == start + 1 or journal.due():
                 schedules.update(lr=rate, size=batch.images.shape[-1], epoch=now.epoch, updates=epochs.updates)
                 journal.train(done, losses, **schedules)
             if evaluating:
                 with journal.pause():
                     figures = {name: judge(task, module, workers) for name, module in judged.items()}
+                journal.left_out(done, task.evaluation.faults)
                 journal.tell("val", done, epoch=now.epoch, **flat(figures))
                 top1 = figures[[*judged][-1]]["top1"]
                 if recipe.keep == "best" and top1 > best.get("top1", -1.0):
                     weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
                     best = {"top1": top1, "update": done, "weights": weights}
-            if evaluating or halt or save or done == end:
+            if evaluating or halt or save:
                 journal.check(update, {}, force=True)
-                state = {"update": done, "best": best, "random": ranks.every(random_state(plan.device))}
-                state.update(learner=learner.state_dict(), optimizer=optimizer.state_dict(), scaler=scaler.state_dict())
-                state.update(average=averager.state_dict() if averager else None)
+                random = ranks.every(random_state(plan.device))
+                state = gather(learner, optimizer, scaler, averager, best, done, random)
                 if ranks.first:
                     with run.new_state(done) as folder:
                         save_state(folder, state)
                 ranks.wait()
                 saved = time.monotonic()
-            if done < epochs.updates and (halt or done == end):
+            if halt and done < epochs.updates:
                 raise KeyboardInterrupt(f"stopped after {done} of {epochs.updates} updates")
 
     kept = [*judged.values()][-1]
@@ -183,37 +180,10 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
 def judge(task: Task, network: nn.Module, workers: int) -> dict[str, float]:
     """Figures of a network on the validation pictures of all ranks."""
+    task.ranks.agree(network)
     logits, ids = joined(task.ranks.every(task.evaluation.run(network, workers)))
     return quick_figures(logits, torch.tensor(task.evaluation.pictures.labels())[ids])
 
 
 def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
     return {f"{prefix}/{name}": value for prefix, found in figures.items() for name, value in found.items()}
-
-
-@dataclass
-class Stop:
-    asked: bool = False
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Stop]:
-    """Notes the first Ctrl-C or SIGTERM, so that the update is finished and the state saved; the second one acts at once."""
-    stop = Stop()
-    before: dict[int, Callable[..., Any] | int | None] = {}
-
-    def note(number: int, frame: Any) -> None:
-        stop.asked = True
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread: whoever runs it there has to stop it otherwise
-        pass
-    try:
-        yield stop
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

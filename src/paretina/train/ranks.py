@@ -31,7 +31,8 @@ class Ranks:
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            # gloo beside nccl, since figures and random states travel from CPU to CPU
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return cls(dist.get_rank(), dist.get_world_size(), local, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
@@ -76,11 +77,19 @@ class Ranks:
         return values[0]
 
     def mean(self, value: Tensor) -> Tensor:
+        """The mean over all ranks, in double precision."""
+        value = value.double()
         if self.count > 1:
             value = value.clone()
             dist.all_reduce(value)
             value /= self.count
         return value
+
+    def agree(self, module: nn.Module) -> None:
+        """Gives the buffers of a module the values of rank 0: the statistics of batch norm differ from rank to rank."""
+        if self.count > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
         if self.count > 1:

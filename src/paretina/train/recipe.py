@@ -61,6 +61,7 @@ class Recipe(Spec):
         dropout: rate before the classifier, in [0, 1).
         zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch.
         norm_momentum: share of a batch in the running statistics of batch norm.
+        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         teacher: model file of a network that terms may learn from.
         evaluate_every: epochs between evaluations on the validation data.
         keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
@@ -83,6 +84,7 @@ class Recipe(Spec):
     dropout: Schedule = Constant(value=0.0)
     zero_gamma: bool = False
     norm_momentum: float = 0.1
+    frozen: tuple[str, ...] = ()
     teacher: str | None = None
     evaluate_every: float = 1.0
     keep: Literal["last", "best"] = "last"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.decode import DecodeError
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.sampler import Epochs
@@ -27,14 +28,15 @@ from paretina.measure.cost import cost
 from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import machine
+from paretina.measure.process import keep_freed_memory
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
 from paretina.model.family import network_named
 from paretina.model.weights import About, Start, find_weights, load_model, load_start, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
-from paretina.spec import decode, encode
-from paretina.train.asked import Asked
+from paretina.spec import decode, encode, field_map
+from paretina.train.asked import Asked, change, source_named
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
 from paretina.train.ranks import Ranks
@@ -87,6 +89,7 @@ def prepare(asked: Asked) -> Prepared:
     Raises:
         ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
     """
+    keep_freed_memory()
     if asked.plan.threads:
         torch.set_num_threads(asked.plan.threads)
     collection = asked.data.open()
@@ -101,6 +104,10 @@ def prepare(asked: Asked) -> Prepared:
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
         recipe = replace(recipe, zero_gamma=False)
+    if start is None and recipe.frozen:
+        raise ValueError(
+            f"frozen={','.join(recipe.frozen)} needs weights to start from; give --weights, or leave frozen=[] empty"
+        )
 
     blueprint = asked.model
     for edit in asked.edits:
@@ -148,6 +155,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = recipe.norm_momentum
+    network.freeze(recipe.frozen)
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
     learner = plan.place(learner)
@@ -314,6 +322,9 @@ def resume(
 ) -> Run:
     """Goes on with an interrupted run, as it was asked for; the same as if it had never been interrupted.
 
+    Args:
+        data: where the data is now, if it was moved; the pictures must be the same.
+
     Raises:
         ValueError: there is no such run, or its data has changed since.
     """
@@ -323,6 +334,10 @@ def resume(
         say(f"{path} is finished already")
         return run
     asked = decode(Asked, saved["asked"])
+    if data is not None:
+        moved = source_named(data)
+        same_kind = type(moved) is type(asked.data) and "path" in field_map(type(moved))
+        asked = change(asked, "data.path", getattr(moved, "path", "")) if same_kind else replace(asked, data=moved)
     ranks = Ranks.start(asked.plan.device)
     prepared = prepare(asked)
     if prepared.digest() != saved.get("samples"):
@@ -368,6 +383,8 @@ def finish(
 ) -> Run:
     """Trains to the end, evaluates, saves."""
     recipe = prepared.recipe
+    if ranks.first:
+        listen({"event": "start", "step": 0, "run": str(run.path)})
     task = replace(make_task(prepared, ranks), save_every=save_every, updates=stop_after)
     journal = Journal(run, ranks, task.plan.device, listen)
     damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
@@ -378,6 +395,9 @@ def finish(
             say(note)
     kept = fit(task, recipe, run, journal)
     logits, ids = joined(ranks.every(task.evaluation.run(kept.network, task.plan.worker_count(ranks.locals))))
+    journal.left_out(prepared.epochs.updates, task.evaluation.faults)
+    for faults in ranks.every([*journal.faults]):
+        journal.left_out(prepared.epochs.updates, faults)
     if ranks.first:
         save_results(prepared, run, journal, task, kept, logits, ids)
     ranks.wait()
@@ -405,7 +425,10 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
     save_model(run.path / "model.safetensors", kept.network, about)
     last = [line for line in run.lines() if line["event"] == "train"]
     counted = cost(prepared.blueprint)
-    faults = {**prepared.damaged, **dict.fromkeys(task.evaluation.faults, "became unreadable while it was used")}
+    faults = dict(prepared.damaged)
+    for fault in journal.faults:
+        name, _, reason = fault.partition(": ")
+        faults[name] = f"became unreadable while it was used: {reason}"
     run.write(
         "result.json",
         {
@@ -455,17 +478,25 @@ def mistakes(
     probabilities = logits.softmax(1)
     for i in confident_mistakes(logits, labels, number):
         confidence, predicted = probabilities[i].max(0)
-        image = PIL.Image.fromarray(pictures.image(int(ids[i])).permute(1, 2, 0).contiguous().numpy())
-        image.thumbnail((160, 160))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=80)
         found.append(
             {
                 "name": pictures.samples[int(ids[i])].name,
                 "label": classes[int(labels[i])],
                 "predicted": classes[int(predicted)],
                 "confidence": float(confidence),
-                "picture": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+                "picture": thumbnail(pictures, int(ids[i])),
             }
         )
     return found
+
+
+def thumbnail(pictures: Pictures, index: int) -> str:
+    """A small picture as a data URL; "" if it can no longer be read."""
+    try:
+        image = PIL.Image.fromarray(pictures.image(index).permute(1, 2, 0).contiguous().numpy())
+    except DecodeError:
+        return ""
+    image.thumbnail((160, 160))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

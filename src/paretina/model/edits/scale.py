@@ -72,7 +72,7 @@ class Scale(Edit):
         return width if self.width == 1.0 else self.round(width * self.width)
 
     def stage(self, stage: Stage, deepen: bool) -> Stage:
-        # the sum of rounding errors in depth * factor must not add a block: 2.2 * 5 is 11.000000000000002
+        # the sum of rounding errors in depth * factor must not add a block: 2.2 * 25 is 55.00000000000001
         depth = math.ceil(stage.depth * self.depth - 1e-9) if deepen else stage.depth
         return replace(stage, depth=depth, width=self.scaled(stage.width), block=stage.block.widened(self.scaled))
 

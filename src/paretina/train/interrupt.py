@@ -1,0 +1,40 @@
+"""Interrupt: a run that is told to stop finishes its update and saves its state first."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Stop:
+    """Whether the run was told to stop."""
+
+    asked: bool = False
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Stop]:
+    """Notes the first Ctrl-C or SIGTERM, so that the update is finished and the state saved; the second one acts at once."""
+    stop = Stop()
+    before: dict[int, Callable[..., Any] | int | None] = {}
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            # None is a handler that Python did not install and cannot put back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def note(number: int, frame: Any) -> None:
+        stop.asked = True
+        put_back()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: whoever runs it there has to stop it otherwise
+        pass
+    try:
+        yield stop
+    finally:
+        put_back()

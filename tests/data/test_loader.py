@@ -1,0 +1,273 @@
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paretina.data.decode import DecodeError
+from paretina.data.loader import Collate, Prepared, Transformed, evaluation_batches, training_batches
+from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.preprocess import preprocess
+from paretina.data.sampler import Epochs
+from paretina.data.source import Collection, Sample
+from paretina.data.sources.arrays import from_arrays
+from paretina.data.transforms.centre_crop import CentreCrop
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.erase import RandomErasing
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.jitter import ColorJitter
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.model.blueprint import Door
+from paretina.schedules import Constant, Linear, Staged
+
+TRANSFORMS = (
+    RandomResizedCrop(smallest=Linear(start=0.9, end=0.1)),
+    HorizontalFlip(),
+    ColorJitter(),
+    RandAugment(),
+    RandomErasing(),
+)
+SIZE = Staged(values=(8.0, 12.0))
+EPOCHS = Epochs(samples=22, batch=6, epochs=2.0, seed=3)
+
+
+def pixels(count=22, side=14):
+    return np.random.default_rng(1).integers(0, 256, (count, side, side + 3, 3), dtype=np.uint8)
+
+
+def pictures(budget=None):
+    collection = from_arrays(pixels(), np.arange(22) % 4, split=["train"] * 22)
+    return read_pictures(collection, collection.split("train"), budget=budget)
+
+
+def loaded(shown, workers=0, start=0, transforms=TRANSFORMS, parts=1, part=slice(None), epochs=EPOCHS):
+    requests = epochs.requests(SIZE, start, parts, part)
+    return list(training_batches(shown, transforms, requests, 4, workers))
+
+
+def assert_equal(given, wanted):
+    assert len(given) == len(wanted)
+    for one, other in zip(given, wanted, strict=True):
+        assert one.faults == other.faults
+        assert one.batch.images.dtype == torch.uint8
+        assert torch.equal(one.batch.images, other.batch.images)
+        assert torch.equal(one.batch.targets, other.batch.targets)
+        assert torch.equal(one.batch.ids, other.batch.ids)
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return loaded(pictures())
+
+
+# --- always the same --------------------------------------------------------------------------------------------------
+
+
+def test_the_batches_are_what_they_should_be(wanted):
+    assert [tuple(each.batch.images.shape) for each in wanted] == [(6, 3, 8, 8)] * 3 + [(6, 3, 12, 12)] * 3
+    for each in wanted:
+        assert torch.equal(each.batch.targets.argmax(1), each.batch.ids % 4)
+        assert torch.equal(each.batch.targets.sum(1), torch.ones(6))
+    first = torch.cat([each.batch.images for each in wanted[:3]])
+    assert len(first.flatten(1).unique(dim=0)) == 18
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # that is more than this machine has cores
+@pytest.mark.parametrize("workers", [1, 4])
+def test_any_number_of_workers_gives_the_same_bytes(wanted, workers):
+    assert_equal(loaded(pictures(), workers), wanted)
+
+
+@pytest.mark.slow
+def test_spawned_workers_give_the_same_bytes(wanted, monkeypatch):
+    # what newer Pythons and other systems do
+    true = torch.utils.data.DataLoader.__init__
+
+    def spawning(self, *given, **named):
+        true(self, *given, **named, multiprocessing_context="spawn")
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__init__", spawning)
+    assert_equal(loaded(pictures(), workers=1), wanted)
+
+
+def test_everything_that_a_worker_needs_can_be_sent_to_it():
+    request = next(EPOCHS.requests(SIZE, 3, 1, slice(None)))[0]
+    for dataset, asked in ((Transformed(pictures(), TRANSFORMS), request), (Prepared(pictures(), Door(), 8), 5)):
+        wanted, given = dataset[asked], pickle.loads(pickle.dumps(dataset))[asked]
+        assert given[:2] == wanted[:2]
+        assert torch.equal(given[2], wanted[2])
+    assert pickle.loads(pickle.dumps(Collate(4))) == Collate(4)
+
+
+def test_pictures_that_were_not_kept_give_the_same_bytes(wanted):
+    assert pictures(budget=0).pixels is None
+    assert_equal(loaded(pictures(budget=0)), wanted)
+    assert_equal(loaded(pictures(budget=0), workers=1), wanted)
+
+
+@pytest.mark.parametrize("start", [1, 3, 4, 6])
+def test_a_resume_needs_only_the_number_of_the_update(wanted, start):
+    assert_equal(loaded(pictures(), start=start), wanted[start:])
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_all_parts_together_are_the_batch(wanted, parts):
+    streams = [loaded(pictures(), parts=parts, part=slice(n, n + 1)) for n in range(parts)]
+    for number, whole in enumerate(wanted):
+        own = [stream[number].batch for stream in streams]
+        assert torch.equal(torch.cat([batch.images for batch in own]), whole.batch.images)
+        assert torch.equal(torch.cat([batch.targets for batch in own]), whole.batch.targets)
+        assert torch.equal(torch.cat([batch.ids for batch in own]), whole.batch.ids)
+
+
+def test_a_sample_looks_different_in_each_epoch(wanted):
+    epochs = Epochs(samples=22, batch=22, epochs=2.0, seed=3)
+    first, second = (each.batch for each in loaded(pictures(), transforms=(RandomResizedCrop(),), epochs=epochs))
+    first, second = (batch.images[batch.ids.argsort()] for batch in (first, second))
+    assert first.shape[-1] == 8
+    assert (torch.nn.functional.interpolate(first.float(), 12) - second.float()).abs().mean() > 10
+
+
+def test_the_generator_of_the_network_is_left_alone():
+    for workers in (0, 1):
+        torch.manual_seed(5)
+        before = torch.get_rng_state()
+        loaded(pictures(), workers)
+        list(evaluation_batches(pictures(), Door(), 8, 4, 5, workers))
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_generator_of_the_network_does_not_matter(wanted):
+    torch.manual_seed(12345)
+    assert_equal(loaded(pictures()), wanted)
+
+
+def test_kept_pixels_are_never_written_to():
+    shown = pictures()
+    before = shown.pixels.clone()
+    loaded(shown)
+    assert torch.equal(shown.pixels, before)
+
+
+def test_without_randomness_a_batch_is_its_pictures():
+    shown = pictures()
+    for each in loaded(shown, transforms=(CentreCrop(),)):
+        for place, index in enumerate(each.batch.ids.tolist()):
+            wanted = CentreCrop()(shown.image(index), each.batch.images.shape[-1], EPOCHS.clock(0))
+            assert torch.equal(each.batch.images[place], wanted)
+
+
+def test_a_recipe_that_forgets_to_resize_is_told_so():
+    with pytest.raises(ValueError, match=r"HorizontalFlip\) gave a picture of \(3, 14, 17\), not 3 x 8 x 8; one of them must"):
+        loaded(pictures(), transforms=(HorizontalFlip(),))
+
+
+# --- pictures that become unreadable ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Folder(Collection):
+    """Each picture is a file that can be taken away in mid-run, also while workers are running."""
+
+    root: str = ""
+
+    def image(self, sample, at_least=None):
+        path = Path(self.root, sample.name)
+        if not path.exists():
+            raise DecodeError(f"{sample.name}: No such file or directory")
+        return torch.full((3, 14, 14), int(path.read_text()), dtype=torch.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for n in range(22):
+        (tmp_path / f"{n}.txt").write_text(str(n))
+    collection = Folder(("a", "b", "c", "d"), {"train": tuple(Sample(f"{n}.txt", n % 4) for n in range(22))}, root=str(tmp_path))
+    return tmp_path, read_pictures(collection, collection.split("train"), budget=0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_became_unreadable_is_left_out_and_named(folder, workers):
+    root, shown = folder
+    whole = loaded(shown, workers, transforms=(CentreCrop(),))
+    gone = whole[2].batch.ids[3].item()
+    (root / f"{gone}.txt").unlink()
+    missed = 0
+    for each, before in zip(loaded(shown, workers, transforms=(CentreCrop(),)), whole, strict=True):
+        stays = before.batch.ids != gone
+        assert torch.equal(each.batch.ids, before.batch.ids[stays])
+        assert torch.equal(each.batch.images, before.batch.images[stays])
+        assert torch.equal(each.batch.targets, before.batch.targets[stays])
+        assert each.faults == (() if stays.all() else (f"{gone}.txt: No such file or directory",))
+        missed += len(each.faults)
+    assert missed >= 1
+
+
+def test_a_picture_can_vanish_while_the_batches_are_drawn(folder):
+    root, shown = folder
+    batches = training_batches(shown, (CentreCrop(),), EPOCHS.requests(SIZE, 0, 1, slice(None)), 4, 0)
+    later = loaded(shown, transforms=(CentreCrop(),))[1].batch.ids[0].item()
+    assert len(next(batches).batch) == 6
+    (root / f"{later}.txt").unlink()
+    second = next(batches)
+    assert len(second.batch) == 5
+    assert second.faults == (f"{later}.txt: No such file or directory",)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_without_any_readable_picture_is_an_error_in_training(folder, workers):
+    root, shown = folder
+    for path in root.iterdir():
+        path.unlink()
+    with pytest.raises(DecodeError, match="no picture of a batch can be read any more: .*txt: No such file"):
+        loaded(shown, workers, transforms=(CentreCrop(),))
+
+
+# --- evaluation -------------------------------------------------------------------------------------------------------
+
+
+def evaluated(shown, workers=0, size=8, batch=5, indices=None):
+    return list(evaluation_batches(shown, Door(), size, 4, batch, workers, indices))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_evaluation_sees_each_picture_once_and_in_order(workers):
+    shown = pictures()
+    found = evaluated(shown, workers)
+    assert torch.cat([each.batch.ids for each in found]).tolist() == list(range(22))
+    images = torch.cat([each.batch.images for each in found])
+    for n in range(22):
+        assert torch.equal(images[n], preprocess(shown.image(n), Door(), 8))
+
+
+def test_evaluation_sees_only_the_pictures_that_are_asked_for():
+    found = evaluated(pictures(), indices=range(1, 22, 2))
+    assert torch.cat([each.batch.ids for each in found]).tolist() == list(range(1, 22, 2))
+
+
+def test_evaluation_goes_on_where_a_whole_batch_cannot_be_read(folder):
+    root, shown = folder
+    for n in (3, 20, 21):
+        (root / f"{n}.txt").unlink()
+    found = evaluated(shown)
+    assert torch.cat([each.batch.ids for each in found]).tolist() == [n for n in range(20) if n != 3]
+    assert found[-1].batch.images.shape == (0, 3, 8, 8)
+    assert found[-1].batch.targets.shape == (0, 4)
+    assert [fault for each in found for fault in each.faults] == [
+        f"{n}.txt: No such file or directory" for n in (3, 20, 21)
+    ]
+
+
+def test_pictures_of_any_size_make_one_batch():
+    shapes = ((5, 9), (30, 4), (8, 8))
+
+    class Mixed(Collection):
+        def image(self, sample, at_least=None):
+            return torch.zeros(3, *shapes[int(sample.name)], dtype=torch.uint8)
+
+    collection = Mixed(("a", "b"), {"val": tuple(Sample(str(n), 0) for n in range(3))})
+    shown = read_pictures(collection, collection.split("val"))
+    assert isinstance(shown, Pictures)
+    assert evaluated(shown)[0].batch.images.shape == (3, 3, 8, 8)

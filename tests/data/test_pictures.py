@@ -1,0 +1,170 @@
+import multiprocessing
+import os
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from paretina.data import pictures as module
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import memory_budget, read_pictures
+from paretina.data.source import Collection, Sample
+from paretina.data.sources.arrays import from_arrays
+
+
+@dataclass(frozen=True)
+class Files(Collection):
+    """Pictures of different sizes, some damaged, that count how often they are read."""
+
+    broken: frozenset[str] = frozenset()
+    reads: list[str] = field(default_factory=list)
+
+    def image(self, sample, at_least=None):
+        self.reads.append(sample.name)
+        if sample.name in self.broken:
+            raise DecodeError(f"{sample.name}: not a picture in a known format")
+        number = int(sample.name)
+        pixels = torch.full((3 + number, 5, 3), number, dtype=torch.uint8)
+        pixels[0, 0] = torch.tensor([number, 100, 200], dtype=torch.uint8)
+        return pixels.permute(2, 0, 1)
+
+
+def files(broken=(), count=7):
+    samples = tuple(Sample(str(n), n % 2) for n in range(count))
+    return Files(("a", "b"), {"train": samples}, broken=frozenset(broken))
+
+
+@pytest.fixture(params=["kept", "not kept"])
+def budget(request):
+    return 10**6 if request.param == "kept" else 0
+
+
+def test_every_picture_comes_back_as_it_was_decoded(budget):
+    collection = files()
+    pictures = read_pictures(collection, collection.split("train"), budget=budget)
+    assert (pictures.pixels is not None) == (budget > 0)
+    assert len(pictures) == 7
+    for number, sample in enumerate(pictures.samples):
+        image, wanted = pictures.image(number), collection.image(sample)
+        assert torch.equal(image, wanted)
+        assert image.stride() == wanted.stride()  # kernels can round differently where the layout differs
+
+
+def test_damaged_pictures_are_named_and_left_out(budget):
+    collection = files(broken=["0", "3", "6"])
+    pictures = read_pictures(collection, collection.split("train"), budget=budget)
+    assert pictures.damaged == dict.fromkeys(["0", "3", "6"], "not a picture in a known format")
+    assert [sample.name for sample in pictures.samples] == ["1", "2", "4", "5"]
+    assert pictures.labels() == [1, 0, 0, 1]
+    assert [int(pictures.image(i)[0, 0, 0]) for i in range(4)] == [1, 2, 4, 5]
+
+
+def test_everything_damaged_leaves_nothing(budget):
+    collection = files(broken=map(str, range(7)))
+    pictures = read_pictures(collection, collection.split("train"), budget=budget)
+    assert len(pictures) == 0
+    assert len(pictures.damaged) == 7
+
+
+def test_an_empty_split_is_no_error():
+    assert len(read_pictures(files(), ())) == 0
+
+
+def test_kept_pictures_are_read_once():
+    collection = files()
+    pictures = read_pictures(collection, collection.split("train"))
+    for number in range(7):
+        pictures.image(number)
+    assert sorted(collection.reads) == [str(n) for n in range(7)]
+
+
+def test_pictures_that_are_not_kept_are_read_again():
+    collection = files()
+    pictures = read_pictures(collection, collection.split("train"), budget=0)
+    pictures.image(4)
+    assert sorted(collection.reads) == sorted([*map(str, range(7)), "4"])
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, True), (-1, False)])
+def test_the_budget_is_counted_in_bytes(spare, kept):
+    needed = sum(3 * 5 * (3 + n) for n in range(7))
+    collection = files()
+    pictures = read_pictures(collection, collection.split("train"), budget=needed + spare)
+    assert (pictures.pixels is not None) == kept
+    if kept:
+        assert pictures.pixels.numel() == needed
+
+
+def test_a_picture_that_became_unreadable_raises_and_names_itself():
+    collection = files()
+    pictures = read_pictures(collection, collection.split("train"), budget=0)
+    object.__setattr__(collection, "broken", frozenset({"2"}))
+    with pytest.raises(DecodeError, match=r"^2: not a picture"):
+        pictures.image(2)
+
+
+def test_order_and_pixels_do_not_depend_on_the_threads_that_read(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (600, 4, 4, 3), dtype=np.uint8)
+    collection = from_arrays(images, np.arange(600) % 3)
+    samples = collection.split("train")
+    many = read_pictures(collection, samples)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    one = read_pictures(collection, samples)
+    assert many.samples == one.samples == samples
+    assert torch.equal(many.pixels, one.pixels)
+    assert np.array_equal(many.image(300).permute(1, 2, 0).numpy(), images[int(samples[300].name)])
+
+
+def test_the_size_that_is_enough_reaches_the_decoder():
+    asked = []
+
+    class Watched(Files):
+        def image(self, sample, at_least=None):
+            asked.append(at_least)
+            return super().image(sample)
+
+    collection = Watched(("a", "b"), {"train": (Sample("0", 0), Sample("1", 1))})
+    read_pictures(collection, collection.split("train"), at_least=64, budget=0).image(0)
+    assert asked == [64, 64, 64]
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_pixels_lie_in_memory_that_workers_share():
+    assert read_pictures(files(), files().split("train")).pixels.is_shared()
+
+
+def room_for(monkeypatch, count):
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=count, f_frsize=1))
+
+
+def test_a_small_shared_memory_is_not_overfilled(monkeypatch):
+    room_for(monkeypatch, 100)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "fork")
+    pictures = read_pictures(files(), files().split("train"))
+    assert pictures.pixels is not None  # forked workers see it all the same
+    assert not pictures.pixels.is_shared()
+
+
+def test_without_room_to_share_spawned_workers_read_for_themselves(monkeypatch):
+    room_for(monkeypatch, 100)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "spawn")
+    pictures = read_pictures(files(), files().split("train"))
+    assert pictures.pixels is None
+    assert len(pictures) == 7
+
+
+def test_the_budget_is_a_quarter_of_free_memory(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert memory_budget() == 1_024_000
+
+
+def test_there_is_a_budget_where_free_memory_is_not_known(monkeypatch):
+    def unknown(name):
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "sysconf", unknown)
+    assert memory_budget() == 2**30

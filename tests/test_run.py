@@ -1,0 +1,216 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paretina.run import Run, free_folder, write_aside
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.create(tmp_path / "run", {"verb": "train"})
+
+
+def state_of(run, step, text="whole"):
+    with run.new_state(step) as folder:
+        (folder / "state.json").write_text(text)
+
+
+def states(run):
+    return sorted(path.name for path in (run.path / "state").iterdir())
+
+
+# --- what was asked ---------------------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_is_there_from_the_start(run):
+    assert run.asked() == {"verb": "train"}
+    assert run.result() is None
+    assert run.last_state() is None
+    assert list(run.lines()) == []
+
+
+def test_a_directory_holds_one_run(run):
+    with pytest.raises(ValueError, match="holds a run already; choose another --output, or go on with --resume"):
+        Run.create(run.path, {"verb": "other"})
+    assert run.asked() == {"verb": "train"}
+
+
+def test_a_directory_that_was_made_but_not_begun_can_be_used(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".asked.json.1234").write_text('{"verb": "tr')  # a process was killed while it wrote
+    assert Run.create(tmp_path / "run", {"verb": "train"}).asked() == {"verb": "train"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "there is no asked.json in it"), ("{", "cannot be read"), ("[]", "is no description"), (b"\xff\xfe", "cannot be read")],
+)
+def test_a_directory_without_a_run_is_refused(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "asked.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=said):
+        Run.open(tmp_path)
+
+
+def test_free_folder_counts_up(tmp_path):
+    names = [free_folder(tmp_path / "runs", "photos").name for _ in range(3)]
+    assert names == ["photos-1", "photos-2", "photos-3"]
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_line_has_event_step_and_attempt(run):
+    run.log("train", 3, **{"train/loss": 0.1 + 0.2})
+    assert list(run.lines()) == [{"event": "train", "step": 3, "attempt": 0, "train/loss": 0.1 + 0.2}]
+
+
+def test_each_opening_is_one_attempt_more(run):
+    assert Run.open(run.path).attempt == 0  # nothing was logged, so nothing was attempted
+    run.log("train", 1)
+    assert Run.open(run.path).attempt == 1
+    Run.open(run.path).log("train", 1)
+    assert Run.open(run.path).attempt == 2
+
+
+def test_a_line_cut_short_by_a_kill_does_not_spoil_the_next(run):
+    run.log("train", 1)
+    with open(run.path / "log.jsonl", "a") as file:
+        file.write('{"event": "train", "step": 2, "att')
+    again = Run.open(run.path)
+    again.log("note", 1, message="line\u2028feed\nand é")
+    assert [(line["step"], line["attempt"]) for line in run.lines()] == [(1, 0), (1, 1)]
+    assert [*run.lines()][1]["message"] == "line\u2028feed\nand é"
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_any_cut_of_the_log_can_be_read(run, cut):
+    run.log("train", 1)
+    run.log("train", 2)
+    whole = (run.path / "log.jsonl").read_bytes()
+    (run.path / "log.jsonl").write_bytes(whole[: len(whole) * cut // 12])
+    assert [line["step"] for line in run.lines()] in ([], [1])
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_old_or_new_and_never_half(run, monkeypatch):
+    run.write("result.json", {"status": "old"})
+
+    def full_disk(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        run.write("result.json", {"status": "new"})
+    assert run.result() == {"status": "old"}
+
+
+def test_numbers_come_back_as_they_were(run):
+    given = {"status": "done", "metrics": {"val/top1": 100 / 3, "temperature": 1e-300}}
+    run.write("result.json", given)
+    assert run.result() == given
+
+
+def test_a_written_file_leaves_nothing_beside_it(tmp_path):
+    write_aside(tmp_path / "a.json", b"1")
+    write_aside(tmp_path / "a.json", b"2")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_bytes() == b"2"
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_state_replaces_the_old_one(run):
+    state_of(run, 5)
+    state_of(run, 12)
+    assert states(run) == ["000000012"]
+    assert run.last_state() == run.path / "state" / "000000012"
+
+
+def test_the_newest_state_counts_where_an_old_one_was_not_removed(run):
+    state_of(run, 12)
+    (run.path / "state" / "000000005").mkdir()
+    (run.path / "state" / "000000009").mkdir()
+    assert run.last_state().name == "000000012"
+
+
+def test_a_state_that_was_not_finished_does_not_count(run):
+    state_of(run, 5)
+    with pytest.raises(RuntimeError, match="disk"), run.new_state(9) as folder:
+        (folder / "state.json").write_text("half")
+        raise RuntimeError("disk")
+    assert run.last_state().name == "000000005"
+    assert (run.last_state() / "state.json").read_text() == "whole"
+    state_of(run, 10)
+    assert states(run) == ["000000010"]  # the half one is gone too
+
+
+def test_a_state_of_the_same_step_is_never_missing_while_it_is_replaced(run, monkeypatch):
+    state_of(run, 5, "first")
+    seen = []
+
+    def watched(name):
+        true = getattr(os, name)
+
+        def call(*given, **named):
+            seen.append((run.last_state() is not None) and (run.last_state() / "state.json").exists())
+            return true(*given, **named)
+
+        return call
+
+    for name in ("rename", "unlink", "rmdir", "fsync"):
+        monkeypatch.setattr(os, name, watched(name))
+    state_of(run, 5, "second")
+    monkeypatch.undo()
+    assert seen
+    assert all(seen)
+    assert states(run) == ["000000005"]
+
+
+def test_a_kill_at_any_call_leaves_a_whole_state(tmp_path):
+    """Ends a process at its n-th call that touches the disk, for every n, while it replaces the state of step 5 by 6."""
+    script = """
+import os, sys
+from pathlib import Path
+from paretina.run import Run
+run, last = Run(Path(sys.argv[1])), int(sys.argv[2])
+calls = 0
+def counted(true):
+    def call(*given, **named):
+        global calls
+        calls += 1
+        if calls == last:
+            os._exit(9)
+        return true(*given, **named)
+    return call
+for name in ("rename", "replace", "mkdir", "fsync", "open", "unlink", "rmdir", "scandir"):
+    setattr(os, name, counted(getattr(os, name)))
+with run.new_state(6) as folder:
+    (folder / "state.json").write_text("whole")
+    (folder / "tensors.safetensors").write_text("whole")
+print(calls)
+"""
+    kept = set()
+    for n in range(1, 40):
+        run = Run(tmp_path / str(n))
+        run.path.mkdir()
+        with run.new_state(5) as folder:
+            (folder / "state.json").write_text("whole")
+            (folder / "tensors.safetensors").write_text("whole")
+        code = subprocess.run([sys.executable, "-c", script, str(run.path), str(n)], capture_output=True).returncode
+        last = run.last_state()
+        assert {path.name: path.read_text() for path in last.iterdir()} == {
+            "state.json": "whole",
+            "tensors.safetensors": "whole",
+        }
+        kept.add(last.name)
+        if code == 0:
+            break
+    assert n > 8
+    assert kept == {"000000005", "000000006"}
+    assert states(run) == ["000000006"]

@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from paretina.clock import Clock
+from paretina.data.batch import Batch
+from paretina.data.transforms.cutmix import CutMix
+from paretina.data.transforms.mixup import MixUp
+from paretina.model.activations.pointwise import SiLU
+from paretina.model.blocks.mbconv import MBConv
+from paretina.model.blueprint import Blueprint, Door, Stage
+from paretina.model.heads.pool import PoolHead
+from paretina.model.norms.batch import BatchNorm
+from paretina.model.stems.conv import ConvStem
+from paretina.schedules import Constant, Linear
+from paretina.train.objective import Outputs
+from paretina.train.objectives.supervised import Supervised
+from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.train.terms.distill import Distill
+
+HALFWAY = Clock(5, 10, 10.0)
+STUDENT, TEACHER = torch.tensor([[1.0, 0.5, -0.5]]), torch.tensor([[3.0, 1.0, -2.0]])
+BLUEPRINT = Blueprint(
+    source="tests",
+    resolution=16,
+    stem=ConvStem(width=8),
+    stages=(Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),),
+    head=PoolHead(),
+    norm=BatchNorm(),
+    activation=SiLU(),
+    classes=3,
+)
+
+
+class Says(nn.Module):
+    """A teacher that always gives the same answer."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.answer = nn.Parameter(logits)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images):
+        return self.dropout(self.answer).expand(len(images), -1)
+
+
+def batch(count=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    targets = torch.eye(3)[torch.arange(count) % 3]
+    return Batch((images,), targets, torch.arange(count))
+
+
+def loss(temperature, student=STUDENT, weight=1.0, clock=HALFWAY):
+    term = Distill(temperature=Constant(value=temperature), weight=weight).make(Says(TEACHER))
+    return term(Outputs(student), batch(len(student)), clock)
+
+
+@pytest.mark.parametrize(("temperature", "wanted"), [(1.0, 0.272887), (2.0, 0.602209), (4.0, 0.848996), (20.0, 1.006587)])
+def test_by_published_numbers(temperature, wanted):
+    assert loss(temperature).item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_limit_of_a_high_temperature_is_a_squared_distance():
+    # d = student - teacher = (-2, -0.5, 1.5), mean -1/3: sum of (d - mean)^2 / (2 * 3) = 1.027778
+    assert loss(100.0).item() == pytest.approx(1.027778, abs=1e-2)
+
+
+def test_the_gradient_by_hand():
+    student = STUDENT.clone().requires_grad_()
+    loss(2.0, student).backward()
+    assert student.grad[0].tolist() == pytest.approx([-0.490916, 0.184476, 0.306440], abs=1e-6)
+
+
+def test_bag_of_tricks_writes_a_cross_entropy_with_the_same_gradient():
+    # half the labels and half T^2 times the cross entropy at T = 20 is 219.493572
+    student = STUDENT.clone().requires_grad_()
+    labels = Batch(batch().views, torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))
+    plain = CrossEntropy(smoothing=Constant(value=0.0), weight=Constant(value=0.5)).make(None)
+    distill = Distill(weight=Constant(value=0.5), temperature=Constant(value=20.0)).make(Says(TEACHER))
+    ours = plain(Outputs(student), labels, HALFWAY) + distill(Outputs(student), labels, HALFWAY)
+    ours.backward()
+    gradient, student.grad = student.grad, None
+    wanted = (TEACHER / 20).softmax(1)
+    theirs = 0.5 * nn.functional.cross_entropy(student, labels.targets)
+    theirs = theirs + 0.5 * 400 * nn.functional.cross_entropy(student / 20, wanted)
+    theirs.backward()
+    assert theirs.item() == pytest.approx(219.493572, abs=1e-3)
+    torch.testing.assert_close(gradient, student.grad)
+    entropy = -(wanted * wanted.log()).sum()
+    assert ours.item() == pytest.approx(theirs.item() - 0.5 * 400 * entropy.item(), abs=1e-3)
+
+
+def test_a_batch_is_the_mean_of_its_pictures_whatever_the_number_of_classes():
+    # F.kl_div's "mean" would divide by the classes too
+    student = torch.cat((STUDENT, TEACHER, STUDENT))
+    assert loss(2.0, student).item() == pytest.approx(2 / 3 * 0.602209, abs=1e-5)
+
+
+def test_weight_and_temperature_follow_the_clock():
+    term = Distill(weight=Linear(start=0.0, end=1.0), temperature=Linear(start=0.0, end=4.0)).make(Says(TEACHER))
+    assert term(Outputs(STUDENT), batch(), HALFWAY).item() == pytest.approx(0.5 * 0.602209, abs=1e-6)
+
+
+def test_needs_a_teacher():
+    with pytest.raises(ValueError, match="Distill needs a teacher; name a model file in the recipe: teacher=FILE"):
+        Distill().make(None)
+    with pytest.raises(ValueError, match="Distill needs a teacher"):
+        Supervised(terms=(CrossEntropy(), Distill())).make(BLUEPRINT.build(), None)
+
+
+# --- with networks ----------------------------------------------------------------------------------------------------
+
+
+def network(door=BLUEPRINT.door, seed=0):
+    torch.manual_seed(seed)
+    made = replace(BLUEPRINT, door=door).build()
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5)
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 1.5)
+    return made
+
+
+def only_distilled(student, teacher):
+    return Supervised(terms=(Distill(temperature=Constant(value=2.0)),)).make(student, teacher)
+
+
+def mixed(kind):
+    return kind(probability=1.0)(batch(6), HALFWAY, torch.Generator().manual_seed(0)) if kind else batch(6)
+
+
+@pytest.mark.parametrize("kind", [None, MixUp, CutMix])
+def test_is_zero_when_student_agrees(kind):
+    given = mixed(kind)
+    assert (kind is None) == torch.equal(given.images, batch(6).images)
+    learner = only_distilled(network().eval(), network())
+    assert learner.eval()(given, HALFWAY)["Distill"].item() == 0.0
+
+
+def test_is_not_zero_when_student_differs():
+    assert only_distilled(network().eval(), network(seed=1)).eval()(batch(6), HALFWAY)["Distill"].item() > 1e-4
+
+
+def test_the_teacher_sees_the_same_pixels_through_its_own_door():
+    other = Door(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    teacher, student = network(other), network()
+    seen = []
+    for each in (student, teacher):
+        each.door.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    given = mixed(MixUp)
+    only_distilled(student, teacher)(given, HALFWAY)
+    assert len(seen) == 2
+    assert torch.equal(seen[0], given.images)
+    assert torch.equal(seen[1], given.images)
+    assert not torch.equal(student.door(given.images), teacher.door(given.images))
+
+
+def test_doors_that_undo_each_other_agree():
+    # the student takes pixels in 0 to 1, the teacher takes them centred and its first layer takes the shift back
+    plain, shifted = Door(mean=(0.0,) * 3, std=(1.0,) * 3), Door(mean=(0.0,) * 3, std=(0.5,) * 3)
+    student, teacher = network(plain), network(shifted)
+    with torch.no_grad():
+        teacher.stem.conv.weight.mul_(0.5)
+    assert only_distilled(student.eval(), teacher).eval()(batch(6), HALFWAY)["Distill"].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_teacher_does_not_learn_and_nothing_of_it_is_drawn_at_random():
+    teacher, student = Says(TEACHER).train(), network()
+    learner = only_distilled(student, teacher)
+    learner.train()
+    before = teacher.answer.clone()
+    first, second = (learner(batch(6), HALFWAY)["Distill"] for _ in range(2))
+    first.backward()
+    assert not teacher.training
+    assert teacher.answer.grad is None
+    assert torch.equal(teacher.answer, before)
+    assert first.item() == second.item()  # batch norm sees the same batch, and the teacher's dropout is off
+    assert all(parameter.grad is not None for parameter in student.parameters())
+    assert not any(name.startswith("teacher") for name, _ in learner.named_parameters())

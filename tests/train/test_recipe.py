@@ -1,0 +1,160 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from paretina.clock import Clock
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.mixup import MixUp
+from paretina.model.activations.pointwise import SiLU
+from paretina.model.blocks.mbconv import MBConv
+from paretina.model.blueprint import Blueprint, Stage
+from paretina.model.heads.pool import PoolHead
+from paretina.model.norms.batch import BatchNorm
+from paretina.model.stems.conv import ConvStem
+from paretina.schedules import Constant, Linear, Staged
+from paretina.spec import put
+from paretina.train.recipe import Recipe, StochasticDepth
+from paretina.train.recipes.plain import RECIPE as PLAIN
+
+HALFWAY = Clock(5, 10, 10.0)
+BLUEPRINT = Blueprint(
+    source="tests",
+    resolution=16,
+    stem=ConvStem(width=8),
+    stages=(
+        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=8, stride=1),
+        Stage(block=MBConv(expand=2, kernel=3), depth=3, width=16, stride=2),
+    ),
+    head=PoolHead(),
+    norm=BatchNorm(),
+    activation=SiLU(),
+    classes=3,
+)
+
+
+# --- stochastic depth -------------------------------------------------------------------------------------------------
+
+
+def test_open_rates_are_those_of_efficientnet():
+    # 16 blocks, block i of N gets 0.2 * i / N: 0, 0.0125, 0.025 ... 0.1875
+    rates = StochasticDepth(rate=Constant(value=0.2)).rates(16, HALFWAY)
+    assert rates[:3] == pytest.approx([0.0, 0.0125, 0.025])
+    assert rates[-1] == pytest.approx(0.1875)
+    assert rates == pytest.approx([0.0125 * i for i in range(16)])
+
+
+def test_closed_rates_reach_the_last_block():
+    rates = StochasticDepth(rate=Constant(value=0.3), ends="closed").rates(4, HALFWAY)
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_uniform_rates_are_the_same_everywhere():
+    for ends in ("open", "closed"):
+        assert StochasticDepth(rate=Constant(value=0.2), shape="uniform", ends=ends).rates(5, HALFWAY) == [0.2] * 5
+
+
+@pytest.mark.parametrize("ends", ["open", "closed"])
+def test_a_single_block_is_never_dropped(ends):
+    assert StochasticDepth(ends=ends).rates(1, HALFWAY) == [0.0]
+
+
+def test_rates_follow_the_clock():
+    depth = StochasticDepth(rate=Linear(start=0.0, end=0.4))
+    assert depth.rates(2, HALFWAY) == pytest.approx([0.0, 0.1])  # open: half of 0.2
+
+
+# --- what varies inside a network -------------------------------------------------------------------------------------
+
+
+def rates_in(network):
+    return [round(float(residual.rate), 6) for residual in network.residuals()]
+
+
+def test_rates_reach_each_block_by_its_number_also_where_a_block_has_no_residual():
+    # the four blocks are numbered 0 to 3; the second one changes the shape and has nothing to drop
+    network = BLUEPRINT.build()
+    recipe = Recipe(stochastic_depth=StochasticDepth(rate=Constant(value=0.4)))
+    logged = recipe.set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+    assert [residual.number for residual in network.residuals()] == [0, 2, 3]
+    assert rates_in(network) == [0.0, 0.2, 0.3]
+    assert logged == {"schedule/dropout": 0.0, "schedule/stochastic_depth": 0.4}
+
+
+def test_dropout_follows_the_clock():
+    network = BLUEPRINT.build()
+    recipe = Recipe(dropout=Linear(start=0.0, end=0.5))
+    optimizer = torch.optim.SGD(network.parameters())
+    assert recipe.set_rates(network, optimizer, HALFWAY) == {"schedule/dropout": 0.25}
+    assert [float(dropout.rate) for dropout in network.dropouts()] == [0.25]
+
+
+def test_a_recipe_without_stochastic_depth_drops_no_branch():
+    network = BLUEPRINT.build()
+    Recipe().set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+    assert rates_in(network) == [0.0, 0.0, 0.0]
+    assert not any(residual.active for residual in network.residuals())
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.5, -0.1])
+def test_a_rate_that_is_no_rate_is_refused(rate):
+    network = BLUEPRINT.build()
+    with pytest.raises(ValueError, match=rf"a drop rate must be in \[0, 1\), got {rate}"):
+        Recipe(dropout=Constant(value=rate)).set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "train", "test"),
+    [
+        (Recipe(), 64, 64),  # those of the blueprint
+        (Recipe(size=96), 96, 96),
+        (Recipe(size=96, test_size=128), 96, 128),
+        (Recipe(size=Staged(values=(32.0, 48.0))), 48, 48),  # the last training size
+        (Recipe(size=Linear(start=32.0, end=64.5)), 48, 64),
+    ],
+)
+def test_training_and_test_size(recipe, train, test):
+    assert round(recipe.sizes(64)(HALFWAY)) == train
+    assert recipe.final_size(64) == test
+
+
+def test_the_two_kinds_of_transforms_keep_their_order():
+    recipe = Recipe(transforms=(MixUp(), HorizontalFlip(), RandomResizedCrop()))
+    assert recipe.image_transforms() == (HorizontalFlip(), RandomResizedCrop())
+    assert recipe.batch_transforms() == (MixUp(),)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", 0.0), ("epochs", -1.0), ("batch_size", 0), ("accumulate", 0), ("evaluate_every", 0.0)],
+)
+def test_numbers_that_must_be_above_zero(field, value):
+    with pytest.raises(ValueError, match=rf"Recipe.{field} must be above 0, got {value}"):
+        replace(PLAIN, **{field: value})
+
+
+def test_more_parts_than_pictures_are_refused():
+    with pytest.raises(ValueError, match="an update of 4 pictures cannot be cut into accumulate=5 parts"):
+        Recipe(batch_size=4, accumulate=5)
+
+
+@pytest.mark.parametrize("wrong", [{"norm_momentum": 0.0}, {"norm_momentum": 1.5}, {"max_damaged": -0.1}, {"max_damaged": 1.1}])
+def test_shares_stay_between_zero_and_one(wrong):
+    with pytest.raises(ValueError, match="norm_momentum <= 1 and 0 <= max_damaged"):
+        Recipe(**wrong)
+
+
+def test_a_change_by_path_reaches_every_depth():
+    recipe = put(Recipe(), "stochastic_depth", "on")
+    recipe = put(recipe, "stochastic_depth.rate", "0.3")
+    recipe = put(recipe, "objective.terms.CrossEntropy.smoothing", "0")
+    assert recipe.stochastic_depth.rates(2, HALFWAY) == pytest.approx([0.0, 0.15])
+    assert recipe.objective.terms[0].smoothing == Constant(value=0.0)
+    assert put(recipe, "stochastic_depth", "off").stochastic_depth is None
