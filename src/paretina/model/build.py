@@ -52,7 +52,7 @@ class Network(nn.Module):
             if place not in known:
                 raise ValueError(f"there is no part {place!r} to freeze{near(place, known)}")
             self.get_submodule(place).requires_grad_(False)
-        self.frozen = tuple(places)
+        self.frozen = tuple(dict.fromkeys((*self.frozen, *places)))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
@@ -95,7 +95,7 @@ class Network(nn.Module):
 
     @contextmanager
     def taps(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Collects the outputs of inner modules, by their names, while the network runs.
+        """Collects copies of the outputs of inner modules, by their names, while the network runs.
 
         Raises:
             AttributeError: there is no module of that name.
@@ -105,7 +105,8 @@ class Network(nn.Module):
         for name in names:
 
             def keep(_: nn.Module, __: Any, out: Any, name: str = name) -> None:
-                caught[name] = out
+                # what follows may write over it
+                caught[name] = out.clone() if isinstance(out, Tensor) else out
 
             hooks.append(self.get_submodule(name).register_forward_hook(keep))
         try:
@@ -179,6 +180,8 @@ def initialise(network: nn.Module, start: Initialisation) -> None:
         elif hasattr(module, "reset_parameters"):
             cast(Any, module).reset_parameters()
             continue
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise TypeError(f"{type(module).__name__} owns parameters but has no reset_parameters() to give them a first value")
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
             bias.zero_()
