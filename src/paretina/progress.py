@@ -63,6 +63,8 @@ class Pace:
     def left(self, step: int, updates: int) -> float | None:
         """Seconds until the last update is made and evaluated; None before the second line."""
         first, last = self.readings[0], self.readings[-1]
+        if step >= updates:
+            return 0.0
         if last.step <= first.step:
             return None
         training = (updates - step) * (last.spent - first.spent) / (last.step - first.step)

@@ -27,6 +27,8 @@ class Schedule(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
+    """The same at every update; what a plain number stands for."""
+
     value: float
 
     def __call__(self, clock: Clock) -> float:

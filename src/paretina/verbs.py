@@ -83,9 +83,9 @@ ELSEWHERE = {
     "mixup": "transforms.MixUp=on",
     "model_ema": "average=on",
     "model_ema_decay": "average=on average.decay=VALUE",
-    "momentum": "optimizer=SGD optimizer.momentum=VALUE",
+    "momentum": """optimizer='{"kind": "SGD", "rate": 0.1, "momentum": 0.9}'""",
     "name": "--output DIR",
-    "opt": "optimizer=KIND",
+    "opt": """optimizer='{"kind": KIND, "rate": VALUE}'""",
     "pretrained": "--weights auto",
     "randaugment": "transforms.RandAugment=on",
     "reprob": "transforms.RandomErasing=on",
@@ -111,7 +111,9 @@ class Given(NamedTuple):
 
 def word_of(path: str, value: Any) -> str | None:
     """The word that a field stands for: `device=cpu` is `--device cpu`, but `model={...}` is a blueprint."""
-    name = path.removeprefix("plan.")
+    name = "device" if path == "plan.device" else path
+    if name in WORDS and value is None:
+        raise MisuseError(f"{path} has no value")
     return name if name in WORDS and isinstance(value, str) and not value.lstrip().startswith("{") else None
 
 
@@ -160,7 +162,7 @@ def ask(
     Args:
         model: efficientnet_b0 unless told.
         recipe: `finetune` where weights to start from are found and `scratch` where not, unless told.
-        weights: "auto", "none" or a model file; none unless told.
+        weights: "auto", "none", a model file or the directory of a finished run; none unless told.
         device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
         config: a YAML or JSON file with the same names, in sections or with dots.
         fields: any field of the recipe, plan or network by name.
@@ -193,8 +195,10 @@ def ask(
             with misuse(said[name].origin if said[name].origin != here else ""):
                 look_up(said[name].value)
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
+        wanted = said["weights"].value
+        source = wanted if wanted in ("auto", "none") else str(model_file(wanted))
         plan = default_plan(said["device"].value)
-        choice = choose(said["data"].value, said["model"].value, said["recipe"].value, plan, said["weights"].value)
+        choice = choose(said["data"].value, said["model"].value, said["recipe"].value, plan, source)
     choice.origins.update(origins(choice, said))
     for path, value in settings.items():
         with misuse(str(config)):
@@ -300,6 +304,9 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         raise MisuseError(
             f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
         )
+    if saved.result() is None:
+        state = saved.last_state()
+        say(f"goes on after update {int(state.name)}" if state else "no state was saved yet, so it begins anew")
     return reported(training.resume(run, data, listen, say))
 
 

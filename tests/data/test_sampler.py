@@ -69,7 +69,8 @@ def test_all_parts_together_are_the_batch(parts):
 def test_ranks_and_accumulated_parts_divide_the_batch_between_them():
     ranks, accumulate = 2, 2
     streams = [
-        iter(requests(parts=ranks * accumulate, part=slice(rank * accumulate, (rank + 1) * accumulate))) for rank in range(ranks)
+        iter(requests(parts=ranks * accumulate, part=slice(rank * accumulate, (rank + 1) * accumulate)))
+        for rank in range(ranks)
     ]
     for batch in requests():
         drawn = [next(streams[rank]) for rank in range(ranks) for _ in range(accumulate)]
@@ -78,7 +79,7 @@ def test_ranks_and_accumulated_parts_divide_the_batch_between_them():
 
 
 def test_more_parts_than_pictures_are_refused_before_anything_is_drawn():
-    with pytest.raises(ValueError, match="5 pictures cannot be cut into 6 parts .*lower accumulate"):
+    with pytest.raises(ValueError, match=r"5 pictures cannot be cut into 6 parts .*lower accumulate"):
         RUN.requests(SIZE, 0, 6, ALL)
 
 

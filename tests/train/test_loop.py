@@ -238,7 +238,7 @@ def test_a_signal_saves_and_the_run_can_be_resumed(training, everything, uninter
 
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     run = training(everything)
-    with pytest.raises(KeyboardInterrupt, match="stopped after [45] of 9 updates"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after [45] of 9 updates"):
         run.fit(listen=interrupt)
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert_same(weights(run.fit()), uninterrupted["last"][0])
@@ -276,7 +276,9 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_step_and_the_parts(trai
         optimizer=SGD(rate=Staged(values=(0.1, 1e30)), scale_rate=False),
     )
     exploding = training(recipe)
-    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) at step [45]; parts: {'CrossEntropy': (nan|inf)}; lower the"):
+    with pytest.raises(
+        FloatingPointError, match=r"loss is (nan|inf) at step [45]; parts: {'CrossEntropy': (nan|inf)}; lower the"
+    ):
         exploding.fit()
     saved = exploding.run.last_state().name
     assert saved == "000000003"
@@ -320,9 +322,7 @@ def test_a_picture_that_vanishes_in_mid_run_is_named_and_left_out(training, ever
             Vanishing.gone = ("0", "1", "31")  # two to train on, one to validate on
 
     task = run.task()
-    shown = [
-        read_pictures(run.collection, run.collection.split(name), budget=0) for name in ("train", "val")
-    ]
+    shown = [read_pictures(run.collection, run.collection.split(name), budget=0) for name in ("train", "val")]
     evaluation = Evaluation(shown[1], run.blueprint.door, 16, 3, PLAN)
     monkeypatch.setattr(Evaluation, "KEEP", 0)
     journal = Journal(run.run, Ranks(), "cpu", vanish, every=0.0)
@@ -346,7 +346,10 @@ def test_accumulated_parts_equal_the_large_batch(training, tiny, batch_size, acc
         epochs=1.0, batch_size=batch_size, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=1.0)), evaluate_every=9.0
     )
     large = weights(training(recipe, "large", blueprint).fit())
-    start = {name: tensor.clone() for name, tensor in training(recipe, "start", blueprint).task().learner.network.state_dict().items()}
+    start = {
+        name: tensor.clone()
+        for name, tensor in training(recipe, "start", blueprint).task().learner.network.state_dict().items()
+    }
     parts = weights(training(replace(recipe, accumulate=accumulate), "parts", blueprint).fit())
     for name, tensor in large.items():
         moved = (tensor - start[name]).abs().max()

@@ -25,7 +25,8 @@ class Plan(Spec):
         device: as torch names it: cpu, cuda, cuda:1, mps.
         memory_format: of images and weights; channels_last is faster nearly everywhere.
         precision: of the arithmetic in training; weights, averages and optimizer moments are always float32.
-        depthwise: of depthwise convolutions. On CPUs the bfloat16 kernels of strided and large ones are many times slower.
+        depthwise: of the depthwise convolutions that are strided or larger than 3x3, whose bfloat16 kernels on CPUs are many
+            times slower than those of float32.
         compile: whether torch.compile is used; costs up to a minute at the start.
         threads: of one process on the CPU; None leaves torch's choice.
         workers: processes that load pictures; None chooses.
@@ -52,7 +53,7 @@ class Plan(Spec):
         module.to(device=self.device, memory_format=self.torch_memory_format)  # type: ignore[call-overload]
         for layer in module.modules():
             if isinstance(layer, Convolution):
-                layer.float32 = self.depthwise == "float32" and layer.depthwise
+                layer.float32 = self.depthwise == "float32" and layer.depthwise and slow_below_float32(layer)
         return module
 
     @contextmanager
@@ -71,6 +72,11 @@ class Plan(Spec):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         spare = cores // local_ranks
         return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
+
+
+def slow_below_float32(layer: Convolution) -> bool:
+    """Whether a depthwise convolution falls back to a reference kernel in bfloat16 on CPUs, in the backward pass."""
+    return layer.stride[0] > 1 or layer.kernel_size[0] > 3
 
 
 @cache

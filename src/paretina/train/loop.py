@@ -25,7 +25,6 @@ from paretina.train.checkpoint import gather, load_state, put_back, random_state
 from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
 from paretina.train.objective import Learner
-from paretina.train.optimizer import parameter_groups
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 
@@ -77,8 +76,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     network = learner.result()
     epochs = Epochs(len(task.pictures), min(recipe.batch_size, len(task.pictures)), recipe.epochs, recipe.seed)
     owned = roles(learner)
-    groups = parameter_groups(learner.named_parameters(), lambda name: owned[name].role, recipe.optimizer.decay)
-    optimizer = recipe.optimizer.make(groups)
+    optimizer = recipe.optimizer.make(recipe.groups(learner))
     clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
     scaler = torch.amp.GradScaler(plan.device_type, enabled=plan.precision == "float16")
     averager = recipe.average.make(network) if recipe.average else None
@@ -149,7 +147,9 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 journal.train(done, losses, **schedules)
             if evaluating:
                 with journal.pause():
-                    figures = {name: judge(task, module, workers) for name, module in judged.items()}
+                    # the weights that are not kept are judged once, for comparison
+                    asked = judged if done == epochs.updates else dict([[*judged.items()][-1]])
+                    figures = {name: judge(task, module, workers) for name, module in asked.items()}
                 journal.left_out(done, task.evaluation.faults)
                 journal.tell("val", done, epoch=now.epoch, **flat(figures))
                 top1 = figures[[*judged][-1]]["top1"]

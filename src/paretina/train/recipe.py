@@ -1,22 +1,25 @@
 """Recipe: everything that decides a training run, as one value."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 import torch
+from torch import nn
 
 from paretina.clock import END, Clock
 from paretina.data.transform import BatchTransform, ImageTransform, Transform
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
+from paretina.model.blueprint import Door
 from paretina.model.build import Network
+from paretina.model.roles import roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.spec import Spec
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
-from paretina.train.objective import Objective
+from paretina.train.objective import Learner, Objective
 from paretina.train.objectives.supervised import Supervised
-from paretina.train.optimizer import Optimizer
+from paretina.train.optimizer import Optimizer, parameter_groups
 from paretina.train.optimizers.adamw import AdamW
 
 
@@ -52,6 +55,8 @@ class Recipe(Spec):
         batch_size: pictures an update, over all ranks and accumulated parts.
         size: side in pixels that the network sees while training; None for the blueprint's resolution.
         test_size: side at which it is evaluated and saved; None for the last training size.
+        test_fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the door of the network.
+        test_crop: share of the shorter side that is kept in evaluation; None for the door of the network.
         accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
         transforms: what happens to pictures on their way in, in this order.
         objective: what is learned.
@@ -61,6 +66,7 @@ class Recipe(Spec):
         dropout: rate before the classifier, in [0, 1).
         zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch.
         norm_momentum: share of a batch in the running statistics of batch norm.
+        classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
         frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         teacher: model file of a network that terms may learn from.
         evaluate_every: epochs between evaluations on the validation data.
@@ -74,6 +80,8 @@ class Recipe(Spec):
     batch_size: int = 64
     size: Schedule | None = None
     test_size: int | None = None
+    test_fit: Literal["crop", "squash"] | None = None
+    test_crop: float | None = None
     accumulate: int = 1
     transforms: tuple[Transform, ...] = (RandomResizedCrop(), HorizontalFlip())
     objective: Objective = field(default_factory=Supervised)
@@ -84,6 +92,7 @@ class Recipe(Spec):
     dropout: Schedule = Constant(value=0.0)
     zero_gamma: bool = False
     norm_momentum: float = 0.1
+    classifier_rate: float = 1.0
     frozen: tuple[str, ...] = ()
     teacher: str | None = None
     evaluate_every: float = 1.0
@@ -115,6 +124,26 @@ class Recipe(Spec):
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
         return self.test_size or round(self.sizes(resolution)(END))
+
+    def door(self, door: Door) -> Door:
+        """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
+        return replace(door, fit=self.test_fit or door.fit, crop=self.test_crop or door.crop)
+
+    def groups(self, learner: Learner) -> list[dict[str, Any]]:
+        """The parameters that learn, in groups of equal rate and decay."""
+        owned = roles(learner)
+        last = {id(parameter) for parameter in cast(nn.Module, learner.result().head.classifier).parameters()}
+        named = list(learner.named_parameters())
+        if self.classifier_rate == 1.0 or not last:
+            return parameter_groups(named, lambda name: owned[name].role, self.optimizer.decay)
+        parts = [(1.0, [each for each in named if id(each[1]) not in last])]
+        parts.append((self.classifier_rate, [each for each in named if id(each[1]) in last]))
+        return [
+            {**group, "rate_factor": factor}
+            for factor, part in parts
+            if any(parameter.requires_grad for _, parameter in part)
+            for group in parameter_groups(part, lambda name: owned[name].role, self.optimizer.decay)
+        ]
 
     def set_rates(self, network: Network, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, float]:
         """Sets what varies inside a network and its optimizer, for one update; returns what is worth a column in the log."""

@@ -100,6 +100,8 @@ def prepare(asked: Asked) -> Prepared:
         notes.append(f"left out {names}: in this data a mirror image can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
     start, said = find_weights(asked.weights, network_named(asked.model_name) if asked.model_name else None)
+    if start is not None and asked.weights != "auto":
+        said = f"{said} ({start.licence or 'no licence is named in it'})"
     notes.append(f"starts {said}" if said.startswith("from") else f"starts from {said}")
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
@@ -119,6 +121,7 @@ def prepare(asked: Asked) -> Prepared:
     classes = len(collection.classes)
     blueprint = replace(blueprint, classes=classes, resolution=recipe.final_size(blueprint.resolution))
     blueprint = with_door(blueprint, start)
+    blueprint = replace(blueprint, door=recipe.door(blueprint.door))
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(steps))
     val = read_pictures(collection, collection.split("val"))
@@ -215,7 +218,7 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     task = make_task(prepared, Ranks())
     learner, plan = task.learner.train(), task.plan
     clock = epochs.clock(epochs.updates // 2)
-    optimizer = recipe.optimizer.make([{"params": [p for p in learner.parameters() if p.requires_grad], "decayed": False}])
+    optimizer = recipe.optimizer.make(recipe.groups(learner))
     recipe.set_rates(learner.result(), optimizer, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count()
@@ -391,9 +394,11 @@ def finish(
     for note in (*prepared.notes, *damaged):
         if run.attempt == 0:
             journal.tell("note", 0, message=note)
-        if ranks.first:
-            say(note)
+            if ranks.first:
+                say(note)
     kept = fit(task, recipe, run, journal)
+    # in float32, as `paretina evaluate` measures, so that both give the same figures
+    task.evaluation.plan = replace(task.plan, precision="float32")
     logits, ids = joined(ranks.every(task.evaluation.run(kept.network, task.plan.worker_count(ranks.locals))))
     journal.left_out(prepared.epochs.updates, task.evaluation.faults)
     for faults in ranks.every([*journal.faults]):

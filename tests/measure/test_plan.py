@@ -1,0 +1,177 @@
+import os
+
+import pytest
+import torch
+
+from paretina.measure import plan as module
+from paretina.measure.plan import Plan, default_plan, machine
+from paretina.model.activations.pointwise import SiLU
+from paretina.model.blocks.mbconv import MBConv
+from paretina.model.blueprint import Blueprint, Stage
+from paretina.model.heads.pool import PoolHead
+from paretina.model.layers import Convolution
+from paretina.model.norms.batch import BatchNorm
+from paretina.model.stems.conv import ConvStem
+
+BLUEPRINT = Blueprint(
+    source="tests",
+    resolution=16,
+    stem=ConvStem(width=8),
+    stages=(
+        Stage(block=MBConv(expand=2, kernel=5), depth=1, width=8, stride=1),
+        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=2),
+    ),
+    head=PoolHead(),
+    norm=BatchNorm(),
+    activation=SiLU(),
+    classes=3,
+)
+IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+SLOW = {"stages.0.0.body.spatial.conv", "stages.1.0.spatial.conv"}
+"""A large kernel, and a strided one that has no residual around it; the last block has a small one with stride 1."""
+
+
+def network():
+    torch.manual_seed(0)
+    return BLUEPRINT.build().eval()
+
+
+# --- placing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "last"), [("channels_last", True), ("contiguous", False)])
+def test_kernels_lie_in_memory_as_the_plan_says(name, last):
+    weight = Plan(memory_format=name).place(network()).stages[0][0].body.expand.conv.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) or not last
+    kernel = Plan(memory_format=name).place(network()).stem.conv.weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == last
+    assert kernel.is_contiguous() != last
+
+
+def test_placing_changes_no_answer():
+    with torch.no_grad():
+        wanted = network()(IMAGES)
+        for name in ("channels_last", "contiguous"):
+            torch.testing.assert_close(Plan(memory_format=name).place(network())(IMAGES), wanted)
+
+
+def test_depthwise_layers_that_are_slow_stay_in_float32_where_the_plan_says_so():
+    placed = Plan(precision="bfloat16", depthwise="float32").place(network())
+    layers = {name: layer for name, layer in placed.named_modules() if isinstance(layer, Convolution)}
+    assert {name for name, layer in layers.items() if layer.float32} == SLOW
+    assert len([layer for layer in layers.values() if layer.depthwise]) == 3
+    Plan().place(placed)
+    assert not any(layer.float32 for layer in layers.values())
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def kinds_of_numbers(plan):
+    """The precision that each convolution of the network computes in."""
+    placed, seen = plan.place(network()), {}
+    for name, layer in placed.named_modules():
+        if isinstance(layer, Convolution):
+            layer.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.dtype}))
+    with torch.no_grad(), plan.arithmetic():
+        placed(IMAGES)
+    return seen
+
+
+def test_arithmetic_has_the_precision_of_the_plan():
+    assert set(kinds_of_numbers(Plan()).values()) == {torch.float32}
+    assert set(kinds_of_numbers(Plan(precision="bfloat16")).values()) == {torch.bfloat16}
+    mixed = kinds_of_numbers(Plan(precision="bfloat16", depthwise="float32"))
+    assert {name for name, dtype in mixed.items() if dtype == torch.float32} == SLOW
+
+
+def test_weights_stay_in_float32():
+    plan = Plan(precision="bfloat16")
+    placed = plan.place(network()).train()
+    with plan.arithmetic():
+        placed(IMAGES).sum().backward()
+    assert {parameter.dtype for parameter in placed.parameters()} == {torch.float32}
+    assert {parameter.grad.dtype for parameter in placed.parameters()} == {torch.float32}
+
+
+def test_arithmetic_ends_where_it_ends():
+    with Plan(precision="bfloat16").arithmetic():
+        assert torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")
+    with Plan().arithmetic():
+        assert not torch.is_autocast_enabled("cpu")
+
+
+# --- choosing ---------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_always_a_plan():
+    plan = default_plan()
+    assert plan == default_plan("auto")
+    assert default_plan("cpu").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({"avx2", "fma"}, Plan()),
+        ({"avx512f", "avx512_bf16"}, Plan(precision="bfloat16", depthwise="float32")),
+        ({"amx_bf16", "amx_tile"}, Plan(precision="bfloat16", depthwise="float32")),
+        (set(), Plan()),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(monkeypatch, flags, wanted):
+    monkeypatch.setattr(module, "cpu_flags", lambda: frozenset(flags))
+    assert default_plan("cpu") == wanted
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "float16"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_a_gpu_computes_in_what_it_has(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert default_plan("auto") == Plan(device="cuda", precision=precision)
+    assert default_plan("cuda:1") == Plan(device="cuda:1", precision=precision)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "tpu", ""])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"there is no device '{device}' on this machine; there is: cpu"):
+        default_plan(device)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "ranks", "workers"),
+    [
+        ("cpu", 1, 1, 0),
+        ("cpu", 2, 1, 1),
+        ("cpu", 2, 2, 0),
+        ("cpu", 16, 1, 4),
+        ("cuda", 16, 1, 8),
+        ("cuda", 16, 4, 4),
+        ("mps", 4, 1, 4),
+    ],
+)
+def test_workers_leave_room_for_what_trains(monkeypatch, device, cores, ranks, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert Plan(device=device).worker_count(ranks) == workers
+
+
+@pytest.mark.parametrize("asked", [0, 3])
+def test_the_number_of_workers_that_is_asked_for_is_taken(asked):
+    assert Plan(workers=asked).worker_count(8) == asked
+
+
+def test_the_kind_of_a_device_is_told_from_its_number():
+    assert [Plan(device=device).device_type for device in ("cpu", "cuda", "cuda:1", "mps")] == ["cpu", "cuda", "cuda", "mps"]
+
+
+def test_a_machine_is_described_for_whoever_reads_a_result():
+    found = machine()
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert found["cores"] >= 1
+    assert found["cpu"]

@@ -1,0 +1,453 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+
+from paretina import verbs
+from paretina.cli import duration, main, outcome
+from paretina.progress import Progress
+
+COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
+
+# a network of a few hundred numbers, and a plan that needs no other process
+TINY = ["--model", "resnet18", "--device", "cpu", "model.stem.width=4", "model.stages.*.width=4", "model.stages.*.depth=1"]
+TINY += ["size=16", "batch_size=4", "precision=float32", "workers=0"]
+
+CLASS_FOLDERS = {"train": 4, "val": 2}
+
+
+def run(*arguments, code=0):
+    """What a command prints on standard output and standard error, after it ended with that code."""
+    result = CliRunner().invoke(main, [str(each) for each in arguments], prog_name="paretina")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, f"{result.exit_code}: {result.output}"
+    return result.stdout, result.stderr
+
+
+def document(*arguments, code=0):
+    """The one JSON document that a command prints."""
+    return json.loads(run(*arguments, "--json", code=code)[0])
+
+
+def write_pictures(folder):
+    rng = np.random.default_rng(0)
+    for split, each in CLASS_FOLDERS.items():
+        for name, colour in COLOURS.items():
+            (folder / split / name).mkdir(parents=True)
+            for number in range(each):
+                noise = rng.integers(0, 50, (20, 20, 3))
+                PIL.Image.fromarray((noise + np.array(colour)).astype(np.uint8)).save(folder / split / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with photos/, a damaged copy of it, and one run."""
+    home = tmp_path_factory.mktemp("home")
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        write_pictures(home / "photos")
+        write_pictures(home / "damaged")
+        for name in ("train/blue/0.png", "val/blue/1.png"):
+            (home / "damaged" / name).write_bytes(b"hello")
+        (home / "empty").mkdir()
+        run("train", "photos", *TINY, "epochs=1")
+    finally:
+        os.chdir(before)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def inside(home, monkeypatch):
+    monkeypatch.chdir(home)
+
+
+RUN = "runs/photos-resnet18-1"
+MODEL = f"{RUN}/model.safetensors"
+
+
+# --- help -------------------------------------------------------------------------------------------------------------------
+
+
+def commands(group, path=()):
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(main)], ids=" ".join)
+def test_help_of_every_command_has_an_example_that_its_options_understand(path):
+    said, _ = run(*path, "--help")
+    example = said.partition("Example:")[2].strip().splitlines()
+    assert example
+    assert all(line.strip().startswith(" ".join(["paretina", *path])) for line in example)
+    known = {option for _, command in commands(main) for parameter in command.params for option in parameter.opts}
+    assert {word for line in example for word in line.split() if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("path", [path for path, command in commands(main) if not hasattr(command, "commands")], ids=" ".join)
+def test_every_command_takes_json(path):
+    assert "--json" in run(*path, "--help")[0]
+
+
+def test_summaries_of_commands_are_not_cut_off():
+    assert "..." not in run("--help")[0].partition("Commands:")[2]
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from paretina.cli import main
+for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        assert not ended.code
+heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "cattrs", "jinja2", "paretina.spec"} & set(sys.modules)
+print(sorted(heavy), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr.strip() == "[]"
+
+
+def test_no_command_shows_the_help_and_is_misuse():
+    for path, group in commands(main):
+        if hasattr(group, "commands"):
+            _, said = run(*path, code=2)
+            assert "Commands:" in said
+
+
+def test_runs_as_a_module():
+    ended = subprocess.run([sys.executable, "-m", "paretina", "--version"], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("paretina, version ")
+
+
+# --- misuse -----------------------------------------------------------------------------------------------------------------
+
+MISUSE = [
+    ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
+    ("frobnicate", "there are: data, evaluate, models, predict, recipes, report, show, train"),
+    ("data chek photos", "did you mean 'check'?"),
+    ("train", "name the data"),
+    ("train epochs=1", "name the data"),
+    ("train photo", "there is no folder 'photo'"),
+    ("train photos --modle x", "Did you mean '--model'?"),
+    ("train photos --epochs 3", "--epochs is no option; write it as a field: epochs=VALUE"),
+    ("train photos --batch-size=3", "write it as a field: batch_size=VALUE"),
+    ("train photos --epoch 3", "did you mean 'epochs'?"),
+    ("train photos --lr 3", "write optimizer.rate=VALUE"),
+    ("train photos -b 3", "write batch_size=VALUE"),
+    ("train photos epoch=3", "did you mean 'epochs'?"),
+    ("train photos epochs=many", "epochs must be float, got 'many'"),
+    ("train photos epochs", "expected field=value, got 'epochs'"),
+    ("train photos epochs=1 epochs=2", "epochs is given twice, as 1 and as 2"),
+    ("train photos precision=fp16", "cannot be 'fp16'; known: bfloat16, float16, float32"),
+    ("train photos --model resnet_18", "did you mean 'resnet18'?"),
+    ("train photos --recipe fintune", "did you mean 'finetune'?"),
+    ("train photos --device gpu", "there is no device 'gpu' on this machine"),
+    ("train photos --weights gone.safetensors", "there is no model file gone.safetensors"),
+    ("train photos --config gone.yaml", "cannot read gone.yaml"),
+    ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
+    ("train photos --time-limit 0s", "--time-limit must be a time"),
+    ("train photos --output photos/run", "lies inside the data"),
+    (f"train photos --output {RUN}", f"go on with --resume {RUN}"),
+    ("train photos --output empty/.. --dry-run", "is not empty"),
+    ("train --resume gone", "gone holds no run"),
+    ("train --resume photos", "photos holds no run"),
+    (f"train --resume {RUN} epochs=2 --device cpu", "a resumed run goes on as it was asked for; leave out --device, epochs=2"),
+    (f"train --resume {RUN} --dry-run", "leave out --dry-run"),
+    ("evaluate gone.safetensors photos", "there is no model file gone.safetensors"),
+    (f"evaluate {MODEL} gone", "there is no folder 'gone'"),
+    (f"evaluate {MODEL} photos --split test", "there is no split 'test'; there are: train, val"),
+    (f"evaluate {MODEL} photos --resolution 0", "0 is not in the range x>=1"),
+    (f"evaluate {MODEL} photos --csv no/out.csv", "there is no folder no to write out.csv into"),
+    (f"predict {MODEL}", "Missing argument 'PATHS...'"),
+    (f"predict {MODEL} gone.jpg", "there is no file gone.jpg"),
+    (f"predict {MODEL} empty", "there is no picture in the folder empty"),
+    (f"predict {MODEL} photos --csv photos", "photos is a folder; --csv names a file to write"),
+    ("show resnet_18", "did you mean 'resnet18'?"),
+    ("models resnt18", "did you mean 'resnet18'?"),
+    ("report gone", "there is no run gone"),
+    ("report photos", "photos is no run directory"),
+    (f"report {RUN} -o x.html", "comparison of several runs"),
+    ("data check gone", "there is no folder 'gone'"),
+    ("data check clipar", "did you mean 'clipart'?"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISUSE, ids=[line for line, _ in MISUSE])
+def test_misuse_ends_with_2_and_one_clear_sentence(line, said):
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    out, err = run(*line.split(), code=2)
+    assert out == ""
+    assert said in err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+    out, err = run(*line.split(), "--json", code=2)
+    assert said in json.loads(out)["error"]
+    assert said in err
+
+
+# --- failure ----------------------------------------------------------------------------------------------------------------
+
+FAILURES = [
+    ("data check empty", "'empty' has no pictures"),
+    ("train empty", "'empty' has no pictures"),
+    ("train damaged", "2 of 18 pictures cannot be read, more than max_damaged=0.01 allows"),
+    ("evaluate photos/val/blue/0.png photos", "0.png is no model file"),
+    ("predict photos/val/blue/0.png photos", "0.png is no model file"),
+    ("show photos/val/blue/0.png", "0.png is no model file"),
+    (f"predict {MODEL} damaged/val/blue/1.png", "none of the pictures could be read"),
+    ("report photos damaged", "photos is no run directory"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), FAILURES, ids=[line for line, _ in FAILURES])
+def test_failure_ends_with_1_and_says_why(line, said):
+    out, err = run(*line.split(), code=1)
+    assert out == ""
+    assert said in err
+    assert said in document(*line.split(), code=1)["error"]
+
+
+def test_a_broken_picture_is_named_without_a_document_of_its_own():
+    found = document("predict", MODEL, "damaged/val/blue/1.png", code=1)
+    assert found["predictions"] == []
+    assert found["damaged"] == {"damaged/val/blue/1.png": "not a picture in a known format"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (FloatingPointError("loss is nan at step 412"), 1, "loss is nan at step 412"),
+        (MemoryError(), 1, "out of memory; lower batch_size or size, or raise accumulate (no details)"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), 1, "out of memory; lower batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; lower batch_size"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 1, "No space left on device: runs/x"),
+        (verbs.MisuseError("no such thing"), 2, "no such thing"),
+        (click.UsageError("no such option"), 2, "no such option"),
+        (click.FileError("x", "gone"), 1, "Could not open file 'x': gone"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (click.Abort(), 130, "interrupted"),
+    ],
+    ids=repr,
+)
+def test_each_error_has_its_code_and_its_sentence(error, code, said):
+    found = outcome(error)
+    assert found.code == code
+    assert str(found).startswith(said)
+
+
+@pytest.mark.parametrize("error", [TypeError("x"), RuntimeError("shapes do not fit"), KeyError("x")], ids=repr)
+def test_a_fault_of_ours_keeps_its_traceback_and_still_gives_a_document(error, monkeypatch):
+    assert outcome(error) is None
+    monkeypatch.setattr(verbs, "models", lambda pattern: (_ for _ in ()).throw(error))
+    result = CliRunner().invoke(main, ["models", "--json"])
+    assert result.exception is error
+    assert json.loads(result.stdout) == {"error": f"{type(error).__name__}: {error}"}
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run([sys.executable, "-m", "paretina", "--help"], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.stderr, ended.returncode) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("45", 45), ("1d", 86400)]
+)
+def test_a_time_is_read_in_its_units(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "-5s", "10 m", "1h30", "nan", "inf", "1..5s", "5x"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(click.UsageError, match="--time-limit must be a time"):
+        duration(text)
+
+
+# --- what a command prints --------------------------------------------------------------------------------------------------
+
+
+def test_data_check_names_faults():
+    out, _ = run("data", "check", "damaged")
+    assert out.startswith("3 classes, 18 pictures: 12 train, 6 val\n")
+    assert "damaged, cannot be read: 2\n  train/blue/0.png: not a picture in a known format\n" in out
+    assert set(document("data", "check", "damaged")["faults"]) == {"train/blue/0.png", "val/blue/1.png"}
+
+
+def test_print_config_says_where_each_value_came_from(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("model: resnet34\nepochs: 3\nbatch_size: 16\n")
+    arguments = ["train", "photos", "--config", str(config), "--print-config", "epochs=5"]
+    rows = {row["field"]: (row["value"], row["from"]) for row in document(*arguments)}
+    assert rows["recipe.epochs"] == (5.0, "command line")
+    assert rows["recipe.batch_size"] == (16, str(config))
+    assert rows["model_name"] == ("resnet34", str(config))
+    assert rows["data.path"] == ("photos", "command line")
+    assert rows["recipe.accumulate"] == (1, "recipe scratch")
+    assert rows["weights"] == ("none", "default")
+    out, _ = run(*arguments)
+    printed = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert set(printed) == set(rows)
+    assert printed["recipe.epochs"] == "5.0  (command line)"
+
+
+def test_a_dry_run_leaves_nothing_behind():
+    before = sorted(os.listdir("runs"))
+    out, _ = run("train", "photos", *TINY, "epochs=1", "--weights", "auto", "--dry-run")
+    assert "- starts from scratch: no weights are known for resnet18; give a model file with --weights FILE\n" in out
+    assert "12 pictures to train on, 6 to validate on, 3 classes" in out
+    assert "1 epochs, 3 updates of 4 pictures" in out
+    found = document("train", "photos", *TINY, "epochs=2", "--dry-run")
+    assert (found["epochs"], found["updates"], found["classes"]) == (2.0, 6, sorted(COLOURS))
+    assert found["total_s"] > 0
+    assert sorted(os.listdir("runs")) == before
+
+
+def test_weights_to_start_from_are_said_with_their_licence():
+    found = document("train", "photos", *TINY, "epochs=1", "--weights", RUN, "--dry-run")
+    assert f"starts from weights from {MODEL} (no licence is named in it)" in found["notes"]
+
+
+def test_training_says_its_notes_its_progress_and_its_result(home):
+    out, err = run("train", "photos", *TINY, "epochs=1", "--output", "told")
+    assert err.startswith("run directory: told\nnote: starts from scratch, as asked\n")
+    assert "\n100 %  epoch 1.0  ETA 0:00" in err
+    assert "\nepoch 1.0: validation top-1 " in err
+    top1, model, report = out.splitlines()
+    assert top1.startswith("top-1 ")
+    assert top1.endswith(" on 6 validation pictures")
+    assert model.startswith(f"model:  {os.path.join('told', 'model.safetensors')} (the ")
+    assert report == f"report: {os.path.join('told', 'report.html')}"
+    assert all((home / "told" / name).is_file() for name in ("model.safetensors", "report.html"))
+    found = document("train", "--resume", "told")
+    assert (found["run"], found["status"]) == ("told", "done")
+
+
+def test_an_error_in_the_middle_names_the_run_directory(monkeypatch):
+    from paretina.train import training
+
+    def fails(*_):
+        raise FloatingPointError("loss is nan at step 3; lower the learning rate")
+
+    monkeypatch.setattr(training, "fit", fails)
+    _, err = run("train", "photos", *TINY, "--output", "failing", code=1)
+    assert err.endswith("error: loss is nan at step 3; lower the learning rate\nwhat happened so far is in failing\n")
+
+
+def test_evaluate_and_predict_take_the_directory_of_a_run(tmp_path):
+    assert document("evaluate", RUN, "photos") == document("evaluate", MODEL, "photos")
+    out, err = run("predict", RUN, "photos/val/röt", "damaged/val/blue/1.png", "--top", "1", "--csv", tmp_path / "out.csv")
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["photos/val/röt/0.png", "photos/val/röt/1.png"]
+    assert err == "could not be read: damaged/val/blue/1.png: not a picture in a known format\n"
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_evaluate_says_what_it_measured():
+    out, _ = run("evaluate", MODEL, "photos")
+    assert out.startswith("6 pictures (val) at 16 pixels; in brackets the 95 % interval\ntop-1 ")
+    out, _ = run("evaluate", MODEL, "damaged/val")
+    assert out.startswith("5 pictures (all) at 16 pixels")
+    assert "not counted, because it cannot be read: blue/1.png: not a picture in a known format" in out
+
+
+def test_show_of_a_file_says_where_it_comes_from():
+    out, _ = run("show", MODEL)
+    assert "trained on photos, from scratch\nmeasured when it was saved: top-1 " in out
+    assert out.endswith("classes: blue, green, light, röt\n")
+
+
+def test_lists_print_rows_and_documents():
+    out, _ = run("models", "efficientnet_lite*")
+    assert [line.split()[0] for line in out.splitlines()] == ["name", *(f"efficientnet_lite{i}" for i in range(5))]
+    assert {row["name"] for row in document("models")} >= {"efficientnet_b0", "resnet50"}
+    out, _ = run("recipes")
+    assert all(name in out for name in document("recipes"))
+
+
+def test_reports_of_several_leave_out_what_is_none(tmp_path):
+    out, err = run("report", RUN, "photos", "-o", tmp_path / "all.html")
+    assert out.splitlines() == [f"{RUN}/report.html", str(tmp_path / "all.html")]
+    assert err.startswith("note: left out: photos is no run directory")
+    assert list(document("report", RUN, "photos", "-o", tmp_path / "all.html")["left_out"]) == ["photos"]
+
+
+# --- interruption -----------------------------------------------------------------------------------------------------------
+
+
+def interrupted_by(monkeypatch, text=""):
+    """Makes training start, and then be interrupted."""
+
+    def stops(choice, output, seconds, listen, say):
+        listen({"event": "start", "step": 0, "run": "runs/my photos-1"})
+        raise KeyboardInterrupt(text)
+
+    monkeypatch.setattr(verbs, "start", stops)
+
+
+def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch):
+    interrupted_by(monkeypatch, "stopped after 4 of 9 updates")
+    out, err = run("train", "photos", code=130)
+    assert out == ""
+    assert err.endswith("interrupted: stopped after 4 of 9 updates; go on with\n  paretina train --resume 'runs/my photos-1'\n")
+    found = document("train", "photos", code=130)
+    assert (found["run"], found["resume"]) == ("runs/my photos-1", "paretina train --resume 'runs/my photos-1'")
+
+
+def test_a_second_interruption_says_that_some_updates_are_lost(monkeypatch):
+    interrupted_by(monkeypatch)
+    assert "since the last saved state is done again" in run("train", "photos", code=130)[1]
+
+
+def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_with(monkeypatch):
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "start", stops)
+    _, err = run("train", "photos", code=130)
+    assert err == "error: interrupted before the training began; there is nothing to go on with\n"
+    monkeypatch.setattr(verbs, "resume", stops)
+    assert run("train", "--resume", RUN, code=130)[1].endswith(f"  paretina train --resume {RUN}\n")
+
+
+def test_the_live_line_is_gone_before_the_result_is_printed(monkeypatch):
+    order = []
+    monkeypatch.setattr(Progress, "__exit__", lambda *_: order.append("gone"))
+    monkeypatch.setattr(click, "echo", lambda text, **_: order.append("printed"))
+    run("train", "--resume", RUN)
+    assert order[0] == "gone"
+    assert "printed" in order
+
+
+def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
+    command = [sys.executable, "-m", "paretina", "train", str(Path("photos").absolute()), *TINY]
+    command += ["epochs=100000", "evaluate_every=100000", "threads=1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if " img/s " in line:
+            process.send_signal(signal.SIGINT)
+            break
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, "".join(said) + rest
+    assert out == ""
+    place = tmp_path / "runs" / "photos-resnet18-1"
+    assert rest.endswith("go on with\n  paretina train --resume runs/photos-resnet18-1\n")
+    (state,) = (place / "state").iterdir()
+    assert f"interrupted: stopped after {int(state.name)} of 300000 updates" in rest
+    assert not (place / "result.json").exists()

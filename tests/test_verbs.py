@@ -1,0 +1,460 @@
+import csv
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from paretina import verbs
+from paretina.cli import train
+from paretina.data.sources.folder import Folder
+from paretina.model.blueprint import Blueprint
+from paretina.model.family import network_named
+from paretina.model.weights import About, save_model
+from paretina.run import Run
+from paretina.spec import get, put
+from paretina.train.asked import Asked, assignment
+from paretina.verbs import ELSEWHERE, MisuseError
+
+COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
+CLASSES = tuple(sorted(COLOURS))
+
+
+def tiny():
+    blueprint = network_named("resnet18").blueprint
+    for path, value in {"stem.width": 4, "stages.*.width": 4, "stages.*.depth": 1, "resolution": 16, "classes": 3}.items():
+        blueprint = put(blueprint, path, value)
+    return blueprint
+
+
+def picture(name, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 50, (20, 20, 3))
+    return PIL.Image.fromarray((noise + np.array(COLOURS[name])).astype(np.uint8))
+
+
+def fill(folder, each, first=0):
+    for name in COLOURS:
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            picture(name, first + number).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """photos/ with splits, flat/ without, broken/ with a picture that is none, and a model file."""
+    home = tmp_path_factory.mktemp("home")
+    fill(home / "photos" / "train", 4)
+    fill(home / "photos" / "val", 2, first=100)
+    fill(home / "flat", 6, first=200)
+    fill(home / "broken", 2)
+    (home / "broken" / "blue" / "0.png").write_text("hello")
+    (home / "empty").mkdir()
+    torch.manual_seed(0)
+    origin = "trained on flat, from scratch"
+    save_model(home / "model.safetensors", tiny().build(), About(classes=CLASSES, origin=origin, name="resnet18"))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def inside(home, monkeypatch):
+    monkeypatch.chdir(home)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------------
+
+
+def origin_of(choice, field):
+    return {path: origin for path, _, origin in choice.table()}[field]
+
+
+def value_of(choice, field):
+    return {path: value for path, value, _ in choice.table()}[field]
+
+
+def test_each_later_word_wins_and_says_where_it_came_from(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("model: resnet34\ndevice: cpu\nepochs: 3\nrecipe:\n  batch_size: 16\n  seed: 5\nplan.threads: 1\n")
+    choice = verbs.ask("photos", config=config, fields={"seed": "7", "size": 32})
+    origins = {
+        "data.path": "command line",
+        "data.val_share": "default",
+        "model_name": str(config),
+        "model.stem": "model resnet34",
+        "recipe_name": "default",
+        "recipe.accumulate": "recipe scratch",
+        "recipe.epochs": str(config),
+        "recipe.batch_size": str(config),
+        "recipe.seed": "command line",
+        "recipe.size.value": "command line",
+        "plan.device": str(config),
+        "plan.threads": str(config),
+        "plan.compile": "default",
+        "weights": "default",
+    }
+    assert {field: origin_of(choice, field) for field in origins} == origins
+    asked = choice.asked
+    assert (asked.model_name, asked.recipe.epochs, asked.recipe.batch_size, asked.recipe.seed) == ("resnet34", 3.0, 16, 7)
+
+
+def test_an_option_wins_over_the_same_word_in_the_file(tmp_path):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"data": "flat", "model": "resnet34", "recipe": "plain", "weights": "auto"}))
+    choice = verbs.ask("photos", model="resnet50", recipe="finetune", weights="none", config=config)
+    assert (choice.asked.data, choice.asked.model_name) == (Folder(path="photos"), "resnet50")
+    assert (choice.asked.recipe_name, choice.asked.weights) == ("finetune", "none")
+    assert verbs.ask(config=config).asked.recipe_name == "plain"
+    assert origin_of(verbs.ask(config=config), "data.path") == str(config)
+
+
+def test_the_words_may_be_written_as_fields():
+    choice = verbs.ask(fields={"data": "photos", "model": "resnet34", "recipe": "plain", "device": "cpu"})
+    assert (choice.asked.data, choice.asked.model_name, choice.asked.recipe_name) == (
+        Folder(path="photos"),
+        "resnet34",
+        "plain",
+    )
+    assert origin_of(choice, "model_name") == "command line"
+
+
+def test_on_and_off_in_yaml_mean_what_they_mean_on_the_command_line(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("average: on\nzero_gamma: on\nstochastic_depth: off\n")
+    recipe = verbs.ask("photos", config=config).asked.recipe
+    assert recipe.average is not None
+    assert recipe.zero_gamma
+    assert recipe.stochastic_depth is None
+
+
+def test_values_and_specs_are_taken_as_they_are():
+    choice = verbs.ask(Folder(path="flat", val_share=0.5), model=tiny(), fields={"transforms.MixUp": "on"})
+    assert choice.asked.data.val_share == 0.5
+    assert choice.asked.model == tiny()
+    assert choice.asked.model_name == ""
+    assert "MixUp" in [type(transform).__name__ for transform in choice.asked.recipe.transforms]
+
+
+def test_weights_may_be_a_file_or_the_directory_of_a_run():
+    choice = verbs.ask("photos", weights="model.safetensors")
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("model.safetensors", "finetune")
+    assert verbs.ask("photos", weights=".").asked.weights == "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({}, "name the data"),
+        ({"data": "photo"}, "no folder 'photo'"),
+        ({"data": "clipar"}, "did you mean 'clipart'"),
+        ({"model": "resnet_18"}, "no network named 'resnet_18'; did you mean 'resnet18'"),
+        ({"recipe": "fintune"}, "did you mean 'finetune'"),
+        ({"weights": "gone.safetensors"}, r"there is no model file gone\.safetensors"),
+        ({"device": "gpu"}, "there is no device 'gpu' on this machine"),
+        ({"config": "gone.yaml"}, r"cannot read gone\.yaml"),
+        ({"fields": {"epoch": "3"}}, "no field 'epoch'; did you mean 'epochs'"),
+        ({"fields": {"epochs": "many"}}, "epochs must be float, got 'many'"),
+        ({"fields": {"epochs": "-1"}}, "must be above 0"),
+        ({"fields": {"optimizer.rat": "1"}}, "did you mean 'rate'"),
+        ({"fields": {"transforms.MixUP": "on"}}, "did you mean 'MixUp'"),
+        ({"fields": {"data.val_shar": "0.1"}}, "did you mean 'val_share'"),
+        ({"fields": {"lr": "1"}}, r"no field 'lr'; write optimizer\.rate=VALUE"),
+        ({"fields": {"img-size": "1"}}, r"no field 'img-size'; write size=VALUE"),
+        ({"fields": {"epochs": "1", "recipe.epochs": "2"}}, "given twice"),
+        ({"model": "resnet18", "fields": {"model": "resnet34"}}, "model is given twice"),
+    ],
+    ids=str,
+)
+def test_a_slip_is_misuse_and_gets_the_near_name(asked, match):
+    data = {} if not asked else {"data": "photos"}
+    with pytest.raises(MisuseError, match=match):
+        verbs.ask(**{**data, **asked})
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("epoch: 3", "no field 'epoch'; did you mean 'epochs'"),
+        ("model: resnet_18", "did you mean 'resnet18'"),
+        ("recipe: {optimizer: {rat: 3}}", "did you mean 'rate'"),
+        ("device: gpu", "no device 'gpu'"),
+        ("weights: gone.safetensors", "no model file"),
+        ("epochs: 3\nrecipe: {epochs: 4}", "given twice"),
+        ("output: runs/x", "write --output DIR"),
+        ("weights:", "weights has no value"),
+        ("plan: {model: resnet18}", "Plan has no field 'model'"),
+        ("time_limit: 10m", "write --time-limit TIME"),
+        ("- epochs", "must map names to values"),
+        ("{", "neither YAML nor JSON"),
+    ],
+)
+def test_a_slip_in_a_file_names_the_file(tmp_path, text, match):
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+    with pytest.raises(MisuseError, match=match) as caught:
+        verbs.ask("photos", config=config)
+    assert str(config) in str(caught.value)
+
+
+@pytest.mark.parametrize("advice", sorted(set(ELSEWHERE.values())))
+def test_what_is_written_instead_of_other_tools_names_works(advice):
+    words = shlex.split(advice.replace("KIND", '"SGD"').replace("VALUE", "1"))
+    if advice.startswith("--"):
+        assert words[0] in [option for each in train.params for option in each.opts]
+    else:
+        verbs.ask("photos", fields=dict(map(assignment, words)))
+
+
+# --- where a run may be written ----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_into_the_data(home, monkeypatch):
+    photos = Folder(path=str(home / "photos"))
+    for output in (home / "photos" / "run", home / "photos" / "train" / "x" / "y", home / "photos"):
+        with pytest.raises(MisuseError, match="lies inside the data"):
+            verbs.check_output(output, photos)
+    monkeypatch.chdir(home / "photos")
+    with pytest.raises(MisuseError, match="runs lies inside the data"):
+        verbs.check_output(None, Folder(path="."))
+
+
+def test_a_run_goes_only_into_a_new_or_empty_directory(home, tmp_path):
+    photos = Folder(path=str(home / "photos"))
+    verbs.check_output(tmp_path / "new", photos)
+    verbs.check_output(tmp_path, photos)
+    (tmp_path / "file").touch()
+    with pytest.raises(MisuseError, match="is not empty"):
+        verbs.check_output(tmp_path, photos)
+    with pytest.raises(MisuseError, match="is a file"):
+        verbs.check_output(tmp_path / "file", photos)
+    Run.create(tmp_path / "run", {})
+    with pytest.raises(MisuseError, match=f"go on with --resume {tmp_path / 'run'}"):
+        verbs.check_output(tmp_path / "run", photos)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------------
+
+SMALL = {"size": 16, "batch_size": 4, "workers": 0, "precision": "float32", "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def stopped(home):
+    """A run of 6 updates that was stopped after 4."""
+    from paretina.train import training
+
+    choice = verbs.ask(str(home / "photos"), model=tiny(), device="cpu", fields={**SMALL, "epochs": 2})
+    with pytest.raises(KeyboardInterrupt, match="stopped after 4 of 6 updates"):
+        training.train(choice.asked, home / "stopped", stop_after=4)
+    return home / "stopped"
+
+
+def test_training_leaves_a_run_with_a_model_and_a_report(home):
+    heard, said = [], []
+    listeners = {"listen": heard.append, "say": said.append}
+    run = verbs.train("photos", model=tiny(), device="cpu", output="trained", epochs=1, **SMALL, **listeners)
+    left = {path.name for path in run.path.iterdir()}
+    assert {"asked.json", "log.jsonl", "result.json", "model.safetensors", "report.html"} <= left
+    assert heard[0] == {"event": "start", "step": 0, "run": "trained"}
+    assert [line["event"] for line in heard][-1] == "val"
+    assert any("from scratch" in text for text in said)
+    assert get(Asked.from_json(json.dumps(run.asked()["asked"])), "recipe.batch_size") == 4
+    assert sorted(p.name for p in (home / "photos").iterdir()) == ["train", "val"]
+
+
+def test_two_underscores_stand_for_a_dot():
+    with pytest.raises(MisuseError, match="HorizontalFlip has no field 'probabilty'; did you mean 'probability'"):
+        verbs.train("photos", transforms__HorizontalFlip__probabilty=0.1)
+
+
+def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_path):
+    stopped = shutil.copytree(stopped, tmp_path / "run")
+    with pytest.raises(MisuseError, match=r"is not finished.*paretina train --resume"):
+        verbs.model_file(stopped)
+    (home / "photos").rename(tmp_path / "moved")
+    try:
+        with pytest.raises(MisuseError, match=r"is not there; name the place that it has now: paretina train DATA --resume"):
+            verbs.resume(stopped)
+        with pytest.raises(ValueError, match="the pictures are not those"):
+            verbs.resume(stopped, "flat")
+        said, heard = [], []
+        run = verbs.resume(stopped, str(tmp_path / "moved"), listen=heard.append, say=said.append)
+    finally:
+        (tmp_path / "moved").rename(home / "photos")
+    assert said[0] == "goes on after update 4"
+    assert min(line["step"] for line in heard if line["event"] == "train") == 5
+    assert run.result()["status"] == "done"
+    assert verbs.model_file(stopped) == stopped / "model.safetensors"
+    assert verbs.resume(stopped, say=said.append).path == stopped
+    assert said[-1] == f"{stopped} is finished already"
+
+
+@pytest.mark.parametrize("path", ["gone", "photos"])
+def test_only_a_run_can_go_on(path):
+    with pytest.raises(MisuseError, match=f"{path} holds no run"):
+        verbs.resume(path)
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------------
+
+
+def test_evaluates_the_split_of_a_folder_or_all_of_one_without_splits():
+    found = verbs.evaluate("model.safetensors", "photos")
+    assert (found.split, found.accuracy.n) == ("val", 6)
+    assert verbs.evaluate("model.safetensors", "photos", split="train").accuracy.n == 12
+    inner = verbs.evaluate("model.safetensors", "photos/val")
+    assert (inner.split, inner.accuracy.n) == ("all", 6)
+    assert inner.accuracy.top1 == found.accuracy.top1
+
+
+def test_says_when_all_pictures_may_have_been_learned():
+    found = verbs.evaluate("model.safetensors", "flat")
+    assert found.accuracy.n == 18
+    assert any("trained on a folder of this name" in note for note in found.notes)
+    held = verbs.evaluate("model.safetensors", "flat", split="val")
+    assert 0 < held.accuracy.n < 18
+    assert not any("trained on a folder of this name" in note for note in held.notes)
+
+
+def test_names_what_cannot_be_read_and_counts_the_rest():
+    found = verbs.evaluate("model.safetensors", "broken")
+    assert found.accuracy.n == 5
+    assert list(found.damaged) == ["blue/0.png"]
+    assert found.to_dict()["damaged"] == found.damaged
+
+
+def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):
+    (tmp_path / "röt").mkdir()
+    picture("röt").save(tmp_path / "röt" / "1.png")
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert found.accuracy.n == 1
+    assert any("2 of 3 classes have no sample" in note for note in found.notes)
+    (tmp_path / "röt").rename(tmp_path / "rot")
+    (tmp_path / "zebra").mkdir()
+    picture("blue").save(tmp_path / "zebra" / "1.png")
+    with pytest.raises(ValueError, match="does not know the class 'rot', nor 'zebra'; did you mean 'röt'") as caught:
+        verbs.evaluate("model.safetensors", str(tmp_path))
+    assert not isinstance(caught.value, MisuseError)
+
+
+# --- predict ----------------------------------------------------------------------------------------------------------------
+
+
+def test_predicts_files_and_folders_in_order_each_once(home):
+    found = verbs.predict("model.safetensors", ["photos/val/röt/1.png", "photos/val"], top=2)
+    names = [each.name for each in found.predictions]
+    assert names[0] == "photos/val/röt/1.png"
+    assert names[1:] == sorted(f"photos/val/{name}/{i}.png" for name in COLOURS for i in (0, 1) if (name, i) != ("röt", 1))
+    for each in found.predictions:
+        (_, first), (_, second) = each.answers
+        assert 1 >= first >= second >= 0
+
+
+def test_more_answers_than_classes_are_all_of_them_and_add_up():
+    (only,) = verbs.predict("model.safetensors", ["flat/blue/0.png"], top=99).predictions
+    assert sorted(name for name, _ in only.answers) == list(CLASSES)
+    assert sum(share for _, share in only.answers) == pytest.approx(1.0)
+
+
+def test_a_broken_picture_is_named_and_others_are_answered():
+    found = verbs.predict("model.safetensors", ["broken/blue"])
+    assert [each.name for each in found.predictions] == ["broken/blue/1.png"]
+    assert found.damaged == {"broken/blue/0.png": "not a picture in a known format"}
+    assert verbs.predict("model.safetensors", ["broken/blue/0.png"]).predictions == ()
+
+
+def test_a_name_that_is_no_text_is_shown_by_its_numbers(home, tmp_path):
+    odd = tmp_path / "a\udcff.png"
+    try:
+        odd.write_bytes(Path("flat/blue/0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only text as names")
+    (found,) = verbs.predict("model.safetensors", [odd], csv=tmp_path / "out.csv").predictions
+    assert found.name == f"{tmp_path}/a\\xff.png"
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [found.name]
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: verbs.predict("model.safetensors", ["empty"]), "no picture in the folder empty"),
+        (lambda: verbs.predict("model.safetensors", ["gone.jpg"]), r"no file gone\.jpg"),
+        (lambda: verbs.predict("gone.safetensors", ["flat"]), r"no model file gone\.safetensors"),
+        (lambda: verbs.predict("model.safetensors", ["flat"], csv="no/out.csv"), r"no folder no to write out\.csv into"),
+        (lambda: verbs.predict("model.safetensors", ["flat"], csv="flat"), "flat is a folder"),
+        (lambda: verbs.predict("model.safetensors", ["flat"], device="tpu"), "no device 'tpu'"),
+        (lambda: verbs.evaluate("model.safetensors", "gone"), "no folder 'gone'"),
+        (lambda: verbs.evaluate("model.safetensors", "photos", split="tst"), "no split 'tst'; there are: train, val"),
+        (lambda: verbs.evaluate("model.safetensors", "photos", csv="no/out.csv"), "no folder no"),
+        (lambda: verbs.evaluate("photos", "photos"), "no model file photos"),
+        (lambda: verbs.data_check("gone"), "no folder 'gone'"),
+        (lambda: verbs.show("resnet_18"), "did you mean 'resnet18'"),
+        (lambda: verbs.show("gone.safetensors"), "no model file"),
+        (lambda: verbs.models("resnt18"), "no network fits 'resnt18'; did you mean 'resnet18'"),
+        (lambda: verbs.models("zzz*"), "they are all in: paretina models"),
+    ],
+)
+def test_a_name_that_is_not_there_is_misuse(call, match):
+    with pytest.raises(MisuseError, match=match):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: verbs.predict("flat/blue/0.png", ["flat"]),
+        lambda: verbs.show("flat/blue/0.png"),
+        lambda: verbs.data_check("empty"),
+        lambda: verbs.evaluate("model.safetensors", "empty"),
+    ],
+)
+def test_what_is_there_but_cannot_be_used_is_no_misuse(call):
+    with pytest.raises(ValueError, match=r"0\.png|empty") as caught:
+        call()
+    assert not isinstance(caught.value, MisuseError)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------------
+
+
+def test_shows_a_network_by_name_and_from_a_file():
+    named, filed = verbs.show("resnet18"), verbs.show("model.safetensors")
+    assert named.cost.params == named.published.params
+    assert (filed.name, filed.about.classes, filed.cost.resolution) == ("resnet18", CLASSES, 16)
+    assert isinstance(filed.blueprint, Blueprint)
+    for shown in (named, filed):
+        json.dumps(shown.to_dict())
+
+
+def test_models_fit_a_pattern():
+    assert [row["name"] for row in verbs.models("efficientnet_lite?")] == [f"efficientnet_lite{i}" for i in range(5)]
+
+
+# --- report -----------------------------------------------------------------------------------------------------------------
+
+
+def test_reports_runs_and_leaves_out_and_names_what_is_none(stopped, tmp_path):
+    found = verbs.report([stopped, "photos", tmp_path], tmp_path / "all.html")
+    assert found.written == (stopped / "report.html", tmp_path / "all.html")
+    assert sorted(found.left_out) == sorted(["photos", str(tmp_path)])
+    assert len(found.runs) == 1
+    json.dumps(found.to_dict())
+
+
+def test_a_single_run_has_no_comparison(stopped, tmp_path):
+    assert verbs.report([stopped]).written == (stopped / "report.html",)
+    with pytest.raises(MisuseError, match="comparison of several runs"):
+        verbs.report([stopped], tmp_path / "all.html")
+
+
+def test_nothing_is_reported_where_a_run_is_missing_or_none_is_one(stopped, tmp_path):
+    (stopped / "report.html").unlink(missing_ok=True)
+    with pytest.raises(MisuseError, match="there is no run gone"):
+        verbs.report([stopped, "gone"], tmp_path / "all.html")
+    assert not (stopped / "report.html").exists()
+    with pytest.raises(MisuseError, match="photos is no run directory"):
+        verbs.report(["photos"])
+    with pytest.raises(ValueError, match=r"photos is no run directory[\s\S]*flat is no run directory"):
+        verbs.report(["photos", "flat"])

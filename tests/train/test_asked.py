@@ -1,0 +1,338 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.clipart import Clipart
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.shapes import Shapes
+from paretina.data.transforms.mixup import MixUp
+from paretina.measure.plan import Plan
+from paretina.model.activations.pointwise import ReLU6
+from paretina.model.edits.scale import Scale
+from paretina.model.family import network_named
+from paretina.schedules import Constant
+from paretina.spec import Spec, get
+from paretina.train.asked import (
+    Asked,
+    assignment,
+    change,
+    choose,
+    flattened,
+    full_path,
+    read_config,
+    recipe_named,
+    recipes,
+    source_named,
+)
+from paretina.train.average import Average
+from paretina.train.optimizers.sgd import SGD
+from paretina.train.recipe import Recipe, StochasticDepth
+
+
+@pytest.fixture
+def choice():
+    return choose("shapes", "resnet18", "scratch", Plan(), "none")
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_words_for_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    assert source_named("clipart") == Clipart()
+    assert source_named("shapes") == Shapes()
+    assert source_named("digits.npz") == Arrays(path="digits.npz")
+    assert source_named("photos") == Folder(path="photos")
+    assert source_named(Shapes(seed=4)) == Shapes(seed=4)
+
+
+def test_a_folder_that_is_there_goes_before_a_built_in_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clipart").mkdir()
+    assert source_named("clipart") == Folder(path="clipart")
+
+
+def test_data_that_is_not_there_gets_the_near_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match="there is no folder 'cliparts', and no built-in data of that name; did you mean 'clipart'"
+    ):
+        source_named("cliparts")
+
+
+def test_recipes_have_names_and_the_text_of_their_file():
+    found = recipes()
+    assert {"plain", "scratch", "finetune"} <= set(found)
+    for name, (recipe, about) in found.items():
+        assert isinstance(recipe, Recipe), name
+        assert about, name
+    assert recipe_named("plain") == found["plain"][0]
+    with pytest.raises(ValueError, match="there is no recipe named 'plane'; did you mean 'plain'"):
+        recipe_named("plane")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("epochs", "recipe.epochs"),
+        ("optimizer.rate", "recipe.optimizer.rate"),
+        ("transforms.MixUp.alpha", "recipe.transforms.MixUp.alpha"),
+        ("precision", "plan.precision"),
+        ("workers", "plan.workers"),
+        ("stages.0.depth", "model.stages.0.depth"),
+        ("resolution", "model.resolution"),
+        ("recipe.epochs", "recipe.epochs"),
+        ("data.path", "data.path"),
+        ("edits.Scale", "edits.Scale"),
+    ],
+)
+def test_short_names_reach_into_the_whole(name, path):
+    assert full_path(name) == path
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("epoch", "epochs"), ("optimiser", "optimizer"), ("Batch_Size", "batch_size")])
+def test_a_misspelt_name_gets_the_near_one(wrong, near):
+    with pytest.raises(ValueError, match=f"there is no field {wrong!r}; did you mean {near!r}"):
+        full_path(wrong)
+
+
+def test_no_short_name_means_two_things():
+    # otherwise one of the two could not be reached, in silence
+    from paretina.model.blueprint import Blueprint
+    from paretina.spec import field_map
+
+    places = [set(field_map(spec)) for spec in (Recipe, Plan, Blueprint)]
+    assert sum(map(len, places)) == len(set.union(*places))
+    assert not set.union(*places) & {"data", "model", "recipe", "plan", "edits"}
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("epochs=30", ("epochs", "30")), (" a.b = c ", ("a.b", "c")), ("x=a=b", ("x", "a=b")), ("teacher=", ("teacher", ""))],
+)
+def test_assignments(text, pair):
+    assert assignment(text) == pair
+
+
+@pytest.mark.parametrize("text", ["epochs", "=30", ""])
+def test_what_is_no_assignment_says_so(text):
+    with pytest.raises(ValueError, match="expected field=value, got"):
+        assignment(text)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("epochs", "2.5", 2.5),
+        ("epochs", "30", 30.0),
+        ("batch_size", "16", 16),
+        ("size", "160", Constant(value=160.0)),
+        ("size", "none", None),
+        ("threads", "2", 2),
+        ("compile", "on", True),
+        ("precision", "bfloat16", "bfloat16"),
+        ("keep", "best", "best"),
+        ("teacher", "runs/a/model.safetensors", "runs/a/model.safetensors"),
+        ("average", "on", Average()),
+        ("average", "off", None),
+        ("stochastic_depth", "on", StochasticDepth()),
+        ("activation", "ReLU6", ReLU6()),
+        ("optimizer", '{"kind": "SGD", "rate": 0.1}', SGD(rate=Constant(value=0.1))),
+        ("seed", 7, 7),
+    ],
+)
+def test_values_from_text(choice, path, text, value):
+    assert get(change(choice.asked, path, text), full_path(path)) == value
+
+
+def test_methods_are_switched_on_and_off(choice):
+    asked = change(choice.asked, "transforms.MixUp", "on")
+    asked = change(asked, "transforms.MixUp.alpha", "0.4")
+    assert asked.recipe.transforms[-1] == MixUp(alpha=Constant(value=0.4))
+    assert change(asked, "transforms.MixUp", "off").recipe.transforms == choice.asked.recipe.transforms
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("transforms.MixUp.alpha", "0.4", r"has no MixUp; switch it on first \(transforms.MixUp=on\)"),
+        ("transforms.Mixup", "on", "did you mean 'MixUp'"),
+        ("transforms.MixUp", "off", "'MixUp' is not switched on here"),
+        ("optimizer.rat", "0.1", "has no field 'rat'; did you mean 'rate'"),
+        ("average.decay", "0.9", "is off; switch it on first"),
+        ("batch_size", "2.5", "Recipe.batch_size: must be int, got 2.5"),
+        ("epochs", "many", "Recipe.epochs must be float, got 'many'"),
+        ("epochs", "-1", "must be above 0"),
+        ("precision", "float8", "cannot be 'float8'"),
+        ("keep", "latest", "cannot be 'latest'"),
+    ],
+)
+def test_values_that_do_not_fit_say_why(choice, path, value, said):
+    before = choice.asked
+    with pytest.raises(ValueError, match=said):
+        choice.set(path, value, "command line")
+    assert choice.asked == before
+    assert choice.origins == {}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def written(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_has_the_same_names(tmp_path):
+    path = written(
+        tmp_path,
+        """
+epochs: 2.5
+batch_size: 16
+optimizer.rate: 1e-2
+recipe:
+  dropout: 0.3
+  optimizer: {weight_decay: 0.01}
+transforms:
+  MixUp: on
+average: on
+stochastic_depth: {kind: StochasticDepth, rate: 0.3}
+clip: null
+compile: false
+precision: bfloat16
+""",
+    )
+    recipe = (found := choose("shapes", "resnet18", "scratch", Plan(), "none", path).asked).recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.dropout) == (2.5, 16, Constant(value=0.3))
+    assert recipe.optimizer.rate == Constant(value=0.01)
+    assert recipe.optimizer.weight_decay == Constant(value=0.01)
+    assert recipe.transforms[-1] == MixUp()
+    assert recipe.average == Average()
+    assert recipe.stochastic_depth == StochasticDepth(rate=Constant(value=0.3))
+    assert recipe.clip is None
+    assert (found.plan.compile, found.plan.precision) == (False, "bfloat16")
+
+
+@pytest.mark.parametrize("word", ["off", "no", "false"])
+def test_a_file_switches_off_with_any_word_of_yaml(tmp_path, word):
+    path = written(tmp_path, f"transforms: {{HorizontalFlip: {word}}}\naverage: {word}\ncompile: {word}\n")
+    before = choose("shapes", "resnet18", "scratch", Plan(compile=True), "none").asked
+    found = choose("shapes", "resnet18", "scratch", Plan(compile=True), "none", path).asked
+    assert [type(t).__name__ for t in before.recipe.transforms if t not in found.recipe.transforms] == ["HorizontalFlip"]
+    assert found.recipe.average is None
+    assert found.plan.compile is False
+
+
+def test_json_is_a_file_too(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"epochs": 3, "recipe": {"seed": 5}}))
+    assert read_config(path) == {"epochs": 3, "recipe.seed": 5}
+
+
+def test_fields_given_one_by_one_win_over_the_file(tmp_path):
+    path = written(tmp_path, "epochs: 2\nseed: 4\n")
+    choice = choose("shapes", "resnet18", "scratch", Plan(), "none", path, {"epochs": "5"})
+    assert (choice.asked.recipe.epochs, choice.asked.recipe.seed) == (5.0, 4)
+    assert choice.origin("recipe.epochs") == "command line"
+    assert choice.origin("recipe.seed") == str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- epochs\n", "must map names to values"),
+        ("", "must map names to values"),
+        ("epochs: [", "is neither YAML nor JSON"),
+        ("epoch: 3\n", "there is no field 'epoch'; did you mean 'epochs'"),
+        ("optimizer: {}\n", "there is no Optimizer named"),  # nothing that was written is passed over
+        ("!!python/object/apply:os.system ['false']", "is neither YAML nor JSON"),
+    ],
+)
+def test_a_file_that_says_nothing_sensible_is_refused(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        choose("shapes", "resnet18", "scratch", Plan(), "none", written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read .*nowhere.yaml: No such file"):
+        read_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_whole_spec_in_a_file_stays_whole():
+    found = dict(flattened({"a": {"b": {"kind": "SGD", "rate": 0.1}, "c": {"d": 1}}, "e.f": True}))
+    assert found == {"a.b": {"kind": "SGD", "rate": 0.1}, "a.c.d": 1, "e.f": "on"}
+
+
+# --- where values came from -------------------------------------------------------------------------------------------
+
+
+def test_every_value_knows_where_it_came_from(choice):
+    choice.set("optimizer", '{"kind": "SGD", "rate": 0.1}', "file")
+    choice.set("optimizer.rate", "0.2", "command line")
+    choice.set("threads", "1", "command line")
+    rows = {path: (value, origin) for path, value, origin in choice.table()}
+    assert rows["recipe.optimizer"] == ("SGD", "file")
+    assert rows["recipe.optimizer.momentum"] == (0.9, "file")
+    assert rows["recipe.optimizer.rate.value"] == (0.2, "command line")
+    assert rows["recipe.epochs"][1] == "recipe scratch"
+    assert rows["model.resolution"] == (224, "model resnet18")
+    assert rows["plan.threads"] == (1, "command line")
+    assert rows["plan.device"][1] == "default"
+
+
+def test_a_whole_that_is_set_later_takes_its_parts_along(choice):
+    choice.set("optimizer.rate", "0.2", "file")
+    choice.set("optimizer", '{"kind": "SGD", "rate": 0.1}', "command line")
+    rows = {path: (value, origin) for path, value, origin in choice.table()}
+    assert rows["recipe.optimizer.rate.value"] == (0.1, "command line")
+
+
+def test_the_table_can_be_typed_in_again(choice):
+    choice.set("transforms.MixUp", "on", "test")
+    choice.set("average", "on", "test")
+    kinds = {kind for path, kind, _ in choice.table() if isinstance(kind, str) and kind[:1].isupper()}
+    asked, typed = choice.asked, 0
+    for path, value, _ in choice.table():
+        # kinds have their fields in lines of their own, and three are options
+        if value not in kinds and not isinstance(value, tuple) and path not in ("model_name", "recipe_name", "weights"):
+            assert change(asked, path, str(value)) == asked, f"{path}={value}"
+            typed += 1
+    assert typed > 50
+
+
+def test_a_recipe_and_a_network_may_be_values(tiny):
+    choice = choose(Shapes(), tiny, Recipe(epochs=2.0), Plan(), "none")
+    assert (choice.asked.recipe_name, choice.asked.model_name) == ("", "")
+    rows = {path: origin for path, _, origin in choice.table()}
+    assert rows["recipe.epochs"] == "given"
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_survives_json(choice):
+    asked = replace(choice.asked, edits=(Scale(width=1.5),), weights="auto")
+    assert Asked.from_json(asked.to_json()) == asked
+    assert isinstance(asked, Spec)
+
+
+def test_names_that_do_not_exist_get_the_near_ones():
+    with pytest.raises(ValueError, match="there is no network named 'resnet81'; did you mean 'resnet"):
+        choose("shapes", "resnet81", "scratch", Plan(), "none")
+    with pytest.raises(ValueError, match="there is no recipe named 'scrach'; did you mean 'scratch'"):
+        choose("shapes", "resnet18", "scrach", Plan(), "none")
+
+
+def test_the_recipe_follows_from_the_weights():
+    assert choose("shapes", "resnet18", None, Plan(), "none").asked.recipe_name == "scratch"
+    assert choose("shapes", "resnet18", None, Plan(), "auto").asked.recipe_name == "scratch"  # none are known for it
+    found = choose("shapes", "efficientnet_lite0", None, Plan(), "auto").asked
+    assert (found.recipe_name, found.weights) == ("finetune", "auto")
+    assert found.model == network_named("efficientnet_lite0").blueprint

@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from paretina.data.pictures import read_pictures
+from paretina.data.transforms.squash import Squash
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.plan import Plan
+from paretina.model.norms.group import GroupNorm
+from paretina.model.weights import load_model
+from paretina.run import Run
+from paretina.schedules import Constant
+from paretina.spec import decode, encode
+from paretina.train.asked import Arrays, Asked
+from paretina.train.optimizers.sgd import SGD
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+from paretina.train.training import train
+
+# --- alone ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_process_is_rank_0_of_1(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    ranks = Ranks.start("cpu")
+    assert ranks == Ranks(0, 1, 0, 1)
+    assert ranks.first
+    assert Ranks.is_first()
+
+
+def test_alone_nothing_is_exchanged():
+    ranks, module = Ranks(), torch.nn.BatchNorm2d(2)
+    assert ranks.every("a") == ["a"]
+    assert ranks.from_first("a") == "a"
+    assert ranks.wrap(module) is module
+    assert ranks.mean(torch.tensor(3)).item() == 3.0
+    ranks.agree(module)
+    ranks.wait()
+    ranks.stop()
+    with ranks.apart(module):
+        pass
+
+
+def test_which_process_is_first_is_known_before_they_meet(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert not Ranks.is_first()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_ranks_see_every_validation_picture_exactly_once(collection, tiny, count):
+    val = read_pictures(collection, collection.split("val"))
+    network = tiny.build().eval()
+    found = [Evaluation(val, tiny.door, 16, 3, Plan(), rank, count).run(network) for rank in range(count)]
+    assert sorted(torch.cat([ids for _, ids in found]).tolist()) == list(range(9))
+
+
+def test_a_rank_without_any_picture_has_no_answer(collection, tiny):
+    val = read_pictures(collection, collection.split("val")[:2])
+    logits, ids = Evaluation(val, tiny.door, 16, 3, Plan(), 2, 3).run(tiny.build())
+    assert logits.shape == (0, 3)
+    assert ids.tolist() == []
+
+
+# --- together ---------------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from paretina.measure import evaluate
+from paretina.spec import decode
+from paretina.train.asked import Asked
+from paretina.train.ranks import Ranks
+from paretina.train.training import resume, train
+
+folder = Path(sys.argv[1])
+asked = {name: decode(Asked, value) for name, value in json.loads((folder / "asked.json").read_text()).items()}
+seen = []
+run = evaluate.Evaluation.run
+def watched(self, network, workers=0):
+    logits, ids = run(self, network, workers)
+    statistics = torch.cat([b.flatten() for n, b in network.named_buffers() if "running" in n] or [torch.zeros(1)])
+    seen.append([ids.tolist(), statistics.tolist()])
+    return logits, ids
+evaluate.Evaluation.run = watched
+
+train(asked["full"], folder / "first")
+told = Ranks.start("cpu")
+(folder / f"seen{told.rank}.json").write_text(json.dumps(seen))
+train(asked["full"], folder / "second")
+try:
+    train(asked["full"], folder / "resumed", stop_after=4)
+except KeyboardInterrupt:
+    resume(folder / "resumed")
+train(asked["plain"], folder / "plain")
+assert told.every(told.rank) == [0, 1]
+assert told.mean(torch.tensor(told.rank)).item() == 0.5
+told.stop()
+"""
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory, tiny, everything, arrays):
+    """The directory in which two processes trained: the full recipe twice, once more with a break, and a plain recipe."""
+    folder = tmp_path_factory.mktemp("ranks")
+    images, labels = arrays(39, 18)
+    np.savez(folder / "numbers.npz", images=images, labels=labels, split=["train"] * 30 + ["val"] * 9)
+    plan = Plan(workers=0, threads=1)
+    full = Asked(data=Arrays(path=str(folder / "numbers.npz")), model=tiny, recipe=everything, plan=plan)
+    plain = replace(
+        full,
+        model=replace(tiny, norm=GroupNorm(groups=2)),
+        recipe=Recipe(epochs=1.0, batch_size=7, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=1.0))),
+    )
+    (folder / "asked.json").write_text(json.dumps({"full": encode(full), "plain": encode(plain)}))
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(folder / "script.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def test_two_processes_finish_and_leave_one_run(launched):
+    run = Run(launched / "first")
+    assert run.result()["status"] == "done"
+    assert run.result()["data"]["val"] == 9
+    assert np.array(run.result()["confusion"]).sum() == 9
+    steps = [line["step"] for line in run.lines() if line["event"] == "val"]
+    assert steps == [3, 6, 9]
+
+
+def test_two_processes_count_every_validation_picture_once(launched):
+    first, second = (json.loads((launched / f"seen{rank}.json").read_text()) for rank in (0, 1))
+    assert len(first) == len(second) == 2 * 3 + 1  # the network and its average after each epoch, and the result
+    for (ids, _), (others, _) in zip(first, second, strict=True):
+        assert sorted(ids + others) == list(range(9))
+
+
+def test_both_processes_judge_the_same_network(launched):
+    # each rank sees other pictures, so their statistics of batch norm differ until they agree
+    first, second = (json.loads((launched / f"seen{rank}.json").read_text()) for rank in (0, 1))
+    assert [statistics for _, statistics in first] == [statistics for _, statistics in second]
+
+
+def test_the_result_of_two_processes_is_that_of_the_model_file(launched):
+    run = Run(launched / "first")
+    network, about = load_model(run.path / "model.safetensors")
+    images, labels = (np.load(launched / "numbers.npz")[name] for name in ("images", "labels"))
+    collection = Arrays(path=str(launched / "numbers.npz")).open()
+    val = read_pictures(collection, collection.split("val"))
+    logits, ids = Evaluation(val, network.blueprint.door, network.blueprint.resolution, 3, Plan()).run(network)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(val.labels())[ids]).item()
+    assert run.result()["metrics"]["val/nll"] == pytest.approx(loss, rel=1e-5)
+    assert len(images) == len(labels) == 39
+    assert about.metrics["val/nll"] == run.result()["metrics"]["val/nll"]
+
+
+@pytest.mark.parametrize("other", ["second", "resumed"])
+def test_two_processes_are_repeatable_and_can_be_interrupted(launched, other):
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (launched / other / name).read_bytes() == (launched / "first" / name).read_bytes()
+    assert Run(launched / other).result()["metrics"] == Run(launched / "first").result()["metrics"]
+
+
+def test_two_processes_equal_one_where_no_layer_sees_the_batch(launched, tmp_path):
+    # 7 pictures an update are 4 and 3
+    asked = decode(Asked, json.loads((launched / "asked.json").read_text())["plain"])
+    alone = train(asked, tmp_path / "alone")
+    one, two = (load_model(path / "model.safetensors")[0].state_dict() for path in (alone.path, launched / "plain"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)
+    assert not torch.equal(one["head.classifier.weight"], torch.zeros_like(one["head.classifier.weight"]))

@@ -1,0 +1,487 @@
+import csv
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from paretina.data.decode import DecodeError
+from paretina.data.source import Collection, Sample, Source
+from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.folder import Folder
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.squash import Squash
+from paretina.measure.plan import Plan
+from paretina.model.weights import load_model, save_model
+from paretina.report import read_run, table, write_comparison, write_report
+from paretina.schedules import Constant, Linear
+from paretina.train import training
+from paretina.train.asked import Asked
+from paretina.train.objectives.supervised import Supervised
+from paretina.train.recipe import Recipe
+from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.train.terms.distill import Distill
+from paretina.train.training import fit_to_time, prepare, rehearse, resume, train
+
+SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
+
+
+@pytest.fixture
+def npz(tmp_path, arrays):
+    images, labels = arrays(39, 18)
+    path = tmp_path / "numbers.npz"
+    np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["red", "green", "blue"])
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, arrays):
+    """10 pictures to train on and 3 to validate on in each of 3 classes, as files."""
+    images, labels = arrays(39, 18)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = tmp_path / "photos" / ("val" if number >= 30 else "train") / f"class{label}" / f"{number:02d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(image).save(place)
+    return tmp_path / "photos"
+
+
+def asked(tiny, data, recipe=SHORT, **changes):
+    return Asked(data=data, model=tiny, recipe=recipe, plan=Plan(workers=0), **changes)
+
+
+def notes(run):
+    return [line["message"] for line in run.lines() if line["event"] == "note"]
+
+
+# --- what a run leaves behind -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny, arrays):
+    """A finished run: its data, what was asked, what was listened to and said, and the run."""
+    folder = tmp_path_factory.mktemp("finished")
+    images, labels = arrays(39, 18)
+    path = folder / "numbers.npz"
+    np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["red", "green", "blue"])
+    wanted = asked(tiny, Arrays(path=str(path)), replace(SHORT, epochs=2.0), recipe_name="short")
+    heard, said = [], []
+    run = train(wanted, folder / "run", listen=heard.append, say=said.append)
+    return path, wanted, heard, said, run
+
+
+def test_a_finished_run_has_its_files(finished):
+    run = finished[-1]
+    assert {path.name for path in run.path.iterdir()} == {
+        "asked.json",
+        "log.jsonl",
+        "mistakes.json",
+        "model.safetensors",
+        "predictions.csv",
+        "result.json",
+        "state",
+    }
+
+
+def test_what_was_asked_says_everything(finished, tiny):
+    path, wanted, _, _, run = finished
+    found = run.asked()
+    assert found["verb"] == "train"
+    assert found["recipe_name"] == "short"
+    assert found["data"] == {"kind": "Arrays", "path": str(path), "val_share": 0.2, "mirrors": True}
+    assert found["model"]["classes"] == 3
+    assert found["start"] is None
+    assert {"paretina", "torch", "python", "cpu", "threads", "device"} <= set(found["environment"])
+    assert training.decode(Asked, found["asked"]) == wanted
+
+
+def test_the_result_is_that_of_the_model_file(finished):
+    _path, wanted, _, _, run = finished
+    result = run.result()
+    network, about = load_model(run.path / "model.safetensors")
+    pictures = prepare(wanted).val
+    evaluation = training.Evaluation(pictures, network.blueprint.door, network.blueprint.resolution, 3, Plan())
+    logits, ids = evaluation.run(network)
+    labels = torch.tensor(pictures.labels())[ids]
+    top1 = 100 * (logits.argmax(1) == labels).double().mean().item()
+    assert result["metrics"]["val/top1"] == pytest.approx(top1)
+    assert result["metrics"]["val/nll"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert about.metrics["val/top1"] == result["metrics"]["val/top1"]
+    assert about.classes == ("red", "green", "blue")
+    assert about.origin == "trained on numbers.npz, from scratch"
+    assert np.array(result["confusion"]).sum() == 9
+    assert np.trace(result["confusion"]) == round(top1 * 9 / 100)
+    with open(run.path / "predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9
+
+
+def test_the_result_counts_the_data(finished):
+    result = finished[-1].result()
+    assert result["status"] == "done"
+    assert (result["data"]["train"], result["data"]["val"], result["data"]["damaged"]) == (30, 9, [])
+    assert result["classes"] == ["red", "green", "blue"]
+    assert result["time_s"] > 0
+    assert result["throughput_img_s"] > 0
+    assert result["peak_mb"] > 0
+    assert result["chosen"] == "the weights after the last update, 6; nothing was chosen on the validation data"
+
+
+def test_whoever_listens_hears_the_log(finished):
+    _, _, heard, said, run = finished
+    logged = [{key: value for key, value in line.items() if key != "attempt"} for line in run.lines()]
+    assert [line for line in heard if line["event"] != "start"] == logged
+    assert "starts from scratch, as asked" in said
+
+
+def test_every_file_is_strict_json(finished):
+    def refuse(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    run = finished[-1]
+    for name in ("asked.json", "result.json", "mistakes.json"):
+        json.loads((run.path / name).read_text(), parse_constant=refuse)
+    for line in (run.path / "log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+
+
+def test_the_report_reads_it(finished, tmp_path):
+    run = finished[-1]
+    record = read_run(run.path)
+    assert record.finished
+    assert record.unreadable == 0
+    assert [line["step"] for line in record.val] == [3, 6]
+    result = run.result()["metrics"]
+    assert record.metric("val/top1") == result["val/top1"]
+    page = write_report(run.path).read_text()
+    (run.path / "report.html").unlink()
+    assert f"{result['val/top1']:.1f}" in page
+    for word in ("red", "green", "blue", "CrossEntropy", "scratch"):
+        assert word in page
+    (row,) = table([run.path])
+    assert row["status"] == "done"
+    assert row["size"] == 16
+    assert write_comparison([run.path, run.path], tmp_path / "both.html").exists()
+
+
+# --- interrupted, resumed ---------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_has_no_result_and_is_resumed_to_the_same_end(finished, tmp_path):
+    _path, wanted, _, _, whole = finished
+    with pytest.raises(KeyboardInterrupt, match="stopped after 2 of 6 updates"):
+        train(wanted, tmp_path / "run", stop_after=2)
+    assert not (tmp_path / "run" / "result.json").exists()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not read_run(tmp_path / "run").finished
+    assert write_report(tmp_path / "run").exists()
+    run = resume(tmp_path / "run")
+    for name in ("model.safetensors", "predictions.csv", "mistakes.json"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+    assert run.result()["metrics"] == whole.result()["metrics"]
+    assert read_run(run.path).attempts == 2
+
+
+def test_a_run_killed_before_its_first_state_starts_again(finished, tmp_path):
+    _path, wanted, _, _, whole = finished
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "run", stop_after=2)
+    for state in (tmp_path / "run" / "state").iterdir():
+        state.rename(state.with_name(".half"))
+    run = resume(tmp_path / "run")
+    assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    run = finished[-1]
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    said = []
+    again = resume(run.path, say=said.append)
+    assert said == [f"{run.path} is finished already"]
+    assert again.result() == run.result()
+    assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
+
+
+def test_a_directory_with_a_run_is_not_overwritten(finished):
+    _, wanted, _, _, run = finished
+    before = (run.path / "asked.json").read_bytes()
+    with pytest.raises(ValueError, match="holds a run already; choose another --output, or go on with --resume"):
+        train(wanted, run.path)
+    assert (run.path / "asked.json").read_bytes() == before
+
+
+def test_resuming_with_other_data_is_refused(tiny, folder, tmp_path):
+    wanted = asked(tiny, Folder(path=str(folder)))
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "run", stop_after=1)
+    moved = folder / "train" / "class0" / "00.png"
+    moved.rename(folder / "train" / "class1" / "00.png")
+    with pytest.raises(
+        ValueError, match=r"the pictures are not those that .*run was trained on; start a new run, or put them back"
+    ):
+        resume(tmp_path / "run")
+    (folder / "train" / "class1" / "00.png").rename(moved)
+    assert resume(tmp_path / "run").result()["status"] == "done"
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no run"):
+        resume(tmp_path)
+
+
+# --- damaged pictures -------------------------------------------------------------------------------------------------
+
+
+def damage(folder, *names):
+    for name in names:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:60])
+
+
+def test_damaged_pictures_are_named_left_out_and_counted(tiny, folder, tmp_path):
+    damage(folder, "train/class0/03.png", "val/class1/31.png")
+    recipe = replace(SHORT, max_damaged=0.06)  # 2 of 39 are 5.1 %
+    said = []
+    run = train(asked(tiny, Folder(path=str(folder)), recipe), tmp_path / "run", say=said.append)
+    data = run.result()["data"]
+    assert (data["train"], data["val"]) == (29, 8)
+    assert [Path(one["name"]).name for one in data["damaged"]] == ["03.png", "31.png"]
+    assert all(one["reason"] for one in data["damaged"])
+    left_out = [text for text in notes(run) if "cannot be read" in text]
+    assert left_out == [text for text in said if "cannot be read" in text]
+    assert "03.png" in left_out[0]
+    assert "31.png" in left_out[1]
+    with open(run.path / "predictions.csv") as file:
+        assert len(list(csv.DictReader(file))) == 8
+    assert "03.png" in write_report(run.path).read_text()
+
+
+def test_too_many_damaged_pictures_stop_the_run_before_it_starts_and_are_listed(tiny, folder, tmp_path):
+    damage(folder, "train/class0/03.png", "val/class1/31.png")
+    with pytest.raises(ValueError, match=r"2 of 39 pictures cannot be read, more than max_damaged=0.01 allows") as caught:
+        train(asked(tiny, Folder(path=str(folder))), tmp_path / "run")
+    assert "03.png" in str(caught.value)
+    assert "31.png" in str(caught.value)
+    assert "max_damaged=0.1" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_allowed_share_is_allowed(tiny, folder):
+    damage(folder, "train/class0/03.png")
+    assert len(prepare(asked(tiny, Folder(path=str(folder)), replace(SHORT, max_damaged=1 / 39))).damaged) == 1
+    with pytest.raises(ValueError, match="1 of 39 pictures cannot be read"):
+        prepare(asked(tiny, Folder(path=str(folder)), replace(SHORT, max_damaged=0.99 / 39)))
+
+
+def test_a_long_list_of_damaged_pictures_is_cut_and_says_so(tiny, folder):
+    paths = sorted(folder.rglob("*.png"))
+    many = {f"copy{n:03d}": "broken" for n in range(70)}
+    prepared = prepare(asked(tiny, Folder(path=str(folder))))
+    with pytest.raises(ValueError, match="and 20 more"):
+        training.check_damage(replace(prepared, train=replace(prepared.train, damaged=many)), len(paths) + 70)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fading(Source):
+    """Pictures of which some become unreadable while the run goes on."""
+
+    GONE = set()
+
+    def open(self):
+        samples = [Sample(f"{n:02d}.png", n % 3) for n in range(39)]
+        return FadingCollection(("a", "b", "c"), {"train": tuple(samples[:30]), "val": tuple(samples[30:])})
+
+
+@dataclass(frozen=True)
+class FadingCollection(Collection):
+    def image(self, sample, at_least=None):
+        if sample.name in Fading.GONE:
+            raise DecodeError(f"{sample.name}: Input/output error")
+        return torch.full((3, 18, 18), int(sample.name[:2]), dtype=torch.uint8)
+
+
+def test_pictures_that_vanish_in_mid_run_are_named_and_counted_and_do_not_end_it(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(Fading, "GONE", set())
+    monkeypatch.setattr("paretina.data.pictures.memory_budget", lambda: 0)
+
+    def fade(line):
+        if line["event"] == "train" and line["step"] == 1:
+            Fading.GONE |= {"04.png", "38.png"}
+        if line["event"] == "val" and line["step"] == 6:  # all of the last pictures that are shown
+            Fading.GONE |= {f"{n}.png" for n in range(30, 39)}
+
+    run = train(asked(tiny, Fading(), replace(SHORT, epochs=2.0)), tmp_path / "run", listen=fade)
+    data = run.result()["data"]
+    assert {one["name"]: one["reason"] for one in data["damaged"]} == {
+        "04.png": "became unreadable while it was used: Input/output error",
+        "38.png": "became unreadable while it was used: Input/output error",
+    }
+    told = [text for text in notes(run) if "can no longer be read" in text]
+    assert sorted(told) == [
+        f"left out, because it can no longer be read: {name}: Input/output error" for name in ("04.png", "38.png")
+    ]
+    assert np.array(run.result()["confusion"]).sum() == 8
+    shown = json.loads((run.path / "mistakes.json").read_text())
+    assert shown
+    assert {one["picture"] for one in shown} == {""}
+    assert write_report(run.path).exists()
+
+
+# --- what is settled before the first update --------------------------------------------------------------------------
+
+
+def test_a_source_without_mirrors_drops_flips_with_a_note(tiny, npz):
+    recipe = replace(SHORT, transforms=(HorizontalFlip(), Squash()))
+    prepared = prepare(asked(tiny, Arrays(path=str(npz), mirrors=False), recipe))
+    assert prepared.recipe.transforms == (Squash(),)
+    assert "left out HorizontalFlip: in this data a mirror image can belong to another class" in prepared.notes
+    kept = prepare(asked(tiny, Arrays(path=str(npz)), recipe))
+    assert kept.recipe.transforms == recipe.transforms
+    assert not [note for note in kept.notes if "left out" in note]
+
+
+def test_the_network_gets_the_classes_and_the_size_of_the_test(tiny, npz):
+    prepared = prepare(asked(replace(tiny, classes=1000), Arrays(path=str(npz)), replace(SHORT, size=12, test_size=20)))
+    assert prepared.blueprint == replace(tiny, classes=3, resolution=20)
+
+
+def test_a_size_that_falls_to_zero_is_refused(tiny, npz):
+    with pytest.raises(ValueError, match="the training size must stay above 0 pixels"):
+        prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, size=Linear(start=20.0, end=-20.0))))
+
+
+def test_both_splits_need_pictures(tiny, tmp_path, arrays):
+    images, labels = arrays(39, 18)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, split=["train"] * 39)
+    with pytest.raises(ValueError, match="needs pictures in both splits, got 39 to train on and 0 to validate on"):
+        prepare(asked(tiny, Arrays(path=str(tmp_path / "a.npz"))))
+
+
+def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
+    task = training.make_task(
+        prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, zero_gamma=True, norm_momentum=0.03))), training.Ranks()
+    )
+    network = task.learner.result()
+    assert len(network.residuals()) == 3
+    for residual in network.residuals():
+        assert not residual.last_norm.weight.any()
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len([norm for norm in norms if not norm.weight.any()]) == 3
+    assert {norm.momentum for norm in norms} == {0.03}
+
+
+# --- starting from weights --------------------------------------------------------------------------------------------
+
+
+def test_starting_from_a_model_file_takes_its_weights_and_its_origin(finished, tiny, npz, tmp_path):
+    first = finished[-1].path / "model.safetensors"
+    recipe = replace(SHORT, optimizer=replace(SHORT.optimizer, rate=Constant(value=0.0)), zero_gamma=True)
+    run = train(asked(tiny, Arrays(path=str(npz)), recipe, weights=str(first)), tmp_path / "run")
+    wanted, given = (load_model(path)[0].state_dict() for path in (first, run.path / "model.safetensors"))
+    for name, tensor in wanted.items():
+        if "running" not in name and "tracked" not in name:
+            assert torch.equal(given[name], tensor), name
+    about = load_model(run.path / "model.safetensors")[1]
+    assert about.origin == "trained on numbers.npz, starting from trained on numbers.npz, from scratch"
+    assert run.asked()["start"]["weights"] == f"weights from {first}"
+    assert "zero_gamma is for training from scratch and was left out" in notes(run)
+
+
+def test_weights_of_another_network_are_refused(finished, tiny, npz, tmp_path):
+    other = replace(tiny, stages=tiny.stages[:1])
+    with pytest.raises(ValueError, match="the weights do not fit the network: "):
+        train(asked(other, Arrays(path=str(npz)), weights=str(finished[-1].path / "model.safetensors")), tmp_path / "run")
+
+
+def test_a_teacher_must_know_the_same_classes(finished, tiny, tmp_path, arrays):
+    images, labels = arrays(39, 18)
+    np.savez(tmp_path / "b.npz", images=images, labels=labels, classes=["red", "green", "violet"])
+    terms = Supervised(terms=(CrossEntropy(), Distill()))
+    recipe = replace(SHORT, objective=terms, teacher=str(finished[-1].path / "model.safetensors"))
+    with pytest.raises(ValueError, match=r"the teacher .*model.safetensors knows other classes \(red, green, blue"):
+        train(asked(tiny, Arrays(path=str(tmp_path / "b.npz")), recipe), tmp_path / "run")
+
+
+def test_a_teacher_is_learned_from_and_not_saved(finished, tiny, npz, tmp_path):
+    teacher = finished[-1].path / "model.safetensors"
+    before = teacher.read_bytes()
+    recipe = replace(SHORT, objective=Supervised(terms=(Distill(),)), teacher=str(teacher))
+    run = train(asked(tiny, Arrays(path=str(npz)), recipe), tmp_path / "run")
+    line = [line for line in run.lines() if line["event"] == "train"][-1]
+    assert line["train/loss/Distill"] == line["train/loss"] > 0
+    assert teacher.read_bytes() == before
+    given, other = (load_model(path)[0].state_dict() for path in (run.path / "model.safetensors", teacher))
+    assert given.keys() == other.keys()
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_counts_and_leaves_nothing_behind(tiny, npz, tmp_path):
+    prepared = prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=4.0, accumulate=2)))
+    estimate = rehearse(prepared)
+    assert (estimate.updates, estimate.updates_per_epoch, estimate.evaluations) == (12, 3, 4)
+    assert estimate.update_s > 0
+    assert estimate.total_s == pytest.approx(12 * estimate.update_s + 4 * estimate.evaluate_s)
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers.npz"]
+
+
+@pytest.fixture
+def clockwork(monkeypatch):
+    """An update takes half a second and an evaluation two, whatever the machine."""
+    real = rehearse
+
+    def rehearsed(prepared):
+        return replace(real(prepared, updates=1), update_s=0.5, evaluate_s=2.0)
+
+    monkeypatch.setattr(training, "rehearse", rehearsed)
+    monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
+
+
+def test_a_time_limit_chooses_the_epochs(tiny, npz, clockwork):
+    # an epoch takes 3 * 0.5 + 2 = 3.5 s; of 100 s a tenth is kept, and two evaluations: 86 / 3.5 = 24.57
+    prepared, said = fit_to_time(prepare(asked(tiny, Arrays(path=str(npz)))), 100.0)
+    assert prepared.recipe.epochs == 24.57
+    assert said == "24.57 epochs fit into the time limit of 100 s (the recipe has 1)"
+
+
+def test_a_time_limit_can_lengthen_or_cut_a_recipe(tiny, npz, clockwork):
+    prepared, _ = fit_to_time(prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=300.0))), 15.0)
+    assert prepared.recipe.epochs == pytest.approx(9.5 / 3.5, abs=0.01)
+
+
+def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
+    with pytest.raises(ValueError, match=r"an update takes 0.5 s, so nothing can be learned in 5 s"):
+        fit_to_time(prepare(asked(tiny, Arrays(path=str(npz)))), 5.0)
+
+
+def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "rehearse", lambda prepared: replace(estimate, update_s=0.4, evaluate_s=0.1))
+    estimate = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
+    monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
+    run = train(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=50.0)), tmp_path / "run", time_limit=3.0)
+    epochs = run.asked()["recipe"]["epochs"]
+    assert epochs == pytest.approx(2.5 / 1.3, abs=0.01)
+    assert run.asked()["asked"]["recipe"]["epochs"] == epochs
+    assert any(text.startswith(f"{epochs:g} epochs fit into the time limit") for text in notes(run))
+
+
+def test_rehearsing_does_not_change_the_run(finished, tmp_path, monkeypatch):
+    _, wanted, _, _, whole = finished
+    rehearse(prepare(wanted), updates=1)
+    torch.rand(100)
+    run = train(wanted, tmp_path / "run")
+    assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
+
+
+def test_runs_are_named_after_data_and_network(tiny, npz):
+    assert training.run_name(asked(tiny, Arrays(path=str(npz)), model_name="resnet18")) == "numbers.npz-resnet18"
+    assert training.run_name(asked(tiny, Arrays(path=str(npz)))) == "numbers.npz-model"
+
+
+def test_a_saved_model_can_be_saved_again(finished, tmp_path):
+    network, about = load_model(finished[-1].path / "model.safetensors")
+    save_model(tmp_path / "again.safetensors", network, about)
+    assert (tmp_path / "again.safetensors").read_bytes() == (finished[-1].path / "model.safetensors").read_bytes()
