@@ -94,26 +94,20 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, __file__, "--child", str(folder)], stdout=errors, stderr=errors)
 
 
-def states(folder: Path) -> tuple[int, bool]:
-    """The step of the newest whole state, 0 if there is none, and whether one is only half written."""
+def states(folder: Path, process: int = 0) -> tuple[int, bool]:
+    """The step of the newest whole state, 0 if there is none, and whether a process has one that is only half written."""
     try:
         names = os.listdir(folder / "run" / "state")
     except FileNotFoundError:
         return 0, False
     whole = [int(name) for name in names if name.isdecimal()]
-    return max(whole, default=0), any(name.startswith(".") for name in names)
+    return max(whole, default=0), any(name.endswith(f".{process}") for name in names)
 
 
-def reached(folder: Path, kind: str, before: int) -> bool:
+def reached(folder: Path, process: int, kind: str, target: int) -> bool:
     """Whether a process has come to where a kind of kill may strike."""
-    step, half = states(folder)
-    if kind == "training":
-        return step > before
-    if kind == "saving":
-        return half and step > before
-    if kind == "ending":
-        return step == UPDATES
-    return True
+    step, half = states(folder, process)
+    return kind == "anywhere" or (step >= target and (half or kind != "saving"))
 
 
 @dataclass(frozen=True)
@@ -139,18 +133,19 @@ def kill(folder: Path, kind: str, moments: random.Random, life: float) -> Kill:
     Args:
         life: seconds that a process takes from its start to its first update, about.
     """
-    before = max(1, states(folder)[0])
+    before = states(folder)[0]
+    target = UPDATES if kind == "ending" else before + moments.randint(1, UPDATES // 12)
+    longest = {"training": 0.1, "saving": 0.004, "anywhere": 1.2 * life, "ending": life if before == UPDATES else 0.15}[kind]
     began = time.monotonic()
     process = start(folder)
-    while process.poll() is None and not reached(folder, kind, before):
+    while process.poll() is None and not reached(folder, process.pid, kind, target):
         time.sleep(0.0002 if kind == "saving" else 0.002)
-    longest = {"training": 0.5, "saving": 0.004, "anywhere": 1.2 * life, "ending": 0.15}[kind]
     time.sleep(moments.uniform(0.0, longest))
     alive = process.poll() is None
     if alive:
         os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    step, half = states(folder)
+    step, half = states(folder, process.pid)
     return Kill(kind, time.monotonic() - began, step, half, alive)
 
 

@@ -320,7 +320,7 @@ def test_a_dry_run_leaves_nothing_behind():
 
 def test_weights_to_start_from_are_said_with_their_licence():
     found = document("train", "photos", *TINY, "epochs=1", "--weights", RUN, "--dry-run")
-    assert f"starts from weights from {MODEL} (no licence is named in it)" in found["notes"]
+    assert f"starts with weights from {MODEL} (no licence is named in it)" in found["notes"]
 
 
 def test_training_says_its_notes_its_progress_and_its_result(home):

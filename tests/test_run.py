@@ -178,6 +178,29 @@ def test_a_state_of_the_same_step_is_never_missing_while_it_is_replaced(run, mon
     assert states(run) == ["000000005"]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux tells which file a number stands for")
+def test_a_state_is_on_the_disk_before_it_gets_its_name(run, monkeypatch):
+    done = []
+
+    def watched(name):
+        true = getattr(os, name)
+
+        def call(target, *others):
+            done.append((name, os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else str(target)))
+            return true(target, *others)
+
+        return call
+
+    for name in ("fsync", "rename"):
+        monkeypatch.setattr(os, name, watched(name))
+    state_of(run, 5)
+    monkeypatch.undo()
+    (named,) = [at for at, (name, _) in enumerate(done) if name == "rename"]
+    aside = done[named][1]
+    assert {target for _, target in done[:named]} == {aside, f"{aside}/state.json"}
+    assert done[named + 1 :] == [("fsync", str(run.path / "state"))]
+
+
 def test_a_kill_at_any_call_leaves_a_whole_state(tmp_path):
     """Ends a process at its n-th call that touches the disk, for every n, while it replaces the state of step 5 by 6."""
     script = """

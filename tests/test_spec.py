@@ -503,3 +503,15 @@ def test_values_that_are_no_text_are_fitted_as_they_are():
     assert put(DRAWING, "rate", Staged(values=(1, 2))).rate == Staged(values=(1.0, 2.0))
     with pytest.raises(ValueError, match=r"Drawing.count must be int, got 2.5"):
         put(DRAWING, "count", 2.5)
+
+
+def test_another_kind_takes_over_the_fields_that_it_has_no_default_for():
+    @dataclass(frozen=True, kw_only=True)
+    class Tower(Shape):
+        height: float
+
+        def area(self) -> float:
+            return self.height**2
+
+    drawn = Group(inner=Oblong(height=3.0, width=2.0))
+    assert put(drawn, "inner", "Tower").inner == Tower(height=3.0)

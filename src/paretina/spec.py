@@ -443,9 +443,13 @@ def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, valu
     return (*items[:at], put_value(items[at], hints[at], rest, value, f"{where}.{step}"), *items[at + 1 :])
 
 
-def make_default(kind: type[S], where: str) -> S:
+def make_default(kind: type[S], where: str, old: Any = None) -> S:
+    """A spec with its defaults; fields that have none are taken over from the one that it replaces."""
+    known = field_map(kind)
+    needed = [name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING]
+    kept = {name: getattr(old, name) for name in needed if isinstance(old, Spec) and name in field_map(type(old))}
     try:
-        return kind()
+        return kind(**kept)
     except TypeError as error:
         raise ValueError(f"{where}: {kind.__name__} cannot simply be switched on: {error}") from None
 
@@ -465,7 +469,7 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
             if text == "on":
                 return old if old is not None else make_default(only_kind(choice, where), where)
             if text.isidentifier():
-                return make_default(kind_named(choice, text), where)
+                return make_default(kind_named(choice, text), where, old)
     if str in choices or any(typing.get_origin(choice) is Literal and value in typing.get_args(choice) for choice in choices):
         return value
     try:

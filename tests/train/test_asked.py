@@ -33,7 +33,7 @@ from paretina.train.recipe import Recipe, StochasticDepth
 
 @pytest.fixture
 def choice():
-    return choose("shapes", "resnet18", "scratch", Plan(), "none")
+    return choose("shapes", "resnet18", Recipe(), Plan(), "none")
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ compile: false
 precision: bfloat16
 """,
     )
-    recipe = (found := choose("shapes", "resnet18", "scratch", Plan(), "none", path).asked).recipe
+    recipe = (found := choose("shapes", "resnet18", Recipe(), Plan(), "none", path).asked).recipe
     assert (recipe.epochs, recipe.batch_size, recipe.dropout) == (2.5, 16, Constant(value=0.3))
     assert recipe.optimizer.rate == Constant(value=0.01)
     assert recipe.optimizer.weight_decay == Constant(value=0.01)
@@ -223,8 +223,8 @@ precision: bfloat16
 @pytest.mark.parametrize("word", ["off", "no", "false"])
 def test_a_file_switches_off_with_any_word_of_yaml(tmp_path, word):
     path = written(tmp_path, f"transforms: {{HorizontalFlip: {word}}}\naverage: {word}\ncompile: {word}\n")
-    before = choose("shapes", "resnet18", "scratch", Plan(compile=True), "none").asked
-    found = choose("shapes", "resnet18", "scratch", Plan(compile=True), "none", path).asked
+    before = choose("shapes", "resnet18", Recipe(average=Average()), Plan(compile=True), "none").asked
+    found = choose("shapes", "resnet18", Recipe(average=Average()), Plan(compile=True), "none", path).asked
     assert [type(t).__name__ for t in before.recipe.transforms if t not in found.recipe.transforms] == ["HorizontalFlip"]
     assert found.recipe.average is None
     assert found.plan.compile is False
@@ -273,7 +273,8 @@ def test_a_whole_spec_in_a_file_stays_whole():
 # --- where values came from -------------------------------------------------------------------------------------------
 
 
-def test_every_value_knows_where_it_came_from(choice):
+def test_every_value_knows_where_it_came_from():
+    choice = choose("shapes", "resnet18", "plain", Plan(), "none")
     choice.set("optimizer", '{"kind": "SGD", "rate": 0.1}', "file")
     choice.set("optimizer.rate", "0.2", "command line")
     choice.set("threads", "1", "command line")
@@ -281,7 +282,7 @@ def test_every_value_knows_where_it_came_from(choice):
     assert rows["recipe.optimizer"] == ("SGD", "file")
     assert rows["recipe.optimizer.momentum"] == (0.9, "file")
     assert rows["recipe.optimizer.rate.value"] == (0.2, "command line")
-    assert rows["recipe.epochs"][1] == "recipe scratch"
+    assert rows["recipe.epochs"][1] == "recipe plain"
     assert rows["model.resolution"] == (224, "model resnet18")
     assert rows["plan.threads"] == (1, "command line")
     assert rows["plan.device"][1] == "default"

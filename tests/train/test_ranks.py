@@ -139,7 +139,7 @@ def test_two_processes_finish_and_leave_one_run(launched):
 
 def test_two_processes_count_every_validation_picture_once(launched):
     first, second = (json.loads((launched / f"seen{rank}.json").read_text()) for rank in (0, 1))
-    assert len(first) == len(second) == 2 * 3 + 1  # the network and its average after each epoch, and the result
+    assert len(first) == len(second) == 3 + 1 + 1  # the average after each epoch, the network at the end, and the result
     for (ids, _), (others, _) in zip(first, second, strict=True):
         assert sorted(ids + others) == list(range(9))
 

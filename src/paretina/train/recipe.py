@@ -10,7 +10,7 @@ from paretina.clock import END, Clock
 from paretina.data.transform import BatchTransform, ImageTransform, Transform
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Blueprint, Door
 from paretina.model.build import Network
 from paretina.model.roles import roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
@@ -68,6 +68,8 @@ class Recipe(Spec):
         norm_momentum: share of a batch in the running statistics of batch norm.
         classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
         frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
+        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
+            are the costly ones, and what they see is much the same in all pictures.
         teacher: model file of a network that terms may learn from.
         evaluate_every: epochs between evaluations on the validation data.
         keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
@@ -94,6 +96,7 @@ class Recipe(Spec):
     norm_momentum: float = 0.1
     classifier_rate: float = 1.0
     frozen: tuple[str, ...] = ()
+    frozen_stride: int = 0
     teacher: str | None = None
     evaluate_every: float = 1.0
     keep: Literal["last", "best"] = "last"
@@ -128,6 +131,12 @@ class Recipe(Spec):
     def door(self, door: Door) -> Door:
         """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
         return replace(door, fit=self.test_fit or door.fit, crop=self.test_crop or door.crop)
+
+    def frozen_parts(self, blueprint: Blueprint) -> tuple[str, ...]:
+        """The parts of a network that do not learn, by name."""
+        names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
+        early = [name for name, stride in zip(names, blueprint.border_strides, strict=True) if stride <= self.frozen_stride]
+        return (*early, *(name for name in self.frozen if name not in early))
 
     def groups(self, learner: Learner) -> list[dict[str, Any]]:
         """The parameters that learn, in groups of equal rate and decay."""

@@ -102,13 +102,14 @@ def prepare(asked: Asked) -> Prepared:
     start, said = find_weights(asked.weights, network_named(asked.model_name) if asked.model_name else None)
     if start is not None and asked.weights != "auto":
         said = f"{said} ({start.licence or 'no licence is named in it'})"
-    notes.append(f"starts {said}" if said.startswith("from") else f"starts from {said}")
+    notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
         recipe = replace(recipe, zero_gamma=False)
-    if start is None and recipe.frozen:
+    if start is None and (recipe.frozen or recipe.frozen_stride):
         raise ValueError(
-            f"frozen={','.join(recipe.frozen)} needs weights to start from; give --weights, or leave frozen=[] empty"
+            "this recipe leaves parts of the network as they are, so it needs weights to start from: give --weights auto or a "
+            "model file, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[]"
         )
 
     blueprint = asked.model
@@ -158,7 +159,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = recipe.norm_momentum
-    network.freeze(recipe.frozen)
+    network.freeze(recipe.frozen_parts(prepared.blueprint))
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
     learner = plan.place(learner)

@@ -1,7 +1,29 @@
-"""Finetune: from weights that are good already."""
+"""Finetune: for some hundred to some ten thousand pictures, from weights that are good already."""
 
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.data.transforms.shift import RandomShift
+from paretina.data.transforms.squash import Squash
+from paretina.schedules import Constant, Cosine, Warmup
+from paretina.train.average import Average
+from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
-RECIPE = Recipe(epochs=10.0)
+RECIPE = Recipe(
+    epochs=8.0,
+    batch_size=64,
+    transforms=(
+        Squash(),
+        RandomShift(),
+        HorizontalFlip(),
+        RandAugment(magnitude=Constant(value=5.0), fill="border"),
+    ),
+    test_fit="squash",
+    test_crop=1.0,
+    optimizer=AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.02)),
+    average=Average(),
+    frozen_stride=8,
+    evaluate_every=2.0,
+)
 
 EXAMPLES = (RECIPE,)

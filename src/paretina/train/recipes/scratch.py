@@ -1,7 +1,28 @@
 """Scratch: for some hundred to some ten thousand pictures, without weights to start from."""
 
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.mix_or_cut import MixOrCut
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.data.transforms.squash import Squash
+from paretina.schedules import Constant, Cosine, Warmup
+from paretina.train.average import Average
+from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
-RECIPE = Recipe()
+RECIPE = Recipe(
+    epochs=40.0,
+    batch_size=64,
+    transforms=(
+        Squash(),
+        HorizontalFlip(),
+        RandAugment(magnitude=Constant(value=6.0), fill="border"),
+        MixOrCut(mixup_alpha=Constant(value=0.2), probability=Constant(value=0.5)),
+    ),
+    test_fit="squash",
+    test_crop=1.0,
+    optimizer=AdamW(rate=Warmup(epochs=2.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.05)),
+    average=Average(share=0.05),
+    evaluate_every=4.0,
+)
 
 EXAMPLES = (RECIPE,)

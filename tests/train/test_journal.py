@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+
+from paretina.run import Run
+from paretina.train.journal import Journal
+from paretina.train.ranks import Ranks
+
+
+@pytest.fixture
+def journal(tmp_path):
+    def make(ranks=Ranks(), device="cpu"):  # noqa: B008
+        made = Journal(Run.create(tmp_path / "run", {}), ranks, device, heard.append)
+        made.heard = heard
+        return made
+
+    heard = []
+    return make
+
+
+def losses(**parts):
+    return {name: torch.tensor(value) for name, value in parts.items()}
+
+
+def test_a_line_goes_to_the_log_and_to_whoever_listens(journal):
+    made = journal()
+    made.tell("val", 3, top1=50.0)
+    assert made.heard == [{"event": "val", "step": 3, "top1": 50.0}]
+    assert list(made.run.lines()) == [{"event": "val", "step": 3, "attempt": 0, "top1": 50.0}]
+
+
+def test_only_the_first_process_writes(journal):
+    made = journal(Ranks(rank=1, count=2))
+    made.tell("note", 1, message="hello")
+    made.left_out(1, ["a.jpg: gone"])
+    assert made.heard == []
+    assert list(made.run.lines()) == []
+    assert list(made.faults) == ["a.jpg: gone"]  # for the result, where all processes come together
+
+
+def test_the_loss_is_the_sum_of_its_parts(journal):
+    made = journal()
+    made.seen = 64
+    made.train(8, losses(CrossEntropy=1.5, Distill=0.25), lr=0.1)
+    (line,) = made.heard
+    assert line["train/loss"] == 1.75
+    assert (line["train/loss/CrossEntropy"], line["train/loss/Distill"]) == (1.5, 0.25)
+    assert line["throughput/img_s"] == pytest.approx(64 / line["time_s"])
+    assert line["mem/peak_mb"] > 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_named(journal, value):
+    made = journal()
+    made.check(6, losses(CrossEntropy=1.0, Distill=0.5))
+    with pytest.raises(
+        FloatingPointError, match=rf"loss is {value} at step 7; parts: {{'CrossEntropy': {value}, 'Distill': 0.5}}"
+    ):
+        made.check(7, losses(CrossEntropy=value, Distill=0.5))
+
+
+def test_on_a_gpu_losses_are_looked_at_together_and_the_step_is_still_named(journal):
+    made = journal(device="cuda")
+    for step in range(10):
+        made.check(step, losses(CrossEntropy=math.nan if step == 4 else 1.0))
+    with pytest.raises(FloatingPointError, match="at step 4"):
+        made.check(10, {}, force=True)
+
+
+def test_on_a_gpu_no_loss_goes_unseen(journal):
+    made = journal(device="cuda")
+    for step in range(15):
+        made.check(step, losses(CrossEntropy=math.nan if step == 0 else 1.0))
+    with pytest.raises(FloatingPointError, match="at step 0"):
+        made.check(15, losses(CrossEntropy=1.0))
+
+
+def test_a_picture_is_named_once(journal):
+    made = journal()
+    for step in range(3):
+        made.left_out(step, ("a.jpg: gone", "b.jpg: gone")[: step + 1])
+    assert [(line["step"], line["message"]) for line in made.heard] == [
+        (0, "left out, because it can no longer be read: a.jpg: gone"),
+        (1, "left out, because it can no longer be read: b.jpg: gone"),
+    ]
+
+
+def test_pauses_are_no_training_time(journal, monkeypatch):
+    made = journal()
+    now = made.began
+    monkeypatch.setattr("paretina.train.journal.time.monotonic", lambda: now)
+    now += 10
+    with made.pause():
+        now += 5
+    made.train(1, losses(CrossEntropy=1.0))
+    assert made.heard[0]["time_s"] == pytest.approx(10)
