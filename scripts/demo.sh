@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The demo of `make demo`: trains on the built-in pictures, evaluates, classifies a few held-out ones.
 #
-#     scripts/demo.sh MODEL WEIGHTS [FIELD=VALUE]...
+#     scripts/demo.sh MODEL WEIGHTS [OPTION | FIELD=VALUE]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=$1 weights=$2

@@ -157,6 +157,10 @@ class Run:
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
 
+    def drop_states(self) -> None:
+        """Removes what only an interrupted run needs."""
+        shutil.rmtree(self.path / "state", ignore_errors=True)
+
     def last_state(self) -> Path | None:
         """The newest whole state, or None."""
         folder = self.path / "state"

@@ -406,7 +406,9 @@ def finish(
         journal.left_out(prepared.epochs.updates, faults)
     if ranks.first:
         save_results(prepared, run, journal, task, kept, logits, ids)
+        run.drop_states()
     ranks.wait()
+    ranks.stop()
     return run
 
 

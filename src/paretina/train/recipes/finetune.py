@@ -1,6 +1,7 @@
 """Finetune: for some hundred to some ten thousand pictures, from weights that are good already."""
 
 from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.mix_or_cut import MixOrCut
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.data.transforms.shift import RandomShift
 from paretina.data.transforms.squash import Squash
@@ -10,13 +11,14 @@ from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
 RECIPE = Recipe(
-    epochs=8.0,
+    epochs=6.0,
     batch_size=64,
     transforms=(
         Squash(),
         RandomShift(),
         HorizontalFlip(),
         RandAugment(magnitude=Constant(value=5.0), fill="border"),
+        MixOrCut(mixup_alpha=Constant(value=0.2), probability=Constant(value=0.3)),
     ),
     test_fit="squash",
     test_crop=1.0,
