@@ -81,7 +81,6 @@ def test_a_finished_run_has_its_files(finished):
         "model.safetensors",
         "predictions.csv",
         "result.json",
-        "state",
     }
 
 

@@ -1,5 +1,6 @@
 """Ranks: the processes that train one network together, started by torchrun; one process alone is rank 0 of 1."""
 
+import atexit
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Ranks:
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
+            atexit.register(leave)
             # gloo beside nccl, since figures and random states travel from CPU to CPU
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
         local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -96,5 +98,11 @@ class Ranks:
             dist.barrier()
 
     def stop(self) -> None:
-        if self.count > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+        """Leaves the group; a process that does not say so leaves it when it ends."""
+        if self.count > 1:
+            leave()
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -408,7 +408,6 @@ def finish(
         save_results(prepared, run, journal, task, kept, logits, ids)
         run.drop_states()
     ranks.wait()
-    ranks.stop()
     return run
 
 
