@@ -187,3 +187,9 @@ def test_remarks_stand_above_the_live_line():
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines():
     console = Console(file=io.StringIO(), force_terminal=True, width=60, legacy_windows=False, _environ={"TERM": "dumb"})
     assert Progress(console, Hand()).live is None
+
+
+def test_a_validation_of_the_average_alone_is_said():
+    progress, _, file = plain()
+    progress.listen({"event": "val", "step": 5, "epoch": 1.0, "val_ema/top1": 71.0, "val_ema/loss": 0.9})
+    assert "71.0 %" in file.getvalue()

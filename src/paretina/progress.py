@@ -125,9 +125,9 @@ class Progress:
             self.plain(f"run directory: {shlex.quote(line['run'])}")
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
-            self.top1 = line.get("val_ema/top1", line["val/top1"])
+            self.top1 = line["val_ema/top1"] if "val_ema/top1" in line else line["val/top1"]
             if not self.live:
-                loss = line.get("val_ema/loss", line["val/loss"])
+                loss = line["val_ema/loss"] if "val_ema/loss" in line else line["val/loss"]
                 self.plain(f"epoch {line['epoch']:.1f}: validation top-1 {self.top1:.1f} %, loss {loss:.3f}")
         elif line["event"] == "train":
             self.train(line)

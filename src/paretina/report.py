@@ -515,6 +515,11 @@ def points_of(lines: Iterable[Line], name: str, epoch: Callable[[Line], float]) 
     return [(epoch(line), float(value)) for line in lines if (value := number(line, name)) is not None]
 
 
+def kept_top1(record: RunRecord) -> str:
+    """The key of the top-1 of the weights that are kept: those of the average where there is one."""
+    return "val_ema/top1" if any("val_ema/top1" in line for line in record.val) else "val/top1"
+
+
 def curves_of(record: RunRecord) -> list[Chart]:
     """How the run went: losses and accuracy."""
     epoch, across, end = epoch_of(record), across_of(record), planned_epochs(record)
@@ -807,7 +812,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     series = []
     for at, (record, facts) in enumerate(zip(records, found, strict=True), 1):
         epoch = epoch_of(record) if by_epoch else update_of
-        series.append((f"{at} {facts['run']}", points_of(record.val, "val/top1", epoch)))
+        series.append((f"{at} {facts['run']}", points_of(record.val, kept_top1(record), epoch)))
     longest = max((facts["time_s"] or 0 for facts in found), default=0)
     unit, scale = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
     charts = [
@@ -904,7 +909,7 @@ def headline(record: RunRecord) -> dict[str, str] | None:
     if top1 is not None:
         interval = between(record.metric("val/top1_low"), record.metric("val/top1_high"), "%")
         return {"value": f"{top1:.1f}", "label": "top-1 accuracy on the validation set", "interval": interval}
-    logged = points_of(record.val, "val/top1", epoch_of(record))
+    logged = points_of(record.val, kept_top1(record), epoch_of(record))
     if logged:
         at, value = logged[-1]
         place = f"at epoch {at:.1f}" if across_of(record) == "epoch" else f"at update {grouped(at)}"
