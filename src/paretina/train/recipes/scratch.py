@@ -1,4 +1,9 @@
-"""Scratch: for some hundred to some ten thousand pictures, without weights to start from."""
+"""Scratch: for some hundred to some ten thousand pictures, without weights to start from.
+
+Strong augmentation for a long schedule; in a run of few epochs `plain` learns faster. Not yet tuned by measurement.
+
+    paretina train clipart --model resnet18 size=64
+"""
 
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.mix_or_cut import MixOrCut
