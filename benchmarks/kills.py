@@ -1,7 +1,7 @@
 """Kills one training run again and again, resumes it each time, and compares the end with a run that was never killed.
 
     python benchmarks/kills.py                  # 20 kills, about two minutes on two cores
-    python benchmarks/kills.py --kills 50 --seed 1 --keep /tmp/kills
+    python benchmarks/kills.py --kills 50 --seed 1 --keep kills
 
 Every kill is a SIGKILL: nothing can be tidied up. Their moments are random, from a seed, and of four kinds: anywhere from the
 start of the process on, while it trains, while a checkpoint is being written, and between the last checkpoint and the result.
