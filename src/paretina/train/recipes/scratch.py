@@ -1,6 +1,7 @@
 """Scratch: for some hundred to some ten thousand pictures, without weights to start from.
 
-Strong augmentation for a long schedule; in a run of few epochs `plain` learns faster. Not yet tuned by measurement.
+Strong augmentation for a long schedule; in a run of few epochs `plain` learns faster
+(records/scratch-shapes). Not yet tuned by measurement.
 
     paretina train clipart --model resnet18 size=64
 """
