@@ -1,8 +1,9 @@
 """Named networks: a blueprint with its published figures, and where weights can be had."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from paretina.model.blueprint import Blueprint
 from paretina.spec import modules_in, near
@@ -34,6 +35,25 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """The same network in another library, between which and ours weights can be moved.
+
+    Attributes:
+        library: where it is.
+        name: what it is called there.
+        names: from a blueprint to the library's name of each of our tensors, counters of batches left out. A tensor may have
+            another shape there if it holds the same numbers in the same order: a linear layer's (out, in) is our 1x1
+            convolution's (out, in, 1, 1).
+        blueprint: of the network there, where it differs from ours in more than weights (padding, eps); None where it is the same.
+    """
+
+    library: Literal["timm", "torchvision"]
+    name: str
+    names: Callable[[Blueprint], Mapping[str, str]]
+    blueprint: Blueprint | None = None
+
+
+@dataclass(frozen=True)
 class Published:
     """A named network and what is published about it.
 
@@ -44,6 +64,7 @@ class Published:
         top1: ImageNet-1k top-1 in percent, as published, or None.
         note: who published it and under which conditions.
         weights: where weights can be had, if anywhere.
+        peers: the same network in other libraries.
     """
 
     name: str
@@ -55,6 +76,7 @@ class Published:
     top1: float | None = None
     note: str = ""
     weights: Weights | None = None
+    peers: tuple[Peer, ...] = ()
 
 
 @functools.cache

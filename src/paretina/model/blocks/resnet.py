@@ -49,21 +49,35 @@ class Bottleneck(Block):
         squeeze: by how much the hidden width is smaller than the output width.
         strided: which convolution has the stride: the 3x3 (variant B) or the first 1x1 (A, the original).
         shortcut: how a shape is changed on the shortcut; "pool" is variant D.
+        group_width: channels of a group of the 3x3, which must divide the hidden width; 0 is one group.
     """
 
     squeeze: int = 4
     strided: Literal["3x3", "1x1"] = "3x3"
     shortcut: Shortcut = "conv"
+    group_width: int = 0
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         if width_out % self.squeeze:
             raise ValueError(f"Bottleneck needs widths that are multiples of squeeze={self.squeeze}, got {width_out}")
         hidden = width_out // self.squeeze
+        if self.group_width and hidden % self.group_width:
+            raise ValueError(
+                f"Bottleneck needs a hidden width that is a multiple of group_width={self.group_width}, got {hidden}"
+            )
+        groups = hidden // self.group_width if self.group_width else 1
         first, second = (stride, 1) if self.strided == "1x1" else (1, stride)
         last = kit.unit(hidden, width_out, act=False)
-        body = nn.Sequential(kit.unit(width_in, hidden, stride=first), kit.unit(hidden, hidden, 3, second), last)
+        body = nn.Sequential(kit.unit(width_in, hidden, stride=first), kit.unit(hidden, hidden, 3, second, groups), last)
         shortcut = make_shortcut(self.shortcut, width_in, width_out, stride, kit)
         return Residual(body, last.norm, shortcut, kit.activation.make(width_out))
 
 
-EXAMPLES = (Basic(), Basic(shortcut="pool"), Bottleneck(), Bottleneck(strided="1x1"), Bottleneck(shortcut="pool"))
+EXAMPLES = (
+    Basic(),
+    Basic(shortcut="pool"),
+    Bottleneck(),
+    Bottleneck(strided="1x1"),
+    Bottleneck(shortcut="pool"),
+    Bottleneck(squeeze=1, group_width=8),
+)
