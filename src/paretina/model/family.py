@@ -44,7 +44,7 @@ class Peer:
         names: from a blueprint to the library's name of each of our tensors, counters of batches left out. A tensor may have
             another shape there if it holds the same numbers in the same order: a linear layer's (out, in) is our 1x1
             convolution's (out, in, 1, 1).
-        blueprint: of the network there, where it differs from ours in more than weights (padding, eps); None where it is the same.
+        blueprint: of the network there, where more than weights differ (padding, eps); None where it is the same.
     """
 
     library: Literal["timm", "torchvision"]
