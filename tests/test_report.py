@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from paretina import report
-from paretina.report import read_run, table, write_comparison, write_report
+from paretina.report import charts, classes, read_run, records, table, words, write_comparison, write_report
 
 CLASSES = ["animal", "building", "clothing", "computer", "electronics", "flag", "flower", "food", "furniture", "geography"]
 CLASSES += ["music", "people", "plant", "recreation", "sign", "shape", "tool", "transport", "weather"]
@@ -208,7 +207,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] not in ("script", "style"):
-            self.pieces.append(data.replace(report.SPACE, " ").replace("\xa0", " "))
+            self.pieces.append(data.replace(words.SPACE, " ").replace("\xa0", " "))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -221,18 +220,18 @@ def line(step: int, attempt: int, event: str = "train") -> dict[str, Any]:
 def test_a_later_attempt_replaces_what_it_did_again():
     first = [line(10, 0), line(20, 0), line(20, 0, "val"), line(30, 0), line(40, 0, "val")]
     second = [line(30, 1), line(40, 1)]
-    assert report.last_attempts([*first, *second]) == [line(10, 0), line(20, 0), line(20, 0, "val"), line(30, 1), line(40, 1)]
+    assert records.last_attempts([*first, *second]) == [line(10, 0), line(20, 0), line(20, 0, "val"), line(30, 1), line(40, 1)]
 
 
 def test_an_attempt_that_died_early_hides_nothing_of_a_third():
     lines = [line(10, 0), line(20, 0), line(30, 0), line(20, 1), line(20, 2), line(30, 2)]
-    assert report.last_attempts(lines) == [line(10, 0), line(20, 2), line(30, 2)]
+    assert records.last_attempts(lines) == [line(10, 0), line(20, 2), line(30, 2)]
 
 
 def test_the_note_of_a_resume_does_not_hide_the_step_of_its_checkpoint():
     lines = [line(20, 0), line(20, 0, "val"), line(20, 1, "note"), line(30, 1)]
-    assert line(20, 0) in report.last_attempts(lines)
-    assert line(20, 0, "val") in report.last_attempts(lines)
+    assert line(20, 0) in records.last_attempts(lines)
+    assert line(20, 0, "val") in records.last_attempts(lines)
 
 
 def test_a_last_line_cut_off_is_ignored_and_any_other_damage_counted(run: Path):
@@ -264,8 +263,8 @@ def test_names_a_damaged_file(run: Path, name: str):
 
 def test_validation_lines_get_their_epoch_from_the_step():
     train = ({"step": 10, "epoch": 0.5}, {"step": 30, "epoch": 1.5})
-    record = report.RunRecord(Path(), {}, train, ({"step": 20}, {"step": 40}), (), None, (), 1, 0)
-    epoch = report.epoch_of(record)
+    record = records.RunRecord(Path(), {}, train, ({"step": 20}, {"step": 40}), (), None, (), 1, 0)
+    epoch = records.epoch_of(record)
     assert [epoch(found) for found in record.val] == [1.0, 2.0]
 
 
@@ -402,9 +401,9 @@ def test_a_class_without_pictures_has_dashes(run: Path):
 
 
 def test_a_constant_schedule_is_said_and_not_drawn(run: Path):
-    charts, constant = report.schedules_of(read_run(run))
+    drawn, constant = charts.schedules_of(read_run(run))
     assert constant == [("dropout", "0.2")]
-    assert [chart.title for chart in charts][:4] == ["Learning rate", "Picture size", "MixUp.alpha", "stochastic_depth"]
+    assert [chart.title for chart in drawn][:4] == ["Learning rate", "Picture size", "MixUp.alpha", "stochastic_depth"]
 
 
 # --- several runs -----------------------------------------------------------------------------------------------------
@@ -432,7 +431,7 @@ def test_scatter_joins_the_runs_that_none_beats():
         {"run": "r", "model": "m", "macs": cost, "top1": score, "top1_low": None, "top1_high": None}
         for cost, score in zip(costs, scores, strict=True)
     ]
-    drawn = report.scatter("title", "across", found, "macs", 1)
+    drawn = charts.scatter("title", "across", found, "macs", 1)
     first, third = drawn.marks[0], drawn.marks[2]
     assert drawn.front == f"M{first.x:g} {first.y:g}H{third.x:g}V{third.y:g}"
     assert [mark.x for mark in drawn.marks] == sorted(mark.x for mark in drawn.marks)
@@ -443,7 +442,7 @@ def test_scatter_is_logarithmic_over_more_than_a_decade():
     found = [
         {"run": "r", "model": "m", "macs": cost, "top1": 70.0, "top1_low": 65.0, "top1_high": 75.0} for cost in (10, 100, 1000)
     ]
-    drawn = report.scatter("title", "across", found, "macs", 1)
+    drawn = charts.scatter("title", "across", found, "macs", 1)
     assert [mark.x for mark in drawn.marks] == [0.0, 500.0, 1000.0]
     assert [label for _, label in drawn.columns] == ["10", "30", "100", "300", "1000"]
 
@@ -451,12 +450,12 @@ def test_scatter_is_logarithmic_over_more_than_a_decade():
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def record_of(confusion: list[list[int]], classes: list[str]) -> report.RunRecord:
-    return report.RunRecord(Path("run"), {}, (), (), (), {"confusion": confusion, "classes": classes}, (), 1, 0)
+def record_of(confusion: list[list[int]], classes: list[str]) -> records.RunRecord:
+    return records.RunRecord(Path("run"), {}, (), (), (), {"confusion": confusion, "classes": classes}, (), 1, 0)
 
 
 def test_confusions_are_listed_by_their_number():
-    found = report.confusion_of(record_of([[5, 3, 0], [1, 9, 0], [0, 4, 0]], ["a", "b", "c"]))
+    found = classes.confusion_of(record_of([[5, 3, 0], [1, 9, 0], [0, 4, 0]], ["a", "b", "c"]))
     assert found.pairs == (("c", "b", 4, 100.0), ("a", "b", 3, 37.5), ("b", "a", 1, 10.0))
     assert {(cell.row, cell.column, cell.count) for cell in found.cells} == {
         (0, 0, 5),
@@ -465,22 +464,22 @@ def test_confusions_are_listed_by_their_number():
         (1, 1, 9),
         (2, 1, 4),
     }
-    assert found.cells[0].title == f"a → a: 5 of 8, 62.5{report.SPACE}%"
+    assert found.cells[0].title == f"a → a: 5 of 8, 62.5{words.SPACE}%"
 
 
 def test_refuses_a_confusion_matrix_that_does_not_fit_its_classes():
     with pytest.raises(ValueError, match=r"row and a column for each of the 3 classes, got 2 rows of \[2\] numbers"):
-        report.confusion_of(record_of([[1, 0], [0, 1]], ["a", "b", "c"]))
+        classes.confusion_of(record_of([[1, 0], [0, 1]], ["a", "b", "c"]))
 
 
-def pixels(found: report.Confusion) -> Image.Image:
+def pixels(found: classes.Confusion) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(found.picture.partition(",")[2])))
 
 
 def test_many_classes_become_a_picture_with_a_pixel_a_cell():
     confusion = [[9 if i == j else 0 for j in range(50)] for i in range(50)]
     confusion[3][40] = 1
-    found = report.confusion_of(record_of(confusion, [str(i) for i in range(50)]))
+    found = classes.confusion_of(record_of(confusion, [str(i) for i in range(50)]))
     image = pixels(found)
     assert (image.size, found.pooled, found.cells) == ((50, 50), 1, ())
     red, _, blue, alpha = image.getpixel((40, 3))  # column, row
@@ -494,14 +493,14 @@ def test_many_classes_become_a_picture_with_a_pixel_a_cell():
 def test_a_thousand_classes_are_pooled_and_no_mistake_is_lost():
     confusion = [[20 if i == j else 0 for j in range(1000)] for i in range(1000)]
     confusion[999][0] = 1
-    found = report.confusion_of(record_of(confusion, [str(i) for i in range(1000)]))
+    found = classes.confusion_of(record_of(confusion, [str(i) for i in range(1000)]))
     assert (pixels(found).size, found.pooled) == ((250, 250), 4)
     assert pixels(found).getpixel((0, 249))[3] > 60
     assert found.pairs == (("999", "0", 1, pytest.approx(100 / 21)),)
 
 
 def test_the_commonest_class_is_the_largest_row():
-    assert report.commonest_share([[2, 1], [0, 1]]) == 75.0
+    assert records.commonest_share([[2, 1], [0, 1]]) == 75.0
 
 
 # --- numbers and curves -----------------------------------------------------------------------------------------------
@@ -520,7 +519,7 @@ def test_the_commonest_class_is_the_largest_row():
     ],
 )
 def test_quantities_have_three_digits_and_a_prefix(value: float, said: str):
-    assert report.quantity(value).replace(report.SPACE, " ") == said
+    assert words.quantity(value).replace(words.SPACE, " ") == said
 
 
 @pytest.mark.parametrize(
@@ -535,14 +534,14 @@ def test_quantities_have_three_digits_and_a_prefix(value: float, said: str):
     ],
 )
 def test_durations_have_two_units(seconds: float, said: str):
-    assert report.duration(seconds).replace(report.SPACE, " ") == said
+    assert words.duration(seconds).replace(words.SPACE, " ") == said
 
 
 @pytest.mark.parametrize(
     ("value", "said"), [(0.0004, "0.0004"), (0.00001, "1e-5"), (12.5, "12.5"), (224.0, "224"), (20_000, "20k")]
 )
 def test_axes_have_short_numbers(value: float, said: str):
-    assert report.short(value) == said
+    assert words.short(value) == said
 
 
 @pytest.mark.parametrize(
@@ -554,41 +553,41 @@ def test_axes_have_short_numbers(value: float, said: str):
     ],
 )
 def test_ticks_are_round_and_enclose(low: float, high: float, wanted: list[float]):
-    assert report.ticks(low, high, 6 if low == 0 else 4) == pytest.approx(wanted)
+    assert charts.ticks(low, high, 6 if low == 0 else 4) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (-3.0, -3.0), (1e-14, 2e-14), (0.1, 1e9), (-2.0, 5.0)])
 def test_ticks_enclose_whatever_there_is(low: float, high: float):
-    marks = report.ticks(low, high)
+    marks = charts.ticks(low, high)
     assert marks[0] <= low <= high <= marks[-1]
     assert 3 <= len(marks) <= 10
     assert marks == sorted(set(marks))
 
 
 def test_a_curve_is_drawn_where_its_numbers_are():
-    drawn = report.chart("t", "", "epoch", [("", [(0.0, 0.0), (5.0, 10.0), (10.0, 5.0)])])
+    drawn = charts.chart("t", "", "epoch", [("", [(0.0, 0.0), (5.0, 10.0), (10.0, 5.0)])])
     assert drawn.curves[0].path == "M0 1000L500 0 1000 500"
-    drawn = report.chart("t", "", "epoch", [("", [(0.0, 0.0), (5.0, 10.0)])], end=10.0, stepped=True)
+    drawn = charts.chart("t", "", "epoch", [("", [(0.0, 0.0), (5.0, 10.0)])], end=10.0, stepped=True)
     assert drawn.curves[0].path == "M0 1000H500V0"
-    assert report.chart("t", "", "epoch", [("", [])]) is None
+    assert charts.chart("t", "", "epoch", [("", [])]) is None
 
 
 def test_a_value_that_is_no_number_leaves_a_gap():
     lines = ({"step": 1, "x": 1.0}, {"step": 2, "x": math.nan}, {"step": 3, "x": None}, {"step": 4, "x": 2})
-    assert report.points_of(lines, "x", report.update_of) == [(1.0, 1.0), (4.0, 2.0)]
+    assert charts.points_of(lines, "x", records.update_of) == [(1.0, 1.0), (4.0, 2.0)]
 
 
 def test_long_curves_are_averaged_and_say_so():
     points = [(float(i), float(i % 2)) for i in range(800)]
-    drawn = report.chart("t", "", "update", [("", points)])
+    drawn = charts.chart("t", "", "update", [("", points)])
     assert drawn.averaged == 2
-    assert report.averaged([(0.0, 1.0), (1.0, 3.0), (2.0, 7.0)], 2) == ([(0.5, 2.0), (2.0, 7.0)], 2)
+    assert charts.averaged([(0.0, 1.0), (1.0, 3.0), (2.0, 7.0)], 2) == ([(0.5, 2.0), (2.0, 7.0)], 2)
     assert drawn.curves[0].last == "1"  # the last value itself, not a mean
 
 
 def test_specs_are_spelled_as_in_python():
     spec = {"kind": "Warmup", "epochs": 5.0, "then": {"kind": "Constant", "value": 0.1}, "steps": [1, None], "rebase": True}
-    assert report.spelled(spec) == "Warmup(epochs=5, then=0.1, steps=(1, none), rebase=true)"
+    assert words.spelled(spec) == "Warmup(epochs=5, then=0.1, steps=(1, none), rebase=true)"
 
 
 def test_import_is_cheap():

@@ -1,0 +1,245 @@
+"""The pages: one of a run, one that compares several, made from run directories and from nothing else.
+
+A page is one file that opens offline, asks for nothing from outside (a content security policy forbids it), follows the light
+or dark setting of the reader and fits a phone. Everything in it that comes from a file is escaped. The same run gives the same
+page, byte for byte.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paretina.report.charts import across_of, chart, curves_of, kept_top1, points_of, scatter, schedules_of
+from paretina.report.classes import MISTAKES, confusion_of, mistakes_of
+from paretina.report.records import (
+    Number,
+    RunRecord,
+    commonest_share,
+    data_name,
+    dicts,
+    epoch_of,
+    model_name,
+    number,
+    only,
+    read_run,
+    row,
+    rows,
+    update_of,
+)
+from paretina.report.words import between, duration, grouped, listed, measured, percent, quantity, spelled
+from paretina.run import write_aside
+
+MEASURES = (
+    ("val/top5", "Top-5", "%"),
+    ("val/balanced", "Balanced accuracy", "%"),
+    ("val/f1_macro", "Macro F1", "%"),
+)
+CALIBRATION = (  # the factor brings what is stored as a share into percent
+    ("Negative log-likelihood", "nats", 1, "val/nll", "val/nll_scaled"),
+    ("Expected calibration error", "%", 100, "val/ece", "val/ece_scaled"),
+)
+PER_CLASS = ("n", "recall", "precision", "f1", "recall_low", "recall_high")
+
+
+def write_report(run: Path) -> Path:
+    """Writes `report.html` into a run directory and returns its path; an older report is replaced at once, never half.
+
+    Raises:
+        ValueError: the directory holds no run, or a file in it is damaged.
+    """
+    record = read_run(run)
+    return write_page(Path(run) / "report.html", render(title=f"{model_name(record)} on {data_name(record)}", run=page(record)))
+
+
+def write_comparison(runs: Sequence[Path], out: Path) -> Path:
+    """Writes one page that compares runs, and returns its path.
+
+    Raises:
+        ValueError: no run was given, or one of them is no run directory.
+    """
+    if not runs:
+        raise ValueError("a comparison needs at least one run directory, got none")
+    records = [read_run(run) for run in runs]
+    found = rows(records)
+    by_epoch = all(across_of(record) == "epoch" for record in records if record.val)
+    series = []
+    for at, (record, facts) in enumerate(zip(records, found, strict=True), 1):
+        epoch = epoch_of(record) if by_epoch else update_of
+        series.append((f"{at} {facts['run']}", points_of(record.val, kept_top1(record), epoch)))
+    longest = max((facts["time_s"] or 0 for facts in found), default=0)
+    unit, scale = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
+    charts = [
+        scatter("Top-1 against multiply-adds", "millions of MACs for one picture", found, "macs", 1e6),
+        scatter("Top-1 against training time", f"time in {unit}", found, "time_s", scale),
+        chart("Top-1 on the validation set during training", "%", "epoch" if by_epoch else "update", series, say=percent),
+    ]
+    view = {
+        "rows": found,
+        "charts": [drawn for drawn in charts if drawn],
+        "data_differ": len({spelled(record.asked.get("data")) for record in records}) > 1,
+        "unfinished": [facts["run"] for record, facts in zip(records, found, strict=True) if not record.finished],
+    }
+    return write_page(Path(out), render(title=f"{len(found)} runs compared", comparison=view))
+
+
+def page(record: RunRecord) -> dict[str, Any]:
+    """Everything that the page of one run shows, in the order in which it is shown."""
+    result, asked = record.result or {}, record.asked
+    schedules, constant = schedules_of(record)
+    data = result["data"] if isinstance(result.get("data"), dict) else {}
+    return {
+        "facts": row(record, alone=True),
+        "status": status(record),
+        "headline": headline(record),
+        "commonest": commonest_share(result.get("confusion")),
+        "measures": [
+            {
+                "label": label,
+                "value": measured(record.metric(name), unit),
+                "interval": between(record.metric(f"{name}_low"), record.metric(f"{name}_high"), unit),
+            }
+            for name, label, unit in MEASURES
+            if record.metric(name) is not None
+        ],
+        "chosen": result.get("chosen"),
+        "classes": result.get("classes") or [],
+        "start": only(asked["start"], ("weights", "licence", "origin")) if isinstance(asked.get("start"), dict) else None,
+        "environment": only(asked.get("environment"), ("paretina", "torch", "machine", "device", "threads")),
+        "batch_size": number(asked.get("recipe"), "batch_size"),
+        "command": asked.get("command"),
+        "cost": cost_of(result.get("cost")),
+        "curves": curves_of(record),
+        "schedules": schedules,
+        "constant": constant,
+        "confusion": confusion_of(record),
+        "per_class": [
+            {"class": one.get("class"), **{key: number(one, key) for key in PER_CLASS}}
+            for one in dicts(result.get("per_class"))
+        ],
+        "mistakes": mistakes_of(record),
+        "mistakes_left_out": max(0, len(record.mistakes) - MISTAKES),
+        "calibration": calibration_of(record),
+        "temperature": record.metric("temperature"),
+        "damaged": [only(one, ("name", "reason")) for one in dicts(data.get("damaged"))],
+        "data_notes": [str(note) for note in data.get("notes") or ()],
+        "log_notes": [(line["step"], str(line.get("message", ""))) for line in record.notes],
+        "attempts": record.attempts,
+        "unreadable": record.unreadable,
+        "asked": [
+            (title, listed(asked.get(key)))
+            for key, title in (
+                ("recipe", "Recipe"),
+                ("model", "Model"),
+                ("edits", "Edits of the model"),
+                ("data", "Data"),
+                ("plan", "Plan of execution"),
+                ("start", "Initial weights"),
+                ("environment", "Machine and versions"),
+            )
+            if listed(asked.get(key))
+        ],
+    }
+
+
+def status(record: RunRecord) -> str:
+    """How far the run is; empty when it is done."""
+    if record.finished:
+        return ""
+    if record.result is not None:
+        return f"ended as {record.result.get('status', 'unknown')}"
+    if not record.train:
+        return "unfinished, nothing is logged yet"
+    last, epochs = record.train[-1], number(record.asked.get("recipe"), "epochs")
+    epoch = number(last, "epoch")
+    if epoch is None:
+        return f"unfinished, logged up to update {grouped(last['step'])}"
+    return f"unfinished, logged up to epoch {epoch:.1f}" + (f" of {epochs:g}" if epochs else "")
+
+
+def headline(record: RunRecord) -> dict[str, str] | None:
+    """The number on top: the result's top-1, or the last that the log has."""
+    top1 = record.metric("val/top1")
+    if top1 is not None:
+        interval = between(record.metric("val/top1_low"), record.metric("val/top1_high"), "%")
+        return {"value": f"{top1:.1f}", "label": "top-1 accuracy on the validation set", "interval": interval}
+    logged = points_of(record.val, kept_top1(record), epoch_of(record))
+    if logged:
+        at, value = logged[-1]
+        place = f"at epoch {at:.1f}" if across_of(record) == "epoch" else f"at update {grouped(at)}"
+        return {"value": f"{value:.1f}", "label": f"top-1 accuracy {place}, so far", "interval": ""}
+    return None
+
+
+def calibration_of(record: RunRecord) -> list[dict[str, str]]:
+    """Rows of the calibration table: each measure before and after temperature scaling."""
+
+    def scaled(name: str, factor: int) -> Number | None:
+        value = record.metric(name)
+        return None if value is None else factor * value
+
+    found = []
+    for label, unit, factor, before, after in CALIBRATION:
+        if record.metric(before) is None and record.metric(after) is None:
+            continue
+        cells = {"label": label}
+        for place, name in (("before", before), ("after", after)):
+            cells[place] = measured(scaled(name, factor), unit)
+            cells[f"{place}_interval"] = between(scaled(f"{name}_low", factor), scaled(f"{name}_high", factor), unit)
+        found.append(cells)
+    return found
+
+
+def cost_of(cost: Any) -> dict[str, Any] | None:
+    """The cost of the network, each stage with its share of the parameters and multiply-adds."""
+    if not isinstance(cost, dict):
+        return None
+    stages = dicts(cost.get("stages"))
+    sums = {key: sum(number(stage, key) or 0 for stage in stages) or 1 for key in ("params", "macs", "activations")}
+    return {
+        **{key: number(cost, key) for key in ("params", "macs", "activations", "weight_bytes", "resolution")},
+        "stages": [
+            {
+                "name": str(stage.get("name", "")),
+                "spec": stage["spec"] if isinstance(stage.get("spec"), str) else spelled(stage.get("spec") or ""),
+                "output": " × ".join(map(str, stage.get("output") or ())),
+                **{key: number(stage, key) for key in sums},
+                **{f"{key}_share": 100 * (number(stage, key) or 0) / total for key, total in sums.items()},
+            }
+            for stage in stages
+        ],
+    }
+
+
+def render(**view: Any) -> str:
+    """Fills the template beside this file."""
+    import base64
+    import hashlib
+
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+    def sha256(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode("ascii")
+
+    environment.filters |= {
+        "between": between,
+        "duration": duration,
+        "grouped": grouped,
+        "percent": percent,
+        "quantity": quantity,
+        "sha256": sha256,
+    }
+    return environment.get_template("page.html.jinja").render({"run": None, "comparison": None, **view})
+
+
+def write_page(target: Path, text: str) -> Path:
+    """Writes a page; names of files need not be valid text, so what is not stands there by its number."""
+    write_aside(target, text.encode("utf-8", "backslashreplace"))
+    return target

@@ -1,0 +1,253 @@
+"""What run directories say: their files read, and the facts in them, one row a run.
+
+A run directory holds `asked.json` (always), `log.jsonl`, `result.json` (once the run is done) and `mistakes.json`. Rates are
+in percent, except the calibration error and the confidences of mistakes, which are shares in [0, 1]; likelihoods are in nats.
+"""
+
+import bisect
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+Number = int | float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run directory says.
+
+    Attributes:
+        path: the directory.
+        asked: `asked.json`: what was asked, and where.
+        train: the lines of the log about training, by step; of a step that was done twice, the last attempt.
+        val: the lines about validation, likewise.
+        notes: the messages, likewise.
+        result: `result.json`, or None while the run is not finished.
+        mistakes: `mistakes.json`, the most confident first; empty if there is none.
+        attempts: how often the run was started or resumed, as far as the log says; at least 1.
+        unreadable: number of lines of the log that are no JSON object; the last line, if cut off, does not count.
+    """
+
+    path: Path
+    asked: dict[str, Any]
+    train: tuple[Line, ...]
+    val: tuple[Line, ...]
+    notes: tuple[Line, ...]
+    result: dict[str, Any] | None
+    mistakes: tuple[dict[str, Any], ...]
+    attempts: int
+    unreadable: int
+
+    @property
+    def name(self) -> str:
+        """The name of the directory."""
+        return self.path.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has a result and came to its end."""
+        return self.result is not None and self.result.get("status") == "done"
+
+    def metric(self, name: str) -> Number | None:
+        """A number among the metrics of the result; None where it is missing or not finite."""
+        return number((self.result or {}).get("metrics"), name)
+
+
+def read_run(path: Path) -> RunRecord:
+    """Reads a run directory, also that of a run that is still going or was killed.
+
+    Raises:
+        ValueError: the directory is not there or holds no run, or one of its files is damaged; the message says which.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ValueError(f"{path} is no directory; name a run directory, such as the one that `paretina train` prints")
+    if not (path / "asked.json").is_file():
+        raise ValueError(f"{path} is no run directory: asked.json is missing; name one that `paretina train` has written")
+    asked = read_json(path / "asked.json", dict)
+    result = read_json(path / "result.json", dict) if (path / "result.json").is_file() else None
+    mistakes = read_json(path / "mistakes.json", list) if (path / "mistakes.json").is_file() else []
+    text = (path / "log.jsonl").read_text("utf-8", "replace") if (path / "log.jsonl").is_file() else ""
+    lines, unreadable = log_lines(text)
+    kept = last_attempts(lines)
+    return RunRecord(
+        path=path,
+        asked=asked,
+        train=tuple(line for line in kept if line["event"] == "train"),
+        val=tuple(line for line in kept if line["event"] == "val"),
+        notes=tuple(line for line in kept if line["event"] == "note"),
+        result=result,
+        mistakes=tuple(mistake for mistake in mistakes if isinstance(mistake, dict)),
+        attempts=1 + max((line["attempt"] for line in lines), default=0),
+        unreadable=unreadable,
+    )
+
+
+def read_json(path: Path, kind: type) -> Any:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, it is no JSON: {error}; restore the file or leave this run out") from None
+    if not isinstance(data, kind):
+        wanted = "object" if kind is dict else "list"
+        raise ValueError(f"{path} must hold a JSON {wanted}, got {type(data).__name__}; restore the file or leave this run out")
+    return data
+
+
+def log_lines(text: str) -> tuple[list[Line], int]:
+    """Returns the lines of a log that can be read, and the number of those that cannot; a last line cut off is ignored."""
+    lines, unreadable = [], 0
+    raws = text.split("\n")
+    for at, raw in enumerate(raws, 1):
+        if not raw.strip():
+            continue
+        try:
+            line = json.loads(raw)
+            lines.append({**line, "step": int(line["step"]), "attempt": int(line.get("attempt", 0)), "event": line["event"]})
+        except (ValueError, TypeError, KeyError):
+            unreadable += at < len(raws)
+    return lines, unreadable
+
+
+def last_attempts(lines: Iterable[Line]) -> list[Line]:
+    """Returns the lines that count, by step.
+
+    A resumed run does the steps after its checkpoint again: what an earlier attempt says about steps that a later one has
+    begun is dropped. Where a later attempt begins is told by its training and validation, for its first note can stand at
+    the step of the checkpoint, which the earlier attempt has done.
+    """
+    lines = list(lines)
+    begun: dict[int, int] = {}
+    for line in lines:
+        if line["event"] != "note":
+            begun[line["attempt"]] = min(line["step"], begun.get(line["attempt"], line["step"]))
+    kept = [line for line in lines if all(line["step"] < step for later, step in begun.items() if later > line["attempt"])]
+    latest: dict[tuple[int, str], int] = {}
+    for line in kept:
+        place = (line["step"], line["event"])
+        latest[place] = max(line["attempt"], latest.get(place, 0))
+    kept = [line for line in kept if line["attempt"] == latest[line["step"], line["event"]]]
+    return sorted(kept, key=lambda line: line["step"])
+
+
+def number(record: Any, name: str) -> Number | None:
+    """A finite number of a JSON object, or None."""
+    value = record.get(name) if isinstance(record, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects of a JSON list; none where there is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def only(record: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """The named entries of a JSON object; None for those that it lacks."""
+    return {key: record.get(key) if isinstance(record, dict) else None for key in keys}
+
+
+def table(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Returns one row a run for a table or for JSON; what a run does not say (yet) is None.
+
+    Rates are in percent, `time_s` in seconds, `peak_mb` in megabytes; `size` is the side in pixels at which was tested.
+
+    Raises:
+        ValueError: one of them is no run directory.
+    """
+    return rows([read_run(run) for run in runs])
+
+
+def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    names = [record.name for record in records]
+    return [row(record, alone=names.count(record.name) == 1) for record in records]
+
+
+def row(record: RunRecord, alone: bool) -> dict[str, Any]:
+    result = record.result or {}
+    cost, sizes = result.get("cost"), result.get("data")
+    last = record.train[-1] if record.train else {}
+    return {
+        "run": record.name if alone else f"{record.path.resolve().parent.name}/{record.name}",
+        "status": result.get("status", "unfinished"),
+        "verb": record.asked.get("verb"),
+        "model": model_name(record),
+        "data": data_name(record),
+        "start": only(record.asked.get("start"), ("weights",))["weights"],
+        "size": resolution(record),
+        "epochs": number(record.asked.get("recipe"), "epochs"),
+        "params": number(cost, "params"),
+        "macs": number(cost, "macs"),
+        "train": number(sizes, "train"),
+        "val": number(sizes, "val"),
+        "top1": record.metric("val/top1"),
+        "top1_low": record.metric("val/top1_low"),
+        "top1_high": record.metric("val/top1_high"),
+        "top5": record.metric("val/top5"),
+        "balanced": record.metric("val/balanced"),
+        "balanced_low": record.metric("val/balanced_low"),
+        "balanced_high": record.metric("val/balanced_high"),
+        "time_s": number(result, "time_s"),
+        "throughput_img_s": number(result, "throughput_img_s"),
+        "peak_mb": number(result, "peak_mb"),
+        "steps": last.get("step"),
+    }
+
+
+def model_name(record: RunRecord) -> str:
+    kind = only(record.asked.get("model"), ("kind",))["kind"]
+    return str(record.asked.get("model_name") or kind or "unnamed model")
+
+
+def data_name(record: RunRecord) -> str:
+    """The name that the data goes by: the last part of its path, its name, or its kind."""
+    data = record.asked.get("data")
+    if not isinstance(data, dict):
+        return str(data or "unnamed data")
+    for key in ("name", "path", "root", "folder", "directory"):
+        if isinstance(data.get(key), str) and data[key].strip("/\\"):
+            return re.split(r"[/\\]", data[key].rstrip("/\\"))[-1]
+    return str(data.get("kind", "unnamed data")).lower()
+
+
+def resolution(record: RunRecord) -> Number | None:
+    """Side in pixels of the pictures in the test."""
+    found = number((record.result or {}).get("cost"), "resolution")
+    return found if found is not None else number(record.asked.get("model"), "resolution")
+
+
+def commonest_share(confusion: Any) -> float | None:
+    """The top-1 accuracy, in percent, of naming the most common class whatever the picture."""
+    sizes = [sum(counts) for counts in confusion or ()]
+    return 100 * max(sizes) / sum(sizes) if sum(sizes) else None
+
+
+def update_of(line: Line) -> float:
+    return float(line["step"])
+
+
+def epoch_of(record: RunRecord) -> Callable[[Line], float]:
+    """Returns the function from a line to its epoch; validation lines need not say it, it is then found by their step."""
+    known = [(line["step"], number(line, "epoch")) for line in (*record.train, *record.val)]
+    pairs = sorted({(step, float(epoch)) for step, epoch in known if epoch is not None})
+    if not pairs:
+        return update_of
+    steps = [step for step, _ in pairs]
+
+    def epoch(line: Line) -> float:
+        own = number(line, "epoch")
+        if own is not None:
+            return float(own)
+        at = min(max(bisect.bisect_left(steps, line["step"]), 1), len(pairs) - 1)
+        (step0, epoch0), (step1, epoch1) = pairs[at - 1 if at else 0], pairs[at]
+        if step1 == step0:
+            return epoch1 * line["step"] / step1 if step1 else epoch1
+        return max(0.0, epoch0 + (epoch1 - epoch0) * (line["step"] - step0) / (step1 - step0))
+
+    return epoch

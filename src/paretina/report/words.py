@@ -1,0 +1,94 @@
+"""Numbers and settings as people read them."""
+
+import re
+from typing import Any
+
+from paretina.report.records import Number, dicts
+
+SPACE = "\u202f"  # narrow and never broken: stands between a number and its unit
+"""Narrow and never broken: stands between a number and its unit."""
+
+
+def grouped(value: Number | None) -> str:
+    """2125 -> 2,125"""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def quantity(value: Number | None, unit: str = "") -> str:
+    """Three digits and a prefix: 5288548 -> 5.29 M"""
+    if value is None:
+        return "–"
+    for prefix in ("", "k", "M", "G", "T"):
+        text = f"{value:.0f}" if not prefix else f"{value:#.3g}".rstrip(".")
+        if abs(float(text)) < 1000 or prefix == "T":
+            break
+        value /= 1000
+    return f"{text}{SPACE}{prefix}{unit}" if prefix or unit else text
+
+
+def duration(seconds: Number | None) -> str:
+    """Two units at most: 151 -> 2 min 31 s"""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f}{SPACE}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{SPACE}s"
+    if whole < 3600:
+        return f"{whole // 60}{SPACE}min {whole % 60:02d}{SPACE}s"
+    return f"{whole // 3600}{SPACE}h {whole % 3600 // 60:02d}{SPACE}min"
+
+
+def percent(value: Number | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}{SPACE}%"
+
+
+def measured(value: Number | None, unit: str) -> str:
+    """A number with its unit, as precise as it is worth reading."""
+    if value is None:
+        return "–"
+    return percent(value) if unit == "%" else f"{value:.3f}{SPACE}{unit}".rstrip()
+
+
+def between(low: Number | None, high: Number | None, unit: str) -> str:
+    """An interval in words; empty where it is not known."""
+    if low is None or high is None:
+        return ""
+    digits = 1 if unit == "%" else 3
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def short(value: Number) -> str:
+    """A number as it stands beside an axis: 0.0004, 1e-5, 12.5, 20k"""
+    if abs(value) >= 10_000:
+        return re.sub(r"\.0+(?=\D)", "", quantity(value).replace(SPACE, ""))
+    digits = 3 if abs(value) < 1 else 4
+    return re.sub(r"e([+-])0*", lambda found: "e" + found[1].replace("+", ""), f"{value:.{digits}g}")
+
+
+def spelled(value: Any) -> str:
+    """An encoded spec the way it is written in Python: MixUp(alpha=0.2)"""
+    if isinstance(value, dict):
+        fields = {key: item for key, item in value.items() if key not in ("kind", "version")}
+        if value.get("kind") == "Constant" and list(fields) == ["value"]:
+            return spelled(fields["value"])
+        if "kind" in value:
+            return f"{value['kind']}({', '.join(f'{key}={spelled(item)}' for key, item in fields.items())})"
+        return "{" + ", ".join(f"{key}: {spelled(item)}" for key, item in fields.items()) + "}"
+    if isinstance(value, list):
+        return f"({', '.join(map(spelled, value))})"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def listed(value: Any) -> list[tuple[str, list[str]]]:
+    """The fields of an encoded spec, each with its value in lines: one a method where it is a tuple of methods."""
+    if not isinstance(value, dict):
+        return [("", [spelled(item) for item in value])] if isinstance(value, list) and value else []
+    fields = []
+    for key, item in value.items():
+        lines = [spelled(one) for one in item] if isinstance(item, list) and dicts(item) else [spelled(item)]
+        fields.append((str(key), lines or ["none"]))
+    return fields
