@@ -282,6 +282,24 @@ def test_kinds_are_the_concrete_ones():
     assert list(kinds(Shape)) == sorted(kinds(Shape))
 
 
+def test_two_plugins_of_one_name_are_refused():
+    class Lonely(Spec):
+        PLUGINS = ()
+
+        @abstractmethod
+        def area(self) -> float: ...
+
+    def one(module: str) -> type:
+        return dataclass(frozen=True, kw_only=True)(type("Twin", (Lonely,), {"area": lambda self: 1.0, "__module__": module}))
+
+    first = one("here")
+    assert kinds(Lonely) == {"Twin": first}
+    second = one("there")
+    with pytest.raises(TypeError, match="two plug-ins of the kind Lonely are named Twin, in"):
+        kinds(Lonely)
+    del first, second
+
+
 def test_a_kind_that_is_defined_later_is_found():
     with pytest.raises(ValueError, match="no Shape named 'Square'"):
         Shape.from_json('{"kind": "Square", "side": 3}')

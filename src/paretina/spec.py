@@ -242,7 +242,10 @@ def kinds(base: type[S]) -> dict[str, type[S]]:
         spec = waiting.pop()
         waiting.extend(spec.__subclasses__())
         if not spec.__abstractmethods__ and not is_kind(spec):
-            found[spec.__name__] = spec
+            other = found.setdefault(spec.__name__, spec)
+            if other is not spec and other.__module__ != spec.__module__:
+                places = f"in {other.__module__} and in {spec.__module__}"
+                raise TypeError(f"two plug-ins of the kind {base.__name__} are named {spec.__name__}, {places}; rename one")
     return dict(sorted(found.items()))
 
 

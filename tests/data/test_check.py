@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paretina.data.check import check, damaged
+from paretina.data.check import check
 from paretina.data.sources.arrays import from_arrays
 from paretina.data.sources.folder import Folder
 
@@ -54,7 +54,6 @@ def test_names_each_fault_with_its_reason(folder):
     faults = check(folder).faults
     assert faults["val/dog/empty.png"] == "the file is empty"
     assert list(faults) == ["train/dog/broken.jpg", "val/dog/empty.png"]
-    assert damaged(folder, folder.split("train")) == {"train/dog/broken.jpg": faults["train/dog/broken.jpg"]}
 
 
 def test_finds_the_same_pixels_within_and_between_splits(folder):
@@ -79,9 +78,8 @@ def test_equal_bytes_in_another_shape_are_no_duplicates(tmp_path):
 
 def test_workers_do_not_change_the_report(folder):
     assert check(folder, workers=1) == check(folder, workers=4)
-    assert damaged(folder, folder.split("val"), 1) == damaged(folder, folder.split("val"), 3)
     with pytest.raises(ValueError, match="one worker or more is needed, got 0"):
-        damaged(folder, folder.split("val"), 0)
+        check(folder, workers=0)
 
 
 def test_many_pictures_keep_their_order():

@@ -1,8 +1,7 @@
 """Checking a collection: what is in it, and what is wrong with it.
 
 `check` looks at every picture once and reports counts, sizes, faults, and pictures that are there twice; two of the same in
-`train` and `val` make the score look better than it is. `damaged` only asks which pictures cannot be read: training leaves
-those out.
+`train` and `val` make the score look better than it is.
 """
 
 import hashlib
@@ -155,35 +154,23 @@ class Look:
     fault: str = ""
 
 
-def look(collection: Collection, sample: Sample, digest: bool) -> Look:
+def look(collection: Collection, sample: Sample) -> Look:
     try:
         image = collection.image(sample)
     except DecodeError as error:
         return Look(fault=str(error).removeprefix(f"{sample.name}: "))
     height, width = image.shape[1:]
-    if not digest:
-        return Look(width, height)
     pixels = image.permute(1, 2, 0).contiguous().numpy().data
     return Look(width, height, hashlib.blake2b(pixels, digest_size=16, person=f"{width}x{height}".encode()).digest())
 
 
-def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int, digest: bool) -> list[Look]:
+def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int) -> list[Look]:
     if workers < 1:
         raise ValueError(f"one worker or more is needed, got {workers}")
     chunks = [samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:  # threads: Pillow decodes without Python's lock
-        looks = pool.map(lambda chunk: [look(collection, sample, digest) for sample in chunk], chunks)
+        looks = pool.map(lambda chunk: [look(collection, sample) for sample in chunk], chunks)
         return [one for some in looks for one in some]
-
-
-def damaged(collection: Collection, samples: Sequence[Sample], workers: int = 2) -> dict[str, str]:
-    """Decodes every sample once and returns, by name, why some cannot be read.
-
-    Args:
-        workers: number of threads; the result does not depend on it.
-    """
-    looks = look_at_all(collection, samples, workers, digest=False)
-    return {sample.name: seen.fault for sample, seen in zip(samples, looks, strict=True) if seen.fault}
 
 
 def check(collection: Collection, splits: Sequence[str] | None = None, workers: int = 2) -> Report:
@@ -198,7 +185,7 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
     """
     splits = list(collection.splits) if splits is None else list(splits)
     placed = [(split, sample) for split in splits for sample in collection.split(split)]
-    looks = look_at_all(collection, [sample for _, sample in placed], workers, digest=True)
+    looks = look_at_all(collection, [sample for _, sample in placed], workers)
     names = collection.classes
     counts = {split: Counter(sample.label for sample in collection.split(split)) for split in splits}
     first = next((count for count in counts.values() if count), Counter[int]())

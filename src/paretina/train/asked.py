@@ -118,6 +118,17 @@ def assignment(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """Reads YAML, but refuses a name that stands twice, of which one would be dropped silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(problem=f"{twice} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The fields of a configuration file (YAML or JSON), by their paths.
 
@@ -125,7 +136,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: the file is missing or no mapping of names to values.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), UniqueKeys)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
