@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from paretina.clock import Clock
-from paretina.schedules import Constant, Cosine, Exponential, Linear, Staged, Warmup
+from paretina.schedules import Constant, Cosine, Drawn, Exponential, Linear, Staged, Warmup
 
 quickly = settings(deadline=None, derandomize=True, max_examples=100, database=None)
 
@@ -168,3 +168,28 @@ def test_falling_schedules_never_rise():
         values = [schedule(Clock(update, 97, 7.0)) for update in range(98)]
         assert all(later <= now for now, later in itertools.pairwise(values))
         assert math.isclose(values[0], 1)
+
+
+def test_drawn_values_are_those_given_and_last_as_long_as_asked():
+    drawn = Drawn(values=(1.0, 2.0, 3.0), every=2.0)
+    found = [drawn(Clock(update, 400, 40.0)) for update in range(400)]
+    assert set(found) == {1.0, 2.0, 3.0}
+    assert all(len(set(found[start : start + 20])) == 1 for start in range(0, 400, 20))
+    assert found == [drawn(Clock(update, 400, 40.0)) for update in range(400)]
+
+
+def test_drawn_anew_at_each_update_and_otherwise_for_another_seed():
+    values = tuple(float(i) for i in range(10))
+    first, second = ([Drawn(values=values, seed=seed)(Clock(i, 200, 2.0)) for i in range(200)] for seed in (0, 1))
+    assert first != second
+    assert len({tuple(first[i : i + 3]) for i in range(0, 198, 3)}) > 50
+
+
+def test_schedules_of_one_seed_draw_the_same_place():
+    small, large = Drawn(values=(1.0, 2.0, 3.0)), Drawn(values=(10.0, 20.0, 30.0))
+    assert all(10 * small(Clock(i, 50, 1.0)) == large(Clock(i, 50, 1.0)) for i in range(50))
+
+
+def test_nothing_to_draw_from_is_refused():
+    with pytest.raises(ValueError, match="Drawn needs at least one value"):
+        Drawn(values=())

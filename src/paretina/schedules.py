@@ -3,6 +3,7 @@
 A plain number stands for a constant wherever a schedule is asked for, in Python, in JSON and on the command line.
 """
 
+import hashlib
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -134,6 +135,30 @@ class Staged(Schedule):
         return cls(values=(*(start + (end - start) * i / (stages - 1) for i in range(stages - 1)), end))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn(Schedule):
+    """One of some values, drawn anew from time to time; schedules of one seed and as many values draw the same place.
+
+    Attributes:
+        values: what is drawn from, each as likely as the others.
+        every: epochs from one draw to the next; 0 draws at each update.
+        seed: other draws for another seed.
+    """
+
+    values: tuple[float, ...]
+    every: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.values or self.every < 0:
+            raise ValueError(f"Drawn needs at least one value and every >= 0, got values={self.values}, every={self.every}")
+
+    def __call__(self, clock: Clock) -> float:
+        turn = math.floor(clock.epoch / self.every + 1e-9) if self.every else clock.update
+        digest = hashlib.blake2b(f"{self.seed}/{turn}".encode(), digest_size=8).digest()
+        return self.values[int.from_bytes(digest, "big") % len(self.values)]
+
+
 EXAMPLES = (
     Constant(value=0.1),
     Linear(start=0.0, end=1.0),
@@ -141,4 +166,5 @@ EXAMPLES = (
     Exponential(start=0.016),
     Warmup(epochs=5.0, then=Cosine(start=0.4)),
     Staged(values=(128.0, 160.0, 192.0)),
+    Drawn(values=(128.0, 160.0, 192.0), every=8.0),
 )

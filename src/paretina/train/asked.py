@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -34,6 +34,7 @@ class Asked(Spec):
         recipe_name: its name, or "".
         plan: how it is executed.
         weights: "auto", "none", or a model file to start from.
+        verb: which command asked.
     """
 
     data: Source
@@ -44,6 +45,7 @@ class Asked(Spec):
     recipe_name: str = ""
     plan: Plan
     weights: str = "none"
+    verb: Literal["train", "finetune"] = "train"
 
 
 def source_named(data: str | Source) -> Source:
@@ -60,12 +62,12 @@ def source_named(data: str | Source) -> Source:
 
 
 def recipes() -> dict[str, tuple[Recipe, str]]:
-    """The named recipes with the text that opens their file."""
+    """The named recipes with the text that opens their file; a file has one of its own name, or several by name."""
     found = {}
     for module in modules_in("paretina.train.recipes"):
-        if hasattr(module, "RECIPE"):
-            name = module.__name__.rpartition(".")[2].replace("_", "-")
-            found[name] = (module.RECIPE, (module.__doc__ or "").strip())
+        own = module.__name__.rpartition(".")[2].replace("_", "-")
+        named = getattr(module, "RECIPES", {own: module.RECIPE} if hasattr(module, "RECIPE") else {})
+        found.update({name: (recipe, (module.__doc__ or "").strip()) for name, recipe in named.items()})
     return found
 
 

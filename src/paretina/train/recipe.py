@@ -53,7 +53,9 @@ class Recipe(Spec):
     Attributes:
         epochs: passes over the training data; may be a fraction.
         batch_size: pictures an update, over all ranks and accumulated parts.
-        size: side in pixels that the network sees while training; None for the blueprint's resolution.
+        size: side in pixels that the network sees while training; None for what `pixels` says.
+        pixels: share of the pixels of the blueprint's resolution that are trained on, in (0, 1]. Below 1 the side is the
+            nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
         test_size: side at which it is evaluated and saved; None for the last training size.
         test_fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the door of the network.
         test_crop: share of the shorter side that is kept in evaluation; None for the door of the network.
@@ -67,6 +69,11 @@ class Recipe(Spec):
         zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch.
         norm_momentum: share of a batch in the running statistics of batch norm.
         classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
+        rate_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
+            everywhere (layer-wise rates, a stage a layer).
+        tail: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with weights to start
+            from.
+        steady: whether norms keep their running statistics and nothing is dropped, also in the parts that learn.
         frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
             are the costly ones, and what they see is much the same in all pictures.
@@ -81,6 +88,7 @@ class Recipe(Spec):
     epochs: float = 30.0
     batch_size: int = 64
     size: Schedule | None = None
+    pixels: float = 1.0
     test_size: int | None = None
     test_fit: Literal["crop", "squash"] | None = None
     test_crop: float | None = None
@@ -95,6 +103,9 @@ class Recipe(Spec):
     zero_gamma: bool = False
     norm_momentum: float = 0.1
     classifier_rate: float = 1.0
+    rate_decay: float = 1.0
+    tail: int | None = None
+    steady: bool = False
     frozen: tuple[str, ...] = ()
     frozen_stride: int = 0
     teacher: str | None = None
@@ -113,6 +124,14 @@ class Recipe(Spec):
             raise ValueError(
                 f"Recipe needs 0 < norm_momentum <= 1 and 0 <= max_damaged <= 1, got {self.norm_momentum}, {self.max_damaged}"
             )
+        if not 0 < self.pixels <= 1:
+            raise ValueError(f"Recipe.pixels is a share in (0, 1], got {self.pixels}")
+        if not 0 < self.rate_decay <= 1 or self.classifier_rate <= 0:
+            raise ValueError(
+                f"Recipe needs 0 < rate_decay <= 1 and classifier_rate > 0, got {self.rate_decay}, {self.classifier_rate}"
+            )
+        if self.tail is not None and self.tail < 0:
+            raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 
     def image_transforms(self) -> tuple[ImageTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))
@@ -122,7 +141,7 @@ class Recipe(Spec):
 
     def sizes(self, resolution: int) -> Schedule:
         """The schedule of the training size for a blueprint of that resolution."""
-        return self.size or Constant(value=float(resolution))
+        return self.size or Constant(value=float(side_of_share(resolution, self.pixels)))
 
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
@@ -132,24 +151,44 @@ class Recipe(Spec):
         """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
         return replace(door, fit=self.test_fit or door.fit, crop=self.test_crop or door.crop)
 
+    @property
+    def needs_weights(self) -> bool:
+        """Whether parts of the network stay as they start, which makes sense only for weights that are good already."""
+        return bool(self.frozen or self.frozen_stride or self.tail is not None)
+
     def frozen_parts(self, blueprint: Blueprint) -> tuple[str, ...]:
-        """The parts of a network that do not learn, by name."""
+        """The parts of a network that do not learn, by name.
+
+        Raises:
+            ValueError: the tail is longer than the network.
+        """
         names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
+        if self.tail is not None and self.tail > len(blueprint.stages):
+            raise ValueError(f"the network has {len(blueprint.stages)} stages, so its last {self.tail} cannot be its tail")
         early = [name for name, stride in zip(names, blueprint.border_strides, strict=True) if stride <= self.frozen_stride]
+        if self.tail is not None:
+            early = names[: max(len(early), len(names) - self.tail)]
         return (*early, *(name for name in self.frozen if name not in early))
 
     def groups(self, learner: Learner) -> list[dict[str, Any]]:
         """The parameters that learn, in groups of equal rate and decay."""
         owned = roles(learner)
-        last = {id(parameter) for parameter in cast(nn.Module, learner.result().head.classifier).parameters()}
-        named = list(learner.named_parameters())
-        if self.classifier_rate == 1.0 or not last:
-            return parameter_groups(named, lambda name: owned[name].role, self.optimizer.decay)
-        parts = [(1.0, [each for each in named if id(each[1]) not in last])]
-        parts.append((self.classifier_rate, [each for each in named if id(each[1]) in last]))
+        network = learner.result()
+        last = {id(parameter) for parameter in cast(nn.Module, network.head.classifier).parameters()}
+        places = ["head", *(f"stages.{i}" for i in reversed(range(len(network.stages)))), "stem"]
+        parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
+        for name, parameter in learner.named_parameters():
+            place = owned[name].place
+            # what an objective adds to the network is new, as the head is
+            factor = self.rate_decay ** (places.index(place) if place in places else 0)
+            if id(parameter) in last:
+                factor *= self.classifier_rate
+            parts.setdefault(factor, []).append((name, parameter))
+        if parts.keys() == {1.0}:
+            return parameter_groups(parts[1.0], lambda name: owned[name].role, self.optimizer.decay)
         return [
             {**group, "rate_factor": factor}
-            for factor, part in parts
+            for factor, part in parts.items()
             if any(parameter.requires_grad for _, parameter in part)
             for group in parameter_groups(part, lambda name: owned[name].role, self.optimizer.decay)
         ]
@@ -166,6 +205,19 @@ class Recipe(Spec):
                 residual.set(rates[residual.number])
             values["schedule/stochastic_depth"] = self.stochastic_depth.rate(clock)
         return values
+
+
+ALIGNED = 32
+"""Stride of the last maps of nearly all convolutional networks; sides of equal remainder lie alike on all maps."""
+
+
+def side_of_share(resolution: int, pixels: float) -> int:
+    """The side whose square is about a share of the pixels of a resolution, with the same remainder modulo 32; at least 32."""
+    if pixels == 1.0:
+        return resolution
+    steps = round((resolution - resolution * pixels**0.5) / ALIGNED)
+    side = resolution - ALIGNED * steps
+    return side if side >= ALIGNED else side + ALIGNED
 
 
 EXAMPLES = (Recipe(), Recipe(stochastic_depth=StochasticDepth(), average=Average(), keep="best"))

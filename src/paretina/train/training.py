@@ -106,10 +106,10 @@ def prepare(asked: Asked) -> Prepared:
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
         recipe = replace(recipe, zero_gamma=False)
-    if start is None and (recipe.frozen or recipe.frozen_stride):
+    if start is None and recipe.needs_weights:
         raise ValueError(
             "this recipe leaves parts of the network as they are, so it needs weights to start from: give --weights auto or a "
-            "model file, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[]"
+            "model file, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[] tail=none"
         )
 
     blueprint = asked.model
@@ -119,6 +119,7 @@ def prepare(asked: Asked) -> Prepared:
     steps = [round(size(Clock(i, 100, 1.0))) for i in range(101)]
     if min(steps) < 1:
         raise ValueError(f"the training size must stay above 0 pixels, got {min(steps)}")
+    check_sizes(blueprint, {*steps, recipe.final_size(blueprint.resolution)})
     classes = len(collection.classes)
     blueprint = replace(blueprint, classes=classes, resolution=recipe.final_size(blueprint.resolution))
     blueprint = with_door(blueprint, start)
@@ -132,6 +133,20 @@ def prepare(asked: Asked) -> Prepared:
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
     return prepared
+
+
+def check_sizes(blueprint: Blueprint, sides: set[int]) -> None:
+    """Sends images of each size through the network, without values, before anything is read or trained.
+
+    Raises:
+        ValueError: the network refuses one of them.
+    """
+    network = blueprint.build("meta").eval()
+    for side in sorted(sides):
+        try:
+            network(torch.empty(1, 3, side, side, device="meta"))
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
 
 
 def check_damage(prepared: Prepared, count: int) -> None:
@@ -160,6 +175,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = recipe.norm_momentum
     network.freeze(recipe.frozen_parts(prepared.blueprint))
+    network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
     learner = plan.place(learner)
@@ -359,7 +375,7 @@ def description(prepared: Prepared) -> dict[str, Any]:
     asked = prepared.asked
     start = prepared.start
     return {
-        "verb": "train",
+        "verb": asked.verb,
         "command": shlex.join(["paretina", *sys.argv[1:]]) if sys.argv and "paretina" in Path(sys.argv[0]).name else "",
         "model": encode(prepared.blueprint),
         "model_name": asked.model_name,

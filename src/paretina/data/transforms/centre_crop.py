@@ -1,17 +1,17 @@
 """CentreCrop: the largest square in the middle of the picture, at the size that the network sees.
 
-The plain way to a square without distortion and without chance; what stands left and right of the middle is lost.
+The plain way to a square without distortion and without chance, and what evaluation does, to the pixel; what stands left and
+right of the middle is lost.
 `Squash` and `Letterbox` keep the whole picture.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
-
 from paretina.clock import Clock
+from paretina.data.preprocess import preprocess
 from paretina.data.transform import ImageTransform
+from paretina.model.blueprint import Door
 from paretina.shapes import Image
 
 
@@ -30,11 +30,7 @@ class CentreCrop(ImageTransform):
             raise ValueError(f"CentreCrop.share must be in (0, 1], got {self.share:g}")
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        height, width = image.shape[-2:]
-        side = max(1, round(self.share * min(height, width)))
-        top, left = (height - side) // 2, (width - side) // 2
-        interpolation = v2.InterpolationMode(self.interpolation)
-        return F.resized_crop(image, top, left, side, side, [size, size], interpolation, antialias=True)
+        return preprocess(image, Door(crop=self.share, interpolation=self.interpolation), size)
 
 
 EXAMPLES = (CentreCrop(), CentreCrop(share=0.875, interpolation="bilinear"))

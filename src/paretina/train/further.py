@@ -1,0 +1,115 @@
+"""Further: from a trained network to a run that goes on with it, at another image size or on other data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paretina.clock import END
+from paretina.data.source import Source
+from paretina.data.transforms.centre_crop import CentreCrop
+from paretina.data.transforms.squash import Squash
+from paretina.measure.plan import Plan
+from paretina.model.blueprint import Door
+from paretina.model.family import networks
+from paretina.model.weights import load_model
+from paretina.run import Run
+from paretina.schedules import Constant
+from paretina.spec import decode
+from paretina.train.asked import Asked, Choice, choose, recipe_named
+from paretina.train.recipe import ALIGNED, Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network to go on with.
+
+    Attributes:
+        file: its model file.
+        side: side in pixels at which it was last trained; that of its file where no run says it.
+        data: what it was trained on; None where no run says it.
+    """
+
+    file: Path
+    side: int
+    data: Source | None
+
+
+def trained(path: Path) -> Trained:
+    """What to go on with: a model file, or the directory of a finished run.
+
+    Raises:
+        ValueError: there is no model file.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    folder = file.parent
+    if (folder / "asked.json").is_file() and (folder / "result.json").is_file():
+        asked = decode(Asked, Run.open(folder).asked()["asked"])
+        return Trained(file, round(asked.recipe.sizes(asked.model.resolution)(END)), asked.data)
+    network, _ = load_model(file)
+    return Trained(file, network.blueprint.resolution, None)
+
+
+def as_tested(door: Door) -> CentreCrop | Squash:
+    """The transform that prepares pictures as they are prepared in the test."""
+    if door.fit == "squash":
+        return Squash(interpolation=door.interpolation)
+    return CentreCrop(share=door.crop, interpolation=door.interpolation)
+
+
+def aligned(side: int, resolution: int) -> str | None:
+    """What to say where two sizes lie differently on the maps of a network; None where they lie alike."""
+    wanted, found = side % ALIGNED, resolution % ALIGNED
+    if wanted == found:
+        return None
+    below = resolution - (found - wanted) % ALIGNED
+    near = [str(each) for each in (below, below + ALIGNED) if each > 0]
+    return (
+        f"{resolution} leaves {found} modulo {ALIGNED}, but the network was trained at {side}, which leaves {wanted}: its maps "
+        f"lie differently on images of these sizes; {' or '.join(near)} would fit"
+    )
+
+
+def go_on(
+    path: Path,
+    plan: Plan,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    config: Path | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[Choice, tuple[str, ...]]:
+    """Puts together a run that goes on with a trained network.
+
+    Args:
+        path: a model file, or the directory of a finished run.
+        data: what to learn from; that of the run unless told. Its classes may be others: the last layer is then new.
+        resolution: side in pixels to train and test at; that of the model file unless told.
+        recipe: unless told, `finetune` where data is given, and `test-resolution` where only a resolution is.
+
+    Returns:
+        The choice, and what the user should know of it, a sentence each.
+
+    Raises:
+        ValueError: neither data nor resolution is given, or the run's data is not known, or something does not fit.
+    """
+    before = trained(path)
+    network, about = load_model(before.file)
+    if data is None and resolution is None:
+        raise ValueError("name what to fine-tune for: other data, or another image size with --resolution")
+    source = data if data is not None else before.data
+    if source is None:
+        raise ValueError(f"{path} does not say what it was trained on; name the data")
+    blueprint = network.blueprint
+    side = resolution or blueprint.resolution
+    name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
+    settings = recipe_named(name) if isinstance(name, str) else name
+    settings = replace(settings, size=Constant(value=float(side)), test_size=side)
+    if name == "test-resolution":
+        settings = replace(settings, transforms=(as_tested(blueprint.door),))
+    choice = choose(source, blueprint, settings, plan, str(before.file), config, dict(fields or {}))
+    known = about.name if about.name in networks() else ""
+    choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")
+    final = choice.asked.recipe.final_size(blueprint.resolution)
+    warning = aligned(before.side, final)
+    return choice, (f"warning: {warning}",) if warning else ()

@@ -1,0 +1,122 @@
+"""Progressive: small images and weak regularisation first, large images and strong regularisation last.
+
+Small images are cheap, and a network learns most of what it will know from them; but it overfits less on them, so the
+regularisation that large images need would hold it back. Size, RandAugment, mixing, erasing and dropout therefore rise
+together, in equal stages. Costs nothing but a network that takes several sizes, and about halves the time of a run that ends at
+the same size. Where small images are simply better (drawings, icons), there is nothing to win.
+
+Source: Tan & Le 2021 (arXiv:2104.00298), section 4 and algorithm 1; ranges of strength after their table 6, whose magnitudes
+rise from a third to the whole, dropout likewise, and mixing from zero.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from paretina.data.transform import Transform
+from paretina.data.transforms.cutmix import CutMix
+from paretina.data.transforms.erase import RandomErasing
+from paretina.data.transforms.mix_or_cut import MixOrCut
+from paretina.data.transforms.mixup import MixUp
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.schedules import Constant, Drawn, Schedule, Staged
+from paretina.spec import Spec
+from paretina.train.recipe import Recipe
+
+ADAPTED: dict[type[Transform], tuple[str, float]] = {
+    RandAugment: ("magnitude", 1 / 3),
+    MixUp: ("alpha", 0.0),
+    CutMix: ("probability", 0.0),
+    MixOrCut: ("probability", 0.0),
+    RandomErasing: ("probability", 0.0),
+}
+"""The field of each transform that follows the image size, and its first value as a share of its last."""
+
+DROPOUT = 1 / 3
+"""First dropout rate as a share of the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressive(Spec):
+    """A change of a recipe: what it says of size and strength becomes the end of a rise.
+
+    Attributes:
+        start: side of the first images, in pixels.
+        end: side of the last images, and of those in the test unless the recipe says otherwise.
+        stages: number of stages, of equal length.
+        regularisation: whether strengths rise with the size ("adaptive") or stay at the recipe's values ("constant").
+        sizes: whether sizes rise ("rising") or are drawn from those of all stages ("random"); the strengths go with them.
+        every: with random sizes, epochs from one draw to the next; 0 draws at each update.
+        step: sizes between start and end are rounded to multiples of this.
+    """
+
+    start: int
+    end: int
+    stages: int = 4
+    regularisation: Literal["adaptive", "constant"] = "adaptive"
+    sizes: Literal["rising", "random"] = "rising"
+    every: float = 0.0
+    step: int = field(default=8)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.start < self.end:
+            raise ValueError(f"Progressive needs 1 <= start < end, got start={self.start}, end={self.end}")
+        if self.stages < 2 or self.step < 1:
+            raise ValueError(f"Progressive needs stages >= 2 and step >= 1, got stages={self.stages}, step={self.step}")
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        """Returns the recipe that rises.
+
+        Raises:
+            ValueError: a strength of the recipe follows a schedule of its own already.
+        """
+        between = Staged.between(float(self.start), float(self.end), self.stages).values
+        sides = (float(self.start), *(float(round(side / self.step) * self.step) for side in between[1:-1]), float(self.end))
+        changes: dict[str, Any] = {"size": self.schedule(sides), "test_size": recipe.test_size or self.end}
+        if self.regularisation == "adaptive":
+            changes["transforms"] = tuple(self.adapted(transform) for transform in recipe.transforms)
+            changes["dropout"] = self.rise(recipe.dropout, DROPOUT, "dropout")
+        return replace(recipe, **changes)
+
+    def adapted(self, transform: Transform) -> Transform:
+        if type(transform) not in ADAPTED:
+            return transform
+        name, share = ADAPTED[type(transform)]
+        place = f"transforms.{type(transform).__name__}.{name}"
+        return replace(transform, **{name: self.rise(getattr(transform, name), share, place)})
+
+    def rise(self, last: Schedule, share: float, place: str) -> Schedule:
+        if not isinstance(last, Constant):
+            raise ValueError(
+                f"{place} follows a schedule of its own, {last}; give it a number, or take regularisation=constant"
+            )
+        if last.value == 0:
+            return last
+        return self.schedule(Staged.between(share * last.value, last.value, self.stages).values)
+
+    def schedule(self, values: tuple[float, ...]) -> Schedule:
+        return Staged(values=values) if self.sizes == "rising" else Drawn(values=values, every=self.every)
+
+
+def progressive_named(text: str) -> Progressive:
+    """What `96:160`, `96:160:3` (stages) or `96:160:4:constant:random` ask for: start, end, and what differs from the usual.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    words = text.split(":")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    rest = words[len(numbers) :]
+    regularisation = [word for word in rest if word in ("adaptive", "constant")]
+    sizes = [word for word in rest if word in ("rising", "random")]
+    if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
+        raise ValueError(
+            f"expected START:END or START:END:STAGES, and perhaps :constant or :random behind it, such as 96:160, got {text!r}"
+        )
+    start, end, *stages = numbers
+    return Progressive(
+        start=start,
+        end=end,
+        stages=stages[0] if stages else 4,
+        regularisation="constant" if "constant" in regularisation else "adaptive",
+        sizes="random" if "random" in sizes else "rising",
+    )

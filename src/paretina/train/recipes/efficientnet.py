@@ -1,0 +1,36 @@
+"""EfficientNet: RMSProp in TensorFlow's form, a staircase of rates, AutoAugment, stochastic depth, averaged weights.
+
+Made for 350 epochs of a million photographs. Dropout is that of B0; the released recipe has 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5,
+0.5 for B0 to B7. AutoAugment is the published ImageNet policy; the released code has a slightly different one. The average
+forgets faster than the published 0.9999 in runs that are too short for it.
+
+    paretina train photos/ --recipe efficientnet --model efficientnet_b0
+
+Source: Tan & Le 2019 (arXiv:1905.11946), section 5.2, and the released code.
+"""
+
+from paretina.data.transforms.autoaugment import AutoAugment
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.schedules import Constant, Exponential, Warmup
+from paretina.train.average import Average
+from paretina.train.optimizers.rmsprop_tf import RMSPropTF
+from paretina.train.recipe import Recipe, StochasticDepth
+
+RECIPE = Recipe(
+    epochs=350.0,
+    batch_size=256,
+    transforms=(RandomResizedCrop(), HorizontalFlip(), AutoAugment()),
+    optimizer=RMSPropTF(
+        rate=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False),
+        weight_decay=Constant(value=1e-5),
+        decay=("kernel", "bias"),
+    ),
+    average=Average(),
+    stochastic_depth=StochasticDepth(),
+    dropout=Constant(value=0.2),
+    norm_momentum=0.01,
+    evaluate_every=5.0,
+)
+
+EXAMPLES = (RECIPE,)

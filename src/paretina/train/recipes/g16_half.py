@@ -1,0 +1,45 @@
+"""G16-half: train at half the pixels, then let the head get used to the full size.
+
+Made for `g16_efficientnet_b0` and its sisters with layer norm and proxy norm, which have no noise from batch statistics, hence
+the mixup. Trains at about half the pixels of the network's resolution; the second command then takes two epochs:
+
+    paretina train photos/ --recipe g16-half --model g16_efficientnet_b0 --output runs/half
+    paretina finetune runs/half --resolution 224
+
+The released recipe averages the checkpoints of all epochs; here the average runs along. Mixup is that of B0 to B2, which have
+no CutMix or little of it. The published rate and memory are written for any batch: both follow the pictures of an update, the
+memory being that of 256.
+
+Source: Masters et al. 2021 (arXiv:2106.03640), and the released configurations.
+"""
+
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.mixup import MixUp
+from paretina.schedules import Constant, Exponential, Warmup
+from paretina.train.average import Average
+from paretina.train.optimizers.rmsprop_tf import RMSPropTF
+from paretina.train.recipe import Recipe, StochasticDepth
+
+BATCH = 256
+
+RECIPE = Recipe(
+    epochs=350.0,
+    batch_size=BATCH,
+    pixels=0.5,
+    transforms=(RandomResizedCrop(), HorizontalFlip(), MixUp(alpha=Constant(value=0.1), per_image=True)),
+    optimizer=RMSPropTF(
+        # 146 drops in 350 epochs
+        rate=Warmup(epochs=5.0, then=Exponential(start=2**-14 * BATCH, factor=0.97, epochs=350 / 146), rebase=False),
+        rate_batch=BATCH,
+        weight_decay=Constant(value=1e-5),
+        decay=("kernel", "bias", "proxy"),
+        memory=1 - 2**-14 * BATCH,
+    ),
+    average=Average(),
+    stochastic_depth=StochasticDepth(),
+    dropout=Constant(value=0.2),
+    evaluate_every=5.0,
+)
+
+EXAMPLES = (RECIPE,)

@@ -1,0 +1,31 @@
+"""Test-resolution: a trained network gets used to the size at which it will be tested; only its head learns.
+
+Images of another size than in training change the statistics in front of the classifier; two epochs of its last layers at the
+test size, prepared as in the test, mend that. Norms keep their statistics, nothing is dropped or augmented. `tail=1` lets the
+last stage learn too.
+
+    paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224
+
+Source: Touvron et al. 2019 (FixRes, arXiv:1906.06423), section 4; Masters et al. 2021 (arXiv:2106.03640), fine-tuning: SGD,
+cosine, rate 0.25 for 512 pictures, 2 epochs.
+"""
+
+from paretina.data.transforms.centre_crop import CentreCrop
+from paretina.schedules import Constant, Cosine
+from paretina.train.objectives.supervised import Supervised
+from paretina.train.optimizers.sgd import SGD
+from paretina.train.recipe import Recipe
+from paretina.train.terms.cross_entropy import CrossEntropy
+
+RECIPE = Recipe(
+    epochs=2.0,
+    batch_size=64,
+    transforms=(CentreCrop(share=0.875),),
+    objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.1)),)),
+    optimizer=SGD(rate=Cosine(start=0.25), rate_batch=512),
+    tail=0,
+    steady=True,
+    evaluate_every=1.0,
+)
+
+EXAMPLES = (RECIPE,)

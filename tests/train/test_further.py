@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from paretina.clock import START
+from paretina.data.preprocess import preprocess
+from paretina.data.sources.arrays import Arrays
+from paretina.data.transforms.centre_crop import CentreCrop
+from paretina.data.transforms.squash import Squash
+from paretina.measure.plan import Plan
+from paretina.model.blueprint import Door
+from paretina.model.weights import load_model
+from paretina.schedules import Constant
+from paretina.train.asked import Asked
+from paretina.train.further import aligned, as_tested, go_on, trained
+from paretina.train.recipe import Recipe
+from paretina.train.training import train
+
+PLAN = Plan(workers=0)
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory, tiny, arrays):
+    """A finished run at 16 pixels, and where its data is."""
+    folder = tmp_path_factory.mktemp("before")
+    images, labels = arrays(39, 70)
+    np.savez(folder / "a.npz", images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["r", "g", "b"])
+    other = labels % 2
+    np.savez(folder / "b.npz", images=images, labels=other, split=["train"] * 30 + ["val"] * 9, classes=["odd", "even"])
+    recipe = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),), test_fit="squash")
+    asked = Asked(data=Arrays(path=str(folder / "a.npz")), model=tiny, recipe=recipe, plan=PLAN)
+    return folder, train(asked, folder / "run").path
+
+
+def run_further(before, tmp_path, **wanted):
+    choice, notes = go_on(before[1], PLAN, **wanted)
+    run = train(choice.asked, tmp_path / "further")
+    return run, notes, load_model(before[1] / "model.safetensors")[0], load_model(run.path / "model.safetensors")[0]
+
+
+def changed(one, other):
+    new = other.state_dict()
+    counters = "num_batches_tracked"  # weights to start from come without them
+    return {name for name, old in one.state_dict().items() if not name.endswith(counters) and not torch.equal(old, new[name])}
+
+
+def test_at_another_size_only_the_head_learns(before, tmp_path):
+    run, notes, old, new = run_further(before, tmp_path, resolution=48)
+    assert changed(old, new) == {"head.classifier.weight", "head.classifier.bias"}
+    assert new.blueprint.resolution == 48
+    assert notes == ()
+    asked = run.asked()
+    assert (asked["verb"], asked["recipe_name"]) == ("finetune", "test-resolution")
+    assert asked["recipe"]["transforms"] == [{"kind": "Squash", "interpolation": "bicubic"}]
+    assert asked["recipe"]["epochs"] == 2.0
+
+
+def test_a_longer_tail_learns_without_moving_its_statistics(before, tmp_path):
+    _, _, old, new = run_further(before, tmp_path, resolution=48, fields={"tail": "1"})
+    found = changed(old, new)
+    assert "stages.1.0.spatial.conv.weight" in found
+    assert {name.partition(".")[0] + name.partition(".")[2][:2] for name in found} == {"stages1.", "headcl"}
+    assert not [name for name in found if "running" in name]
+
+
+def test_a_tail_longer_than_the_network_is_refused(before, tmp_path):
+    with pytest.raises(ValueError, match="the network has 2 stages, so its last 3 cannot be its tail"):
+        run_further(before, tmp_path, resolution=48, fields={"tail": "3"})
+
+
+def test_other_data_gets_a_new_last_layer(before, tmp_path):
+    fields = {"epochs": "1", "frozen_stride": "0", "frozen": '["stem"]', "transforms": '[{"kind": "Squash"}]'}
+    run, _, old, new = run_further(before, tmp_path, data=str(before[0] / "b.npz"), fields=fields)
+    assert new.blueprint.classes == 2
+    assert torch.equal(new.stem.conv.weight, old.stem.conv.weight)
+    assert not torch.equal(new.stages[1][0].expand.conv.weight, old.stages[1][0].expand.conv.weight)
+    assert run.asked()["recipe_name"] == "finetune"
+    assert load_model(run.path / "model.safetensors")[1].classes == ("odd", "even")
+
+
+def test_without_an_aim_there_is_nothing_to_do(before):
+    with pytest.raises(ValueError, match="name what to fine-tune for"):
+        go_on(before[1], PLAN)
+
+
+def test_a_bare_file_needs_data(before, tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes((before[1] / "model.safetensors").read_bytes())
+    assert trained(file).side == 16
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        go_on(file, PLAN, resolution=48)
+
+
+def test_a_run_knows_its_training_size_and_data(before):
+    found = trained(before[1])
+    assert (found.side, found.data) == (16, Arrays(path=str(before[0] / "a.npz")))
+
+
+def test_sizes_that_lie_differently_are_warned_of(before):
+    (said,) = go_on(before[1], PLAN, resolution=50)[1]
+    assert said.startswith("warning: 50 leaves 18 modulo 32, but the network was trained at 16, which leaves 16: its maps")
+    assert said.endswith("48 or 80 would fit")
+
+
+@pytest.mark.parametrize(("side", "resolution"), [(160, 224), (176, 240), (196, 260), (204, 300), (252, 380), (328, 456)])
+def test_published_pairs_of_half_and_full_size_lie_alike(side, resolution):
+    assert aligned(side, resolution) is None
+
+
+def test_the_published_misprint_is_found():
+    assert "228 or 260" not in (aligned(192, 260) or "")
+    assert "256 or 288 would fit" in (aligned(192, 260) or "")
+
+
+@pytest.mark.parametrize("door", [Door(crop=0.875), Door(crop=1.0, interpolation="bilinear"), Door(fit="squash")])
+def test_training_pictures_are_prepared_as_in_the_test(door):
+    image = torch.randint(0, 256, (3, 37, 52), dtype=torch.uint8)
+    transform = as_tested(door)
+    assert isinstance(transform, Squash if door.fit == "squash" else CentreCrop)
+    assert torch.equal(transform(image, 24, START), preprocess(image, door, 24))
+
+
+def test_rates_fall_from_head_to_stem(tiny):
+    torch.manual_seed(0)
+    recipe = replace(Recipe(), rate_decay=0.5, classifier_rate=3.0)
+    learner = recipe.objective.make(tiny.build(), None)
+    rates = {}
+    for group in recipe.groups(learner):
+        for parameter in group["params"]:
+            rates[id(parameter)] = group["rate_factor"]
+    network = learner.result()
+    assert {rates[id(p)] for p in network.head.classifier.parameters()} == {3.0}
+    assert {rates[id(p)] for p in network.stages[1].parameters()} == {0.5}
+    assert {rates[id(p)] for p in network.stages[0].parameters()} == {0.25}
+    assert {rates[id(p)] for p in network.stem.parameters()} == {0.125}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rate_decay": 0.0}, {"rate_decay": 1.5}, {"classifier_rate": 0.0}, {"tail": -1}, {"pixels": 0.0}]
+)
+def test_numbers_without_meaning_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Recipe(**wrong)
+
+
+def test_half_the_pixels_keep_the_remainder():
+    recipe = Recipe(pixels=0.5)
+    assert [recipe.final_size(side) for side in (224, 240, 260, 300, 456)] == [160, 176, 196, 204, 328]
+    assert recipe.final_size(40) == 40
+    assert Recipe(pixels=0.5, size=Constant(value=99.0)).final_size(224) == 99

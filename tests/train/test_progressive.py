@@ -1,0 +1,147 @@
+import pytest
+
+from paretina.clock import END, START, Clock
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.cutmix import CutMix
+from paretina.data.transforms.erase import RandomErasing
+from paretina.data.transforms.mix_or_cut import MixOrCut
+from paretina.data.transforms.mixup import MixUp
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.schedules import Constant, Linear
+from paretina.train.asked import recipe_named
+from paretina.train.progressive import Progressive, progressive_named
+from paretina.train.recipe import Recipe
+
+STRONG = Recipe(
+    epochs=350.0,
+    transforms=(
+        RandomResizedCrop(),
+        RandAugment(magnitude=Constant(value=15.0)),
+        MixUp(alpha=Constant(value=0.2)),
+        CutMix(probability=Constant(value=0.6)),
+        RandomErasing(probability=Constant(value=0.3)),
+    ),
+    dropout=Constant(value=0.3),
+)
+
+
+def stages(schedule, count=4):
+    return [schedule(Clock(2 * i + 1, 2 * count, 350.0)) for i in range(count)]
+
+
+def by_kind(recipe):
+    return {type(transform).__name__: transform for transform in recipe.transforms}
+
+
+def test_the_papers_schedule_of_s_follows_from_two_sizes():
+    risen = Progressive(start=128, end=300, step=1)(STRONG)
+    assert stages(risen.size) == [128, 185, 243, 300]
+    found = by_kind(risen)
+    assert stages(found["RandAugment"].magnitude) == pytest.approx([5, 8.3333, 11.6667, 15], abs=1e-3)
+    assert stages(found["MixUp"].alpha) == pytest.approx([0, 0.0667, 0.1333, 0.2], abs=1e-4)
+    assert stages(found["CutMix"].probability) == pytest.approx([0, 0.2, 0.4, 0.6])
+    assert stages(found["RandomErasing"].probability) == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert stages(risen.dropout) == pytest.approx([0.1, 0.1667, 0.2333, 0.3], abs=1e-4)
+    assert found["RandomResizedCrop"] == RandomResizedCrop()
+
+
+def test_stages_begin_where_the_epochs_say():
+    size = Progressive(start=128, end=300)(STRONG).size
+    borders = [epoch for epoch in range(1, 350) if size(Clock(epoch, 350, 350.0)) != size(Clock(epoch - 1, 350, 350.0))]
+    assert borders == [88, 175, 263]
+
+
+def test_the_end_is_the_recipe_itself():
+    risen = Progressive(start=64, end=96)(STRONG)
+    assert risen.size(END) == 96
+    assert risen.final_size(224) == 96
+    assert [stages(getattr(t, name))[-1] for t, name in ((by_kind(risen)["RandAugment"], "magnitude"),)] == [15.0]
+    assert risen.dropout(END) == 0.3
+
+
+def test_constant_regularisation_moves_the_size_alone():
+    risen = Progressive(start=64, end=96, regularisation="constant")(STRONG)
+    assert stages(risen.size) == [64, 72, 88, 96]
+    assert (risen.transforms, risen.dropout) == (STRONG.transforms, STRONG.dropout)
+
+
+def test_random_sizes_take_their_strengths_with_them():
+    drawn = Progressive(start=64, end=160, sizes="random", step=1)(STRONG)
+    clocks = [Clock(update, 40, 4.0) for update in range(40)]
+    pairs = {(drawn.size(clock), round(by_kind(drawn)["RandAugment"].magnitude(clock), 2)) for clock in clocks}
+    assert pairs == {(64, 5.0), (96, 8.33), (128, 11.67), (160, 15.0)}
+    assert drawn.final_size(224) == 160
+
+
+def test_inner_sizes_are_rounded_and_outer_ones_are_not():
+    assert stages(Progressive(start=50, end=99, step=16)(Recipe()).size) == [50, 64, 80, 99]
+
+
+def test_what_is_switched_off_stays_off():
+    risen = Progressive(start=64, end=96)(Recipe())
+    assert risen.dropout == Constant(value=0.0)
+    assert Progressive(start=64, end=96)(Recipe(transforms=(MixOrCut(probability=Constant(value=0.0)),))).transforms == (
+        MixOrCut(probability=Constant(value=0.0)),
+    )
+
+
+def test_a_strength_with_a_schedule_of_its_own_is_refused():
+    recipe = Recipe(transforms=(RandAugment(magnitude=Linear(start=0.0, end=5.0)),))
+    with pytest.raises(ValueError, match=r"transforms\.RandAugment\.magnitude follows a schedule of its own"):
+        Progressive(start=64, end=96)(recipe)
+    assert Progressive(start=64, end=96, regularisation="constant")(recipe).transforms == recipe.transforms
+
+
+@pytest.mark.parametrize("wrong", [{"start": 96, "end": 96}, {"start": 0, "end": 96}, {"start": 64, "end": 96, "stages": 1}])
+def test_what_does_not_rise_is_refused(wrong):
+    with pytest.raises(ValueError, match="Progressive needs"):
+        Progressive(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("96:160", Progressive(start=96, end=160)),
+        ("96:160:3", Progressive(start=96, end=160, stages=3)),
+        ("96:160:random", Progressive(start=96, end=160, sizes="random")),
+        ("96:160:3:constant:random", Progressive(start=96, end=160, stages=3, regularisation="constant", sizes="random")),
+    ],
+)
+def test_a_word_on_the_command_line(text, wanted):
+    assert progressive_named(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["96", "96:", "a:b", "96:160:fast", "96:160:random:rising", "1:2:3:4"])
+def test_a_wrong_word_is_shown_the_right_form(text):
+    with pytest.raises(ValueError, match=f"expected START:END.*got '{text}'"):
+        progressive_named(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "magnitudes", "mixing", "dropout"),
+    [
+        ("efficientnetv2-s", [128, 185, 243, 300], [5, 8.333, 11.667, 15], [0, 0, 0, 0], [0.1, 0.1667, 0.2333, 0.3]),
+        ("efficientnetv2-m", [128, 212, 296, 380], [5, 10, 15, 20], [0, 0.0667, 0.1333, 0.2], [0.1, 0.2, 0.3, 0.4]),
+        (
+            "efficientnetv2-l",
+            [128, 212, 296, 380],
+            [5, 11.667, 18.333, 25],
+            [0, 0.1667, 0.3333, 0.5],
+            [0.1, 0.2333, 0.3667, 0.5],
+        ),
+        ("efficientnetv2-s-code", [171, 214, 257, 300], [5, 6.667, 8.333, 10], [0, 0, 0, 0], [0.2] * 4),
+        ("efficientnetv2-m-code", [192, 256, 320, 384], [5, 8.333, 11.667, 15], [0, 0.0667, 0.1333, 0.2], [0.3] * 4),
+        ("efficientnetv2-l-code", [192, 256, 320, 384], [5, 10, 15, 20], [0, 0.1667, 0.3333, 0.5], [0.4] * 4),
+    ],
+)
+def test_presets_follow_the_paper_and_the_released_code(name, sizes, magnitudes, mixing, dropout):
+    recipe = recipe_named(name)
+    found = by_kind(recipe)
+    assert [round(size) for size in stages(recipe.size)] == sizes
+    assert stages(found["RandAugment"].magnitude) == pytest.approx(magnitudes, abs=1e-3)
+    assert stages(recipe.dropout) == pytest.approx(dropout, abs=1e-4)
+    mixer = found["MixOrCut"] if name.endswith("code") else found["MixUp"]
+    assert stages(mixer.mixup_alpha if name.endswith("code") else mixer.alpha) == pytest.approx(mixing, abs=1e-4)
+    if name.endswith("code"):
+        assert mixer.cutmix_alpha == mixer.mixup_alpha
+    assert recipe.size(START) == sizes[0]
