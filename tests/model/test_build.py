@@ -216,6 +216,16 @@ def test_convolutions_start_at_the_variance_of_one_group():
     assert spread([m.weight * m.kernel_size[0] for m in depthwise]) == pytest.approx(math.sqrt(2), rel=0.05)
 
 
+def test_a_normal_start_has_its_deviation_and_is_cut_off():
+    torch.manual_seed(0)
+    start = Initialisation(conv="normal", linear="normal")
+    network = replace(R18, resolution=32, stages=R18.stages[:1], initialisation=start).build()
+    for weight in (network.stages[0][0].body[0].conv.weight, network.head.classifier.weight):
+        assert weight.abs().max() <= 0.04
+        assert weight.std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)  # of a normal cut off at twice its deviation
+        assert weight.mean().abs() < 1e-3
+
+
 @pytest.mark.parametrize(("rule", "bound"), [("outputs", 50**-0.5), ("inputs", 1280**-0.5), ("glorot", (6 / 1330) ** 0.5)])
 def test_classifier_starts_within_its_bound(rule, bound):
     weight = put(replace(TINY, classes=50), "initialisation.linear", rule).build().head.classifier.weight

@@ -154,6 +154,13 @@ def test_whole_images_of_the_body_are_dropped_and_the_others_grow():
     assert out.mean().item() == pytest.approx(3, abs=0.06)
 
 
+def test_whole_images_are_dropped_of_tokens_too():
+    torch.manual_seed(0)
+    out = doubled(0.5)(torch.ones(50, 4, 3))
+    assert torch.equal(out.amax((1, 2)), out.amin((1, 2)))
+    assert out[:, 0, 0].unique().tolist() == [1.0, 5.0]
+
+
 def test_the_shortcut_is_never_dropped_and_what_follows_sees_the_sum():
     torch.manual_seed(0)
     out = doubled(0.9, shortcut=Times(10.0), after=Times(-1.0))(torch.ones(200, 1, 1, 1))

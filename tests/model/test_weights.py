@@ -442,3 +442,23 @@ def test_the_packaged_weights_give_the_answers_of_timm():
         given = ours.eval()(images)
     assert ((given - wanted).abs().max() / wanted.abs().max()).item() < 1e-5
     assert wanted.std() > 0.5  # trained weights have opinions
+
+
+def test_positions_are_fitted_to_another_resolution(tmp_path):
+    def cut(resolution, classes):
+        base = network_named("deit_tiny").blueprint
+        return replace(base, resolution=resolution, classes=classes, stages=(replace(base.stages[0], depth=1),))
+
+    torch.manual_seed(0)
+    old = cut(96, 5).build().eval()
+    path = tmp_path / "old.safetensors"
+    save_model(path, old, About(classes=tuple("abcde")))
+    new = cut(64, 5).build().eval()
+    assert load_start(new, from_file(path)) == []
+    assert new.stages[0].positions.shape == (1, 17, 192)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(new(image), old(image))  # the old network interpolates while it runs
+    levit = replace(network_named("levit_128s").blueprint, resolution=64).build()
+    with pytest.raises(ValueError, match="the weights do not fit the network"):
+        load_start(levit, from_file(path))

@@ -27,6 +27,7 @@ class Plan(Spec):
         precision: of the arithmetic in training; weights, averages and optimizer moments are always float32.
         depthwise: of the depthwise convolutions that are strided or larger than 3x3, whose bfloat16 kernels on CPUs are many
             times slower than those of float32.
+        grouped: of the convolutions with several groups that are not depthwise.
         compile: whether torch.compile is used; costs up to a minute at the start.
         threads: of one process on the CPU; None leaves torch's choice.
         workers: processes that load pictures; None chooses.
@@ -36,9 +37,14 @@ class Plan(Spec):
     memory_format: Literal["channels_last", "contiguous"] = "channels_last"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     depthwise: Literal["same", "float32"] = "same"
+    grouped: Literal["same", "float32"] = "same"
     compile: bool = False
     threads: int | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"Plan.threads must be at least 1, got {self.threads}")
 
     @property
     def torch_memory_format(self) -> torch.memory_format:
@@ -53,8 +59,25 @@ class Plan(Spec):
         module.to(device=self.device, memory_format=self.torch_memory_format)  # type: ignore[call-overload]
         for layer in module.modules():
             if isinstance(layer, Convolution):
-                layer.float32 = self.depthwise == "float32" and layer.depthwise and slow_below_float32(layer)
+                layer.float32 = self.stays_in_float32(layer)
         return module
+
+    def stays_in_float32(self, layer: Convolution) -> bool:
+        """Whether a convolution computes in float32 whatever the precision of the others."""
+        if layer.depthwise:
+            return self.depthwise == "float32" and slow_below_float32(layer)
+        return self.grouped == "float32" and layer.groups > 1
+
+    @contextmanager
+    def threaded(self) -> Iterator[None]:
+        """Where what the plan says of threads holds for the process."""
+        before = torch.get_num_threads()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -72,6 +95,28 @@ class Plan(Spec):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         spare = cores // local_ranks
         return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferencePlan(Plan):
+    """How a trained network is executed; what it has besides a `Plan` would make no sense in training.
+
+    Attributes:
+        fold: whether norms are multiplied into the convolutions before them, where that changes nothing but rounding.
+        weights: the precision that weights are stored in: that of the arithmetic, or float32, from which each call rounds anew.
+        batch: images a forward pass; None leaves it to the caller.
+    """
+
+    fold: bool = False
+    weights: Literal["float32", "same"] = "float32"
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"InferencePlan.batch must be at least 1, got {self.batch}")
+        if self.weights == "same" and self.precision != "float32" and "float32" in (self.depthwise, self.grouped):
+            raise ValueError("layers that compute in float32 need weights in float32: set weights=float32, or leave them out")
 
 
 def slow_below_float32(layer: Convolution) -> bool:

@@ -52,9 +52,15 @@ class Activation(Spec):
 class NormUnit(nn.Module):
     """What a `Norm` makes: a norm and the activation behind it.
 
-    `forward` equals `centred(x) * gain()`. A block that gates its channels takes the two apart and lets the gate carry the gain
-    (proxy norm, arXiv:2106.03743); ordinary norms have no gain and `centred` is all there is.
+    `forward` equals `centred(x) * gain()`. What comes next may take the two apart: a block that gates its channels lets the
+    gate carry the gain (proxy norm, arXiv:2106.03743), a convolution takes it into its weights. Ordinary norms have no gain,
+    and `centred` is all there is.
+
+    Attributes:
+        apart: whether there is a gain.
     """
+
+    apart = False
 
     def centred(self, x: Map) -> Map:
         raise TypeError(f"{type(self).__name__} must define centred(x)")
@@ -63,9 +69,13 @@ class NormUnit(nn.Module):
         """One factor a channel, shaped (channel, 1, 1), or None where there is none."""
         return None
 
+    def parts(self, x: Map) -> tuple[Map, Tensor | None]:
+        """`centred(x)` and `gain()`; norms that would compute something twice do it here once."""
+        return self.centred(x), self.gain()
+
     def forward(self, x: Map) -> Map:
-        x, gain = self.centred(x), self.gain()
-        return x if gain is None else x * gain
+        x, gain = self.parts(x)
+        return x if gain is None else x * gain.to(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +87,9 @@ class Norm(Spec):
     @abstractmethod
     def make(self, width: int, activation: Activation | None) -> NormUnit:
         """Returns the norm of `width` channels with the activation behind it, if any."""
+
+    def connect(self, network: nn.Module) -> None:
+        """Called once on each network that is built, for norms whose units share a computation; in place."""
 
 
 class Unit(nn.Module):
@@ -93,6 +106,16 @@ class Unit(nn.Module):
     def gain(self) -> Tensor | None:
         return self.norm.gain()
 
+    def parts(self, x: Map, gain: Tensor | None = None) -> tuple[Map, Tensor | None]:
+        """Centred map and gain behind this unit, from a centred map and the gain that it still lacks."""
+        conv, norm = getattr(self, "conv", None), self.norm
+        if not isinstance(conv, Convolution) or not isinstance(norm, NormUnit):  # a unit of another make, that knows no gain
+            return self.centred(x if gain is None else x * gain.to(x.dtype)), self.gain()
+        if gain is None and not norm.apart:
+            return self(x), None
+        x = conv(x) if gain is None else conv(x, gain)
+        return norm.parts(x) if norm.apart else (norm(x), None)
+
     def forward(self, x: Map) -> Map:
         return self.norm(self.conv(x))
 
@@ -103,6 +126,7 @@ class Kit:
 
     Attributes:
         size: rows and columns of the map that comes in, at the blueprint's resolution.
+        channels: of the picture, for stems.
         counter: gives each block its number.
         sizes: what is known of the size behind a module, by how it was made.
     """
@@ -111,6 +135,7 @@ class Kit:
     activation: Activation
     padding: Padding
     size: tuple[int, int]
+    channels: int = 3
     counter: Iterator[int] = field(default_factory=itertools.count)
     sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
 
@@ -171,7 +196,7 @@ class Kit:
 
 @dataclass(frozen=True, kw_only=True)
 class Stem(Spec):
-    """From 3 channels to the first map.
+    """From the channels of the picture (`kit.channels`) to the first map.
 
     Attributes:
         width: channels of that map.
@@ -206,6 +231,14 @@ class Block(Spec):
 
     def widened(self, rounding: Rounding) -> "Block":
         """The block with every width that it names itself passed through `rounding`; most name none."""
+        return self
+
+    def regrouped(self, group_width: int, expand: int | None) -> "Block":
+        """The block with groups of `group_width` channels in place of its depthwise convolutions; most have none.
+
+        Args:
+            expand: the expansion to have, where there is one; None keeps it.
+        """
         return self
 
 
@@ -294,13 +327,13 @@ class Initialisation(Spec):
 
     Attributes:
         conv: variance 2 / fan of a convolution; a fan counts one group (TensorFlow's and timm's way, so that depthwise kernels
-            start at sqrt(2) / kernel).
+            start at sqrt(2) / kernel); "normal" as below.
         linear: of a fully connected weight: uniform within 1 / sqrt(its outputs) as in EfficientNet, 1 / sqrt(its inputs) as in
-            torch, or Glorot's rule.
+            torch, Glorot's rule, or "normal": deviation 0.02, cut off at twice that, as in ViT and ConvNeXt.
     """
 
-    conv: Literal["fan_out", "fan_in"] = "fan_out"
-    linear: Literal["outputs", "inputs", "glorot"] = "inputs"
+    conv: Literal["fan_out", "fan_in", "normal"] = "fan_out"
+    linear: Literal["outputs", "inputs", "glorot", "normal"] = "inputs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +341,7 @@ class Door(Spec):
     """A network's own preprocessing, so that pictures outside are never normalised.
 
     Attributes:
-        mean: subtracted from each channel; on the scale from 0 to 1.
+        mean: subtracted from each channel, one value for each; on the scale from 0 to 1.
         std: what each channel is divided by then; on the same scale.
         crop: in evaluation, side of the central square that is kept, as a share of the shorter side of the picture; 1 keeps all
             of the shorter side.
@@ -316,13 +349,15 @@ class Door(Spec):
         interpolation: of the resize.
     """
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop: float = 0.875
     fit: Literal["crop", "squash"] = "crop"
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError(f"Door needs one mean and one std for each channel, got mean={self.mean}, std={self.std}")
         if not 0 < self.crop <= 1 or min(self.std) <= 0:
             raise ValueError(f"Door needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
 
@@ -335,6 +370,7 @@ class Blueprint(Model):
         source: paper and table.
         resolution: side of the square image at test time, in pixels.
         classes: number of answers.
+        channels: of a picture; the door has one mean and one std for each.
     """
 
     source: str
@@ -348,13 +384,19 @@ class Blueprint(Model):
     initialisation: Initialisation = Initialisation()
     classes: int = 1000
     door: Door = Door()
+    channels: int = 3
 
     def __post_init__(self) -> None:
-        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000)):
+        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"Blueprint.{name} must lie between {low} and {high}, got {getattr(self, name)}")
         if not self.stages or len(self.stages) > 100:
             raise ValueError(f"Blueprint.stages must have 1 to 100 rows, got {len(self.stages)}")
+        if len(self.door.mean) != self.channels:
+            raise ValueError(
+                f"Blueprint.door has statistics of {len(self.door.mean)} channels, but channels={self.channels}; "
+                f"the edit Channels(count={self.channels}) changes both"
+            )
 
     @property
     def border_strides(self) -> tuple[int, ...]:
@@ -364,7 +406,13 @@ class Blueprint(Model):
     @property
     def strides(self) -> tuple[int, ...]:
         """The strides at which there are feature maps, each once."""
-        return tuple(dict.fromkeys(self.border_strides))
+        return tuple(self.feature_widths)
+
+    @property
+    def feature_widths(self) -> dict[int, int]:
+        """Channels of the last map at each stride, by stride."""
+        widths = (self.stem.width, *(stage.width for stage in self.stages))
+        return dict(zip(self.border_strides, widths, strict=True))
 
     def build(self, device: torch.device | str = "cpu") -> "Network":
         from paretina.model.build import build

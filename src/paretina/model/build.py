@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape
-from paretina.model.layers import Dropout, Normalise, Residual
-from paretina.shapes import Features, Images, Logits, Map
+from paretina.model.layers import Dropout, Normalise, Pixels, Residual
+from paretina.shapes import Features, Logits, Map
 from paretina.spec import near
 
 
@@ -24,6 +24,7 @@ class Network(nn.Module):
         head: what turns maps into logits; `head.classifier` is the last layer.
         blocks: number of blocks in all stages.
         frozen: parts that do not learn and stay in evaluation mode.
+        steady: whether all parts stay in evaluation mode, also those that learn.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Network(nn.Module):
         self.head = head
         self.blocks = 0
         self.frozen: tuple[str, ...] = ()
+        self.steady = False
 
     def freeze(self, places: Sequence[str]) -> None:
         """Stops parts from learning: their weights get no gradient, their norms keep their statistics, nothing is dropped.
@@ -56,15 +58,15 @@ class Network(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
-        super().train(mode)
+        super().train(mode and not self.steady)
         for place in self.frozen:
             self.get_submodule(place).eval()
         return self
 
-    def forward(self, images: Images) -> Logits:
+    def forward(self, images: Pixels) -> Logits:
         return self.head(*self.borders(images))
 
-    def borders(self, images: Images) -> tuple[list[Map], dict[str, Any]]:
+    def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
         """The map behind the stem and behind every stage, and what else the stages have to say."""
         maps, extras = [self.stem(self.door(images))], {}
         for stage in self.stages:
@@ -75,11 +77,11 @@ class Network(nn.Module):
             maps.append(out)
         return maps, extras
 
-    def embedding(self, images: Images) -> Features:
+    def embedding(self, images: Pixels) -> Features:
         """What comes before the classifier."""
         return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
 
-    def features(self, images: Images, strides: Sequence[int] | None = None) -> dict[int, Map]:
+    def features(self, images: Pixels, strides: Sequence[int] | None = None) -> dict[int, Map]:
         """The last map at each stride, by stride; all that there are unless told.
 
         Raises:
@@ -126,11 +128,11 @@ class Network(nn.Module):
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     """Returns the network of a blueprint; see `Model.build`."""
     size = (blueprint.resolution, blueprint.resolution)
-    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size)
+    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels)
     with torch.device("meta"):
         door = Normalise(blueprint.door.mean, blueprint.door.std)
         stem = blueprint.stem.make(kit)
-        kit = kit.behind(stem, 3)
+        kit = kit.behind(stem, blueprint.channels)
         strides = blueprint.border_strides
         maps = [MapShape(blueprint.stem.width, kit.size, strides[0])]
         stages = []
@@ -141,6 +143,7 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
             maps.append(MapShape(stage.width, kit.size, stride))
         head = blueprint.head.make(tuple(maps), blueprint.classes, kit)
     network = Network(blueprint, door, stem, stages, head)
+    blueprint.norm.connect(network)
     network.blocks = next(kit.counter)
     for module in network.modules():
         if hasattr(module, "block_number"):
@@ -169,7 +172,10 @@ def materialise(network: nn.Module) -> None:
 def initialise(network: nn.Module, start: Initialisation) -> None:
     """Gives every parameter its first value; a module with parameters of its own has `reset_parameters`."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
+        if isinstance(module, nn.Conv2d | nn.Linear) and getattr(start, kind) == "normal":
+            nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+        elif isinstance(module, nn.Conv2d):
             fan = module.out_channels if start.conv == "fan_out" else module.in_channels
             fan = fan * math.prod(module.kernel_size) // module.groups
             module.weight.normal_(0.0, math.sqrt(2.0 / fan))

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from paretina.shapes import Images, Map
+from paretina.shapes import Map
+
+Pixels = UInt8[Tensor, "batch _channel _height _width"] | Map
+"""What a network takes: `Images` of `paretina.shapes`, but of any number of channels."""
 
 
 class Convolution(nn.Conv2d):
@@ -43,21 +47,28 @@ class Convolution(nn.Conv2d):
     def depthwise(self) -> bool:
         return self.groups == self.in_channels and self.groups > 1
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Map, gain: Tensor | None = None) -> Map:
+        """The convolution of `x`, or of `x` times a gain shaped (channel, 1, 1), which the weights take up instead."""
+        weight = self.weight if gain is None else self.scaled(gain)
         if self.float32 and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return self.convolve(x.float())
-        return self.convolve(x)
+                return self.convolve(x.float(), weight)
+        return self.convolve(x, weight)
 
-    def convolve(self, x: Map) -> Map:
+    def scaled(self, gain: Tensor) -> Tensor:
+        """The weights, each times the gain of the channel that it reads."""
+        per_group = gain.view(self.groups, 1, -1, 1, 1)
+        return (self.weight.unflatten(0, (self.groups, -1)) * per_group).flatten(0, 1)
+
+    def convolve(self, x: Map, weight: Tensor) -> Map:
         if not self.same:
-            return super().forward(x)
+            return self._conv_forward(x, weight, self.bias)
         rows, columns = (self.missing(side) for side in x.shape[-2:])
         if rows % 2 == 0 and columns % 2 == 0:
             padding = (rows // 2, columns // 2)
-            return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
         x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        return super().forward(x)
+        return self._conv_forward(x, weight, self.bias)
 
     def missing(self, side: int) -> int:
         """Pixels of padding that a side needs for an output of ceil(side / stride)."""
@@ -109,7 +120,8 @@ class Residual(Rate):
     """`after(shortcut(x) + body(x))`, where the body of single images is dropped at a rate (Huang et al., arXiv:1603.09382).
 
     Attributes:
-        last_norm: the norm that ends the body; recipes may start its scale at zero (arXiv:1706.02677, section 5.1).
+        last_norm: the norm that ends the body; recipes may start its scale at zero (arXiv:1706.02677, section 5.1). Where the
+            body ends without norm, the layer that ends it.
         number: number of the block in its network, from 0, set by `build`.
     """
 
@@ -133,11 +145,11 @@ class Residual(Rate):
     def last_norm(self) -> nn.Module:
         return self.body.get_submodule(self.last_norm_name)
 
-    def forward(self, x: Map) -> Map:
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         y = self.body(x)
         x = x if self.shortcut is None else self.shortcut(x)
         if self.training and self.active:
-            x = torch.addcmul(x, y, self.mask(y, (len(y), 1, 1, 1)))
+            x = torch.addcmul(x, y, self.mask(y, (len(y), *[1] * (y.ndim - 1))))
         else:
             x = x + y
         return x if self.after is None else self.after(x)
@@ -160,7 +172,7 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Map, gain: Tensor | None = None) -> Map:
         """Returns `x` times its gate; a norm's gain is carried by the gate, behind the sigmoid (arXiv:2106.03743)."""
         gate = self.gate(self.restore(self.activation(self.reduce(x.mean((2, 3), keepdim=True)))))
-        return x * (gate if gain is None else gate * gain)
+        return x * (gate if gain is None else (gate * gain).to(gate.dtype))
 
 
 class Normalise(nn.Module):
@@ -172,15 +184,15 @@ class Normalise(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
-        self.register_buffer("scale", torch.empty(3, 1, 1), persistent=False)
-        self.register_buffer("shift", torch.empty(3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.empty(len(self.mean), 1, 1), persistent=False)
+        self.register_buffer("shift", torch.empty(len(self.mean), 1, 1), persistent=False)
 
     def reset_buffers(self) -> None:
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        mean, std = torch.tensor(self.mean).view(-1, 1, 1), torch.tensor(self.std).view(-1, 1, 1)
         self.scale.copy_(1.0 / std)
         self.shift.copy_(-mean / std)
 
-    def forward(self, images: Images) -> Map:
+    def forward(self, images: Pixels) -> Map:
         if images.dtype == torch.uint8:
             return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale / 255.0)
         return torch.addcmul(self.shift, images, self.scale)

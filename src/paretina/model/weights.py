@@ -236,7 +236,10 @@ def load_start(network: Network, start: Start) -> list[str]:
         ValueError: anything but the classifier does not fit.
     """
     own = network.state_dict()
-    left = [name for name in own if name.startswith("head.classifier.") and own[name].shape != start.state[name].shape]
+    state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
+    left = [
+        name for name in own if name.startswith("head.classifier.") and name in state and own[name].shape != state[name].shape
+    ]
     wanted = {
         name: tuple(tensor.shape)
         for name, tensor in own.items()
@@ -244,13 +247,22 @@ def load_start(network: Network, start: Start) -> list[str]:
     }
     given = {
         name: tuple(tensor.shape)
-        for name, tensor in start.state.items()
+        for name, tensor in state.items()
         if name not in left and not name.endswith("num_batches_tracked")
     }
     if wanted != given:
         raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
-    network.load_state_dict({name: start.state[name] for name in wanted}, strict=False)
+    network.load_state_dict({name: state[name] for name in wanted}, strict=False)
     return left
+
+
+def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+    """A tensor that belongs to another resolution, such as a table of positions, as the module that owns it wants it."""
+    if name not in own or own[name].shape == tensor.shape:
+        return tensor
+    place, _, field = name.rpartition(".")
+    fit = getattr(network.get_submodule(place), "fitted", None)
+    return fit(field, tensor) if callable(fit) else tensor
 
 
 def with_door(blueprint: Blueprint, start: Start | None) -> Blueprint:

@@ -124,6 +124,7 @@ def prepare(asked: Asked) -> Prepared:
     blueprint = replace(blueprint, classes=classes, resolution=recipe.final_size(blueprint.resolution))
     blueprint = with_door(blueprint, start)
     blueprint = replace(blueprint, door=recipe.door(blueprint.door))
+    blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(steps))
     val = read_pictures(collection, collection.split("val"))

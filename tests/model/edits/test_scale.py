@@ -90,6 +90,25 @@ def test_resolution_is_taken_as_it_is():
     assert Scale(resolution=47)(TINY) == replace(TINY, resolution=47)
 
 
+@pytest.mark.parametrize(("given", "side"), [(600, 480), (480, 480), (300, 300), (None, 480)])
+def test_resolution_never_exceeds_its_cap(given, side):
+    # without a side of its own the cap holds for that of the blueprint
+    capped = Scale(resolution=given, max_resolution=480)(replace(TINY, resolution=528))
+    assert capped == replace(TINY, resolution=side)
+
+
+def test_a_cap_leaves_width_and_depth_alone():
+    scale = Scale(width=1.2, depth=1.4, resolution=300)
+    assert replace(scale, max_resolution=480)(TINY) == scale(TINY)
+    assert replace(scale, max_resolution=224)(TINY) == replace(scale(TINY), resolution=224)
+
+
+@pytest.mark.parametrize("side", [0, -1])
+def test_a_cap_below_one_pixel_is_refused(side):
+    with pytest.raises(ValueError, match=f"Scale needs max_resolution >= 1, got {side}"):
+        Scale(max_resolution=side)
+
+
 def test_what_is_kept_stays():
     grown = Scale(width=2.0, depth=2.0)(TINY)
     kept = Scale(width=2.0, depth=2.0, keep=("stem", "head", "ends"))(TINY)

@@ -6,7 +6,7 @@ Source: Sandler et al. 2018 (arXiv:1801.04381), section 3; squeeze as in Tan & L
 in place of the depthwise one: Masters et al. 2021 (arXiv:2106.03640).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -18,21 +18,23 @@ from paretina.shapes import Map
 class InvertedBottleneck(nn.Module):
     """Expand, convolve in space, squeeze, project."""
 
-    def __init__(self, expand: nn.Module | None, spatial: Unit, squeeze: nn.Module | None, project: nn.Module) -> None:
+    def __init__(self, expand: Unit | None, spatial: Unit, squeeze: nn.Module | None, project: Unit) -> None:
         super().__init__()
-        self.expand = expand
+        self.expand: Unit | None = expand
         self.spatial: Unit = spatial
         self.squeeze = squeeze
-        self.project = project
+        self.project: Unit = project
 
     def forward(self, x: Map) -> Map:
+        # what comes next takes the gain of a norm: a convolution into its weights, the squeeze onto its gate
+        gain = None
         if self.expand is not None:
-            x = self.expand(x)
-        if self.squeeze is None:
-            x = self.spatial(x)
-        else:
-            x = self.squeeze(self.spatial.centred(x), self.spatial.gain())
-        return self.project(x)
+            x, gain = self.expand.parts(x)
+        x, gain = self.spatial.parts(x, gain)
+        if self.squeeze is not None:
+            x, gain = self.squeeze(x, gain), None
+        x, gain = self.project.parts(x, gain)
+        return x if gain is None else x * gain.to(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,10 @@ class MBConv(Block):
     def make_squeeze(self, width_in: int, hidden: int, kit: Kit) -> nn.Module:
         squeezed = max(1, int(width_in * self.squeeze))
         return SqueezeExcite(hidden, squeezed, kit.activation.make(squeezed))
+
+    def regrouped(self, group_width: int, expand: int | None) -> "MBConv":
+        expand = self.expand if expand is None or self.expand == 1 else expand
+        return replace(self, group_width=group_width, expand=expand)
 
 
 EXAMPLES = (

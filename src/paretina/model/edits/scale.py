@@ -1,9 +1,11 @@
 """Scale: compound scaling of depth, width and resolution, with the rounding rules of the family.
 
 Grow a network that is good for its cost into a larger one. Depth adds time in proportion, width and resolution as their
-squares; mind that rounding overshoots: compare costs of what was built, never of the factors.
+squares; mind that rounding overshoots: compare costs of what was built, never of the factors. Large pictures cost memory and
+training time for little accuracy, so that EfficientNetV2 caps them at 480 pixels.
 
-Source: Tan & Le 2019 (arXiv:1905.11946), section 3; rounding as in the released code (tensorflow/tpu, efficientnet).
+Source: Tan & Le 2019 (arXiv:1905.11946), section 3; rounding as in the released code (tensorflow/tpu, efficientnet). The cap:
+Tan & Le 2021 (arXiv:2104.00298), section 3.3.
 """
 
 import math
@@ -41,6 +43,7 @@ class Scale(Edit):
         width: factor on every width.
         depth: factor on the number of blocks of each stage, rounded up.
         resolution: side of the test image in pixels; None keeps it.
+        max_resolution: the most that the side may be, in pixels, whether it is given or kept; None sets no bound.
         round: how widths are rounded.
         keep: what is left as it is: the width of the stem, the width of the head, the depth of the first and last stage.
     """
@@ -48,15 +51,19 @@ class Scale(Edit):
     width: float = 1.0
     depth: float = 1.0
     resolution: int | None = None
+    max_resolution: int | None = None
     round: Round = Round()
     keep: tuple[Literal["stem", "head", "ends"], ...] = ()
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.depth <= 0:
             raise ValueError(f"Scale needs width > 0 and depth > 0, got width={self.width}, depth={self.depth}")
+        if self.max_resolution is not None and self.max_resolution < 1:
+            raise ValueError(f"Scale needs max_resolution >= 1, got {self.max_resolution}")
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         last = len(blueprint.stages) - 1
+        resolution = blueprint.resolution if self.resolution is None else self.resolution
         return replace(
             blueprint,
             stem=blueprint.stem if "stem" in self.keep else blueprint.stem.widened(self.scaled),
@@ -65,7 +72,7 @@ class Scale(Edit):
                 self.stage(stage, deepen="ends" not in self.keep or i not in (0, last))
                 for i, stage in enumerate(blueprint.stages)
             ),
-            resolution=blueprint.resolution if self.resolution is None else self.resolution,
+            resolution=resolution if self.max_resolution is None else min(resolution, self.max_resolution),
         )
 
     def scaled(self, width: int) -> int:

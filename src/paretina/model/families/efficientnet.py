@@ -8,16 +8,18 @@ Padding and norm are those of the released code (TensorFlow's SAME, eps 1e-3), w
 resolution of the table. Top-1 is that of the released checkpoints' README.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
 import torch
 
 from paretina.model.activations.pointwise import ReLU6, SiLU
+from paretina.model.blocks.fused_mbconv import FusedMBConv
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Door, Initialisation, Stage
+from paretina.model.blueprint import Block, Blueprint, Door, Initialisation, Stage
 from paretina.model.edits.scale import Scale
-from paretina.model.family import Published, Weights
+from paretina.model.family import Peer, Published, Weights
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
@@ -100,7 +102,7 @@ LITE2_WEIGHTS = packaged(2, "9656183eaeafe8cb")
 AUTOAUGMENT = "released checkpoint, AutoAugment (tensorflow/tpu README)"
 LITE_NOTE = "float32 (tensorflow/tpu, efficientnet/lite README)"
 
-NETWORKS = (
+TABLE = (
     Published("efficientnet_b0", "efficientnet", B0, 5_288_548, 0.3858, top1=77.1, note=AUTOAUGMENT),
     Published("efficientnet_b1", "efficientnet", B1, 7_794_184, 0.6868, top1=79.1, note=AUTOAUGMENT),
     Published("efficientnet_b2", "efficientnet", B2, 9_109_994, 0.9936, top1=80.1, note=AUTOAUGMENT),
@@ -117,6 +119,113 @@ NETWORKS = (
     Published("efficientnet_lite3", "efficientnet_lite", LITE3, 8_197_096, 1.3833, None, 79.8, LITE_NOTE),
     Published("efficientnet_lite4", "efficientnet_lite", LITE4, 13_006_568, 2.5530, None, 81.5, LITE_NOTE),
 )
+
+
+# --- the same networks in other libraries ---------------------------------------------------------------------------------
+
+SQUEEZE = {"squeeze.reduce": "se.conv_reduce", "squeeze.restore": "se.conv_expand"}
+
+
+def convs(**places: str) -> dict[str, str]:
+    """timm's names in one block: `part="conv norm"` for a unit."""
+    found = dict(SQUEEZE)
+    for part, names in places.items():
+        found[f"{part}.conv"], found[f"{part}.norm"] = names.split()
+    return found
+
+
+IN_TIMM: dict[tuple[type[Block], bool], dict[str, str]] = {
+    (MBConv, True): convs(expand="conv_pw bn1", spatial="conv_dw bn2", project="conv_pwl bn3"),
+    (MBConv, False): convs(spatial="conv_dw bn1", project="conv_pw bn2"),
+    (FusedMBConv, True): convs(spatial="conv_exp bn1", project="conv_pwl bn2"),
+    (FusedMBConv, False): {"conv": "conv", "norm": "bn1"},
+}
+"""timm's names of the parts of a block, by its type and by whether it expands."""
+
+OUTER_IN_TIMM = {
+    "stem.conv": "conv_stem",
+    "stem.norm": "bn1",
+    "head.unit.conv": "conv_head",
+    "head.unit.norm": "bn2",
+    "head.classifier": "classifier",
+}
+
+
+def named(blueprint: Blueprint, owner: Callable[[str], str]) -> dict[str, str]:
+    """Another library's name of each of our tensors, from its names of their owners; counters of batches are left out."""
+    pairs = (name.rpartition(".") for name in blueprint.build("meta").state_dict())
+    return {f"{path}.{field}": f"{owner(path)}.{field}" for path, _, field in pairs if field != "num_batches_tracked"}
+
+
+def place(path: str) -> tuple[int, int, str]:
+    """Stage, number in it and part in the block of a module of ours."""
+    _, stage, number, part = path.replace(".body", "").split(".", 3)
+    return int(stage), int(number), part
+
+
+def timm_names(blueprint: Blueprint) -> dict[str, str]:
+    """timm's name of each tensor of an EfficientNet of either version."""
+
+    def owner(path: str) -> str:
+        if path in OUTER_IN_TIMM:
+            return OUTER_IN_TIMM[path]
+        stage, number, part = place(path)
+        block = blueprint.stages[stage].block
+        return f"blocks.{stage}.{number}.{IN_TIMM[type(block), getattr(block, 'expand', 1) > 1][part]}"
+
+    return named(blueprint, owner)
+
+
+def torchvision_names(blueprint: Blueprint) -> dict[str, str]:
+    """torchvision's name of each tensor of an EfficientNet of either version: parts have the numbers of their order there."""
+    last = f"features.{len(blueprint.stages) + 1}"
+    outer = {
+        "stem.conv": "features.0.0",
+        "stem.norm": "features.0.1",
+        "head.unit.conv": f"{last}.0",
+        "head.unit.norm": f"{last}.1",
+        "head.classifier": "classifier.1",
+    }
+    inner = {"conv": "0", "norm": "1", "reduce": "fc1", "restore": "fc2"}
+
+    def owner(path: str) -> str:
+        if path in outer:
+            return outer[path]
+        stage, number, part = place(path)
+        block = blueprint.stages[stage].block
+        single = isinstance(block, FusedMBConv) and block.expand == 1
+        expands = isinstance(block, MBConv) and block.expand > 1
+        squeezes = getattr(block, "squeeze", 0.0) > 0
+        there = {"expand": expands, "spatial": True, "squeeze": squeezes, "project": not single}
+        order = [name for name, is_there in there.items() if is_there]
+        first, _, leaf = f"spatial.{part}".rpartition(".") if single else part.rpartition(".")
+        return f"features.{stage + 1}.{number}.block.{order.index(first)}.{inner[leaf]}"
+
+    return named(blueprint, owner)
+
+
+def plain(blueprint: Blueprint, eps: float = 1e-5) -> Blueprint:
+    """As in libraries that are not bound to TensorFlow's weights: torch's padding and, mostly, its eps."""
+    return replace(blueprint, padding="symmetric", norm=BatchNorm(eps=eps))
+
+
+def peers(network: Published) -> tuple[Peer, ...]:
+    """timm has each twice: as released, and in torch's manner; torchvision has B0 to B7 in its own."""
+    found = [
+        Peer("timm", f"tf_{network.name}", timm_names),
+        Peer("timm", network.name, timm_names, plain(network.blueprint)),
+    ]
+    level = network.name.removeprefix("efficientnet_b")
+    if level in "01234567":
+        own = plain(network.blueprint, 1e-3 if level in "567" else 1e-5)
+        found.append(Peer("torchvision", network.name, torchvision_names, own))
+    return tuple(found)
+
+
+NETWORKS = tuple(replace(network, peers=peers(network)) for network in TABLE)
+
+
+# --- weights from packages --------------------------------------------------------------------------------------------------
 
 
 def from_package(state: dict[str, torch.Tensor], blueprint: Blueprint) -> dict[str, torch.Tensor]:

@@ -13,7 +13,8 @@ from paretina.model.blocks.fused_mbconv import FusedMBConv
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Door, Initialisation, Stage
 from paretina.model.edits.scale import Round, Scale
-from paretina.model.family import Published
+from paretina.model.families.efficientnet import plain, timm_names, torchvision_names
+from paretina.model.family import Peer, Published
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
@@ -111,7 +112,7 @@ B3 = scaled(1.2, 1.4, 300)
 
 README = "released checkpoint (google/automl README)"
 
-NETWORKS = (
+TABLE = (
     Published("efficientnetv2_s", "efficientnetv2", S, 21_458_488, 8.3656, top1=83.9, note=README),
     Published("efficientnetv2_m", "efficientnetv2", M, 54_139_356, 24.5825, top1=85.2, note=README),
     Published("efficientnetv2_l", "efficientnetv2", L, 118_515_272, 56.0797, top1=85.7, note=README),
@@ -121,3 +122,20 @@ NETWORKS = (
     Published("efficientnetv2_b2", "efficientnetv2", B2, 10_096_086, 1.6975, top1=80.5, note=README),
     Published("efficientnetv2_b3", "efficientnetv2", B3, 14_358_406, 3.0115, top1=82.1, note=README),
 )
+
+
+def peers(network: Published) -> tuple[Peer, ...]:
+    """timm has each as released, S to XL also in torch's manner; torchvision has S to L with doors of its own."""
+    found = [Peer("timm", f"tf_{network.name}", timm_names)]
+    size = network.name.removeprefix("efficientnetv2_")
+    if size in ("s", "m", "l", "xl"):
+        found.append(Peer("timm", network.name, timm_names, plain(network.blueprint)))
+    if size in ("s", "m", "l"):
+        door = Door(crop=1.0, interpolation="bilinear")
+        door = replace(door, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic") if size == "l" else door
+        own = replace(plain(network.blueprint, 1e-3), door=door)
+        found.append(Peer("torchvision", f"efficientnet_v2_{size}", torchvision_names, own))
+    return tuple(found)
+
+
+NETWORKS = tuple(replace(network, peers=peers(network)) for network in TABLE)

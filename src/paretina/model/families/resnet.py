@@ -11,7 +11,7 @@ from dataclasses import replace
 from paretina.model.activations.pointwise import ReLU
 from paretina.model.blocks.resnet import Basic, Bottleneck
 from paretina.model.blueprint import Block, Blueprint, Door, Stage
-from paretina.model.family import Published
+from paretina.model.family import Peer, Published
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem, DeepStem
@@ -56,7 +56,7 @@ R152D = variant_c(resnet(Bottleneck(shortcut="pool"), (3, 8, 36, 3), 4))
 TORCHVISION = "torchvision, first weights"
 GLUON = "GluonCV model zoo"
 
-NETWORKS = (
+TABLE = (
     Published("resnet18", "resnet", R18, 11_689_512, 1.8141, top1=69.76, note=TORCHVISION),
     Published("resnet34", "resnet", R34, 21_797_672, 3.6638, top1=73.31, note=TORCHVISION),
     Published("resnet50", "resnet", R50, 25_557_032, 4.0892, top1=76.13, note=TORCHVISION),
@@ -74,3 +74,50 @@ NETWORKS = (
     Published("resnet101d", "resnet", R101D, 44_568_392, 8.041, top1=80.51, note=GLUON),
     Published("resnet152d", "resnet", R152D, 60_212_040, 11.753, top1=80.61, note=GLUON),
 )
+
+
+# --- the same networks in other libraries ---------------------------------------------------------------------------------
+
+DEEP_STEM = {
+    "stem.0.conv": "conv1.0",
+    "stem.0.norm": "conv1.1",
+    "stem.1.conv": "conv1.3",
+    "stem.1.norm": "conv1.4",
+    "stem.2.conv": "conv1.6",
+    "stem.2.norm": "bn1",
+}
+
+
+def names(blueprint: Blueprint) -> dict[str, str]:
+    """The name of each tensor in timm and, of those that are there, in torchvision; counters of batches are left out."""
+    outer = {"stem.0.conv": "conv1", "stem.0.norm": "bn1", "head.classifier": "fc"}
+    outer |= DEEP_STEM if isinstance(blueprint.stem, DeepStem) else {}
+
+    def owner(path: str) -> str:
+        if path in outer:
+            return outer[path]
+        _, stage, number, part, *rest = path.split(".")
+        block = f"layer{int(stage) + 1}.{number}"
+        kind = rest[-1]
+        if part == "body":
+            return f"{block}.{'conv' if kind == 'conv' else 'bn'}{int(rest[0]) + 1}"
+        # in variant D the pool is there counted even where its stride is 1 and it does nothing
+        first = 1 if getattr(blueprint.stages[int(stage)].block, "shortcut", "conv") == "pool" else 0
+        return f"{block}.downsample.{first + (kind == 'norm')}"
+
+    pairs = (name.rpartition(".") for name in blueprint.build("meta").state_dict())
+    return {f"{path}.{field}": f"{owner(path)}.{field}" for path, _, field in pairs if field != "num_batches_tracked"}
+
+
+def peers(network: Published) -> tuple[Peer, ...]:
+    """torchvision has B; timm has B and D, and C of the deeper ones; A is in neither."""
+    depth, variant = network.name[6:].rstrip("abcd"), network.name[6:].lstrip("0123456789")
+    found = []
+    if variant in ("", "d") or (variant == "c" and depth in ("50", "101", "152")):
+        found.append(Peer("timm", network.name, names))
+    if variant == "":
+        found.append(Peer("torchvision", network.name, names))
+    return tuple(found)
+
+
+NETWORKS = tuple(replace(network, peers=peers(network)) for network in TABLE)

@@ -26,7 +26,7 @@ class ConvStem(Stem):
         return self.step * (2 if self.pool else 1)
 
     def make(self, kit: Kit) -> nn.Module:
-        unit = kit.unit(3, self.width, self.kernel, self.step)
+        unit = kit.unit(kit.channels, self.width, self.kernel, self.step)
         return nn.Sequential(unit, nn.MaxPool2d(3, 2, padding=1)) if self.pool else unit
 
 
@@ -49,7 +49,7 @@ class DeepStem(Stem):
     def make(self, kit: Kit) -> nn.Module:
         first, second = self.inner
         stem = nn.Sequential(
-            kit.unit(3, first, 3, 2),
+            kit.unit(kit.channels, first, 3, 2),
             kit.unit(first, second, 3),
             kit.unit(second, self.width, 3),
         )

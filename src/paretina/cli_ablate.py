@@ -1,0 +1,211 @@
+"""The command `paretina ablate`; `paretina.cli` gives it its place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXAMPLE = (
+    "paretina ablate finetune photos/ --model efficientnet_lite0 --weights auto --output studies/finetune\n"
+    "paretina ablate finetune photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
+    "paretina ablate scratch clipart --output studies/data --no-defaults --data-fractions 0.1,0.3 --label-noise 0.2,0.4"
+)
+
+
+def numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """0.1,0.3,1 as numbers."""
+    if value is None:
+        return ()
+    try:
+        return tuple(float(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"expected numbers with commas between them, such as 0.1,0.3, got {value!r}") from None
+
+
+@click.argument("recipe")
+@click.argument("source", metavar="DATA")
+@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The directory of the study, new or begun."
+)
+@click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
+@click.option("--weights", default=None, help="Weights to start from: auto, none, or a model file.  [none]")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, in pairs by seed.")
+@click.option("--switch", "switches", multiple=True, help="Leave out: average, dropout=0, or another choice instead.")
+@click.option("--add", "additions", multiple=True, help="Add: edits.Fuse, transforms.CutMix, size=160, progressive=96:160.")
+@click.option(
+    "--defaults/--no-defaults",
+    default=None,
+    help="Leave out everything that the recipe has, one at a time.  [yes, unless something else is asked for]",
+)
+@click.option("--data-fractions", "shares", callback=numbers, help="Shares of the training pictures: 0.1,0.3,1.")
+@click.option("--label-noise", "noises", callback=numbers, help="Shares of wrong training labels: 0,0.2,0.4.")
+@click.option("--models", "rivals", default=None, help="Other networks, with commas, to be trained for as long as the model.")
+@click.option(
+    "--equal",
+    type=click.Choice(["updates", "epochs", "both"]),
+    default="updates",
+    show_default=True,
+    help="What is equal with fewer pictures: the length of the run, or how often each is seen.",
+)
+@click.option("--time-limit", default=None, help="Fit the epochs of the base into this time, once for all runs: 90s, 10m.")
+@click.option("--price-train", type=click.FloatRange(0), default=0.0, help="Points that 1 % more training time must bring.")
+@click.option(
+    "--price-inference", type=click.FloatRange(0), default=0.0, help="Points that 1 % more inference time must bring."
+)
+@click.option("--price-memory", type=click.FloatRange(0), default=0.0, help="Points that 1 % more memory must bring.")
+@click.option("--least", type=click.FloatRange(0), default=0.0, help="Points below which a gain is none.")
+@click.option(
+    "--most",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Times as long that training may take.  [2, or no limit where training time has a price]",
+)
+@click.option("--final", is_flag=True, help="The last look at the verdicts: it may spend all the error that is left.")
+@click.option("--dry-run", is_flag=True, help="Check and list what would be trained, and stop.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the table of switches here too.")
+def ablate(
+    recipe: str,
+    source: str,
+    fields: tuple[str, ...],
+    output: Path,
+    model: str | None,
+    weights: str | None,
+    device: str | None,
+    seeds: int,
+    switches: tuple[str, ...],
+    additions: tuple[str, ...],
+    defaults: bool | None,
+    shares: tuple[float, ...],
+    noises: tuple[float, ...],
+    rivals: str | None,
+    equal: str,
+    time_limit: str | None,
+    price_train: float,
+    price_inference: float,
+    price_memory: float,
+    least: float,
+    most: float | None,
+    final: bool,
+    dry_run: bool,
+    table: Path | None,
+    as_json: bool,
+) -> None:
+    """What each refinement of RECIPE brings on DATA, and what it costs: trained with it and without it, in pairs by seed.
+
+    A switch is a field of the recipe, plan or network, or an edit of the network: --switch average leaves the average of the
+    weights out, --switch dropout=0.5 trains with another rate instead, --add edits.Fuse adds an edit. Several fields in quotes
+    make one switch. Unless told, everything that the recipe has is left out, one at a time.
+
+    Interrupted, the same command goes on; with more seeds, switches or data fractions it extends what is there. Adding seeds
+    until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
+    """
+    from paretina import verbs
+    from paretina.cli import INTERRUPTED, FailedError, duration, note, taken_apart
+    from paretina.progress import Progress
+    from paretina.report.ablation import csv_table, text_table, write_ablation, write_tables
+    from paretina.run import write_aside
+    from paretina.search.ablate import opened, run_study
+    from paretina.search.study import Study, check, settled
+    from paretina.search.switches import default_switches
+    from paretina.search.verdicts import Price
+
+    seconds = None if time_limit is None else duration(time_limit)
+    limit = most if most is not None else None if price_train else 2.0
+    price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
+    verbs.check_csv(table)
+    choice = verbs.ask(source, model, recipe, weights, device, None, taken_apart(fields))
+    if not (output / "study.json").exists():
+        verbs.check_output(output, choice.asked.data)
+    with Progress() as progress:
+        progress.doing("checking every change")
+        with verbs.misuse():
+            base = settled(choice.asked)
+            given = [switch_named(text, False) for text in switches] + [switch_named(text, True) for text in additions]
+            wanted = defaults if defaults is not None else not (given or shares or noises or rivals)
+            own = default_switches(base) if wanted else ()
+            study = Study(
+                base=base,
+                seeds=tuple(range(seeds)),
+                switches=(*own, *(switch for switch in given if switch not in own)),
+                shares=shares,
+                noises=noises,
+                rivals=tuple(rival_named(name.strip()) for name in rivals.split(",")) if rivals else (),
+                budgets=("updates", "epochs") if equal == "both" else (equal,),  # type: ignore[arg-type]
+                time_limit_s=seconds,
+            )
+            study, state = opened(output, study)
+            check(study)
+        if dry_run:
+            show_plan(study, state["epochs"], output, as_json)
+            return
+        try:
+            found = run_study(output, study, price, final, progress.say, progress.listen)
+        except KeyboardInterrupt:
+            raise FailedError("interrupted; go on with the same command", INTERRUPTED, study=str(output)) from None
+    written = write_tables(found)
+    page = write_ablation(output)
+    if table is not None:
+        write_aside(table, csv_table(found).encode())
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    for text in found.notes:
+        note(text)
+    if found.findings:
+        click.echo("\n".join(text_table(found)))
+    click.echo(f"tables: {', '.join(map(str, written))}")
+    click.echo(f"report: {page}")
+
+
+def switch_named(text: str, adds: bool) -> Any:
+    """A switch, whose fields are looked up, so that a name of another tool gets ours."""
+    from paretina.search.switches import switch_of
+    from paretina.train.asked import assignment
+    from paretina.verbs import known_path
+
+    switch = switch_of(text, adds)
+    for field in switch.fields:
+        path, _ = assignment(field)
+        if path not in ("progressive", "weights"):
+            known_path(path)
+    return switch
+
+
+def rival_named(name: str) -> Any:
+    from paretina.model.family import network_named
+    from paretina.search.study import Rival
+
+    return Rival(name=name, model=network_named(name).blueprint)
+
+
+def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
+    """What would be trained, and what is trained already."""
+    from paretina.search.findings import is_over
+
+    rows = [
+        {
+            "name": variant.named or variant.name,
+            "fields": list(variant.switch.fields) if variant.switch else [],
+            "runs": len(study.seeds),
+            "done": sum(is_over(variant.folder(output, seed)) for seed in study.seeds),
+        }
+        for variant in study.variants(epochs)
+    ]
+    if as_json:
+        click.echo(json.dumps({"runs": sum(row["runs"] for row in rows), "variants": rows}, indent=2))
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
+        click.echo(f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip())
+    click.echo(f"{sum(row['runs'] - row['done'] for row in rows)} runs to make")
+
+
+def register(main: click.Group) -> None:
+    """Adds the command to the program."""
+    from paretina.cli import FieldCommand, command
+
+    command(main, EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate)

@@ -1,0 +1,59 @@
+"""The command `paretina finetune`, which `paretina.cli` adds to the program."""
+
+from pathlib import Path
+
+import click
+
+from paretina.cli import FieldCommand, command, duration, finished, main, taken_apart
+
+
+@command(
+    main,
+    "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
+    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 rate_decay=0.7 frozen='[\"stem\"]'",
+    cls=FieldCommand,
+    short_help="Go on with a trained network: another image size, other pictures.",
+)
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("rest", metavar="[DATA] [FIELD=VALUE]...", nargs=-1)
+@click.option("--resolution", type=click.IntRange(1), default=None, help="Side in pixels to train and test at.")
+@click.option(
+    "--tail", default=None, help="What learns: head, or how many stages at the end besides.  [head for a resolution, else all]"
+)
+@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [test-resolution, or finetune for DATA]")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="The run directory; the next free one in runs/ unless told."
+)
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+@click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
+def finetune(
+    model: Path,
+    rest: tuple[str, ...],
+    resolution: int | None,
+    tail: str | None,
+    recipe: str | None,
+    config: Path | None,
+    output: Path | None,
+    device: str | None,
+    time_limit: str | None,
+    as_json: bool,
+) -> None:
+    """Go on with MODEL, a model file or the directory of a finished run.
+
+    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. With
+    DATA it learns other pictures; where their classes are others, its last layer is new.
+    """
+    from paretina import verbs
+
+    source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
+    seconds = None if time_limit is None else duration(time_limit)
+    given = taken_apart(fields)
+    if tail is not None:
+        if "tail" in given:
+            raise click.UsageError("tail is given twice, as an option and as a field; leave one out")
+        given["tail"] = "0" if tail == "head" else tail
+    choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
+    for text in notes:
+        click.echo(text, err=True)
+    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say), None, as_json)

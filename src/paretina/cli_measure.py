@@ -1,0 +1,122 @@
+"""The command `paretina measure`, which `paretina.cli` adds to the program."""
+
+import csv
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    "measure",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="\b\nExample:\n  paretina measure efficientnet_b0 resnet50 timm:levit_256 --resolution 224 --tune eager",
+    short_help="What networks cost here: counted, and timed in turn.",
+)
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+@click.option(
+    "--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels; each network's own unless told."
+)
+@click.option("--batch", type=click.IntRange(1), default=None, help="Images a step; the best is looked for unless told.")
+@click.option("--training/--no-training", default=True, help="Whether the training step is timed too.  [yes]")
+@click.option(
+    "--tune",
+    "tuning",
+    type=click.Choice(["none", "eager", "full"]),
+    default="none",
+    help="Look for the fastest plan: eager tries all but compiling, in under 30 s a network; full compiles too.  [none]",
+)
+@click.option(
+    "--plan",
+    type=click.Choice(["default"]),
+    default=None,
+    help="default takes the default plans; otherwise those that an earlier --tune has found, if any.",
+)
+@click.option("--data", default=None, help="Pictures that the answers of plans are compared on.  [clipart]")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; as many as fit into --time unless told."
+)
+@click.option("--time", "seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds a network.")
+@click.option("--stages/--no-stages", default=None, help="Show what each stage is bound by.  [of one or two networks]")
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the figures to a file, a row a network."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def measure(
+    names: tuple[str, ...],
+    device: str,
+    resolution: int | None,
+    batch: int | None,
+    training: bool,
+    tuning: str,
+    plan: str | None,
+    data: str | None,
+    rounds: int | None,
+    seconds: float,
+    stages: bool | None,
+    table: Path | None,
+    as_json: bool,
+) -> None:
+    """What networks cost on this machine: counted (parameters, MACs, bytes) and timed in turn (latency, throughput, training).
+
+    MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
+    intervals of the median.
+    """
+    from paretina.measure.models import measure_models, open_model
+    from paretina.measure.plan import default_plan
+    from paretina.progress import Progress
+    from paretina.ship.fold import fold
+    from paretina.train.asked import source_named
+    from paretina.verbs import check_csv, misuse
+
+    context = click.get_current_context()
+    if len(set(names)) < len(names):
+        raise click.UsageError(f"{max(names, key=names.count)} is named twice; name each network once", context)
+    if plan is not None and tuning != "none":
+        raise click.UsageError("--plan default times no plans, and --tune does; leave one out", context)
+    check_csv(table)
+    with misuse():
+        default_plan(device)
+        source = source_named(data) if data is not None else None
+    with Progress() as progress:
+        progress.doing("opening the networks")
+        with misuse():
+            opened = {name: open_model(name, resolution) for name in names}
+        found = measure_models(
+            names,
+            device,
+            resolution,
+            batch,
+            training,
+            tuning,  # type: ignore[arg-type]
+            use_cache=plan is None,
+            rounds=rounds,
+            seconds=seconds,
+            source=source,
+            fold=fold,
+            say=progress.doing,
+            open_one=lambda name, _: opened[name],
+        )
+    if table is not None:
+        rows = found.rows()
+        with open(table, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    here = found.device
+    click.echo(f"{here.name}, {here.cores} cores, {here.threads} threads, torch {here.torch}; in brackets 95 % intervals")
+    click.echo("\n".join(found.table()))
+    if stages or (stages is None and len(names) <= 2):
+        click.echo("\n".join(found.stage_tables()))
+        for key, ceiling in found.ceilings.items():
+            click.echo(f"\nceilings ({key}): {ceiling.gmacs_s:,.0f} GMAC/s, {ceiling.gb_s:,.1f} GB/s")
+    for model in found.models:
+        for text in model.notes:
+            click.echo(f"note: {model.name}: {text}", err=True)
+    if found.disturbed:
+        used = found.models[0].timing.others
+        click.echo(f"note: other processes used {used:.1f} cores meanwhile, so these times are not to be trusted", err=True)

@@ -1,0 +1,151 @@
+"""Device: what was timed on, who else was using it, and how long its work takes to end."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from paretina.measure.plan import machine
+
+QUIET = 0.05
+"""Share of a machine's cores that other processes may use before a timing counts as disturbed; never less than 0.1 cores."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Timings belong to one device, and those of two are never ranked against each other.
+
+    Attributes:
+        device: as torch names it.
+        name: of the processor, or of the GPU.
+        cores: of the machine.
+        threads: that torch uses unless a plan says otherwise.
+        torch: its version; `paretina` is ours.
+    """
+
+    device: str
+    name: str
+    cores: int
+    threads: int
+    system: str
+    python: str
+    torch: str
+    paretina: str
+
+    @classmethod
+    def here(cls, device: str = "cpu") -> "Device":
+        """The device of that name on this machine."""
+        found = machine()
+        kind = device.partition(":")[0]
+        name = torch.cuda.get_device_name(device) if kind == "cuda" else str(found["cpu"])
+        return cls(
+            device=device,
+            name=name,
+            cores=int(found["cores"]),
+            threads=torch.get_num_threads(),
+            system=str(found["system"]),
+            python=str(found["python"]),
+            torch=str(found["torch"]),
+            paretina=version("paretina"),
+        )
+
+    @property
+    def kind(self) -> str:
+        return self.device.partition(":")[0]
+
+    def wait(self) -> None:
+        """Returns when all that was asked of the device is done."""
+        if self.kind == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.kind == "mps":
+            torch.mps.synchronize()
+
+    def free_bytes(self) -> int | None:
+        """Memory that could be allocated now; None where it is not known."""
+        if self.kind == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0])
+        if self.kind != "cpu":
+            return None
+        return available_bytes(Path("/"))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def available_bytes(root: Path) -> int | None:
+    """Memory that this process could still take, by what the system says and by the limit of its container."""
+    found = []
+    with suppress(OSError, ValueError, IndexError):
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    group = root / "sys/fs/cgroup"
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(0, min(found)) if found else None
+
+
+# --- who else -----------------------------------------------------------------------------------------------------------
+
+
+class Usage(NamedTuple):
+    """Seconds since some start.
+
+    Attributes:
+        wall: by the clock.
+        busy: of all cores together, in use by anyone; None where the system does not say.
+        own: of them, by this process.
+    """
+
+    wall: float
+    busy: float | None
+    own: float
+
+
+def usage(root: Path = Path("/")) -> Usage:
+    """What the system says about its processors now."""
+    times = os.times()
+    return Usage(times.elapsed, busy_seconds(root), times.user + times.system)
+
+
+def busy_seconds(root: Path) -> float | None:
+    """Seconds that all cores were busy or taken away by the host; None where /proc/stat does not say."""
+    try:
+        line = (root / "proc/stat").read_text().splitlines()[0].split()
+        user, nice, system, _, _, irq, softirq, steal = map(int, line[1:9])
+    except (OSError, ValueError, IndexError):
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """How many cores other processes keep busy, from now on.
+
+    Where the system does not say, the mean length of its queue stands in, which lags by a minute.
+
+    Attributes:
+        cores: of the machine.
+    """
+
+    def __init__(self, cores: int, read: Callable[[], Usage] = usage) -> None:
+        self.cores = cores
+        self.read = read
+        self.start = read()
+
+    def used(self) -> float | None:
+        """Cores in use by others, on average since the start; None where that cannot be known."""
+        now = self.read()
+        wall, own = now.wall - self.start.wall, now.own - self.start.own
+        if wall <= 0:
+            return None
+        if now.busy is None or self.start.busy is None:
+            return max(0.0, os.getloadavg()[0] - own / wall) if hasattr(os, "getloadavg") else None
+        return max(0.0, (now.busy - self.start.busy - own) / wall)
+
+    def disturbed(self, used: float | None) -> bool:
+        """Whether that much is more than a quiet machine has."""
+        return used is not None and used > max(0.1, QUIET * self.cores)

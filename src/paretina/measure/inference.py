@@ -1,0 +1,101 @@
+"""Inference: a copy of a network made ready to be executed under a plan.
+
+Weights that are stored in bfloat16 need not be rounded anew at every call, as autocast does, which at small batches costs more
+than the arithmetic; pixels and logits stay in float32, whose rounding would cost more accuracy than all between them.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paretina.measure.plan import InferencePlan, Plan
+from paretina.model.build import Network
+from paretina.shapes import Images
+
+Fold = Callable[[Network], Network]
+"""Gives a copy of a network in inference form, such as `paretina.ship.fold.fold`."""
+
+
+class RoundedTo(nn.Module):
+    """A part whose output is rounded; inside it computes as it stands."""
+
+    def __init__(self, part: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.part = part
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x).to(self.dtype)  # type: ignore[no-any-return]
+
+
+class InFloat32(nn.Module):
+    """A part that computes in float32, so that its output is not rounded."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x.float())  # type: ignore[no-any-return]
+
+
+def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Module:
+    """A copy of a network in evaluation mode, on the device of the plan and ready for it; the network itself is left alone.
+
+    A compiled copy compiles at its first call.
+
+    Args:
+        fold: gives a copy in inference form; needed where the plan folds.
+
+    Raises:
+        ValueError: the plan asks for something that this network cannot have.
+    """
+    folding = isinstance(plan, InferencePlan) and plan.fold
+    rounding = is_rounded(plan)
+    if (folding or rounding) and not isinstance(network, Network):
+        raise ValueError(f"fold and weights=same are known for our networks only, not for {type(network).__name__}")
+    if folding:
+        if fold is None:
+            raise ValueError("this plan folds norms, and nothing was given that can; set fold=off")
+        ready: nn.Module = fold(network)  # type: ignore[arg-type]
+    else:
+        ready = copy.deepcopy(network).eval().requires_grad_(False)
+    plan.place(ready)
+    if rounding:
+        round_weights(ready, getattr(torch, plan.precision))  # type: ignore[arg-type]
+    if plan.compile:
+        # weights become constants, which lets the CPU's library put them into the order that it likes
+        options = {"freezing": True} if plan.device_type == "cpu" else None
+        return torch.compile(ready, options=options)  # type: ignore[return-value,arg-type]
+    return ready
+
+
+def is_rounded(plan: Plan) -> bool:
+    """Whether the weights themselves are stored below float32."""
+    return isinstance(plan, InferencePlan) and plan.weights == "same" and plan.precision != "float32"
+
+
+def round_weights(network: Network, dtype: torch.dtype) -> None:
+    """Stores the weights in another precision, in place; the door and the classifier stay in float32."""
+    door, classifier = copy.deepcopy(network.door), copy.deepcopy(network.head.classifier)
+    network.to(dtype)
+    network.door = RoundedTo(door, dtype)
+    network.head.classifier = InFloat32(classifier)  # type: ignore[arg-type]
+
+
+def forward(network: nn.Module, plan: Plan, images: Images) -> Callable[[], Any]:
+    """A function that runs a prepared network once over some images, which are put onto the device first."""
+    images = images.to(device=plan.device).contiguous(memory_format=plan.torch_memory_format)
+    rounded = is_rounded(plan)
+
+    def run() -> Any:
+        with torch.inference_mode():
+            if rounded:
+                return network(images)
+            with plan.arithmetic():
+                return network(images)
+
+    return run

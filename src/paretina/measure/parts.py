@@ -1,0 +1,113 @@
+"""Parts: a network as a sequence of parts, so that counts and times can be told apart along the path of an image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from paretina.model.build import Network
+
+T = TypeVar("T")
+
+MOST = 0.6
+"""Share of the parameters above which a part says too little about where they are, and is taken apart."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    Attributes:
+        name: what tables call it.
+        spec: what it is, in words.
+        module: what runs; its forward is called.
+    """
+
+    name: str
+    spec: str
+    module: nn.Module
+
+
+@dataclass(frozen=True)
+class Passage(Generic[T]):
+    """What was read before and behind a part while the network ran.
+
+    Attributes:
+        name: of the part; "" for what runs behind the last one.
+        out: what the part returned.
+    """
+
+    name: str
+    before: T
+    behind: T
+    out: Any
+
+
+def parts_of(network: nn.Module) -> tuple[Part, ...]:
+    """Stem, stages and head of one of our networks; of any other module its children.
+
+    Of other modules, a part with most of the parameters is taken apart in turn.
+    """
+    if isinstance(network, Network):
+        rows = zip(network.blueprint.stages, network.stages, strict=True)
+        return (
+            Part("stem", str(network.blueprint.stem), network.stem),
+            *(
+                Part(f"stage {number}", f"{row.depth} x {row.block}, stride {row.stride}", stage)
+                for number, (row, stage) in enumerate(rows, 1)
+            ),
+            Part("head", str(network.blueprint.head), network.head),
+        )
+    whole = params_of(network)
+    return tuple(Part(name, type(module).__name__, module) for name, module in taken_apart("", network, whole))
+
+
+def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, nn.Module]]:
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        inner = [*child.children()]
+        # a list of modules is never called itself; a block that stands in no list is one thing, however large
+        listed = isinstance(child, nn.ModuleList)
+        wrapped = params_of(child) == whole > 0
+        large = isinstance(child, nn.Sequential) and params_of(child) > MOST * whole
+        if inner and (listed or wrapped or large):
+            found += taken_apart("" if wrapped else f"{path}.", child, whole)
+        else:
+            found.append((path, child))
+    return found
+
+
+def passages(parts: tuple[Part, ...], read: Callable[[], T], run: Callable[[], Any]) -> tuple[Any, list[Passage[T]]]:
+    """Runs a network once and reads something at the border of each part; a passage reaches from border to border.
+
+    So what runs between two parts belongs to the later one.
+
+    Args:
+        parts: those of the network that `run` calls; one that is called twice has two passages.
+        read: a clock, or a counter.
+    """
+    borders: list[tuple[str, T, Any]] = []
+    hooks = []
+    for part in parts:
+
+        def passed(_: nn.Module, __: Any, out: Any, name: str = part.name) -> None:
+            borders.append((name, read(), out))
+
+        hooks.append(part.module.register_forward_hook(passed))
+    try:
+        last = read()
+        result = run()
+        borders.append(("", read(), None))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = []
+    for name, now, out in borders:
+        found.append(Passage(name, last, now, out))
+        last = now
+    return result, found
+
+
+def params_of(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

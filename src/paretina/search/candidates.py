@@ -1,0 +1,163 @@
+"""Candidates: the training runs that are set against each other, each with the words that ask for it."""
+
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paretina.data.source import Source
+from paretina.measure.plan import Plan
+from paretina.spec import decode, encode
+from paretina.train.asked import Asked, UniqueKeys, choose, flattened
+
+PARTS = ("model", "recipe", "weights")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    Attributes:
+        name: of its directory too; each candidate has its own.
+        asked: what is trained; the length of the recipe is that of a full training.
+        words: arguments of `paretina train` that ask for the same, without the data; empty where words do not suffice.
+    """
+
+    name: str
+    asked: Asked
+    words: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.name):
+            raise ValueError(f"a candidate's name becomes a directory: letters, digits and . _ + - only, got {self.name!r}")
+
+    def command(self, data: str) -> str:
+        """The command that trains it in full; "" where words do not suffice."""
+        return shlex.join(["paretina", "train", data, *self.words]) if self.words else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "words": list(self.words), "asked": encode(self.asked)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Candidate":
+        return cls(data["name"], decode(Asked, data["asked"]), tuple(data["words"]))
+
+
+def spelled(value: Any) -> str:
+    """A value as it is written after `field=`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def candidate(
+    data: str | Source,
+    plan: Plan,
+    model: str,
+    recipe: str | None = None,
+    weights: str = "none",
+    fields: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Candidate:
+    """One candidate by its words.
+
+    Args:
+        recipe: chosen by the weights unless told, as `paretina train` does.
+        fields: any field of the recipe, plan or network.
+        name: made from model, size and recipe unless told.
+
+    Raises:
+        ValueError: a word is unknown, or a value does not fit; the message has the near name.
+    """
+    fields = dict(fields or {})
+    asked = choose(data, model, recipe, plan, weights, fields=fields).asked
+    side = asked.recipe.final_size(asked.model.resolution)
+    given = ["--model", model, "--recipe", asked.recipe_name, "--weights", weights]
+    words = [*given, *(f"{path}={spelled(value)}" for path, value in fields.items())]
+    return Candidate(name or f"{model}-{side}-{asked.recipe_name}", asked, tuple(words))
+
+
+def grid(
+    data: str | Source,
+    plan: Plan,
+    models: Sequence[str],
+    sizes: Sequence[int | None] = (None,),
+    recipes: Sequence[str | None] = (None,),
+    weights: str = "none",
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[Candidate, ...]:
+    """Every network at every size with every recipe.
+
+    Args:
+        sizes: side in pixels, in training and, unless the recipe names another, in the test; None for the network's own.
+        recipes: None for the one that the weights choose.
+        fields: of all candidates.
+    """
+    found = []
+    for model, size, recipe in itertools.product(models, sizes, recipes):
+        more = {} if size is None else {"size": size}
+        found.append(candidate(data, plan, model, recipe, weights, {**(fields or {}), **more}))
+    return distinct(found)
+
+
+def listed(
+    path: Path, data: str | Source, plan: Plan, weights: str = "none", fields: Mapping[str, Any] | None = None
+) -> tuple[Candidate, ...]:
+    """The candidates that a YAML file lists, a mapping each: model, recipe, weights, name, and any fields.
+
+        - model: resnet18
+          size: 96
+        - {name: wide, model: efficientnet_b0, edits.Scale: on, edits.Scale.width: 1.2}
+
+    Args:
+        weights: of those that name none.
+        fields: of all; those of an entry win.
+
+    Raises:
+        ValueError: the file cannot be read, or an entry cannot be trained; the message says which entry.
+    """
+    try:
+        entries = yaml.load(path.read_text(), UniqueKeys)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path} must be a list of candidates, such as `- {{model: resnet18, size: 96}}`")
+    found = []
+    for number, entry in enumerate(entries, 1):
+        values = dict(flattened(entry))
+        words = {part: values.pop(part) for part in PARTS if isinstance(values.get(part), str)}
+        name = values.pop("name", None)
+        if "model" not in words:
+            raise ValueError(f"{path}: entry {number} names no model")
+        try:
+            words = {"weights": weights, **words}
+            made = candidate(data, plan, **words, fields={**(fields or {}), **values}, name=None if name is None else str(name))
+        except ValueError as error:
+            raise ValueError(f"{path}: entry {number}: {error}") from None
+        found.append(made)
+    return distinct(found)
+
+
+def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates, with numbers behind names that are not their own; the same choice twice is refused.
+
+    Raises:
+        ValueError: two ask for the same run.
+    """
+    found = list(candidates)
+    for first, second in itertools.combinations(found, 2):
+        if first.asked == second.asked:
+            raise ValueError(f"{first.name} stands twice among the candidates; leave one out")
+    seen: dict[str, int] = {}
+    named = []
+    for each in found:
+        seen[each.name] = number = seen.get(each.name, 0) + 1
+        named.append(each if number == 1 else replace(each, name=f"{each.name}-{number}"))
+    if len({each.name for each in named}) < len(named):
+        raise ValueError(f"give the candidates names of their own, got {', '.join(each.name for each in found)}")
+    return tuple(named)
