@@ -414,19 +414,33 @@ def duration(text: str) -> float:
 
 @command(
     main,
-    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val",
+    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val\n"
+    "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --resolution 96:224:16 --html sweep.html\n"
+    "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --corruptions noise,jpeg --ood other-photos/",
     short_help="Measure a model file on labelled pictures.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="DATA")
 @click.option("--split", default=None, help="Which split of DATA.  [val, or all of a folder that has no splits]")
 @click.option(
-    "--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels; the model's unless told."
+    "--resolution", default=None, help="Side of the image in pixels, or several: 96:224:16, 96,128.  [the model's]"
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the answer to every picture.")
+@click.option("--html", type=click.Path(path_type=Path), help="Draw accuracy and cost against the resolution.")
+@click.option("--corruptions", metavar="KINDS", default=None, help="Measure on corrupted pictures too: all, or noise,jpeg.")
+@click.option("--ood", type=click.Path(path_type=Path), help="A folder of other pictures, to be told from these.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
-    model: Path, source: str, split: str | None, resolution: int | None, csv: Path | None, device: str, as_json: bool
+    model: Path,
+    source: str,
+    split: str | None,
+    resolution: str | None,
+    csv: Path | None,
+    html: Path | None,
+    corruptions: str | None,
+    ood: Path | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
 
@@ -435,13 +449,20 @@ def evaluate(
     from paretina import verbs
 
     with waiting("measuring"):
-        found = verbs.evaluate(model, source, split, resolution, device, csv)
+        found = verbs.evaluate(model, source, split, resolution, device, csv, html, corruptions, ood)
     if as_json:
         print_json(found.to_dict())
         return
     for text in found.notes:
         note(text)
+    if found.sweep is not None:
+        click.echo(f"{found.sweep.table()}\n{found.sweep.verdict()}\n")
     click.echo("\n".join(accuracy_lines(found)))
+    for more in (found.corrupted, found.unknown):
+        if more is not None:
+            click.echo(f"\n{more.table()}")
+    if html is not None:
+        click.echo(f"page: {html}")
 
 
 def accuracy_lines(found: Any) -> list[str]:

@@ -41,8 +41,8 @@ def finetune(
 ) -> None:
     """Go on with MODEL, a model file or the directory of a finished run.
 
-    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. With
-    DATA it learns other pictures; where their classes are others, its last layer is new.
+    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run.
+    With DATA it learns other pictures; where their classes are others, its last layer is new.
     """
     from paretina import verbs
 

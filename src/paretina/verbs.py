@@ -25,9 +25,12 @@ from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.folder import Folder, split_folders
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
+from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.cost import Cost, cost
 from paretina.measure.evaluate import Evaluation, joined
+from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
+from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model import interop
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
@@ -691,6 +694,9 @@ class Evaluated:
     Attributes:
         damaged: reason by name, for pictures that could not be read and are not counted.
         split: which was measured; "all" for every picture of a folder that has no splits.
+        sweep: accuracy and cost at several resolutions, if they were asked for; the other figures are those of the best.
+        corrupted: accuracy on corrupted pictures, if asked for.
+        unknown: how well other pictures are told from these, if asked for.
     """
 
     accuracy: Accuracy
@@ -698,36 +704,53 @@ class Evaluated:
     notes: tuple[str, ...]
     split: str
     resolution: int
+    sweep: Sweep | None = None
+    corrupted: CorruptedAccuracy | None = None
+    unknown: OutOfDistribution | None = None
 
     def to_dict(self) -> dict[str, Any]:
         figures = {"split": self.split, "resolution": self.resolution, **self.accuracy.to_dict()}
-        return {**figures, "damaged": self.damaged, "notes": list(self.notes)}
+        more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown}
+        asked = {name: found.to_dict() for name, found in more.items() if found is not None}
+        return {**figures, **asked, "damaged": self.damaged, "notes": list(self.notes)}
 
 
 def evaluate(
     model: Path | str,
     data: str | Source,
     split: str | None = None,
-    resolution: int | None = None,
+    resolution: int | str | None = None,
     device: str = "auto",
     csv: Path | str | None = None,
+    html: Path | str | None = None,
+    corruptions: str | None = None,
+    ood: Path | str | None = None,
 ) -> Evaluated:
     """Measures a model file on labelled pictures.
 
     Args:
         model: a model file, or the directory of a finished run.
         data: a folder with one folder a class, or a source; of one with splits, `split` is taken, which is `val` unless told.
-        resolution: side of the image in pixels; that of the model file unless told.
+        resolution: side of the image in pixels; that of the model file unless told. Several, as "96:224:16" or "96,128", give
+            a table, and the figures of the best of them, which is then chosen on these pictures.
         csv: where to write the answer to every picture.
+        html: where to draw accuracy and cost against the resolution.
+        corruptions: kinds of corruption to measure under: "all", or names and groups, "noise,jpeg".
+        ood: a folder of other pictures, which the network should be less sure of.
 
     Raises:
-        MisuseError: there is no such model file, data, split or device.
+        MisuseError: there is no such model file, data, split, device, kind or folder.
         ValueError: the model file or the data cannot be used, or the data has a class that the model does not know.
     """
     check_csv(csv)
     path = model_file(model)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
+        sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
+        kinds = kinds_named(corruptions) if corruptions else ()
+    strangers = pictures_in([ood]) if ood is not None else []
+    if html is not None and len(sizes) < 2:
+        raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
     notes = []
     collection: Collection
@@ -746,15 +769,30 @@ def evaluate(
     pictures = read_pictures(collection, renumbered(collection, samples, about.classes))
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
-    resolution = resolution or network.blueprint.resolution
-    logits, ids = forward(network, pictures, resolution, plan)
+    swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
+    if swept is not None and html is not None:
+        write_sweep(swept, Path(html), about.origin or path.name)
+    side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
+    logits, ids = forward(network, pictures, side, plan)
     labels = torch.tensor(pictures.labels())[ids]
     if csv is not None:
         names = [pictures.samples[i].name for i in ids.tolist()]
         write_predictions(Path(csv), names, logits, labels, about.classes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     accuracy = measure_accuracy(logits, labels, about.classes)
-    return Evaluated(accuracy, pictures.damaged, (*notes, *accuracy.notes), split, resolution)
+    damaged = dict(pictures.damaged)
+    corrupted = unknown = None
+    if kinds:
+        seen = Evaluation(pictures, network.blueprint.door, side, network.blueprint.classes, plan)
+        corrupted = corrupted_accuracy(network, seen, kinds)
+    if strangers:
+        files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
+        strange = read_pictures(files, files.split("all"))
+        damaged |= strange.damaged
+        if not len(strange):
+            raise ValueError(f"there is no readable picture in {ood}")
+        unknown = measure_ood(logits, forward(network, strange, side, plan)[0])
+    return Evaluated(accuracy, damaged, (*notes, *accuracy.notes), split, side, swept, corrupted, unknown)
 
 
 def has_own_splits(folder: Folder) -> bool:

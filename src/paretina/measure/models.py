@@ -41,7 +41,7 @@ from paretina.measure.tune import (
 )
 from paretina.model.blueprint import Blueprint, Door
 from paretina.model.build import Network
-from paretina.model.family import network_named, networks
+from paretina.model.family import networks
 from paretina.model.weights import from_package, load_model, load_start
 from paretina.shapes import Logits
 from paretina.spec import encode, near
@@ -110,10 +110,11 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
         network, _ = load_model(path / "model.safetensors" if path.is_dir() else path)
         blueprint = network.blueprint
         return Opened(name, network, blueprint, blueprint.door, resolution or blueprint.resolution, blueprint.channels, True)
-    if name not in networks():
-        hint = near(name, networks())
+    known = networks()
+    if name not in known:
+        hint = near(name, known)
         raise ValueError(f"there is no network and no model file {name!r}{hint if 'did you mean' in hint else ''}")
-    published = network_named(name)
+    published = known[name]
     blueprint = replace(published.blueprint, resolution=resolution or published.blueprint.resolution)
     network = blueprint.build()
     start = from_package(published)

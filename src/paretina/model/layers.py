@@ -50,7 +50,7 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Map, gain: Tensor | None = None) -> Map:
         """The convolution of `x`, or of `x` times a gain shaped (channel, 1, 1), which the weights take up instead."""
         weight = self.weight if gain is None else self.scaled(gain)
-        if self.float32 and torch.is_autocast_enabled(x.device.type):
+        if self.float32 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.convolve(x.float(), weight)
         return self.convolve(x, weight)

@@ -83,7 +83,7 @@ def power(effect: float, pairs: int, level: float) -> float:
     # t exceeds the limit where the mean does so for the spread w, in units of the true one, and w^2 * freedom is chi-squared
     logarithm = math.log(2) + freedom / 2 * math.log(freedom / 2) - math.lgamma(freedom / 2)
     reach = 8 / math.sqrt(2 * freedom)
-    start, end, steps = max(0.0, 1 - reach), 1 + reach, 80
+    start, end, steps = max(0.0, 1 - reach), 1 + reach, 80 if freedom > 10 else 400
     step = (end - start) / steps
     normal, total = NormalDist(), 0.0
     for number in range(steps):
