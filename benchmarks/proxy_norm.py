@@ -45,7 +45,6 @@ class PlainUnit(NormUnit):
 
     def __init__(self, width: int, activation: nn.Module | None) -> None:
         super().__init__()
-        self.apart = activation is not None
         self.activation = activation
         self.scale = nn.Parameter(torch.empty(width))
         self.shift = nn.Parameter(torch.empty(width))

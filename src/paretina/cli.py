@@ -422,9 +422,7 @@ def duration(text: str) -> float:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="DATA")
 @click.option("--split", default=None, help="Which split of DATA.  [val, or all of a folder that has no splits]")
-@click.option(
-    "--resolution", default=None, help="Side of the image in pixels, or several: 96:224:16, 96,128.  [the model's]"
-)
+@click.option("--resolution", default=None, help="Side of the image in pixels, or several: 96:224:16, 96,128.  [the model's]")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the answer to every picture.")
 @click.option("--html", type=click.Path(path_type=Path), help="Draw accuracy and cost against the resolution.")
 @click.option("--corruptions", metavar="KINDS", default=None, help="Measure on corrupted pictures too: all, or noise,jpeg.")
@@ -721,3 +719,17 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         return
     for path in found.written:
         click.echo(path)
+
+
+# --- commands with files of their own, which need the names above ------------------------------------------------------------
+
+from paretina import cli_ablate, cli_finetune, cli_frontier, cli_measure  # noqa: E402
+
+command(main, cli_ablate.EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(
+    cli_ablate.ablate
+)
+command(
+    main, cli_finetune.EXAMPLE, cls=FieldCommand, short_help="Go on with a trained network: another image size, other pictures."
+)(cli_finetune.finetune)
+main.add_command(cli_frontier.frontier)
+main.add_command(cli_measure.measure)

@@ -1,6 +1,8 @@
 """The command `paretina ablate`; `paretina.cli` gives it its place."""
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,12 @@ EXAMPLE = (
     "paretina ablate finetune photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
     "paretina ablate scratch clipart --output studies/data --no-defaults --data-fractions 0.1,0.3 --label-noise 0.2,0.4"
 )
+
+
+class StoppedError(ValueError):
+    """The command was interrupted, and says how to go on."""
+
+    exit_code = 130
 
 
 def numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -103,7 +111,6 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
-    from paretina.cli import INTERRUPTED, FailedError, duration, note, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation import csv_table, text_table, write_ablation, write_tables
     from paretina.run import write_aside
@@ -112,11 +119,12 @@ def ablate(
     from paretina.search.switches import default_switches
     from paretina.search.verdicts import Price
 
-    seconds = None if time_limit is None else duration(time_limit)
+    with verbs.misuse():
+        seconds, given_fields = seconds_of(time_limit), taken_apart(fields)
     limit = most if most is not None else None if price_train else 2.0
     price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
     verbs.check_csv(table)
-    choice = verbs.ask(source, model, recipe, weights, device, None, taken_apart(fields))
+    choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)
     with Progress() as progress:
@@ -144,7 +152,7 @@ def ablate(
         try:
             found = run_study(output, study, price, final, progress.say, progress.listen)
         except KeyboardInterrupt:
-            raise FailedError("interrupted; go on with the same command", INTERRUPTED, study=str(output)) from None
+            raise StoppedError("interrupted; go on with the same command") from None
     written = write_tables(found)
     page = write_ablation(output)
     if table is not None:
@@ -153,11 +161,45 @@ def ablate(
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     for text in found.notes:
-        note(text)
+        click.echo(f"note: {text}", err=True)
     if found.findings:
         click.echo("\n".join(text_table(found)))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
+
+
+def seconds_of(text: str | None) -> float | None:
+    """Seconds of 90s, 10m, 1h30m or a plain number; None stays None.
+
+    Raises:
+        ValueError: it is no time above 0.
+    """
+    if text is None:
+        return None
+    units = {"": 1, "s": 1, "m": 60, "h": 3600}
+    found = re.fullmatch(r"(?:\d+\.?\d*[smh])+|\d+\.?\d*", text)
+    parts = re.findall(r"(\d+\.?\d*)([smh]?)", text) if found else []
+    seconds = sum(float(number) * units[unit] for number, unit in parts)
+    if not seconds > 0:
+        raise ValueError(f"--time-limit must be a time such as 90s, 10m or 1h30m, got {text!r}")
+    return seconds
+
+
+def taken_apart(fields: Sequence[str]) -> dict[str, str]:
+    """Fields of the base by name.
+
+    Raises:
+        ValueError: one is no assignment, or is given twice.
+    """
+    from paretina.train.asked import assignment
+
+    found: dict[str, str] = {}
+    for text in fields:
+        name, value = assignment(text)
+        if name in found:
+            raise ValueError(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
+        found[name] = value
+    return found
 
 
 def switch_named(text: str, adds: bool) -> Any:
@@ -202,10 +244,3 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
         click.echo(f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip())
     click.echo(f"{sum(row['runs'] - row['done'] for row in rows)} runs to make")
-
-
-def register(main: click.Group) -> None:
-    """Adds the command to the program."""
-    from paretina.cli import FieldCommand, command
-
-    command(main, EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate)

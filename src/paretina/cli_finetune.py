@@ -4,16 +4,12 @@ from pathlib import Path
 
 import click
 
-from paretina.cli import FieldCommand, command, duration, finished, main, taken_apart
-
-
-@command(
-    main,
+EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
-    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 rate_decay=0.7 frozen='[\"stem\"]'",
-    cls=FieldCommand,
-    short_help="Go on with a trained network: another image size, other pictures.",
+    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 rate_decay=0.7 frozen='[\"stem\"]'"
 )
+
+
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("rest", metavar="[DATA] [FIELD=VALUE]...", nargs=-1)
 @click.option("--resolution", type=click.IntRange(1), default=None, help="Side in pixels to train and test at.")
@@ -45,6 +41,7 @@ def finetune(
     With DATA it learns other pictures; where their classes are others, its last layer is new.
     """
     from paretina import verbs
+    from paretina.cli import duration, finished, taken_apart
 
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)

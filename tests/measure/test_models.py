@@ -17,6 +17,7 @@ from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.tune import Judgement, Tried, Tuned
 from paretina.model.blueprint import Door
 from paretina.model.families.resnet import R18
+from paretina.model.family import Published
 from paretina.model.weights import About, save_model
 from paretina.ship.fold import fold
 
@@ -67,8 +68,15 @@ def test_a_model_file_is_opened_as_it_stands(tmp_path):
     assert open_model(str(tmp_path), 32).resolution == 32
 
 
+@pytest.fixture
+def known(monkeypatch):
+    """A table of networks with one row, which is quicker than all families."""
+    monkeypatch.setattr(module, "networks", lambda: {"resnet18": Published("resnet18", "resnet", TINY, params=0, macs=0.0)})
+
+
+@pytest.mark.usefixtures("known")
 def test_one_of_our_names_is_built_at_its_resolution():
-    found = open_model("mobilenet_v2_035", 32)
+    found = open_model("resnet18", 32)
     assert (found.resolution, found.blueprint.resolution, found.trained) == (32, 32, False)
     assert found.images(2).shape == (2, 3, 32, 32)
     assert torch.equal(found.images(2), found.images(2))
@@ -84,6 +92,7 @@ def test_one_of_our_names_is_built_at_its_resolution():
         ("jax:resnet18", "there is no network and no model file 'jax:resnet18'"),
     ],
 )
+@pytest.mark.usefixtures("known")
 def test_what_is_not_there_is_named(name, message):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         open_model(name)

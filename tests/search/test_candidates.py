@@ -1,5 +1,6 @@
 import pytest
 
+from paretina.clock import START
 from paretina.data.sources.shapes import Shapes
 from paretina.measure.plan import Plan
 from paretina.search.candidates import Candidate, candidate, distinct, grid, listed
@@ -21,6 +22,19 @@ def test_grid_is_every_network_at_every_size_with_every_recipe():
     assert (first.data, first.model_name, first.recipe_name) == (Shapes(), "resnet18", "plain")
     assert first.recipe.final_size(first.model.resolution) == 64
     assert first.recipe.epochs == 3.0
+
+
+def test_a_size_is_one_that_the_network_is_built_for():
+    (found,) = grid("shapes", PLAN, ["levit_128s"], [64], ["plain"])
+    assert found.asked.model.resolution == 64
+    assert found.words[-1] == "resolution=64"
+
+
+def test_a_size_wins_over_the_sizes_of_a_progressive_recipe():
+    sizes = {"size": '{"kind": "Linear", "start": 32, "end": 96}'}
+    (found,) = grid("shapes", PLAN, ["resnet18"], [64], ["plain"], fields=sizes)
+    assert found.name == "resnet18-64-plain"
+    assert found.asked.recipe.sizes(64)(START) == 64
 
 
 def test_size_and_recipe_are_chosen_where_they_are_not_told():

@@ -15,7 +15,7 @@ def curve(*values):
 def test_the_log_linear_law_by_hand():
     found = fit("log-linear", curve(31, 33, 35, 37))
     assert (found.offset, found.slope) == pytest.approx((26.98392, 4.03557), abs=1e-5)
-    assert found(1000) == pytest.approx(39.0906, abs=1e-4)
+    assert found(1000.0) == pytest.approx(39.0906, abs=1e-4)
 
 
 def test_residuals_and_explained_variance_by_hand():

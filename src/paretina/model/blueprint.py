@@ -55,12 +55,12 @@ class NormUnit(nn.Module):
     `forward` equals `centred(x) * gain()`. What comes next may take the two apart: a block that gates its channels lets the
     gate carry the gain (proxy norm, arXiv:2106.03743), a convolution takes it into its weights. Ordinary norms have no gain,
     and `centred` is all there is.
-
-    Attributes:
-        apart: whether there is a gain.
     """
 
-    apart = False
+    @property
+    def apart(self) -> bool:
+        """Whether there may be a gain."""
+        return type(self).gain is not NormUnit.gain
 
     def centred(self, x: Map) -> Map:
         raise TypeError(f"{type(self).__name__} must define centred(x)")

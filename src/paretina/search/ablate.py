@@ -173,7 +173,7 @@ def fresh_peak(device: str) -> bool:
     """Begins a new peak of memory for the next run; whether the system can do that."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
         return True
     gc.collect()
     give_back_freed()

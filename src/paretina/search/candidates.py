@@ -92,14 +92,19 @@ def grid(
     """Every network at every size with every recipe.
 
     Args:
-        sizes: side in pixels, in training and, unless the recipe names another, in the test; None for the network's own.
+        sizes: side in pixels, in training and, unless the recipe names another, in the test; None for the network's own. A
+            recipe's own schedule of sizes gives way to it.
         recipes: None for the one that the weights choose.
         fields: of all candidates.
     """
     found = []
     for model, size, recipe in itertools.product(models, sizes, recipes):
-        more = {} if size is None else {"size": size}
-        found.append(candidate(data, plan, model, recipe, weights, {**(fields or {}), **more}))
+        values = dict(fields or {})
+        if size is not None:
+            values["resolution"] = size  # some networks are built for a size
+            if candidate(data, plan, model, recipe, weights, values).asked.recipe.size is not None:
+                values["size"] = size
+        found.append(candidate(data, plan, model, recipe, weights, values))
     return distinct(found)
 
 

@@ -60,8 +60,8 @@ class Outcome:
     peak_mb: float | None
     train: int
     val: int
-    macs: float
-    params: float
+    macs: int
+    params: int
     network: str
     machine: str
 

@@ -499,9 +499,10 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
     if standing.disturbed and any(budget.cost in TIMED for budget in budgets):
         notes.append("the timing was disturbed, so whether it keeps the budget is not certain")
     full = best.candidate.asked.recipe.epochs
+    schedules = "one schedule" if len(best.links) == 1 else f"{len(best.links)} schedules"
     notes.append(
-        f"the accuracy is that after {best.epochs:g} epochs in {len(best.links)} schedules, and its interval knows of pictures "
-        f"alone, not of seeds; the command trains anew, in one schedule of {full:g} epochs"
+        f"the accuracy is that after {best.epochs:g} epochs in {schedules}, and its interval knows of pictures alone, not of "
+        f"seeds; the command trains anew, in one schedule of {full:g} epochs"
     )
     rehearsed = standing.rehearsed.get(best.name)
     seconds = rehearsed["fixed_s"] + full * rehearsed["epoch_s"] if rehearsed else link.spent_s / link.epochs * full

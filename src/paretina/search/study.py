@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -83,10 +84,13 @@ class Study(Spec):
 
         Args:
             epochs: by the name of the network, "" for the base: how many fit into the time, where that was found out.
+
+        Raises:
+            ValueError: a switch cannot be made, or changes nothing; the message names it.
         """
         base = with_epochs(self.base, (epochs or {}).get(""))
         found = [Variant(BASE, base)]
-        found += [Variant("", switch(base), switch=switch, named=switch.title) for switch in self.switches]
+        found += [Variant("", switched(base, switch), switch=switch, named=switch.title) for switch in self.switches]
         for rival in (None, *self.rivals):
             asked, name = base, ""
             if rival is not None:
@@ -146,6 +150,13 @@ class Variant:
 
     def folder(self, path: Path, seed: int) -> Path:
         return path / "runs" / self.name / str(seed)
+
+
+def switched(asked: Asked, switch: Switch) -> Asked:
+    try:
+        return switch(asked)
+    except ValueError as error:
+        raise ValueError(f"{switch.title}: {error}") from None
 
 
 def with_epochs(asked: Asked, epochs: float | None) -> Asked:
@@ -212,6 +223,12 @@ def check(study: Study) -> None:
         )
 
 
+@cache
+def takes(blueprint: Blueprint, sides: frozenset[int]) -> None:
+    """Looks whether a network takes images of each size; most changes leave the network as it is, so each is tried once."""
+    check_sizes(blueprint, set(sides))
+
+
 def trainable(asked: Asked) -> None:
     """Looks whether a run can be begun, without reading a picture.
 
@@ -223,7 +240,9 @@ def trainable(asked: Asked) -> None:
         blueprint = edit(blueprint)
     size = recipe.sizes(blueprint.resolution)
     sides = {round(size(Clock(i, 100, 1.0))) for i in range(101)}
-    check_sizes(blueprint, {*sides, recipe.final_size(blueprint.resolution)})
+    if min(sides) < 1:
+        raise ValueError(f"the training size must stay above 0 pixels, got {min(sides)}")
+    takes(blueprint, frozenset({*sides, recipe.final_size(blueprint.resolution)}))
     recipe.frozen_parts(blueprint)
     if recipe.needs_weights and not starts(asked):
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")

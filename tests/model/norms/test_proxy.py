@@ -13,6 +13,7 @@ from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Activation, Stage
 from paretina.model.families.efficientnet import B0
 from paretina.model.families.resnet import R18
+from paretina.model.layers import Convolution
 from paretina.model.norms import proxy
 from paretina.model.norms.group import GroupNorm
 from paretina.model.norms.proxy import ProxyNorm, ProxyNormUnit, ProxyStatistics
@@ -35,7 +36,6 @@ every_activation = pytest.mark.parametrize("activation", [SiLU(), ReLU(), ReLU6(
 def unit(norm=None, activation=None, width=6):
     torch.manual_seed(0)
     made = (norm or ProxyNorm()).make(width, activation or SiLU())
-    made.reset_buffers()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.normal_(0.4, 0.5)
@@ -44,7 +44,6 @@ def unit(norm=None, activation=None, width=6):
 
 def fresh(activation, **choice):
     made = ProxyNorm(**choice).make(1, activation)
-    made.reset_buffers()
     with torch.no_grad():
         made.reset_parameters()
     return made
@@ -239,6 +238,17 @@ def test_a_block_without_squeeze_gives_the_factor_to_the_projection():
     torch.testing.assert_close(body(x), body.project(body.spatial(body.expand(x))), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("groups", "stride", "same"), [(1, 1, False), (4, 1, True), (2, 2, True), (8, 2, False)])
+def test_a_convolution_takes_a_gain_into_its_weights(groups, stride, same):
+    torch.manual_seed(0)
+    conv = Convolution(8, 16, 3, stride, groups, bias=True, same=same)
+    x, gain = torch.randn(2, 8, 6, 6), torch.rand(8, 1, 1)
+    torch.testing.assert_close(conv(x, gain), conv(x * gain), atol=1e-6, rtol=1e-5)
+    conv.float32 = True
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(conv(x, gain), conv(x * gain), atol=1e-6, rtol=1e-5)
+
+
 def test_the_head_leaves_the_factor_out():
     built = network().eval()
     with torch.no_grad():
@@ -375,7 +385,6 @@ def test_a_folded_network_answers_the_same():
 def test_starts_as_the_layer_norm_of_the_same_network_but_for_the_proxy():
     plain = GroupNorm(groups=1, eps=1e-3).make(6, SiLU())
     made = ProxyNorm(eps=1e-3).make(6, SiLU())
-    made.reset_buffers()
     with torch.no_grad():
         made.reset_parameters()
         x = torch.randn(2, 6, 4, 4)

@@ -143,7 +143,6 @@ class ProxyNormUnit(NormUnit):
         super().__init__()
         self.choice = choice
         self.activation = activation
-        self.apart = activation is not None
         self.given: tuple[Tensor, Tensor] | None = None
         self.weight = nn.Parameter(torch.empty(width))
         self.register_buffer("away", None)
@@ -155,6 +154,11 @@ class ProxyNormUnit(NormUnit):
             self.proxy_weight = nn.Parameter(torch.empty(width))
             self.proxy_bias = nn.Parameter(torch.empty(width))
             self.register_buffer("quantiles", torch.empty(choice.quantiles), persistent=False)
+            self.reset_buffers()
+
+    @property
+    def apart(self) -> bool:
+        return self.activation is not None
 
     def reset_parameters(self) -> None:
         for parameter in self.parameters(recurse=False):

@@ -1,0 +1,284 @@
+"""The command `paretina frontier`, which `paretina.cli` adds to the program."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXAMPLE = (
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --weights auto --time 30m\n"
+    "  paretina frontier photos/ --candidates list.yaml --time 2h --budget latency_ms=10\n"
+    "  paretina frontier --resume runs/photos-frontier-1"
+)
+
+NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "time", "rungs", "keep", "by", "cost", "output")
+
+
+class UnmetError(ValueError):
+    """No candidate keeps the budget."""
+
+    exit_code = 3
+
+
+class StoppedError(ValueError):
+    """The command was interrupted, and says how to go on."""
+
+    exit_code = 130
+
+
+@click.command(
+    "frontier",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=f"\b\nExample:\n{EXAMPLE}",
+    short_help="Find what accuracy costs, over many networks.",
+)
+@click.argument("source", metavar="[DATA]", required=False)
+@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
+@click.option("--models", "-m", multiple=True, help="Names from `paretina models`, or patterns such as 'resnet*', with commas.")
+@click.option("--sizes", default=None, help="Sides of the images in pixels, with commas; the networks' own unless told.")
+@click.option(
+    "--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; chosen by --weights unless told."
+)
+@click.option("--weights", default=None, help="Weights to start from: auto or none.  [none]")
+@click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
+@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m, 2h.")
+@click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
+@click.option("--keep", type=float, default=None, help="One in so many goes on to the next rung.  [2]")
+@click.option(
+    "--by",
+    type=click.Choice(["epochs", "seconds"]),
+    default=None,
+    help="What candidates of a rung get the same of.  [epochs]",
+)
+@click.option(
+    "--cost",
+    default=None,
+    help="latency_ms, throughput, train_seconds, weight_bytes, peak_mb, macs or energy_j.  [latency_ms]",
+)
+@click.option(
+    "--budget", "budgets", multiple=True, help="A bound that the recommendation keeps: latency_ms=10, throughput=100."
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The directory; the next free one in runs/ unless told.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with a frontier, or help others who work on it.")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+@click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default one.")
+@click.option("--timing", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds of timing, a network.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def frontier(
+    source: str | None,
+    fields: tuple[str, ...],
+    models: tuple[str, ...],
+    sizes: str | None,
+    recipes: str | None,
+    weights: str | None,
+    candidates: Path | None,
+    time: str | None,
+    rungs: int | None,
+    keep: float | None,
+    by: str | None,
+    cost: str | None,
+    budgets: tuple[str, ...],
+    output: Path | None,
+    resume: Path | None,
+    device: str | None,
+    tune: bool,
+    timing: float,
+    as_json: bool,
+) -> None:
+    """Find what accuracy costs: train many candidates on DATA under a time budget, time them, and draw the frontier.
+
+    Candidates are all of --models at all of --sizes with all of --recipes, or a list. All are trained a little; the better part
+    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume; further
+    processes with the same --resume help. A budget ends with one recommendation, and exit code 3 if nobody keeps it.
+    """
+    from paretina.progress import Pace, Progress
+    from paretina.report.frontier import write_frontier
+    from paretina.run import free_folder
+    from paretina.search.frontier import begin, tools_for, work
+    from paretina.search.standing import budget_of, read_standing, with_budgets
+    from paretina.ship.fold import fold
+    from paretina.verbs import check_output, misuse
+
+    given = click.get_current_context().params
+    if source is not None and "=" in source and not Path(source).exists():
+        fields, source = (source, *fields), None
+    with misuse():
+        limits = [budget_of(text) for text in budgets]
+    if resume is not None:
+        wrong = [f"--{name}" for name in NEW_ONLY if given.get(name)] + list(fields)
+        if wrong:
+            usage(f"a frontier goes on as it was asked for; leave out {', '.join(wrong)}")
+        with misuse():
+            read_standing(resume)
+        folder = resume
+    else:
+        found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device)
+        halving = halving_of(time, rungs, keep, by, cost)
+        check_energy(halving.cost, device)
+        check_output(output, found[0].asked.data)
+        name = Path(str(source)).expanduser().absolute().name
+        folder = output or free_folder(Path("runs"), f"{name}-frontier")
+    with misuse():
+        tools = tools_for(device or "auto", timing, tune, fold)
+    progress = Progress()
+
+    def listen(line: dict[str, Any]) -> None:
+        if line["event"] == "start":
+            progress.pace, progress.top1 = Pace(), None
+        elif line["event"] != "val" or progress.live:
+            progress.listen(line)
+
+    with progress:
+        if resume is None:
+            with misuse():
+                begin(folder, str(source), found, halving, tools.device, limits, command_line())
+            progress.plain(f"directory: {shlex.quote(str(folder))}, {len(found)} candidates")
+        try:
+            standing = work(folder, tools, source if resume else None, listen, progress.plain)
+        except KeyboardInterrupt:
+            again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
+            raise StoppedError(f"interrupted; go on with\n  {again}") from None
+    standing = with_budgets(standing, limits or standing.budgets)
+    show(standing, write_frontier(standing), as_json)
+
+
+def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
+    """Says what came out.
+
+    Raises:
+        UnmetError: no candidate keeps the budgets.
+    """
+    from paretina.report.frontier import recommended_lines, spelled
+    from paretina.search.frontier import result_of
+    from paretina.search.standing import recommend
+
+    best, cost = recommend(standing, standing.budgets), standing.halving.cost
+    if as_json:
+        click.echo(json.dumps({"directory": str(standing.folder), **result_of(standing)}, indent=2))
+    else:
+        front = standing.frontier(cost).front()
+        click.echo(f"the front of accuracy and {cost}, among {len(standing.finalists)} finalists of {len(standing.entries)}:")
+        width = max((len(point.name) for point in front), default=0)
+        for point in front:
+            share = standing.shares.get(point.name)
+            often = f"  on the front in {100 * share:.0f} % of resamples" if share is not None else ""
+            click.echo(
+                f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
+            )
+        if best:
+            click.echo("\nrecommended: " + "\n  ".join(recommended_lines(best)))
+        for text in standing.notes():
+            click.echo(f"note: {text}", err=True)
+        click.echo(f"\nreport: {written[0]}")
+    if standing.budgets and best is None:
+        raise UnmetError(f"no candidate keeps {' and '.join(map(str, standing.budgets))}")
+
+
+def usage(message: str) -> None:
+    raise click.UsageError(message, click.get_current_context(silent=True))
+
+
+def command_line() -> str:
+    return shlex.join(["paretina", *sys.argv[1:]]) if "paretina" in Path(sys.argv[0]).name else ""
+
+
+def parts(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def asked_for(
+    source: str | None,
+    fields: Sequence[str],
+    models: Sequence[str],
+    sizes: str | None,
+    recipes: str | None,
+    weights: str | None,
+    listing: Path | None,
+    device: str | None,
+) -> tuple[Any, ...]:
+    """The candidates that the options ask for."""
+    from dataclasses import replace
+
+    from paretina import verbs
+    from paretina.measure.plan import default_plan
+    from paretina.search.candidates import grid, listed
+    from paretina.train.asked import assignment
+
+    if source is None:
+        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
+    if bool(models) == (listing is not None):
+        usage("name the candidates, either with --models or with --candidates FILE")
+    if listing is not None and (sizes or recipes):
+        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+    with verbs.misuse():
+        plan = default_plan(device or "auto")
+        values = dict(assignment(text) for text in fields)
+        if listing is not None:
+            found = listed(listing, str(source), plan, weights or "none", values)
+        else:
+            names = [row["name"] for pattern in parts(",".join(models)) for row in verbs.models(pattern)]
+            found = grid(
+                str(source),
+                plan,
+                list(dict.fromkeys(names)),
+                [side_of(side) for side in parts(sizes)] or [None],
+                [*parts(recipes)] or [None],
+                weights or "none",
+                values,
+            )
+    chosen = ("--device", device) if device else ()
+    return tuple(replace(each, words=(*each.words, *chosen)) for each in found)
+
+
+def side_of(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"--sizes takes whole numbers of pixels, such as 96,128, got {text!r}")
+    return int(text)
+
+
+def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str | None, cost: str | None) -> Any:
+    from paretina.search.standing import Halving
+    from paretina.spec import decode
+    from paretina.verbs import misuse
+
+    if time is None:
+        usage("say how long all trainings together may take: --time 30m")
+    named = {"rungs": rungs, "factor": keep, "by": by, "cost": cost}
+    with misuse():
+        given = {name: value for name, value in named.items() if value is not None}
+        return decode(Halving, {"seconds": seconds_of(str(time)), **given})
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of "90s", "10m", "1h30m" or a plain number.
+
+    Raises:
+        ValueError: it is no time above 0.
+    """
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    found = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)[smhd])+|\d+\.?\d*|\.\d+", text)
+    counts = re.findall(r"(\d+\.?\d*|\.\d+)([smhd])", text)
+    seconds = (sum(float(count) * units[unit] for count, unit in counts) if counts else float(text)) if found else 0.0
+    if not seconds > 0:
+        raise ValueError(f"--time must be a time such as 90s, 10m or 1h30m, got {text!r}")
+    return seconds
+
+
+def check_energy(cost: str, device: str | None) -> None:
+    """Looks whether energy can be measured, before anything long is begun.
+
+    Raises:
+        ValueError: this machine has no counter that may be read.
+    """
+    from paretina.measure.energy import counter_of
+    from paretina.measure.plan import default_plan
+    from paretina.verbs import MisuseError
+
+    if cost == "energy_j" and counter_of(default_plan(device or "auto").device) is None:
+        raise MisuseError("this machine has no energy counter that may be read; name another --cost")

@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import pytest
+
+from paretina.data.sources.shapes import Shapes
+from paretina.data.transforms.centre_crop import CentreCrop
+from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.randaugment import RandAugment
+from paretina.data.transforms.squash import Squash
+from paretina.measure.plan import Plan
+from paretina.model.edits.fuse import Fuse
+from paretina.model.family import network_named
+from paretina.schedules import Constant, Cosine, Staged
+from paretina.search.switches import Switch, default_switches, switch_of
+from paretina.train.asked import Asked, recipe_named, recipes
+from paretina.train.average import Average
+from paretina.train.recipe import Recipe, StochasticDepth
+
+BASE = Asked(data=Shapes(), model=network_named("efficientnet_b0").blueprint, recipe=Recipe(average=Average()), plan=Plan())
+
+
+def with_recipe(recipe):
+    return replace(BASE, recipe=recipe)
+
+
+# --- words --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "adds", "fields", "judged", "name"),
+    [
+        ("average", False, ("average=off",), False, "average"),
+        ("average=off", False, ("average=off",), False, "average"),
+        ("dropout=0.5", False, ("dropout=0.5",), False, ""),
+        ("edits.Fuse=on", False, ("edits.Fuse=on",), True, "edits.Fuse"),
+        ("edits.Fuse", True, ("edits.Fuse=on",), True, "edits.Fuse"),
+        ("transforms.RandAugment", False, ("transforms.RandAugment=off",), False, "RandAugment"),
+        ("size=96", True, ("size=96",), True, ""),
+        ("average=on average.decay=0.9", True, ("average=on", "average.decay=0.9"), True, ""),
+        (
+            'optimizer={"kind": "SGD", "rate": 0.1} clip=off',
+            False,
+            ('optimizer={"kind": "SGD", "rate": 0.1}', "clip=off"),
+            False,
+            "",
+        ),
+    ],
+)
+def test_words_become_switches(text, adds, fields, judged, name):
+    assert switch_of(text, adds) == Switch(fields=fields, adds=judged, name=name)
+
+
+def test_a_switch_is_called_by_its_name_or_its_fields():
+    assert switch_of("transforms.RandAugment").title == "RandAugment"
+    assert switch_of("dropout=0.5").title == "dropout=0.5"
+
+
+@pytest.mark.parametrize("text", ["", "=3", "average off"])
+def test_what_is_no_assignment_is_refused(text):
+    with pytest.raises(ValueError, match=r"field=value|no field"):
+        switch_of(text)(BASE)
+
+
+def test_a_switch_changes_the_base():
+    assert switch_of("average")(BASE).recipe.average is None
+    assert switch_of("edits.Fuse", True)(BASE).edits == (Fuse(),)
+    assert switch_of("weights=auto")(BASE).weights == "auto"
+    assert switch_of("precision=bfloat16")(BASE).plan.precision == "bfloat16"
+    both = switch_of("dropout=0.5 clip=ClipNorm", True)(BASE).recipe
+    assert (both.dropout, type(both.clip).__name__) == (Constant(value=0.5), "ClipNorm")
+
+
+def test_progressive_stands_for_a_rise():
+    recipe = switch_of("progressive=96:128", True)(BASE).recipe
+    assert isinstance(recipe.size, Staged)
+    assert (recipe.size.values[0], recipe.test_size) == (96.0, 128)
+
+
+def test_a_slip_gets_the_near_name():
+    with pytest.raises(ValueError, match="did you mean 'average'"):
+        switch_of("averge")(BASE)
+    with pytest.raises(ValueError, match="did you mean 'Fuse'"):
+        switch_of("edits.Fuze", True)(BASE)
+
+
+def test_a_switch_that_changes_nothing_is_refused():
+    with pytest.raises(ValueError, match="changes nothing, since the base has that already"):
+        switch_of("clip")(BASE)
+
+
+# --- those of a recipe --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_every_refinement_of_every_recipe_can_be_left_out(name):
+    base = replace(with_recipe(recipe_named(name)), edits=(Fuse(),))
+    found = default_switches(base)
+    assert not any(switch.adds for switch in found)
+    assert len({switch.title for switch in found}) == len(found)
+    without = base
+    for switch in found:
+        assert switch(base) != base
+        without = switch(without)
+    # what is left has nothing to leave out
+    assert default_switches(without) == ()
+    assert any(isinstance(each, Squash | CentreCrop) for each in without.recipe.transforms)
+
+
+def test_the_plain_recipe_has_no_refinement():
+    assert default_switches(with_recipe(recipe_named("plain"))) == ()
+
+
+def test_the_names_are_those_of_the_refinements():
+    recipe = recipe_named("finetune")
+    wanted = {"RandomShift", "HorizontalFlip", "RandAugment", "MixOrCut", "label smoothing", "warm-up", "decay of the rate"}
+    wanted |= {"weight decay", "average", "frozen parts"}
+    assert {switch.title for switch in default_switches(with_recipe(recipe))} == wanted
+
+
+def test_a_random_crop_gives_way_to_the_crop_of_the_test_in_its_place():
+    recipe = Recipe(transforms=(RandomResizedCrop(), HorizontalFlip(), RandAugment()))
+    crop = next(switch for switch in default_switches(with_recipe(recipe)) if switch.title == "RandomResizedCrop")
+    assert crop(with_recipe(recipe)).recipe.transforms == (CentreCrop(), HorizontalFlip(), RandAugment())
+    squashing = replace(recipe, test_fit="squash")
+    assert crop != default_switches(with_recipe(squashing))[0]
+    assert default_switches(with_recipe(squashing))[0](with_recipe(squashing)).recipe.transforms[0] == Squash()
+
+
+def test_what_rises_is_left_out_at_its_end():
+    recipe = Recipe(size=Staged(values=(96.0, 128.0)), stochastic_depth=StochasticDepth(), zero_gamma=True)
+    found = {switch.title: switch(with_recipe(recipe)).recipe for switch in default_switches(with_recipe(recipe))}
+    assert found["rising size"].size == Constant(value=128.0)
+    assert found["stochastic depth"].stochastic_depth is None
+    assert not found["zero gamma"].zero_gamma
+    assert found["warm-up"].optimizer.rate.then == Cosine(start=1e-3)
+    assert found["decay of the rate"].optimizer.rate.then == Constant(value=1e-3)
