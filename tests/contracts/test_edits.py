@@ -51,7 +51,7 @@ def test_composes_with_every_other(first, second):
         both.build("meta")
 
 
-@pytest.mark.parametrize("kind", {type(edit) for edit in EXAMPLES}, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", dict.fromkeys(type(edit) for edit in EXAMPLES), ids=lambda kind: kind.__name__)
 def test_is_called_as_all_edits_are(kind):
     assert kind.__call__ is Edit.__call__  # which refuses to change nothing
 

@@ -20,7 +20,7 @@ def descendants(spec):
     return [*own, *(deeper for sub in own for deeper in descendants(sub))]
 
 
-BASES = [spec for spec in descendants(Spec) if is_kind(spec)]
+BASES = sorted({spec for spec in descendants(Spec) if is_kind(spec)}, key=lambda spec: spec.__qualname__)
 KINDS = [(base, kind) for base in BASES for kind in kinds(base).values() if kind.__module__.startswith("paretina.")]
 EXAMPLES = [
     (base, example)

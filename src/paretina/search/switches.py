@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from paretina.clock import END
+from paretina.clock import END, START
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.letterbox import Letterbox
@@ -172,6 +172,4 @@ def is_zero(schedule: Schedule) -> bool:
 
 def first_of(schedule: Schedule) -> str:
     """The first value of a schedule, as text."""
-    from paretina.clock import START
-
     return f"{schedule(START):g}"
