@@ -95,7 +95,12 @@ def test_help_of_every_command_has_an_example_that_its_options_understand(path):
     example = said.partition("Example:")[2].strip().splitlines()
     assert example
     assert all(line.strip().startswith(" ".join(["paretina", *path])) for line in example)
-    known = {option for _, command in commands(main) for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for _, command in commands(main)
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert {word for line in example for word in line.split() if word.startswith("--")} <= known
 
 
@@ -140,7 +145,7 @@ def test_runs_as_a_module():
 
 MISUSE = [
     ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
-    ("frobnicate", "there are: data, evaluate, export-weights, import, models, predict, recipes, report, show, train"),
+    ("xyzzy", "there are: ablate, data, evaluate, export-weights, finetune, frontier, import, measure, models, predict"),
     ("data chek photos", "did you mean 'check'?"),
     ("train", "name the data"),
     ("train epochs=1", "name the data"),
@@ -173,7 +178,7 @@ MISUSE = [
     ("evaluate gone.safetensors photos", "there is no model file gone.safetensors"),
     (f"evaluate {MODEL} gone", "there is no folder 'gone'"),
     (f"evaluate {MODEL} photos --split test", "there is no split 'test'; there are: train, val"),
-    (f"evaluate {MODEL} photos --resolution 0", "0 is not in the range x>=1"),
+    (f"evaluate {MODEL} photos --resolution 0", "a resolution is at least 1 pixel, got 0"),
     (f"evaluate {MODEL} photos --csv no/out.csv", "there is no folder no to write out.csv into"),
     (f"predict {MODEL}", "Missing argument 'PATHS...'"),
     (f"predict {MODEL} gone.jpg", "there is no file gone.jpg"),

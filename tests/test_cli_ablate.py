@@ -1,24 +1,15 @@
 import json
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from paretina.cli import FieldCommand, Program, command
-from paretina.cli_ablate import EXAMPLE, ablate, seconds_of
+from paretina.cli import main
+from paretina.cli.ablate import seconds_of
 from paretina.run import Run
 from paretina.search import ablate as studies
 from paretina.spec import encode
 from paretina.train import training
-
-
-@click.group(cls=Program)
-def main():
-    """A program with this one command."""
-
-
-command(main, EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate)
 
 
 @pytest.fixture

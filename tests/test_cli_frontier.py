@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from paretina import cli_frontier
-from paretina.cli_frontier import frontier, seconds_of
+from paretina.cli import frontier as cli_frontier
+from paretina.cli.frontier import frontier, seconds_of
 from paretina.search import frontier as searching
 from paretina.search.standing import read_standing
 

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from paretina.cli_measure import measure
+from paretina.cli.measure import measure
 from paretina.measure import models
 from paretina.measure.cost import cost
 from paretina.measure.device import Device

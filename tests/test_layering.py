@@ -17,7 +17,7 @@ LAYERS = (
     ("measure",),
     ("train",),
     ("search", "ship"),
-    ("report", "progress", "verbs", "cli", "cli_ablate", "cli_finetune", "cli_frontier", "cli_measure", "__main__"),
+    ("report", "progress", "verbs", "cli", "__main__"),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 

@@ -53,7 +53,7 @@ def randomised(blueprint):
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
             if name.endswith("running_var") or (name.endswith("weight") and tensor.ndim == 1):
                 tensor.uniform_(0.5, 1.5)
-            elif tensor.ndim == 1 and tensor.is_floating_point():
+            elif name.endswith(("running_mean", "bias")):
                 tensor.uniform_(-0.2, 0.2)
             elif name.endswith(("table", "positions", "token")):
                 tensor.normal_()

@@ -54,6 +54,8 @@ def resolutions_named(text: str) -> tuple[int, ...]:
                 f"a resolution is a number of pixels (224), a list (96,128,160) or start:stop:step (96:224:16), got {text!r}"
             )
         start, stop, step = (int(number) for number in (numbers if len(numbers) == 3 else (part, part, "1")))
+        if numbers == ["0"]:
+            raise ValueError("a resolution is at least 1 pixel, got 0")
         if start < 1 or step < 1 or stop < start:
             raise ValueError(f"start:stop:step needs 1 <= start <= stop and step >= 1, got {part.strip()!r}")
         if (stop - start) % step:

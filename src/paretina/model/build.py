@@ -63,8 +63,11 @@ class Network(nn.Module):
             self.get_submodule(place).eval()
         return self
 
-    def forward(self, images: Pixels) -> Logits:
-        return self.head(*self.borders(images))
+    def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
+        """Logits; with `extras` also what the stages have to say besides, by name."""
+        maps, said = self.borders(images)
+        logits: Logits = self.head(maps, said)
+        return (logits, said) if extras else logits
 
     def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
         """The map behind the stem and behind every stage, and what else the stages have to say."""

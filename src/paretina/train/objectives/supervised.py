@@ -22,8 +22,8 @@ class SupervisedLearner(Learner):
         self.terms = {type(term).__name__: term.make(teacher) for term in terms}
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
-        maps, extras = self.network.borders(batch.images)
-        outputs = Outputs(self.network.head(maps, extras).float(), extras)
+        logits, extras = self.network(batch.images, extras=True)
+        outputs = Outputs(logits.float(), extras)
         return {name: term(outputs, batch, clock) for name, term in self.terms.items()}
 
     def result(self) -> Network:

@@ -723,13 +723,11 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
 
 # --- commands with files of their own, which need the names above ------------------------------------------------------------
 
-from paretina import cli_ablate, cli_finetune, cli_frontier, cli_measure  # noqa: E402
+from paretina.cli import ablate, finetune, frontier, measure  # noqa: E402
 
-command(main, cli_ablate.EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(
-    cli_ablate.ablate
-)
+command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate.ablate)
 command(
-    main, cli_finetune.EXAMPLE, cls=FieldCommand, short_help="Go on with a trained network: another image size, other pictures."
-)(cli_finetune.finetune)
-main.add_command(cli_frontier.frontier)
-main.add_command(cli_measure.measure)
+    main, finetune.EXAMPLE, cls=FieldCommand, short_help="Go on with a trained network: another image size, other pictures."
+)(finetune.finetune)
+main.add_command(frontier.frontier)
+main.add_command(measure.measure)
