@@ -9,7 +9,7 @@ WEIGHTS ?= auto
 ifeq ($(WEIGHTS),none)
 DEMO_EXTRAS =
 DEMO_MODEL ?= resnet18
-DEMO_OPTIONS ?= --time-limit 120s model.stem.pool=false edits.Scale=on edits.Scale.width=0.5 size=48
+DEMO_OPTIONS ?= --time-limit 120s model.stem.pool=false edits.Scale=on edits.Scale.width=0.25 size=48
 else
 DEMO_EXTRAS = weights
 DEMO_MODEL ?= efficientnet_lite0
