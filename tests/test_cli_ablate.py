@@ -70,7 +70,7 @@ def test_json_is_one_document(home):
 def test_everything_that_the_recipe_has_is_left_out_unless_told(home):
     rows = json.loads(run(*STUDY, "--seeds", "2", "--dry-run", "--json")[0])
     names = [row["name"] for row in rows["variants"]]
-    assert {"base", "average", "RandAugment", "MixOrCut", "label smoothing", "warm-up", "weight decay"} <= set(names)
+    assert {"base", "average", "RandomShift", "MixOrCut", "label smoothing", "warm-up", "weight decay"} <= set(names)
     assert rows["runs"] == 2 * len(names)
     assert not (home / "study").exists()
     given = json.loads(run(*STUDY, "--switch", "average", "--defaults", "--dry-run", "--json")[0])

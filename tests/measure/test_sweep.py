@@ -46,7 +46,7 @@ def test_sizes_by_name(text, sizes):
         ("96:224", "start:stop:step"),
         ("", "start:stop:step"),
         ("-96", "start:stop:step"),
-        ("0", "1 <= start <= stop"),
+        ("0", "a resolution is at least 1 pixel, got 0"),
         ("224:96:16", "1 <= start <= stop and step >= 1, got '224:96:16'"),
         ("96:224:0", "step >= 1"),
         ("96:220:16", "'96:220:16' never comes to 220: write 96:208:16 or 96:224:16"),

@@ -15,6 +15,7 @@ from paretina.data.sources.folder import Folder
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
+from paretina.model.interop import Foreign
 from paretina.model.weights import load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
 from paretina.schedules import Constant, Linear
@@ -484,3 +485,18 @@ def test_a_saved_model_can_be_saved_again(finished, tmp_path):
     network, about = load_model(finished[-1].path / "model.safetensors")
     save_model(tmp_path / "again.safetensors", network, about)
     assert (tmp_path / "again.safetensors").read_bytes() == (finished[-1].path / "model.safetensors").read_bytes()
+
+
+def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
+    asked_for = []
+
+    def stand_in(name):
+        asked_for.append(name)
+        torch.manual_seed(0)
+        return Foreign(replace(tiny, classes=2).build(), tiny.door, 16, ("cat", "dog"))
+
+    monkeypatch.setattr(training, "timm_model", stand_in)
+    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", ("cat", "dog")), Foreign)
+    assert asked_for == ["resnet18.a1_in1k"]
+    with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
+        training.load_teacher("timm:resnet18", ("cat", "cow"))

@@ -77,7 +77,7 @@ class Recipe(Spec):
         frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
             are the costly ones, and what they see is much the same in all pictures.
-        teacher: model file of a network that terms may learn from.
+        teacher: model file of a network that terms may learn from, or timm:NAME.
         evaluate_every: epochs between evaluations on the validation data.
         keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
             that it is measured on, and the result says so).

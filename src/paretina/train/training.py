@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import PIL.Image
 import torch
@@ -32,6 +32,7 @@ from paretina.measure.process import keep_freed_memory
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
 from paretina.model.family import network_named
+from paretina.model.interop import timm_model
 from paretina.model.weights import About, Start, find_weights, load_model, load_start, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
@@ -196,12 +197,18 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     return Task(learner, prepared.train, evaluation, size, plan, ranks)
 
 
-def load_teacher(path: str | None, classes: tuple[str, ...]) -> Network | None:
+def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:
+    """A model file, or a trained network of timm by its name, "timm:NAME"."""
     if path is None:
         return None
-    teacher, about = load_model(Path(path))
-    if about.classes != classes:
-        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
+    if path.startswith("timm:"):
+        foreign = timm_model(path.removeprefix("timm:"))
+        teacher, known = cast(nn.Module, foreign), foreign.classes
+    else:
+        teacher, about = load_model(Path(path))
+        known = about.classes
+    if known != classes:
+        raise ValueError(f"the teacher {path} knows other classes ({', '.join(known[:5])} ...) than the data")
     return teacher
 
 
