@@ -30,7 +30,6 @@ from paretina.measure.memory import peak_mb
 from paretina.measure.plan import machine
 from paretina.measure.process import keep_freed_memory
 from paretina.model.blueprint import Blueprint
-from paretina.model.build import Network
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model
 from paretina.model.weights import About, Start, find_weights, load_model, load_start, save_model, with_door
