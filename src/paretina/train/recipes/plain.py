@@ -14,6 +14,8 @@ RECIPE = Recipe(
     epochs=20.0,
     batch_size=64,
     transforms=(Squash(),),
+    test_fit="squash",
+    test_crop=1.0,
     objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.0)),)),
     optimizer=AdamW(rate=Constant(value=1e-3), weight_decay=Constant(value=0.0)),
 )
