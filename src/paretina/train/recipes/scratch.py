@@ -5,8 +5,8 @@ dozen epochs over few pictures it cost more than it brought.
 
     paretina train clipart --model resnet18 model.stem.pool=false edits.Scale=on edits.Scale.width=0.25 size=48
 
-In 45 epochs that gives 63.2 % top-1 on the built-in drawings (95 % interval of the mean of 3 seeds: 62.4 to 64.0); `plain` gives
-53.0 % (50.4 to 55.6). Source: records/scratch-clipart.
+In 45 epochs that gives 63.2 % top-1 on the built-in drawings (95 % interval of the mean of 3 seeds: 62.4 to 64.0); `plain`
+gives 53.0 % (50.4 to 55.6). Source: records/scratch-clipart.
 """
 
 from paretina.data.transforms.flip import HorizontalFlip
