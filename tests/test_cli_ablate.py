@@ -5,7 +5,6 @@ import pytest
 from click.testing import CliRunner
 
 from paretina.cli import main
-from paretina.cli.ablate import seconds_of
 from paretina.run import Run
 from paretina.search import ablate as studies
 from paretina.spec import encode
@@ -141,7 +140,3 @@ def test_after_an_interruption_the_same_command_goes_on(home, monkeypatch):
     out, err = run(*STUDY, "--switch", "average", "--seeds", "3")
     assert err.count("run ") == 4
     assert out.splitlines()[1].startswith("average")
-
-
-def test_times_have_units():
-    assert [seconds_of(text) for text in ("90", "90s", "1.5m", "1h30m", None)] == [90.0, 90.0, 90.0, 5400.0, None]

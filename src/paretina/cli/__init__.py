@@ -393,8 +393,8 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
     click.echo(f"memory  {estimate.peak_mb:,.0f} MB after a few updates")
 
 
-def duration(text: str) -> float:
-    """Seconds of "90s", "10m", "1h30m" or a plain number."""
+def duration(text: str, option: str = "--time-limit") -> float:
+    """Seconds of "90s", "10m", "1h30m" or a plain number, as an option gives them."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     parts = re.findall(r"([0-9.]+)([smhd])", text)
     try:
@@ -405,7 +405,7 @@ def duration(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        misuse(f"--time-limit must be a time such as 90s, 10m or 1h30m, got {text!r}")
+        misuse(f"{option} must be a time such as 90s, 10m or 1h30m, got {text!r}")
     return seconds
 
 

@@ -1,8 +1,6 @@
 """The command `paretina ablate`; `paretina.cli` gives it its place."""
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +109,7 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
+    from paretina.cli import duration, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation import csv_table, text_table, write_ablation, write_tables
     from paretina.run import write_aside
@@ -119,12 +118,11 @@ def ablate(
     from paretina.search.switches import default_switches
     from paretina.search.verdicts import Price
 
-    with verbs.misuse():
-        seconds, given_fields = seconds_of(time_limit), taken_apart(fields)
+    seconds = None if time_limit is None else duration(time_limit)
     limit = most if most is not None else None if price_train else 2.0
     price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
     verbs.check_csv(table)
-    choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
+    choice = verbs.ask(source, model, recipe, weights, device, None, taken_apart(fields))
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)
     with Progress() as progress:
@@ -166,40 +164,6 @@ def ablate(
         click.echo("\n".join(text_table(found)))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
-
-
-def seconds_of(text: str | None) -> float | None:
-    """Seconds of 90s, 10m, 1h30m or a plain number; None stays None.
-
-    Raises:
-        ValueError: it is no time above 0.
-    """
-    if text is None:
-        return None
-    units = {"": 1, "s": 1, "m": 60, "h": 3600}
-    found = re.fullmatch(r"(?:\d+\.?\d*[smh])+|\d+\.?\d*", text)
-    parts = re.findall(r"(\d+\.?\d*)([smh]?)", text) if found else []
-    seconds = sum(float(number) * units[unit] for number, unit in parts)
-    if not seconds > 0:
-        raise ValueError(f"--time-limit must be a time such as 90s, 10m or 1h30m, got {text!r}")
-    return seconds
-
-
-def taken_apart(fields: Sequence[str]) -> dict[str, str]:
-    """Fields of the base by name.
-
-    Raises:
-        ValueError: one is no assignment, or is given twice.
-    """
-    from paretina.train.asked import assignment
-
-    found: dict[str, str] = {}
-    for text in fields:
-        name, value = assignment(text)
-        if name in found:
-            raise ValueError(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
-        found[name] = value
-    return found
 
 
 def switch_named(text: str, adds: bool) -> Any:

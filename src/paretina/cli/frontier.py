@@ -1,7 +1,6 @@
 """The command `paretina frontier`, which `paretina.cli` adds to the program."""
 
 import json
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -243,6 +242,7 @@ def side_of(text: str) -> int:
 
 
 def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str | None, cost: str | None) -> Any:
+    from paretina.cli import duration
     from paretina.search.standing import Halving
     from paretina.spec import decode
     from paretina.verbs import misuse
@@ -252,22 +252,7 @@ def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str 
     named = {"rungs": rungs, "factor": keep, "by": by, "cost": cost}
     with misuse():
         given = {name: value for name, value in named.items() if value is not None}
-        return decode(Halving, {"seconds": seconds_of(str(time)), **given})
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of "90s", "10m", "1h30m" or a plain number.
-
-    Raises:
-        ValueError: it is no time above 0.
-    """
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    found = re.fullmatch(r"(?:(?:\d+\.?\d*|\.\d+)[smhd])+|\d+\.?\d*|\.\d+", text)
-    counts = re.findall(r"(\d+\.?\d*|\.\d+)([smhd])", text)
-    seconds = (sum(float(count) * units[unit] for count, unit in counts) if counts else float(text)) if found else 0.0
-    if not seconds > 0:
-        raise ValueError(f"--time must be a time such as 90s, 10m or 1h30m, got {text!r}")
-    return seconds
+        return decode(Halving, {"seconds": duration(str(time), "--time"), **given})
 
 
 def check_energy(cost: str, device: str | None) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from paretina.measure.intervals import Interval
 from paretina.report.charts import COLOURS, Chart, Curve, Mark, Points, decades, path, ticks
-from paretina.report.words import between, duration, grouped, percent, quantity, short
+from paretina.report.page import environment
+from paretina.report.words import grouped, percent, short
 from paretina.run import write_aside
 from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law
@@ -495,33 +496,6 @@ def view(findings: Findings) -> dict[str, Any]:
 
 def render(findings: Findings) -> str:
     """Fills the template beside this file."""
-    import base64
-    import hashlib
-
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-    def sha256(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode("ascii")
-
-    environment.filters |= {
-        "around": lambda pair: around(*pair),
-        "between": between,
-        "change": change,
-        "duration": duration,
-        "grouped": grouped,
-        "percent": percent,
-        "plus": plus,
-        "quantity": quantity,
-        "sha256": sha256,
-        "signed": signed,
-    }
+    templates = environment(around=lambda pair: around(*pair), change=change, plus=plus, signed=signed)
     # the macros of the other pages are read from their template, which shows nothing without a run
-    return environment.get_template("ablation.html.jinja").render(run=None, comparison=None, **view(findings))
+    return templates.get_template("ablation.html.jinja").render(run=None, comparison=None, **view(findings))

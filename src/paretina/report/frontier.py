@@ -5,21 +5,17 @@ figures in the page: so they can be hovered and filtered, and fronts are those o
 table.
 """
 
-import base64
 import csv
-import hashlib
 import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from paretina.measure.frontier import rank_correlation, same_front
 from paretina.measure.intervals import Interval
-from paretina.report.page import write_page, write_report
-from paretina.report.words import duration, grouped, percent, quantity, short
+from paretina.report.page import environment, write_page, write_report
+from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
 
@@ -307,15 +303,8 @@ def page(standing: Standing) -> str:
         # a script may hold no end of a script
         "drawn": json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "grouped": grouped, "sha256": sha256}
-    return environment.get_template("frontier.html.jinja").render(view)
+    text: str = environment().get_template("frontier.html.jinja").render(view)
+    return text
 
 
 def rung_length(rung: dict[str, Any]) -> str:
@@ -330,7 +319,3 @@ def link_of(standing: Standing, entry: Entry) -> str:
     if not entry.links or not (entry.links[-1].run / "report.html").is_file():
         return ""
     return (entry.links[-1].run / "report.html").relative_to(standing.folder).as_posix()
-
-
-def sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode("ascii")

@@ -5,7 +5,7 @@ or dark setting of the reader and fits a phone. Everything in it that comes from
 page, byte for byte.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,25 +210,22 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
     }
 
 
-def render(**view: Any) -> str:
-    """Fills the template beside this file."""
-    import base64
-    import hashlib
+def environment(**filters: Callable[..., Any]) -> Any:
+    """Where all pages get their templates from: the files beside this one, everything in them escaped, nothing undefined.
 
+    Args:
+        filters: what a page needs besides the words that all share.
+    """
     import jinja2
 
-    environment = jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-    def sha256(text: str) -> str:
-        return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode("ascii")
-
-    environment.filters |= {
+    shared = {
         "between": between,
         "duration": duration,
         "grouped": grouped,
@@ -236,7 +233,22 @@ def render(**view: Any) -> str:
         "quantity": quantity,
         "sha256": sha256,
     }
-    return environment.get_template("page.html.jinja").render({"run": None, "comparison": None, **view})
+    found.filters |= {**shared, **filters}
+    return found
+
+
+def sha256(text: str) -> str:
+    """The checksum of a script or style, as a content security policy names it."""
+    import base64
+    import hashlib
+
+    return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode("ascii")
+
+
+def render(**view: Any) -> str:
+    """Fills the template of a run or a comparison."""
+    text: str = environment().get_template("page.html.jinja").render({"run": None, "comparison": None, **view})
+    return text
 
 
 def write_page(target: Path, text: str) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 from paretina.measure.intervals import Interval
 from paretina.measure.sweep import AtSize, Sweep
 from paretina.report.charts import Chart, Curve, Mark, path, scatter, ticks
-from paretina.report.page import render, write_page
-from paretina.report.words import SPACE, between, grouped, percent, quantity, short
+from paretina.report.page import environment, render, write_page
+from paretina.report.words import SPACE, percent, quantity, short
 
 PLAIN, BEST, CHEAPEST = 1, 2, 3
 """Numbers of colours."""
@@ -57,30 +57,25 @@ def write_sweep_csv(sweep: Sweep, out: Path | str) -> Path:
 
 def body(sweep: Sweep, title: str, model: str) -> str:
     """What stands on the page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    text: str = (
+        environment()
+        .get_template("sweep.html.jinja")
+        .render(
+            title=title,
+            rows=sweep.rows,
+            best=sweep.at(sweep.best),
+            cheapest=sweep.at(sweep.cheapest),
+            n=sweep.n,
+            where=sweep.where,
+            batch=sweep.batch,
+            device=sweep.device,
+            disturbed=sweep.disturbed,
+            refused=list(sweep.refused.items()),
+            faults=sweep.faults,
+            charts=charts_of(sweep, model),
+        )
     )
-    environment.filters |= {"between": between, "grouped": grouped, "percent": percent, "quantity": quantity}
-    return environment.get_template("sweep.html.jinja").render(
-        title=title,
-        rows=sweep.rows,
-        best=sweep.at(sweep.best),
-        cheapest=sweep.at(sweep.cheapest),
-        n=sweep.n,
-        where=sweep.where,
-        batch=sweep.batch,
-        device=sweep.device,
-        disturbed=sweep.disturbed,
-        refused=list(sweep.refused.items()),
-        faults=sweep.faults,
-        charts=charts_of(sweep, model),
-    )
+    return text
 
 
 # --- charts -------------------------------------------------------------------------------------------------------------
