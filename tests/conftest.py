@@ -1,4 +1,7 @@
-"""Every annotation of a tensor is checked while the tests run, and one thread keeps small tensors fast."""
+"""In tests every annotation of a tensor is checked, one thread keeps small tensors fast, and no plan is remembered."""
+
+import os
+import tempfile
 
 from jaxtyping import install_import_hook
 
@@ -7,3 +10,5 @@ install_import_hook("paretina", "beartype.beartype")
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+os.environ["PARETINA_CACHE"] = tempfile.mkdtemp()

@@ -2,6 +2,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -354,6 +355,44 @@ def test_training_says_its_notes_its_progress_and_its_result(home):
     assert (found["run"], found["status"]) == ("told", "done")
 
 
+@pytest.mark.parametrize(
+    ("words", "planning"),
+    [
+        ([], "known"),
+        (["--tune"], "eager"),
+        (["--tune", "full"], "full"),
+        (["--plan", "default"], "default"),
+        (["precision=float32"], "default"),
+        (["threads=1"], "known"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["train", "photos", "--device", "cpu"], ["finetune", RUN, "--resolution", "24"]])
+def test_how_the_plan_is_chosen(verb, words, planning, monkeypatch):
+    from paretina.train import training
+
+    class StopError(Exception):
+        pass
+
+    def train(*_, **settings):
+        raise StopError(settings["planning"])
+
+    monkeypatch.setattr(training, "train", train)
+    # an option stands before the data too, whose name is no way of tuning
+    for order in ([*verb, *words], [verb[0], *words, *verb[1:]]) if "=" not in "".join(words) else ([*verb, *words],):
+        with pytest.raises(StopError, match=f"^{planning}$"):
+            run(*order)
+
+
+def test_a_plan_is_not_both_looked_for_and_given():
+    _, err = run("train", "photos", "--tune", "--plan", "default", code=2)
+    assert "leave one out" in err
+    for words in (["--tune", "precision=float32"], ["plan.memory_format=contiguous", "--tune", "full"]):
+        _, err = run("train", "photos", "--device", "cpu", *words, code=2)
+        assert re.search(r"--tune chooses plan\..* leave one out", err)
+    _, err = run("train", "--resume", "told", "--tune", code=2)
+    assert "leave out --tune" in err
+
+
 def test_an_error_in_the_middle_names_the_run_directory(monkeypatch):
     from paretina.train import training
 
@@ -453,7 +492,7 @@ def test_reports_of_several_leave_out_what_is_none(tmp_path):
 def interrupted_by(monkeypatch, text=""):
     """Makes training start, and then be interrupted."""
 
-    def stops(choice, output, seconds, listen, say):
+    def stops(choice, output, seconds, listen, say, planning):
         listen({"event": "start", "step": 0, "run": "runs/my photos-1"})
         raise KeyboardInterrupt(text)
 

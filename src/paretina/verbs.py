@@ -43,6 +43,7 @@ from paretina.train import training
 from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, recipes, source_named
 from paretina.train.further import go_on
 from paretina.train.journal import Listener
+from paretina.train.planning import CHOSEN, Planning
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -285,6 +286,7 @@ def train(
     config: Path | str | None = None,
     time_limit: float | None = None,
     progressive: str | Progressive | None = None,
+    planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     **fields: Any,
@@ -299,12 +301,15 @@ def train(
         output: the run directory; the next free one in runs/ unless told.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
         progressive: first and last image size, "96:160"; see `ask`.
+        planning: how the network is executed: "default"; "known", as an earlier search has found; "eager" and "full" search.
+            See `paretina.train.planning`.
         listen: called with each line of the log.
         say: called with each decision that was made on the way.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    return start(ask(data, model, recipe, weights, device, config, named, progressive), output, time_limit, listen, say)
+    choice = ask(data, model, recipe, weights, device, config, named, progressive)
+    return start(choice, output, time_limit, listen, say, planning)
 
 
 def ask_further(
@@ -341,6 +346,7 @@ def finetune(
     output: Path | str | None = None,
     config: Path | str | None = None,
     time_limit: float | None = None,
+    planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     **fields: Any,
@@ -357,7 +363,7 @@ def finetune(
     choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
     for text in notes:
         say(text)
-    return start(choice, output, time_limit, listen, say)
+    return start(choice, output, time_limit, listen, say, planning)
 
 
 def start(
@@ -366,12 +372,21 @@ def start(
     time_limit: float | None = None,
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    planning: Planning = "known",
 ) -> Run:
-    """Trains as was put together by `ask`; see `train`."""
+    """Trains as was put together by `ask`; see `train`.
+
+    Raises:
+        MisuseError: a search for a plan is asked for, and what it would choose is given.
+    """
     place = None if output is None else Path(output)
+    given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
+    if given and planning in ("eager", "full"):
+        raise MisuseError(f"--tune chooses {given[0]}, which is given too; leave one out")
     if Ranks.is_first():
         check_output(place, choice.asked.data)
-    return reported(training.train(choice.asked, place, time_limit, listen, say))
+    planning = "default" if given else planning
+    return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:

@@ -78,3 +78,11 @@ def everything():
         average=Average(decay=Constant(value=0.7), share=None),
         seed=3,
     )
+
+
+@pytest.fixture
+def npz(tmp_path, arrays):
+    images, labels = arrays(39, 18)
+    path = tmp_path / "numbers.npz"
+    np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["red", "green", "blue"])
+    return path

@@ -31,14 +31,6 @@ SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
 
 
 @pytest.fixture
-def npz(tmp_path, arrays):
-    images, labels = arrays(39, 18)
-    path = tmp_path / "numbers.npz"
-    np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["red", "green", "blue"])
-    return path
-
-
-@pytest.fixture
 def folder(tmp_path, arrays):
     """10 pictures to train on and 3 to validate on in each of 3 classes, as files."""
     images, labels = arrays(39, 18)

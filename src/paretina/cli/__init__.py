@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from paretina.cli.planning import TuneCommand, planning_named, planning_options
 from paretina.measure.process import let_threads_sleep
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
@@ -105,7 +106,7 @@ class Program(Suggesting):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-class FieldCommand(click.Command):
+class FieldCommand(TuneCommand):
     """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -222,6 +223,7 @@ def data_check(source: str, as_json: bool) -> None:
 @click.option(
     "--progressive", metavar="START:END", default=None, help="Image size and regularisation rise together in stages: 96:160."
 )
+@planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
 def train(
@@ -236,6 +238,8 @@ def train(
     device: str | None,
     time_limit: str | None,
     progressive: str | None,
+    tuning: str,
+    plan: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -260,6 +264,8 @@ def train(
             "--device": device,
             "--time-limit": time_limit,
             "--progressive": progressive,
+            "--tune": None if tuning == "none" else tuning,
+            "--plan": plan,
             "--print-config": print_config or None,
             "--dry-run": dry_run or None,
         }
@@ -272,6 +278,7 @@ def train(
 
     from paretina import verbs
 
+    planning = planning_named(tuning, plan)
     choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive)
     if print_config:
         rows = choice.table()
@@ -288,7 +295,7 @@ def train(
             prepared, estimate = verbs.estimate(choice, seconds)
         show_estimate(prepared, estimate, as_json)
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say), None, as_json)
+    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
 
 
 def resumed(path: Path, source: str | None, progress: Any) -> Any:

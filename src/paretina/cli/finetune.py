@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from paretina.cli.planning import planning_named, planning_options
+
 EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
     "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 rate_decay=0.7 frozen='[\"stem\"]'"
@@ -23,6 +25,7 @@ EXAMPLE = (
 )
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
+@planning_options
 def finetune(
     model: Path,
     rest: tuple[str, ...],
@@ -33,6 +36,8 @@ def finetune(
     output: Path | None,
     device: str | None,
     time_limit: str | None,
+    tuning: str,
+    plan: str | None,
     as_json: bool,
 ) -> None:
     """Go on with MODEL, a model file or the directory of a finished run.
@@ -45,7 +50,7 @@ def finetune(
 
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)
-    given = taken_apart(fields)
+    given, planning = taken_apart(fields), planning_named(tuning, plan)
     if tail is not None:
         if "tail" in given:
             raise click.UsageError("tail is given twice, as an option and as a field; leave one out")
@@ -53,4 +58,4 @@ def finetune(
     choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
     for text in notes:
         click.echo(text, err=True)
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say), None, as_json)
+    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from paretina.cli.planning import TUNINGS, TuneCommand
+
 
 @click.command(
     "measure",
+    cls=TuneCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="\b\nExample:\n  paretina measure efficientnet_b0 resnet50 timm:levit_256 --resolution 224 --tune eager",
+    epilog="\b\nExample:\n  paretina measure efficientnet_b0 resnet50 timm:levit_256 --resolution 224 --tune",
     short_help="What networks cost here: counted, and timed in turn.",
 )
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
@@ -23,9 +26,10 @@ import click
 @click.option(
     "--tune",
     "tuning",
-    type=click.Choice(["none", "eager", "full"]),
+    metavar="[eager|full]",
+    type=click.Choice(TUNINGS),
     default="none",
-    help="Look for the fastest plan: eager tries all but compiling, in under 30 s a network; full compiles too.  [none]",
+    help="Look for the fastest plan: in under 30 s a network; full compiles too.",
 )
 @click.option(
     "--plan",

@@ -20,7 +20,7 @@ from paretina.run import write_aside
 
 VARIABLE = "PARETINA_CACHE"
 
-VERSION = 1
+VERSION = 2
 """Of the files; one more where older ones mean something else."""
 
 

@@ -95,6 +95,7 @@ class Tried:
         samples_ms: those samples.
         judgement: None where there was nothing to judge it by.
         why: why it was refused or given up; "" for those timed to the end.
+        ready_s: seconds until its first step was done, with whatever was compiled for it.
     """
 
     plan: Plan
@@ -102,6 +103,7 @@ class Tried:
     samples_ms: tuple[float, ...] = ()
     judgement: Judgement | None = None
     why: str = ""
+    ready_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "plan": encode(self.plan), "judgement": vars(self.judgement) if self.judgement else None}
@@ -150,6 +152,7 @@ class Tuned:
                 samples_ms=tuple(map(float, each["samples_ms"])),
                 judgement=Judgement(**each["judgement"]) if each["judgement"] else None,
                 why=str(each["why"]),
+                ready_s=float(each["ready_s"]),
             )
             for each in data["tried"]
         )
@@ -202,9 +205,11 @@ def tune(
     def ready(trial: Trial, size: int) -> float:
         """Prepares a trial and returns the seconds of its second call; the first one allocates and compiles."""
         say(f"trying {brief(trial.plan)}")
+        start = clock()
         with trial.plan.threaded():
             trial.step = make(trial.plan, size)
         took(trial)
+        trial.ready_s = clock() - start
         return took(trial)
 
     size = least_batch
@@ -264,6 +269,7 @@ class Trial:
         self.judgement: Judgement | None = None
         self.samples: list[float] = []
         self.why = ""
+        self.ready_s = 0.0
 
     def give_up(self, why: str) -> None:
         self.why = why
@@ -271,7 +277,7 @@ class Trial:
 
     def result(self) -> Tried:
         samples = tuple(round(1000 * sample, 5) for sample in self.samples)
-        return Tried(self.plan, median(samples) if samples else None, samples, self.judgement, self.why)
+        return Tried(self.plan, median(samples) if samples else None, samples, self.judgement, self.why, round(self.ready_s, 3))
 
 
 def brief(plan: Plan) -> str:

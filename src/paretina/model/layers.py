@@ -61,6 +61,11 @@ class Convolution(nn.Conv2d):
         return (self.weight.unflatten(0, (self.groups, -1)) * per_group).flatten(0, 1)
 
     def convolve(self, x: Map, weight: Tensor) -> Map:
+        if self.kernel_size == (1, 1) and self.groups == 1 and as_product(x):
+            step = self.stride[0]
+            places = x.permute(0, 2, 3, 1)[:, ::step, ::step]  # sliced like this, its gradient is in channels_last too
+            out = F.linear(places.reshape(-1, self.in_channels), weight.flatten(1), self.bias)
+            return out.view(*places.shape[:3], -1).permute(0, 3, 1, 2)
         if not self.same:
             return self._conv_forward(x, weight, self.bias)
         rows, columns = (self.missing(side) for side in x.shape[-2:])
@@ -77,6 +82,30 @@ class Convolution(nn.Conv2d):
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", same" if self.same else "")
+
+
+PRODUCT_PLACES = 1024
+"""Places of a batch up to which a 1x1 convolution in float32 is computed as a matrix product; see `as_product`."""
+
+
+def as_product(x: Map) -> bool:
+    """Whether a 1x1 convolution is computed as a matrix product over all places of the batch.
+
+    That is faster on CPUs in channels_last: in bfloat16 nearly always, in float32 with few places (`records/pointwise`).
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or not x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    low = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    return low or len(x) * x.shape[2] * x.shape[3] <= PRODUCT_PLACES
+
+
+def pooled(x: Map) -> Float[Tensor, "batch channel"]:
+    """The mean over all places, with a gradient in the memory format of `x`.
+
+    That of `x.mean((2, 3))` has no format of its own, so where only sums stand between the head and a stage, the whole chain of
+    residual branches would get gradients in another format than its images, and copy each of them.
+    """
+    return F.avg_pool2d(x, x.shape[2:]).flatten(1)
 
 
 class Rate(nn.Module):

@@ -39,6 +39,7 @@ from paretina.spec import decode, encode, field_map
 from paretina.train.asked import Asked, change, source_named
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
+from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 
@@ -299,6 +300,14 @@ def fit_to_time(prepared: Prepared, seconds: float) -> tuple[Prepared, str]:
     return replace(prepared, asked=asked), said
 
 
+def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
+    """What was prepared, under the plan that the first process has found."""
+    asked = prepared.asked
+    found = found_plan(asked, prepared.blueprint, len(prepared.train), planning, ranks.count) if ranks.first else None
+    plan, notes = ranks.from_first(found)
+    return replace(prepared, asked=replace(asked, plan=plan), notes=(*prepared.notes, *notes))
+
+
 # --- the run -------------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +319,7 @@ def train(
     say: Say = lambda text: None,
     save_every: float = 60.0,
     stop_after: int | None = None,
+    planning: Planning = "default",
 ) -> Run:
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
@@ -320,6 +330,7 @@ def train(
         say: called with each decision that was made on the way.
         save_every: seconds between checkpoints.
         stop_after: number of updates after which to stop short, with the state saved.
+        planning: whether another plan than the one asked for is looked for; see `paretina.train.planning`.
 
     Raises:
         ValueError: what was asked cannot be done; nothing was trained.
@@ -328,6 +339,12 @@ def train(
     """
     ranks = Ranks.start(asked.plan.device)
     prepared = prepare(asked)
+    if planning != "default":
+        began = time.monotonic()
+        if planning != "known" and ranks.first:
+            say("looking for the fastest way to run this network here")
+        prepared = planned(prepared, planning, ranks)
+        time_limit = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - began))
     if time_limit is not None:
         prepared, said = fit_to_time(prepared, time_limit)
         prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))

@@ -11,6 +11,7 @@ Source: Graham et al. 2021 (arXiv:2104.01136), section 4; sizes as in the releas
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Block, Kit, Rounding
@@ -79,15 +80,18 @@ class BiasedAttention(nn.Module):
                 f"{x.shape[2]} x {x.shape[3]}; give images of the size that the network was built for, or build it with "
                 "another Blueprint.resolution"
             )
-        parts = self.project_in(x).flatten(2).unflatten(1, (self.heads, -1))  # b c h w -> b head part place
+        parts = self.by_head(self.project_in(x))
         if self.query is None:
-            query, key, value = parts.split((self.key, self.key, self.value), 2)
+            query, key, value = parts.split((self.key, self.key, self.value), 3)
         else:
-            query = self.query(x).flatten(2).unflatten(1, (self.heads, -1))
-            key, value = parts.split((self.key, self.value), 2)
-        scores = torch.add(self.biases(), query.transpose(2, 3) @ key, alpha=self.key**-0.5)
-        out = value @ scores.softmax(3).transpose(2, 3)  # b head value place
-        return self.project_out(self.activation(out.flatten(1, 2).unflatten(2, self.size_out)))
+            query = self.by_head(self.query(x))
+            key, value = parts.split((self.key, self.value), 3)
+        scores = torch.add(self.biases(), query @ key.transpose(2, 3), alpha=self.key**-0.5)
+        out = (scores.softmax(3) @ value).transpose(1, 2).flatten(2)  # b place channel
+        return self.project_out(self.activation(out.transpose(1, 2).unflatten(2, self.size_out)))
+
+    def by_head(self, maps: Map) -> Float[Tensor, "batch head place part"]:
+        return maps.flatten(2).transpose(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)

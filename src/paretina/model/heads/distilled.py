@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Head, Kit, MapShape, NormUnit
-from paretina.model.layers import Dropout
+from paretina.model.layers import Dropout, pooled
 from paretina.shapes import Features, Logits, Map
 
 
@@ -87,7 +87,7 @@ class PooledTwice(nn.Module):
         self.classifier = classifier
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
-        return maps[-1].mean((2, 3))
+        return pooled(maps[-1])
 
     def both(self, maps: list[Map], extras: dict[str, Any]) -> tuple[Logits, Logits]:
         """The answers for labels and for a teacher; see `TwoClassifiers.both`."""

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from paretina.model.blueprint import Head, Kit, MapShape
-from paretina.model.layers import Dropout
+from paretina.model.layers import Dropout, pooled
 from paretina.shapes import Features, Logits, Map
 
 
@@ -25,7 +25,7 @@ class NormPooled(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
-        return self.norm(maps[-1].mean((2, 3)))
+        return self.norm(pooled(maps[-1]))
 
     def forward(self, maps: list[Map], extras: dict[str, Any]) -> Logits:
         return self.classifier(self.dropout(self.embedding(maps, extras)))

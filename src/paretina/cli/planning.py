@@ -1,0 +1,44 @@
+"""The options `--tune` and `--plan`, which several commands have."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+TUNINGS = ("none", "eager", "full")
+
+
+class TuneCommand(click.Command):
+    """Reads `--tune` alone as `--tune eager`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        said = []
+        for word, following in itertools.zip_longest(args, args[1:]):
+            said += [word, "eager"] if word == "--tune" and following not in TUNINGS else [word]
+        return super().parse_args(ctx, said)
+
+
+def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--tune` and `--plan` of the commands that train."""
+    function = click.option(
+        "--plan",
+        type=click.Choice(["default"]),
+        default=None,
+        help="default takes the default plan; otherwise the one that an earlier --tune has found, if any.",
+    )(function)
+    return click.option(
+        "--tune",
+        "tuning",
+        metavar="[eager|full]",
+        type=click.Choice(TUNINGS),
+        default="none",
+        help="First look for the fastest plan, in under 30 s; full tries compiling too, as --tune does before a long run.",
+    )(function)
+
+
+def planning_named(tuning: str, plan: str | None) -> Any:
+    """What `--tune` and `--plan` ask for together, a `Planning`."""
+    if plan is not None and tuning != "none":
+        raise click.UsageError("--plan default times no plans, and --tune does; leave one out", click.get_current_context())
+    return plan or {"none": "known"}.get(tuning, tuning)

@@ -1,0 +1,105 @@
+"""The search for a plan is a stand-in here; that of `paretina.measure` has tests of its own."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from paretina.measure.models import Plans
+from paretina.measure.plan import InferencePlan, Plan
+from paretina.measure.tune import Tried, Tuned
+from paretina.schedules import Linear
+from paretina.train import planning as module
+from paretina.train import training
+from paretina.train.asked import choose
+from paretina.train.planning import affordable, found_plan
+from paretina.train.recipe import Recipe
+
+EAGER = Plan(memory_format="contiguous")
+COMPILED = replace(EAGER, compile=True)
+
+
+def tuned(plan=EAGER, step_ms=100.0, compiled_ms=50.0, compile_s=10.0, **settings):
+    tried = (Tried(EAGER, step_ms), Tried(COMPILED, compiled_ms, ready_s=compile_s))
+    return Tuned(plan, tried, **{"batch": 4, "seconds": 3.0, "gain": 1.5, **settings})
+
+
+@pytest.fixture
+def asked(tiny, npz):
+    return choose(str(npz), tiny, Recipe(epochs=1.0, batch_size=8), Plan(), "none").asked
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """What was searched for, and what is found each time."""
+    calls, found = [], {"none": None, "eager": tuned(), "full": tuned(COMPILED)}
+
+    def search(blueprint, device, batch, resolution, tuning):
+        calls.append((batch, resolution, tuning))
+        result = found[tuning]
+        return Plans(InferencePlan(), result.plan if result else Plan(), (None, result), ("a note",) if result else ())
+
+    monkeypatch.setattr(module, "training_plan", search)
+    return calls, found
+
+
+def test_what_nothing_is_known_of_runs_as_it_was_asked_for(asked, tiny, searches):
+    plan = replace(asked.plan, workers=0)
+    assert found_plan(replace(asked, plan=plan), tiny, 100, "known", 1) == (plan, ())
+    assert searches[0] == [(8, 16, "none")]
+
+
+def test_what_was_found_earlier_is_taken_and_said(asked, tiny, searches):
+    searches[1]["none"] = tuned(cached=True)
+    plan, notes = found_plan(replace(asked, plan=Plan(workers=0, threads=2)), tiny, 100, "known", 1)
+    assert plan == replace(EAGER, workers=0, threads=2)
+    assert notes == ("runs under the plan cpu float32 contiguous, as found earlier", "a note")
+
+
+def test_the_search_is_for_the_largest_image_and_the_batch_of_one_process(asked, tiny, searches):
+    recipe = replace(asked.recipe, batch_size=64, accumulate=2, size=Linear(start=8, end=24))
+    found_plan(replace(asked, recipe=recipe), tiny, 1000, "eager", 4)
+    assert searches[0] == [(8, 24, "eager")]
+
+
+def test_a_long_run_is_worth_trying_to_compile(asked, tiny, searches):
+    def searched(epochs):
+        searches[0].clear()
+        plan, _ = found_plan(replace(asked, recipe=replace(asked.recipe, epochs=epochs)), tiny, 800, "eager", 1)
+        return [tuning for *_, tuning in searches[0]], plan
+
+    # 100 updates an epoch, each twice as large as what took 100 ms
+    assert searched(59.0) == (["eager"], EAGER)
+    assert searched(61.0) == (["eager", "full"], COMPILED)
+
+
+def test_a_full_search_is_asked_for_at_once(asked, tiny, searches):
+    plan, notes = found_plan(asked, tiny, 80, "full", 1)
+    assert [tuning for *_, tuning in searches[0]] == ["eager", "full"]
+    assert plan == EAGER
+    assert notes[1] == "not compiled: that takes 10 s and would save 1 s in 10 steps"
+
+
+@pytest.mark.parametrize(("sizes", "steps", "repaid"), [(1, 121, True), (1, 119, False), (2, 239, False), (2, 241, True)])
+def test_compiling_must_save_what_it_costs_for_every_size(sizes, steps, repaid):
+    plan, notes = affordable(tuned(COMPILED), batch=8, sizes=sizes, steps=steps)
+    assert plan == (COMPILED if repaid else EAGER)
+    assert bool(notes) != repaid
+
+
+def test_the_plan_of_a_run_is_kept_and_gone_on_with(asked, searches, tmp_path):
+    notes = []
+    with pytest.raises(KeyboardInterrupt):
+        training.train(asked, tmp_path / "run", planning="eager", say=notes.append, stop_after=2)
+    saved = json.loads((tmp_path / "run" / "asked.json").read_text())
+    assert saved["plan"]["memory_format"] == saved["asked"]["plan"]["memory_format"] == "contiguous"
+    assert "runs under the plan cpu float32 contiguous, found in 3 s" in saved["notes"]
+    assert notes[0] == "looking for the fastest way to run this network here"
+    searched = len(searches[0])
+    assert training.resume(tmp_path / "run").result() is not None
+    assert len(searches[0]) == searched
+
+
+def test_without_a_search_nothing_is_timed(asked, searches, tmp_path):
+    training.train(asked, tmp_path / "run")
+    assert searches[0] == []
