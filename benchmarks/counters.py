@@ -1,6 +1,6 @@
 """Our counts against fvcore's and torch's, on all named networks, with every disagreement explained by kind.
 
-    pip install fvcore
+    pip install 'paretina[benchmarks]'
     python benchmarks/counters.py                              # all networks at 224 pixels
     python benchmarks/counters.py 'levit_*' 'vit_*' --resolution 64
 

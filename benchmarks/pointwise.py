@@ -2,9 +2,9 @@
 
     python benchmarks/pointwise.py
 
-`paretina.model.layers.as_product` decides by these figures. Each row is a layer of one of our networks; the two ways run in turn,
-and the ratio of medians is the convolution's time over the product's, above 1 where the product is faster, without gradients and
-with forward and backward pass; 95 % intervals by a bootstrap over rounds.
+`paretina.model.layers.as_product` decides by these figures. Each row is a layer of one of our networks; the two ways run in
+turn, and the ratio of medians is the convolution's time over the product's, above 1 where the product is faster, without
+gradients and with forward and backward pass; 95 % intervals by a bootstrap over rounds.
 """
 
 import argparse

@@ -201,7 +201,7 @@ def test_interval_of_the_best_of_many_covers_the_truth_where_the_ordinary_one_do
 
 def test_an_interval_needs_trials():
     for wrong in ((0, 0, 1), (3, 2, 1), (1, 2, 0)):
-        with pytest.raises(ValueError, match="needs n >= 1"):
+        with pytest.raises(ValueError, match="needs"):
             chosen_interval(*wrong)
 
 

@@ -12,6 +12,8 @@ from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.part import Part
+from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -25,7 +27,7 @@ from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
-from paretina.train.training import fit_to_time, prepare, rehearse, resume, train
+from paretina.train.training import fit_to_time, moved_to, prepare, rehearse, resume, train
 
 SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
 
@@ -492,3 +494,11 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
     assert asked_for == ["resnet18.a1_in1k"]
     with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
         training.load_teacher("timm:resnet18", ("cat", "cow"))
+
+
+def test_a_part_of_data_that_was_moved_stays_a_part():
+    inner = Folder(path="a", val_share=0.3)
+    part = Part(source=inner, share=0.5, noise=0.1)
+    assert moved_to(part, Folder(path="b")) == replace(part, source=replace(inner, path="b"))
+    assert moved_to(part, Shapes()) == replace(part, source=Shapes())
+    assert moved_to(inner, Arrays(path="c.npz")) == Arrays(path="c.npz")

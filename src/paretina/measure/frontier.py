@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from paretina.measure.intervals import LEVEL, Interval
+from paretina.measure.intervals import LEVEL, Interval, wilson
 
 Number = int | float
 
@@ -243,13 +243,9 @@ def chosen_interval(successes: int, n: int, among: int = 1) -> Interval:
     Raises:
         ValueError: there was no trial, more successes than trials, or nothing to choose from.
     """
-    if n < 1 or not 0 <= successes <= n or among < 1:
-        raise ValueError(f"needs n >= 1, 0 <= successes <= n and among >= 1, got {successes} of {n} among {among}")
-    z = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * among))
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half)
+    if among < 1:
+        raise ValueError(f"needs among >= 1, got {among}")
+    return wilson(successes, n, 1 - (1 - LEVEL) / among)
 
 
 # --- two orders of the same things --------------------------------------------------------------------------------------

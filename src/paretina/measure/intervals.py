@@ -24,15 +24,18 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, n: int) -> Interval:
+def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """The interval of a share, in [0, 1]; sound for few trials and for shares of 0 and 1, where p ± 2 s is not.
+
+    Args:
+        level: how likely it covers the true share.
 
     Raises:
         ValueError: there was no trial, or there were more successes than trials.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"a share needs n >= 1 and 0 <= successes <= n, got successes={successes}, n={n}")
-    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

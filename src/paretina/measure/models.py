@@ -360,7 +360,8 @@ def training_plan(
     """
     here = Device.here(default_plan(device).device)
     sized = replace(blueprint, resolution=resolution or blueprint.resolution)
-    opened = Opened("this network", sized.build(), sized, sized.door, sized.resolution, sized.channels, False)
+    network = sized.build("meta" if tuning == "none" else "cpu")
+    opened = Opened("this network", network, sized, sized.door, sized.resolution, sized.channels, False)
     steps = Steps(opened, None, here.device, here.threads)
     asked: dict[str, Any] = {"low": low, "training_batch": batch, "use_cache": use_cache, "say": say}
     return settle(steps, here, tuning, inference=False, **asked)

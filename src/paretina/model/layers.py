@@ -84,7 +84,7 @@ class Convolution(nn.Conv2d):
         return super().extra_repr() + (", same" if self.same else "")
 
 
-PRODUCT_PLACES = 1024
+PRODUCT_PLACES = 256
 """Places of a batch up to which a 1x1 convolution in float32 is computed as a matrix product; see `as_product`."""
 
 

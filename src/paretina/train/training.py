@@ -22,7 +22,8 @@ from paretina.data.decode import DecodeError
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.sampler import Epochs
-from paretina.data.source import Collection
+from paretina.data.source import Collection, Source
+from paretina.data.sources.part import Part
 from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
 from paretina.measure.cost import cost
 from paretina.measure.evaluate import Evaluation, joined
@@ -36,7 +37,7 @@ from paretina.model.weights import About, Start, find_weights, load_model, load_
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
-from paretina.train.asked import Asked, change, source_named
+from paretina.train.asked import Asked, source_named
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
 from paretina.train.planning import Planning, found_plan
@@ -379,14 +380,21 @@ def resume(
         return run
     asked = decode(Asked, saved["asked"])
     if data is not None:
-        moved = source_named(data)
-        same_kind = type(moved) is type(asked.data) and "path" in field_map(type(moved))
-        asked = change(asked, "data.path", getattr(moved, "path", "")) if same_kind else replace(asked, data=moved)
+        asked = replace(asked, data=moved_to(asked.data, source_named(data)))
     ranks = Ranks.start(asked.plan.device)
     prepared = prepare(asked)
     if prepared.digest() != saved.get("samples"):
         raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
     return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+
+
+def moved_to(old: Source, place: Source) -> Source:
+    """A source whose pictures lie elsewhere now, with all else that was said of it."""
+    if isinstance(old, Part):
+        return replace(old, source=moved_to(old.source, place))
+    if type(place) is type(old) and "path" in field_map(type(place)):
+        return replace(old, path=getattr(place, "path", ""))  # type: ignore[call-arg]
+    return place
 
 
 def run_name(asked: Asked) -> str:

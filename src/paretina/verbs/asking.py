@@ -1,0 +1,189 @@
+"""Ask: puts together what is asked of a training run, from words, fields and files."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from paretina.data.source import Source
+from paretina.measure.plan import default_plan
+from paretina.model.blueprint import Blueprint
+from paretina.model.family import network_named
+from paretina.spec import field_map
+from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, source_named
+from paretina.train.progressive import Progressive, progressive_named
+from paretina.train.recipe import Recipe
+from paretina.verbs.checks import MisuseError, misuse, model_file
+
+ELSEWHERE = {
+    "aa": "transforms.RandAugment=on",
+    "amp": "precision=bfloat16",
+    "amp_dtype": "precision=bfloat16",
+    "auto_augment": "transforms.AutoAugment=on",
+    "b": "batch_size=VALUE",
+    "channels_last": "memory_format=channels_last",
+    "clip_grad": "clip=ClipNorm",
+    "cutmix": "transforms.CutMix=on",
+    "drop": "dropout=VALUE",
+    "drop_path": "stochastic_depth=on stochastic_depth.rate=VALUE",
+    "ema": "average=on",
+    "grad_accum_steps": "accumulate=VALUE",
+    "image_size": "size=VALUE",
+    "img_size": "size=VALUE",
+    "imgsz": "size=VALUE",
+    "j": "workers=VALUE",
+    "label_smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
+    "learning_rate": "optimizer.rate=VALUE",
+    "lr": "optimizer.rate=VALUE",
+    "mixup": "transforms.MixUp=on",
+    "model_ema": "average=on",
+    "model_ema_decay": "average=on average.decay=VALUE",
+    "momentum": """optimizer='{"kind": "SGD", "rate": 0.1, "momentum": 0.9}'""",
+    "name": "--output DIR",
+    "opt": """optimizer='{"kind": KIND, "rate": VALUE}'""",
+    "pretrained": "--weights auto",
+    "randaugment": "transforms.RandAugment=on",
+    "reprob": "transforms.RandomErasing=on",
+    "smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
+    "wd": "optimizer.weight_decay=VALUE",
+    "weight_decay": "optimizer.weight_decay=VALUE",
+    "output": "--output DIR",
+    "resume": "--resume RUN",
+    "time_limit": "--time-limit TIME",
+}
+"""What other tools call something, and what does not fit into a file, with what to write here."""
+
+WORDS = ("data", "model", "recipe", "weights", "device")
+"""What stands for a whole part; may be an option, a field or a name in a file."""
+
+
+class Given(NamedTuple):
+    """A value and who gave it: a file, the command line, or nobody."""
+
+    value: Any
+    origin: str
+
+
+def word_of(path: str, value: Any) -> str | None:
+    """The word that a field stands for: `device=cpu` is `--device cpu`, but `model={...}` is a blueprint."""
+    name = "device" if path == "plan.device" else path
+    if name in WORDS and value is None:
+        raise MisuseError(f"{path} has no value")
+    return name if name in WORDS and isinstance(value, str) and not value.lstrip().startswith("{") else None
+
+
+def known_path(path: str) -> str:
+    """The whole path of a field.
+
+    Raises:
+        MisuseError: there is no such field; the message has the near name, or what other tools' name for it is called here.
+    """
+    with misuse():
+        name = path.replace("-", "_")
+        if name in ELSEWHERE:
+            raise ValueError(f"there is no field {path!r}; write {ELSEWHERE[name]}")
+        return full_path(path)
+
+
+def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given], dict[str, Any]]:
+    """The words among some fields, and the rest by whole paths; nothing may be given twice."""
+    words: dict[str, Given] = {}
+    rest: dict[str, Any] = {}
+    for path, value in fields.items():
+        word = word_of(path, value)
+        place = word or known_path(path)
+        if place in words or place in rest:
+            raise MisuseError(f"{path} is given twice; leave one out")
+        if word:
+            words[word] = Given(value, origin)
+        else:
+            rest[place] = value
+    return words, rest
+
+
+def ask(
+    data: str | Source | None = None,
+    model: str | Blueprint | None = None,
+    recipe: str | Recipe | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    progressive: str | Progressive | None = None,
+) -> Choice:
+    """Puts together what is asked of a training run, without starting it.
+
+    Each source wins over the one before: the defaults, the recipe, the file, what is given here.
+
+    Args:
+        model: efficientnet_b0 unless told.
+        recipe: `finetune` where weights to start from are found and `scratch` where not, unless told.
+        weights: "auto", "none", a model file or the directory of a finished run; none unless told.
+        device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
+        config: a YAML or JSON file with the same names, in sections or with dots.
+        fields: any field of the recipe, plan or network by name.
+        progressive: first and last image size, "96:160", between which size and regularisation rise together, up to what the
+            recipe says; see `paretina.train.progressive`.
+
+    Raises:
+        MisuseError: something has no such name, or a value does not fit; the message has the near name.
+    """
+    here = "command line"
+    options = {"data": data, "model": model, "recipe": recipe, "weights": weights, "device": device}
+    chosen = {name: Given(value, here) for name, value in options.items() if value is not None}
+    words, changes = separated(fields or {}, here)
+    twice = sorted(set(words) & set(chosen))
+    if twice:
+        raise MisuseError(
+            f"{twice[0]} is given twice, as {chosen[twice[0]].value!r} and as {words[twice[0]].value!r}; leave one out"
+        )
+    settings: dict[str, Any] = {}
+    if config is not None:
+        with misuse():
+            read = read_config(Path(config))
+        with misuse(str(config)):
+            in_file, settings = separated(read, str(config))
+        words = in_file | words
+    unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": "none", "device": "auto"}
+    said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
+    if "data" not in said:
+        raise MisuseError("name the data: a folder, an .npz file, clipart or shapes")
+    for name, look_up in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
+        if isinstance(said[name].value, str):
+            with misuse(said[name].origin if said[name].origin != here else ""):
+                look_up(said[name].value)
+    with misuse(said["weights"].origin if said["weights"].origin != here else ""):
+        wanted = said["weights"].value
+        source = wanted if wanted in ("auto", "none") else str(model_file(wanted))
+        plan = default_plan(said["device"].value)
+        choice = choose(said["data"].value, said["model"].value, said["recipe"].value, plan, source)
+    choice.origins.update(origins(choice, said))
+    for path, value in settings.items():
+        with misuse(str(config)):
+            choice.set(path, value, str(config))
+    for path, value in changes.items():
+        with misuse():
+            choice.set(path, value, here)
+    if progressive is not None:
+        with misuse("--progressive"):
+            rise = progressive_named(progressive) if isinstance(progressive, str) else progressive
+            if "recipe.size" in choice.origins:
+                raise ValueError("the size is given twice, as a field too; leave one out")
+            choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
+            choice.origins["recipe.size"] = here
+    return choice
+
+
+def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:
+    """Who gave each word, by the paths that hold it."""
+    data = type(choice.asked.data)
+    named = isinstance(said["data"].value, str)
+    rest = {f"data.{name}": "default" for name in field_map(data) if named and name != "path"}
+    return {
+        "data": said["data"].origin,
+        **rest,
+        "model_name": said["model"].origin,
+        "recipe_name": said["recipe"].origin,
+        "weights": said["weights"].origin,
+        "plan.device": said["device"].origin,
+    }

@@ -1,0 +1,60 @@
+"""What was asked and cannot be done: the error, and the checks of names and places that several verbs share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class MisuseError(ValueError):
+    """What was asked for has no meaning: a name that is not there, a value that does not fit. Nothing was done."""
+
+    exit_code = 2
+
+
+@contextmanager
+def misuse(origin: str = "") -> Iterator[None]:
+    """Turns errors inside into misuse, and says where the wrong word stands."""
+    try:
+        yield
+    except ValueError as error:
+        raise MisuseError(f"{origin}: {error}" if origin else str(error)) from None
+
+
+def model_file(model: Path | str) -> Path:
+    """The model file of that name, or of that run.
+
+    Raises:
+        MisuseError: there is none.
+    """
+    path = Path(model)
+    if (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    if (path / "asked.json").is_file():
+        raise MisuseError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
+    if not path.is_file():
+        raise MisuseError(f"there is no model file {path}")
+    return path
+
+
+def check_csv(path: Path | str | None) -> None:
+    """Looks whether a table can be written there, before anything long is begun.
+
+    Raises:
+        MisuseError: its folder is not there, or it is a folder itself.
+    """
+    if path is not None and Path(path).is_dir():
+        raise MisuseError(f"{path} is a folder; --csv names a file to write")
+    if path is not None and not Path(path).parent.is_dir():
+        raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
+
+
+def check_new(path: Path | str | None) -> None:
+    """Looks whether a file can be made there, before anything long is begun.
+
+    Raises:
+        MisuseError: there is one already, or its folder is not there.
+    """
+    if path is not None and Path(path).exists():
+        raise MisuseError(f"there is {path} already, and nothing is overwritten; name another file with --out")
+    if path is not None and not Path(path).parent.is_dir():
+        raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")

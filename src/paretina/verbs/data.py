@@ -1,0 +1,17 @@
+"""Data check: looks at every picture of a source."""
+
+from paretina.data.check import Report, check
+from paretina.data.source import Source
+from paretina.train.asked import source_named
+from paretina.verbs.checks import misuse
+
+
+def data_check(data: str | Source) -> Report:
+    """Looks at every picture of a source: classes, counts, sizes, faults, duplicates.
+
+    Raises:
+        ValueError: there is no such source, or nothing in it can be used.
+    """
+    with misuse():
+        source = source_named(data)
+    return check(source.open())

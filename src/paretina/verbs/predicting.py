@@ -1,0 +1,79 @@
+"""Predict: what a model says of pictures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paretina.data.pictures import read_pictures
+from paretina.data.source import Sample
+from paretina.measure.accuracy import write_predictions
+from paretina.model.weights import load_model
+from paretina.verbs.checks import check_csv, misuse, model_file
+from paretina.verbs.evaluating import forward, inference_plan
+from paretina.verbs.files import FileCollection, pictures_in
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    Attributes:
+        answers: class names with their probabilities, most likely first.
+    """
+
+    name: str
+    answers: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    predictions: tuple[Prediction, ...]
+    damaged: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [
+            {"name": each.name, "answers": [{"class": name, "probability": p} for name, p in each.answers]}
+            for each in self.predictions
+        ]
+        return {"predictions": rows, "damaged": self.damaged}
+
+
+def predict(
+    model: Path | str, paths: Iterable[Path | str], top: int = 3, device: str = "auto", csv: Path | str | None = None
+) -> Predicted:
+    """Classifies pictures with a model file; those that cannot be read are named in the result.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        top: number of answers a picture.
+        csv: where to write all answers.
+
+    Raises:
+        MisuseError: there is no such model file, path or device.
+        ValueError: the model file cannot be used.
+    """
+    check_csv(csv)
+    path, names = model_file(model), pictures_in(paths)
+    with misuse():
+        plan = inference_plan(device)
+    network, about = load_model(path)
+    collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
+    pictures = read_pictures(collection, collection.split("all"))
+    damaged = {readable(name): reason for name, reason in pictures.damaged.items()}
+    if not len(pictures):
+        return Predicted((), damaged)
+    logits, ids = forward(network, pictures, network.blueprint.resolution, plan)
+    shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
+    if csv is not None:
+        write_predictions(Path(csv), shown, logits, None, about.classes)
+    best = logits.softmax(1).topk(min(top, len(about.classes)), dim=1)
+    rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
+    answers = tuple(
+        Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True))) for name, ps, indices in rows
+    )
+    return Predicted(answers, damaged)
+
+
+def readable(name: str) -> str:
+    """A file's name as text; what is no text in it stands there by its number."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,62 @@
+"""Report: the pages of runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paretina import report as pages
+from paretina.verbs.checks import MisuseError, misuse
+
+
+@dataclass(frozen=True)
+class Reported:
+    """
+    Attributes:
+        written: the pages.
+        runs: a row a run, as `paretina.report.table` has it.
+        left_out: reason by path, of what is no run.
+    """
+
+    written: tuple[Path, ...]
+    runs: tuple[dict[str, Any], ...]
+    left_out: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"written": [str(path) for path in self.written], "runs": list(self.runs), "left_out": self.left_out}
+
+
+def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Reported:
+    """Writes the report of each run into its directory, and of several a comparison; made from the run directories alone.
+
+    Of several, those that are no run or are damaged are left out and named.
+
+    Args:
+        output: where the comparison goes; comparison.html unless told.
+
+    Raises:
+        MisuseError: a path does not exist, the only one is no run, or a comparison of a single run is asked for.
+        ValueError: none of them can be reported.
+    """
+    paths = [Path(run) for run in runs]
+    for path in paths:
+        if not path.exists():
+            raise MisuseError(f"there is no run {path}")
+    if len(paths) == 1:
+        with misuse():
+            pages.read_run(paths[0])
+        if output is not None:
+            raise MisuseError(f"--output names the comparison of several runs; the report of one goes into {paths[0]}")
+    written: list[Path] = []
+    left_out: dict[str, str] = {}
+    for path in paths:
+        try:
+            written.append(pages.write_report(path))
+        except ValueError as error:
+            left_out[str(path)] = str(error)
+    good = [path for path in paths if str(path) not in left_out]
+    if not good:
+        raise ValueError("\n".join(left_out.values()))
+    if len(paths) > 1:
+        written.append(pages.write_comparison(good, Path(output or "comparison.html")))
+    return Reported(tuple(written), tuple(pages.table(good)), left_out)

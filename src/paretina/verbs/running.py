@@ -1,0 +1,195 @@
+"""Train, fine-tune, resume, estimate: what makes a run, or would."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paretina import report as pages
+from paretina.data.source import Source
+from paretina.data.sources.folder import Folder
+from paretina.measure.plan import default_plan
+from paretina.model.blueprint import Blueprint
+from paretina.run import Run
+from paretina.train import training
+from paretina.train.asked import Choice, source_named
+from paretina.train.further import go_on
+from paretina.train.journal import Listener
+from paretina.train.planning import CHOSEN, Planning
+from paretina.train.progressive import Progressive
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse
+from paretina.verbs.asking import ask, known_path
+from paretina.verbs.checks import MisuseError, misuse, model_file
+
+
+def check_output(output: Path | None, data: Source) -> None:
+    """Looks whether a run may be written there, before anything long is begun.
+
+    Raises:
+        MisuseError: there is something else already, or it lies in the user's data, into which nothing is ever written.
+    """
+    place = output or Path("runs")
+    if isinstance(data, Folder) and place.absolute().resolve().is_relative_to(Path(data.path).expanduser().resolve()):
+        raise MisuseError(f"{place} lies inside the data, {data.path}, into which nothing is written; name another --output")
+    if output is None or not output.exists():
+        return
+    if not output.is_dir():
+        raise MisuseError(f"{output} is a file; --output names a directory to make")
+    if (output / "asked.json").exists():
+        raise MisuseError(f"{output} holds a run already; choose another --output, or go on with --resume {output}")
+    if any(output.iterdir()):
+        raise MisuseError(f"{output} is not empty; --output names a directory to make")
+
+
+def train(
+    data: str | Source | None = None,
+    model: str | Blueprint | None = None,
+    recipe: str | Recipe | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    progressive: str | Progressive | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Trains a classifier and leaves a run directory with the model file and a report.
+
+    See `paretina.train.training.train` for what else is left behind and what can go wrong, and `ask` for what is taken unless
+    told.
+
+    Args:
+        data: a folder, an .npz file, "clipart", "shapes", or a source.
+        output: the run directory; the next free one in runs/ unless told.
+        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        progressive: first and last image size, "96:160"; see `ask`.
+        planning: how the network is executed: "default"; "known", as an earlier search has found; "eager" and "full" search.
+            See `paretina.train.planning`.
+        listen: called with each line of the log.
+        say: called with each decision that was made on the way.
+        fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
+    """
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice = ask(data, model, recipe, weights, device, config, named, progressive)
+    return start(choice, output, time_limit, listen, say, planning)
+
+
+def ask_further(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[Choice, tuple[str, ...]]:
+    """Puts together a run that goes on with a trained network; see `paretina.train.further.go_on`.
+
+    Returns:
+        The choice, and what the user should know of it, a sentence each.
+
+    Raises:
+        MisuseError: something has no such name, or nothing is named to fine-tune for.
+    """
+    path = model_file(model)
+    place = Path(model) if Path(model).is_dir() else path
+    changes = {known_path(name): value for name, value in (fields or {}).items()}
+    with misuse():
+        plan = default_plan(device or "auto")
+        return go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+
+
+def finetune(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Goes on with a trained network, at another image size or on other pictures; a run of its own.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        data: pictures to learn; those of the run unless told.
+        resolution: side in pixels to train and test at.
+        fields: any field of the recipe, plan or network by name, such as `tail=1`; see `train`.
+    """
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
+    for text in notes:
+        say(text)
+    return start(choice, output, time_limit, listen, say, planning)
+
+
+def start(
+    choice: Choice,
+    output: Path | str | None = None,
+    time_limit: float | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    planning: Planning = "known",
+) -> Run:
+    """Trains as was put together by `ask`; see `train`.
+
+    Raises:
+        MisuseError: a search for a plan is asked for, and what it would choose is given.
+    """
+    place = None if output is None else Path(output)
+    given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
+    if given and planning in ("eager", "full"):
+        raise MisuseError(f"--tune chooses {given[0]}, which is given too; leave one out")
+    if Ranks.is_first():
+        check_output(place, choice.asked.data)
+    planning = "default" if given else planning
+    return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+
+
+def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
+    """Goes on with an interrupted run; see `paretina.train.training.resume`.
+
+    Args:
+        data: where the data is now, if it was moved.
+    """
+    run = Path(run)
+    with misuse():
+        saved = Run.open(run)
+        asked = saved.asked()
+        if data is not None:
+            source_named(data)
+    place = (asked.get("data") or {}).get("path")
+    if data is None and saved.result() is None and isinstance(place, str) and not Path(place).expanduser().exists():
+        raise MisuseError(
+            f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
+        )
+    if saved.result() is None:
+        state = saved.last_state()
+        say(f"goes on after update {int(state.name)}" if state else "no state was saved yet, so it begins anew")
+    return reported(training.resume(run, data, listen, say))
+
+
+def reported(run: Run) -> Run:
+    """The run, with its report."""
+    if Ranks.is_first():
+        pages.write_report(run.path)
+    return run
+
+
+def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.Prepared, Estimate]:
+    """What a run would do and take, from a few updates that are really made and thrown away."""
+    prepared = prepare(choice.asked)
+    if time_limit is not None:
+        prepared, said = fit_to_time(prepared, time_limit)
+        prepared = replace(prepared, notes=(*prepared.notes, said))
+    return prepared, rehearse(prepared)
