@@ -51,6 +51,11 @@ STUDIES = {
         '--add \'edits.Renorm=on edits.Renorm.norm={"kind":"GroupNorm","groups":1}\' '
         '--add \'edits.Renorm=on edits.Renorm.norm={"kind":"ProxyNorm"}\' --add batch_size=2',
     ),
+    "fast-elpv": (
+        "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
+        "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 --seeds 3 --add progressive=48:96 "
+        "--add epochs=4 --add 'epochs=4 progressive=48:96' --add 'epochs=2 progressive=48:96'",
+    ),
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",
         "frontier {elpv} --models efficientnet_lite0,efficientnet_lite1,resnet18,mobilenet_v2_035,ghostnet_050,regnetx_200mf,"

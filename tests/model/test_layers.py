@@ -2,13 +2,17 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import nn
 
-from paretina.model.layers import Convolution, Dropout, Normalise, Residual, SqueezeExcite
+from paretina.model.blueprint import NormUnit
+from paretina.model.family import network_named
+from paretina.model.layers import Convolution, Dropout, Normalise, Residual, SqueezeExcite, as_product, pooled
 
 
 def seeded(*shape):
@@ -271,3 +275,63 @@ def test_door_sees_whole_and_real_pixels_alike():
 def test_door_is_no_state():
     assert not door().state_dict()
     assert not list(door().parameters())
+
+
+# --- memory formats on a CPU ------------------------------------------------------------------------------------------------
+
+
+def channels_last(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+def test_small_pointwise_convolutions_are_products_of_the_same_numbers(stride, bias):
+    conv = Convolution(6, 10, 1, stride, 1, bias=bias)
+    x = channels_last(2, 6, 7, 5).requires_grad_()
+    assert as_product(x)
+    out = conv(x)
+    wanted = F.conv2d(x, conv.weight, conv.bias, stride)
+    torch.testing.assert_close(out, wanted)
+    (gradient,) = torch.autograd.grad(out.square().sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad(wanted.square().sum(), x)[0])
+    for each in (out, gradient):
+        assert each.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_no_product():
+    assert not as_product(torch.randn(2, 6, 8, 8))  # another format
+    assert not as_product(channels_last(2, 6, 16, 16))  # too many places
+    assert not as_product(torch.empty(1, 6, 8, 8, device="meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert as_product(channels_last(2, 6, 16, 16))
+        assert Convolution(6, 10, 1, 1, 1, bias=False)(channels_last(2, 6, 16, 16)).dtype == torch.bfloat16
+
+
+def test_the_mean_of_a_map_has_a_gradient_in_its_format():
+    x = channels_last(2, 6, 4, 3).requires_grad_()
+    torch.testing.assert_close(pooled(x), x.mean((2, 3)))
+    (gradient,) = torch.autograd.grad(pooled(x).square().sum(), x)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "convnext_tiny", "efficientnet_b0"])
+def test_no_gradient_has_to_be_copied_into_another_format(name):
+    blueprint = network_named(name).blueprint
+    stages = tuple(replace(stage, depth=min(stage.depth, 2)) for stage in blueprint.stages)
+    network = replace(blueprint, stages=stages, resolution=96).build().to(memory_format=torch.channels_last).train()
+    others = []
+
+    def look(module, inputs, output):
+        def gradient(found):
+            if not found.is_contiguous(memory_format=torch.channels_last):
+                others.append(type(module))
+
+        output.register_hook(gradient)
+
+    for module in network.modules():
+        if isinstance(module, NormUnit | Residual):
+            module.register_forward_hook(look)
+    answers = network(torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8).contiguous(memory_format=torch.channels_last))
+    sum(answer.square().mean() for answer in (answers if isinstance(answers, tuple) else (answers,))).backward()
+    assert others == []

@@ -328,20 +328,20 @@ def inference_candidates(
         fold: whether there is something that folds norms.
     """
     first = InferencePlan(device=device, batch=batch)
-    plans = [first, dataclasses.replace(first, memory_format="contiguous")]
+    contiguous = dataclasses.replace(first, memory_format="contiguous")
     own = isinstance(network, Network)
     foldable = fold and own and any(isinstance(module, BatchNormUnit) for module in network.modules())
-    if foldable:
-        plans += [dataclasses.replace(plan, fold=True) for plan in plans]
+    # what is usually fastest comes first, since there may be no time for the last ones
+    plans = [first]
     for precision in low_precisions(device):
         low = dataclasses.replace(first, precision=precision, fold=foldable)  # type: ignore[arg-type]
-        plans.append(low)
-        if own:
-            plans.append(dataclasses.replace(low, weights="same"))
-            plans.append(dataclasses.replace(low, weights="same", memory_format="contiguous"))
+        stored = dataclasses.replace(low, weights="same")
+        plans += [stored, low] if own else [low]
         if device.startswith("cpu") and any(layer.depthwise for layer in convolutions(network)):
             plans.append(dataclasses.replace(low, depthwise="float32"))
-    return tuple(dict.fromkeys(plans))
+        plans += [dataclasses.replace(stored, memory_format="contiguous")] if own else []
+    plans += [dataclasses.replace(plan, fold=True) for plan in (first, contiguous)] if foldable else []
+    return tuple(dict.fromkeys([*plans, contiguous]))
 
 
 def thread_candidates(plan: P, most: int) -> tuple[P, ...]:
