@@ -31,7 +31,7 @@ STUDIES = {
     ),
     "progressive-shapes": (
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",
-        f"ablate scratch shapes {RESNET} size=64 epochs=8 --seeds 3 --add progressive=32:64 "
+        f"ablate scratch shapes {RESNET} size=64 epochs=5 --seeds 3 --add progressive=32:64 "
         "--add progressive=32:64:constant --add progressive=32:64:random",
     ),
     "strength-shapes": (
