@@ -58,8 +58,9 @@ STUDIES = {
     ),
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",
-        "frontier {elpv} --models efficientnet_lite0,efficientnet_lite1,resnet18,mobilenet_v2_035,ghostnet_050,regnetx_200mf,"
-        "levit_128s --sizes 64,96,128 --weights auto --time 8m --budget latency_ms=8 --budget latency_ms=20",
+        "frontier {elpv} --models efficientnet_lite0,resnet18,mobilenet_v2,mobilenet_v2_035,ghostnet_050,regnetx_200mf "
+        "--models levit_128s --sizes 48,64,96 --weights auto --time 15m --rungs 2 "
+        "--budget latency_ms=15 --budget latency_ms=25",
     ),
 }
 
