@@ -27,7 +27,7 @@ STUDIES = {
     ),
     "precision-shapes": (
         "bfloat16 with depthwise layers in float32 against float32, in a network of depthwise convolutions",
-        f"ablate scratch shapes {B0} size=64 epochs=3 --seeds 5 --switch precision=float32",
+        f"ablate scratch shapes {B0} size=64 epochs=2 --seeds 5 --switch precision=float32",
     ),
     "progressive-shapes": (
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",

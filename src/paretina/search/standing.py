@@ -504,8 +504,8 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
         f"the accuracy is that after {best.epochs:g} epochs in {schedules}, and its interval knows of pictures alone, not of "
         f"seeds; the command trains anew, in one schedule of {full:g} epochs"
     )
-    rehearsed = standing.rehearsed.get(best.name)
-    seconds = rehearsed["fixed_s"] + full * rehearsed["epoch_s"] if rehearsed else link.spent_s / link.epochs * full
+    fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
+    seconds = fixed + full * max(link.spent_s - fixed, 0.0) / link.epochs
     share = chosen_interval(link.correct, link.n, among)
     return Recommendation(
         entry=best,
