@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from paretina.cli.planning import TUNINGS, TuneCommand
+from paretina.cli.planning import TuneCommand, planning_named, planning_options
 
 
 @click.command(
@@ -23,20 +23,7 @@ from paretina.cli.planning import TUNINGS, TuneCommand
 )
 @click.option("--batch", type=click.IntRange(1), default=None, help="Images a step; the best is looked for unless told.")
 @click.option("--training/--no-training", default=True, help="Whether the training step is timed too.  [yes]")
-@click.option(
-    "--tune",
-    "tuning",
-    metavar="[eager|full]",
-    type=click.Choice(TUNINGS),
-    default="none",
-    help="Look for the fastest plan: in under 30 s a network; full compiles too.",
-)
-@click.option(
-    "--plan",
-    type=click.Choice(["default"]),
-    default=None,
-    help="default takes the default plans; otherwise those that an earlier --tune has found, if any.",
-)
+@planning_options
 @click.option("--data", default=None, help="Pictures that the answers of plans are compared on.  [clipart]")
 @click.option(
     "--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; as many as fit into --time unless told."
@@ -77,8 +64,7 @@ def measure(
     context = click.get_current_context()
     if len(set(names)) < len(names):
         raise click.UsageError(f"{max(names, key=names.count)} is named twice; name each network once", context)
-    if plan is not None and tuning != "none":
-        raise click.UsageError("--plan default times no plans, and --tune does; leave one out", context)
+    planning_named(tuning, plan)  # refuses both together
     check_csv(table)
     with misuse():
         default_plan(device)

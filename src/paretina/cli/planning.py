@@ -20,7 +20,7 @@ class TuneCommand(click.Command):
 
 
 def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--tune` and `--plan` of the commands that train."""
+    """`--tune` and `--plan` of the commands that train or measure."""
     function = click.option(
         "--plan",
         type=click.Choice(["default"]),
@@ -33,7 +33,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="[eager|full]",
         type=click.Choice(TUNINGS),
         default="none",
-        help="First look for the fastest plan, in under 30 s; full tries compiling too, as --tune does before a long run.",
+        help="First look for the fastest plan, in under 30 s a network; full compiles too, as training does before a long run.",
     )(function)
 
 
