@@ -9,17 +9,20 @@ import torch
 
 from paretina.data import pictures as module
 from paretina.data.decode import DecodeError
-from paretina.data.pictures import memory_budget, read_pictures
+from paretina.data.pictures import SETS, memory_budget, pictures_kept, read_pictures
 from paretina.data.source import Collection, Sample
 from paretina.data.sources.arrays import from_arrays
+from paretina.data.sources.part import PartCollection
 
 
 @dataclass(frozen=True)
 class Files(Collection):
     """Pictures of different sizes, some damaged, that count how often they are read."""
 
+    COSTLY = True
+
     broken: frozenset[str] = frozenset()
-    reads: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list, compare=False)
 
     def image(self, sample, at_least=None):
         self.reads.append(sample.name)
@@ -168,3 +171,81 @@ def test_there_is_a_budget_where_free_memory_is_not_known(monkeypatch):
 
     monkeypatch.setattr(os, "sysconf", unknown)
     assert memory_budget() == 2**30
+
+
+# --- kept from one run of a study to the next -----------------------------------------------------------------------------
+
+
+def reading(collection, names=None, at_least=None, budget=10**6):
+    """The pictures of some samples, and which of them were decoded for it."""
+    before = len(collection.reads)
+    samples = [s for s in collection.split("train") if names is None or s.name in names]
+    return read_pictures(collection, samples, at_least, budget), collection.reads[before:]
+
+
+def test_a_study_reads_once_what_it_trains_on_many_times():
+    with pictures_kept():
+        first, read = reading(files(broken=["3"]))
+        assert len(read) == 7
+        again, read = reading(files(broken=["3"]))  # another run opens its data anew
+        assert not read
+        assert (again.samples, again.damaged) == (first.samples, first.damaged)
+        assert all(torch.equal(again.image(n), first.image(n)) for n in range(6))
+        assert again.pixels.data_ptr() == first.pixels.data_ptr()  # and takes no memory of its own
+
+
+def test_outside_a_study_everything_is_read_anew():
+    with pictures_kept():
+        reading(files())
+    assert len(reading(files())[1]) == 7
+
+
+def test_a_part_finds_its_pictures_in_the_whole_with_labels_of_its_own():
+    whole = files(broken=["3"])
+    samples = (Sample("0", 1), Sample("0 (2)", 1), Sample("3", 0), Sample("5", 0))
+    part = PartCollection(whole.classes, {"train": samples}, whole=whole, originals={"0 (2)": "0"})
+    with pictures_kept():
+        reading(whole)
+        before = len(whole.reads)
+        pictures = read_pictures(part, samples, budget=10**6)
+        assert len(whole.reads) == before
+    assert [(s.name, s.label) for s in pictures.samples] == [("0", 1), ("0 (2)", 1), ("5", 0)]
+    assert list(pictures.damaged) == ["3"]
+    assert [int(pictures.image(n)[0, 1, 1]) for n in range(3)] == [0, 0, 5]
+
+
+def test_the_whole_is_read_where_only_a_part_was():
+    with pictures_kept():
+        reading(files(), names={"1", "2"})
+        assert len(reading(files())[1]) == 7
+
+
+def test_what_differs_is_read():
+    with pictures_kept():
+        reading(files(), at_least=64)
+        assert len(reading(files(), at_least=128)[1]) == 7
+        assert len(reading(files(count=8), at_least=64)[1]) == 8
+        assert not reading(files(), at_least=64)[1]
+
+
+def test_only_the_last_sets_stay_in_memory():
+    with pictures_kept():
+        for size in range(1, SETS + 2):
+            reading(files(), at_least=size)
+        assert not reading(files(), at_least=SETS + 1)[1]
+        assert not reading(files(), at_least=2)[1]
+        assert len(reading(files(), at_least=1)[1]) == 7
+
+
+def test_what_does_not_fit_into_memory_is_read_each_time():
+    with pictures_kept():
+        reading(files(), budget=0)
+        assert len(reading(files(), budget=0)[1]) == 7
+
+
+def test_arrays_are_never_taken_for_others_of_the_same_names():
+    with pictures_kept():
+        for level in (3, 9):
+            images = np.full((4, 2, 2, 3), level, np.uint8)
+            collection = from_arrays(images, [0, 1, 0, 1], split=["train"] * 4)
+            assert int(read_pictures(collection, collection.split("train")).image(0).max()) == level

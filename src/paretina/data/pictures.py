@@ -6,8 +6,10 @@ memory if it fits, so that later epochs and all workers read pixels instead of f
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
@@ -61,6 +63,54 @@ class Pictures:
         return [sample.label for sample in self.samples]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What was read once, by where it comes from.
+
+    Attributes:
+        origin: where the pictures really come from.
+        numbers: places in `pictures`, by the name at the origin.
+        damaged: reasons, by the name at the origin.
+    """
+
+    origin: Collection
+    pictures: Pictures
+    numbers: dict[str, int]
+    damaged: dict[str, str]
+
+    def part(self, collection: Collection, samples: Sequence[Sample]) -> Pictures | None:
+        """The pictures of these samples, in the same memory; None where one of them was not read."""
+        names = [collection.name_at_origin(sample) for sample in samples]
+        if not all(name in self.numbers or name in self.damaged for name in names) or collection.origin() != self.origin:
+            return None
+        pairs = list(zip(samples, names, strict=True))
+        whole = [(sample, self.pictures.places[self.numbers[name]]) for sample, name in pairs if name in self.numbers]
+        return Pictures(
+            collection,
+            tuple(sample for sample, _ in whole),
+            {sample.name: self.damaged[name] for sample, name in pairs if name in self.damaged},
+            self.pictures.at_least,
+            self.pictures.pixels,
+            tuple(place for _, place in whole),
+        )
+
+
+KEPT: ContextVar[list[Kept] | None] = ContextVar("KEPT", default=None)
+
+SETS = 4
+"""Sets of pictures that are kept at most, those read last: training and validation pictures for two image sizes."""
+
+
+@contextmanager
+def pictures_kept() -> Iterator[None]:
+    """While it lasts, what was read stays in memory for whoever reads the same: a study trains on one set many times."""
+    token = KEPT.set([])
+    try:
+        yield
+    finally:
+        KEPT.reset(token)
+
+
 def fits_shared_memory(count: int) -> bool:
     """Whether shared memory has room for some bytes; containers often have 64 MB of it, and who overfills it is killed."""
     try:
@@ -80,8 +130,29 @@ def read_pictures(
 ) -> Pictures:
     """Decodes every sample once, names what is damaged, and keeps the pixels if they fit into `budget` bytes.
 
-    Without a budget they may take `memory_budget()`.
+    Without a budget they may take `memory_budget()`. Within `pictures_kept` nothing is decoded a second time.
     """
+    kept_sets = KEPT.get()
+    if kept_sets is None or not samples or not collection.origin().COSTLY:
+        return decoded_pictures(collection, samples, at_least, budget)
+    for kept in kept_sets:
+        found = kept.part(collection, samples) if kept.pictures.at_least == at_least else None
+        if found is not None:
+            return found
+    del kept_sets[: max(0, len(kept_sets) - SETS + 1)]
+    pictures = decoded_pictures(collection, samples, at_least, budget)
+    if pictures.pixels is not None:
+        names = {sample.name: collection.name_at_origin(sample) for sample in samples}
+        numbers = {names[sample.name]: number for number, sample in enumerate(pictures.samples)}
+        damaged = {names[name]: reason for name, reason in pictures.damaged.items()}
+        kept_sets.append(Kept(collection.origin(), pictures, numbers, damaged))
+    return pictures
+
+
+def decoded_pictures(
+    collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
+) -> Pictures:
+    """`read_pictures` without memory of what was read before."""
     budget = memory_budget() if budget is None else budget
     damaged: dict[str, str] = {}
     kept: list[Sample] = []

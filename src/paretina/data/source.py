@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from paretina.shapes import Image
 from paretina.spec import Spec
@@ -29,7 +30,11 @@ class Collection(ABC):
         splits: the samples of `train`, `val` and, where there is one, `test`.
         notes: what was decided while opening, a sentence each: a split made, a folder left out.
         mirrors: whether the mirror image of a picture still belongs to its class.
+        COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two collections that
+            are equal must then have the same pictures under the same names.
     """
+
+    COSTLY: ClassVar[bool] = False
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[Sample, ...]]
@@ -43,6 +48,14 @@ class Collection(ABC):
         Raises:
             paretina.data.decode.DecodeError: the picture cannot be read; the message names it.
         """
+
+    def origin(self) -> "Collection":
+        """Where the pixels really come from: itself, unless it is a part of something else."""
+        return self
+
+    def name_at_origin(self, sample: Sample) -> str:
+        """The name of a sample in `origin()`."""
+        return sample.name
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split.

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from paretina.data.pictures import pictures_kept
 from paretina.measure.device import Device, Others
 from paretina.measure.inference import forward, prepared
 from paretina.measure.memory import forget_peak, give_back_freed
@@ -126,7 +127,19 @@ def run_study(
     write_state(path, state)
     state["epochs"] = fitted(study, state["epochs"], say)
     write_state(path, state)
+    with pictures_kept():
+        train_all(path, study, state, say, listen, save_every)
+    if Ranks.is_first():
+        state["inference"] = inference(path, study, state, say)
+        look(path, study, state, price, final)
+    return read_findings(path)
+
+
+def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen: Listener, save_every: float) -> None:
+    """Trains whatever is not trained yet."""
     jobs = study.jobs(state["epochs"])
+    if not all(is_over(variant.folder(path, seed)) for variant, seed in jobs):
+        prepare(study.base)  # reads the pictures, whose decoding must not count as memory of the first run
     for number, (variant, seed) in enumerate(jobs, 1):
         folder = variant.folder(path, seed)
         if is_over(folder):
@@ -143,10 +156,6 @@ def run_study(
             say(f"{variant.named or BASE}, seed {seed}, came to no result: {error}")
             if Ranks.is_first():
                 Run(folder).write("failed.json", {"reason": str(error)})
-    if Ranks.is_first():
-        state["inference"] = inference(path, study, state, say)
-        look(path, study, state, price, final)
-    return read_findings(path)
 
 
 def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, float]:

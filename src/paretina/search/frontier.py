@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
@@ -195,7 +196,7 @@ def work(
     standing = read_standing(folder)
     source = None if data is None else source_named(data)
     check_pictures(folder, source or standing.entries[0].candidate.asked.data)
-    with tools.claims(folder) as claims:
+    with pictures_kept(), tools.claims(folder) as claims:
         worker = Worker(folder, standing, tools, claims, source, data, listen, say)
         if standing.halving.by == "epochs":
             worker.stage("rehearse", [entry.name for entry in standing.entries], worker.rehearsed, worker.rehearse)

@@ -11,6 +11,7 @@ import functools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from paretina.data.decode import decode
 from paretina.data.source import Collection, Sample, Source
@@ -38,6 +39,8 @@ class Clipart(Source):
 @dataclass(frozen=True)
 class ClipartCollection(Collection):
     """The opened drawings; a sample's name is its path inside the pack."""
+
+    COSTLY: ClassVar[bool] = True
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         """Decodes one drawing; `at_least` changes nothing, as they are small."""

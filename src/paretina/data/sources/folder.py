@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from paretina.data.decode import SUFFIXES, DecodeError, decode
 from paretina.data.source import Collection, Sample, Source
@@ -104,6 +105,8 @@ class FolderCollection(Collection):
     Attributes:
         root: the folder that the names of the samples start from.
     """
+
+    COSTLY: ClassVar[bool] = True
 
     root: str = ""
 

@@ -113,9 +113,16 @@ class PartCollection(Collection):
     originals: dict[str, str] = field(default_factory=dict, kw_only=True, repr=False)
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        if sample.name in self.originals:
-            sample = replace(sample, name=self.originals[sample.name])
-        return self.whole.image(sample, at_least)
+        return self.whole.image(self.at_whole(sample), at_least)
+
+    def origin(self) -> Collection:
+        return self.whole.origin()
+
+    def name_at_origin(self, sample: Sample) -> str:
+        return self.whole.name_at_origin(self.at_whole(sample))
+
+    def at_whole(self, sample: Sample) -> Sample:
+        return replace(sample, name=self.originals.get(sample.name, sample.name))
 
 
 EXAMPLES = (

@@ -15,6 +15,7 @@ the same. It takes about 5 ms at 128 pixels.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import PIL.Image
@@ -74,6 +75,8 @@ class ShapesCollection(Collection):
     Attributes:
         drawn: what was asked for.
     """
+
+    COSTLY: ClassVar[bool] = True
 
     drawn: Shapes = Shapes()
 
