@@ -19,7 +19,30 @@ RESNET = (
     "--model resnet18 model.stem.pool=false model.stem.width=16 model.stages.0.width=16 model.stages.1.width=32 "
     "model.stages.2.width=64 model.stages.3.width=128"
 )
-B0 = "--model efficientnet_b0 edits.Scale=on edits.Scale.width=0.5"
+SMALL_B0 = (
+    "--model efficientnet_b0 edits.Scale=on edits.Scale.width=0.5 edits.Scale.depth=0.4 model.stages.5.stride=1 "
+    "optimizer.rate.then.start=6e-3 transforms.MixOrCut.probability=0.0"
+)
+"""EfficientNet-B0 of half the width and 0.4 of the depth, whose maps end at a sixteenth of the image: 9 blocks."""
+
+EASY = "data.difficulty=0.2 data.size=96 evaluate_every=100"
+LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
+    f"edits.Renorm=on edits.Renorm.norm={norm}"
+    for norm in (
+        '{"kind":"GroupNorm","groups":1}',
+        '{"kind":"ProxyNorm"}',
+        '{"kind":"GroupNorm","groups":4}',
+        '{"kind":"ProxyNorm","groups":4}',
+    )
+)
+MIXED = "transforms.MixOrCut.probability=0.5"
+TWO = "batch_size=2 optimizer.rate.then.start=5e-4"
+
+
+def added(*changes: str) -> str:
+    return " ".join(f"--add {shlex.quote(change)}" for change in changes)
+
+
 STUDIES = {
     "ablation-clipart": (
         "what each refinement of the default recipe from scratch brings, and bfloat16",
@@ -27,34 +50,41 @@ STUDIES = {
     ),
     "precision-shapes": (
         "bfloat16 with depthwise layers in float32 against float32, in a network of depthwise convolutions",
-        f"ablate scratch shapes {B0} size=64 epochs=2 --seeds 5 --switch precision=float32",
+        f"ablate scratch shapes {SMALL_B0} {EASY} size=64 epochs=3 --seeds 5 --switch precision=float32",
     ),
     "progressive-shapes": (
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",
-        f"ablate scratch shapes {RESNET} size=64 epochs=5 --seeds 3 --add progressive=32:64 "
-        "--add progressive=32:64:constant --add progressive=32:64:random",
+        f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=5 --seeds 5 "
+        + added("progressive=32:64", "progressive=32:64:constant", "progressive=32:64:random"),
     ),
     "strength-shapes": (
         "two image sizes and three strengths of mixing: weak ones for small images, strong ones for large images?",
-        f"ablate scratch shapes {RESNET} size=64 epochs=8 --seeds 3 --add transforms.MixOrCut.probability=0.0 "
-        "--add transforms.MixOrCut.probability=1.0 --add size=32 --add 'size=32 transforms.MixOrCut.probability=0.0' "
-        "--add 'size=32 transforms.MixOrCut.probability=1.0'",
+        f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=64 epochs=10 threads=1 --seeds 3 "
+        + added(*(f"{size}transforms.MixOrCut.probability={p}" for size in ("", "size=32 ") for p in (0.0, 1.0)), "size=32"),
     ),
     "groups-shapes": (
-        "depthwise convolutions against groups of 4 and 16 channels and fused blocks",
-        f"ablate scratch shapes {B0} size=64 epochs=4 --seeds 3 --add 'edits.Regroup=on edits.Regroup.group_width=4' "
-        "--add edits.Regroup --add edits.Fuse",
+        "groups of 4 and 16 channels and fused blocks against depthwise convolutions; proxy norm and small images on top",
+        f"ablate scratch shapes {SMALL_B0} {EASY} size=64 epochs=4 --seeds 3 "
+        + added(
+            "edits.Regroup=on edits.Regroup.group_width=4",
+            "edits.Regroup",
+            "edits.Fuse",
+            f"edits.Regroup=on {LAYER_PROXY}",
+            f"edits.Regroup=on {LAYER_PROXY} size=48",
+        ),
     ),
     "norms-shapes": (
-        "batch norm at 32 and 2 images against group, layer and proxy norm",
-        f"ablate scratch shapes {RESNET} size=32 epochs=2 --seeds 3 batch_size=32 --add edits.Renorm "
-        '--add \'edits.Renorm=on edits.Renorm.norm={"kind":"GroupNorm","groups":1}\' '
-        '--add \'edits.Renorm=on edits.Renorm.norm={"kind":"ProxyNorm"}\' --add batch_size=2',
+        "batch, group and layer norm, the latter two with proxy norm too, at 32 images with and without mixing and at 2",
+        f"ablate scratch shapes {RESNET} {EASY} data.per_class=180 size=32 epochs=5 batch_size=32 threads=1 "
+        "transforms.MixOrCut.probability=0.0 --seeds 3 "
+        + added(MIXED, *(f"{norm}{mix}" for norm in (LAYER, GROUP, LAYER_PROXY, GROUP_PROXY) for mix in ("", f" {MIXED}")))
+        + " "
+        + added(TWO, *(f"{TWO} {norm}" for norm in (LAYER, GROUP, LAYER_PROXY, GROUP_PROXY))),
     ),
     "fast-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
-        "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 --seeds 3 --add progressive=48:96 "
-        "--add epochs=4 --add 'epochs=4 progressive=48:96' --add 'epochs=2 progressive=48:96'",
+        "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 evaluate_every=100 --seeds 3 "
+        + added("progressive=48:96", "epochs=3", "epochs=3 progressive=48:96"),
     ),
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",

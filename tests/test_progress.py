@@ -144,6 +144,20 @@ def test_the_run_directory_is_said_as_soon_as_it_is_known():
     assert file.getvalue() == "run directory: 'runs/my photos-1'\n"
 
 
+def test_each_run_of_a_study_has_a_pace_of_its_own():
+    progress, hand, file = plain()
+    with progress:
+        for run in ("runs/a", "runs/b"):
+            progress.listen({"event": "start", "step": 0, "run": run})
+            for step in range(1, 101):
+                hand.time += 1.0
+                progress.listen(line(step=step, time_s=float(step), seen=8 * step))
+            progress.listen(val(100, 50.0))
+    first, second = file.getvalue().split("run directory: ")[1:]
+    assert "top-1 50.0 %" in first
+    assert second.replace("runs/b", "runs/a") == first  # in particular no pace across runs, and no accuracy of the one before
+
+
 def test_names_that_look_like_markup_stay_as_they_are_and_on_one_line():
     progress, _, file = plain()
     progress.say("left out: [red]a[/red] :smile:.jpg " + 200 * "x")

@@ -83,10 +83,10 @@ class Pace:
 
 
 class Progress:
-    """Listens to a run.
+    """Listens to a run, or to those of a study, one after the other.
 
     Attributes:
-        run: the run directory, as soon as there is one.
+        run: the directory of the run begun last, as soon as there is one.
     """
 
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic) -> None:
@@ -122,6 +122,7 @@ class Progress:
         """Takes a line of the log."""
         if line["event"] == "start":
             self.run = line["run"]
+            self.pace, self.top1 = Pace(), None  # a study begins many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))

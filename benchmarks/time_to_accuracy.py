@@ -1,0 +1,255 @@
+"""Time to accuracy beside timm's own training script: the same folder, network and image size, each with its own best settings.
+
+    git clone https://github.com/huggingface/pytorch-image-models ../timm
+    pip install 'paretina[benchmarks]'
+    python benchmarks/time_to_accuracy.py ../timm runs/race       # about forty minutes on two processors
+
+The folder holds 6,000 pictures of `shapes` as PNG, the network is a ResNet-18 of 718,506 parameters, the images have 64 pixels.
+Steps, each of which is skipped when its result is in the output folder already:
+
+1. A plain CNN (four convolutions, AdamW, cosine, shifts) with the same epochs: what timm reaches must not be less than 95 % of it.
+2. timm: AdamW and RMSProp, 1, 0.3 and 0.1 times its default rate; the best of these once more without its augmentation, and
+   with its progressive sizes, and the best of all by validation with three seeds. Pictures are never mirrored, since that
+   changes classes here, and the rate warms up for one epoch in place of five, which is most of a short run.
+3. Ours: timm's recipe, our recipe for training from scratch, the same with rising sizes, and the recipe `fast`.
+
+Wall time is that of the whole process, from its start to its end, so it includes imports, reading, evaluation and reports. The
+timm runs choose among settings by the validation pictures on which they are then reported, which favours timm.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import stats
+from torch import Tensor, nn
+
+from paretina.data.sources.shapes import Shapes
+from paretina.measure.intervals import mean_interval
+from paretina.measure.plan import machine
+
+SIZE, EPOCHS, BATCH = 64, 6, 64
+SEEDS = (0, 1, 2)
+WIDTHS = (16, 32, 64, 128)
+NETWORK = ["--model", "resnet18", *(f"model.stages.{i}.width={width}" for i, width in enumerate(WIDTHS))]
+RATES = (1.0, 0.3, 0.1)
+TIMM_BASE_RATE = 0.1
+"""`--lr-base` of timm's script, for 256 pictures an update."""
+
+OURS = {
+    "ours, timm's recipe": [
+        "--recipe",
+        "plain",
+        'transforms=[{"kind": "RandomResizedCrop"}, {"kind": "ColorJitter"}]',
+        "optimizer={rate}",
+    ],
+    "ours, recipe scratch": ["--recipe", "scratch", f"size={SIZE}"],
+    "ours, scratch and rising sizes": ["--recipe", "scratch", "--progressive", f"{SIZE // 2}:{SIZE}"],
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """Attributes: wall_s: of the whole process; top1: of the last weights, in percent, on the validation pictures."""
+
+    name: str
+    seed: int
+    wall_s: float
+    top1: float
+
+
+def write_folder(folder: Path) -> None:
+    collection = Shapes(size=96, difficulty=0.2).open()
+    for split in ("train", "val"):
+        for sample in collection.split(split):
+            path = folder / f"{sample.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(collection.image(sample).permute(1, 2, 0).numpy()).save(path)  # c h w -> h w c
+
+
+def timed(command: list[str], log: Path, **environment: str) -> float:
+    """Seconds that a program takes.
+
+    Raises:
+        RuntimeError: it failed; its messages are in the log.
+    """
+    began = time.monotonic()
+    with log.open("w") as output:
+        done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **environment}, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:3])} ... failed; see {log}")
+    return time.monotonic() - began
+
+
+# --- a plain CNN -----------------------------------------------------------------------------------------------------------
+
+
+def plain_cnn(folder: Path, seed: int) -> float:
+    """Top-1 in percent of four convolutions of 24 to 192 channels, each with batch norm, ReLU and pooling."""
+    torch.manual_seed(seed)
+    images, labels = loaded(folder / "train")
+    widths = (3, 24, 48, 96, 192)
+    layers = [
+        nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
+        for a, b in zip(widths, widths[1:], strict=False)
+    ]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    steps = len(images) // BATCH * EPOCHS
+    optimizer = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=1 / EPOCHS)
+    for _ in range(EPOCHS):
+        for chosen in torch.randperm(len(images))[: len(images) // BATCH * BATCH].view(-1, BATCH):
+            x, y = (int(shift) for shift in torch.randint(0, 9, (2,)))
+            batch = F.pad(images[chosen], (4, 4, 4, 4))[:, :, y : y + SIZE, x : x + SIZE]
+            F.cross_entropy(network(batch), labels[chosen], label_smoothing=0.1).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+    network.eval()
+    images, labels = loaded(folder / "val")
+    with torch.inference_mode():
+        right = torch.cat([network(part).argmax(1) for part in images.split(BATCH)]) == labels
+    return 100 * right.float().mean().item()
+
+
+def loaded(folder: Path) -> tuple[Tensor, Tensor]:
+    classes = sorted(path.name for path in folder.iterdir())
+    files = [(path, label) for label, name in enumerate(classes) for path in sorted((folder / name).iterdir())]
+    resized = [Image.open(path).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for path, _ in files]
+    images = torch.stack([torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8) for image in resized])
+    images = images.view(-1, SIZE, SIZE, 3).permute(0, 3, 1, 2).float().sub_(127.5).div_(64)  # n h w c -> n c h w
+    return images, torch.tensor([label for _, label in files])
+
+
+# --- timm and ours ---------------------------------------------------------------------------------------------------------
+
+
+def timm_rate(optimizer: str, share: float) -> float:
+    """The rate that timm's script would take, times `share`."""
+    ratio = BATCH / 256
+    return share * TIMM_BASE_RATE * (ratio**0.5 if optimizer.startswith("ada") else ratio)
+
+
+@dataclass(frozen=True)
+class Race:
+    """
+    Attributes:
+        timm: a clone of timm.
+        output: where everything goes.
+    """
+
+    timm: Path
+    output: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.output / "shapes"
+
+    def once(self, name: str, seed: int) -> tuple[Path, Done | None]:
+        place = self.output / f"{name}-{seed}".replace(" ", "-").replace(",", "").replace("'", "")
+        note = place / "done.json"
+        return place, Done(**json.loads(note.read_text())) if note.exists() else None
+
+    def finish(self, place: Path, done: Done) -> Done:
+        (place / "done.json").write_text(json.dumps(done.__dict__))
+        print(f"{done.name}, seed {done.seed}: {done.top1:.1f} % in {done.wall_s:.0f} s", flush=True)
+        return done
+
+    def plain(self, seed: int) -> Done:
+        name = "plain CNN"
+        place, done = self.once(name, seed)
+        if done is None:
+            place.mkdir(parents=True, exist_ok=True)
+            began = time.monotonic()
+            top1 = plain_cnn(self.folder, seed)
+            done = self.finish(place, Done(name, seed, time.monotonic() - began, top1))
+        return done
+
+    def theirs(self, optimizer: str, share: float, more: str = "", seed: int = 0) -> Done:
+        """timm's script; `more` are further options."""
+        name = " ".join(["timm", optimizer, f"{share:g}", *more.split()])
+        place, done = self.once(name, seed)
+        if done is not None:
+            return done
+        place.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(self.timm / "train.py"), str(self.folder), "--val-split", "val", "--device", "cpu"]
+        command += ["--model", "resnet18", "--model-kwargs", f"channels={WIDTHS}".replace(" ", ""), "--num-classes", "10"]
+        command += ["--img-size", str(SIZE), "--crop-pct", "1.0", "--channels-last", "--batch-size", str(BATCH), "--hflip", "0"]
+        command += ["--opt", optimizer, "--lr", f"{timm_rate(optimizer, share):g}", "--epochs", str(EPOCHS)]
+        command += ["--warmup-epochs", "1", "--weight-decay", "0.05" if optimizer == "adamw" else "1e-5"]
+        command += ["--val-interval", str(EPOCHS), "--workers", "2", "--seed", str(seed), *more.split()]
+        command += ["--output", str(place), "--experiment", "run", "--checkpoint-hist", "1"]
+        wall = timed(command, place / "log.txt", PYTHONPATH=str(self.timm))
+        with next(place.glob("run*/summary.csv")).open() as file:
+            top1 = [float(row["eval_top1"]) for row in csv.DictReader(file) if row.get("eval_top1")][-1]
+        return self.finish(place, Done(name, seed, wall, top1))
+
+    def ours(self, name: str, options: list[str], seed: int) -> Done:
+        place, done = self.once(name, seed)
+        if done is not None:
+            return done
+        place.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "paretina", "train", str(self.folder), *NETWORK, "--output", str(place / "run")]
+        command += ["data.mirrors=false", f"batch_size={BATCH}", f"seed={seed}", *options]
+        wall = timed(command, place / "log.txt")
+        top1 = json.loads((place / "run" / "result.json").read_text())["metrics"]["val/top1"]
+        return self.finish(place, Done(name, seed, wall, top1))
+
+
+def spread(values: list[float], digits: int = 1) -> str:
+    value, low, high = mean_interval(values)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def run(race: Race) -> None:
+    if not race.folder.exists():
+        write_folder(race.folder)
+    groups = {"plain CNN": [race.plain(seed) for seed in SEEDS]}
+    tried = {(o, s, ""): race.theirs(o, s) for o in ("adamw", "rmsproptf") for s in RATES}
+    optimizer, share, _ = max(tried, key=lambda key: tried[key].top1)
+    sizes = f"--train-img-sizes {SIZE // 2} {SIZE * 3 // 4} {SIZE} --train-size-schedule progressive"
+    for more in ("--no-aug", sizes, f"--no-aug {sizes}"):
+        tried[optimizer, share, more] = race.theirs(optimizer, share, more)
+    best = max(tried, key=lambda key: tried[key].top1)
+    groups["timm, the best of these"] = [race.theirs(*best, seed) for seed in SEEDS]
+    for name, options in OURS.items():
+        groups[name] = [race.ours(name, options, seed) for seed in SEEDS]
+    target = [done.top1 for done in groups["timm, the best of these"]]
+    wall = statistics.mean(done.wall_s for done in groups["timm, the best of these"])
+    here = machine()
+    print(
+        f"\n{here['cpu']}, {here['cores']} cores, torch {here['torch']}; {len(SEEDS)} seeds; best of timm: {' '.join(map(str, best))}\n"
+    )
+    print(
+        "| | top-1 %, mean and 95 % interval | wall s | share of timm's time | above timm: p (Welch, one-sided) |\n|---|---|---|---|---|"
+    )
+    for name, dones in groups.items():
+        top1 = [done.top1 for done in dones]
+        seconds = [done.wall_s for done in dones]
+        p = stats.ttest_ind(top1, target, equal_var=False, alternative="greater").pvalue
+        print(f"| {name} | {spread(top1)} | {spread(seconds, 0)} | {statistics.mean(seconds) / wall:.2f} | {p:.3f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("timm", type=Path, help="a clone of timm")
+    parser.add_argument("output", type=Path)
+    options = parser.parse_args()
+    run(Race(options.timm.resolve(), options.output.resolve()))
+
+
+if __name__ == "__main__":
+    main()
