@@ -7,7 +7,7 @@
 The folder holds 6,000 pictures of `shapes` as PNG, the network is a ResNet-18 of 718,506 parameters, the images have 64 pixels.
 Steps, each of which is skipped when its result is in the output folder already:
 
-1. A plain CNN (four convolutions, AdamW, cosine, shifts) with the same epochs: what timm reaches must not be less than 95 % of it.
+1. A plain CNN (four convolutions, AdamW, cosine, shifts) with the same epochs: timm should reach at least 95 % of what it does.
 2. timm: AdamW and RMSProp, 1, 0.3 and 0.1 times its default rate; the best of these once more without its augmentation, and
    with its progressive sizes, and the best of all by validation with three seeds. Pictures are never mirrored, since that
    changes classes here, and the rate warms up for one epoch in place of five, which is most of a short run.
@@ -19,6 +19,7 @@ timm runs choose among settings by the validation pictures on which they are the
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import statistics
@@ -103,7 +104,7 @@ def plain_cnn(folder: Path, seed: int) -> float:
     widths = (3, 24, 48, 96, 192)
     layers = [
         nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in itertools.pairwise(widths)
     ]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

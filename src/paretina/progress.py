@@ -122,7 +122,7 @@ class Progress:
         """Takes a line of the log."""
         if line["event"] == "start":
             self.run = line["run"]
-            self.pace, self.top1 = Pace(), None  # a study begins many runs
+            self.pace, self.top1, self.last_plain = Pace(), None, -math.inf  # a study begins many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
