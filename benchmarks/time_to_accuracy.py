@@ -232,11 +232,10 @@ def run(race: Race) -> None:
     wall = statistics.mean(done.wall_s for done in groups["timm, the best of these"])
     here = machine()
     print(
-        f"\n{here['cpu']}, {here['cores']} cores, torch {here['torch']}; {len(SEEDS)} seeds; best of timm: {' '.join(map(str, best))}\n"
+        f"\n{here['cpu']}, {here['cores']} cores, torch {here['torch']}; {len(SEEDS)} seeds, mean and 95 % interval of the mean"
     )
-    print(
-        "| | top-1 %, mean and 95 % interval | wall s | share of timm's time | above timm: p (Welch, one-sided) |\n|---|---|---|---|---|"
-    )
+    print(f"best of timm: {' '.join(map(str, best))}\n")
+    print("| | top-1 % | wall s | share of timm's time | p of being above timm (Welch) |\n|---|---|---|---|---|")
     for name, dones in groups.items():
         top1 = [done.top1 for done in dones]
         seconds = [done.wall_s for done in dones]
