@@ -56,6 +56,12 @@ def test_a_switch_is_called_by_its_name_or_its_fields():
     assert switch_of("dropout=0.5").title == "dropout=0.5"
 
 
+def test_a_table_says_which_side_of_a_switch_the_gain_is_that_of():
+    assert switch_of("dropout=0.5").judged == "not dropout=0.5"  # the base's own rate is judged
+    assert switch_of("dropout=0.5", adds=True).judged == "dropout=0.5"
+    assert switch_of("average=off").judged == "average"
+
+
 @pytest.mark.parametrize("text", ["", "=3", "average off"])
 def test_what_is_no_assignment_is_refused(text):
     with pytest.raises(ValueError, match=r"field=value|no field"):

@@ -132,7 +132,7 @@ def cells(finding: Finding) -> list[str]:
     mean = mean_gain(finding)
     shown = signed(gain, 2) if gain else "–" if mean is None else plus(mean, 2)
     costs = [signed(change(ratio)) for ratio in (finding.time, finding.inference, finding.memory)]
-    return [finding.switch.title, shown, *costs, f"{verdict_word(finding)}: {advice(finding)}"]
+    return [finding.switch.judged, shown, *costs, f"{verdict_word(finding)}: {advice(finding)}"]
 
 
 def text_table(findings: Findings) -> list[str]:
@@ -393,7 +393,7 @@ def cost_chart(findings: Findings) -> Chart | None:
     for finding in findings.findings:
         mean, time = mean_gain(finding), change(finding.time)
         if mean is not None and time is not None:
-            said = f"{finding.switch.title}: {plus(mean, 2)} points, {plus(time.value)} % training time"
+            said = f"{finding.switch.judged}: {plus(mean, 2)} points, {plus(time.value)} % training time"
             by_word[verdict_word(finding)].append((time.value, mean, finding.gain, said))
     series = [Dots(word, tuple(points), colour=VERDICTS[word]) for word, points in by_word.items() if points]
     return drawn("Gain against training time", "points", "change in training time, %", series, origin=True)

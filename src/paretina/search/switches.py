@@ -50,6 +50,11 @@ class Switch(Spec):
     def title(self) -> str:
         return self.name or " ".join(self.fields)
 
+    @property
+    def judged(self) -> str:
+        """What the gain is that of, for tables: "dropout=0.5", or "not dropout=0.5" where the base's own choice is judged."""
+        return self.title if self.adds or self.name else f"not {self.title}"
+
     def __call__(self, asked: Asked) -> Asked:
         """The base with the change.
 
