@@ -71,11 +71,12 @@ STUDIES = {
             "edits.Fuse",
             f"edits.Regroup=on {LAYER_PROXY}",
             f"edits.Regroup=on {LAYER_PROXY} size=48",
+            LAYER_PROXY,
         ),
     ),
     "norms-shapes": (
         "batch, group and layer norm, the latter two with proxy norm too, at 32 images with and without mixing and at 2",
-        f"ablate scratch shapes {RESNET} {EASY} data.per_class=180 size=32 epochs=5 batch_size=32 threads=1 "
+        f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=4 batch_size=32 threads=1 "
         "transforms.MixOrCut.probability=0.0 --seeds 3 "
         + added(MIXED, *(f"{norm}{mix}" for norm in (LAYER, GROUP, LAYER_PROXY, GROUP_PROXY) for mix in ("", f" {MIXED}")))
         + " "

@@ -18,7 +18,9 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from paretina import verbs
-from paretina.cli import count, duration, main, outcome
+from paretina.cli import main
+from paretina.cli.listing import count
+from paretina.cli.program import duration, outcome
 from paretina.progress import Progress
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}

@@ -15,7 +15,7 @@ import torchvision
 from safetensors.torch import load_file
 
 from paretina import verbs
-from paretina.cli import train
+from paretina.cli.train import train
 from paretina.data.sources.folder import Folder
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named

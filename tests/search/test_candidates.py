@@ -45,7 +45,7 @@ def test_size_and_recipe_are_chosen_where_they_are_not_told():
 
 def test_the_command_asks_for_the_same(tmp_path):
     from paretina import verbs
-    from paretina.cli import taken_apart
+    from paretina.cli.program import taken_apart
 
     found = candidate("shapes", PLAN, "resnet18", "plain", "none", {"size": 96, "edits.Scale": "on", "edits.Scale.width": 0.5})
     command = found.command("my data")

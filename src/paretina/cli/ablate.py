@@ -109,7 +109,7 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
-    from paretina.cli import duration, taken_apart
+    from paretina.cli.program import duration, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation import csv_table, text_table, write_ablation, write_tables
     from paretina.run import write_aside

@@ -46,7 +46,8 @@ def finetune(
     With DATA it learns other pictures; where their classes are others, its last layer is new.
     """
     from paretina import verbs
-    from paretina.cli import duration, finished, taken_apart
+    from paretina.cli.program import duration, taken_apart
+    from paretina.cli.train import finished
 
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)

@@ -242,7 +242,7 @@ def side_of(text: str) -> int:
 
 
 def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str | None, cost: str | None) -> Any:
-    from paretina.cli import duration
+    from paretina.cli.program import duration
     from paretina.search.standing import Halving
     from paretina.spec import decode
     from paretina.verbs import misuse

@@ -1,0 +1,24 @@
+"""The command `paretina data`."""
+
+import click
+
+from paretina.cli.program import CONTEXT, Suggesting, command, example, main, print_json, waiting
+
+
+@main.group(cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/"))
+def data() -> None:
+    """Look at a folder of pictures."""
+
+
+@command(data, "paretina data check photos/", name="check", short_help="Classes, counts, sizes, faults, duplicates.")
+@click.argument("source", metavar="DATA")
+def data_check(source: str, as_json: bool) -> None:
+    """Classes, counts, sizes, faults, and duplicates between splits; DATA is a folder, an .npz file, clipart or shapes."""
+    from paretina import verbs
+
+    with waiting("looking at every picture"):
+        report = verbs.data_check(source)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        click.echo("\n".join(report.lines()))

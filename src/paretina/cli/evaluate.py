@@ -1,0 +1,118 @@
+"""The commands `paretina evaluate` and `paretina predict`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paretina.cli.program import FailedError, command, main, note, print_json, waiting
+
+
+@command(
+    main,
+    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val\n"
+    "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --resolution 96:224:16 --html sweep.html\n"
+    "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --corruptions noise,jpeg --ood other-photos/",
+    short_help="Measure a model file on labelled pictures.",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source", metavar="DATA")
+@click.option("--split", default=None, help="Which split of DATA.  [val, or all of a folder that has no splits]")
+@click.option("--resolution", default=None, help="Side of the image in pixels, or several: 96:224:16, 96,128.  [the model's]")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write the answer to every picture.")
+@click.option("--html", type=click.Path(path_type=Path), help="Draw accuracy and cost against the resolution.")
+@click.option("--corruptions", metavar="KINDS", default=None, help="Measure on corrupted pictures too: all, or noise,jpeg.")
+@click.option("--ood", type=click.Path(path_type=Path), help="A folder of other pictures, to be told from these.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
+def evaluate(
+    model: Path,
+    source: str,
+    split: str | None,
+    resolution: str | None,
+    csv: Path | None,
+    html: Path | None,
+    corruptions: str | None,
+    ood: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
+
+    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes.
+    """
+    from paretina import verbs
+
+    with waiting("measuring"):
+        found = verbs.evaluate(model, source, split, resolution, device, csv, html, corruptions, ood)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for text in found.notes:
+        note(text)
+    if found.sweep is not None:
+        click.echo(f"{found.sweep.table()}\n{found.sweep.verdict()}\n")
+    click.echo("\n".join(accuracy_lines(found)))
+    for more in (found.corrupted, found.unknown):
+        if more is not None:
+            click.echo(f"\n{more.table()}")
+    if html is not None:
+        click.echo(f"page: {html}")
+
+
+def accuracy_lines(found: Any) -> list[str]:
+    accuracy = found.accuracy
+    low = accuracy.intervals
+
+    def line(title: str, name: str, unit: str, digits: int) -> str:
+        value = getattr(accuracy, name)
+        between = f"  [{low[name][0]:.{digits}f} to {low[name][1]:.{digits}f}]" if name in low else ""
+        return f"{title:<28}{value:8.{digits}f}{unit}{between}"
+
+    lines = [f"{accuracy.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
+    lines.append(line("top-1", "top1", " %", 1))
+    if accuracy.top5 is not None:
+        lines.append(line("top-5", "top5", " %", 1))
+    lines.append(line("balanced accuracy", "balanced", " %", 1))
+    lines.append(line("macro F1", "f1_macro", " %", 1))
+    lines.append(line("negative log-likelihood", "nll", "  ", 3))
+    lines.append(line("  after temperature scaling", "nll_scaled", "  ", 3))
+    lines.append(line("calibration error (ECE)", "ece", "  ", 3))
+    lines.append(line("  after temperature scaling", "ece_scaled", "  ", 3))
+    worst = sorted((each for each in accuracy.per_class if each.n), key=lambda each: each.recall)[:5]
+    lines.append("hardest classes: " + ", ".join(f"{each.name} {each.recall:.0f} % of {each.n}" for each in worst))
+    lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]
+    return lines
+
+
+@command(
+    main,
+    "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
+    short_help="Classify pictures with a model file.",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Number of answers a picture.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write all answers to a file.")
+@click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
+def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, device: str, as_json: bool) -> None:
+    """Classify pictures and folders of pictures with a model file.
+
+    MODEL is a model file or the directory of a finished run. Pictures that cannot be read are named and left out; only if there
+    is no other one, the exit code is 1.
+    """
+    from paretina import verbs
+
+    with waiting("reading the pictures"):
+        found = verbs.predict(model, paths, top, device, csv)
+    if not found.predictions:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
+        raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        width = max((len(each.name) for each in found.predictions), default=0)
+        for each in found.predictions:
+            answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers)
+            click.echo(f"{each.name:<{width}}  {answers}")
+        for name, reason in found.damaged.items():
+            click.echo(f"could not be read: {name}: {reason}", err=True)

@@ -1,0 +1,107 @@
+"""The commands `paretina show`, `models` and `recipes`."""
+
+import re
+
+import click
+
+from paretina.cli.program import command, main, misuse, print_json
+
+
+@command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
+@click.argument("model")
+@click.option("--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels.")
+def show(model: str, resolution: int | None, as_json: bool) -> None:
+    """The table of a network or model file: a row a stage, with output shape, parameters and multiply-adds.
+
+    MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
+    """
+    from paretina import verbs
+
+    shown = verbs.show(model, resolution)
+    if as_json:
+        print_json(shown.to_dict())
+        return
+    counted, published = shown.cost, shown.published
+    click.echo(f"{shown.name} ({shown.blueprint.source}) at {counted.resolution} pixels, {shown.blueprint.classes} classes")
+    rows = [("", "output", "params", "MACs", "spec")]
+    for stage in counted.stages:
+        output = " x ".join(map(str, stage.output))
+        rows.append((stage.name, output, f"{stage.params:,}", f"{stage.macs / 1e6:,.1f} M", stage.spec))
+    rows.append(("total", "", f"{counted.params:,}", f"{counted.macs / 1e6:,.1f} M", ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for name, output, params, macs, spec in rows:
+        click.echo(f"{name:<{widths[0]}}  {output:<{widths[1]}}  {params:>{widths[2]}}  {macs:>{widths[3]}}  {spec}".rstrip())
+    click.echo(
+        f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB, "
+        f"feature maps at strides {', '.join(map(str, shown.blueprint.strides))}"
+    )
+    if published:
+        top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
+        click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")
+    if shown.about:
+        licence = f"; licence of the weights it started from: {shown.about.licence}" if shown.about.licence else ""
+        click.echo(f"{shown.about.origin}{licence}")
+        figures = {"top-1": "val/top1", "balanced": "val/balanced"}
+        measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
+        if measured:
+            click.echo(f"measured when it was saved: {', '.join(measured)}")
+        click.echo(f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}")
+
+
+@command(
+    main,
+    "paretina models 'efficientnetv2_*'\nparetina models --max-params 10M --max-macs 1G --family ghostnet --weights",
+    short_help="The named networks, with published figures.",
+)
+@click.argument("pattern", default="*")
+@click.option("--max-params", metavar="COUNT", default=None, help="Parameters at most, with 1,000 classes: 10M.")
+@click.option("--max-macs", metavar="COUNT", default=None, help="Multiply-adds of an image at most: 600M, 1G.")
+@click.option("--family", default=None, help="Only networks of this family.")
+@click.option("--weights", is_flag=True, help="Only networks of which trained weights can be had.")
+def models(
+    pattern: str, max_params: str | None, max_macs: str | None, family: str | None, weights: bool, as_json: bool
+) -> None:
+    """The named networks that fit a PATTERN, with published figures and where weights can be had."""
+    from paretina import verbs
+
+    limits = (count("--max-params", max_params), count("--max-macs", max_macs))
+    rows = verbs.models(pattern, *limits, family, weights)
+    if as_json:
+        print_json(rows)
+        return
+    name_width, weights_width = (max(7, *(len(row[field]) for row in rows)) for field in ("name", "weights"))
+    header = f"{'name':<{name_width}} {'params':>8} {'GMACs':>8} {'pixels':>6} {'top-1':>6}"
+    click.echo(f"{header}  {'weights':<{weights_width}}  published by")
+    for row in rows:
+        top1 = f"{row['top1']:.1f}" if row["top1"] else "-"
+        figures = f"{row['params'] / 1e6:7.1f}M {row['gmacs']:8.2f} {row['resolution']:6} {top1:>6}"
+        had = f"{row['weights'] or '-':<{weights_width}}"
+        click.echo(f"{row['name']:<{name_width}} {figures}  {had}  {row['note']}".rstrip())
+
+
+def count(option: str, text: str | None) -> float | None:
+    """A number such as 10M, 1.5G or 300000; None stays None."""
+    if text is None:
+        return None
+    units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([kmgb]?)", text.strip().lower())
+    if found is None or not float(found[1]):
+        misuse(f"{option} must be a number such as 300000, 10M or 1.5G, got {text!r}")
+    return float(found[1]) * units[found[2]]
+
+
+@command(main, "paretina recipes", short_help="The named recipes, and what they give.")
+def recipes(as_json: bool) -> None:
+    """The named recipes, each with what it is for and what it was measured to give."""
+    from paretina.spec import encode
+    from paretina.train.asked import recipes as named
+
+    found = named()
+    if as_json:
+        print_json({name: {"about": about, "recipe": encode(recipe)} for name, (recipe, about) in found.items()})
+        return
+    texts: dict[str, list[str]] = {}
+    for name, (_, about) in found.items():
+        texts.setdefault(about, []).append(name)
+    for about, names in texts.items():
+        click.echo(f"{', '.join(names)}\n  " + about.replace("\n", "\n  ").replace("\n  \n", "\n\n") + "\n")

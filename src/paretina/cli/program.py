@@ -1,0 +1,206 @@
+"""What all commands share: the program itself, its errors and exit codes, and how options and fields are read."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+import click
+
+from paretina.cli.planning import TuneCommand
+from paretina.measure.process import let_threads_sleep
+
+Decorator = Callable[[Callable[..., Any]], click.Command]
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------
+
+
+class FailedError(Exception):
+    """Ends a command.
+
+    Attributes:
+        code: the exit code.
+        more: what else belongs into the JSON document.
+    """
+
+    def __init__(self, message: str, code: int = 1, **more: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.more = more
+
+
+def outcome(error: BaseException) -> FailedError | None:
+    """What an error means to the person at the keyboard; None if it is a fault of this program."""
+    if isinstance(error, FailedError):
+        return error
+    if isinstance(error, click.UsageError):
+        hint = f"\ntry: {error.ctx.command_path} --help" if error.ctx else ""
+        return FailedError(f"{error.format_message()}{hint}", 2)
+    if isinstance(error, click.ClickException):
+        return FailedError(error.format_message(), error.exit_code)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return FailedError("interrupted", INTERRUPTED)
+    text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
+        return FailedError(f"out of memory; lower batch_size or size, or raise accumulate ({text.strip() or 'no details'})")
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename is not None else ""
+        return FailedError(f"{error.strerror}{where}")
+    if isinstance(error, ValueError | FloatingPointError | OSError):
+        return FailedError(text, getattr(error, "exit_code", 1))
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(re.search("out of memory|can't allocate memory", str(error)))
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+
+class Suggesting(click.Group):
+    """Names the near command for a misspelt one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            close = get_close_matches(args[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Program(Suggesting):
+    """The program: every error becomes one sentence, an exit code and, if asked for, a JSON document."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+        except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # its text is the help
+            error.show()
+            sys.exit(2)
+        except (Exception, KeyboardInterrupt) as error:
+            found = outcome(error)
+            if "--json" in given:
+                print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
+            if found is None:
+                raise
+            click.echo(f"error: {found}", err=True)
+            sys.exit(found.code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+class FieldCommand(TuneCommand):
+    """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from paretina.verbs import ELSEWHERE, known_path
+
+            name = error.option_name.lstrip("-").replace("-", "_")
+            try:
+                known_path(name)
+            except ValueError as reason:
+                if error.possibilities and name not in ELSEWHERE:
+                    raise error from None
+                raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
+            raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
+
+
+def example(text: str) -> str:
+    return "\b\nExample:\n  " + text.replace("\n", "\n  ")
+
+
+def command(group: click.Group, usage: str, cls: type[click.Command] = click.Command, **settings: Any) -> Decorator:
+    """A command with `--json` and an example under its help."""
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        made = group.command(cls=cls, epilog=example(usage), context_settings=CONTEXT, **settings)(function)
+        made.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document."))
+        return made
+
+    return wrap
+
+
+def misuse(message: str) -> NoReturn:
+    raise click.UsageError(message, click.get_current_context(silent=True))
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Says on a terminal what takes a while."""
+    from paretina.progress import Progress
+
+    with Progress() as progress:
+        progress.doing(text)
+        yield
+
+
+# --- options and fields -------------------------------------------------------------------------------------------------
+
+
+def taken_apart(fields: Sequence[str]) -> dict[str, str]:
+    from paretina.train.asked import assignment
+
+    found: dict[str, str] = {}
+    for text in fields:
+        try:
+            name, value = assignment(text)
+        except ValueError as error:
+            misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
+        if name in found:
+            misuse(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
+        found[name] = value
+    return found
+
+
+def duration(text: str, option: str = "--time-limit") -> float:
+    """Seconds of "90s", "10m", "1h30m" or a plain number, as an option gives them."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    parts = re.findall(r"([0-9.]+)([smhd])", text)
+    try:
+        if parts and "".join(map("".join, parts)) == text:
+            seconds = sum(float(number) * units[unit] for number, unit in parts)
+        else:
+            seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        misuse(f"{option} must be a time such as 90s, 10m or 1h30m, got {text!r}")
+    return seconds
+
+
+# --- the program --------------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    cls=Program,
+    context_settings=CONTEXT,
+    epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0 --weights auto"),
+)
+@click.version_option(package_name="paretina")
+def main() -> None:
+    """Image classifiers that are as accurate as they can be for what they cost."""
+    let_threads_sleep()

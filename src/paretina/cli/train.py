@@ -1,0 +1,206 @@
+"""The command `paretina train`, and how a run on the command line ends."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paretina.cli.planning import planning_named, planning_options
+from paretina.cli.program import (
+    INTERRUPTED,
+    FailedError,
+    FieldCommand,
+    command,
+    duration,
+    main,
+    misuse,
+    print_json,
+    taken_apart,
+    waiting,
+)
+
+
+@command(
+    main,
+    "paretina train photos/ --model efficientnet_lite0 --weights auto epochs=10 size=160\n"
+    "paretina train photos/ --resume runs/photos-efficientnet_b0-1",
+    cls=FieldCommand,
+    short_help="Train a classifier on a folder of pictures.",
+)
+@click.argument("source", metavar="[DATA]", required=False)
+@click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
+@click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
+@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`; chosen by --weights unless told.")
+@click.option("--weights", default=None, help="Weights to start from: auto, none, or a model file.  [none]")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="The run directory; the next free one in runs/ unless told."
+)
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, as it was asked for.")
+@click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+@click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
+@click.option(
+    "--progressive", metavar="START:END", default=None, help="Image size and regularisation rise together in stages: 96:160."
+)
+@planning_options
+@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
+def train(
+    source: str | None,
+    fields: tuple[str, ...],
+    model: str | None,
+    recipe: str | None,
+    weights: str | None,
+    config: Path | None,
+    output: Path | None,
+    resume: Path | None,
+    device: str | None,
+    time_limit: str | None,
+    progressive: str | None,
+    tuning: str,
+    plan: str | None,
+    print_config: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train a classifier on DATA: a folder, an .npz file, clipart or shapes.
+
+    A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
+
+    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 optimizer.rate=0.001. All of them, with
+    their values: --print-config.
+    """
+    if source is not None and "=" in source and not Path(source).exists():
+        fields, source = (source, *fields), None
+    seconds = None if time_limit is None else duration(time_limit)
+    if resume is not None:
+        options = {
+            "--model": model,
+            "--recipe": recipe,
+            "--weights": weights,
+            "--config": config,
+            "--output": output,
+            "--device": device,
+            "--time-limit": time_limit,
+            "--progressive": progressive,
+            "--tune": None if tuning == "none" else tuning,
+            "--plan": plan,
+            "--print-config": print_config or None,
+            "--dry-run": dry_run or None,
+        }
+        given = [*(name for name, value in options.items() if value is not None), *fields]
+        if given:
+            misuse(f"a resumed run goes on as it was asked for; leave out {', '.join(given)}")
+
+        finished(lambda progress: resumed(resume, source, progress), resume, as_json)
+        return
+
+    from paretina import verbs
+
+    planning = planning_named(tuning, plan)
+    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive)
+    if print_config:
+        rows = choice.table()
+        if as_json:
+            print_json([{"field": path, "value": value, "from": origin} for path, value, origin in rows])
+        else:
+            width = max(len(path) for path, _, _ in rows)
+            for path, value, origin in rows:
+                click.echo(f"{path:<{width}}  {value}  ({origin})")
+        return
+    if dry_run:
+        verbs.check_output(output, choice.asked.data)
+        with waiting("reading the pictures and trying a few updates"):
+            prepared, estimate = verbs.estimate(choice, seconds)
+        show_estimate(prepared, estimate, as_json)
+        return
+    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+
+
+def resumed(path: Path, source: str | None, progress: Any) -> Any:
+    from paretina import verbs
+
+    return verbs.resume(path, source, progress.listen, progress.say)
+
+
+def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
+    """Runs to the end and says what came out; after an interruption, how to go on."""
+    from paretina.progress import Progress
+
+    progress = Progress()
+    try:
+        with progress:
+            progress.doing("reading the pictures")
+            run = start(progress)
+    except KeyboardInterrupt as stopped:
+        raise interrupted(progress.run or path, str(stopped)) from None
+    except Exception as error:
+        if progress.run:
+            error.add_note(f"what happened so far is in {progress.run}")
+        raise
+
+    from paretina.train.ranks import Ranks
+
+    if not Ranks.is_first():
+        return
+    result = run.result() or {}
+    if as_json:
+        print_json({"run": str(run.path), **result})
+        return
+    metrics = result["metrics"]
+    click.echo(
+        f"top-1 {metrics['val/top1']:.1f} % ({metrics['val/top1_low']:.1f} to {metrics['val/top1_high']:.1f}), "
+        f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
+    )
+    click.echo(f"model:  {run.path / 'model.safetensors'} ({result['chosen']})")
+    click.echo(f"report: {run.path / 'report.html'}")
+
+
+def interrupted(path: Path | str | None, said: str) -> FailedError:
+    if path is None:
+        return FailedError("interrupted before the training began; there is nothing to go on with", INTERRUPTED)
+    resume = shlex.join(["paretina", "train", "--resume", str(path)])
+    said = said or "at once, so what was done since the last saved state is done again"
+    return FailedError(f"interrupted: {said}; go on with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+
+
+def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from paretina.progress import clock
+
+    described = {
+        "notes": list(prepared.notes),
+        "damaged": prepared.damaged,
+        "train": len(prepared.train),
+        "val": len(prepared.val),
+        "classes": list(prepared.collection.classes),
+        "epochs": prepared.recipe.epochs,
+        "resolution": prepared.blueprint.resolution,
+        **asdict(estimate),
+    }
+    if as_json:
+        print_json(described)
+        return
+    for text in prepared.notes:
+        click.echo(f"- {text}")
+    for name, reason in prepared.damaged.items():
+        click.echo(f"- left out: {name}: {reason}")
+    asked = prepared.asked
+    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.blueprint.resolution} pixels")
+    click.echo(
+        f"data    {len(prepared.train)} pictures to train on, {len(prepared.val)} to validate on, "
+        f"{len(prepared.collection.classes)} classes"
+    )
+    click.echo(
+        f"recipe  {asked.recipe_name or 'given recipe'}: {prepared.recipe.epochs:g} epochs, {estimate.updates} updates of "
+        f"{prepared.epochs.batch} pictures"
+    )
+    click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
+    click.echo(
+        f"time    about {clock(estimate.total_s)}: {estimate.update_s:.2f} s an update, {estimate.evaluate_s:.1f} s an "
+        "evaluation"
+    )
+    click.echo(f"memory  {estimate.peak_mb:,.0f} MB after a few updates")

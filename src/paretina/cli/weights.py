@@ -1,0 +1,74 @@
+"""The commands `paretina import` and `paretina export-weights`, for weights of other libraries."""
+
+from pathlib import Path
+
+import click
+
+from paretina.cli.program import command, main, note, print_json, waiting
+
+
+@command(
+    main,
+    "paretina import efficientnet_lite0\n"
+    "paretina import timm:tf_efficientnet_b0.ns_jft_in1k --out b0.safetensors\n"
+    "paretina import torchvision:resnet50.IMAGENET1K_V2\n"
+    "paretina import checkpoint.pth --network resnet50 --classes names.txt",
+    name="import",
+    short_help="Make a model file of others' weights.",
+)
+@click.argument("source")
+@click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; named after SOURCE unless told."
+)
+@click.option("--classes", type=click.Path(path_type=Path), default=None, help="Text file with the name of a class a line.")
+@click.option("--licence", default=None, help="Of the weights, where SOURCE says nothing.")
+def import_(
+    source: str, network: str | None, out: Path | None, classes: Path | None, licence: str | None, as_json: bool
+) -> None:
+    """Make a model file of somebody else's weights.
+
+    SOURCE is timm:NAME[.TAG] or torchvision:NAME[.WEIGHTS], which that library downloads; a name from `paretina models` whose
+    weights an installed package brings; or a FILE with a state dict, of safetensors or of torch. Nothing in a file is executed.
+    """
+    from paretina import verbs
+
+    with waiting("reading the weights"):
+        written = verbs.import_weights(source, network, out, classes, licence)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    for text in written.notes:
+        note(text)
+    about, blueprint = written.about, written.blueprint
+    click.echo(f"{written.name}, {blueprint.classes:,} classes, tested at {blueprint.resolution} pixels")
+    click.echo(f"{about.origin}; licence: {about.licence or 'not known'}")
+    click.echo(f"model: {written.path}")
+
+
+@command(
+    main,
+    "paretina export-weights runs/photos-resnet50-1 --to timm --out weights.safetensors",
+    name="export-weights",
+    short_help="Write weights under another library's names.",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--to", required=True, help="timm or torchvision.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The file; named after the network unless told."
+)
+def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> None:
+    """Write the weights of a model file as the state dict that timm or torchvision has for the same network.
+
+    MODEL is a model file or the directory of a finished run.
+    """
+    from paretina import verbs
+
+    with waiting("moving the weights"):
+        written = verbs.export_weights(model, to, out)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    for text in written.notes:
+        note(text)
+    click.echo(f"weights of {to}'s {written.name}: {written.path}")
