@@ -54,7 +54,7 @@ STUDIES = {
     ),
     "progressive-shapes": (
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",
-        f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=5 --seeds 5 "
+        f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=5 --seeds 3 "
         + added("progressive=32:64", "progressive=32:64:constant", "progressive=32:64:random"),
     ),
     "strength-shapes": (

@@ -11,8 +11,8 @@ Steps, each of which is skipped when its result is in the output folder already:
 2. timm: AdamW and RMSProp, 1, 0.3 and 0.1 times its default rate; the best of these once more without its augmentation, and
    with its progressive sizes, and the best of all by validation with three seeds. Pictures are never mirrored, since that
    changes classes here, and the rate warms up for one epoch in place of five, which is most of a short run.
-3. Ours: timm's recipe, our recipe for training from scratch, the same with rising sizes, and with fewer epochs. From one row to
-   the next one thing changes: execution and loading, then the recipe, then the sizes, then the length.
+3. Ours: timm's recipe, our recipe for training from scratch, the same with rising sizes, and with fewer epochs. The
+   first differs from timm in execution and loading alone, the next two in the recipe and in the sizes.
 
 Wall time is that of the whole process, from its start to its end, so it includes imports, reading, evaluation and reports. The
 timm runs choose among settings by the validation pictures on which they are then reported, which favours timm.
@@ -55,7 +55,7 @@ RISING = ["--recipe", "scratch", "--progressive", f"{SIZE // 2}:{SIZE}"]
 OURS = {
     "ours, recipe scratch": [*SCRATCH, f"epochs={EPOCHS}"],
     "ours, scratch with rising sizes": [*RISING, f"epochs={EPOCHS}"],
-    **{f"ours, scratch with rising sizes, {n} epochs": [*RISING, f"epochs={n}"] for n in (4, 3, 2)},
+    **{f"ours, scratch, {n} epochs": [*SCRATCH, f"epochs={n}"] for n in (4, 3, 2)},
 }
 """What is given to `paretina train` besides folder, network, batch and seed."""
 
