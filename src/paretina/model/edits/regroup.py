@@ -10,6 +10,9 @@ Blocks decide for themselves what is regrouped (`Block.regrouped`); those withou
 Where the group width does not divide the hidden width, groups are wider: the 40 channels of B3 make two groups of 20, and its
 24 make one, which is a dense convolution.
 
+With batch norm and few updates it can fail: a small EfficientNet with groups of 16 channels hardly left chance in 280 updates,
+where depthwise convolutions, groups of 4, and groups of 16 with layer and proxy norm learned (records/groups-shapes).
+
 Invariant: depths, strides and the widths at stage borders stay.
 
 Source: Masters et al. 2021 (arXiv:2106.03640), section 3.2.
