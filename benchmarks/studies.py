@@ -85,7 +85,7 @@ STUDIES = {
     "fast-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
         "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 evaluate_every=100 --seeds 3 "
-        + added("progressive=48:96", "epochs=3", "epochs=3 progressive=48:96"),
+        + added("epochs=3", "epochs=3 progressive=48:96"),
     ),
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",
