@@ -390,3 +390,13 @@ def test_starts_as_the_layer_norm_of_the_same_network_but_for_the_proxy():
         x = torch.randn(2, 6, 4, 4)
         mean, gain = statistics(made)
         torch.testing.assert_close(made(x), (plain(x) - mean[:, None, None]) * gain[:, None, None])
+
+
+@every_activation
+def test_evaluation_without_gradients_has_the_statistics_of_training(activation):
+    made = unit(activation=activation)
+    trained = statistics(made)
+    for context in (torch.inference_mode, torch.no_grad):
+        with context():
+            for wanted, found in zip(trained, statistics(made), strict=True):
+                torch.testing.assert_close(found, wanted.detach(), rtol=1e-5, atol=1e-6)

@@ -224,7 +224,9 @@ def statistics(units: Sequence[ProxyNormUnit]) -> list[tuple[Tensor, Tensor]]:
     parameters = [[getattr(unit, name) for unit in units] for name in names]
     joined = [torch.cat(each) if len(units) > 1 else each[0] for each in parameters]
     learns = next(first.activation.parameters(), None) is not None
-    function: Callable[..., tuple[Tensor, Tensor]] = plain_statistics if learns else ProxyStatistics.apply
+    # inference mode records nothing, so no derivative of the activation can be had there, and none is needed
+    plain = learns or not torch.is_grad_enabled()
+    function: Callable[..., tuple[Tensor, Tensor]] = plain_statistics if plain else ProxyStatistics.apply
     found = function(*joined, first.quantiles, first.choice.proxy_eps, first.activation)
     widths = [len(unit.weight) for unit in units]
     away, gain = (each[:, None, None].split(widths) for each in found)
