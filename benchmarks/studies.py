@@ -37,6 +37,10 @@ LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
 )
 MIXED = "transforms.MixOrCut.probability=0.5"
 TWO = "batch_size=2 optimizer.rate.then.start=5e-4"
+NORMS = (
+    f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=4 batch_size=32 "
+    "transforms.MixOrCut.probability=0.0 --seeds 3 "
+)
 
 
 def added(*changes: str) -> str:
@@ -75,12 +79,18 @@ STUDIES = {
         ),
     ),
     "norms-shapes": (
-        "batch, group and layer norm, the latter two with proxy norm too, at 32 images with and without mixing and at 2",
-        f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=4 batch_size=32 threads=1 "
-        "transforms.MixOrCut.probability=0.0 --seeds 3 "
-        + added(MIXED, *(f"{norm}{mix}" for norm in (LAYER, GROUP, LAYER_PROXY, GROUP_PROXY) for mix in ("", f" {MIXED}")))
+        "batch norm, layer norm and proxy norm, at 32 images with and without mixing and at 2",
+        NORMS
+        + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}")
         + " "
-        + added(TWO, *(f"{TWO} {norm}" for norm in (LAYER, GROUP, LAYER_PROXY, GROUP_PROXY))),
+        + added(TWO, f"{TWO} {LAYER}", f"{TWO} {LAYER_PROXY}"),
+    ),
+    "norms-shapes-groups": (
+        "the same with group norm, with and without proxy norm",
+        NORMS
+        + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}")
+        + " "
+        + added(TWO, f"{TWO} {GROUP}", f"{TWO} {GROUP_PROXY}"),
     ),
     "fast-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",

@@ -72,16 +72,26 @@ def candidates(npz, names=NETWORKS):
 class World:
     """Networks whose accuracies and costs are known, and a clock that moves only while they are trained.
 
+    Each worker has a clock of its own, as if all computed side by side: what one trains takes no time of another.
+
     Attributes:
         trained: what was trained: name, rung and where it started from, in order.
         stop_at: interrupts the training after so many, its state saved.
     """
 
     def __init__(self):
-        self.now = 0.0
+        self.clocks = threading.local()
         self.trained, self.resumed, self.sessions = [], [], []
         self.stop_at, self.faults, self.disturbed, self.holding = None, {}, False, []
         self.together = threading.Lock()
+
+    @property
+    def now(self):
+        return getattr(self.clocks, "now", 0.0)
+
+    @now.setter
+    def now(self, value):
+        self.clocks.now = value
 
     def tools(self, **changes):
         return Tools(
