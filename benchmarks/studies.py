@@ -38,7 +38,7 @@ LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
 MIXED = "transforms.MixOrCut.probability=0.5"
 TWO = "batch_size=2 optimizer.rate.then.start=5e-4"
 NORMS = (
-    f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=4 batch_size=32 "
+    f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=8 batch_size=32 "
     "transforms.MixOrCut.probability=0.0 --seeds 3 "
 )
 
@@ -79,18 +79,15 @@ STUDIES = {
         ),
     ),
     "norms-shapes": (
-        "batch norm, layer norm and proxy norm, at 32 images with and without mixing and at 2",
-        NORMS
-        + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}")
-        + " "
-        + added(TWO, f"{TWO} {LAYER}", f"{TWO} {LAYER_PROXY}"),
+        "batch norm, layer norm and proxy norm at 32 images an update, with and without mixing",
+        NORMS + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}"),
     ),
-    "norms-shapes-groups": (
-        "the same with group norm, with and without proxy norm",
+    "norms-shapes-more": (
+        "the same with two images an update, and group norm at both; takes hours",
         NORMS
-        + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}")
+        + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}", TWO)
         + " "
-        + added(TWO, f"{TWO} {GROUP}", f"{TWO} {GROUP_PROXY}"),
+        + added(*(f"{TWO} {norm}" for norm in (LAYER, LAYER_PROXY, GROUP, GROUP_PROXY))),
     ),
     "fast-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
