@@ -83,7 +83,7 @@ STUDIES = {
         NORMS + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}"),
     ),
     "norms-shapes-more": (
-        "the same with two images an update, and group norm at both; takes hours",
+        "the same with two images an update, and group norm at both; the long one",
         NORMS
         + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}", TWO)
         + " "
