@@ -12,7 +12,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run"),
+    ("spec", "clock", "schedules", "shapes", "run", "system"),
     ("data", "model"),
     ("measure",),
     ("train",),

@@ -160,17 +160,10 @@ def test_without_room_to_share_spawned_workers_read_for_themselves(monkeypatch):
     assert len(pictures) == 7
 
 
-def test_the_budget_is_a_quarter_of_free_memory(monkeypatch):
-    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert memory_budget() == 1_024_000
-
-
-def test_there_is_a_budget_where_free_memory_is_not_known(monkeypatch):
-    def unknown(name):
-        raise ValueError("unrecognized configuration name")
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert memory_budget() == 2**30
+@pytest.mark.parametrize(("left", "budget"), [(4_096_000, 1_024_000), (None, 2**30)])
+def test_the_budget_is_a_quarter_of_the_memory_that_is_left(monkeypatch, left, budget):
+    monkeypatch.setattr("paretina.data.pictures.available_bytes", lambda: left)
+    assert memory_budget() == budget
 
 
 # --- kept from one run of a study to the next -----------------------------------------------------------------------------

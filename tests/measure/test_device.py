@@ -3,15 +3,8 @@ import os
 import pytest
 import torch
 
-from paretina.measure import device as module
-from paretina.measure.device import Device, Others, Usage, available_bytes, usage
-
-
-def written(root, files):
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
+from paretina.measure.device import Device, Others
+from paretina.system import Usage
 
 
 def others(*readings, cores=2):
@@ -25,15 +18,6 @@ def test_a_device_says_what_a_timing_must_be_read_with():
     assert (here.kind, here.threads, here.cores) == ("cpu", torch.get_num_threads(), os.cpu_count())
     assert here.name
     here.wait()
-
-
-def test_memory_is_the_least_of_what_the_system_and_the_container_leave(tmp_path):
-    meminfo = {"proc/meminfo": "MemTotal:  9 kB\nMemAvailable:     4000 kB\n"}
-    assert available_bytes(written(tmp_path / "a", meminfo)) == 4000 * 1024
-    group = {"sys/fs/cgroup/memory.max": "3000000\n", "sys/fs/cgroup/memory.current": "1000000\n"}
-    assert available_bytes(written(tmp_path / "b", meminfo | group)) == 2_000_000
-    assert available_bytes(written(tmp_path / "c", meminfo | group | {"sys/fs/cgroup/memory.max": "max\n"})) == 4000 * 1024
-    assert available_bytes(tmp_path / "nothing") is None
 
 
 def test_memory_of_a_device_that_does_not_say_is_unknown():
@@ -69,15 +53,3 @@ def test_the_queue_stands_in_where_the_system_does_not_count(monkeypatch):
 )
 def test_a_large_machine_bears_more(cores, used, disturbed):
     assert others(Usage(0, 0, 0), cores=cores).disturbed(used) == disturbed
-
-
-def test_busy_is_all_but_idle_and_waiting(tmp_path):
-    # user nice system idle iowait irq softirq steal guest guest_nice
-    root = written(tmp_path, {"proc/stat": "cpu  10 20 30 4000 5000 1 2 3 9 9\ncpu0 1 1\n"})
-    found = usage(root)
-    assert found.busy == pytest.approx((10 + 20 + 30 + 1 + 2 + 3) / os.sysconf("SC_CLK_TCK"))
-    assert usage(tmp_path / "nothing").busy is None
-
-
-def test_a_damaged_count_is_none(tmp_path):
-    assert module.busy_seconds(written(tmp_path, {"proc/stat": "cpu ten\n"})) is None

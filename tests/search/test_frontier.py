@@ -18,6 +18,7 @@ from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import load_model
 from paretina.run import Run
+from paretina.search import frontier
 from paretina.search.candidates import Candidate
 from paretina.search.claims import LoneClaims, Presence, SharedClaims
 from paretina.search.frontier import Tools, begin, equal_epochs, timer, work, write_once
@@ -578,6 +579,19 @@ def test_real_training_goes_through_all_rungs(npz, tmp_path, world):
     assert load_model(second.model)[1].classes == ("0", "1", "2")
     assert second.epochs == 2.0
     assert recommend(found).command == ""
+
+
+@pytest.mark.parametrize(("others", "epoch_s", "looks"), [(0.0, 6.0, 1), (1.5, 2.0, 2)])
+def test_a_rehearsal_that_others_disturb_is_done_twice_and_the_faster_counts(npz, monkeypatch, others, epoch_s, looks):
+    slow = training.Estimate(
+        updates=2, updates_per_epoch=2, update_s=3.0, evaluate_s=0.0, evaluations=1, total_s=6.0, peak_mb=1.0
+    )
+    estimates = [replace(slow, update_s=1.0), slow]
+    monkeypatch.setattr(training, "rehearse", lambda prepared: estimates.pop())
+    monkeypatch.setattr(frontier.Others, "used", lambda self: others)
+    asked = Asked(data=Arrays(path=str(npz)), model=network(), recipe=Recipe(epochs=1.0, batch_size=7), plan=Plan(workers=0))
+    assert frontier.rehearse(asked)["epoch_s"] == epoch_s
+    assert len(estimates) == 2 - looks
 
 
 @pytest.mark.slow

@@ -18,14 +18,13 @@ from torch import Tensor
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
+from paretina.system import available_bytes
 
 
 def memory_budget() -> int:
-    """Bytes that decoded pictures may take: a quarter of the memory that is free now."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (AttributeError, ValueError, OSError):
-        return 1 << 30
+    """Bytes that decoded pictures may take: a quarter of the memory that is left, or 1 GiB where that is not known."""
+    left = available_bytes()
+    return 1 << 30 if left is None else left // 4
 
 
 @dataclass(frozen=True)

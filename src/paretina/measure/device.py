@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from paretina.measure.plan import machine
+from paretina.system import Usage, available_bytes, usage
 
 QUIET = 0.05
 """Share of a machine's cores that other processes may use before a timing counts as disturbed; never less than 0.1 cores."""
@@ -71,59 +70,17 @@ class Device:
             return int(torch.cuda.mem_get_info(self.device)[0])
         if self.kind != "cpu":
             return None
-        return available_bytes(Path("/"))
+        return available_bytes()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def available_bytes(root: Path) -> int | None:
-    """Memory that this process could still take, by what the system says and by the limit of its container."""
-    found = []
-    with suppress(OSError, ValueError, IndexError):
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    group = root / "sys/fs/cgroup"
-    with suppress(OSError, ValueError):  # "max" where there is no limit
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(0, min(found)) if found else None
-
-
 # --- who else -----------------------------------------------------------------------------------------------------------
 
 
-class Usage(NamedTuple):
-    """Seconds since some start.
-
-    Attributes:
-        wall: by the clock.
-        busy: of all cores together, in use by anyone; None where the system does not say.
-        own: of them, by this process.
-    """
-
-    wall: float
-    busy: float | None
-    own: float
-
-
-def usage(root: Path = Path("/")) -> Usage:
-    """What the system says about its processors now."""
-    times = os.times()
-    return Usage(times.elapsed, busy_seconds(root), times.user + times.system)
-
-
-def busy_seconds(root: Path) -> float | None:
-    """Seconds that all cores were busy or taken away by the host; None where /proc/stat does not say."""
-    try:
-        line = (root / "proc/stat").read_text().splitlines()[0].split()
-        user, nice, system, _, _, irq, softirq, steal = map(int, line[1:9])
-    except (OSError, ValueError, IndexError):
-        return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
 class Others:
-    """How many cores other processes keep busy, from now on.
+    """How many cores other processes keep busy, from now on; those that this one started are not others.
 
     Where the system does not say, the mean length of its queue stands in, which lags by a minute.
 
