@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from paretina.cli.measure import measure
-from paretina.measure import models
+from paretina.measure import models, opened
 from paretina.measure.cost import cost
 from paretina.measure.device import Device
 from paretina.measure.models import Measured, MeasuredModel
@@ -35,7 +35,7 @@ def asked(monkeypatch):
         return Measured(HERE, tuple(map(made_up, names)), {"float32": Ceilings("float32", 100.0, 10.0)})
 
     monkeypatch.setattr(models, "measure_models", answer)
-    monkeypatch.setattr(models, "open_model", lambda name, resolution: name)
+    monkeypatch.setattr(opened, "open_model", lambda name, resolution: name)
     return calls
 
 

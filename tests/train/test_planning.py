@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from paretina.measure.models import Plans
 from paretina.measure.plan import InferencePlan, Plan
+from paretina.measure.settle import Plans
 from paretina.measure.tune import Tried, Tuned
 from paretina.schedules import Linear
 from paretina.train import planning as module

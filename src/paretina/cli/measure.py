@@ -54,7 +54,8 @@ def measure(
     MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
     intervals of the median.
     """
-    from paretina.measure.models import measure_models, open_model
+    from paretina.measure.models import measure_models
+    from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
     from paretina.progress import Progress
     from paretina.ship.fold import fold

@@ -9,8 +9,8 @@ from typing import Literal
 
 from paretina.clock import Clock
 from paretina.data.sampler import Epochs
-from paretina.measure.models import Plans, Tuning, training_plan
 from paretina.measure.plan import Plan
+from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
 from paretina.model.blueprint import Blueprint
 from paretina.train.asked import Asked
