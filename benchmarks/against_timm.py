@@ -13,14 +13,15 @@ Ours takes uint8 images and normalises them inside the network; timm gets floats
 
 import argparse
 import json
-import os
 import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import numpy as np
 import timm

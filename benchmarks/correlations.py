@@ -17,7 +17,9 @@ from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import numpy as np
 import torch
@@ -25,9 +27,10 @@ from scipy.stats import rankdata
 
 from paretina.measure.cost import cost
 from paretina.measure.device import Device, Others
-from paretina.measure.models import Steps, default_inference_plan, open_model
+from paretina.measure.opened import Steps, open_model
 from paretina.measure.plan import Plan
 from paretina.measure.process import keep_freed_memory
+from paretina.measure.settle import default_inference_plan
 from paretina.measure.timing import Turns
 from paretina.model.family import networks
 

@@ -11,16 +11,17 @@ can be.
 """
 
 import argparse
-import os
 from dataclasses import replace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import torch
 
 from paretina.measure.cost import cost
 from paretina.measure.device import Device, Others
-from paretina.measure.models import Opened, Steps
+from paretina.measure.opened import Opened, Steps
 from paretina.measure.plan import InferencePlan, Plan, default_plan
 from paretina.measure.process import keep_freed_memory
 from paretina.measure.timing import Turns, ratio

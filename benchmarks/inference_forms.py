@@ -10,11 +10,12 @@ over rounds.
 """
 
 import argparse
-import os
 import random
 import statistics
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import torch
 from against_timm import ratio, rounds, stepper

@@ -8,11 +8,12 @@ gradients and with forward and backward pass; 95 % intervals by a bootstrap over
 """
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import numpy as np
 import torch

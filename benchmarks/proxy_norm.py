@@ -15,14 +15,15 @@ too.
 
 import argparse
 import json
-import os
 import random
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import numpy as np
 import torch

@@ -9,12 +9,13 @@ and continued. Writes `table.md` and `table.json` into `--output`. Training time
 
 import argparse
 import json
-import os
 import statistics
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 from paretina import verbs
 from paretina.measure.intervals import mean_interval

@@ -11,18 +11,20 @@ same way each time. The exit code is 3 where one of them fails. Times with more 
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import sys
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import numpy as np
 
 from paretina.measure.device import Device, Others
-from paretina.measure.models import Steps, default_inference_plan, open_model
+from paretina.measure.opened import Steps, open_model
 from paretina.measure.process import keep_freed_memory
+from paretina.measure.settle import default_inference_plan
 from paretina.measure.timing import Turns
 
 NETWORKS = ("resnet18", "resnet50", "efficientnet_b0", "mobilenet_v2", "levit_256", "convnext_tiny")

@@ -36,10 +36,9 @@ LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
     )
 )
 MIXED = "transforms.MixOrCut.probability=0.5"
-TWO = "batch_size=2 optimizer.rate.then.start=5e-4"
+TWO = "batch_size=2 optimizer.rate.then.start=5e-4 threads=1"
 NORMS = (
-    f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=8 batch_size=32 "
-    "transforms.MixOrCut.probability=0.0 --seeds 3 "
+    f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=8 transforms.MixOrCut.probability=0.0 --seeds 3"
 )
 
 
@@ -52,6 +51,16 @@ STUDIES = {
         "what each refinement of the default recipe from scratch brings, and bfloat16",
         f"ablate scratch clipart {RESNET} size=48 epochs=6 --seeds 5 --defaults --switch precision=float32",
     ),
+    "precision-clipart": (
+        "bfloat16 with depthwise layers in float32 against float32, in fine-tuning",
+        "ablate finetune clipart --model efficientnet_lite0 --weights auto size=96 epochs=3 threads=1 evaluate_every=100 "
+        "--seeds 8 --switch precision=float32",
+    ),
+    "precision-fast": (
+        "bfloat16 against float32 from scratch, in a network of dense convolutions that learns nearly all there is to learn",
+        f"ablate fast shapes {RESNET} {EASY} data.per_class=2000 size=64 epochs=2.5 optimizer.rate.epochs=0.3 threads=1 "
+        "--seeds 8 --switch precision=float32",
+    ),
     "precision-shapes": (
         "bfloat16 with depthwise layers in float32 against float32, in a network of depthwise convolutions",
         f"ablate scratch shapes {SMALL_B0} {EASY} size=64 epochs=3 --seeds 5 --switch precision=float32",
@@ -60,6 +69,10 @@ STUDIES = {
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",
         f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=5 --seeds 3 "
         + added("progressive=32:64", "progressive=32:64:constant", "progressive=32:64:random"),
+    ),
+    "progressive-shapes-long": (
+        "twice the epochs, and sizes that rise from three quarters as well as from half",
+        f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=10 --seeds 3 " + added("progressive=32:64", "progressive=48:64"),
     ),
     "strength-shapes": (
         "two image sizes and three strengths of mixing: weak ones for small images, strong ones for large images?",
@@ -80,16 +93,21 @@ STUDIES = {
     ),
     "norms-shapes": (
         "batch norm, layer norm and proxy norm at 32 images an update, with and without mixing",
-        NORMS + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}"),
+        f"{NORMS} batch_size=32 " + added(MIXED, LAYER, f"{LAYER} {MIXED}", LAYER_PROXY, f"{LAYER_PROXY} {MIXED}"),
     ),
-    "norms-shapes-more": (
-        "the same with two images an update, and group norm at both; the long one",
-        NORMS
-        + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}", TWO)
-        + " "
-        + added(*(f"{TWO} {norm}" for norm in (LAYER, LAYER_PROXY, GROUP, GROUP_PROXY))),
+    "norms-shapes-groups": (
+        "group norm with and without proxy norm at 32 images an update, with and without mixing",
+        f"{NORMS} batch_size=32 threads=1 " + added(GROUP, f"{GROUP} {MIXED}", GROUP_PROXY, f"{GROUP_PROXY} {MIXED}"),
     ),
-    "fast-elpv": (
+    "norms-shapes-two": (
+        "batch, layer and proxy norm with two images an update; its base is batch norm with two",
+        f"{NORMS} {TWO} " + added(LAYER, LAYER_PROXY),
+    ),
+    "norms-shapes-two-groups": (
+        "group norm with two images an update, with and without proxy norm; its base is group norm with two",
+        f"{NORMS} {TWO} {shlex.join(GROUP.split())} " + added(GROUP_PROXY),
+    ),
+    "finetune-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
         "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 evaluate_every=100 --seeds 3 "
         + added("epochs=3", "epochs=3 progressive=48:96"),
@@ -97,7 +115,7 @@ STUDIES = {
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",
         "frontier {elpv} --models efficientnet_lite0,resnet18,mobilenet_v2,mobilenet_v2_035,ghostnet_050,regnetx_200mf "
-        "--models levit_128s --sizes 48,64,96 --weights auto --time 15m --rungs 2 "
+        "--models levit_128s --sizes 48,64,96 --weights auto --time 20m --rungs 2 "
         "--budget latency_ms=15 --budget latency_ms=25",
     ),
 }

@@ -12,7 +12,10 @@ Steps, each of which is skipped when its result is in the output folder already:
    with its progressive sizes; where that is not enough, twice the epochs with weaker crops or none, lower rates, and rates that
    change at each update. The best of all by validation gets three seeds. Pictures are never mirrored, since that
    changes classes here, and the rate warms up for one epoch in place of five, which is most of a short run.
-3. Ours, with timm's recipe and with our recipe `fast`. The first differs from timm in execution and loading alone.
+   Once more with threads that wait for each other as ours do, and the faster of the two is what ours is compared with.
+3. Ours, with timm's recipe and with our recipe `fast`. The first differs from timm in execution, loading, precision, the
+   interpolation of crops, and in how the last norms of its blocks begin.
+4. With `--why`: timm and ours once more with these last norms begun as the other has them, and ours in float32.
 
 Wall time is that of the whole process, from its start to its end, so it includes imports, reading, evaluation and reports. The
 timm runs choose among settings by the validation pictures on which they are then reported, which favours timm.
@@ -30,7 +33,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+USUAL = dict(os.environ)
+spin_briefly()  # before torch is imported
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +85,7 @@ def write_folder(folder: Path) -> None:
             Image.fromarray(collection.image(sample).permute(1, 2, 0).numpy()).save(path)  # c h w -> h w c
 
 
-def timed(command: list[str], log: Path, **environment: str) -> float:
+def timed(command: list[str], log: Path, environment: dict[str, str]) -> float:
     """Seconds that a program takes.
 
     Raises:
@@ -87,7 +93,7 @@ def timed(command: list[str], log: Path, **environment: str) -> float:
     """
     began = time.monotonic()
     with log.open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, **environment}, check=False)
+        done = subprocess.run(command, stdout=output, stderr=output, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:3])} ... failed; see {log}")
     return time.monotonic() - began
@@ -178,9 +184,9 @@ class Race:
             done = self.finish(place, Done(name, seed, time.monotonic() - began, top1))
         return done
 
-    def theirs(self, optimizer: str, share: float, more: str = "", seed: int = 0) -> Done:
-        """timm's script; `more` are further options."""
-        name = " ".join(["timm", optimizer, f"{share:g}", *more.split()])
+    def theirs(self, optimizer: str, share: float, more: str = "", seed: int = 0, briefly: bool = False) -> Done:
+        """timm's script; `more` are further options, `briefly` lets its threads wait for each other as ours do."""
+        name = " ".join(["timm", optimizer, f"{share:g}", *more.split(), *(["briefly"] if briefly else [])])
         place, done = self.once(name, seed)
         if done is not None:
             return done
@@ -192,7 +198,7 @@ class Race:
         command += ["--warmup-epochs", "1", "--weight-decay", "0.05" if optimizer == "adamw" else "1e-5"]
         command += ["--val-interval", str(EPOCHS), "--workers", "2", "--seed", str(seed), *more.split()]
         command += ["--output", str(place), "--experiment", "run", "--checkpoint-hist", "1"]
-        wall = timed(command, place / "log.txt", PYTHONPATH=str(self.timm))
+        wall = timed(command, place / "log.txt", {**(os.environ if briefly else USUAL), "PYTHONPATH": str(self.timm)})
         with next(place.glob("run*/summary.csv")).open() as file:
             top1 = [float(row["eval_top1"]) for row in csv.DictReader(file) if row.get("eval_top1")][-1]
         return self.finish(place, Done(name, seed, wall, top1))
@@ -204,7 +210,7 @@ class Race:
         place.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "paretina", "train", str(self.folder), *NETWORK, "--output", str(place / "run")]
         command += ["data.mirrors=false", f"batch_size={BATCH}", f"evaluate_every={EPOCHS}", f"seed={seed}", *options]
-        wall = timed(command, place / "log.txt")
+        wall = timed(command, place / "log.txt", USUAL)
         top1 = json.loads((place / "run" / "result.json").read_text())["metrics"]["val/top1"]
         return self.finish(place, Done(name, seed, wall, top1))
 
@@ -229,7 +235,7 @@ def spread(values: list[float], digits: int = 1) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def run(race: Race) -> None:
+def run(race: Race, why: bool = False) -> None:
     if not race.folder.exists():
         write_folder(race.folder)
     groups = {"plain CNN": [race.plain(seed) for seed in SEEDS]}
@@ -245,10 +251,22 @@ def run(race: Race) -> None:
             tried[optimizer, share, longer] = race.theirs(optimizer, share, longer)
     best = max(tried, key=lambda key: tried[key].top1)
     groups["timm, the best of these"] = [race.theirs(*best, seed) for seed in SEEDS]
+    groups["timm, threads wait as ours do"] = [race.theirs(*best, seed, briefly=True) for seed in SEEDS]
     for name, options in {"ours, timm's recipe": like_timm(*best), **OURS}.items():
         groups[name] = [race.ours(name, options, seed) for seed in SEEDS]
+    if why:
+        optimizer, share, more = best
+        more = f"{more} --model-kwargs channels={WIDTHS} zero_init_last=False".replace(", ", ",")
+        groups["timm, last norms begin at one"] = [race.theirs(optimizer, share, more, seed) for seed in SEEDS]
+        options = like_timm(*best)
+        for name, changed in {
+            "ours, timm's recipe, last norms begin at zero": [option.replace("gamma=off", "gamma=on") for option in options],
+            "ours, timm's recipe, float32": [*options, "precision=float32"],
+        }.items():
+            groups[name] = [race.ours(name, changed, seed) for seed in SEEDS]
     target = [done.top1 for done in groups["timm, the best of these"]]
-    wall = statistics.mean(done.wall_s for done in groups["timm, the best of these"])
+    theirs = [dones for name, dones in groups.items() if name.startswith("timm") and "norms" not in name]
+    wall = min(statistics.mean(done.wall_s for done in dones) for dones in theirs)
     here = machine()
     print(
         f"\n{here['cpu']}, {here['cores']} cores, torch {here['torch']}; {len(SEEDS)} seeds, mean and 95 % interval of the mean"
@@ -268,8 +286,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("timm", type=Path, help="a clone of timm")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--why", action="store_true", help="look for what makes the difference in accuracy at the same recipe")
     options = parser.parse_args()
-    run(Race(options.timm.resolve(), options.output.resolve()))
+    run(Race(options.timm.resolve(), options.output.resolve()), options.why)
 
 
 if __name__ == "__main__":

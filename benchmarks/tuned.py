@@ -14,11 +14,12 @@ plans below float32 are timed here without being judged, and `--float32` leaves 
 
 import argparse
 import json
-import os
 import statistics
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from paretina.measure.process import spin_briefly
+
+spin_briefly()  # before torch is imported
 
 import timm
 import torch
@@ -27,9 +28,10 @@ import torch.nn.functional as F
 from paretina.measure import tune
 from paretina.measure.device import Device, Others
 from paretina.measure.intervals import Interval
-from paretina.measure.models import Opened, Plans, Steps, open_model, settle
+from paretina.measure.opened import Opened, Steps, open_model
 from paretina.measure.plan import Plan
 from paretina.measure.process import keep_freed_memory
+from paretina.measure.settle import Plans, settle
 from paretina.measure.timing import Step, Turns, ratio
 from paretina.measure.tune import brief
 from paretina.model.family import network_named

@@ -161,9 +161,16 @@ def test_workers_leave_room_for_what_trains(monkeypatch, device, cores, ranks, w
     assert Plan(device=device).worker_count(ranks) == workers
 
 
+@pytest.mark.parametrize(("device", "cores", "workers"), [("cpu", 2, 0), ("cpu", 4, 2), ("cuda", 2, 2)])
+def test_pictures_in_memory_need_no_workers_on_two_cores(monkeypatch, device, cores, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert Plan(device=device).worker_count(kept=True) == workers
+
+
 @pytest.mark.parametrize("asked", [0, 3])
 def test_the_number_of_workers_that_is_asked_for_is_taken(asked):
     assert Plan(workers=asked).worker_count(8) == asked
+    assert Plan(workers=asked).worker_count(2, kept=True) == asked
 
 
 def test_the_kind_of_a_device_is_told_from_its_number():

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from paretina.cli.planning import TuneCommand
-from paretina.measure.process import let_threads_sleep
+from paretina.measure.process import spin_briefly
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
@@ -203,4 +203,4 @@ def duration(text: str, option: str = "--time-limit") -> float:
 @click.version_option(package_name="paretina")
 def main() -> None:
     """Image classifiers that are as accurate as they can be for what they cost."""
-    let_threads_sleep()
+    spin_briefly()

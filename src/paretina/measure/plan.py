@@ -88,12 +88,18 @@ class Plan(Spec):
             with torch.autocast(self.device_type, getattr(torch, self.precision)):
                 yield
 
-    def worker_count(self, local_ranks: int = 1) -> int:
-        """Processes that load pictures for one rank."""
+    def worker_count(self, local_ranks: int = 1, kept: bool = False) -> int:
+        """Processes that load pictures for one rank; 0 loads between two updates.
+
+        Args:
+            kept: whether decoded pictures are in memory. On two cores a worker then takes more from the updates than it saves.
+        """
         if self.workers is not None:
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         spare = cores // local_ranks
+        if kept and spare <= 2 and self.device_type == "cpu":
+            return 0
         return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
 
 

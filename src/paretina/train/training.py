@@ -247,7 +247,7 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     optimizer = recipe.optimizer.make(recipe.groups(learner))
     recipe.set_rates(learner.result(), optimizer, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
-    workers = plan.worker_count()
+    workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.image_transforms(), requests, prepared.blueprint.classes, workers)
     stamps = [time.monotonic()]
     for update in range(updates + 1):
@@ -265,9 +265,11 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     share = sum((side / largest.value) ** 2 for side in sides) / len(sides)
     update_s = statistics.median(b - a for a, b in itertools.pairwise(stamps[1:])) * share
     with torch.inference_mode(), plan.arithmetic():
-        network, began = learner.result().eval(), time.monotonic()
-        network(batch.images).float().sum().item()
-        image_s = (time.monotonic() - began) / len(batch)
+        network = learner.result().eval()
+        for _ in range(2):  # the first pass takes longer than the others will
+            began = time.monotonic()
+            network(batch.images).float().sum().item()
+            image_s = (time.monotonic() - began) / len(batch)
     evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
     evaluations = max(1, round(recipe.epochs / recipe.evaluate_every))
     return Estimate(
@@ -448,7 +450,8 @@ def finish(
     kept = fit(task, recipe, run, journal)
     # in float32, as `paretina evaluate` measures, so that both give the same figures
     task.evaluation.plan = replace(task.plan, precision="float32")
-    logits, ids = joined(ranks.every(task.evaluation.run(kept.network, task.plan.worker_count(ranks.locals))))
+    workers = task.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
+    logits, ids = joined(ranks.every(task.evaluation.run(kept.network, workers)))
     journal.left_out(prepared.epochs.updates, task.evaluation.faults)
     for faults in ranks.every([*journal.faults]):
         journal.left_out(prepared.epochs.updates, faults)

@@ -6,8 +6,8 @@ mixed, erased or dropped, since a short run underfits. Sizes do not rise: in run
 
     paretina train photos/ --recipe fast --model resnet18 size=64
 
-On 4,500 drawn pictures a narrow ResNet-18 reaches 92.0 % (95 % interval of the mean of 3 seeds: 90.6 to 93.4) in 65 s on two
-processors, imports and report included; timm's training script, with its settings searched, 85.8 % (72.7 to 98.9) in 116 s.
+On 4,500 drawn pictures a narrow ResNet-18 reaches 92.0 % (95 % interval of the mean of 3 seeds: 90.6 to 93.4) in 52 s on two
+processors, imports and report included; timm's training script, with its settings searched, 85.8 % (72.7 to 98.9) in 103 s.
 It was measured on no photographs. Source: records/time-to-accuracy.
 """
 
