@@ -116,7 +116,7 @@ STUDIES = {
         "seven networks at three sizes on photographs of solar cells",
         "frontier {elpv} --models efficientnet_lite0,resnet18,mobilenet_v2,mobilenet_v2_035,ghostnet_050,regnetx_200mf "
         "--models levit_128s --sizes 48,64,96 --weights auto --time 20m --rungs 2 "
-        "--budget latency_ms=15 --budget latency_ms=25",
+        "--budget latency_ms=6 --budget latency_ms=8",
     ),
 }
 
