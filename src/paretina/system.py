@@ -1,4 +1,7 @@
-"""What the system says: how much memory is left, and how busy its processors are. Where it does not say, the answer is None."""
+"""What the system says: how much memory is left, and how busy its processors are.
+
+Where it does not say, memory and busy seconds are None, and child processes count for nothing.
+"""
 
 import os
 from collections.abc import Iterator
