@@ -62,7 +62,7 @@ FURTHER = ((0.03, "--no-aug"), (0.1, MILD), (0.03, MILD), (0.1, SMOOTH), (0.3, S
 """Rate and options of the runs of twice the length."""
 
 FAST = ["--recipe", "fast", f"size={SIZE}"]
-OURS = {"ours, recipe fast": FAST, "ours, recipe fast, 7 epochs": [*FAST, "epochs=7"]}
+OURS = {"ours, recipe fast": FAST} | {f"ours, recipe fast, {epochs} epochs": [*FAST, f"epochs={epochs}"] for epochs in (7, 6)}
 """What is given to `paretina train` besides folder, network, batch and seed."""
 
 

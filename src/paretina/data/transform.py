@@ -3,9 +3,11 @@
 A recipe lists both in one tuple and they act in the order written there, those of single pictures first.
 """
 
+import functools
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -46,3 +48,9 @@ class BatchTransform(Transform):
     @abstractmethod
     def __call__(self, batch: Batch, clock: Clock, generator: torch.Generator) -> Batch:
         """Returns the transformed batch. Draws only from `generator`, a CPU generator seeded for this update."""
+
+
+@functools.lru_cache(maxsize=64)
+def made(kind: Callable[..., Any], *settings: Any, **named: Any) -> Any:
+    """What a maker makes of hashable settings, kept: making one of torchvision's transforms can take longer than its work."""
+    return kind(*settings, **named)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from paretina.clock import END, START
 from paretina.data.transforms.crop import RandomResizedCrop
@@ -34,6 +35,15 @@ def test_area_is_drawn_between_its_bounds():
     assert min(widths) >= 30
     assert max(widths) <= 0.6 * 64
     assert max(widths) - min(widths) > 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gives_the_pixels_of_torchvision(seed):
+    image = torch.randint(256, (3, 41, 67), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    torch.manual_seed(seed)
+    expected = v2.RandomResizedCrop(32, (0.1, 1.0), interpolation=v2.InterpolationMode.BICUBIC)(image)
+    torch.manual_seed(seed)
+    assert torch.equal(RandomResizedCrop(smallest=Constant(value=0.1))(image, 32, START), expected)
 
 
 @pytest.mark.parametrize(

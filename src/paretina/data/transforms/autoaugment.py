@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import ImageTransform, made
 from paretina.shapes import Image
 
 
@@ -35,7 +35,7 @@ class AutoAugment(ImageTransform):
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         policy = v2.AutoAugmentPolicy(self.policy)
         interpolation = v2.InterpolationMode(self.interpolation)
-        return v2.AutoAugment(policy, interpolation, fill=colour(self.fill, image))(image)
+        return made(v2.AutoAugment, policy, interpolation, tuple(colour(self.fill, image)))(image)
 
 
 EXAMPLES = (

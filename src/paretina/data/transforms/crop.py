@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import ImageTransform, made
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 
@@ -42,8 +43,10 @@ class RandomResizedCrop(ImageTransform):
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         area = (self.smallest(clock), self.largest)
-        interpolation = v2.InterpolationMode(self.interpolation)
-        return v2.RandomResizedCrop(size, area, self.ratio, interpolation, antialias=True)(image)
+        place = made(v2.RandomResizedCrop, size, area, self.ratio).make_params([image])
+        return F.resized_crop(
+            image, **place, size=[size, size], interpolation=v2.InterpolationMode(self.interpolation), antialias=True
+        )
 
 
 EXAMPLES = (

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import ImageTransform, made
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 
@@ -38,7 +38,7 @@ class ColorJitter(ImageTransform):
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         strengths = (self.brightness(clock), self.contrast(clock), self.saturation(clock), self.hue(clock))
-        return v2.ColorJitter(*strengths)(image) if any(strengths) else image
+        return made(v2.ColorJitter, *strengths)(image) if any(strengths) else image
 
 
 EXAMPLES = (ColorJitter(), ColorJitter(brightness=Linear(start=0.0, end=0.4), hue=Constant(value=0.1)))

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import ImageTransform, made
 from paretina.shapes import Image
 
 
@@ -30,7 +30,7 @@ class TrivialAugment(ImageTransform):
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         interpolation = v2.InterpolationMode(self.interpolation)
-        return v2.TrivialAugmentWide(interpolation=interpolation, fill=colour(self.fill, image))(image)
+        return made(v2.TrivialAugmentWide, interpolation=interpolation, fill=tuple(colour(self.fill, image)))(image)
 
 
 EXAMPLES = (TrivialAugment(), TrivialAugment(fill="border", interpolation="nearest"))

@@ -17,7 +17,6 @@ from dataclasses import replace
 
 from paretina.model.blueprint import Blueprint, Initialisation
 from paretina.model.edits.regroup import Regroup
-from paretina.model.edits.renorm import Renorm
 from paretina.model.families.efficientnet import B0, B1, B2, B3, B4, B5
 from paretina.model.family import Published
 from paretina.model.norms.proxy import ProxyNorm
@@ -26,7 +25,8 @@ from paretina.model.norms.proxy import ProxyNorm
 def g16(blueprint: Blueprint) -> Blueprint:
     """The G16 network of an EfficientNet level."""
     return replace(
-        Renorm(norm=ProxyNorm(eps=1e-3))(Regroup()(blueprint)),
+        Regroup()(blueprint),
+        norm=ProxyNorm(eps=1e-3),
         initialisation=Initialisation(conv="fan_out", linear="glorot"),
         source="arXiv:2106.03640",
     )
