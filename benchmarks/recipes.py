@@ -26,7 +26,8 @@ from paretina.train import training
 
 def finished(options: argparse.Namespace, recipe: str, seed: int) -> dict[str, Any]:
     """The result of one run; trains it if it is not there yet."""
-    path = options.runs / f"{options.data}-{options.model}-{options.weights}-{recipe}-{'_'.join(options.fields)}-{seed}"
+    words = (options.data, options.model, options.weights, recipe, "_".join(options.fields), str(seed))
+    path = options.runs / "-".join(words).replace("/", "_")  # the data may be a path
     if path.exists() and Run(path).result() is None:
         run = training.resume(path)
     elif not path.exists():

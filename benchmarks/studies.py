@@ -25,6 +25,9 @@ SMALL_B0 = (
 )
 """EfficientNet-B0 of half the width and 0.4 of the depth, whose maps end at a sixteenth of the image: 9 blocks."""
 
+LOW = "precision=bfloat16 depthwise=float32"
+"""The default of networks of dense convolutions that train from scratch only; the studies that name it were run with it."""
+
 EASY = "data.difficulty=0.2 data.size=96 evaluate_every=100"
 LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
     f"edits.Renorm=on edits.Renorm.norm={norm}"
@@ -53,17 +56,22 @@ STUDIES = {
     ),
     "precision-clipart": (
         "bfloat16 with depthwise layers in float32 against float32, in fine-tuning",
-        "ablate finetune clipart --model efficientnet_lite0 --weights auto size=96 epochs=3 threads=1 evaluate_every=100 "
-        "--seeds 8 --switch precision=float32",
+        f"ablate finetune clipart --model efficientnet_lite0 --weights auto {LOW} size=96 epochs=3 threads=1 "
+        "evaluate_every=100 --seeds 8 --switch precision=float32",
     ),
     "precision-fast": (
         "bfloat16 against float32 from scratch, in a network of dense convolutions that learns nearly all there is to learn",
-        f"ablate fast shapes {RESNET} {EASY} data.per_class=2000 size=64 epochs=2.5 optimizer.rate.epochs=0.3 threads=1 "
-        "--seeds 8 --switch precision=float32",
+        f"ablate fast shapes {RESNET} {EASY} data.per_class=2000 data.val_per_class=500 size=64 epochs=1.5 "
+        "optimizer.rate.epochs=0.4 optimizer.rate.then.start=1e-2 threads=1 --seeds 10 --switch precision=float32",
+    ),
+    "precision-finetune": (
+        "the same in fine-tuning a network of depthwise convolutions, with 5,000 pictures to judge by",
+        f"ablate finetune shapes --model efficientnet_lite0 --weights auto {EASY} {LOW} data.val_per_class=500 size=64 "
+        "epochs=2 threads=1 --seeds 8 --switch precision=float32",
     ),
     "precision-shapes": (
         "bfloat16 with depthwise layers in float32 against float32, in a network of depthwise convolutions",
-        f"ablate scratch shapes {SMALL_B0} {EASY} size=64 epochs=3 --seeds 5 --switch precision=float32",
+        f"ablate scratch shapes {SMALL_B0} {EASY} {LOW} size=64 epochs=3 --seeds 5 --switch precision=float32",
     ),
     "progressive-shapes": (
         "rising size with adaptive or fixed regularisation, and random sizes, against a constant size",
@@ -81,7 +89,7 @@ STUDIES = {
     ),
     "groups-shapes": (
         "groups of 4 and 16 channels and fused blocks against depthwise convolutions; proxy norm and small images on top",
-        f"ablate scratch shapes {SMALL_B0} {EASY} size=64 epochs=4 --seeds 3 "
+        f"ablate scratch shapes {SMALL_B0} {EASY} {LOW} size=64 epochs=4 --seeds 3 "
         + added(
             "edits.Regroup=on edits.Regroup.group_width=4",
             "edits.Regroup",
@@ -109,13 +117,13 @@ STUDIES = {
     ),
     "finetune-elpv": (
         "fewer epochs and rising sizes in fine-tuning, for a recipe that is fast",
-        "ablate finetune {elpv} --model efficientnet_lite0 --weights auto size=96 evaluate_every=100 --seeds 3 "
+        f"ablate finetune {{elpv}} --model efficientnet_lite0 --weights auto {LOW} size=96 evaluate_every=100 --seeds 3 "
         + added("epochs=3", "epochs=3 progressive=48:96"),
     ),
     "frontier-elpv": (
         "seven networks at three sizes on photographs of solar cells",
-        "frontier {elpv} --models efficientnet_lite0,resnet18,mobilenet_v2,mobilenet_v2_035,ghostnet_050,regnetx_200mf "
-        "--models levit_128s --sizes 48,64,96 --weights auto --time 20m --rungs 2 "
+        f"frontier {{elpv}} {LOW} --models efficientnet_lite0,resnet18,mobilenet_v2,mobilenet_v2_035,ghostnet_050 "
+        "--models regnetx_200mf,levit_128s --sizes 48,64,96 --weights auto --time 20m --rungs 2 "
         "--budget latency_ms=6 --budget latency_ms=8",
     ),
 }

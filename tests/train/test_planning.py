@@ -8,11 +8,12 @@ import pytest
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.settle import Plans
 from paretina.measure.tune import Tried, Tuned
+from paretina.model.weights import About, save_model
 from paretina.schedules import Linear
 from paretina.train import planning as module
 from paretina.train import training
 from paretina.train.asked import choose
-from paretina.train.planning import affordable, found_plan
+from paretina.train.planning import affordable, found_plan, with_safe_precision
 from paretina.train.recipe import Recipe
 
 EAGER = Plan(memory_format="contiguous")
@@ -34,7 +35,7 @@ def searches(monkeypatch):
     """What was searched for, and what is found each time."""
     calls, found = [], {"none": None, "eager": tuned(), "full": tuned(COMPILED)}
 
-    def search(blueprint, device, batch, resolution, tuning):
+    def search(blueprint, device, batch, resolution, tuning, low):
         calls.append((batch, resolution, tuning))
         result = found[tuning]
         return Plans(InferencePlan(), result.plan if result else Plan(), (None, result), ("a note",) if result else ())
@@ -103,3 +104,50 @@ def test_the_plan_of_a_run_is_kept_and_gone_on_with(asked, searches, tmp_path):
 def test_without_a_search_nothing_is_timed(asked, searches, tmp_path):
     training.train(asked, tmp_path / "run")
     assert searches[0] == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "planning", "low"),
+    [("float32", "known", False), ("bfloat16", "known", True), ("float32", "eager", True), ("float32", "full", True)],
+)
+def test_is_below_float32_by_itself_only_where_the_default_is(asked, tiny, monkeypatch, precision, planning, low):
+    allowed = set()
+
+    def search(*words):
+        allowed.add(words[-1])
+        return Plans(InferencePlan(), Plan(), (None, None), ())
+
+    monkeypatch.setattr(module, "training_plan", search)
+    found_plan(replace(asked, plan=Plan(precision=precision)), tiny, 100, planning, 1)
+    assert allowed == {low}
+
+
+LOW = Plan(precision="bfloat16", depthwise="float32")
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "precision"),
+    [
+        ("resnet18", {}, "bfloat16"),
+        ("efficientnet_b0", {}, "float32"),
+        ("efficientnet_b0", {"edits.Fuse": "on"}, "bfloat16"),
+        ("regnetx_200mf", {}, "float32"),
+        ("levit_128s", {}, "float32"),
+        ("vit_tiny", {}, "float32"),
+        ("efficientnet_b0", {"precision": "bfloat16"}, "bfloat16"),
+        ("efficientnet_b0", {"edits.Ghost": "on", "edits.Ghost.stages": "[99]"}, "bfloat16"),  # refused elsewhere
+    ],
+)
+def test_trains_from_scratch_below_float32_where_that_was_shown_to_lose_nothing(npz, model, fields, precision):
+    asked = with_safe_precision(choose(str(npz), model, "scratch", LOW, "none", fields=fields))
+    assert asked.plan.precision == precision
+    assert asked.plan == LOW or asked.plan == Plan()
+
+
+def test_fine_tunes_in_float32(npz, tiny, tmp_path):
+    choice = choose(str(npz), "resnet18", "finetune", LOW, "none")
+    assert with_safe_precision(choice).plan == LOW
+    start = tmp_path / "start.safetensors"
+    save_model(start, choice.asked.model.build(), About(classes=tuple(map(str, range(1000)))))
+    choice.asked = replace(choice.asked, weights=str(start))
+    assert with_safe_precision(choice).plan == Plan()

@@ -295,8 +295,9 @@ def low_precisions(device: str) -> tuple[str, ...]:
     """What a device multiplies faster than float32."""
     if device.startswith("cpu"):
         return ("bfloat16",) if cpu_flags() & {"amx_bf16", "avx512_bf16"} else ()
-    precision = default_plan(device).precision
-    return () if precision == "float32" else (precision,)
+    if not device.startswith("cuda"):
+        return ()
+    return ("bfloat16",) if default_plan(device).precision == "bfloat16" else ("float16",)
 
 
 def training_candidates(network: nn.Module, device: str, *, low: bool = True) -> tuple[Plan, ...]:

@@ -15,6 +15,7 @@ from paretina.data.source import Source
 from paretina.measure.plan import Plan
 from paretina.spec import decode, encode
 from paretina.train.asked import Asked, UniqueKeys, choose, flattened
+from paretina.train.planning import with_safe_precision
 
 PARTS = ("model", "recipe", "weights")
 
@@ -73,7 +74,7 @@ def candidate(
         ValueError: a word is unknown, or a value does not fit; the message has the near name.
     """
     fields = dict(fields or {})
-    asked = choose(data, model, recipe, plan, weights, fields=fields).asked
+    asked = with_safe_precision(choose(data, model, recipe, plan, weights, fields=fields))
     side = asked.recipe.final_size(asked.model.resolution)
     given = ["--model", model, "--recipe", asked.recipe_name, "--weights", weights]
     words = [*given, *(f"{path}={spelled(value)}" for path, value in fields.items())]

@@ -13,8 +13,6 @@ import torch
 from paretina.clock import END, START, Clock
 from paretina.data.sources.part import Part
 from paretina.model.blueprint import Blueprint
-from paretina.model.family import network_named
-from paretina.model.weights import find_weights
 from paretina.search.switches import Switch
 from paretina.spec import Spec
 from paretina.train.asked import Asked
@@ -189,14 +187,9 @@ def settled(asked: Asked) -> Asked:
     recipe = replace(asked.recipe, seed=0)
     if not asked.data.open().mirrors:
         recipe = replace(recipe, transforms=tuple(each for each in recipe.transforms if not each.MIRRORS))
-    if recipe.zero_gamma and starts(asked):
+    if recipe.zero_gamma and asked.starts():
         recipe = replace(recipe, zero_gamma=False)
     return replace(asked, recipe=recipe)
-
-
-def starts(asked: Asked) -> bool:
-    """Whether there are weights to start from."""
-    return find_weights(asked.weights, network_named(asked.model_name) if asked.model_name else None)[0] is not None
 
 
 def check(study: Study) -> None:
@@ -235,16 +228,14 @@ def trainable(asked: Asked) -> None:
     Raises:
         ValueError: an edit does not fit, the network does not take the images, or the recipe leaves no way to a square.
     """
-    recipe, blueprint = asked.recipe, asked.model
-    for edit in asked.edits:
-        blueprint = edit(blueprint)
+    recipe, blueprint = asked.recipe, asked.edited()
     size = recipe.sizes(blueprint.resolution)
     sides = {round(size(Clock(i, 100, 1.0))) for i in range(101)}
     if min(sides) < 1:
         raise ValueError(f"the training size must stay above 0 pixels, got {min(sides)}")
     takes(blueprint, frozenset({*sides, recipe.final_size(blueprint.resolution)}))
     recipe.frozen_parts(blueprint)
-    if recipe.needs_weights and not starts(asked):
+    if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
     side = round(size(END))
     image = torch.zeros(3, side + 9, side + 4, dtype=torch.uint8)

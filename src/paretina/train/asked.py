@@ -47,6 +47,25 @@ class Asked(Spec):
     weights: str = "none"
     verb: Literal["train", "finetune"] = "train"
 
+    def starts(self) -> bool:
+        """Whether there are weights to start from.
+
+        Raises:
+            ValueError: they are named and cannot be read.
+        """
+        return find_weights(self.weights, network_named(self.model_name) if self.model_name else None)[0] is not None
+
+    def edited(self) -> Blueprint:
+        """The network after the edits.
+
+        Raises:
+            ValueError: an edit does not fit.
+        """
+        blueprint = self.model
+        for edit in self.edits:
+            blueprint = edit(blueprint)
+        return blueprint
+
 
 def source_named(data: str | Source) -> Source:
     """The source that a word stands for: a built-in set, an .npz file, or a folder."""

@@ -12,8 +12,11 @@ from paretina.data.sampler import Epochs
 from paretina.measure.plan import Plan
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
+from paretina.model.blocks.encoder import SelfAttention
+from paretina.model.blocks.levit import BiasedAttention
 from paretina.model.blueprint import Blueprint
-from paretina.train.asked import Asked
+from paretina.model.layers import Convolution
+from paretina.train.asked import Asked, Choice
 
 Planning = Literal["default", "known", "eager", "full"]
 """default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did.
@@ -24,6 +27,26 @@ LONG_S = 1200.0
 
 CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile")
 """Fields of a plan that a search decides; whoever gives one of them has decided himself."""
+
+
+def with_safe_precision(choice: Choice) -> Asked:
+    """What was chosen, in float32 unless somebody gave the precision or records show that less loses nothing.
+
+    They do for networks of dense convolutions that train from scratch (`records/precision`). For fine-tuning, and for depthwise
+    and grouped convolutions and attention, intervals are too wide to say.
+    """
+    asked = choice.asked
+    if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
+        return asked
+    try:
+        network = asked.edited().build("meta")
+    except ValueError:
+        return asked  # cannot be trained at all, which is said when training begins
+    dense = all(layer.groups == 1 for layer in network.modules() if isinstance(layer, Convolution))
+    attends = any(isinstance(layer, SelfAttention | BiasedAttention) for layer in network.modules())
+    if dense and not attends and not asked.starts():
+        return asked
+    return replace(asked, plan=replace(asked.plan, precision="float32", depthwise="same"))
 
 
 def found_plan(
@@ -44,7 +67,8 @@ def found_plan(
     part = max(2, batch // (ranks * recipe.accumulate))  # batch norm learns from two images at least
 
     def search(tuning: Tuning) -> Plans:
-        return training_plan(blueprint, asked.plan.device, part, max(sides), tuning)
+        low = planning != "known" or asked.plan.precision != "float32"  # below the default only when a search is asked for
+        return training_plan(blueprint, asked.plan.device, part, max(sides), tuning, low)
 
     plans = search("none" if planning == "known" else "eager")
     tuned = plans.tuned[1]

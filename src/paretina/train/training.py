@@ -114,9 +114,7 @@ def prepare(asked: Asked) -> Prepared:
             "model file, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[] tail=none"
         )
 
-    blueprint = asked.model
-    for edit in asked.edits:
-        blueprint = edit(blueprint)
+    blueprint = asked.edited()
     size = recipe.sizes(blueprint.resolution)
     steps = [round(size(Clock(i, 100, 1.0))) for i in range(101)]
     if min(steps) < 1:

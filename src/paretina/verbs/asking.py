@@ -11,6 +11,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
 from paretina.spec import field_map
 from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, source_named
+from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
 from paretina.verbs.checks import MisuseError, misuse, model_file
@@ -171,6 +172,7 @@ def ask(
                 raise ValueError("the size is given twice, as a field too; leave one out")
             choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
             choice.origins["recipe.size"] = here
+    choice.asked = with_safe_precision(choice)
     return choice
 
 

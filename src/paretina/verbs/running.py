@@ -15,7 +15,7 @@ from paretina.train import training
 from paretina.train.asked import Choice, source_named
 from paretina.train.further import go_on
 from paretina.train.journal import Listener
-from paretina.train.planning import CHOSEN, Planning
+from paretina.train.planning import CHOSEN, Planning, with_safe_precision
 from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -101,7 +101,9 @@ def ask_further(
     changes = {known_path(name): value for name, value in (fields or {}).items()}
     with misuse():
         plan = default_plan(device or "auto")
-        return go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+        choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+        choice.asked = with_safe_precision(choice)
+        return choice, notes
 
 
 def finetune(
