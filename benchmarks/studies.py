@@ -82,6 +82,10 @@ STUDIES = {
         "twice the epochs, and sizes that rise from three quarters as well as from half",
         f"ablate scratch shapes {RESNET} {EASY} size=64 epochs=10 --seeds 3 " + added("progressive=32:64", "progressive=48:64"),
     ),
+    "progressive-elpv": (
+        "rising sizes from scratch on photographs",
+        f"ablate scratch {{elpv}} {RESNET} size=64 epochs=12 evaluate_every=100 --seeds 5 " + added("progressive=32:64"),
+    ),
     "strength-shapes": (
         "two image sizes and three strengths of mixing: weak ones for small images, strong ones for large images?",
         f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=64 epochs=10 threads=1 --seeds 3 "

@@ -19,7 +19,8 @@ from paretina.model.layers import Convolution
 from paretina.train.asked import Asked, Choice
 
 Planning = Literal["default", "known", "eager", "full"]
-"""default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did.
+"""default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did,
+and if that is not below float32 where the default is not.
 eager: a search in under 30 s, which compiles only for a run so long that it can repay that. full: compiles always."""
 
 LONG_S = 1200.0
