@@ -502,3 +502,40 @@ def test_a_part_of_data_that_was_moved_stays_a_part():
     assert moved_to(part, Folder(path="b")) == replace(part, source=replace(inner, path="b"))
     assert moved_to(part, Shapes()) == replace(part, source=Shapes())
     assert moved_to(inner, Arrays(path="c.npz")) == Arrays(path="c.npz")
+
+
+@dataclass
+class Busy:
+    """A machine whose other processes keep so many of its cores busy."""
+
+    busy: float | None
+    cores: int = 4
+
+    def used(self):
+        return self.busy
+
+
+@pytest.mark.parametrize(
+    ("plan", "busy", "warned"),
+    [
+        (Plan(), 2.5, True),
+        (Plan(threads=2), 2.5, True),
+        (Plan(threads=1), 2.5, False),
+        (Plan(), 1.9, False),
+        (Plan(), None, False),
+        (Plan(device="cuda"), 4.0, False),
+    ],
+)
+def test_warns_of_cores_that_are_shared(plan, busy, warned):
+    said = training.shared_cores(plan, Busy(busy))
+    assert bool(said) == warned
+    assert all("2.5 of 4 cores" in text and "threads=1" in text for text in said)
+
+
+def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
+    said = []
+    monkeypatch.setattr(training, "Others", lambda cores: Busy(float(cores), cores))
+    monkeypatch.setattr(training, "LEAST_WATCH_S", 0.0)
+    asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
+    train(asked, tmp_path / "run", say=said.append, stop_after=1)
+    assert any(text.startswith("warning: other processes keep") for text in said)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import itertools
+import os
 import shlex
 import statistics
 import sys
@@ -26,9 +27,10 @@ from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
 from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
 from paretina.measure.cost import cost
+from paretina.measure.device import Others
 from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
-from paretina.measure.plan import machine
+from paretina.measure.plan import Plan, machine
 from paretina.measure.process import keep_freed_memory
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
@@ -309,6 +311,25 @@ def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
     return replace(prepared, asked=replace(asked, plan=plan), notes=(*prepared.notes, *notes))
 
 
+LEAST_WATCH_S = 1.0
+"""Seconds that tell how busy the machine is; what the system counts is too coarse for less."""
+
+
+def shared_cores(plan: Plan, others: Others) -> tuple[str, ...]:
+    """A warning where other processes keep more than half of the cores busy that the threads of this one are to have.
+
+    Threads of one process wait for each other after each layer, so one that has lost its core stops all of them.
+    Source: records/waiting-threads.
+    """
+    used = others.used()
+    if plan.device_type != "cpu" or plan.threads == 1 or used is None or used <= others.cores / 2:
+        return ()
+    return (
+        f"warning: other processes keep {used:.1f} of {others.cores} cores busy; threads that share cores with them can be "
+        "many times slower: wait for them, or give threads=1",
+    )
+
+
 # --- the run -------------------------------------------------------------------------------------------------------------
 
 
@@ -339,7 +360,11 @@ def train(
         KeyboardInterrupt: interrupted; the state is saved and `resume` goes on with it.
     """
     ranks = Ranks.start(asked.plan.device)
+    began, others = time.monotonic(), Others(os.cpu_count() or 1)
     prepared = prepare(asked)
+    if ranks.count == 1 and time.monotonic() - began > LEAST_WATCH_S:
+        for warning in shared_cores(asked.plan, others):
+            say(warning)
     if planning != "default":
         began = time.monotonic()
         if planning != "known" and ranks.first:
