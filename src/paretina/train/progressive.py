@@ -4,8 +4,8 @@ Small images are cheap, and a network learns most of what it will know from them
 regularisation that large images need would hold it back. Size, RandAugment, mixing, erasing and dropout therefore rise
 together, in equal stages. Costs nothing but a network that takes several sizes. Four stages from half the size to the whole
 have 60 % of the pixels. It is made for long runs: in runs of a few epochs it cost more than it saved
-(records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). Where small images are simply better (drawings, icons), there is nothing
-to win.
+(records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). Where small images are simply better (drawings,
+icons), there is nothing to win.
 
 Source: Tan & Le 2021 (arXiv:2104.00298), section 4 and algorithm 1; ranges of strength after their table 6, whose magnitudes
 rise from a third to the whole, dropout likewise, and mixing from zero.
