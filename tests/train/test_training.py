@@ -16,6 +16,7 @@ from paretina.data.sources.part import Part
 from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
+from paretina.measure.device import Others
 from paretina.measure.plan import Plan
 from paretina.model.interop import Foreign
 from paretina.model.weights import load_model, save_model
@@ -504,12 +505,12 @@ def test_a_part_of_data_that_was_moved_stays_a_part():
     assert moved_to(inner, Arrays(path="c.npz")) == Arrays(path="c.npz")
 
 
-@dataclass
-class Busy:
+class Busy(Others):
     """A machine whose other processes keep so many of its cores busy."""
 
-    busy: float | None
-    cores: int = 4
+    def __init__(self, busy, cores=4):
+        super().__init__(cores)
+        self.busy = busy
 
     def used(self):
         return self.busy
@@ -537,5 +538,5 @@ def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
     monkeypatch.setattr(training, "Others", lambda cores: Busy(float(cores), cores))
     monkeypatch.setattr(training, "LEAST_WATCH_S", 0.0)
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
-    train(asked, tmp_path / "run", say=said.append, stop_after=1)
+    train(asked, tmp_path / "run", say=said.append)
     assert any(text.startswith("warning: other processes keep") for text in said)
