@@ -12,9 +12,10 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 
 @pytest.fixture
 def handlers():
-    """Restores the handlers that were there, whatever a test does."""
+    """Those that are there in a test, which a shell may have set otherwise; puts all back, whatever the test does."""
     before = [signal.getsignal(number) for number in BOTH]
-    yield before
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield [signal.getsignal(number) for number in BOTH]
     for number, handler in zip(BOTH, before, strict=True):
         signal.signal(number, handler)
 

@@ -244,7 +244,15 @@ def test_a_signal_saves_and_the_run_can_be_resumed(training, everything, uninter
     assert_same(weights(run.fit()), uninterrupted["last"][0])
 
 
-def test_the_second_signal_acts_at_once(training, everything):
+@pytest.fixture
+def python_interrupts():
+    """SIGINT as Python has it; shells let what they start in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_signal_acts_at_once(training, everything, python_interrupts):
     def interrupt(line):
         if line["event"] == "train" and line["step"] == 4:
             os.kill(os.getpid(), signal.SIGINT)
