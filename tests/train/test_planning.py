@@ -144,6 +144,13 @@ def test_trains_from_scratch_below_float32_where_that_was_shown_to_lose_nothing(
     assert asked.plan == LOW or asked.plan == Plan()
 
 
+def test_what_was_given_of_the_plan_stays(npz):
+    asked = with_safe_precision(
+        choose(str(npz), "efficientnet_b0", "scratch", Plan(precision="bfloat16"), "none", fields={"depthwise": "float32"})
+    )
+    assert asked.plan == Plan(precision="float32", depthwise="float32")
+
+
 def test_fine_tunes_in_float32(npz, tiny, tmp_path):
     choice = choose(str(npz), "resnet18", "finetune", LOW, "none")
     assert with_safe_precision(choice).plan == LOW

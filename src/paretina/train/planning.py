@@ -47,7 +47,8 @@ def with_safe_precision(choice: Choice) -> Asked:
     attends = any(isinstance(layer, SelfAttention | BiasedAttention) for layer in network.modules())
     if dense and not attends and not asked.starts():
         return asked
-    return replace(asked, plan=replace(asked.plan, precision="float32", depthwise="same"))
+    depthwise = asked.plan.depthwise if "plan.depthwise" in choice.origins else "same"
+    return replace(asked, plan=replace(asked.plan, precision="float32", depthwise=depthwise))
 
 
 def found_plan(
