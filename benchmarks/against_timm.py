@@ -2,7 +2,7 @@
 
     python benchmarks/against_timm.py                   # same settings on both sides: channels_last, float32
     python benchmarks/against_timm.py --families        # the same for one member of each family
-    python benchmarks/against_timm.py --defaults        # what each side does when nothing is said
+    python benchmarks/against_timm.py --defaults        # our plan for this device (`default_plan`), theirs as it is
 
 Every round runs each candidate once, in a random order, so that a drift of the machine hits all alike. timm runs twice in each
 round: the ratio of the two is the control, and says how far from 1 a ratio can be by noise alone. Ratios are medians of timm's

@@ -5,8 +5,8 @@
 
 All candidates of one column are timed in turn in one process, the depthwise one twice as a control: its ratio to itself says
 how far from 1 noise alone can be. Ratios are of medians, a candidate's time over that of depthwise convolutions in the same
-precision, with a 95 % interval by a bootstrap over rounds. Training in bfloat16 is the default plan, which leaves those
-depthwise layers in float32 that are slow otherwise; in inference all layers are in bfloat16, and norms are folded where they
+precision, with a 95 % interval by a bootstrap over rounds. Training in bfloat16 leaves those depthwise layers in
+float32 that are slow otherwise; in inference all layers are in bfloat16, and norms are folded where they
 can be.
 """
 

@@ -48,6 +48,14 @@ def test_without_tuning_the_default_plans_are_taken(tune_calls, steps):
     assert not tune_calls
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_default_is_below_float32_only_for_networks_that_were_shown_to_bear_it(steps, monkeypatch, shown):
+    low = Plan(precision="bfloat16")
+    monkeypatch.setattr(module, "default_plan", lambda device="auto": low)
+    monkeypatch.setattr(module, "trains_low", lambda network: shown)
+    assert settle(steps(), HERE, "none").training == (low if shown else Plan())
+
+
 @pytest.mark.usefixtures("quiet")
 def test_what_was_tuned_is_found_again_without_timing(tune_calls, steps):
     first = settle(steps(), HERE, "eager")

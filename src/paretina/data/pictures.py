@@ -98,7 +98,7 @@ class Kept:
 KEPT: ContextVar[list[Kept] | None] = ContextVar("KEPT", default=None)
 
 GROUP = 8
-"""Pictures that a thread reads in one go: handing over each by itself takes a third of the time where pictures are small."""
+"""Pictures that a thread reads in one go: handing over each by itself takes much of the time where pictures are small."""
 
 SETS = 4
 """Sets of pictures that are kept at most, those read last: training and validation pictures for two image sizes."""

@@ -9,7 +9,7 @@ from paretina.data.source import Source
 from paretina.data.sources.clipart import Clipart
 from paretina.measure.device import Device, Others
 from paretina.measure.opened import Opened, Steps, pictures_for
-from paretina.measure.plan import InferencePlan, Plan, default_plan
+from paretina.measure.plan import InferencePlan, Plan, default_plan, trains_low
 from paretina.measure.plan_cache import cached_plan, keep_plan, key_of
 from paretina.measure.timing import Step
 from paretina.measure.tune import Judgement, Tuned, inference_candidates, thread_candidates, training_candidates, tune
@@ -154,7 +154,8 @@ def settle(
     assert isinstance(plan, InferencePlan)
     if plan != inference_first and check is None and (plan.precision != "float32" or plan.compile):
         notes.append("its weights are not trained, so that its plan keeps the answers of float32 could not be checked")
-    default = default_plan(place) if low else Plan(device=place)
+    low_by_default = low and opened.blueprint is not None and not opened.trained and trains_low(opened.network)
+    default = default_plan(place) if low_by_default else Plan(device=place)
     return Plans(plan, for_training.plan if for_training else default, (for_inference, for_training), tuple(notes))
 
 

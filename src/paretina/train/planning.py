@@ -9,13 +9,10 @@ from typing import Literal
 
 from paretina.clock import Clock
 from paretina.data.sampler import Epochs
-from paretina.measure.plan import Plan
+from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
-from paretina.model.blocks.encoder import SelfAttention
-from paretina.model.blocks.levit import BiasedAttention
 from paretina.model.blueprint import Blueprint
-from paretina.model.layers import Convolution
 from paretina.train.asked import Asked, Choice
 
 Planning = Literal["default", "known", "eager", "full"]
@@ -33,8 +30,7 @@ CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile")
 def with_safe_precision(choice: Choice) -> Asked:
     """What was chosen, in float32 unless somebody gave the precision or records show that less loses nothing.
 
-    They do for networks of dense convolutions that train from scratch (`records/precision`). For fine-tuning, and for depthwise
-    and grouped convolutions and attention, intervals are too wide to say.
+    They do for some networks that train from scratch (`trains_low`); for fine-tuning, intervals are too wide to say.
     """
     asked = choice.asked
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
@@ -43,9 +39,7 @@ def with_safe_precision(choice: Choice) -> Asked:
         network = asked.edited().build("meta")
     except ValueError:
         return asked  # cannot be trained at all, which is said when training begins
-    dense = all(layer.groups == 1 for layer in network.modules() if isinstance(layer, Convolution))
-    attends = any(isinstance(layer, SelfAttention | BiasedAttention) for layer in network.modules())
-    if dense and not attends and not asked.starts():
+    if trains_low(network) and not asked.starts():
         return asked
     depthwise = asked.plan.depthwise if "plan.depthwise" in choice.origins else "same"
     return replace(asked, plan=replace(asked.plan, precision="float32", depthwise=depthwise))

@@ -42,7 +42,7 @@ def test_proxy_norm_is_nowhere_but_here():
 
 
 def test_the_table_is_read_without_building_a_network(monkeypatch):
-    """It is read by every command; building twelve networks took three seconds of each."""
+    """It is read by every command; building twelve networks took seconds of each."""
 
     def refuse(*_):
         raise AssertionError("a network was built")
