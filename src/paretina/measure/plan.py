@@ -12,8 +12,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from paretina.model.blocks.encoder import SelfAttention
-from paretina.model.blocks.levit import BiasedAttention
+from paretina.model.blueprint import Blueprint, Piece
 from paretina.model.layers import Convolution
 from paretina.spec import Spec
 
@@ -165,14 +164,16 @@ def default_plan(device: str = "auto") -> Plan:
     return Plan(device=device)
 
 
-def trains_low(network: nn.Module) -> bool:
-    """Whether training below float32 was shown to lose nothing for such a network of ours, from scratch.
+def trains_low(blueprint: Blueprint) -> bool:
+    """Whether training below float32 was shown to lose nothing for such a network, from scratch.
 
-    It was for dense convolutions; depthwise and grouped ones and attention were not shown to. Source: records/precision.
+    It was for pieces that say so (`Piece.LOW_PRECISION`), as long as their convolutions are dense. Source: records/precision.
     """
-    layers = list(network.modules())
-    dense = all(layer.groups == 1 for layer in layers if isinstance(layer, Convolution))
-    return dense and not any(isinstance(layer, SelfAttention | BiasedAttention) for layer in layers)
+    pieces: list[Piece] = [blueprint.stem, blueprint.head, blueprint.norm, blueprint.activation]
+    pieces += [piece for stage in blueprint.stages for piece in (stage.block, stage.wiring)]
+    if not all(vars(type(piece)).get("LOW_PRECISION", False) for piece in pieces):
+        return False
+    return all(layer.groups == 1 for layer in blueprint.build("meta").modules() if isinstance(layer, Convolution))
 
 
 def machine() -> dict[str, str | int]:

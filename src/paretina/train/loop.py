@@ -108,7 +108,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
         for update in range(start, epochs.updates):
             clock = epochs.clock(update)
             rate = recipe.optimizer.set_rates(optimizer, clock, epochs.batch)
-            schedules = recipe.set_rates(network, optimizer, clock)
+            schedules = recipe.set_rates(learner, clock)
             losses: dict[str, Tensor] = {}
             for number in range(recipe.accumulate):
                 loaded = next(batches)

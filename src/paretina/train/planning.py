@@ -36,10 +36,10 @@ def with_safe_precision(choice: Choice) -> Asked:
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
         return asked
     try:
-        network = asked.edited().build("meta")
+        shown = trains_low(asked.edited())
     except ValueError:
         return asked  # cannot be trained at all, which is said when training begins
-    if trains_low(network) and not asked.starts():
+    if shown and not asked.starts():
         return asked
     depthwise = asked.plan.depthwise if "plan.depthwise" in choice.origins else "same"
     return replace(asked, plan=replace(asked.plan, precision="float32", depthwise=depthwise))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-import torch
 from torch import nn
 
 from paretina.clock import END, Clock
@@ -11,13 +10,13 @@ from paretina.data.transform import BatchTransform, ImageTransform, Transform
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.model.blueprint import Blueprint, Door
-from paretina.model.build import Network
+from paretina.model.layers import Dropout, Residual
 from paretina.model.roles import roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.spec import Spec
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
-from paretina.train.objective import Learner, Objective
+from paretina.train.objective import Learner, Objective, learning_modules
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizer import Optimizer, parameter_groups
 from paretina.train.optimizers.adamw import AdamW
@@ -194,16 +193,19 @@ class Recipe(Spec):
             for group in parameter_groups(part, lambda name: owned[name].role, self.optimizer.decay)
         ]
 
-    def set_rates(self, network: Network, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, float]:
-        """Sets what varies inside a network and its optimizer, for one update; returns what is worth a column in the log."""
+    def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
+        """Sets the drop rates of everything that learns, for one update; returns what is worth a column in the log."""
         dropout = self.dropout(clock)
-        for module in network.dropouts():
-            module.set(dropout)
+        rates: dict[int, list[float]] = {}
+        for module in learning_modules(learner):
+            if isinstance(module, Dropout):
+                module.set(dropout)
+            elif isinstance(module, Residual) and self.stochastic_depth is not None:
+                if module.blocks not in rates:
+                    rates[module.blocks] = self.stochastic_depth.rates(module.blocks, clock)
+                module.set(rates[module.blocks][module.number])
         values = {"schedule/dropout": dropout}
         if self.stochastic_depth is not None:
-            rates = self.stochastic_depth.rates(network.blocks, clock)
-            for residual in network.residuals():
-                residual.set(rates[residual.number])
             values["schedule/stochastic_depth"] = self.stochastic_depth.rate(clock)
         return values
 

@@ -245,7 +245,7 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     learner, plan = task.learner.train(), task.plan
     clock = epochs.clock(epochs.updates // 2)
     optimizer = recipe.optimizer.make(recipe.groups(learner))
-    recipe.set_rates(learner.result(), optimizer, clock)
+    recipe.set_rates(learner, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.image_transforms(), requests, prepared.blueprint.classes, workers)
