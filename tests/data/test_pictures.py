@@ -113,7 +113,7 @@ def test_order_and_pixels_do_not_depend_on_the_threads_that_read(monkeypatch):
     collection = from_arrays(images, np.arange(600) % 3)
     samples = collection.split("train")
     many = read_pictures(collection, samples)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "cores", lambda: 1)
     one = read_pictures(collection, samples)
     assert many.samples == one.samples == samples
     assert torch.equal(many.pixels, one.pixels)

@@ -19,7 +19,7 @@ from torch import Tensor
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
-from paretina.system import available_bytes
+from paretina.system import available_bytes, cores
 
 
 def memory_budget() -> int:
@@ -171,7 +171,7 @@ def decoded_pictures(
                 found.append(error)
         return found
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for start in range(0, len(samples), 256):
             chunk = samples[start : start + 256]
             groups = (chunk[i : i + GROUP] for i in range(0, len(chunk), GROUP))

@@ -1,6 +1,5 @@
 """Plan: how a network is executed on a device."""
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from paretina.measure.process import threaded
 from paretina.model.blueprint import Blueprint, Piece
 from paretina.model.layers import Convolution
 from paretina.spec import Spec
+from paretina.system import cores
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -72,13 +73,8 @@ class Plan(Spec):
     @contextmanager
     def threaded(self) -> Iterator[None]:
         """Where what the plan says of threads holds for the process."""
-        before = torch.get_num_threads()
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        try:
+        with threaded(self.threads):
             yield
-        finally:
-            torch.set_num_threads(before)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -97,8 +93,7 @@ class Plan(Spec):
         """
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        spare = cores // local_ranks
+        spare = cores() // local_ranks
         if kept and spare <= 2 and self.device_type == "cpu":
             return 0
         return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
@@ -186,7 +181,7 @@ def machine() -> dict[str, str | int]:
         pass
     return {
         "cpu": model,
-        "cores": os.cpu_count() or 1,
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
         "system": platform.system(),

@@ -96,7 +96,7 @@ def settle(
             return known
         if tuning == "none":
             return None
-        watch = Others(device.cores)
+        watch = Others()
         tuned = search()
         if watch.disturbed(used := watch.used()):
             notes.append(f"other processes used {used:.1f} cores while its plan for {use} was looked for, so it was not kept")

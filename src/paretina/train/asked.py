@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
+from paretina.clock import Clock
 from paretina.data.source import Source
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
@@ -16,8 +17,12 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint, Edit
 from paretina.model.family import network_named
 from paretina.model.weights import find_weights
+from paretina.schedules import Schedule
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
 from paretina.train.recipe import Recipe
+
+MOMENTS = 1000
+"""At how many moments of a run its schedule of sizes is looked up before it begins."""
 
 BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
 
@@ -54,6 +59,20 @@ class Asked(Spec):
             ValueError: they are named and cannot be read.
         """
         return find_weights(self.weights, network_named(self.model_name) if self.model_name else None)[0] is not None
+
+    def sizes(self) -> Schedule:
+        """The schedule of the training size, in pixels."""
+        return self.recipe.sizes(self.edited().resolution)
+
+    def sides(self) -> frozenset[int]:
+        """Every training size of the run, in pixels, and the size of the test."""
+        size = self.sizes()
+        found = {round(size(Clock(moment, MOMENTS, self.recipe.epochs))) for moment in range(MOMENTS + 1)}
+        return frozenset({*found, self.final_size()})
+
+    def final_size(self) -> int:
+        """Side in pixels at which the network is tested and saved."""
+        return self.recipe.final_size(self.edited().resolution)
 
     def edited(self) -> Blueprint:
         """The network after the edits.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paretina.clock import END
+from paretina.clock import Clock
 from paretina.data.source import Source
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
@@ -45,7 +45,7 @@ def trained(path: Path) -> Trained:
     folder = file.parent
     if (folder / "asked.json").is_file() and (folder / "result.json").is_file():
         asked = decode(Asked, Run.open(folder).asked()["asked"])
-        return Trained(file, round(asked.recipe.sizes(asked.model.resolution)(END)), asked.data)
+        return Trained(file, round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))), asked.data)
     network, _ = load_model(file)
     return Trained(file, network.blueprint.resolution, None)
 

@@ -7,8 +7,6 @@ are timed on updates of the whole network with random weights; parts that will b
 from dataclasses import replace
 from typing import Literal
 
-from paretina.clock import Clock
-from paretina.data.sampler import Epochs
 from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
@@ -56,10 +54,9 @@ def found_plan(
         ranks: number of processes that share an update.
     """
     recipe = asked.recipe
-    batch = min(recipe.batch_size, pictures)
-    steps = Epochs(pictures, batch, recipe.epochs, recipe.seed).updates * recipe.accumulate
-    size = recipe.sizes(asked.model.resolution)
-    sides = {round(size(Clock(i, 100, 1.0))) for i in range(101)}
+    epochs = recipe.updates(pictures)
+    batch, steps = epochs.batch, epochs.updates * recipe.accumulate
+    sides = asked.sides()
     part = max(2, batch // (ranks * recipe.accumulate))  # batch norm learns from two images at least
 
     def search(tuning: Tuning) -> Plans:

@@ -5,7 +5,8 @@ from typing import Any, Literal, cast
 
 from torch import nn
 
-from paretina.clock import END, Clock
+from paretina.clock import Clock
+from paretina.data.sampler import Epochs
 from paretina.data.transform import BatchTransform, ImageTransform, Transform
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
@@ -46,12 +47,19 @@ class StochasticDepth(Spec):
         return [rate * number / steps for number in range(blocks)]
 
 
+def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
+    """What runs of earlier releases did with the last pictures of an epoch, so that they continue as they began."""
+    return {"whole_epochs": False, **fields}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Spec):
     """
     Attributes:
         epochs: passes over the training data; may be a fraction.
-        batch_size: pictures an update, over all ranks and accumulated parts.
+        batch_size: pictures an update at most, over all ranks and accumulated parts.
+        whole_epochs: whether each epoch shows every picture, in updates that are as long as `batch_size` or a little shorter;
+            otherwise all are as long, and pictures that are left over sit out an epoch, as in releases before this field.
         size: side in pixels that the network sees while training; None for what `pixels` says.
         pixels: share of the pixels of the blueprint's resolution that are trained on, in (0, 1]. Below 1 the side is the
             nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
@@ -85,8 +93,11 @@ class Recipe(Spec):
         seed: everything random follows from it.
     """
 
+    UPGRADES = (with_leftovers,)
+
     epochs: float = 30.0
     batch_size: int = 64
+    whole_epochs: bool = True
     size: Schedule | None = None
     pixels: float = 1.0
     test_size: int | None = None
@@ -133,6 +144,10 @@ class Recipe(Spec):
         if self.tail is not None and self.tail < 0:
             raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 
+    def updates(self, pictures: int) -> Epochs:
+        """The updates of a run over so many pictures."""
+        return Epochs(pictures, min(self.batch_size, pictures), self.epochs, self.seed, self.whole_epochs)
+
     def image_transforms(self) -> tuple[ImageTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))
 
@@ -145,7 +160,7 @@ class Recipe(Spec):
 
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
-        return self.test_size or round(self.sizes(resolution)(END))
+        return self.test_size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
 
     def door(self, door: Door) -> Door:
         """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
