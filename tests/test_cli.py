@@ -157,7 +157,16 @@ MISUSE = [
     ("train photos --epochs 3", "--epochs is no option; write it as a field: epochs=VALUE"),
     ("train photos --batch-size=3", "write it as a field: batch_size=VALUE"),
     ("train photos --epoch 3", "did you mean 'epochs'?"),
-    ("train photos --lr 3", "write optimizer.rate=VALUE"),
+    ("train photos --lr 3", "write it as a field: lr=VALUE"),
+    ("train photos --learning-rate 3", "write lr=VALUE"),
+    ("train photos --time-limit 3", "--time-limit 3 has no unit; write 3s for seconds, 3m for minutes or 3h for hours"),
+    ("train photos --model resnet18 --model resnet34", "--model is given twice; leave one out"),
+    ("train photos epochs=3 recipe.epochs=5", "is given twice; leave one out"),
+    ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
+    ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
+    ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "is given twice, as 3 and as 5"),
+    ("frontier photos --models resnet18 --time 3m --time 4m", "--time is given twice"),
+    ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
     ("train photos epochs=many", "epochs must be float, got 'many'"),
@@ -286,7 +295,7 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("45", 45), ("1d", 86400)]
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("45s", 45), ("1d", 86400)]
 )
 def test_a_time_is_read_in_its_units(text, seconds):
     assert duration(text) == seconds
@@ -383,6 +392,17 @@ def test_how_the_plan_is_chosen(verb, words, planning, monkeypatch):
     for order in ([*verb, *words], [verb[0], *words, *verb[1:]]) if "=" not in "".join(words) else ([*verb, *words],):
         with pytest.raises(StopError, match=f"^{planning}$"):
             run(*order)
+
+
+def test_a_fine_tuning_says_what_it_would_do(tmp_path):
+    out, _ = run("finetune", RUN, "photos", "size=24", "--print-config", "-o", tmp_path / "new")
+    rows = dict(re.findall(r"^(\S+)  +(.*)$", out, re.M))
+    assert rows["recipe.size.value"] == "24.0  (command line)"
+    assert rows["verb"].startswith("finetune")
+    out, _ = run("finetune", RUN, "photos", "size=24", "epochs=1", "workers=0", "--dry-run", "-o", tmp_path / "new")
+    assert re.search(r"^model .*, tested at 24 pixels$", out, re.M)
+    assert re.search(r"^recipe  finetune: 1 epochs, \d+ updates?", out, re.M)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_plan_is_not_both_looked_for_and_given():

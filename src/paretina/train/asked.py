@@ -1,7 +1,8 @@
 """Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,7 +131,12 @@ def full_path(path: str) -> str:
     Raises:
         ValueError: no part has a field of that name; the message has the near name.
     """
-    head = path.partition(".")[0]
+    head, _, rest = path.partition(".")
+    if head == "lr":
+        return f"{LR}.{rest}".rstrip(".")
+    for prefix in ("optimizer.lr", "recipe.optimizer.lr"):
+        if path == prefix or path.startswith(f"{prefix}."):
+            return LR + path.removeprefix(prefix)
     if head in ("data", "model", "recipe", "plan", "edits"):
         return path
     places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
@@ -141,9 +147,30 @@ def full_path(path: str) -> str:
     raise ValueError(f"there is no field {head!r}{near(head, [*known, 'data', 'edits'])}")
 
 
+LR = "recipe.optimizer.rate"
+"""Where the learning rate is; `lr` for short."""
+
+
 def change(asked: Asked, path: str, value: Any) -> Asked:
-    """The same with another value at a path, as in `spec.put`."""
-    return put(asked, full_path(path), value)
+    """The same with another value at a path, as in `spec.put`; but a number for the learning rate is the peak of its schedule.
+
+    Another schedule has to be spelled out: `lr='{"kind": "Constant", "value": 0.001}'`.
+    """
+    whole = full_path(path)
+    number = number_in(value) if whole == LR else None
+    if number is None:
+        return put(asked, whole, value)
+    return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
+
+
+def number_in(value: Any) -> float | None:
+    """The number that a value is or spells, None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -234,7 +261,13 @@ class Choice:
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)
-        self.asked = put(self.asked, whole, value)
+        scaled = f"{LR.rpartition('.')[0]}.scale_rate"
+        if whole == LR and number_in(value) is not None:
+            kept = self.asked.recipe.optimizer.scale_rate if scaled in self.origins else False
+            self.asked = put(change(self.asked, whole, value), scaled, kept)
+            self.origins.setdefault(scaled, origin)
+        else:
+            self.asked = change(self.asked, whole, value)
         for old in [old for old in self.origins if old == whole or old.startswith(f"{whole}.")]:
             del self.origins[old]
         self.origins[whole] = origin

@@ -14,7 +14,6 @@ from paretina.model.blueprint import Door
 from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run
-from paretina.schedules import Constant
 from paretina.spec import decode
 from paretina.train.asked import Asked, Choice, choose, recipe_named
 from paretina.train.recipe import ALIGNED, Recipe
@@ -100,16 +99,22 @@ def go_on(
     source = data if data is not None else before.data
     if source is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data")
-    blueprint = network.blueprint
-    side = resolution or blueprint.resolution
+    # without a size of its own the recipe trains and tests at the resolution of the network, which fields and edits may change
+    blueprint = network.blueprint if resolution is None else replace(network.blueprint, resolution=resolution)
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
-    settings = replace(settings, size=Constant(value=float(side)), test_size=side)
-    if name == "test-resolution":
-        settings = replace(settings, transforms=(as_tested(blueprint.door),))
+    settings = replace(settings, size=None, pixels=1.0, test_size=None)
     choice = choose(source, blueprint, settings, plan, str(before.file), config, dict(fields or {}))
+    if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
+        door = choice.asked.recipe.door(choice.asked.edited().door)
+        choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(door),)))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")
-    final = choice.asked.recipe.final_size(blueprint.resolution)
+    final = choice.asked.final_size()
+    if resolution is not None and final != resolution:
+        raise ValueError(
+            f"--resolution {resolution} trains and tests at {resolution} pixels, but the fields test at {final}; leave one"
+            f" out, or train at one size and test at another: size=SIZE test_size={resolution}"
+        )
     warning = aligned(before.side, final)
     return choice, (f"warning: {warning}",) if warning else ()

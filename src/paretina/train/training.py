@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -427,7 +428,8 @@ def train(
         run = Run.create(path, description(prepared))
     ranks.wait()
     run = Run(path)
-    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+    with run.held() if ranks.first else nullcontext():
+        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
 @process_settings()
@@ -445,21 +447,21 @@ def resume(
         data: where the data is now, if it was moved; the pictures must be the same.
 
     Raises:
-        ValueError: there is no such run, or its data has changed since.
+        ValueError: there is no such run, its data has changed since, or another process works on it.
     """
-    run = Run.open(path)
-    saved = run.asked()
-    if run.result() is not None:
-        say(f"{path} is finished already")
-        return run
-    asked = decode(Asked, saved["asked"])
+    asked = decode(Asked, Run.open(path).asked()["asked"])
     if data is not None:
         asked = replace(asked, data=moved_to(asked.data, source_named(data)))
     ranks = Ranks.start(asked.plan.device)
-    prepared = prepare(asked, ranks.count)
-    if prepared.digest() != saved.get("samples"):
-        raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
-    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+    with Run(path).held() if ranks.first else nullcontext():
+        run = Run.open(path)  # nobody writes to it from here on
+        if run.result() is not None:
+            say(f"{path} is finished already")
+            return run
+        prepared = prepare(asked, ranks.count)
+        if prepared.digest() != run.asked().get("samples"):
+            raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
+        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
 def moved_to(old: Source, place: Source) -> Source:
