@@ -94,7 +94,7 @@ KINDS = frozenset(
 
 Reading = Literal["auto", "classes"]
 
-OVERRIDE = "if they are the classes, add layout=classes to the source (on the command line: data.layout=classes)"
+OVERRIDE = "if they are the classes, say so with data.layout=classes"
 
 
 @dataclass(frozen=True)
@@ -229,14 +229,14 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
     said = {place: split_said(place.name) for place in full}
     loose: dict[str, list[Place]] = {split: [] for split in EXACT if split not in exact}
     for place, split in said.items():
-        if split in loose and class_folders(place):
+        if split in loose and is_labelled(place, split):
             loose[split].append(place)
     trains = [exact["train"]] if "train" in exact else loose["train"]
     if exact and not trains:
-        there = " and ".join(f"{place.name}/" for place in exact.values())
+        there = list(exact.values())
         raise ValueError(
-            f"{shown(root)} has {there} but no train/ with class folders in it; name {there} itself to measure on it; "
-            f"{OVERRIDE}"
+            f"{shown(root)} has {listed(there)} but no train/ with class folders in it; to measure on one, name it: "
+            f"{shown(there[0])}; {OVERRIDE}"
         )
     classes = set().union(*(kinds_in(place) for place in trains))
     related = {
@@ -248,8 +248,12 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
     all_said = all(said.values()) and len(set(said.values())) > 1
     if not trains or not (exact or all_said or related.get("val") or related.get("test")):
         return {}
-    if all_said and not exact and not (related.get("val") or related.get("test")):
-        related = loose  # with other classes; that is an error later on
+    strange = [place for split in ("val", "test") for place in loose.get(split, ())]
+    if all_said and not exact and strange and not (related["val"] or related["test"]):
+        raise ValueError(
+            f"{listed([*trains, *strange])} in {shown(root)} are named like splits, but have no class folder in common; "
+            f"call class folders the same in each; {OVERRIDE}"
+        )
     for split, places in related.items():
         if len(places) > 1:
             raise both_claim(root, split, places)
@@ -277,12 +281,18 @@ def exact_splits(root: Place) -> dict[str, Place]:
     """The folders with the usual names of splits, if they hold folders, and pictures in one of these at least."""
     found: dict[str, Place] = {}
     for split in EXACT:
-        claims = [place for place in root.folders if exact_split(place.name) == split and place.folders]
+        claims = [place for place in root.folders if exact_split(place.name) == split and is_labelled(place, split)]
         if len(claims) > 1:
             raise both_claim(root, split, claims)
         if claims:
             found[split] = claims[0]
     return found if any(class_folders(place) for place in found.values()) else {}
+
+
+def is_labelled(place: Place, split: str) -> bool:
+    """Whether there are class folders in it, even empty ones; a lone `test/test/` with unsorted pictures is none."""
+    inner = class_folders(unwrapped(place))
+    return bool(place.folders) and not (len(inner) == 1 and split_said(inner[0].name) == split)
 
 
 def kinds_in(place: Place) -> set[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from paretina.data.decode import DecodeError, decode
-from paretina.data.layout import Reading, class_folders, layout_of, shown, split_said
+from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.names import composed, counterpart, likeness
 from paretina.data.scan import Place, left_out_text
 from paretina.data.source import Collection, Sample, Source
@@ -64,7 +64,7 @@ class Folder(Source):
         classes = tuple(sorted(parts["train" if train else ""]))
         least = 1 if self.val_share == 1 and "val" not in parts else 2
         if len(classes) < least:
-            raise ValueError(too_few(self.path, classes, findings, train))
+            raise ValueError(too_few(self.path, classes, findings, layout.splits["train" if train else ""]))
         if train:
             if "val" in parts and not any(parts["val"].values()):
                 empty = layout.splits["val"]
@@ -76,6 +76,8 @@ class Folder(Source):
                 split: agree(layout.splits[split].path, by_class, train.path, classes, notes)
                 for split, by_class in parts.items()
             }
+            if not any(parts.get("test", {}).values()):
+                parts.pop("test", None)
         samples = {
             split: tuple(Sample(name, label) for label, kind in enumerate(classes) for name in by_class.get(kind, ()))
             for split, by_class in parts.items()
@@ -244,7 +246,8 @@ def told_aside(folder: Place) -> str:
     """A folder that is neither split nor class, with the reason, if its name says that it should be one."""
     if not folder.has_pictures:
         return f"{folder.name} (no pictures)"
-    return f"{folder.name} (no class folders in it)" if split_said(folder.name) and folder.pictures else folder.name
+    split = split_said(folder.name)
+    return f"{folder.name} (no class folders in it)" if split and not is_labelled(folder, split) else folder.name
 
 
 def agree(
@@ -274,11 +277,14 @@ def agree(
     return found
 
 
-def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Place | None) -> str:
-    where = repr(os.path.join(path, train.path)) if train else repr(path)
+def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Place) -> str:
+    where = repr(os.path.join(path, train.path) if train.path else path)
     wanted = "one folder a class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
     if classes:
-        return f"{where} has a single class, {classes[0]!r}; a classifier needs two or more: {wanted}"
+        (only,) = class_folders(train)[:1]
+        within = class_folders(only)
+        hint = f"; if the classes are {listed(within)} in it, name {shown(only)}" if len(within) > 1 else ""
+        return f"{where} has a single class, {classes[0]!r}; a classifier needs two or more: {wanted}{hint}"
     if findings.loose:
         return f"{where} has {findings.loose} pictures but no class folders with pictures in them; {wanted}"
     rest = f" ({left_out_text(findings.left_out)})" if findings.left_out else ""
