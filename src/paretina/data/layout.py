@@ -92,7 +92,7 @@ KINDS = frozenset(
 )
 """Words that number classes: class1, class2."""
 
-Reading = Literal["auto", "classes"]
+Reading = Literal["auto", "classes", "plain"]
 
 OVERRIDE = "if they are the classes, say so with data.layout=classes"
 
@@ -116,7 +116,8 @@ class Layout:
 def layout_of(root: Place, reading: Reading = "auto") -> Layout:
     """
     Args:
-        reading: "classes" takes the folders in `root` as classes, whatever they are called.
+        reading: "classes" takes the folders in `root` as classes, whatever they are called; "plain" goes by the usual names of
+            splits alone, and doubts nothing.
 
     Raises:
         ValueError: it can be read in several ways, or two folders claim one split, or there is no `train` beside another split.
@@ -124,6 +125,9 @@ def layout_of(root: Place, reading: Reading = "auto") -> Layout:
     """
     if reading == "classes":
         return Layout(root, {"": root})
+    if reading == "plain":
+        exact = exact_splits(root)
+        return Layout(root, exact, ((root, tuple(exact.values())),)) if "train" in exact else Layout(root, {"": root})
     passed: list[tuple[Place, tuple[Place, ...]]] = []
     notes: list[str] = []
     while not (splits := splits_in(root, notes)):
@@ -265,7 +269,7 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
         train = splits["train"]
         raise ValueError(
             f"{shown(root)} has {train.name}/ with folders in it beside {listed(others)}: is it the training split or a class? "
-            f"If it is the split, name {shown(train)} itself, or move the others elsewhere; {OVERRIDE}"
+            f"If it is the split, name {shown(train)} itself, or leave out the others with data.layout=plain; {OVERRIDE}"
         )
     if taken:
         notes.append("by their names, " + ", ".join(f"{place.name}/ is taken as {split}" for split, place in taken.items()))

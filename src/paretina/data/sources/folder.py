@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from paretina.data.decode import DecodeError, decode
 from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
@@ -32,6 +32,11 @@ from paretina.shapes import Image
 from paretina.spec import near
 
 
+def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
+    """What a run of an earlier release wrote down, with all fields of that time, is read as it was then."""
+    return {"layout": "plain", **data} if {"val_share", "mirrors"} <= set(data) else data
+
+
 @dataclass(frozen=True, kw_only=True)
 class Folder(Source):
     """
@@ -40,8 +45,12 @@ class Folder(Source):
         val_share: part of each class that is held out as `val` where the folder itself has none, in [0, 1]. 1 holds out
             everything (for measuring on a folder), 0 nothing.
         mirrors: whether the mirror image of a picture still belongs to its class; say no for letters or left and right hands.
-        layout: "classes" takes the folders in it as the classes, whatever they are called; "auto" looks for splits first.
+        layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever they are called; "plain" goes
+            by the names train, val and test (valid, ...) alone and takes each other name for a class of its own, as earlier
+            releases did, and as their runs go on.
     """
+
+    UPGRADES = (read_plainly,)
 
     path: str
     val_share: float = 0.2
@@ -59,6 +68,8 @@ class Folder(Source):
             for place, leading in layout.passed:
                 findings.pass_through(place, leading)
             parts = {split: findings.classes_in(place) for split, place in layout.splits.items()}
+            if self.layout != "plain":
+                parts = {split: findings.with_one_form(parts[split], place) for split, place in layout.splits.items()}
         notes = [*layout.notes, *findings.notes]
         train = layout.splits.get("train")
         classes = tuple(sorted(parts["train" if train else ""]))
@@ -196,11 +207,7 @@ class Findings:
             self.left_out["pictures outside of class folders"] += len(place.pictures)
 
     def classes_in(self, place: Place) -> dict[str, list[str]]:
-        """Class -> names of its pictures, for each class folder that has any.
-
-        Raises:
-            ValueError: two names differ only in case or spaces.
-        """
+        """Class -> names of its pictures, for each class folder that has any."""
         self.look_at(place)
         found: dict[str, list[str]] = {}
         for folder in place.folders:
@@ -209,10 +216,14 @@ class Findings:
         empty = [folder.path for folder in place.folders if folder.name not in found]
         if empty:
             self.notes.append(f"folders without pictures are no classes, left out: {', '.join(empty)}")
-        return self.with_one_form(found, place)
+        return found
 
     def with_one_form(self, by_class: dict[str, list[str]], place: Place) -> dict[str, list[str]]:
-        """The classes, where the forms that Unicode has for one name are one class."""
+        """The classes, where the forms that Unicode has for one name are one class.
+
+        Raises:
+            ValueError: two names differ only in case or spaces.
+        """
         found: dict[str, list[str]] = {}
         alike: dict[str, str] = {}
         forms = Counter(composed(name) for name in by_class)
