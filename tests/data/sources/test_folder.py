@@ -179,7 +179,7 @@ def test_a_plain_reading_doubts_nothing(tmp_path):
     assert collection.classes == ("A ", "a")
     assert names(collection, "train") == ["train/A /1.png", "train/a/1.png"]
     assert "folders beside train/ were left out: car, dev" in collection.notes
-    with pytest.raises(ValueError, match="layout cannot be .splits.; known: auto, classes, plain"):
+    with pytest.raises(ValueError, match=r"layout cannot be .splits.; known: auto, classes, plain"):
         Folder(path="x", layout="splits")
 
 
