@@ -434,6 +434,15 @@ def test_evaluate_and_predict_take_the_directory_of_a_run(tmp_path):
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
+def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
+    (tmp_path / "1.png").write_bytes(Path("photos/val/blue/0.png").read_bytes())
+    (tmp_path / "Thumbs.db").write_text("x")
+    out, err = run("predict", MODEL, tmp_path)
+    assert len(out.splitlines()) == 1
+    assert err == "note: files left out: system files: 1\n"
+    assert document("predict", MODEL, tmp_path)["left_out"] == {"system files": 1}
+
+
 def test_evaluate_says_what_it_measured():
     out, _ = run("evaluate", MODEL, "photos")
     assert out.startswith("6 pictures (val) at 16 pixels; in brackets the 95 % interval\ntop-1 ")

@@ -2,6 +2,7 @@ import csv
 import json
 import shlex
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -343,6 +344,32 @@ def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):
     assert not isinstance(caught.value, MisuseError)
 
 
+def test_classes_of_the_model_are_found_however_they_are_spelt(tmp_path):
+    for old, new in (("blue", "Blue "), ("röt", unicodedata.normalize("NFD", "röt"))):
+        shutil.copytree(f"flat/{old}", tmp_path / new)
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert {each.name: each.n for each in found.accuracy.per_class if each.n} == {"blue": 6, "röt": 6}
+    assert "names that differ only in case or spaces are taken for classes of the model: 'Blue ' as 'blue'" in found.notes
+
+
+def test_folders_that_the_model_knows_are_its_classes_whatever_they_hold(tmp_path):
+    for name in ("blue", "röt"):
+        for part in ("a", "b", "c"):
+            shutil.copytree(f"flat/{name}", tmp_path / name / part)
+    with pytest.raises(ValueError, match="those look like the classes"):
+        Folder(path=str(tmp_path)).open()
+    assert verbs.evaluate("model.safetensors", str(tmp_path)).accuracy.n == 36
+
+
+def test_evaluation_passes_through_a_folder_around_it_all(tmp_path):
+    shutil.copytree("photos", tmp_path / "outer/inner")
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert (found.split, found.accuracy.n) == ("val", 6)
+    shutil.copytree("photos/val", tmp_path / "second/inner")
+    found = verbs.evaluate("model.safetensors", str(tmp_path / "second"))
+    assert (found.split, found.accuracy.n) == ("all", 6)
+
+
 # --- predict ----------------------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +406,32 @@ def test_a_name_that_is_no_text_is_shown_by_its_numbers(home, tmp_path):
     assert found.name == f"{tmp_path}/a\\xff.png"
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [found.name]
+
+
+def test_what_a_folder_holds_beside_pictures_is_left_out_and_counted(home, tmp_path):
+    shutil.copytree("flat/blue", tmp_path / "blue/@eaDir")
+    shutil.copytree("flat/blue", tmp_path / "blue/.ipynb_checkpoints")
+    shutil.copy("flat/blue/0.png", tmp_path / "blue/0.png")
+    (tmp_path / "blue/._0.png").write_text("x")
+    (tmp_path / "readme.txt").write_text("x")
+    found = verbs.predict("model.safetensors", [tmp_path, "flat/blue/1.png"])
+    assert [each.name for each in found.predictions] == [str(tmp_path / "blue/0.png"), "flat/blue/1.png"]
+    assert found.left_out == {".txt": 1, "hidden": 2, "system folders @eaDir": 1}
+    assert found.to_dict()["left_out"] == found.left_out
+    assert verbs.predict("model.safetensors", ["flat/blue/1.png"]).left_out == {}
+    (tmp_path / "blue/0.png").unlink()
+    with pytest.raises(
+        MisuseError, match=r"no picture in the folder .*blue \(files left out: hidden: 2, system folders @eaDir: 1\)"
+    ):
+        verbs.predict("model.safetensors", [tmp_path / "blue"])
+
+
+def test_strangers_are_looked_for_in_the_same_way(tmp_path):
+    shutil.copytree("flat/blue", tmp_path / "blue")
+    shutil.copytree("flat/blue", tmp_path / "@eaDir")
+    found = verbs.evaluate("model.safetensors", "photos", ood=tmp_path)
+    assert found.unknown.unknown == 6
+    assert f"{tmp_path}: files left out: system folders @eaDir: 1" in found.notes
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The commands `paretina evaluate` and `paretina predict`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,16 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
     """Classify pictures and folders of pictures with a model file.
 
     MODEL is a model file or the directory of a finished run. Pictures that cannot be read are named and left out; only if there
-    is no other one, the exit code is 1.
+    is no other one, the exit code is 1. Of a folder, the same files are taken as in training: hidden ones, what systems leave
+    behind, and other kinds of files are left out and counted.
     """
     from paretina import verbs
+    from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
         found = verbs.predict(model, paths, top, device, csv)
+    if found.left_out and not as_json:
+        note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
         raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())

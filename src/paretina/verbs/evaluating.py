@@ -1,5 +1,6 @@
 """Evaluate: how good a model is on pictures."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.scan import left_out_text
 from paretina.data.source import Collection, Sample, Source
-from paretina.data.sources.folder import Folder, split_folders
+from paretina.data.sources.folder import Folder
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation, joined
@@ -85,13 +88,16 @@ def evaluate(
         source, plan = source_named(data), inference_plan(device)
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
         kinds = kinds_named(corruptions) if corruptions else ()
-    strangers = pictures_in([ood]) if ood is not None else []
+    left_out: Counter[str] = Counter()
+    strangers = pictures_in([ood], left_out) if ood is not None else []
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
     notes = []
     collection: Collection
-    if split is None and isinstance(source, Folder) and not has_own_splits(source):
+    if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
+        source = replace(source, layout="classes")  # the model knows what would have to be guessed
+    if split is None and isinstance(source, Folder) and not source.has_splits():
         split, collection = "all", replace(source, val_share=1.0).open()
         samples = collection.split("val")
         if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
@@ -103,7 +109,7 @@ def evaluate(
         split, collection = split or "val", source.open()
         with misuse():
             samples = collection.split(split)
-    pictures = read_pictures(collection, renumbered(collection, samples, about.classes))
+    pictures = read_pictures(collection, renumbered(collection, samples, about.classes, notes))
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
     swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
@@ -126,24 +132,27 @@ def evaluate(
         files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
         strange = read_pictures(files, files.split("all"))
         damaged |= strange.damaged
+        if left_out:
+            notes.append(f"{ood}: {left_out_text(left_out)}")
         if not len(strange):
             raise ValueError(f"there is no readable picture in {ood}")
         unknown = measure_ood(logits, forward(network, strange, side, plan)[0])
     return Evaluated(accuracy, damaged, (*notes, *accuracy.notes), split, side, swept, corrupted, unknown)
 
 
-def has_own_splits(folder: Folder) -> bool:
-    root = Path(folder.path).expanduser()
-    return root.is_dir() and bool(split_folders(root))
-
-
-def renumbered(collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...]) -> tuple[Sample, ...]:
-    """The samples with the numbers that a model has for their classes."""
-    number = {name: i for i, name in enumerate(classes)}
-    unknown = [name for name in {collection.classes[sample.label]: None for sample in samples} if name not in number]
+def renumbered(
+    collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
+) -> tuple[Sample, ...]:
+    """The samples with the numbers that a model has for their classes; notes names that are spelt otherwise in the model."""
+    known = {name: counterpart(name, classes) for name in {collection.classes[sample.label]: None for sample in samples}}
+    unknown = [name for name, own in known.items() if own is None]
     if unknown:
         others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
-        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], number)}")
+        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
+    respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
+    if respelt:
+        notes.append(f"names that differ only in case or spaces are taken for classes of the model: {', '.join(respelt)}")
+    number = {name: classes.index(own) for name, own in known.items() if own is not None}
     return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
 
 

@@ -1,7 +1,8 @@
 """Predict: what a model says of pictures."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predicted:
+    """
+    Attributes:
+        damaged: reason by name, for pictures that could not be read.
+        left_out: how many files and folders in the folders were not taken for pictures, by reason.
+    """
+
     predictions: tuple[Prediction, ...]
     damaged: dict[str, str]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
             {"name": each.name, "answers": [{"class": name, "probability": p} for name, p in each.answers]}
             for each in self.predictions
         ]
-        return {"predictions": rows, "damaged": self.damaged}
+        return {"predictions": rows, "damaged": self.damaged, "left_out": self.left_out}
 
 
 def predict(
@@ -53,7 +61,8 @@ def predict(
         ValueError: the model file cannot be used.
     """
     check_csv(csv)
-    path, names = model_file(model), pictures_in(paths)
+    left_out: Counter[str] = Counter()
+    path, names = model_file(model), pictures_in(paths, left_out)
     with misuse():
         plan = inference_plan(device)
     network, about = load_model(path)
@@ -61,7 +70,7 @@ def predict(
     pictures = read_pictures(collection, collection.split("all"))
     damaged = {readable(name): reason for name, reason in pictures.damaged.items()}
     if not len(pictures):
-        return Predicted((), damaged)
+        return Predicted((), damaged, dict(left_out))
     logits, ids = forward(network, pictures, network.blueprint.resolution, plan)
     shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
     if csv is not None:
@@ -71,7 +80,7 @@ def predict(
     answers = tuple(
         Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True))) for name, ps, indices in rows
     )
-    return Predicted(answers, damaged)
+    return Predicted(answers, damaged, dict(left_out))
 
 
 def readable(name: str) -> str:
