@@ -37,8 +37,13 @@ HARMLESS = re.compile("extraneous bytes|Adobe|JFIF|ICC|progression sequence|SOS 
 
 LEFT = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
 
-ZEROS = 64
-"""Zero bytes in a row that no photo has in its coded data: they would say the same coefficient more than a hundred times."""
+RUN = 64
+"""Equal bytes in a row that no photo has in its coded data: zeros would say the same coefficient more than a hundred times."""
+
+ZEROS = bytes(RUN)
+
+ONES = b"\xff" * RUN + b"\0"
+"""Any number of 0xFF may stand before a marker, but this is none: libjpeg takes it all for a single byte of data."""
 
 ODD_BYTES = 8
 """Bytes that a progressive file may hold too many. Cameras do not write such files, and other programs leave nothing."""
@@ -75,7 +80,7 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
         return None
     left = LEFT.search(trouble)
     count, after = (int(left[1]), int(left[2], 16)) if left else (0, 0)
-    check_zeros(data, count if after == END[1] else 0)
+    check_runs(data, count if after == END[1] else 0)
     if after in AFTER_SCAN:
         if count > ODD_BYTES and is_progressive(data):
             raise ValueError(f"is damaged ({trouble})")
@@ -143,10 +148,10 @@ def all_scans(data: bytes) -> bool:
     return not any(any(left) for left in bits.values())
 
 
-def check_zeros(data: bytes, left: int) -> None:
-    """Refuses a run of zeros in coded data, which stands where a part of the file was never written.
+def check_runs(data: bytes, left: int) -> None:
+    """Refuses long runs of one byte in coded data, which stand where a part of the file was never written or was erased.
 
-    Not in progressive files and flat pictures, where zeros can mean that nothing changes.
+    Not in progressive files; and not zeros in flat pictures, where they can mean that nothing changes.
 
     Args:
         left: bytes at the end that are not decoded.
@@ -154,32 +159,40 @@ def check_zeros(data: bytes, left: int) -> None:
     Raises:
         ValueError: there is such a run.
     """
-    flat: dict[int, bool] = {}
+    first: dict[int, int] = {}
     for marker, body, start in segments(data):
         if marker == TABLES:
-            flat |= zeros_end_block(body)
+            first |= first_symbols(body)
         elif marker in FRAMES and marker not in SEQUENTIAL:
             return
         elif marker == START_OF_SCAN:
-            if data.find(bytes(ZEROS), start) < 0:
+            if data.find(ZEROS, start) < 0 and data.find(ONES, start) < 0:
                 return
-            if all(flat.get(table & 15, True) for table in body[2 : 2 + 2 * body[0] : 2]):
-                continue
             found = MARKER.search(data, start)
             end = found.start() if found else len(data)
-            for run in re.finditer(rb"\0{%d,}" % ZEROS, data[start:end]):
+            if data.find(ONES, start, end) >= 0:
+                raise ValueError(f"is damaged ({RUN} or more bytes of its coded data are erased)")
+            if all(is_flat(first, tables) for tables in body[2 : 2 + 2 * body[0] : 2]):
+                continue
+            for run in re.finditer(rb"\0{%d,}" % RUN, data[start:end]):
                 length = len(run[0]) - (left if start + run.end() == end else 0)
-                if length >= ZEROS:
+                if length >= RUN:
                     raise ValueError(f"is damaged ({length:,} bytes of its coded data are zero)")
 
 
-def zeros_end_block(body: bytes) -> dict[int, bool]:
-    """Whether zeros in coded data mean that no coefficient follows, for each table of AC coefficients."""
+def first_symbols(body: bytes) -> dict[int, int]:
+    """What a code of zeros means in each Huffman table of a segment, by class (16 for AC coefficients) and number."""
     found = {}
     at = 0
     while at + 17 < len(body):
-        count = sum(body[at + 1 : at + 17])
-        if body[at] >> 4:
-            found[body[at] & 15] = body[at + 17] & 15 == 0  # the shortest code is all zeros; no size says there is no number
-        at += 17 + count
+        found[body[at]] = body[at + 17]  # the first symbol has the shortest code, which is all zeros
+        at += 17 + sum(body[at + 1 : at + 17])
     return found
+
+
+def is_flat(first: dict[int, int], tables: int) -> bool:
+    """Whether zeros can go on and on in a component that uses these tables: blocks without detail, even or in a shallow ramp.
+
+    The low four bits of a symbol count the bits of a number. A ramp of more than one step a block would not be without detail.
+    """
+    return first.get(tables >> 4, 0) <= 1 and first.get(16 + (tables & 15), 0) & 15 == 0
