@@ -76,7 +76,7 @@ UPPER, LOWER = "RGB;16B", "RGB;16L"
 TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 
 
-NOT_KNOWN = "not a picture in a known format"
+OTHER_TIFF = "a kind of TIFF that is not read here; save it as RGB or grey of 8 or 16 bits"
 
 
 class DecodeError(ValueError):
@@ -105,8 +105,7 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
             pixels = read(data, at_least)
     except PIL.UnidentifiedImageError:
         tiff = data[:4] in (b"II*\0", b"MM\0*")
-        reason = "a kind of TIFF that is not read here; save it as RGB or grey of 8 or 16 bits" if tiff else NOT_KNOWN
-        raise DecodeError(f"{name}: {reason}") from None
+        raise DecodeError(f"{name}: {OTHER_TIFF if tiff else 'not a picture in a known format'}") from None
     except PIL.Image.DecompressionBombError:
         raise DecodeError(f"{name}: has more pixels than the limit of Pillow allows") from None
     except Exception as error:  # a broken file leads Pillow's readers to almost any exception
@@ -135,7 +134,9 @@ def read(data: bytes, at_least: int | None) -> np.ndarray:
             pixels = jpeg_pixels(data, width, height) if coded and image.mode != "CMYK" else None
             if pixels is None:
                 pixels = rgb(image, data)
-            return upright(pixels, orientation(image))
+            turned = orientation(image)
+            image.close()  # frees its memory while the room for it is still taken
+            return upright(pixels, turned)
 
 
 def orientation(image: PIL.Image.Image) -> int:
@@ -175,7 +176,8 @@ def rgb(image: PIL.Image.Image, data: bytes) -> np.ndarray:
         found[clear] = 255
     if deep:
         ranges: Any = image.getextrema()
-        remark_on_bits(max(high << 8 for band, (_, high) in zip(image.getbands(), ranges, strict=True) if band not in "Aa"))
+        top = max(high for band, (_, high) in zip(image.getbands(), ranges, strict=True) if band not in "Aa")
+        remark_on_bits(257 * top - 128 if image.format == "PPM" else top << 8)  # rounded there, cut off everywhere else
     return found
 
 
@@ -233,8 +235,8 @@ def is_deep(image: PIL.Image.Image) -> bool:
     if image.mode not in ("LA", "RGB", "RGBA") or not isinstance(image, ImageFile) or not image.tile:
         return False
     args = image.tile[0].args
-    raw = args[0] if isinstance(args, tuple) else args
-    return ";16" in str(raw) or (image.format == "PPM" and raw == 65535)
+    raw, *rest = args if isinstance(args, tuple) else (args,)
+    return ";16" in str(raw) or (image.format == "PPM" and rest == [65535])
 
 
 def remark_on_bits(brightest: int) -> None:
@@ -264,6 +266,8 @@ def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]
         raw, *rest = cast(tuple[Any, ...], tile.args)
         if tile[0] == "libtiff":  # it gives the bytes in the order of this machine
             raw = NATIVE.get(raw, raw)
+        elif raw == "a" or (image.mode == "CMYK" and len(raw) == 1 and bits[0] > 8):  # Pillow cannot fill in such planes
+            raise ValueError(OTHER_TIFF)
         elif tags.get(PLANAR) == 2 and set(bits) == {16} and len(raw) == 1:
             raw = f"{raw};16{'L' if tags.prefix == TiffImagePlugin.II else 'B'}"
         image.tile[number] = tile._replace(args=(raw, *rest))
