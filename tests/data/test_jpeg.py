@@ -124,6 +124,20 @@ def test_a_reader_that_cannot_read_a_file_leaves_it_to_pillow(files, monkeypatch
         check_good(files[kind])
 
 
+def test_a_file_of_several_pictures_shows_the_first_as_the_camera_was_held(files):
+    exif = PIL.Image.Exif()
+    exif[decoding.ORIENTATION] = 6
+    file = io.BytesIO()
+    with PIL.Image.open(io.BytesIO(files["baseline"])) as first:
+        other = PIL.Image.new("RGB", first.size, "red")
+        first.save(file, "MPO", save_all=True, append_images=[other], exif=exif)
+    data = file.getvalue()
+    check_good(data)
+    assert read(data)[0].shape == (320, 213, 3)
+    with pytest.raises(DecodeError, match="damaged"):
+        decode(data[:4000] + bytes(2000) + data[6000:], "a")
+
+
 def test_warnings_that_mean_nothing_are_not_told(files):
     data = bytearray(files["baseline"])
     data[data.index(b"JFIF\0") + 5] = 7  # a revision that nobody knows
