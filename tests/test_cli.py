@@ -446,9 +446,23 @@ def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
 def test_evaluate_says_what_it_measured():
     out, _ = run("evaluate", MODEL, "photos")
     assert out.startswith("6 pictures (val) at 16 pixels; in brackets the 95 % interval\ntop-1 ")
-    out, _ = run("evaluate", MODEL, "damaged/val")
-    assert out.startswith("5 pictures (all) at 16 pixels")
+
+
+def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
+    said = "1 of 6 pictures (all) could not be read and are not counted"
+    out, err = run("evaluate", MODEL, "damaged/val", code=1)
+    assert out.startswith(f"{said}\n5 pictures (all) at 16 pixels")
     assert "not counted, because it cannot be read: blue/1.png: not a picture in a known format" in out
+    assert err.endswith("mend or remove them, or allow it with --max-damaged 0.167\n")
+    assert f"error: {said}: more than --max-damaged 0.01 allows" in err
+    found = document("evaluate", MODEL, "damaged/val", code=1)
+    assert found["error"].startswith(said)
+    assert (found["n"], found["losses"][0]["unreadable"], list(found["damaged"])) == (5, 1, ["blue/1.png"])
+    out, err = run("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
+    assert out.startswith(f"{said}\n5 pictures (all) at 16 pixels")
+    assert "error" not in err
+    allowed = document("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
+    assert allowed == {**{name: value for name, value in found.items() if name != "error"}, "max_damaged": 0.167}
 
 
 def test_show_of_a_file_says_where_it_comes_from():

@@ -330,6 +330,86 @@ def test_names_what_cannot_be_read_and_counts_the_rest():
     assert found.to_dict()["damaged"] == found.damaged
 
 
+@pytest.fixture
+def half(tmp_path):
+    """18 pictures, of which 9 cannot be read: all that are blue, and three that are red."""
+    fill(tmp_path / "half", 6, first=300)
+    for path in [*(tmp_path / "half" / "blue").iterdir(), *sorted((tmp_path / "half" / "röt").iterdir())[:3]]:
+        path.write_bytes(path.read_bytes()[:60])
+    return tmp_path / "half"
+
+
+def test_a_set_of_which_too_much_is_unreadable_is_not_that_set(half):
+    found = verbs.evaluate("model.safetensors", str(half))
+    assert found.accuracy.n == 9
+    (loss,) = found.losses
+    assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == ("all", 9, 18, ("blue",))
+    assert found.too_damaged == (
+        "9 of 18 pictures (all) could not be read and are not counted; no picture is left of: blue: more than max_damaged=0.01 "
+        "allows, so the figures are not those of this set; mend or remove them, or allow it with max_damaged=0.5"
+    )
+    written = json.loads(json.dumps(found.to_dict()))
+    assert written["losses"] == [{"where": "all", "unreadable": 9, "pictures": 18, "classes": ["blue"]}]
+    assert len(written["damaged"]) == 9
+    allowed = verbs.evaluate("model.safetensors", str(half), max_damaged=0.5)
+    assert (allowed.too_damaged, allowed.losses, allowed.max_damaged) == ("", (loss,), 0.5)
+    assert verbs.evaluate("model.safetensors", str(half), max_damaged=0.49).too_damaged
+
+
+def test_a_set_that_can_be_read_has_lost_nothing():
+    found = verbs.evaluate("model.safetensors", "photos", max_damaged=0.0)
+    assert (found.losses, found.too_damaged, found.damaged) == ((), "", {})
+
+
+@pytest.mark.parametrize("more", [{"resolution": "16,24"}, {"corruptions": "brightness"}, {"ood": "flat"}])
+def test_what_is_unreadable_is_said_whatever_is_measured(half, more):
+    found = verbs.evaluate("model.safetensors", str(half), **more)
+    assert [(loss.unreadable, loss.pictures) for loss in found.losses] == [(9, 18)]
+    assert found.too_damaged
+
+
+def test_unreadable_pictures_of_something_else_are_counted_by_themselves(half):
+    found = verbs.evaluate("model.safetensors", "photos", ood=half)
+    (loss,) = found.losses
+    assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == (str(half), 9, 18, ())
+    assert "allow it with max_damaged=0.5" in found.too_damaged
+    assert len(found.damaged) == 9
+    assert found.accuracy.n == 6
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_the_share_that_may_be_unreadable_is_a_share(share):
+    with pytest.raises(MisuseError, match="max_damaged is a share of the pictures, from 0 to 1, got"):
+        verbs.evaluate("model.safetensors", "photos", max_damaged=share)
+
+
+def test_pictures_that_vanish_while_they_are_used_are_named(half, monkeypatch):
+    from paretina.data import pictures
+    from paretina.verbs import evaluating
+
+    def then_gone(collection, samples):
+        found = pictures.read_pictures(collection, samples, budget=0)
+        for path in half.rglob("5.png"):
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(evaluating, "read_pictures", then_gone)
+    found = verbs.evaluate("model.safetensors", str(half))
+    assert found.accuracy.n == 7
+    assert found.losses[0].unreadable == 11
+    assert found.damaged["röt/5.png"] == "became unreadable while it was used: No such file or directory"
+
+
+def test_what_is_odd_is_noted_by_evaluate_and_predict(tmp_path):
+    for name in COLOURS:
+        (tmp_path / name).mkdir()
+        PIL.Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(tmp_path / name / "1.png")
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert any("blue/1.png and 2 other pictures: 16 bits a value, of which the picture uses 10" in note for note in found.notes)
+    (note,) = verbs.predict("model.safetensors", [tmp_path]).to_dict()["notes"]
+    assert f"{tmp_path}/blue/1.png and 2 other pictures: 16 bits a value" in note
+
+
 def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):
     (tmp_path / "röt").mkdir()
     picture("röt").save(tmp_path / "röt" / "1.png")

@@ -258,6 +258,15 @@ def test_damaged_pictures_are_named_left_out_and_counted(tiny, folder, tmp_path)
     assert "03.png" in write_report(run.path).read_text()
 
 
+def test_what_is_odd_about_pictures_is_noted(tiny, folder):
+    for name in ("train/class0/03.png", "train/class0/04.png", "val/class1/31.png"):
+        PIL.Image.fromarray(np.full((40, 40), 4000, np.uint16)).save(folder / name)
+    prepared = prepare(asked(tiny, Folder(path=str(folder)), SHORT))
+    (note,) = [text for text in prepared.notes if "16 bits a value" in text]
+    assert note.startswith("train/class0/03.png and 2 other pictures: 16 bits a value, of which the picture uses 12: nothing")
+    assert prepared.damaged == {}
+
+
 def test_too_many_damaged_pictures_stop_the_run_before_it_starts_and_are_listed(tiny, folder, tmp_path):
     damage(folder, "train/class0/03.png", "val/class1/31.png")
     with pytest.raises(ValueError, match=r"2 of 39 pictures cannot be read, more than max_damaged=0.01 allows") as caught:

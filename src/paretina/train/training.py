@@ -22,6 +22,7 @@ from paretina.clock import Clock
 from paretina.data.decode import DecodeError
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
@@ -130,6 +131,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
     val = read_pictures(collection, collection.split("val"))
+    notes += told({**train.remarks, **val.remarks})
     asked = replace(asked, recipe=recipe)
     prepared = Prepared(asked, collection, train, val, blueprint, start, tuple(notes))
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
