@@ -416,6 +416,7 @@ def test_a_name_that_is_no_text_is_shown_by_its_numbers(home, tmp_path):
         (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with the names of classes"),
         (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
         (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
+        (lambda: verbs.export_weights("model.safetensors", "timm", "new.pth"), r"name 'new.pth' must end with \.safetensors"),
         (lambda: verbs.export_weights("model.safetensors", "timm", "model.safetensors"), "there is model.safetensors already"),
     ],
 )

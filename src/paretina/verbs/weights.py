@@ -104,12 +104,14 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
         out: the safetensors file; named after the network there, in the current folder, unless told.
 
     Raises:
-        MisuseError: there is no such model file or library, or there is a file at `out` already.
+        MisuseError: there is no such model file or library, or `out` is no safetensors file or there already.
         ValueError: the library has no network that computes the same; the message says what differs.
     """
     path = model_file(model)
     if to not in interop.LIBRARIES:
         raise MisuseError(f"there is no library {to!r}{near(to, interop.LIBRARIES)}")
+    if out is not None and Path(out).suffix != ".safetensors":  # by which whoever reads it tells what it is
+        raise MisuseError(f"exported weights are a safetensors file, so the name {str(out)!r} must end with .safetensors")
     check_new(out)
     network, about = load_model(path)
     blueprint = network.blueprint
