@@ -38,13 +38,13 @@ from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.frontier import Frontier
 from paretina.measure.plan import default_plan
-from paretina.measure.plan_cache import cache_folder
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import Run
 from paretina.search.candidates import Candidate
 from paretina.search.claims import Claims, DeviceLock, claiming
 from paretina.search.standing import TIMED, Budget, Entry, Halving, Standing, read_json, read_link, read_standing, recommend
 from paretina.spec import encode
+from paretina.system import cache_folder
 from paretina.train import training
 from paretina.train.asked import Asked, source_named
 from paretina.train.journal import Listener

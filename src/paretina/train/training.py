@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.decode import DecodeError
+from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.sampler import Epochs
@@ -58,6 +59,7 @@ class Prepared:
         blueprint: the network with its edits, the classes of the data, and its test size.
         start: weights to start from, or None.
         notes: what was decided on the way, a sentence each.
+        leaks: validation pictures that have copies in train; counted by the first process only.
     """
 
     asked: Asked
@@ -67,6 +69,7 @@ class Prepared:
     blueprint: Blueprint
     start: Start | None
     notes: tuple[str, ...]
+    leaks: Leaks = Leaks()
 
     @property
     def recipe(self) -> Recipe:
@@ -96,7 +99,7 @@ def prepare(asked: Asked) -> Prepared:
     keep_freed_memory()
     if asked.plan.threads:
         torch.set_num_threads(asked.plan.threads)
-    collection = asked.data.open()
+    asked, collection = opened(asked)
     notes = list(collection.notes)
     recipe = asked.recipe
     if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
@@ -135,7 +138,31 @@ def prepare(asked: Asked) -> Prepared:
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
-    return prepared
+    copied = leaks(collection) if Ranks.is_first() else Leaks()
+    said = [copied.warning()] if copied.warning() else []
+    more = [note for note in copied.notes if note not in notes]
+    return replace(prepared, notes=(*prepared.notes, *more, *said), leaks=copied)
+
+
+def opened(asked: Asked) -> tuple[Asked, Collection]:
+    """The data, and what is asked with the split that was found written down, so that it never moves again.
+
+    The first process looks for copies, the others take its answer, so that all have the same split.
+    """
+    ranks = Ranks.start(asked.plan.device)
+    collection: Collection | None = None
+    found: Source | ValueError | None = None
+    if ranks.first:
+        try:
+            collection = asked.data.open()
+            found = asked.data.pinned(collection)
+        except ValueError as error:  # the others must not wait for an answer
+            found = error
+    found = ranks.from_first(found)
+    if isinstance(found, ValueError):
+        raise found
+    data = cast(Source, found)
+    return replace(asked, data=data), collection or data.open()
 
 
 def check_sizes(blueprint: Blueprint, sides: set[int]) -> None:
@@ -523,6 +550,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
                 "train": len(prepared.train),
                 "val": len(prepared.val),
                 "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
+                "copies": prepared.leaks.to_dict(),
                 "notes": [*prepared.notes, *accuracy.notes],
             },
             "cost": asdict(counted),
