@@ -16,8 +16,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +121,14 @@ class Looked:
     def notes(self) -> tuple[str, ...]:
         found = []
         if not self.near:
-            found.append(
-                f"there are {len(self.looks):,} pictures, more than {MOST:,}: only files that are equal were looked for, not "
-                "near copies"
-            )
+            found.append(too_many(len(self.looks)))
         if self.new >= MANY:
             found.append(f"{self.new:,} pictures were looked at once to find copies among them; that is kept for the next time")
         return tuple(found)
+
+
+def too_many(pictures: int) -> str:
+    return f"there are {pictures:,} pictures, more than {MOST:,}: only equal ones were looked for, not near copies"
 
 
 def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None) -> Looked:
@@ -314,7 +314,7 @@ def said(moved: int) -> tuple[str, ...]:
 # --- across a split ---------------------------------------------------------------------------------------------------
 
 SHOWN = 50
-"""Pairs that are named in a result."""
+"""Pairs that are named in the result of a run."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Leaks:
         of: number of pictures there that can be read.
         equal: how many of them are in train too.
         near: how many others have a near copy in train.
-        pairs: the first SHOWN of them: the name there, the name in train, "equal" or "near".
+        pairs: of each the name, the name in train, and "equal" or "near".
         notes: what should be known of the search, a sentence each.
     """
 
@@ -345,35 +345,52 @@ class Leaks:
         where = {"val": "validation pictures", "test": "test pictures"}.get(self.split, f"pictures in {self.split}")
         return (
             f"warning: {copied:,} of {self.of:,} {where} {'is' if copied == 1 else 'are'} also in train ({self.equal:,} exact, "
-            f"{self.near:,} near): the accuracy is too high by it; `paretina data check` names them"
+            f"{self.near:,} near): the accuracy is too high by it"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        pairs = [{"name": name, "train": other, "kind": kind} for name, other, kind in self.pairs]
+    def to_dict(self, most: int | None = SHOWN) -> dict[str, Any]:
+        """As JSON can hold it.
+
+        Args:
+            most: pairs that are named; all if None.
+        """
+        pairs = [{"name": name, "train": other, "kind": kind} for name, other, kind in self.pairs[:most]]
         counts = {"split": self.split, "of": self.of, "equal": self.equal, "near": self.near}
         return {**counts, "warning": self.warning(), "pairs": pairs}
 
 
 def leaks(collection: Collection, split: str = "val") -> Leaks:
-    """Counts the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES."""
+    """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES."""
     train, measured = collection.split("train"), collection.split(split)
     if not collection.origin().COPIES or not train or not measured:
         return Leaks(split, len(measured))
     seen = looked_at(collection, (*train, *measured))
-    before, after = seen.looks[: len(train)], seen.looks[len(train) :]
+    found = between(split, train, seen.looks[: len(train)], measured, seen.looks[len(train) :])
+    return replace(found, notes=seen.notes())
+
+
+def between(split: str, train: Sequence[Sample], before: np.ndarray, measured: Sequence[Sample], after: np.ndarray) -> Leaks:
+    """Finds pictures that have a copy in train.
+
+    Args:
+        before: what is known of those in train, in order.
+        after: what is known of those that are measured, in order.
+    """
     learned: dict[bytes, str] = {}
     for sample, digest in zip(train, before["digest"], strict=True):
         learned.setdefault(digest.tobytes(), sample.name)
+    readable = [any(digest.tobytes()) for digest in after["digest"]]
     partners: dict[int, tuple[str, str]] = {}
     for i, digest in enumerate(after["digest"]):
-        if any(digest.tobytes()) and digest.tobytes() in learned:
+        if readable[i] and digest.tobytes() in learned:
             partners[i] = (learned[digest.tobytes()], "equal")
     rest = np.array([i for i in range(len(measured)) if i not in partners and after["comparable"][i]], int)
     known, asked = Comparable.of(before), Comparable.of(after)
-    for low, high in pairwise([*range(0, len(rest), BLOCK), len(rest)]):
-        found = asked[rest[low:high]].near(known)
+    for low in range(0, len(rest), BLOCK):
+        some = rest[low : low + BLOCK]
+        found = asked[some].near(known)
         for row in np.flatnonzero(found.any(1)).tolist():
-            partners[int(rest[low + row])] = (train[int(found[row].argmax())].name, "near")
+            partners[int(some[row])] = (train[int(found[row].argmax())].name, "near")
     kinds = [kind for _, kind in partners.values()]
-    pairs = tuple((measured[i].name, *partners[i]) for i in sorted(partners))[:SHOWN]
-    return Leaks(split, sum(any(digest.tobytes()) for digest in after["digest"]), kinds.count("equal"), kinds.count("near"), pairs, seen.notes())
+    pairs = tuple((measured[i].name, *partners[i]) for i in sorted(partners))
+    return Leaks(split, sum(readable), kinds.count("equal"), kinds.count("near"), pairs)

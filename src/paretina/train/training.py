@@ -51,6 +51,9 @@ Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
 
 
+NO_LEAKS = Leaks()
+
+
 @dataclass(frozen=True)
 class Prepared:
     """All that has to be known before the first update.
@@ -69,7 +72,7 @@ class Prepared:
     blueprint: Blueprint
     start: Start | None
     notes: tuple[str, ...]
-    leaks: Leaks = Leaks()
+    leaks: Leaks = NO_LEAKS
 
     @property
     def recipe(self) -> Recipe:
@@ -138,10 +141,10 @@ def prepare(asked: Asked) -> Prepared:
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
-    copied = leaks(collection) if Ranks.is_first() else Leaks()
-    said = [copied.warning()] if copied.warning() else []
+    copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
+    warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
     more = [note for note in copied.notes if note not in notes]
-    return replace(prepared, notes=(*prepared.notes, *more, *said), leaks=copied)
+    return replace(prepared, notes=(*prepared.notes, *more, *warnings), leaks=copied)
 
 
 def opened(asked: Asked) -> tuple[Asked, Collection]:
