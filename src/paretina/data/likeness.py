@@ -32,21 +32,23 @@ from paretina.data.split import held_out, in_order
 from paretina.shapes import Image
 
 BITS = 256
-"""Of a hash: the 16 x 16 lowest frequencies of 64 x 64 pixels. With the usual 8 x 8, one of every 2,400 pairs of the built-in
-drawings is within 6 bits, most of them of different things; with 16 x 16 one of 9,000 is within 16."""
+"""Of a hash: the 16 x 16 lowest frequencies of 64 x 64 pixels. With the usual 8 x 8, one in 2,400 pairs of the built-in
+drawings is within 6 bits, most of them of different things; with 16 x 16 only one in 5,000 is within 24."""
 
-FAR = 20
-"""Bits in which two near pictures may differ. JPEG at quality 20 changes up to 26 and mostly 6, half the size 4, brighter by a
-tenth 10, a shift by a hundredth of the width mostly 22, by a two-hundredth 10; unrelated photos differ in 128."""
+FAR = 28
+"""Bits in which two near pictures may differ. JPEG at quality 20 changes mostly 6 of a photo and up to 26, half the size 8
+and 26, brighter by a tenth 4 and 6; a shift by a hundredth of the width mostly 22, by a fiftieth 48. Parts of unrelated
+photos differ in 92 and more."""
 
 GRID, TINTS = 8, 2
 """Brightness is compared on 8 x 8 cells, colour on 2 x 2: JPEG keeps little of finer colour."""
 
-UNLIKE = 0.015
+UNLIKE = 0.0125
 """How much of the sum of squares of the cells may differ in near pictures, each set with its mean brightness and its contrast
-removed. JPEG at quality 50 makes mostly 0.0002 and up to 0.017, half the size 0.0008 and 0.015, brighter by a fifth 0.0015 and
-0.016; the same drawing in another colour 0.1 and more. With it, 36 of the 3.5 million pairs of the built-in drawings are near,
-nearly all of them drawings that one author has made twice with another detail, and none of the built-in shapes."""
+removed. JPEG at quality 50 makes mostly 0.0002, half the size 0.0008, brighter by a fifth 0.0015, a fifth less colour 0.008,
+a shift by a hundredth 0.008; the same drawing in another colour 0.1 and more. With it, 39 of the 3.5 million pairs of the
+built-in drawings are near, nearly all of them drawings that one author has made twice with another detail, and none of the
+shapes."""
 
 SMALLEST = 32
 """Shorter side in pixels of a picture that can be near another. Of a smaller one, such as a digit of 28 x 28, the hash would
@@ -274,11 +276,12 @@ def copies(names: Sequence[str], labels: Sequence[int], looks: np.ndarray) -> li
 class Moved:
     """
     Attributes:
-        names: pictures that are on the other side than their own name says, because their copies are there.
+        names: pictures that are on the other side than their own name says, because their copies are there; None if it was not
+            looked.
         notes: what should be known of it, a sentence each.
     """
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
 
 
@@ -290,9 +293,10 @@ def together(collection: Collection, samples: Sequence[Sample], share: float, de
     """
     names, labels = [sample.name for sample in samples], [sample.label for sample in samples]
     if share in (0, 1):
-        return Moved()
+        return Moved(None)
     if decided is not None:
-        return Moved(tuple(sorted({*decided} & {*names})), said(len(decided)))
+        here = tuple(sorted({*decided} & {*names}))
+        return Moved(here, said(len(here)))
     seen = looked_at(collection, samples)
     groups = copies(names, labels, seen.looks)
     alone = held_out(names, labels, share)

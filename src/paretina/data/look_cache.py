@@ -68,9 +68,9 @@ class LookCache:
             if entries.dtype != self.kind or when.shape != (len(names), 2) or entries.shape != (len(names),):
                 raise ValueError("its parts do not fit together")
             return {name: ((size, time), one) for name, (size, time), one in zip(names, when.tolist(), entries, strict=True)}
-        except FileNotFoundError:
+        except OSError:  # there is none yet, or the folder cannot be used, which writing will say
             return {}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
             warnings.warn(f"the cache {path} is damaged and was ignored: {str(error)[:200]}", stacklevel=2)
             return {}
 

@@ -31,7 +31,8 @@ class Collection(ABC):
         splits: the samples of `train`, `val` and, where there is one, `test`.
         notes: what was decided while opening, a sentence each: a split made, a folder left out.
         mirrors: whether the mirror image of a picture still belongs to its class.
-        moved: pictures on the other side of an automatic split than their names say, because their copies are there.
+        moved: pictures on the other side of an automatic split than their names say, because their copies are there; None where
+            no copies were looked for.
         COPIES: whether copies are looked for; not in pictures that we make ourselves.
         COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two collections that
             are equal must then have the same pictures under the same names.
@@ -44,7 +45,7 @@ class Collection(ABC):
     splits: dict[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = ()
     mirrors: bool = True
-    moved: tuple[str, ...] = field(default=(), kw_only=True)
+    moved: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def image(self, sample: Sample, at_least: int | None = None) -> Image:

@@ -199,8 +199,9 @@ def work(
         KeyboardInterrupt: interrupted; the same call goes on with it.
     """
     standing = read_standing(folder)
-    source = None if data is None else source_named(data)
-    check_pictures(folder, source or standing.entries[0].candidate.asked.data)
+    begun = standing.entries[0].candidate.asked.data
+    source = None if data is None else training.moved_to(begun, source_named(data))
+    check_pictures(folder, source or begun)
     with pictures_kept(), tools.claims(folder) as claims:
         worker = Worker(folder, standing, tools, claims, source, data, listen, say)
         if standing.halving.by == "epochs":

@@ -77,7 +77,7 @@ class Arrays(Source):
         )
 
     def pinned(self, collection: Collection) -> "Arrays":
-        return self if self.copies == "anywhere" else replace(self, moved=collection.moved)
+        return replace(self, moved=collection.moved)
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,12 @@ def from_arrays(
     samples = [Sample(str(place), int(label)) for place, label in enumerate(numbers)]
     found = ArrayCollection(names, {}, (), mirrors, images, path)
     notes: tuple[str, ...] = ()
-    changed = Moved()
+    changed = Moved(None)
     if split is None:
         held = held_out([sample.name for sample in samples], [sample.label for sample in samples], val_share)
         if copies == "together":
             changed = together(found, samples, val_share, moved)
-        held ^= set(changed.names)
+        held ^= {*(changed.names or ())}
         split = ["val" if sample.name in held else "train" for sample in samples]
         notes = (
             f"no split was given, so {len(held)} of {len(samples)} pictures were held out as val by a hash of their places",

@@ -84,25 +84,25 @@ class Folder(Source):
         return replace(found, splits=splits, notes=tuple(scan.notes + scan.left_out()), moved=moved)
 
     def pinned(self, collection: Collection) -> "Folder":
-        return self if self.copies == "anywhere" else replace(self, moved=collection.moved)
+        return replace(self, moved=collection.moved)
 
-    def divided(self, found: Collection, notes: list[str]) -> tuple[dict[str, tuple[Sample, ...]], tuple[str, ...]]:
+    def divided(self, found: Collection, notes: list[str]) -> tuple[dict[str, tuple[Sample, ...]], tuple[str, ...] | None]:
         """The splits, and what is `moved` in them; makes `val` where the folder has none."""
         samples = found.splits
         if "val" in samples:
-            return samples, ()
+            return samples, None
         if "test" in samples:
             notes.append("there is no val folder, so the pictures in test stand in for it; nothing is left to test on")
-            return {"train": samples["train"], "val": samples["test"]}, ()
+            return {"train": samples["train"], "val": samples["test"]}, None
         pool = samples.get("train", samples.get("", ()))
         held = held_out([sample.name for sample in pool], [sample.label for sample in pool], self.val_share)
-        moved = Moved() if self.copies == "anywhere" else together(found, pool, self.val_share, self.moved)
-        held ^= set(moved.names)
+        moved = together(found, pool, self.val_share, self.moved) if self.copies == "together" else Moved(None)
+        held ^= {*(moved.names or ())}
         train = tuple(sample for sample in pool if sample.name not in held)
         val = tuple(sample for sample in pool if sample.name in held)
         if self.val_share in (0, 1):
             notes.append(f"val_share is {self.val_share:g}, so {'all' if val else 'no'} pictures are held out as val")
-            return {"train": train, "val": val}, ()
+            return {"train": train, "val": val}, None
         notes.append(
             f"there is no val folder, so {len(val)} of {len(pool)} pictures ({len(val) / len(pool):.1%}) were held out as val, "
             "chosen by a hash of their names; where several show one scene, make train/ and val/ yourself"
