@@ -58,10 +58,12 @@ FLAT = 1.0
 """Spread of the cells' brightness, of 255, up to which a picture counts as flat. The hash of one is rounding errors."""
 
 ENOUGH = 128
-"""Shorter side in pixels that is decoded, where a format can be decoded smaller."""
+"""Shorter side in pixels that is decoded, where a format can be decoded smaller. JPEGs are then equal if their pixels at that
+size are, and one that was saved losslessly as another format is near."""
 
 MOST = 50_000
-"""With more pictures than this only equal files are looked for: near ones would take hours and gigabytes."""
+"""With more pictures than this only equal files are looked for, which are read but not decoded: the time for near ones grows
+with the square of their number."""
 
 MANY = 5_000
 """From this number of pictures that had to be looked at on, it is said that this was done, since it took minutes."""
