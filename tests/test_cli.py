@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -352,6 +353,19 @@ def test_a_dry_run_leaves_nothing_behind():
 def test_weights_to_start_from_are_said_with_their_licence():
     found = document("train", "photos", *TINY, "epochs=1", "--weights", RUN, "--dry-run")
     assert f"starts with weights from {MODEL} (no licence is named in it)" in found["notes"]
+
+
+def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path):
+    write_pictures(tmp_path / "photos")
+    for kind in COLOURS:
+        shutil.copy(tmp_path / "photos" / "train" / kind / "0.png", tmp_path / "photos" / "val" / kind / "0.png")
+    warning = "warning: 3 of 6 validation pictures are also in train (3 exact, 0 near): the accuracy is too high by it"
+    assert f"- {warning}; " in run("train", tmp_path / "photos", *TINY, "epochs=1", "--dry-run")[0]
+    out, err = run("train", tmp_path / "photos", *TINY, "epochs=1", "--output", tmp_path / "run")
+    assert f"note: {warning}; `paretina data check` names them\n" in err
+    assert out.splitlines()[1] == warning
+    assert document("evaluate", tmp_path / "run", tmp_path / "photos")["notes"][0] == warning
+    assert warning in run("data", "check", tmp_path / "photos")[0].splitlines()
 
 
 def test_training_says_its_notes_its_progress_and_its_result(home):

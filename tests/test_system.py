@@ -1,11 +1,21 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from paretina import system as module
-from paretina.system import available_bytes, busy_seconds, cores, cpus, processes, running_children_seconds, usage
+from paretina.system import (
+    available_bytes,
+    busy_seconds,
+    cache_folder,
+    cores,
+    cpus,
+    processes,
+    running_children_seconds,
+    usage,
+)
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 MEMORY = {"proc/meminfo": "MemTotal:  9 kB\nMemAvailable:     4000 kB\n"}
@@ -112,3 +122,20 @@ def test_what_a_child_uses_is_own_while_it_runs_and_when_it_has_ended():
         assert usage().own - before >= 0.25
         child.communicate("\n")
     assert usage().own - before >= 0.25
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform", "wanted"),
+    [
+        ({"PARETINA_CACHE": "/x/y"}, "darwin", "/x/y"),
+        ({"XDG_CACHE_HOME": "/c"}, "linux", "/c/paretina"),
+        ({"XDG_CACHE_HOME": "not/absolute"}, "linux", "HOME/.cache/paretina"),
+        ({}, "linux", "HOME/.cache/paretina"),
+        ({"XDG_CACHE_HOME": "/c"}, "darwin", "HOME/Library/Caches/paretina"),
+        ({"LOCALAPPDATA": "/local"}, "win32", "/local/paretina/Cache"),
+        ({}, "win32", "HOME/AppData/Local/paretina/Cache"),
+    ],
+)
+def test_the_folder_is_that_of_the_platform(monkeypatch, environment, platform, wanted):
+    monkeypatch.setattr(Path, "home", lambda: Path("HOME"))
+    assert cache_folder(environment, platform) == Path(wanted)

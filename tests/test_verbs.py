@@ -323,6 +323,19 @@ def test_says_when_all_pictures_may_have_been_learned():
     assert not any("trained on a folder of this name" in note for note in held.notes)
 
 
+def test_says_what_the_run_of_a_model_knows_of_copies(home, tmp_path):
+    fill(tmp_path / "twice" / "train", 4)
+    fill(tmp_path / "twice" / "val", 2, first=2)
+    run = verbs.train(str(tmp_path / "twice"), model=tiny(), device="cpu", output=tmp_path / "run", epochs=1, **SMALL)
+    warning = "warning: 6 of 6 validation pictures are also in train (6 exact, 0 near): the accuracy is too high by it"
+    for place in ("twice", "twice/val"):
+        assert warning in verbs.evaluate(run.path, str(tmp_path / place)).notes
+    assert warning in verbs.evaluate(run.path / "model.safetensors", str(tmp_path / "twice")).notes
+    assert warning not in verbs.evaluate(run.path, str(tmp_path / "twice"), split="train").notes
+    assert warning not in verbs.evaluate(run.path, str(tmp_path / "twice/train")).notes
+    assert warning not in verbs.evaluate(run.path, "photos").notes
+
+
 def test_names_what_cannot_be_read_and_counts_the_rest():
     found = verbs.evaluate("model.safetensors", "broken")
     assert found.accuracy.n == 5

@@ -1,11 +1,12 @@
-"""What the system says: how many processors there are for us, how busy they are, and how much memory is left.
+"""What the system says: how many processors there are for us, how busy they are, how much memory is left, where caches lie.
 
 Where it does not say, memory and busy seconds are None, and child processes count for nothing.
 """
 
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -127,3 +128,23 @@ def processes(root: Path) -> Iterator[tuple[int, int, int]]:
             number, _, rest = place.read_text().partition(" (")
             fields = rest.rpartition(") ")[2].split()  # a name may have brackets and blanks in it
             yield int(number), int(fields[1]), sum(map(int, fields[11:15]))
+
+
+VARIABLE = "PARETINA_CACHE"
+
+
+def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """Where this user's caches lie, by the convention of the platform; not made.
+
+    $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows; PARETINA_CACHE names another.
+    """
+    environment = os.environ if environment is None else environment
+    if named := environment.get(VARIABLE):
+        return Path(named)
+    if platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "paretina"
+    if platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "paretina" / "Cache"
+    base = environment.get("XDG_CACHE_HOME", "")
+    # the convention says that a path which is not absolute is to be ignored
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "paretina"

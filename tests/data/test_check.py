@@ -147,3 +147,39 @@ def test_tells_what_is_odd_about_pictures_that_can_be_read(tmp_path):
     (found,) = [note for note in report.notes if "16 bits a value" in note]
     assert " and 5 other pictures: 16 bits a value, of which the picture uses 12: nothing" in found
     assert f"note: {found}" in report.lines()
+
+
+def smooth(*seeds, side=64):
+    """Pictures with large shades, one a seed."""
+    grids = [np.random.default_rng(seed).integers(0, 256, (9, 9, 3), np.uint8) for seed in seeds]
+    return np.stack([np.asarray(Image.fromarray(grid).resize((side, side), Image.Resampling.BICUBIC)) for grid in grids])
+
+
+def test_finds_near_copies_within_and_between_splits():
+    pictures = smooth(0, 1, 2, 3, 4, 5)
+    images = np.concatenate((pictures, (pictures[:3] * 0.93).astype(np.uint8), smooth(6), pictures[1:2]))
+    split = ["train"] * 6 + ["val", "val", "train", "val", "val"]
+    report = check(from_arrays(images, [0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1], ["cat", "dog"], split=split))
+    assert [[seen.name for seen in group] for group in report.near] == [["0", "6"], ["1", "7"], ["2", "8"]]
+    assert [[seen.name for seen in group] for group in report.duplicates] == [["1", "10"]]
+    text = report.lines()
+    assert "warning: 3 of 4 validation pictures are also in train (1 exact, 2 near): the accuracy is too high by it" in text
+    assert "nearly the same picture in several splits (the score may look too good): 2" in text
+    assert "  6 (val) ~ 0 (train)" in text
+    at = text.index("nearly the same picture in several classes: 1")
+    assert text[at + 1] == "  1 (train, dog) ~ 7 (val, cat)"
+    at = text.index("nearly the same picture several times in one class: 1")
+    assert text[at + 1] == "  2 (train, cat) ~ 8 (train, cat)"
+    data = json.loads(json.dumps(report.to_dict()))
+    assert (data["copied"]["val"]["equal"], data["copied"]["val"]["near"]) == (1, 2)
+    assert {pair["kind"] for pair in data["copied"]["val"]["pairs"]} == {"equal", "near"}
+
+
+def test_among_too_many_only_equal_ones_are_found_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("paretina.data.likeness.MOST", 3)
+    pictures = smooth(0, 1)
+    images = np.concatenate((pictures, (pictures * 0.93).astype(np.uint8), pictures[:1]))
+    report = check(from_arrays(images, [0, 1, 0, 1, 0], split=["train", "train", "val", "val", "val"]))
+    assert report.near == ()
+    assert report.copied["val"].equal == 1
+    assert "there are 5 pictures, more than 3: only equal ones were looked for, not near copies" in report.notes

@@ -1,13 +1,12 @@
 import json
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from paretina.measure.device import Device
 from paretina.measure.plan import InferencePlan, Plan
-from paretina.measure.plan_cache import cache_folder, cached_plan, keep_plan, key_of, place_of
+from paretina.measure.plan_cache import cached_plan, keep_plan, key_of, place_of
 from paretina.measure.tune import Judgement, Tried, Tuned
 from paretina.model.families.efficientnet import B0
 from paretina.spec import encode
@@ -94,23 +93,6 @@ def test_a_plan_of_training_is_kept_too(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert cached_plan(key(), tmp_path).plan == Plan()
-
-
-@pytest.mark.parametrize(
-    ("environment", "platform", "wanted"),
-    [
-        ({"PARETINA_CACHE": "/x/y"}, "darwin", "/x/y"),
-        ({"XDG_CACHE_HOME": "/c"}, "linux", "/c/paretina"),
-        ({"XDG_CACHE_HOME": "not/absolute"}, "linux", "HOME/.cache/paretina"),
-        ({}, "linux", "HOME/.cache/paretina"),
-        ({"XDG_CACHE_HOME": "/c"}, "darwin", "HOME/Library/Caches/paretina"),
-        ({"LOCALAPPDATA": "/local"}, "win32", "/local/paretina/Cache"),
-        ({}, "win32", "HOME/AppData/Local/paretina/Cache"),
-    ],
-)
-def test_the_folder_is_that_of_the_platform(monkeypatch, environment, platform, wanted):
-    monkeypatch.setattr(Path, "home", lambda: Path("HOME"))
-    assert cache_folder(environment, platform) == Path(wanted)
 
 
 def test_the_variable_names_another_folder(monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.run import Run
 from paretina.search import ablate
-from paretina.search.ablate import inference, opened, run_study
+from paretina.search.ablate import inference, opened, run_study, write_state
 from paretina.search.findings import read_findings, read_state
 from paretina.search.study import Rival, Study
 from paretina.search.switches import switch_of
@@ -246,6 +246,15 @@ def test_another_base_is_refused_and_named(tmp_path, study, monkeypatch):
         run_study(tmp_path, other)
     with pytest.raises(ValueError, match=r"time limit is None there and 9\.0 here"):
         run_study(tmp_path, replace(study, time_limit_s=9.0))
+
+
+def test_a_study_of_an_earlier_release_goes_on_with_its_split(tmp_path, study):
+    base = replace(study.base, data=Arrays(path="a.npz", val_share=0.3))
+    older = replace(study, base=replace(base, data=Arrays(path="a.npz", val_share=0.3, copies="anywhere")))
+    write_state(tmp_path, opened(tmp_path / "new", older)[1])
+    assert opened(tmp_path, replace(study, base=base))[0].base == older.base
+    with pytest.raises(ValueError, match=r"data\.val_share is 0\.3 there and 0\.2 here"):
+        opened(tmp_path, replace(study, base=replace(base, data=Arrays(path="a.npz"))))
 
 
 def test_what_was_once_asked_stays_part_of_the_study(tmp_path, study, monkeypatch):

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +346,20 @@ def test_a_directory_with_something_in_it_is_left_alone(world, start):
 def test_one_candidate_makes_no_frontier(start):
     with pytest.raises(ValueError, match="at least two candidates, got 1"):
         start(names=["tiny"])
+
+
+def test_data_that_was_moved_keeps_its_split(world, start, npz, tmp_path, monkeypatch):
+    folder = start()
+    file = folder / "asked.json"
+    saved = json.loads(file.read_text())
+    for candidate in saved["candidates"]:  # as an earlier release wrote it
+        del candidate["asked"]["data"]["version"], candidate["asked"]["data"]["copies"], candidate["asked"]["data"]["moved"]
+    file.write_text(json.dumps(saved))
+    seen = []
+    monkeypatch.setattr(frontier, "check_pictures", lambda place, source: seen.append(source))
+    moved = shutil.copy(npz, tmp_path / "moved.npz")
+    work(folder, world.tools(), data=str(moved))
+    assert seen == [Arrays(path=str(moved), copies="anywhere")]
 
 
 def test_data_that_has_changed_is_refused(world, start, npz, tmp_path):

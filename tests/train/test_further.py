@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from paretina import verbs
 from paretina.clock import START
 from paretina.data.preprocess import preprocess
 from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -15,7 +17,7 @@ from paretina.model.blueprint import Door
 from paretina.model.weights import load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
-from paretina.train.further import aligned, as_tested, go_on, trained
+from paretina.train.further import Learned, aligned, as_tested, go_on, learned, trained
 from paretina.train.recipe import Recipe
 from paretina.train.training import train
 
@@ -97,6 +99,36 @@ def test_a_bare_file_needs_data(before, tmp_path):
 def test_a_run_knows_its_training_size_and_data(before):
     found = trained(before[1])
     assert (found.side, found.data) == (16, Arrays(path=str(before[0] / "a.npz")))
+
+
+@pytest.fixture
+def copied(tmp_path, tiny):
+    """A finished run on data of which each picture is there three times, split by names alone as in earlier releases."""
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 18, 18, 3), np.uint8)
+    np.savez(tmp_path / "c.npz", images=np.tile(pictures, (3, 1, 1, 1)), labels=np.arange(27) % 3)
+    recipe = Recipe(epochs=0.2, batch_size=10, transforms=(Squash(),))
+    source = Arrays(path=str(tmp_path / "c.npz"), copies="anywhere")
+    return source, train(Asked(data=source, model=tiny, recipe=recipe, plan=PLAN), tmp_path / "run").path
+
+
+def test_the_data_of_a_run_keeps_the_split_of_the_run(copied, monkeypatch):
+    source, run = copied
+    assert go_on(run, PLAN, resolution=48)[0].asked.data == source
+    monkeypatch.chdir(run.parent)
+    assert go_on(run, PLAN, data="c.npz")[0].asked.data == source
+    again = learned(run, Arrays(path="c.npz"))
+    assert (again.source, again.split) == (source, "val")
+    assert again.warning.startswith("warning: ")
+    assert learned(run / "model.safetensors", Arrays(path="c.npz")) == again
+
+
+def test_other_data_is_as_it_is(copied, tmp_path):
+    _, run = copied
+    other = Arrays(path=str(tmp_path / "other.npz"))
+    assert learned(run, other) == Learned(other)
+    assert learned(run, Shapes()) == Learned(Shapes())
+    shutil.copy(run / "model.safetensors", tmp_path / "model.safetensors")
+    assert learned(tmp_path / "model.safetensors", copied[0]) == Learned(copied[0])
 
 
 def test_sizes_that_lie_differently_are_warned_of(before):

@@ -74,11 +74,12 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from paretina.data import likeness
 from paretina.measure import evaluate
 from paretina.spec import decode
 from paretina.train.asked import Asked
 from paretina.train.ranks import Ranks
-from paretina.train.training import resume, train
+from paretina.train.training import opened, resume, train
 
 folder = Path(sys.argv[1])
 asked = {name: decode(Asked, value) for name, value in json.loads((folder / "asked.json").read_text()).items()}
@@ -100,6 +101,10 @@ try:
 except KeyboardInterrupt:
     resume(folder / "resumed")
 train(asked["plain"], folder / "plain")
+if told.rank:
+    likeness.looked_at = None
+_, collection = opened(asked["copied"])
+(folder / f"split{told.rank}.json").write_text(json.dumps([s.name for s in collection.split("val")]))
 assert told.every(told.rank) == [0, 1]
 assert told.mean(torch.tensor(told.rank)).item() == 0.5
 told.stop()
@@ -119,7 +124,9 @@ def launched(tmp_path_factory, tiny, everything, arrays):
         model=replace(tiny, norm=GroupNorm(groups=2)),
         recipe=Recipe(epochs=1.0, batch_size=7, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=1.0))),
     )
-    (folder / "asked.json").write_text(json.dumps({"full": encode(full), "plain": encode(plain)}))
+    np.savez(folder / "copies.npz", images=np.tile(images, (3, 1, 1, 1)), labels=np.tile(labels, 3))
+    copied = replace(plain, data=Arrays(path=str(folder / "copies.npz")))
+    (folder / "asked.json").write_text(json.dumps({"full": encode(full), "plain": encode(plain), "copied": encode(copied)}))
     (folder / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(folder / "script.py"), str(folder)]
@@ -135,6 +142,12 @@ def test_two_processes_finish_and_leave_one_run(launched):
     assert np.array(run.result()["confusion"]).sum() == 9
     steps = [line["step"] for line in run.lines() if line["event"] == "val"]
     assert steps == [3, 6, 9]
+
+
+def test_two_processes_have_one_split_although_only_the_first_looks_for_copies(launched):
+    first, second = (json.loads((launched / f"split{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert len(first) == 3 * len({int(name) % 39 for name in first})
 
 
 def test_two_processes_count_every_validation_picture_once(launched):

@@ -14,7 +14,7 @@ from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear, Staged
-from paretina.spec import put
+from paretina.spec import decode, encode, put
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.recipes.plain import RECIPE as PLAIN
 
@@ -170,3 +170,13 @@ def test_a_change_by_path_reaches_every_depth():
     assert recipe.stochastic_depth.rates(2, HALFWAY) == pytest.approx([0.0, 0.15])
     assert recipe.objective.terms[0].smoothing == Constant(value=0.0)
     assert put(recipe, "stochastic_depth", "off").stochastic_depth is None
+
+
+# --- what was written down earlier ------------------------------------------------------------------------------------
+
+
+def test_a_recipe_of_an_earlier_release_leaves_out_what_it_left_out_then():
+    old = {name: value for name, value in encode(Recipe(batch_size=64)).items() if name not in ("version", "whole_epochs")}
+    assert decode(Recipe, old).updates(127).updates_per_epoch == 1
+    assert decode(Recipe, encode(Recipe(batch_size=64))).updates(127).updates_per_epoch == 2
+    assert decode(Recipe, {"kind": "Recipe", "batch_size": 64}).updates(127).updates_per_epoch == 2  # written by hand

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from paretina import verbs
+from paretina.data import likeness
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.arrays import Arrays
@@ -27,15 +28,17 @@ from paretina.model.preprocessing import in_words
 from paretina.model.weights import About, load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
 from paretina.schedules import Constant, Exponential, Linear, Warmup
+from paretina.spec import decode
 from paretina.train import training
 from paretina.train.asked import Asked
 from paretina.train.average import Average
 from paretina.train.objective import Objective
 from paretina.train.objectives.supervised import Supervised
+from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
-from paretina.train.training import fit_to_time, moved_to, prepare, rehearse, resume, train
+from paretina.train.training import fit_to_time, moved_to, opened, prepare, rehearse, resume, train
 
 SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
 
@@ -92,7 +95,15 @@ def test_what_was_asked_says_everything(finished, tiny):
     found = run.asked()
     assert found["verb"] == "train"
     assert found["recipe_name"] == "short"
-    assert found["data"] == {"kind": "Arrays", "path": str(path), "val_share": 0.2, "mirrors": True}
+    assert found["data"] == {
+        "kind": "Arrays",
+        "version": 1,
+        "path": str(path),
+        "val_share": 0.2,
+        "mirrors": True,
+        "copies": "together",
+        "moved": None,
+    }
     assert found["model"]["classes"] == 3
     assert found["start"] is None
     assert {"paretina", "torch", "python", "cpu", "threads", "device"} <= set(found["environment"])
@@ -234,6 +245,91 @@ def test_resuming_what_is_no_run_is_refused(tmp_path):
 
 
 # --- damaged pictures -------------------------------------------------------------------------------------------------
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """Noise of two classes, each picture four times: nothing can be learned of it but by heart."""
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    np.savez(tmp_path / "noise.npz", images=np.tile(pictures, (4, 1, 1, 1)), labels=np.arange(48) % 12 % 2)
+    return tmp_path / "noise.npz"
+
+
+def sides(samples):
+    return {int(sample.name) % 12 for sample in samples}
+
+
+def test_copies_stay_on_one_side_and_the_run_says_which(tiny, noise, tmp_path):
+    run = train(asked(tiny, Arrays(path=str(noise))), tmp_path / "run")
+    data = decode(Asked, run.asked()["asked"]).data
+    assert data.moved
+    prepared = prepare(asked(tiny, data))
+    assert sides(prepared.train.samples).isdisjoint(sides(prepared.val.samples))
+    assert run.result()["data"]["copies"] == {
+        "split": "val",
+        "of": len(prepared.val),
+        "equal": 0,
+        "near": 0,
+        "warning": "",
+        "pairs": [],
+    }
+    assert not [note for note in notes(run) if note.startswith("warning")]
+    assert table([run.path])[0]["copies"] == 0
+
+
+def test_copies_across_a_given_split_stand_wherever_the_accuracy_stands(tiny, noise, tmp_path):
+    with np.load(noise) as file:
+        held = ["val" if place < 6 else "train" for place in range(48)]
+        np.savez(tmp_path / "given.npz", images=file["images"], labels=file["labels"], split=held)
+    said = []
+    run = train(asked(tiny, Arrays(path=str(tmp_path / "given.npz"))), tmp_path / "run", say=said.append)
+    warning = "warning: 6 of 6 validation pictures are also in train (6 exact, 0 near): the accuracy is too high by it"
+    assert f"{warning}; `paretina data check` names them" in said
+    assert f"{warning}; `paretina data check` names them" in notes(run)
+    copies = run.result()["data"]["copies"]
+    assert (copies["of"], copies["equal"], copies["near"], copies["warning"]) == (6, 6, 0, warning)
+    assert copies["pairs"][0] == {"name": "0", "train": "12", "kind": "equal"}
+    assert f'<p class="warning">{warning.capitalize()}.</p>' in write_report(run.path).read_text()
+    assert table([run.path])[0]["copies"] == 6
+    assert "6 also in train" in write_comparison([run.path, run.path], tmp_path / "both.html").read_text()
+
+
+def test_a_resumed_run_keeps_its_split_whatever_is_thought_of_copies_by_then(tiny, noise, tmp_path, monkeypatch):
+    wanted = asked(tiny, Arrays(path=str(noise)))
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "run", stop_after=1)
+    monkeypatch.setattr(likeness, "copies", lambda names, labels, looks: [])
+    assert resume(tmp_path / "run").result()["data"]["copies"]["equal"] == 0
+    assert sides(prepare(wanted).val.samples) & sides(prepare(wanted).train.samples)
+
+
+def test_a_run_of_an_earlier_release_keeps_its_split(tiny, noise, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(asked(tiny, Arrays(path=str(noise), copies="anywhere")), tmp_path / "run", stop_after=1)
+    file = tmp_path / "run" / "asked.json"
+    saved = json.loads(file.read_text())
+    for data in (saved["data"], saved["asked"]["data"]):  # as it was written before there was such a choice
+        for name in ("version", "copies", "moved"):
+            del data[name]
+    file.write_text(json.dumps(saved))
+    copies = resume(tmp_path / "run").result()["data"]["copies"]
+    assert copies["equal"] == copies["of"] > 0
+
+
+def test_a_later_process_takes_the_split_of_the_first(tiny, noise, monkeypatch):
+    wanted = asked(tiny, Arrays(path=str(noise)))
+    first, collection = opened(wanted)
+    monkeypatch.setattr(likeness, "looked_at", None)
+    later = Ranks(rank=1, count=2)
+    monkeypatch.setattr(training.Ranks, "start", lambda device: later)
+    monkeypatch.setattr(Ranks, "from_first", lambda self, value: first.data)
+    assert opened(wanted)[1].splits == collection.splits
+    monkeypatch.setattr(Ranks, "from_first", lambda self, value: ValueError("there is no folder"))
+    with pytest.raises(ValueError, match="there is no folder"):
+        opened(wanted)
 
 
 def damage(folder, *names):

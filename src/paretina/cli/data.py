@@ -10,10 +10,13 @@ def data() -> None:
     """Look at a folder of pictures."""
 
 
-@command(data, "paretina data check photos/", name="check", short_help="Classes, counts, sizes, faults, duplicates.")
+@command(data, "paretina data check photos/", name="check", short_help="Classes, counts, sizes, faults, copies.")
 @click.argument("source", metavar="DATA")
 def data_check(source: str, as_json: bool) -> None:
-    """Classes, counts, sizes, faults, and duplicates between splits; DATA is a folder, an .npz file, clipart or shapes."""
+    """Classes, counts, sizes, faults, and pictures that are there twice or nearly so, within a split and across splits.
+
+    DATA is a folder, an .npz file, clipart or shapes.
+    """
     from paretina import verbs
 
     with waiting("looking at every picture"):

@@ -167,6 +167,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         f"top-1 {metrics['val/top1']:.1f} % ({metrics['val/top1_low']:.1f} to {metrics['val/top1_high']:.1f}), "
         f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
     )
+    if warning := result["data"].get("copies", {}).get("warning"):
+        click.echo(warning)
     click.echo(f"model:  {run.path / 'model.safetensors'} ({result['chosen']})")
     click.echo(f"report: {run.path / 'report.html'}")
 

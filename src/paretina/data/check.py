@@ -1,18 +1,21 @@
 """Checking a collection: what is in it, and what is wrong with it.
 
-`check` looks at every picture once and reports counts, sizes, faults, and pictures that are there twice; two of the same in
-`train` and `val` make the score look better than it is.
+`check` looks at every picture once and reports counts, sizes, faults, and pictures that are there twice or nearly so, see
+`paretina.data.likeness`; two of the same in `train` and `val` make the score look better than it is.
 """
 
-import hashlib
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+from paretina.data import likeness
 from paretina.data.decode import DecodeError
+from paretina.data.likeness import LOOK, Leaks
 from paretina.data.remarks import remarks_heard, told
 from paretina.data.source import Collection, Sample
 
@@ -66,6 +69,8 @@ class Report:
         odd_aspects: name -> longer over shorter side, where that is ODD_ASPECT or more.
         faults: name -> why the picture cannot be read.
         duplicates: groups of pictures that are equal pixel by pixel.
+        near: groups of pictures that are not equal but near the first of their group; of equal ones the first stands for all.
+        copied: split -> its pictures that have a copy in train, for each split beside train.
         notes: what the source decided while opening, and what is odd about pictures that can be read.
     """
 
@@ -78,6 +83,8 @@ class Report:
     odd_aspects: dict[str, float]
     faults: dict[str, str]
     duplicates: tuple[tuple[Seen, ...], ...]
+    near: tuple[tuple[Seen, ...], ...]
+    copied: dict[str, Leaks]
     notes: tuple[str, ...]
 
     @property
@@ -99,6 +106,7 @@ class Report:
         """Everything, as JSON can hold it."""
         return {
             **asdict(self),
+            "copied": {split: leaks.to_dict(None) for split, leaks in self.copied.items()},
             "samples": self.samples,
             "leaks": [[asdict(seen) for seen in group] for group in self.leaks],
             "contradictions": [[asdict(seen) for seen in group] for group in self.contradictions],
@@ -123,13 +131,25 @@ class Report:
             )
         for note in self.notes:
             text.append(f"note: {note}")
+        text += [leaks.warning() for leaks in self.copied.values() if leaks.warning()]
         text += section("damaged, cannot be read", [f"{name}: {reason}" for name, reason in self.faults.items()])
         text += section("very long or tall", [f"{name}: {aspect:.1f} to 1" for name, aspect in self.odd_aspects.items()])
         text += section("same picture in several splits (the score will look too good)", map_groups(self.leaks))
         text += section("same picture in several classes", map_groups(self.contradictions))
         rest = tuple(group for group in self.duplicates if group not in self.leaks and group not in self.contradictions)
         text += section("same picture several times in one class", map_groups(rest))
-        if not self.faults and not self.duplicates:
+        across = [
+            f"{name} ({leaks.split}) ~ {other} (train)"
+            for leaks in self.copied.values()
+            for name, other, kind in leaks.pairs
+            if kind == "near"
+        ]
+        text += section("nearly the same picture in several splits (the score may look too good)", across)
+        mixed = tuple(group for group in self.near if len({seen.label for seen in group}) > 1)
+        text += section("nearly the same picture in several classes", map_groups(mixed, " ~ "))
+        within = tuple(group for group in self.near if len({(seen.split, seen.label) for seen in group}) == 1)
+        text += section("nearly the same picture several times in one class", map_groups(within, " ~ "))
+        if not self.faults and not self.duplicates and not self.near and not across:
             text.append("no damaged pictures, no duplicates")
         return text
 
@@ -141,39 +161,37 @@ def section(title: str, items: list[str]) -> list[str]:
     return [f"{title}: {len(items)}", *(f"  {item}" for item in items[:SHOWN]), *more]
 
 
-def map_groups(groups: tuple[tuple[Seen, ...], ...]) -> list[str]:
-    return [" = ".join(f"{seen.name} ({seen.split}, {seen.label})" for seen in group) for group in groups]
+def map_groups(groups: tuple[tuple[Seen, ...], ...], sign: str = " = ") -> list[str]:
+    return [sign.join(f"{seen.name} ({seen.split}, {seen.label})" for seen in group) for group in groups]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture is like: its size, a digest of its pixels and what is odd, or the fault that hides them."""
+    """What one picture is like: its size, what copies are found by and what is odd, or the fault that hides them."""
 
     width: int = 0
     height: int = 0
-    digest: bytes = b""
     fault: str = ""
+    likeness: np.ndarray = field(default_factory=lambda: np.zeros((), LOOK))
     remark: str = ""
 
 
-def look(collection: Collection, sample: Sample) -> Look:
+def look(collection: Collection, sample: Sample, near: bool) -> Look:
     with remarks_heard() as heard:
         try:
             image = collection.image(sample)
         except DecodeError as error:
             return Look(fault=str(error).removeprefix(f"{sample.name}: "))
     height, width = image.shape[1:]
-    pixels = image.permute(1, 2, 0).contiguous().numpy().data
-    digest = hashlib.blake2b(pixels, digest_size=16, person=f"{width}x{height}".encode()).digest()
-    return Look(width, height, digest, remark="; ".join(heard))
+    return Look(width, height, "", likeness.look(image, near), "; ".join(heard))
 
 
-def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int) -> list[Look]:
+def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int, near: bool) -> list[Look]:
     if workers < 1:
         raise ValueError(f"one worker or more is needed, got {workers}")
     chunks = [samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:  # threads: Pillow decodes without Python's lock
-        looks = pool.map(lambda chunk: [look(collection, sample) for sample in chunk], chunks)
+        looks = pool.map(lambda chunk: [look(collection, sample, near) for sample in chunk], chunks)
         return [one for some in looks for one in some]
 
 
@@ -189,24 +207,35 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
     """
     splits = list(collection.splits) if splits is None else list(splits)
     placed = [(split, sample) for split in splits for sample in collection.split(split)]
-    looks = look_at_all(collection, [sample for _, sample in placed], workers)
+    can_be_near = len(placed) <= likeness.MOST
+    looks = look_at_all(collection, [sample for _, sample in placed], workers, can_be_near)
+    likes = np.array([seen.likeness for seen in looks], LOOK)
     names = collection.classes
     counts = {split: Counter(sample.label for sample in collection.split(split)) for split in splits}
     first = next((count for count in counts.values() if count), Counter[int]())
     smallest = min((first[label] for label in range(len(names))), default=0)
-    same: dict[bytes, list[Seen]] = defaultdict(list)
     faults, odd, remarks, good = {}, {}, {}, []
-    for (split, sample), seen in zip(placed, looks, strict=True):
+    for (_, sample), seen in zip(placed, looks, strict=True):
         if seen.fault:
             faults[sample.name] = seen.fault
             continue
         good.append(seen)
         if seen.remark:
             remarks[sample.name] = seen.remark
-        same[seen.digest].append(Seen(split, sample.name, names[sample.label]))
         aspect = max(seen.width, seen.height) / min(seen.width, seen.height)
         if aspect >= ODD_ASPECT:
             odd[sample.name] = aspect
+    everyone = [Seen(split, sample.name, names[sample.label]) for split, sample in placed]
+    by_digest: dict[bytes, list[int]] = defaultdict(list)
+    for i, seen in enumerate(looks):
+        if not seen.fault:
+            by_digest[seen.likeness["digest"].tobytes()].append(i)
+    firsts = [group[0] for group in by_digest.values()]
+    near: dict[int, list[Seen]] = defaultdict(list)
+    for i, leader in zip(firsts, likeness.leaders(likes[firsts]), strict=True):
+        near[leader].append(everyone[i])
+    at = {split: [i for i, (own, _) in enumerate(placed) if own == split] for split in splits}
+    few = () if can_be_near else (likeness.too_many(len(placed)),)
     return Report(
         classes=names,
         counts={split: {kind: counts[split][label] for label, kind in enumerate(names)} for split in splits},
@@ -216,8 +245,16 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
         sizes=len({(seen.width, seen.height) for seen in good}),
         odd_aspects=odd,
         faults=faults,
-        duplicates=tuple(tuple(group) for group in same.values() if len(group) > 1),
-        notes=(*collection.notes, *told(remarks)),
+        duplicates=tuple(tuple(everyone[i] for i in group) for group in by_digest.values() if len(group) > 1),
+        near=tuple(tuple(group) for group in near.values() if len(group) > 1),
+        copied={
+            split: likeness.between(
+                split, collection.split("train"), likes[at["train"]], collection.split(split), likes[at[split]]
+            )
+            for split in splits
+            if split != "train" and "train" in splits
+        },
+        notes=tuple(dict.fromkeys((*collection.notes, *told(remarks), *few))),
     )
 
 

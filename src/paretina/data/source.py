@@ -1,8 +1,9 @@
 """Source: where pictures and their classes come from."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 from paretina.shapes import Image
 from paretina.spec import Spec
@@ -30,16 +31,21 @@ class Collection(ABC):
         splits: the samples of `train`, `val` and, where there is one, `test`.
         notes: what was decided while opening, a sentence each: a split made, a folder left out.
         mirrors: whether the mirror image of a picture still belongs to its class.
+        moved: pictures on the other side of an automatic split than their names say, because their copies are there; None where
+            no copies were looked for.
+        COPIES: whether copies are looked for; not in pictures that we make ourselves.
         COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two collections that
             are equal must then have the same pictures under the same names.
     """
 
     COSTLY: ClassVar[bool] = False
+    COPIES: ClassVar[bool] = True
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = ()
     mirrors: bool = True
+    moved: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
@@ -57,6 +63,10 @@ class Collection(ABC):
         """The name of a sample in `origin()`."""
         return sample.name
 
+    def file(self, sample: Sample) -> Path | None:
+        """The file that a picture of `origin()` is read from; what is known of the picture holds until it changes."""
+        return None
+
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split.
 
@@ -70,9 +80,17 @@ class Collection(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Spec):
-    """A choice of data; opening it looks at names and classes but decodes nothing."""
+    """A choice of data; opening it looks at names and classes, and at the pictures only to keep copies together in a split."""
 
     PLUGINS = ("paretina.data.sources",)
+
+    def pinned(self, collection: Collection) -> "Source":
+        """The same with what opening found out about copies written down, so that the split never moves again.
+
+        Args:
+            collection: what opening this source gave.
+        """
+        return self
 
     @abstractmethod
     def open(self) -> Collection:
@@ -81,3 +99,8 @@ class Source(Spec):
         Raises:
             ValueError: nothing usable is there; the message says what was looked for and what to do.
         """
+
+
+def split_by_names_alone(data: dict[str, Any]) -> dict[str, Any]:
+    """What a run of an earlier release wrote down, with all fields of that time, keeps the split that it had then."""
+    return {"copies": "anywhere", **data} if {"val_share", "mirrors"} <= set(data) else data

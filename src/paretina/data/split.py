@@ -2,12 +2,14 @@
 
 Each name has a number in [0, 1) that follows from it alone (SHA-256), and the names below the share are held out. So the split
 is the same on every machine and in every order, and a picture that is added later leaves the others where they are.
+
+Copies of one picture go to the same side, that of their first name. Where there are none, the split is that of the names alone.
 """
 
 import hashlib
 import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 
 def place(name: str) -> float:
@@ -17,16 +19,24 @@ def place(name: str) -> float:
     return int.from_bytes(digest[:6]) / 2**48
 
 
-def held_out(names: Sequence[str], labels: Sequence[int], share: float) -> set[str]:
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names in an order that is the same on every system."""
+    return sorted(names, key=lambda name: (unicodedata.normalize("NFC", name), name))
+
+
+def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: Sequence[Sequence[str]] = ()) -> set[str]:
     """Returns the names that are held out.
 
     Every class with two names or more gets at least one on each side. There, and only there, a name that is added to a class
-    of a few can move another one.
+    of a few can move another one. A group counts as one name here: a class whose names are all in one group, or in groups that
+    they share with other classes, may have none that is held out. A group that has more names in a class than are to be held
+    out of it is not held out, unless the class has nothing else.
 
     Args:
         names: all different.
         labels: the class of each.
         share: the part that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
+        groups: names that stay together, each in one group at most.
 
     Raises:
         ValueError: the share is not in [0, 1].
@@ -35,12 +45,23 @@ def held_out(names: Sequence[str], labels: Sequence[int], share: float) -> set[s
         raise ValueError(f"the held-out share must be in [0, 1], got {share}")
     if share in (0, 1):
         return set(names) if share else set()
-    members: dict[int, list[str]] = defaultdict(list)
+    first = {name: in_order(group)[0] for group in groups for name in group}
+    members: dict[int, Counter[str]] = defaultdict(Counter)
     for name, label in zip(names, labels, strict=True):
-        members[label].append(name)
-    held: set[str] = set()
-    for group in members.values():
-        ranked = sorted(group, key=lambda name: (place(name), name))
-        below = sum(place(name) < share for name in ranked)
-        held.update(ranked[: min(max(below, 1), len(ranked) - 1)])
-    return held
+        members[label][first.get(name, name)] += 1
+    homes = Counter(unit for units in members.values() for unit in units)
+    held = {unit for unit in homes if place(unit) < share}
+    for units in members.values():
+        most = share * sum(units.values())
+        held -= {unit for unit, count in units.items() if count > max(1, most)}
+    for units in members.values():
+        if held >= units.keys():
+            own = [unit for unit in units if homes[unit] == 1]
+            held.remove(max(own or units, key=lambda unit: (place(unit), unit)))
+    for units in members.values():
+        own = [unit for unit in units if homes[unit] == 1]
+        if len(units) > 1 and own and not held & units.keys():
+            most = share * sum(units.values())
+            small = [unit for unit in own if units[unit] <= max(1, most)]
+            held.add(min(small or own, key=lambda unit: (place(unit), unit)))
+    return {name for name in names if first.get(name, name) in held}

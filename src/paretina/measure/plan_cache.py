@@ -1,14 +1,12 @@
 """Plan cache: what tuning found, kept for the next time, one file a device, versions, network and use.
 
-The files lie in the user's cache directory: $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on
-Windows; PARETINA_CACHE names another one. A file that is damaged is ignored with a warning, and so is a directory that cannot
-be written. Nothing else depends on the cache: removing it costs the time to tune again.
+The files lie in the user's cache directory, see `paretina.system.cache_folder`. A file that is damaged is ignored with a
+warning, and so is a directory that cannot be written. Nothing else depends on the cache: removing it costs the time to tune
+again.
 """
 
 import hashlib
 import json
-import os
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,25 +15,10 @@ from typing import Any
 from paretina.measure.device import Device
 from paretina.measure.tune import Tuned
 from paretina.run import write_aside
-
-VARIABLE = "PARETINA_CACHE"
+from paretina.system import cache_folder
 
 VERSION = 2
 """Of the files; one more where older ones mean something else."""
-
-
-def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Where this user's caches lie, by the convention of the platform; not made."""
-    environment = os.environ if environment is None else environment
-    if named := environment.get(VARIABLE):
-        return Path(named)
-    if platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "paretina"
-    if platform == "win32":
-        return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "paretina" / "Cache"
-    base = environment.get("XDG_CACHE_HOME", "")
-    # the convention says that a path which is not absolute is to be ignored
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "paretina"
 
 
 def key_of(device: Device, network: Any, **use: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from paretina.report.records import (
     Number,
     RunRecord,
     commonest_share,
+    copies_warning,
     data_name,
     dicts,
     epoch_of,
@@ -91,6 +92,7 @@ def page(record: RunRecord) -> dict[str, Any]:
         "facts": row(record, alone=True),
         "status": status(record),
         "headline": headline(record),
+        "copies": copies_warning(record),
         "commonest": commonest_share(result.get("confusion")),
         "measures": [
             {

@@ -186,6 +186,7 @@ def row(record: RunRecord, alone: bool) -> dict[str, Any]:
         "macs": number(cost, "macs"),
         "train": number(sizes, "train"),
         "val": number(sizes, "val"),
+        "copies": copied(record),
         "top1": record.metric("val/top1"),
         "top1_low": record.metric("val/top1_low"),
         "top1_high": record.metric("val/top1_high"),
@@ -226,6 +227,24 @@ def commonest_share(confusion: Any) -> float | None:
     """The top-1 accuracy, in percent, of naming the most common class whatever the picture."""
     sizes = [sum(counts) for counts in confusion or ()]
     return 100 * max(sizes) / sum(sizes) if sum(sizes) else None
+
+
+def copies_of(record: RunRecord) -> dict[str, Any]:
+    """What the result says of validation pictures that have copies in train; empty where it says nothing."""
+    data = (record.result or {}).get("data")
+    found = data.get("copies") if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def copied(record: RunRecord) -> Number | None:
+    """How many validation pictures have a copy in train, equal or near; None where the run does not say it."""
+    counts = [number(copies_of(record), name) for name in ("equal", "near")]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def copies_warning(record: RunRecord) -> str:
+    """What must stand beside the accuracy; "" if nothing must."""
+    return str(copies_of(record).get("warning") or "")
 
 
 def update_of(line: Line) -> float:

@@ -67,6 +67,10 @@ def short(value: Number) -> str:
     return re.sub(r"e([+-])0*", lambda found: "e" + found[1].replace("+", ""), f"{value:.{digits}g}")
 
 
+ITEMS = 50
+"""Of a list that are spelled; a list of pictures can have thousands."""
+
+
 def spelled(value: Any) -> str:
     """An encoded spec the way it is written in Python: MixUp(alpha=0.2)"""
     if isinstance(value, dict):
@@ -77,7 +81,8 @@ def spelled(value: Any) -> str:
             return f"{value['kind']}({', '.join(f'{key}={spelled(item)}' for key, item in fields.items())})"
         return "{" + ", ".join(f"{key}: {spelled(item)}" for key, item in fields.items()) + "}"
     if isinstance(value, list):
-        return f"({', '.join(map(spelled, value))})"
+        more = [f"and {len(value) - ITEMS:,} more"] if len(value) > ITEMS else []
+        return f"({', '.join([*map(spelled, value[:ITEMS]), *more])})"
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from paretina.data.pictures import pictures_kept
+from paretina.data.source import Source
 from paretina.measure.device import Device, Others
 from paretina.measure.inference import forward, prepared
 from paretina.measure.memory import forget_peak, give_back_freed
@@ -28,7 +29,7 @@ from paretina.search.findings import Findings, digest, is_over, looked_at, outco
 from paretina.search.study import BASE, Study, Variant, check, settled, with_epochs
 from paretina.search.switches import Switch
 from paretina.search.verdicts import UNPRICED, Price, level_of_look
-from paretina.spec import decode, encode
+from paretina.spec import decode, encode, field_map
 from paretina.train import training
 from paretina.train.asked import spelled_out
 from paretina.train.journal import Listener
@@ -61,6 +62,7 @@ def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
         return study, {"study": encode(study), "epochs": {}, "looks": [], "inference": None, "peaks": True}
     state = read_state(path)
     old = decode(Study, state["study"])
+    study = replace(study, base=replace(study.base, data=split_as(old.base.data, study.base.data)))
     ours, theirs = ({**dict(spelled_out(one.base)), "time limit": one.time_limit_s} for one in (study, old))
     for name in {**theirs, **ours}:
         if ours.get(name) != theirs.get(name):
@@ -79,6 +81,13 @@ def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
         budgets=united(old.budgets, study.budgets),
     )
     return merged, {**state, "study": encode(merged)}
+
+
+def split_as(old: Source, new: Source) -> Source:
+    """The data, split by names alone where a study that goes on began so, before copies were kept together by default."""
+    if {"copies", "moved"} <= field_map(type(new)).keys() and replace(new, copies="anywhere") == old:  # type: ignore[call-arg]
+        return old
+    return new
 
 
 def united(old: Sequence[Any], new: Sequence[Any]) -> tuple[Any, ...]:

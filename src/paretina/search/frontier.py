@@ -38,13 +38,13 @@ from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.frontier import Frontier
 from paretina.measure.plan import default_plan
-from paretina.measure.plan_cache import cache_folder
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import Run
 from paretina.search.candidates import Candidate
 from paretina.search.claims import Claims, DeviceLock, claiming
 from paretina.search.standing import TIMED, Budget, Entry, Halving, Standing, read_json, read_link, read_standing, recommend
 from paretina.spec import encode
+from paretina.system import cache_folder
 from paretina.train import training
 from paretina.train.asked import Asked, source_named
 from paretina.train.journal import Listener
@@ -199,8 +199,9 @@ def work(
         KeyboardInterrupt: interrupted; the same call goes on with it.
     """
     standing = read_standing(folder)
-    source = None if data is None else source_named(data)
-    check_pictures(folder, source or standing.entries[0].candidate.asked.data)
+    begun = standing.entries[0].candidate.asked.data
+    source = None if data is None else training.moved_to(begun, source_named(data))
+    check_pictures(folder, source or begun)
     with pictures_kept(), tools.claims(folder) as claims:
         worker = Worker(folder, standing, tools, claims, source, data, listen, say)
         if standing.halving.by == "epochs":

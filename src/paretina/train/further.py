@@ -7,6 +7,7 @@ from typing import Any
 
 from paretina.clock import Clock
 from paretina.data.source import Source
+from paretina.data.sources.part import Part
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -15,7 +16,7 @@ from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.spec import decode
-from paretina.train.asked import Asked, Choice, choose, recipe_named
+from paretina.train.asked import Asked, Choice, choose, recipe_named, source_named
 from paretina.train.recipe import ALIGNED, Recipe
 
 
@@ -47,6 +48,48 @@ def trained(path: Path) -> Trained:
         return Trained(file, round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))), asked.data)
     network, _ = load_model(file)
     return Trained(file, network.blueprint.resolution, None)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Data beside what a network was trained on.
+
+    Attributes:
+        source: the data, with the split that the run used where it is the same.
+        warning: what the run says of copies of its validation pictures in train; "" where it says nothing.
+        split: which split of the source those pictures are, "all" for the whole of it, "" if they are not among it.
+    """
+
+    source: Source
+    warning: str = ""
+    split: str = ""
+
+
+def learned(path: Path, source: Source) -> Learned:
+    """Looks whether the run that a model file lies in was trained on this data; reads files of the run, but no picture.
+
+    Args:
+        path: a model file, or the directory of a finished run.
+        source: as it is opened by who knows nothing of the run.
+    """
+    before = trained(path)
+    used = before.data.source if isinstance(before.data, Part) else before.data
+    here, there = place_of(source), None if used is None else place_of(used)
+    if used is None or here is None or there is None or type(used) is not type(source) or not here.is_relative_to(there):
+        return Learned(source)
+    copies = ((Run(before.file.parent).result() or {}).get("data") or {}).get("copies") or {}
+    warning = str(copies.get("warning") or "")
+    if here == there:
+        return Learned(used, warning, "val")
+    inside = here.relative_to(there).as_posix()
+    measured = used.open().split("val") if warning else ()
+    return Learned(source, warning, "all" if all(sample.name.startswith(f"{inside}/") for sample in measured) else "")
+
+
+def place_of(source: Source) -> Path | None:
+    """Where a source lies; None if it has no place."""
+    path = getattr(source, "path", None)
+    return None if path is None else Path(path).expanduser().resolve()
 
 
 def as_tested(door: Door) -> CentreCrop | Squash:
@@ -82,7 +125,8 @@ def go_on(
 
     Args:
         path: a model file, or the directory of a finished run.
-        data: what to learn from; that of the run unless told. Its classes may be others: the last layer is then new.
+        data: what to learn from; that of the run unless told. Its classes may be others: the last layer is then new. The data
+            of the run, named again, keeps the split that the run used.
         resolution: side in pixels to train and test at; that of the model file unless told.
         recipe: unless told, `finetune` where data is given, and `test-resolution` where only a resolution is.
 
@@ -96,7 +140,7 @@ def go_on(
     network, about = load_model(before.file)
     if data is None and resolution is None:
         raise ValueError("name what to fine-tune for: other data, or another image size with --resolution")
-    source = data if data is not None else before.data
+    source = learned(path, source_named(data)).source if isinstance(data, str) else data or before.data
     if source is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data")
     # without a size of its own the recipe trains and tests at the resolution of the network, which fields and edits may change

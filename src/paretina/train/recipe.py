@@ -48,8 +48,8 @@ class StochasticDepth(Spec):
 
 
 def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
-    """What runs of earlier releases did with the last pictures of an epoch, so that they continue as they began."""
-    return {"whole_epochs": False, **fields}
+    """What a run of an earlier release wrote down, with all fields of that time, leaves out the pictures that it left out then."""
+    return {"whole_epochs": False, **fields} if {"evaluate_every", "max_damaged", "steady"} <= set(fields) else fields
 
 
 @dataclass(frozen=True, kw_only=True)

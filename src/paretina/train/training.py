@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.decode import DecodeError
+from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
@@ -56,6 +57,9 @@ Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
 
 
+NO_LEAKS = Leaks()
+
+
 @dataclass(frozen=True)
 class Prepared:
     """All that has to be known before the first update.
@@ -64,6 +68,7 @@ class Prepared:
         blueprint: the network with its edits, the classes of the data, and its test size.
         start: weights to start from, or None.
         notes: what was decided on the way, a sentence each.
+        leaks: validation pictures that have copies in train; counted by the first process only.
     """
 
     asked: Asked
@@ -73,6 +78,7 @@ class Prepared:
     blueprint: Blueprint
     start: Start | None
     notes: tuple[str, ...]
+    leaks: Leaks = NO_LEAKS
 
     @property
     def recipe(self) -> Recipe:
@@ -101,7 +107,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     Raises:
         ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
     """
-    collection = asked.data.open()
+    asked, collection = opened(asked)
     notes = list(collection.notes)
     recipe = asked.recipe
     if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
@@ -142,7 +148,31 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
     check_parts(prepared, ranks)
-    return prepared
+    copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
+    warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
+    more = [note for note in copied.notes if note not in notes]
+    return replace(prepared, notes=(*prepared.notes, *more, *warnings), leaks=copied)
+
+
+def opened(asked: Asked) -> tuple[Asked, Collection]:
+    """The data, and what is asked with the split that was found written down, so that it never moves again.
+
+    The first process looks for copies, the others take its answer, so that all have the same split.
+    """
+    ranks = Ranks.start(asked.plan.device)
+    collection: Collection | None = None
+    found: Source | ValueError | None = None
+    if ranks.first:
+        try:
+            collection = asked.data.open()
+            found = asked.data.pinned(collection)
+        except ValueError as error:  # the others must not wait for an answer
+            found = error
+    found = ranks.from_first(found)
+    if isinstance(found, ValueError):
+        raise found
+    data = cast(Source, found)
+    return replace(asked, data=data), collection or data.open()
 
 
 def check_parts(prepared: Prepared, ranks: int) -> None:
@@ -620,6 +650,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
                 "train": len(prepared.train),
                 "val": len(prepared.val),
                 "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
+                "copies": prepared.leaks.to_dict(),
                 "notes": [*prepared.notes, *accuracy.notes],
             },
             "cost": asdict(counted),

@@ -7,7 +7,7 @@ from paretina.verbs.checks import misuse
 
 
 def data_check(data: str | Source) -> Report:
-    """Looks at every picture of a source: classes, counts, sizes, faults, duplicates.
+    """Looks at every picture of a source: classes, counts, sizes, faults, and pictures that are there twice or nearly so.
 
     Raises:
         ValueError: there is no such source, or nothing in it can be used.

@@ -26,6 +26,7 @@ from paretina.model.build import Network
 from paretina.model.weights import load_model
 from paretina.spec import near
 from paretina.train.asked import source_named
+from paretina.train.further import learned
 from paretina.verbs.checks import MisuseError, check_csv, misuse, model_file
 from paretina.verbs.files import FileCollection, pictures_in
 
@@ -111,6 +112,7 @@ def evaluate(
     Args:
         model: a model file, or the directory of a finished run.
         data: a folder with one folder a class, or a source; of one with splits, `split` is taken, which is `val` unless told.
+            What the model was trained on keeps the split that its run used.
         resolution: side of the image in pixels; that of the model file unless told. Several, as "96:224:16" or "96,128", give
             a table, and the figures of the best of them, which is then chosen on these pictures.
         csv: where to write the answer to every picture.
@@ -136,7 +138,8 @@ def evaluate(
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
-    notes = []
+    before = learned(path, source)
+    source, notes = before.source, []
     collection: Collection
     if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
         source = replace(source, layout="classes")  # the model knows what would have to be guessed
@@ -152,6 +155,8 @@ def evaluate(
         split, collection = split or "val", source.open()
         with misuse():
             samples = collection.split(split)
+    if before.warning and split == before.split:
+        notes.append(before.warning)
     samples = renumbered(collection, samples, about.classes, notes)
     pictures = read_pictures(collection, samples)
     if not len(pictures):

@@ -1,9 +1,11 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from paretina.data.sources.arrays import Arrays, from_arrays
+from paretina.data.split import held_out
 
 GREY = np.arange(12 * 2 * 3, dtype=np.uint8).reshape(12, 2, 3)
 COLOUR = np.arange(12 * 2 * 3 * 3).astype(np.uint8).reshape(12, 2, 3, 3)
@@ -109,3 +111,23 @@ def test_survives_pickle():
     assert again == collection
     sample = again.split("val")[0]
     assert again.image(sample).equal(collection.image(sample))
+
+
+def test_copies_stay_on_one_side_and_what_was_decided_stays(tmp_path, monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=np.tile(pictures, (4, 1, 1, 1)), labels=np.arange(80) % 20 % 2)
+    source = Arrays(path=str(tmp_path / "a.npz"))
+    before = source.open()
+    sides = [{int(sample.name) % 20 for sample in before.split(split)} for split in ("train", "val")]
+    assert sides[0].isdisjoint(sides[1])
+    assert len(sides[1]) >= 2
+    assert f"{len(before.moved)} pictures are on the other side than by name" in before.notes[1]
+    pinned = source.pinned(before)
+    monkeypatch.setattr("paretina.data.likeness.looked_at", None)
+    assert pinned.open().splits == before.splits
+    old = Arrays.from_json(f'{{"kind": "Arrays", "path": "{tmp_path / "a.npz"}", "val_share": 0.2, "mirrors": true}}')
+    assert old == replace(source, copies="anywhere")
+    assert Arrays.from_json(f'{{"kind": "Arrays", "path": "{tmp_path / "a.npz"}"}}') == source  # written by hand
+    every = [str(place) for place in range(80)]
+    assert {sample.name for sample in old.open().split("val")} == held_out(every, [int(name) % 20 % 2 for name in every], 0.2)
+    assert old.pinned(old.open()) == old

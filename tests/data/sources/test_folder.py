@@ -1,13 +1,20 @@
 import json
 import os
 import pickle
+import shutil
 import unicodedata
+from collections import defaultdict
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from paretina.data.decode import DecodeError
+from paretina.data.likeness import leaks
+from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
+from paretina.data.split import held_out
+from paretina.spec import decode
 
 
 def fill(root, *names):
@@ -342,3 +349,106 @@ def test_does_not_depend_on_where_it_is_asked_later(tmp_path, monkeypatch):
     collection = Folder(path="photos").open()
     monkeypatch.chdir("/")
     assert collection.image(collection.split("train")[0]).shape == (3, 2, 3)
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def fill_with_noise(root, *names):
+    """A picture of its own under each name, which follows from the name."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(list(name.encode())).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(root / name)
+
+
+KINDS = [f"{kind}/{n}.png" for kind in ("cat", "dog") for n in range(20)]
+
+
+def test_without_copies_the_split_is_that_of_the_names(tmp_path):
+    fill_with_noise(tmp_path, *KINDS)
+    collection, plain = opened(tmp_path), opened(tmp_path, copies="anywhere")
+    assert collection.splits == plain.splits
+    assert collection.notes == plain.notes
+    assert (collection.moved, plain.moved) == ((), None)
+    assert set(names(collection, "val")) == held_out(KINDS, [name[0] == "d" for name in KINDS], 0.2)
+
+
+def copied(root):
+    """Four of each picture: as it is, copied, as another format, and compressed."""
+    fill_with_noise(root, *KINDS)
+    for name in KINDS:
+        picture = Image.open(root / name)
+        shutil.copy(root / name, root / f"{name}.copy.png")
+        picture.save(root / f"{name}.bmp")
+        picture.save(root / f"{name}.jpg", quality=95, subsampling=0)
+
+
+def sides(collection):
+    """Picture -> the splits that it is in, by the number in its name."""
+    found = defaultdict(set)
+    for split, samples in collection.splits.items():
+        for sample in samples:
+            found[sample.name.partition(".png")[0]].add(split)
+    return found
+
+
+def test_copies_stay_on_one_side(tmp_path):
+    copied(tmp_path)
+    collection = opened(tmp_path)
+    assert {len(found) for found in sides(collection).values()} == {1}
+    assert {kind for kind, _ in (name.split("/") for name in names(collection, "val"))} == {"cat", "dog"}
+    assert f"{len(collection.moved)} pictures are on the other side than by name" in collection.notes[1]
+    assert leaks(collection).warning() == ""
+    assert {len(found) for found in sides(opened(tmp_path, copies="anywhere")).values()} == {1, 2}
+
+
+def test_what_was_decided_stays_whatever_the_pictures_become(tmp_path, monkeypatch):
+    copied(tmp_path)
+    source = Folder(path=str(tmp_path))
+    before = source.open()
+    pinned = source.pinned(before)
+    assert pinned.moved == before.moved
+    assert Folder.from_json(pinned.to_json()) == pinned
+    fill(tmp_path, *KINDS)  # all red now
+    monkeypatch.setattr("paretina.data.likeness.looked_at", None)
+    after = pinned.open()
+    assert (after.splits, after.notes) == (before.splits, before.notes)
+
+
+def test_a_folder_that_was_written_down_by_an_earlier_release_is_split_by_names_alone(tmp_path):
+    copied(tmp_path)
+    old = f'{{"kind": "Folder", "path": "{tmp_path}", "val_share": 0.3, "mirrors": false}}'
+    source = decode(Source, json.loads(old))
+    assert source == Folder(path=str(tmp_path), val_share=0.3, mirrors=False, copies="anywhere", layout="plain")
+    assert source.pinned(source.open()) == source
+    every = [sample.name for samples in source.open().splits.values() for sample in samples]
+    assert set(names(source.open(), "val")) == held_out(every, [name[0] == "d" for name in every], 0.3)
+
+
+def test_a_split_that_is_there_is_left_alone(tmp_path, monkeypatch):
+    fill(tmp_path, "train/a/1.png", "train/b/1.png", "val/a/2.png", "val/b/2.png")
+    monkeypatch.setattr("paretina.data.likeness.looked_at", None)
+    collection = opened(tmp_path)
+    assert collection.moved is None
+    assert Folder(path=str(tmp_path)).pinned(collection) == Folder(path=str(tmp_path))
+    shutil.rmtree(tmp_path / "val")
+    assert opened(tmp_path, val_share=1.0).moved is None
+
+
+def test_where_all_are_copies_of_one_the_names_decide_and_it_is_said(tmp_path):
+    fill(tmp_path, *KINDS)
+    collection = opened(tmp_path)
+    assert collection.splits == opened(tmp_path, copies="anywhere").splits
+    assert "all pictures are copies of each other, so they were split as if they were not" in collection.notes
+    assert leaks(collection).equal == len(collection.split("val"))
+
+
+def test_a_class_of_copies_has_none_in_val_and_it_is_said(tmp_path):
+    fill(tmp_path, "red/1.png", "red/2.png")
+    fill_with_noise(tmp_path, *KINDS)
+    collection = opened(tmp_path)
+    assert [name for name in names(collection, "val") if name.startswith("red")] == []
+    assert collection.notes[-1] == (
+        "classes whose pictures are all copies of each other or of other classes have none in val: red"
+    )

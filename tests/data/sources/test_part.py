@@ -1,12 +1,14 @@
 import itertools
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 
+from paretina.data.likeness import leaks
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.part import Part
 from paretina.data.sources.shapes import Shapes
@@ -120,3 +122,15 @@ def test_a_part_of_a_part_can_be_had(numbers):
 def test_shares_must_be_shares(numbers, wrong):
     with pytest.raises(ValueError, match=f"Part.{next(iter(wrong))} must be in"):
         Part(source=numbers, **wrong)
+
+
+def test_the_split_of_a_part_is_pinned_too(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=np.tile(pictures, (4, 1, 1, 1)), labels=np.arange(80) % 20 % 2)
+    source = Part(source=Arrays(path=str(tmp_path / "a.npz")), share=0.5, repeat=True)
+    pinned = source.pinned(source.open())
+    assert pinned.source.moved
+    assert pinned.open().splits == source.open().splits
+    assert leaks(pinned.open()).equal == 0
+    anywhere = replace(source, source=replace(source.source, copies="anywhere"))
+    assert leaks(anywhere.open()).equal > 0

@@ -6,13 +6,15 @@ Everything is held in memory.
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.likeness import Moved, together
+from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
 
@@ -30,11 +32,18 @@ class Arrays(Source):
         path: the `.npz` file; `~` is the home folder.
         val_share: part of each class that is held out as `val` where the file has no `split`, in [0, 1].
         mirrors: whether the mirror image of a picture still belongs to its class.
+        copies: whether copies of one picture stay `together` on one side of a split that is made here, or may be `anywhere`.
+        moved: pictures that are for this on the other side than their places say; found by looking unless given. A run writes
+            down what it found, so that its split never moves.
     """
+
+    UPGRADES = (split_by_names_alone,)
 
     path: str
     val_share: float = 0.2
     mirrors: bool = True
+    copies: Literal["together", "anywhere"] = "together"
+    moved: tuple[str, ...] | None = None
 
     def open(self) -> "ArrayCollection":
         path = Path(self.path).expanduser()
@@ -55,7 +64,20 @@ class Arrays(Source):
             raise ValueError(f"{self.path!r} is no usable .npz file: {error}") from None
         classes = None if "classes" not in held else [str(name) for name in np.atleast_1d(held["classes"])]
         split = None if "split" not in held else [str(name) for name in np.atleast_1d(held["split"])]
-        return from_arrays(held["images"], held["labels"], classes, split=split, val_share=self.val_share, mirrors=self.mirrors)
+        return from_arrays(
+            held["images"],
+            held["labels"],
+            classes,
+            split=split,
+            val_share=self.val_share,
+            mirrors=self.mirrors,
+            copies=self.copies,
+            moved=self.moved,
+            path=path,
+        )
+
+    def pinned(self, collection: Collection) -> "Arrays":
+        return replace(self, moved=collection.moved)
 
 
 @dataclass(frozen=True)
@@ -63,9 +85,14 @@ class ArrayCollection(Collection):
     """
     Attributes:
         images: all pictures, [n, h, w] or [n, h, w, 3]; a sample's name is its place among them.
+        path: the file that they were read from, if any.
     """
 
     images: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.uint8), repr=False, compare=False)
+    path: Path | None = None
+
+    def file(self, sample: Sample) -> Path | None:
+        return self.path
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         """The picture, exactly; `at_least` changes nothing, as there is nothing to decode."""
@@ -83,6 +110,9 @@ def from_arrays(
     split: Sequence[str] | None = None,
     val_share: float = 0.2,
     mirrors: bool = True,
+    copies: Literal["together", "anywhere"] = "together",
+    moved: tuple[str, ...] | None = None,
+    path: Path | None = None,
 ) -> ArrayCollection:
     """A collection of pictures that are in memory.
 
@@ -93,6 +123,8 @@ def from_arrays(
         split: train, val or test for each picture; if none are given, a part of each class is held out as `val`.
         val_share: that part, in [0, 1]. Which pictures it takes depends on their places, so pictures can be appended.
         mirrors: whether the mirror image of a picture still belongs to its class.
+        copies, moved: as in `Arrays`.
+        path: the file that the pictures come from, if any.
 
     Raises:
         ValueError: shapes, types or lengths do not fit together.
@@ -115,12 +147,18 @@ def from_arrays(
     if len(set(names)) != len(names) or len(names) < 2:
         raise ValueError(f"two or more classes with different names are needed, got {list(names)}")
     samples = [Sample(str(place), int(label)) for place, label in enumerate(numbers)]
+    found = ArrayCollection(names, {}, (), mirrors, images, path)
     notes: tuple[str, ...] = ()
+    changed = Moved(None)
     if split is None:
         held = held_out([sample.name for sample in samples], [sample.label for sample in samples], val_share)
+        if copies == "together":
+            changed = together(found, samples, val_share, moved)
+        held ^= {*(changed.names or ())}
         split = ["val" if sample.name in held else "train" for sample in samples]
         notes = (
             f"no split was given, so {len(held)} of {len(samples)} pictures were held out as val by a hash of their places",
+            *changed.notes,
         )
     elif len(split) != len(samples):
         raise ValueError(f"split must name one split a picture, got {len(split)} for {len(samples)} pictures")
@@ -132,7 +170,7 @@ def from_arrays(
         for name in SPLITS
         if name != "test" or "test" in split
     }
-    return ArrayCollection(names, splits, notes, mirrors, images)
+    return replace(found, splits=splits, notes=notes, moved=changed.names)
 
 
 EXAMPLES = (Arrays(path="digits.npz"), Arrays(path="digits.npz", val_share=0.1, mirrors=False))

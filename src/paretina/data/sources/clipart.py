@@ -41,6 +41,7 @@ class ClipartCollection(Collection):
     """The opened drawings; a sample's name is its path inside the pack."""
 
     COSTLY: ClassVar[bool] = True
+    COPIES: ClassVar[bool] = False
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         """Decodes one drawing; `at_least` changes nothing, as they are small."""

@@ -3,30 +3,32 @@
 `DIR/train/CLASS/*` and `DIR/val/CLASS/*` are taken as they are (`val` may be called valid or validation; `test` is a split
 of its own, and stands in for `val` where there is none). Other names that say so, such as training_set and test_set, or dev,
 are understood, and so is a single folder around it all; a note says so. `DIR/CLASS/*` is split by a hash of the names, which
-stays the same on every machine and when pictures are added. Pictures may lie deeper inside the folder of their class. Folders
-that can be read in two ways, such as fold1/CLASS and fold2/CLASS, are an error that says what was found; `layout="classes"`
-decides that they are classes.
+stays the same on every machine and when pictures are added; copies of one picture, see `paretina.data.likeness`, stay on one
+side. Pictures may lie deeper inside the folder of their class. Folders that can be read in two ways, such as fold1/CLASS and
+fold2/CLASS, are an error that says what was found; `layout="classes"` decides that they are classes.
 
 Class folders whose names differ only in the Unicode form of a letter are one class; so are those of different splits that
 differ only in case or spaces. In one folder, names that differ only in case or spaces are an error. Hidden files, what systems
 leave behind (`@eaDir`, `__MACOSX`, `Thumbs.db`) and files with other endings are left out and counted.
 
-Opening looks at names only, and nothing is ever written into the folder.
+Opening looks at names only, unless it makes a split: then it looks at the pictures, once. Nothing is ever written into the
+folder.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from paretina.data.decode import DecodeError, decode
 from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
+from paretina.data.likeness import Moved, together
 from paretina.data.names import composed, counterpart, likeness
 from paretina.data.scan import Place, left_out_text
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
@@ -48,14 +50,19 @@ class Folder(Source):
         layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever they are called; "plain" goes
             by the names train, val and test (valid, ...) alone and takes each other name for a class of its own, as earlier
             releases did, and as their runs go on.
+        copies: whether copies of one picture stay `together` on one side of a split that is made here, or may be `anywhere`.
+        moved: pictures that are for this on the other side than their names say; found by looking unless given. A run writes
+            down what it found, so that its split never moves.
     """
 
-    UPGRADES = (read_plainly,)
+    UPGRADES = (split_by_names_alone, read_plainly)
 
     path: str
     val_share: float = 0.2
     mirrors: bool = True
     layout: Reading = "auto"
+    copies: Literal["together", "anywhere"] = "together"
+    moved: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_share <= 1:
@@ -93,10 +100,11 @@ class Folder(Source):
             split: tuple(Sample(name, label) for label, kind in enumerate(classes) for name in by_class.get(kind, ()))
             for split, by_class in parts.items()
         }
-        splits = self.divided(samples, classes, notes)
+        found = FolderCollection(classes, samples, (), self.mirrors, str(layout.root.root))
+        splits, moved = self.divided(found, notes)
         if findings.left_out:
             notes.append(left_out_text(findings.left_out))
-        return FolderCollection(classes, splits, tuple(notes), self.mirrors, str(layout.root.root))
+        return replace(found, splits=splits, notes=tuple(notes), moved=moved)
 
     def has_splits(self) -> bool:
         """Whether the folder has splits of its own.
@@ -124,31 +132,41 @@ class Folder(Source):
             raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
         return Place(root)
 
-    def divided(
-        self, samples: dict[str, tuple[Sample, ...]], classes: tuple[str, ...], notes: list[str]
-    ) -> dict[str, tuple[Sample, ...]]:
-        """The splits; makes `val` where the folder has none."""
+    def pinned(self, collection: Collection) -> "Folder":
+        return replace(self, moved=collection.moved)
+
+    def divided(self, found: Collection, notes: list[str]) -> tuple[dict[str, tuple[Sample, ...]], tuple[str, ...] | None]:
+        """The splits, and what is `moved` in them; makes `val` where the folder has none."""
+        samples = found.splits
         if "val" in samples:
-            return samples
+            return samples, None
         if "test" in samples:
             notes.append("there is no val folder, so the pictures in test stand in for it; nothing is left to test on")
-            return {"train": samples["train"], "val": samples["test"]}
+            return {"train": samples["train"], "val": samples["test"]}, None
         pool = samples.get("train", samples.get("", ()))
         held = held_out([sample.name for sample in pool], [sample.label for sample in pool], self.val_share)
+        moved = together(found, pool, self.val_share, self.moved) if self.copies == "together" else Moved(None)
+        held ^= {*(moved.names or ())}
         train = tuple(sample for sample in pool if sample.name not in held)
         val = tuple(sample for sample in pool if sample.name in held)
         if self.val_share in (0, 1):
             notes.append(f"val_share is {self.val_share:g}, so {'all' if val else 'no'} pictures are held out as val")
-            return {"train": train, "val": val}
+            return {"train": train, "val": val}, None
         notes.append(
             f"there is no val folder, so {len(val)} of {len(pool)} pictures ({len(val) / len(pool):.1%}) were held out as val, "
             "chosen by a hash of their names; where several show one scene, make train/ and val/ yourself"
         )
-        counts = Counter(sample.label for sample in pool)
-        alone = [classes[label] for label, count in sorted(counts.items()) if count == 1]
+        notes += moved.notes
+        missing = sorted({sample.label for sample in train} - {sample.label for sample in val})
+        alone = [found.classes[label] for label in missing if sum(sample.label == label for sample in train) == 1]
+        copied = [found.classes[label] for label in missing if found.classes[label] not in alone]
         if alone:
             notes.append(f"classes with a single picture have none in val: {', '.join(alone)}")
-        return {"train": train, "val": val}
+        if copied:
+            notes.append(
+                f"classes whose pictures are all copies of each other or of other classes have none in val: {', '.join(copied)}"
+            )
+        return {"train": train, "val": val}, moved.names
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,9 @@ class FolderCollection(Collection):
     COSTLY: ClassVar[bool] = True
 
     root: str = ""
+
+    def file(self, sample: Sample) -> Path:
+        return Path(self.root, sample.name)
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         """Decodes one picture; `at_least` as in `decode`.

@@ -64,6 +64,9 @@ class Part(Source):
         splits = {**whole.splits, "train": labelled}
         return PartCollection(whole.classes, splits, tuple(notes), whole.mirrors, whole=whole, originals=originals)
 
+    def pinned(self, collection: Collection) -> "Part":
+        return replace(self, source=self.source.pinned(collection.whole)) if isinstance(collection, PartCollection) else self
+
     def kept(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """The samples of the share, in the order that they had."""
         if self.share == 1:

@@ -77,6 +77,7 @@ class ShapesCollection(Collection):
     """
 
     COSTLY: ClassVar[bool] = True
+    COPIES: ClassVar[bool] = False
 
     drawn: Shapes = Shapes()
 

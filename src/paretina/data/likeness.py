@@ -1,0 +1,402 @@
+"""Likeness: which pictures are copies of one another.
+
+A picture in val whose copy is in train makes the accuracy look better than it is. Two pictures are *equal* if their pixels are,
+whatever their files are called and however they are stored. They are *near* if they show the same but for another compression,
+size, brightness or a shift of about a hundredth, as frames of a burst do: if their perceptual hashes differ in few bits, and
+their colours agree where the hash, which sees grey only, cannot tell. Mirrored, turned or cropped copies are not found.
+
+What was found out about a picture is kept in the user's cache, see `paretina.data.look_cache`, so that a set is looked at once.
+
+Sources: the hash is that of the first DCT coefficients of a small grey picture, from the package ImageHash; copies between the
+splits of well-known sets and what they do to accuracies, Barz and Denzler 2020 (arXiv:1902.00423).
+"""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+import torch.nn.functional as F
+
+from paretina.data.decode import DecodeError
+from paretina.data.look_cache import LookCache
+from paretina.data.source import Collection, Sample
+from paretina.data.split import held_out, in_order
+from paretina.shapes import Image
+
+BITS = 256
+"""Of a hash: the 16 x 16 lowest frequencies of 64 x 64 pixels. With the usual 8 x 8, one in 2,400 pairs of the built-in
+drawings is within 6 bits, most of them of different things; with 16 x 16 only one in 5,000 is within 24."""
+
+FAR = 28
+"""Bits in which two near pictures may differ. JPEG at quality 20 changes mostly 6 of a photo and up to 26, half the size 8
+and 26, brighter by a tenth 4 and 6; a shift by a hundredth of the width mostly 22, by a fiftieth 48. Parts of unrelated
+photos differ in 92 and more."""
+
+GRID, TINTS = 8, 2
+"""Brightness is compared on 8 x 8 cells, colour on 2 x 2: JPEG keeps little of finer colour."""
+
+UNLIKE = 0.0125
+"""How much of the sum of squares of the cells may differ in near pictures, each set with its mean brightness and its contrast
+removed. JPEG at quality 50 makes mostly 0.0002, half the size 0.0008, brighter by a fifth 0.0015, a fifth less colour 0.008,
+a shift by a hundredth 0.008; the same drawing in another colour 0.1 and more. With it, 39 of the 3.5 million pairs of the
+built-in drawings are near, nearly all of them drawings that one author has made twice with another detail, and none of the
+shapes."""
+
+SMALLEST = 32
+"""Shorter side in pixels of a picture that can be near another. Of a smaller one, such as a digit of 28 x 28, the hash would
+see more of the enlargement than of the picture, and all ones are alike; only equal ones are found."""
+
+FLAT = 1.0
+"""Spread of the cells' brightness, of 255, up to which a picture counts as flat. The hash of one is rounding errors."""
+
+ENOUGH = 128
+"""Shorter side in pixels that is decoded, where a format can be decoded smaller. JPEGs are then equal if their pixels at that
+size are, and one that was saved losslessly as another format is near."""
+
+MOST = 50_000
+"""With more pictures than this only equal files are looked for, which are read but not decoded: the time for near ones grows
+with the square of their number."""
+
+MANY = 5_000
+"""From this number of pictures that had to be looked at on, it is said that this was done, since it took minutes."""
+
+SAVED = 4096
+"""Pictures after which what was found out is written down, so that an interruption loses little."""
+
+BLOCK = 256
+"""Pictures that are compared with all others at a time; bounds the memory to some 100 MB."""
+
+LOOK = np.dtype(
+    [("digest", "V16"), ("comparable", "?"), ("hash", "u1", (BITS // 8,)), ("cells", "f2", (GRID**2 + 2 * TINTS**2,))]
+)
+"""What is known of one picture: a digest of its pixels, or zeros if it cannot be read; whether the rest means anything, which
+it does not for tiny and for flat ones; the hash; and brightness and colour of the cells, a vector of length 1."""
+
+
+def look(image: Image, near: bool = True) -> np.ndarray:
+    """What is known of a picture, a scalar of the type LOOK.
+
+    Args:
+        near: whether to find out what near copies are found by.
+    """
+    import imagehash
+
+    found = np.zeros((), LOOK)
+    height, width = image.shape[1:]
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    # a picture of another shape can have the same bytes
+    found["digest"] = hashlib.blake2b(pixels.data, digest_size=16, person=f"{width}x{height}".encode()).digest()
+    if not near or min(height, width) < SMALLEST:
+        return found
+    small = PIL.Image.fromarray(pixels).reduce(max(1, min(height, width) // ENOUGH))
+    channels = torch.from_numpy(np.array(small.convert("YCbCr"))).permute(2, 0, 1).float()  # h w c -> c h w
+    bright = F.adaptive_avg_pool2d(channels[:1], GRID).flatten()
+    if bright.std(correction=0) <= FLAT:
+        return found
+    tints = F.adaptive_avg_pool2d(channels[1:] - 128, TINTS).flatten() * (GRID / TINTS)  # each stands for so many cells
+    cells = torch.cat((bright - bright.mean(), tints))
+    found["comparable"] = True
+    found["hash"] = np.packbits(imagehash.phash(small, hash_size=round(BITS**0.5)).hash)
+    found["cells"] = (cells / cells.norm()).numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class Looked:
+    """
+    Attributes:
+        looks: of each picture in order, of the type LOOK.
+        near: whether near copies can be told; not among more than MOST pictures.
+        new: how many were not in the cache.
+    """
+
+    looks: np.ndarray
+    near: bool
+    new: int
+
+    def notes(self) -> tuple[str, ...]:
+        found = []
+        if not self.near:
+            found.append(too_many(len(self.looks)))
+        if self.new >= MANY:
+            found.append(f"{self.new:,} pictures were looked at once to find copies among them; that is kept for the next time")
+        return tuple(found)
+
+
+def too_many(pictures: int) -> str:
+    return f"there are {pictures:,} pictures, more than {MOST:,}: only equal ones were looked for, not near copies"
+
+
+def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None) -> Looked:
+    """Looks at every picture once, in threads; what the cache knows of files that have not changed is taken from there.
+
+    Args:
+        samples: of this collection.
+        most: number of pictures up to which near copies can be told; MOST unless told.
+    """
+    origin = collection.origin()
+    names = [collection.name_at_origin(sample) for sample in samples]
+    files = {name: origin.file(Sample(name, 0)) for name in names}
+    near = len(files) <= (MOST if most is None else most)
+    cache = LookCache(files, LOOK, "near" if near else "equal")
+    known = dict(cache.known)
+    missing = [name for name in files if name not in known]
+    own = not near and len(set(files.values())) == len(files)  # a file that holds several pictures says nothing about one
+
+    def find(name: str) -> np.ndarray:
+        try:
+            if own and (file := files[name]) is not None:
+                return look_at_bytes(file)
+            return look(origin.image(Sample(name, 0), ENOUGH), near)
+        except (DecodeError, OSError):
+            return np.zeros((), LOOK)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # threads: Pillow decodes without Python's lock
+        for start in range(0, len(missing), SAVED):
+            some = missing[start : start + SAVED]
+            found = dict(zip(some, pool.map(find, some), strict=True))
+            known |= found
+            # what cannot be read today may be there tomorrow, although its file has not changed
+            cache.keep({name: one for name, one in found.items() if any(one["digest"].tobytes())})
+    return Looked(np.array([known[name] for name in names], LOOK), near, len(missing))
+
+
+def look_at_bytes(file: Path) -> np.ndarray:
+    """What is known of a file that is not decoded."""
+    found = np.zeros((), LOOK)
+    with file.open("rb") as data:
+        found["digest"] = hashlib.file_digest(data, lambda: hashlib.blake2b(digest_size=16)).digest()
+    return found
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Looks in the form in which many are compared at a time; those that are not comparable are near nothing.
+
+    Attributes:
+        signs: the bits of the hashes, as -1 and 1.
+        cells: brightness and colour, of length 1.
+        means: whether they mean anything.
+    """
+
+    signs: np.ndarray
+    cells: np.ndarray
+    means: np.ndarray
+
+    @classmethod
+    def of(cls, looks: np.ndarray) -> "Comparable":
+        signs = np.unpackbits(looks["hash"], axis=1).astype(np.float32) * 2 - 1
+        return cls(signs, looks["cells"].astype(np.float32), looks["comparable"])
+
+    def __getitem__(self, which: Any) -> "Comparable":
+        return Comparable(self.signs[which], self.cells[which], self.means[which])
+
+    def near(self, others: "Comparable") -> np.ndarray:
+        """Whether each is near each of the others, [n, m]."""
+        found = (self.signs @ others.signs.T >= BITS - 2 * FAR) & self.means[:, None] & others.means
+        rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+        # of two vectors of length 1 the squared distance is 2 - 2 times their product
+        agree = self.cells[rows] @ others.cells[columns].T >= 1 - UNLIKE / 2
+        found[np.ix_(rows, columns)] &= agree
+        return found
+
+
+def equal(names: Sequence[str], looks: np.ndarray) -> list[list[int]]:
+    """Places of the pictures, those that are equal together, each by its name and all by their first; unreadable ones alone."""
+    found: dict[Any, list[int]] = defaultdict(list)
+    places = {name: i for i, name in enumerate(names)}
+    for i in map(places.__getitem__, in_order(names)):
+        digest = looks["digest"][i].tobytes()
+        found[digest if any(digest) else i].append(i)
+    return list(found.values())
+
+
+def leaders(looks: np.ndarray) -> list[int]:
+    """For each picture the first that it is near to among those that lead others, or itself, which then leads.
+
+    So all of a group are near to one of it, and no chain of small differences joins what is not alike.
+    """
+    found = list(range(len(looks)))
+    whole = Comparable.of(looks)
+    leading: list[int] = []
+    for start in range(0, len(looks), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(looks)))
+        before = whole[block].near(whole[leading])
+        inside = whole[block].near(whole[block])
+        new: list[int] = []
+        for row, i in enumerate(block.tolist()):
+            if before[row].any():
+                found[i] = leading[int(before[row].argmax())]
+            elif any(inside[row, new]):
+                found[i] = start + next(column for column in new if inside[row, column])
+            else:
+                new.append(row)
+        leading += [start + row for row in new]
+    return found
+
+
+def bound(distinct: int, smallest: int) -> int:
+    """How many different pictures a group of near ones may hold; what is larger is rather one view than copies of one picture.
+
+    A hundredth of the set, in small sets up to 8 as long as they are at most half of the smallest class among them, so that a
+    burst in a folder of 200 counts; always 2.
+    """
+    return max(2, distinct // 100, min(8, smallest // 2))
+
+
+def copies(names: Sequence[str], labels: Sequence[int], looks: np.ndarray) -> list[list[str]]:
+    """The groups of two and more pictures that belong on one side of a split, by their names."""
+    same = equal(names, looks)
+    firsts = np.array([group[0] for group in same], int)
+    near: dict[int, list[int]] = defaultdict(list)
+    for place, leader in enumerate(leaders(looks[firsts])):
+        near[leader].append(place)
+    sizes: dict[int, int] = defaultdict(int)
+    for group in same:
+        for label in {labels[i] for i in group}:
+            sizes[label] += 1
+    found = []
+    for places in near.values():
+        smallest = min(sizes[labels[i]] for place in places for i in same[place])
+        parts = [places] if len(places) <= bound(len(same), smallest) else [[place] for place in places]
+        found += [[names[i] for place in part for i in same[place]] for part in parts]
+    return [group for group in found if len(group) > 1]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """
+    Attributes:
+        names: pictures that are on the other side than their own name says, because their copies are there; None if it was not
+            looked.
+        notes: what should be known of it, a sentence each.
+    """
+
+    names: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
+
+
+def together(collection: Collection, samples: Sequence[Sample], share: float, decided: tuple[str, ...] | None = None) -> Moved:
+    """Which pictures change sides so that copies stay together when a share is held out; see `paretina.data.split.held_out`.
+
+    Args:
+        decided: the answer where it was found before; nothing is then looked at.
+    """
+    names, labels = [sample.name for sample in samples], [sample.label for sample in samples]
+    if share in (0, 1):
+        return Moved(None)
+    if decided is not None:
+        here = tuple(sorted({*decided} & {*names}))
+        return Moved(here, said(len(here)))
+    seen = looked_at(collection, samples)
+    groups = copies(names, labels, seen.looks)
+    alone = held_out(names, labels, share)
+    held = held_out(names, labels, share, groups)
+    if alone and not held:
+        return Moved((), (*seen.notes(), "all pictures are copies of each other, so they were split as if they were not"))
+    moved = tuple(sorted(alone ^ held))
+    return Moved(moved, (*said(len(moved)), *seen.notes()))
+
+
+def said(moved: int) -> tuple[str, ...]:
+    """What is said of pictures that changed sides."""
+    if not moved:
+        return ()
+    what = "picture is" if moved == 1 else "pictures are"
+    return (f"{moved:,} {what} on the other side than by name, so that copies of one picture stay together",)
+
+
+# --- across a split ---------------------------------------------------------------------------------------------------
+
+SHOWN = 50
+"""Pairs that are named in the result of a run."""
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """Pictures that are measured although a copy was learned.
+
+    Attributes:
+        split: where is measured.
+        of: number of pictures there that can be read.
+        equal: how many of them are in train too.
+        near: how many others have a near copy in train.
+        pairs: of each the name, the name in train, and "equal" or "near".
+        notes: what should be known of the search, a sentence each.
+    """
+
+    split: str = "val"
+    of: int = 0
+    equal: int = 0
+    near: int = 0
+    pairs: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def warning(self) -> str:
+        """What must stand beside the accuracy; "" if nothing must."""
+        copied = self.equal + self.near
+        if not copied:
+            return ""
+        where = {"val": "validation pictures", "test": "test pictures"}.get(self.split, f"pictures in {self.split}")
+        return (
+            f"warning: {copied:,} of {self.of:,} {where} {'is' if copied == 1 else 'are'} also in train ({self.equal:,} exact, "
+            f"{self.near:,} near): the accuracy is too high by it"
+        )
+
+    def to_dict(self, most: int | None = SHOWN) -> dict[str, Any]:
+        """As JSON can hold it.
+
+        Args:
+            most: pairs that are named; all if None.
+        """
+        pairs = [{"name": name, "train": other, "kind": kind} for name, other, kind in self.pairs[:most]]
+        counts = {"split": self.split, "of": self.of, "equal": self.equal, "near": self.near}
+        return {**counts, "warning": self.warning(), "pairs": pairs}
+
+
+def leaks(collection: Collection, split: str = "val") -> Leaks:
+    """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES."""
+    train, measured = collection.split("train"), collection.split(split)
+    if not collection.origin().COPIES or not train or not measured:
+        return Leaks(split, len(measured))
+    seen = looked_at(collection, (*train, *measured))
+    found = between(split, train, seen.looks[: len(train)], measured, seen.looks[len(train) :])
+    return replace(found, notes=seen.notes())
+
+
+def between(split: str, train: Sequence[Sample], before: np.ndarray, measured: Sequence[Sample], after: np.ndarray) -> Leaks:
+    """Finds pictures that have a copy in train.
+
+    Args:
+        before: what is known of those in train, in order.
+        after: what is known of those that are measured, in order.
+    """
+    learned: dict[bytes, str] = {}
+    for sample, digest in zip(train, before["digest"], strict=True):
+        learned.setdefault(digest.tobytes(), sample.name)
+    readable = [any(digest.tobytes()) for digest in after["digest"]]
+    partners: dict[int, tuple[str, str]] = {}
+    for i, digest in enumerate(after["digest"]):
+        if readable[i] and digest.tobytes() in learned:
+            partners[i] = (learned[digest.tobytes()], "equal")
+    rest = np.array([i for i in range(len(measured)) if i not in partners and after["comparable"][i]], int)
+    known, asked = Comparable.of(before), Comparable.of(after)
+    for low in range(0, len(rest), BLOCK):
+        some = rest[low : low + BLOCK]
+        found = asked[some].near(known)
+        for row in np.flatnonzero(found.any(1)).tolist():
+            partners[int(some[row])] = (train[int(found[row].argmax())].name, "near")
+    kinds = [kind for _, kind in partners.values()]
+    pairs = tuple((measured[i].name, *partners[i]) for i in sorted(partners))
+    return Leaks(split, sum(readable), kinds.count("equal"), kinds.count("near"), pairs)
