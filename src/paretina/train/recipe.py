@@ -48,7 +48,7 @@ class StochasticDepth(Spec):
 
 
 def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an earlier release wrote down, with all fields of that time, leaves out the pictures that it left out then."""
+    """What a run of an earlier release wrote down, with all fields of that time, leaves out what it left out then."""
     return {"whole_epochs": False, **fields} if {"evaluate_every", "max_damaged", "steady"} <= set(fields) else fields
 
 
