@@ -7,15 +7,14 @@ from torch import nn
 
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
-from paretina.model.rows import start_at_zero
+from paretina.model.rows import start_small
 from paretina.model.weights import Start, load_start
 from paretina.train.recipe import Recipe
 
 FORGOTTEN = 10.0
-"""A share of exp(-10) is left after the run of statistics that start at 0 and 1: less than 1 % of a variance of 0.01."""
-
-FADED = 3.0
-"""Of running statistics that belong to weights, which are of the right order already, a share of exp(-3) may be left."""
+"""A share of exp(-10) is left after a run of the statistics that its norms start with: less than 1 % of 1 where the variance
+is 0.01. Those of trained weights are forgotten like others: with exp(-3) of them left, a network that was fine-tuned on darker
+pictures stayed at chance in evaluation."""
 
 
 def first_values(network: Network, start: Start | None, classes: Sequence[str]) -> None:
@@ -27,7 +26,7 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     Raises:
         ValueError: the weights do not fit.
     """
-    start_at_zero(network)
+    start_small(network)
     if start is not None:
         load_start(network, start, classes)
 
@@ -62,39 +61,29 @@ def statistical(module: nn.Module) -> Iterator[nn.Module]:
             yield each
 
 
-def least_momentum(passes: int, known: bool) -> float:
-    """The smallest share of a batch with which running statistics forget what they start from, in a run of so many batches.
+def least_momentum(passes: int) -> float:
+    """The smallest share of a batch with which running statistics forget what they start with, in a run of so many batches.
 
-    After n batches with a share m of each, (1 - m)^n of the start is left. With weights the start is no measurement of this
-    data and of the weights that come out, but a good first guess, of which more may be left.
-
-    Args:
-        known: whether they start from weights.
+    After n batches with a share m of each, (1 - m)^n of the start is left.
     """
-    return -math.expm1(-(FADED if known else FORGOTTEN) / passes)
+    return -math.expm1(-FORGOTTEN / passes)
 
 
-def set_memory(learner: nn.Module, recipe: Recipe, passes: int, known: nn.Module | None) -> None:
-    """Sets how long every norm of everything that learns remembers: as the recipe says, but no longer than the run allows.
-
-    Args:
-        passes: batches that a norm sees in the run.
-        known: the part of the learner that starts from weights.
-    """
-    good = set() if known is None else {*known.modules()}
+def set_memory(learner: nn.Module, recipe: Recipe, updates: int) -> None:
+    """Sets how long every norm of everything that learns remembers: as the recipe says, but no longer than the run allows."""
     for norm in statistical(learner):
-        norm.momentum = max(recipe.norm_momentum, least_momentum(passes, norm in good))  # type: ignore[assignment]
+        norm.momentum = max(recipe.norm_momentum, least_momentum(updates * recipe.accumulate))  # type: ignore[assignment]
 
 
-def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int, known: bool) -> tuple[str, ...]:
+def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int) -> tuple[str, ...]:
     """Says it where `set_memory` does not leave the recipe's momentum as it is; nothing where no norm of the network moves."""
-    least = least_momentum(updates * recipe.accumulate, known)
+    least = least_momentum(updates * recipe.accumulate)
     network = blueprint.build("meta")
     network.freeze(recipe.frozen_parts(blueprint))
     network.steady = recipe.steady
     if least <= recipe.norm_momentum or not any(norm.training for norm in statistical(network.train())):
         return ()
     return (
-        f"norm_momentum={recipe.norm_momentum:g} remembers longer than this run of {updates} updates, so running statistics of "
+        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {updates} updates, so running statistics of "
         f"norms take {least:.2g} of each batch instead",
     )

@@ -89,7 +89,7 @@ class Prepared:
 
 def with_memory_notes(prepared: Prepared) -> Prepared:
     """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
-    said = memory_notes(prepared.blueprint, prepared.recipe, prepared.epochs.updates, prepared.start is not None)
+    said = memory_notes(prepared.blueprint, prepared.recipe, prepared.epochs.updates)
     return replace(prepared, notes=(*prepared.notes, *said))
 
 
@@ -198,7 +198,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
-    set_memory(learner, recipe, prepared.epochs.updates * recipe.accumulate, network if prepared.start else None)
+    set_memory(learner, recipe, prepared.epochs.updates)
     learner = plan.place(learner)
     if plan.compile:
         network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
