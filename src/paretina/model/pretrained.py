@@ -309,13 +309,14 @@ def by_torchvision(peer: Peer, tag: str) -> Path:
 
 
 def by_timm(peer: Peer, tag: str) -> Path:
-    _, config = next(iter(timm_configs(peer, tag)))
+    _, config = next(timm_configs(peer, tag))
     hub = importlib.import_module("huggingface_hub")
-    names = hub_files(config)
-    for name in names:
+    absent = importlib.import_module("huggingface_hub.errors").EntryNotFoundError
+    for name in hub_files(config):
         try:
-            return Path(hub.hf_hub_download(config.hf_hub_id, name, cache_dir=hub_folder(), etag_timeout=TIMEOUT_S))
-        except hub.errors.RemoteEntryNotFoundError:
-            if name == names[-1]:
-                raise
-    raise FileNotFoundError(config.hf_hub_id)
+            # the download itself would try six times before it gives up
+            hub.get_hf_file_metadata(hub.hf_hub_url(config.hf_hub_id, name), timeout=TIMEOUT_S)
+        except absent:
+            continue
+        return Path(hub.hf_hub_download(config.hf_hub_id, name, cache_dir=hub_folder(), etag_timeout=TIMEOUT_S))
+    raise FileNotFoundError(f"{config.hf_hub_id} has no {' and no '.join(hub_files(config))}")

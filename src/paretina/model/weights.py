@@ -227,13 +227,16 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
     state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
-    for name, has_rows in class_tensors(network.blueprint).items():
+    last = class_tensors(network.blueprint)
+    for name, has_rows in last.items():
         if name in state and not rows.same:
             state[name] = rows.merged(state[name], own[name]) if has_rows else own[name]
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
     given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    if wanted != given:
-        raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
+    for left_out in (last, {}):  # where all differs, the last layer says least
+        one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (wanted, given))
+        if one != two:
+            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}")
     network.load_state_dict({name: state[name] for name in wanted}, strict=False)
     return rows
 
