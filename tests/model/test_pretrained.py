@@ -269,6 +269,6 @@ def test_a_hub_is_tried_once(caches, monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    with pytest.raises(ValueError, match="could not be downloaded: .*no such host"):
+    with pytest.raises(ValueError, match=r"could not be downloaded: .*no such host"):
         find_weights("hub", SMALL)
     assert len(tried) == 1

@@ -9,6 +9,8 @@ from torch import nn
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
+from paretina.model.blueprint import Initialisation
+from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.proxy import ProxyNorm
 from paretina.model.weights import Start, load_model
 from paretina.schedules import Constant
@@ -144,6 +146,23 @@ def test_a_run_from_weights_starts_each_class_from_its_own_row(tiny, npz, tmp_pa
     assert new.bias[0] == 0
     wanted = "the last layer goes on with the 2 classes (red, green) that the weights know by name; 1 class (apple) starts anew"
     assert wanted in prepared.notes
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_first_loss_that_is_logged_is_that_of_guessing(tiny, npz, tmp_path, arrays, known):
+    blueprint = replace(tiny, initialisation=Initialisation(linear="outputs"), head=PoolHead(width=512))
+    recipe = replace(LEARNS, epochs=0.34)
+    first = train(Asked(data=Arrays(path=str(npz)), model=blueprint, recipe=recipe, plan=Plan(workers=0)), tmp_path / "first")
+    run = first
+    if known:
+        images, labels = arrays(39, 18)
+        other = tmp_path / "other.npz"
+        np.savez(other, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["a", "b", "c"])
+        start = str(first.path / "model.safetensors")
+        asked = Asked(data=Arrays(path=str(other)), model=blueprint, recipe=recipe, plan=Plan(workers=0), weights=start)
+        run = train(asked, tmp_path / "run")
+    line = next(line for line in run.lines() if line["event"] == "train")
+    assert (line["step"], line["train/loss"]) == (1, pytest.approx(math.log(3), rel=0.03))
 
 
 def test_new_rows_of_a_frozen_head_are_refused(tiny):
