@@ -43,7 +43,7 @@ def finetune(
     """Go on with MODEL, a model file or the directory of a finished run.
 
     With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run.
-    With DATA it learns other pictures; where their classes are others, its last layer is new.
+    With DATA it learns other pictures; classes that MODEL knows by name keep their row of the last layer, others start anew.
     """
     from paretina import verbs
     from paretina.cli.program import duration, taken_apart
