@@ -11,7 +11,6 @@ more MACs than --most are left out and named.
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
@@ -93,7 +92,7 @@ def main() -> None:
     names = [row["name"] for row in rows if row["name"] != ANCHOR]
     if len(names) < 3:
         sys.exit(f"a correlation needs three networks besides {ANCHOR}, got {', '.join(names) or 'none'}")
-    watch = Others(os.cpu_count() or 1)
+    watch = Others()
     found: dict[str, dict[str, float]] = {}
     anchors: list[dict[str, float]] = []
     for start in range(0, len(names), options.group):

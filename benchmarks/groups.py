@@ -86,7 +86,7 @@ def main() -> None:
         for name, model in models.items():
             made = Steps(Opened(name, model.build(), model, model.door, model.resolution, 3, False), fold, "cpu", here.threads)
             steps[name] = (made.infer if isinstance(plan, InferencePlan) else made.train)(plan)(options.batch)
-        watch = Others(here.cores)
+        watch = Others()
         found = Turns(seconds=options.seconds).run(steps)
         used = watch.used()
         base = found["depthwise"]

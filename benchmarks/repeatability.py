@@ -37,7 +37,7 @@ def once(names: list[str], resolution: int, batch: int, seconds: float, seed: in
     keep_freed_memory()
     device, plan = Device.here("cpu"), default_inference_plan("cpu")
     steps = {name: Steps(open_model(name, resolution), None, "cpu", device.threads).infer(plan)(batch) for name in names}
-    watch = Others(device.cores)
+    watch = Others()
     found = Turns(seconds=seconds * len(names), seed=seed, wait=device.wait).run(steps)
     used = watch.used()
     return {

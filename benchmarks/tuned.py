@@ -68,7 +68,7 @@ def compared(opened: Opened, plans: Plans, steps: Steps, batch: int, training: b
     ours = (steps.train if training else steps.infer)(plan)(batch)
     other, again = (theirs(opened.name, opened.resolution, batch, training) for _ in range(2))
     device = Device.here("cpu")
-    watch = Others(device.cores)
+    watch = Others()
 
     def with_threads(step: Step) -> Step:
         def run() -> None:

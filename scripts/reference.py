@@ -224,7 +224,7 @@ def recipes_page() -> str:
         "`paretina train DATA --recipe NAME`. Each says what it is for and what it was measured to give, and",
     ]
     lines += ["is shown with the fields in which it differs from the defaults of `Recipe` ([settings](settings.md))."]
-    lines += ["Any field can be changed by name: `epochs=30 optimizer.rate=0.001`.", ""]
+    lines += ["Any field can be changed by name: `epochs=30 lr=0.001`.", ""]
     for name, (recipe, about) in recipes().items():
         lines += [f"## {name}", "", commands_fenced(about), ""]
         own = [field for field in field_map(Recipe) if getattr(recipe, field) != default(Recipe, field)]

@@ -157,7 +157,16 @@ MISUSE = [
     ("train photos --epochs 3", "--epochs is no option; write it as a field: epochs=VALUE"),
     ("train photos --batch-size=3", "write it as a field: batch_size=VALUE"),
     ("train photos --epoch 3", "did you mean 'epochs'?"),
-    ("train photos --lr 3", "write optimizer.rate=VALUE"),
+    ("train photos --lr 3", "write it as a field: lr=VALUE"),
+    ("train photos --learning-rate 3", "write lr=VALUE"),
+    ("train photos --time-limit 3", "--time-limit 3 has no unit; write 3s for seconds, 3m for minutes or 3h for hours"),
+    ("train photos --model resnet18 --model resnet34", "--model is given twice; leave one out"),
+    ("train photos epochs=3 recipe.epochs=5", "is given twice; leave one out"),
+    ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
+    ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
+    ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "is given twice, as 3 and as 5"),
+    ("frontier photos --models resnet18 --time 3m --time 4m", "--time is given twice"),
+    ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
     ("train photos epochs=many", "epochs must be float, got 'many'"),
@@ -286,7 +295,7 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("45", 45), ("1d", 86400)]
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("45s", 45), ("1d", 86400)]
 )
 def test_a_time_is_read_in_its_units(text, seconds):
     assert duration(text) == seconds
@@ -385,6 +394,17 @@ def test_how_the_plan_is_chosen(verb, words, planning, monkeypatch):
             run(*order)
 
 
+def test_a_fine_tuning_says_what_it_would_do(tmp_path):
+    out, _ = run("finetune", RUN, "photos", "size=24", "--print-config", "-o", tmp_path / "new")
+    rows = dict(re.findall(r"^(\S+)  +(.*)$", out, re.M))
+    assert rows["recipe.size.value"] == "24.0  (command line)"
+    assert rows["verb"].startswith("finetune")
+    out, _ = run("finetune", RUN, "photos", "size=24", "epochs=1", "workers=0", "--dry-run", "-o", tmp_path / "new")
+    assert re.search(r"^model .*, tested at 24 pixels$", out, re.M)
+    assert re.search(r"^recipe  finetune: 1 epochs, \d+ updates?", out, re.M)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_plan_is_not_both_looked_for_and_given():
     _, err = run("train", "photos", "--tune", "--plan", "default", code=2)
     assert "leave one out" in err
@@ -414,12 +434,35 @@ def test_evaluate_and_predict_take_the_directory_of_a_run(tmp_path):
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
+def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
+    (tmp_path / "1.png").write_bytes(Path("photos/val/blue/0.png").read_bytes())
+    (tmp_path / "Thumbs.db").write_text("x")
+    out, err = run("predict", MODEL, tmp_path)
+    assert len(out.splitlines()) == 1
+    assert err == "note: files left out: system files: 1\n"
+    assert document("predict", MODEL, tmp_path)["left_out"] == {"system files": 1}
+
+
 def test_evaluate_says_what_it_measured():
     out, _ = run("evaluate", MODEL, "photos")
     assert out.startswith("6 pictures (val) at 16 pixels; in brackets the 95 % interval\ntop-1 ")
-    out, _ = run("evaluate", MODEL, "damaged/val")
-    assert out.startswith("5 pictures (all) at 16 pixels")
+
+
+def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
+    said = "1 of 6 pictures (all) could not be read and are not counted"
+    out, err = run("evaluate", MODEL, "damaged/val", code=1)
+    assert out.startswith(f"{said}\n5 pictures (all) at 16 pixels")
     assert "not counted, because it cannot be read: blue/1.png: not a picture in a known format" in out
+    assert err.endswith("mend or remove them, or allow it with --max-damaged 0.167\n")
+    assert f"error: {said}: more than --max-damaged 0.01 allows" in err
+    found = document("evaluate", MODEL, "damaged/val", code=1)
+    assert found["error"].startswith(said)
+    assert (found["n"], found["losses"][0]["unreadable"], list(found["damaged"])) == (5, 1, ["blue/1.png"])
+    out, err = run("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
+    assert out.startswith(f"{said}\n5 pictures (all) at 16 pixels")
+    assert "error" not in err
+    allowed = document("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
+    assert allowed == {**{name: value for name, value in found.items() if name != "error"}, "max_damaged": 0.167}
 
 
 def test_show_of_a_file_says_where_it_comes_from():

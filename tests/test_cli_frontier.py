@@ -56,7 +56,7 @@ def test_options_become_candidates_and_settings(npz, tmp_path, worked):
 
 
 def test_resume_needs_nothing_but_the_directory_and_may_have_another_budget(npz, tmp_path, worked):
-    ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60", "-o", tmp_path / "out")
+    ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out")
     ran("--resume", tmp_path / "out", "--budget", "latency_ms=5", "--json")
     assert worked[2] == (tmp_path / "out", None)
     standing, as_json = worked[3]
@@ -109,7 +109,7 @@ def test_interrupted_it_says_how_to_go_on(npz, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(searching, "work", work)
-    error = ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60", "-o", tmp_path / "out", code=1).exception
+    error = ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out", code=1).exception
     assert f"paretina frontier --resume {tmp_path / 'out'}" in str(error)
     assert error.exit_code == 130
 
@@ -117,7 +117,7 @@ def test_interrupted_it_says_how_to_go_on(npz, tmp_path, monkeypatch):
 def test_a_budget_that_nobody_keeps_is_an_exit_code(tmp_path, npz, monkeypatch):
     monkeypatch.setattr(searching, "work", lambda folder, *_: read_standing(folder))
     monkeypatch.setattr("paretina.report.frontier.write_frontier", lambda standing: (tmp_path / "report.html",))
-    words = ("--models", "resnet18", "--sizes", "32,64", "--time", "60", "-o", tmp_path / "out", "--json")
+    words = ("--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out", "--json")
     result = ran(npz, *words, "--budget", "latency_ms=5", code=1)
     assert "no candidate keeps latency_ms <= 5" in str(result.exception)
     assert result.exception.exit_code == 3

@@ -54,7 +54,7 @@ def ran(program, *words, code=0):
 
 
 def test_the_options_reach_what_measures(program, asked):
-    ran(program, "a", "timm:b", "--resolution", "64", "--batch", "4", "--no-training", "--tune", "--time", "3")
+    ran(program, "a", "timm:b", "--resolution", "64", "--batch", "4", "--no-training", "--tune", "--time", "3s")
     assert (asked["names"], asked["resolution"], asked["batch"]) == (("a", "timm:b"), 64, 4)
     assert (asked["training"], asked["tuning"], asked["seconds"], asked["use_cache"]) == (False, "eager", 3.0, True)
 

@@ -243,3 +243,39 @@ print(calls)
     assert n > 8
     assert kept == {"000000005", "000000006"}
     assert states(run) == ["000000006"]
+
+
+# --- one process at a time ------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from paretina.run import Run
+with Run(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_belongs_to_one_process_until_that_ends(run):
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match=r"another process is at work on .*run; wait until it is done, or stop it"), run.held():
+        pass
+    other.kill()  # no chance to clean up
+    other.communicate()
+    with run.held():
+        assert run.log("note", 0, message="mine") is None
+
+
+def test_a_run_that_is_held_cannot_be_held_again_and_leaves_nothing_behind(run):
+    before = sorted(run.path.iterdir())
+    with run.held(), pytest.raises(ValueError, match="another process is at work"), Run(run.path).held():
+        pass
+    assert sorted(run.path.iterdir()) == before
+    with suppress(ZeroDivisionError), run.held():
+        1 / 0  # noqa: B018
+    with run.held():
+        pass

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from paretina.system import available_bytes, busy_seconds, processes, running_children_seconds, usage
+from paretina import system as module
+from paretina.system import available_bytes, busy_seconds, cores, cpus, processes, running_children_seconds, usage
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 MEMORY = {"proc/meminfo": "MemTotal:  9 kB\nMemAvailable:     4000 kB\n"}
@@ -46,13 +47,51 @@ def test_memory_is_the_least_of_what_the_system_and_the_container_leave(tmp_path
 
 def test_busy_is_all_but_idle_and_waiting(tmp_path):
     # user nice system idle iowait irq softirq steal guest guest_nice
-    root = written(tmp_path, {"proc/stat": "cpu  10 20 30 4000 5000 1 2 3 9 9\ncpu0 1 1\n"})
+    first = min(cpus())
+    lines = ["cpu  99 99 99 99 99 99 99 99 99 99", f"cpu{first} 10 20 30 4000 5000 1 2 3 9 9", "intr 1 2"]
+    root = written(tmp_path, {"proc/stat": "\n".join(lines)})
     assert usage(root).busy == pytest.approx((10 + 20 + 30 + 1 + 2 + 3) * TICK)
     assert usage(tmp_path / "nothing").busy is None
 
 
+def test_only_processors_that_this_process_may_use_are_looked_at(tmp_path, monkeypatch):
+    root = written(
+        tmp_path, {"proc/stat": "cpu 9 9 9 9 9 9 9 9\n" + "".join(f"cpu{n} {10**n} 0 0 7 7 0 0 0\n" for n in range(12))}
+    )
+    monkeypatch.setattr(module, "cpus", lambda: frozenset({0, 2, 11}))
+    assert busy_seconds(root) == pytest.approx((1 + 100 + 10**11) * TICK)
+
+
 def test_a_damaged_count_is_none(tmp_path):
-    assert busy_seconds(written(tmp_path, {"proc/stat": "cpu ten\n"})) is None
+    assert busy_seconds(written(tmp_path, {"proc/stat": f"cpu{min(cpus())} ten\n"})) is None
+    assert busy_seconds(written(tmp_path, {"proc/stat": "cpu 1 2 3 4 5 6 7 8\n"})) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, 12),
+        ({"sys/fs/cgroup/cpu.max": "max 100000"}, 12),
+        ({"sys/fs/cgroup/cpu.max": "200000 100000"}, 2),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 2),
+        ({"sys/fs/cgroup/cpu.max": "10000 100000"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "9900000 100000"}, 12),
+        ({"sys/fs/cgroup/cpu.max": "rubbish"}, 12),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}, 12),
+        (
+            {
+                "proc/self/cgroup": "0::/jobs/ours",
+                "sys/fs/cgroup/jobs/ours/cpu.max": "max 100000",
+                "sys/fs/cgroup/jobs/cpu.max": "400000 100000",
+            },
+            4,
+        ),
+    ],
+)
+def test_cores_are_those_that_may_be_used_within_the_quota_of_the_container(tmp_path, monkeypatch, files, found):
+    monkeypatch.setattr(module, "cpus", lambda: frozenset(range(20, 32)))
+    assert cores(written(tmp_path, files)) == found
 
 
 def test_processes_that_this_one_started_count_as_its_own(tmp_path):

@@ -2,6 +2,7 @@ import csv
 import json
 import shlex
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,7 +202,7 @@ def test_weights_may_be_a_file_or_the_directory_of_a_run():
         ({"fields": {"optimizer.rat": "1"}}, "did you mean 'rate'"),
         ({"fields": {"transforms.MixUP": "on"}}, "did you mean 'MixUp'"),
         ({"fields": {"data.val_shar": "0.1"}}, "did you mean 'val_share'"),
-        ({"fields": {"lr": "1"}}, r"no field 'lr'; write optimizer\.rate=VALUE"),
+        ({"fields": {"learning_rate": "1"}}, "no field 'learning_rate'; write lr=VALUE"),
         ({"fields": {"img-size": "1"}}, r"no field 'img-size'; write size=VALUE"),
         ({"fields": {"epochs": "1", "recipe.epochs": "2"}}, "given twice"),
         ({"model": "resnet18", "fields": {"model": "resnet34"}}, "model is given twice"),
@@ -241,7 +242,7 @@ def test_a_slip_in_a_file_names_the_file(tmp_path, text, match):
 
 @pytest.mark.parametrize("advice", sorted(set(ELSEWHERE.values())))
 def test_what_is_written_instead_of_other_tools_names_works(advice):
-    words = shlex.split(advice.replace("KIND", '"SGD"').replace("VALUE", "1"))
+    words = shlex.split(advice.replace("KIND", "SGD").replace("VALUE", "1"))
     if advice.startswith("--"):
         assert words[0] in [option for each in train.params for option in each.opts]
     else:
@@ -365,6 +366,86 @@ def test_names_what_cannot_be_read_and_counts_the_rest():
     assert found.to_dict()["damaged"] == found.damaged
 
 
+@pytest.fixture
+def half(tmp_path):
+    """18 pictures, of which 9 cannot be read: all that are blue, and three that are red."""
+    fill(tmp_path / "half", 6, first=300)
+    for path in [*(tmp_path / "half" / "blue").iterdir(), *sorted((tmp_path / "half" / "röt").iterdir())[:3]]:
+        path.write_bytes(path.read_bytes()[:60])
+    return tmp_path / "half"
+
+
+def test_a_set_of_which_too_much_is_unreadable_is_not_that_set(half):
+    found = verbs.evaluate("model.safetensors", str(half))
+    assert found.accuracy.n == 9
+    (loss,) = found.losses
+    assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == ("all", 9, 18, ("blue",))
+    assert found.too_damaged == (
+        "9 of 18 pictures (all) could not be read and are not counted; no picture is left of: blue: more than max_damaged=0.01 "
+        "allows, so the figures are not those of this set; mend or remove them, or allow it with max_damaged=0.5"
+    )
+    written = json.loads(json.dumps(found.to_dict()))
+    assert written["losses"] == [{"where": "all", "unreadable": 9, "pictures": 18, "classes": ["blue"]}]
+    assert len(written["damaged"]) == 9
+    allowed = verbs.evaluate("model.safetensors", str(half), max_damaged=0.5)
+    assert (allowed.too_damaged, allowed.losses, allowed.max_damaged) == ("", (loss,), 0.5)
+    assert verbs.evaluate("model.safetensors", str(half), max_damaged=0.49).too_damaged
+
+
+def test_a_set_that_can_be_read_has_lost_nothing():
+    found = verbs.evaluate("model.safetensors", "photos", max_damaged=0.0)
+    assert (found.losses, found.too_damaged, found.damaged) == ((), "", {})
+
+
+@pytest.mark.parametrize("more", [{"resolution": "16,24"}, {"corruptions": "brightness"}, {"ood": "flat"}])
+def test_what_is_unreadable_is_said_whatever_is_measured(half, more):
+    found = verbs.evaluate("model.safetensors", str(half), **more)
+    assert [(loss.unreadable, loss.pictures) for loss in found.losses] == [(9, 18)]
+    assert found.too_damaged
+
+
+def test_unreadable_pictures_of_something_else_are_counted_by_themselves(half):
+    found = verbs.evaluate("model.safetensors", "photos", ood=half)
+    (loss,) = found.losses
+    assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == (str(half), 9, 18, ())
+    assert "allow it with max_damaged=0.5" in found.too_damaged
+    assert len(found.damaged) == 9
+    assert found.accuracy.n == 6
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_the_share_that_may_be_unreadable_is_a_share(share):
+    with pytest.raises(MisuseError, match="max_damaged is a share of the pictures, from 0 to 1, got"):
+        verbs.evaluate("model.safetensors", "photos", max_damaged=share)
+
+
+def test_pictures_that_vanish_while_they_are_used_are_named(half, monkeypatch):
+    from paretina.data import pictures
+    from paretina.verbs import evaluating
+
+    def then_gone(collection, samples):
+        found = pictures.read_pictures(collection, samples, budget=0)
+        for path in half.rglob("5.png"):
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(evaluating, "read_pictures", then_gone)
+    found = verbs.evaluate("model.safetensors", str(half))
+    assert found.accuracy.n == 7
+    assert found.losses[0].unreadable == 11
+    assert found.damaged["röt/5.png"] == "became unreadable while it was used: No such file or directory"
+
+
+def test_what_is_odd_is_noted_by_evaluate_and_predict(tmp_path):
+    for name in COLOURS:
+        (tmp_path / name).mkdir()
+        PIL.Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(tmp_path / name / "1.png")
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert any("blue/1.png and 2 other pictures: 16 bits a value, of which the picture uses 10" in note for note in found.notes)
+    (note,) = verbs.predict("model.safetensors", [tmp_path]).to_dict()["notes"]
+    assert f"{tmp_path}/blue/1.png and 2 other pictures: 16 bits a value" in note
+
+
 def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):
     (tmp_path / "röt").mkdir()
     picture("röt").save(tmp_path / "röt" / "1.png")
@@ -377,6 +458,32 @@ def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):
     with pytest.raises(ValueError, match="does not know the class 'rot', nor 'zebra'; did you mean 'röt'") as caught:
         verbs.evaluate("model.safetensors", str(tmp_path))
     assert not isinstance(caught.value, MisuseError)
+
+
+def test_classes_of_the_model_are_found_however_they_are_spelt(tmp_path):
+    for old, new in (("blue", "Blue "), ("röt", unicodedata.normalize("NFD", "röt"))):
+        shutil.copytree(f"flat/{old}", tmp_path / new)
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert {each.name: each.n for each in found.accuracy.per_class if each.n} == {"blue": 6, "röt": 6}
+    assert "names that differ only in case or spaces are taken for classes of the model: 'Blue ' as 'blue'" in found.notes
+
+
+def test_folders_that_the_model_knows_are_its_classes_whatever_they_hold(tmp_path):
+    for name in ("blue", "röt"):
+        for part in ("a", "b", "c"):
+            shutil.copytree(f"flat/{name}", tmp_path / name / part)
+    with pytest.raises(ValueError, match="those look like the classes"):
+        Folder(path=str(tmp_path)).open()
+    assert verbs.evaluate("model.safetensors", str(tmp_path)).accuracy.n == 36
+
+
+def test_evaluation_passes_through_a_folder_around_it_all(tmp_path):
+    shutil.copytree("photos", tmp_path / "outer/inner")
+    found = verbs.evaluate("model.safetensors", str(tmp_path))
+    assert (found.split, found.accuracy.n) == ("val", 6)
+    shutil.copytree("photos/val", tmp_path / "second/inner")
+    found = verbs.evaluate("model.safetensors", str(tmp_path / "second"))
+    assert (found.split, found.accuracy.n) == ("all", 6)
 
 
 # --- predict ----------------------------------------------------------------------------------------------------------------
@@ -415,6 +522,32 @@ def test_a_name_that_is_no_text_is_shown_by_its_numbers(home, tmp_path):
     assert found.name == f"{tmp_path}/a\\xff.png"
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [found.name]
+
+
+def test_what_a_folder_holds_beside_pictures_is_left_out_and_counted(home, tmp_path):
+    shutil.copytree("flat/blue", tmp_path / "blue/@eaDir")
+    shutil.copytree("flat/blue", tmp_path / "blue/.ipynb_checkpoints")
+    shutil.copy("flat/blue/0.png", tmp_path / "blue/0.png")
+    (tmp_path / "blue/._0.png").write_text("x")
+    (tmp_path / "readme.txt").write_text("x")
+    found = verbs.predict("model.safetensors", [tmp_path, "flat/blue/1.png"])
+    assert [each.name for each in found.predictions] == [str(tmp_path / "blue/0.png"), "flat/blue/1.png"]
+    assert found.left_out == {".txt": 1, "hidden": 2, "system folders @eaDir": 1}
+    assert found.to_dict()["left_out"] == found.left_out
+    assert verbs.predict("model.safetensors", ["flat/blue/1.png"]).left_out == {}
+    (tmp_path / "blue/0.png").unlink()
+    with pytest.raises(
+        MisuseError, match=r"no picture in the folder .*blue \(files left out: hidden: 2, system folders @eaDir: 1\)"
+    ):
+        verbs.predict("model.safetensors", [tmp_path / "blue"])
+
+
+def test_strangers_are_looked_for_in_the_same_way(tmp_path):
+    shutil.copytree("flat/blue", tmp_path / "blue")
+    shutil.copytree("flat/blue", tmp_path / "@eaDir")
+    found = verbs.evaluate("model.safetensors", "photos", ood=tmp_path)
+    assert found.unknown.unknown == 6
+    assert f"{tmp_path}: files left out: system folders @eaDir: 1" in found.notes
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 
 def write_aside(path: Path, data: bytes) -> None:
     """Writes a file so that at every moment it is either the old one or the new one, whole."""
@@ -87,6 +89,26 @@ class Run:
         run.asked()
         run.attempt = max((line.get("attempt", 0) for line in run.lines()), default=-1) + 1
         return run
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts, this process alone works on the run; a process that dies, however it does, holds nothing any more.
+
+        Raises:
+            ValueError: another process works on it.
+        """
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise ValueError(
+                f"another process is at work on {self.path}; wait until it is done, or stop it, and then continue with --resume"
+            ) from None
+        try:
+            yield
+            (self.path / ".lock").unlink(missing_ok=True)  # what is left behind by an error does no harm
+        finally:
+            lock.release()
 
     def asked(self) -> dict[str, Any]:
         try:

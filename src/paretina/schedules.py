@@ -6,7 +6,7 @@ A plain number stands for a constant wherever a schedule is asked for, in Python
 import hashlib
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paretina.clock import Clock
 from paretina.spec import Spec
@@ -20,6 +20,16 @@ class Schedule(Spec):
 
     @abstractmethod
     def __call__(self, clock: Clock) -> float: ...
+
+    def with_peak(self, value: float) -> "Schedule":
+        """The schedule of the same shape whose largest value is another one.
+
+        Raises:
+            ValueError: this kind of schedule has no peak that could be moved.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no peak to set; give the whole schedule, such as {Constant(value=value).to_json()}"
+        )
 
     @classmethod
     def from_number(cls, value: float) -> "Schedule":
@@ -35,6 +45,9 @@ class Constant(Schedule):
     def __call__(self, clock: Clock) -> float:
         return self.value
 
+    def with_peak(self, value: float) -> "Constant":
+        return Constant(value=value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
@@ -46,6 +59,10 @@ class Linear(Schedule):
     def __call__(self, clock: Clock) -> float:
         return self.start + (self.end - self.start) * clock.progress
 
+    def with_peak(self, value: float) -> "Linear":
+        start, end = scaled((self.start, self.end), value)
+        return Linear(start=start, end=end)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
@@ -56,6 +73,10 @@ class Cosine(Schedule):
 
     def __call__(self, clock: Clock) -> float:
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * clock.progress))
+
+    def with_peak(self, value: float) -> "Cosine":
+        start, end = scaled((self.start, self.end), value)
+        return Cosine(start=start, end=end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +100,13 @@ class Exponential(Schedule):
         # a border such as epoch 2.4 must not fall a rounding error short
         turns = clock.epoch / self.epochs + 1e-9
         return float(self.start * self.factor ** (turns if self.smooth else math.floor(turns)))
+
+    def with_peak(self, value: float) -> "Exponential":
+        if self.factor > 1:
+            raise ValueError(
+                f"Exponential(factor={self.factor:g}) rises to the end, so its peak depends on the epochs; give start"
+            )
+        return replace(self, start=value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +136,9 @@ class Warmup(Schedule):
             return self.then(Clock(0, clock.updates, clock.epochs)) * clock.update / (clock.updates - after.updates)
         return self.then(after if self.rebase else clock)
 
+    def with_peak(self, value: float) -> "Warmup":
+        return replace(self, then=self.then.with_peak(value))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Staged(Schedule):
@@ -125,6 +156,9 @@ class Staged(Schedule):
 
     def __call__(self, clock: Clock) -> float:
         return self.values[min(int(clock.progress * len(self.values) + 1e-9), len(self.values) - 1)]
+
+    def with_peak(self, value: float) -> "Staged":
+        return Staged(values=scaled(self.values, value))
 
     @classmethod
     def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
@@ -157,6 +191,23 @@ class Drawn(Schedule):
         turn = math.floor(clock.epoch / self.every + 1e-9) if self.every else clock.update
         digest = hashlib.blake2b(f"{self.seed}/{turn}".encode(), digest_size=8).digest()
         return self.values[int.from_bytes(digest, "big") % len(self.values)]
+
+    def with_peak(self, value: float) -> "Drawn":
+        return replace(self, values=scaled(self.values, value))
+
+
+def scaled(values: tuple[float, ...], peak: float) -> tuple[float, ...]:
+    """Numbers in the same ratios, the largest of which is `peak` itself.
+
+    Raises:
+        ValueError: none of them is above zero, so there are no ratios to keep.
+    """
+    largest = max(values)
+    if largest <= 0:
+        raise ValueError(
+            f"a schedule that never rises above zero has no peak to set, got {', '.join(f'{v:g}' for v in values)}"
+        )
+    return tuple(peak if each == largest else each * (peak / largest) for each in values)
 
 
 EXAMPLES = (

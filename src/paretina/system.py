@@ -1,8 +1,9 @@
-"""What the system says: how much memory is left, and how busy its processors are.
+"""What the system says: how many processors there are for us, how busy they are, and how much memory is left.
 
 Where it does not say, memory and busy seconds are None, and child processes count for nothing.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path("/")
+
+
+def cpus() -> frozenset[int]:
+    """Numbers of the processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def cores(root: Path = ROOT) -> int:
+    """How many processors this process can keep busy: those that it may run on, or fewer where its container has a quota.
+
+    It is what "cores" means everywhere in this project; at least 1.
+    """
+    return max(1, min([len(cpus()), *map(math.ceil, quotas(root))]))
+
+
+def quotas(root: Path = ROOT) -> list[float]:
+    """Processor seconds a second that the container of this process may use, and each container around it, where limited."""
+    group, found = root / "sys/fs/cgroup", []
+    own = ""
+    with suppress(OSError, IndexError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
+    inner = group / own
+    for folder in (inner, *inner.parents):
+        if not folder.is_relative_to(group):
+            break
+        with suppress(OSError, ValueError):  # "max 100000" where there is no limit
+            limit, period = map(int, (folder / "cpu.max").read_text().split())
+            found.append(limit / period)
+    with suppress(OSError, ValueError, ZeroDivisionError):  # version 1; -1 where there is no limit
+        limit, period = (int((group / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        if limit > 0:
+            found.append(limit / period)
+    return [quota for quota in found if quota > 0]
 
 
 def available_bytes(root: Path = ROOT) -> int | None:
@@ -42,7 +79,7 @@ class Usage(NamedTuple):
 
     Attributes:
         wall: by the clock.
-        busy: of all cores together, in use by anyone; None where the system does not say.
+        busy: of all processors together that this process may run on, in use by anyone; None where the system does not say.
         own: of them, by this process and those that it started.
     """
 
@@ -59,13 +96,17 @@ def usage(root: Path = ROOT) -> Usage:
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:
-    """Seconds that all cores were busy or taken away by the host."""
+    """Seconds that the processors which this process may run on were busy or taken away by the host."""
+    ours, ticks = cpus(), []
     try:
-        line = (root / "proc/stat").read_text().splitlines()[0].split()
-        user, nice, system, _, _, irq, softirq, steal = map(int, line[1:9])
+        for line in (root / "proc/stat").read_text().splitlines():
+            name, *fields = line.split()
+            if name.startswith("cpu") and name[3:].isdecimal() and int(name[3:]) in ours:
+                user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
+                ticks.append(user + nice + system + irq + softirq + steal)
     except (OSError, ValueError, IndexError):
         return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 
 
 def running_children_seconds(root: Path = ROOT) -> float:

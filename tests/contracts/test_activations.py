@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from paretina.model.layers import overwriting
 from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.activations") for example in getattr(module, "EXAMPLES", ())]
@@ -31,8 +32,23 @@ def test_is_the_same_with_and_without_gradients(activation):
 @every_activation
 def test_gradient_is_the_slope(activation):
     module = activation.make(8).double()
-    # a copy, because an activation may write over its input
-    assert torch.autograd.gradcheck(lambda x: module(x.clone()), maps()[:1].requires_grad_())
+    assert torch.autograd.gradcheck(module, maps()[:1].requires_grad_())
+
+
+@every_activation
+@pytest.mark.parametrize("gradients", [True, False])
+def test_leaves_its_input_as_it_is(activation, gradients):
+    # a block that begins with it has a shortcut from the same map
+    module, given = activation.make(8).double(), maps()
+    with torch.set_grad_enabled(gradients):
+        module(given)
+    assert torch.equal(given, maps())
+
+
+@every_activation
+def test_gives_the_same_where_it_may_write_over_its_input(activation):
+    with torch.no_grad():
+        torch.testing.assert_close(overwriting(activation.make(8).double())(maps()), activation.make(8).double()(maps()))
 
 
 @every_activation

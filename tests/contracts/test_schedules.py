@@ -5,7 +5,7 @@ import math
 import pytest
 
 from paretina.clock import END, START, Clock
-from paretina.schedules import Schedule
+from paretina.schedules import Exponential, Linear, Schedule, Warmup
 from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.schedules") for example in getattr(module, "EXAMPLES", ())]
@@ -44,3 +44,20 @@ def test_hardly_depends_on_how_finely_the_run_is_cut(schedule):
 def test_examples_are_schedules():
     assert EXAMPLES
     assert all(isinstance(example, Schedule) for example in EXAMPLES)
+
+
+@every_schedule
+def test_another_peak_keeps_the_shape(schedule):
+    clocks = [Clock(update, 200, 40.0) for update in range(201)]
+    before = [schedule(clock) for clock in clocks]
+    peaked = schedule.with_peak(2.5)
+    factor = 2.5 / max(before) if not isinstance(schedule, Warmup) else 2.5 / schedule.then(START)
+    assert [peaked(clock) for clock in clocks] == pytest.approx([factor * value for value in before])
+    assert type(peaked) is type(schedule)
+
+
+def test_a_schedule_without_a_peak_says_so():
+    with pytest.raises(ValueError, match="rises to the end, so its peak depends on the epochs"):
+        Exponential(start=0.1, factor=1.1).with_peak(1.0)
+    with pytest.raises(ValueError, match="never rises above zero"):
+        Linear(start=0.0, end=-1.0).with_peak(1.0)

@@ -133,3 +133,17 @@ def test_long_lists_are_cut_and_counted():
 def test_an_unknown_split_is_an_error(folder):
     with pytest.raises(ValueError, match="there is no split 'dev'; there are: train, val"):
         check(folder, ["dev"])
+
+
+def test_tells_what_is_odd_about_pictures_that_can_be_read(tmp_path):
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        for number in range(3):
+            values = RNG.integers(0, 4096, (4, 6)).astype(np.uint16)
+            values[0, 0] = 4095
+            Image.fromarray(values).save(tmp_path / kind / f"{number}.png")
+    report = check(Folder(path=str(tmp_path)).open())
+    assert report.faults == {}
+    (found,) = [note for note in report.notes if "16 bits a value" in note]
+    assert " and 5 other pictures: 16 bits a value, of which the picture uses 12: nothing" in found
+    assert f"note: {found}" in report.lines()

@@ -1,5 +1,8 @@
 import io
+import math
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
@@ -8,16 +11,29 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+import tifffile
 import torch
 
 import paretina.data.decode as decoding
 from paretina.data.decode import DecodeError, decode
+from paretina.data.remarks import remarks_heard
 
 
 def saved(image, kind="PNG", **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def png(width, height, depth, kind, rows, interlace=0, **more):
+    """A PNG by its parts; `rows` are those of the picture, each behind the number of its filter."""
+
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlace))
+    extra = b"".join(chunk(name.encode(), body) for name, body in more.items())
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def noise(height=5, width=7, channels=3):
@@ -121,6 +137,215 @@ def test_values_without_a_plain_meaning_are_refused(values, reason):
         decode(saved(PIL.Image.fromarray(values), "TIFF"), "scan.tif")
 
 
+# --- TIFF -----------------------------------------------------------------------------------------------------------------
+
+
+def tiff(values, **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, metadata=None, **options)
+    return file.getvalue()
+
+
+SHADES = np.random.default_rng(1).random((19, 13, 3))
+"""Colours from 0 for black to 1 for white."""
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["bool", "uint8", "uint16", "float32"])
+@pytest.mark.parametrize("meaning", ["minisblack", "miniswhite"])
+def test_grey_tiffs_are_the_right_way_round(meaning, kind, order, compression):
+    shades = SHADES[:, :, 0] > 0.5 if kind == "bool" else SHADES[:, :, 0]
+    top = 1 if kind in ("bool", "float32") else np.iinfo(kind).max
+    stored = np.round(shades * top) if kind.startswith("u") else shades
+    try:
+        data = tiff(stored.astype(kind), photometric=meaning, byteorder=order, compression=compression)
+    except ValueError as error:  # single bits that are compressed
+        pytest.skip(str(error))
+    wanted = 255 * (shades if meaning == "minisblack" else 1 - shades)
+    seen = numbers(decode(data, "a"))
+    np.testing.assert_allclose(seen, np.repeat(wanted[:, :, None], 3, axis=2), atol=1)
+    np.testing.assert_array_equal(seen[:, :, 0], seen[:, :, 2])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("alpha", ["none", "unassalpha", "assocalpha"])
+@pytest.mark.parametrize("layout", [{"rowsperstrip": 5}, {"tile": (16, 16)}], ids=["strips", "tiles"])
+def test_colour_tiffs_of_each_layout(layout, alpha, planes, kind, order, compression):
+    top = np.iinfo(kind).max
+    cover = 0.75
+    colours, extra = SHADES, {}
+    if alpha != "none":
+        stored = SHADES * (cover if alpha == "assocalpha" else 1)
+        colours, extra = np.concatenate([stored, np.full((19, 13, 1), cover)], axis=2), {"extrasamples": [alpha]}
+    stored = np.round(colours * top).astype(kind)
+    if planes == "separate":
+        stored = np.moveaxis(stored, 2, 0)
+    data = tiff(stored, photometric="rgb", planarconfig=planes, byteorder=order, compression=compression, **extra, **layout)
+    wanted = 255 * (SHADES if alpha == "none" else cover * SHADES + 1 - cover)
+    if (alpha, planes, compression) == ("assocalpha", "separate", None):
+        with pytest.raises(DecodeError, match="a: a kind of TIFF that is not read here"):
+            decode(data, "a")
+        return
+    np.testing.assert_allclose(numbers(decode(data, "a")), wanted, atol=2)
+
+
+def test_a_tiff_of_twelve_bits_is_bright():
+    # two values in three bytes: 0xfff, 0x800 -> 255, 2048 * 255 / 4095 = 127.5
+    data = bytearray(tiff(np.zeros((1, 3), np.uint8), photometric="minisblack", byteorder="<"))
+    with PIL.Image.open(io.BytesIO(bytes(data))) as image:
+        start = image.tag_v2[273][0]
+    data[start : start + 3] = b"\xff\xf8\x00"
+    patch(data, {256: 2, 258: 12})
+    with remarks_heard() as heard:
+        assert decode(bytes(data), "a")[0].flatten().tolist() in ([255, 127], [255, 128])
+    assert heard == []
+
+
+def patch(data, tags):
+    """Writes other numbers into the first directory of a little-endian TIFF."""
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from("<HH", data, entry)
+        if tag in tags:
+            struct.pack_into("<H" if kind == 3 else "<I", data, entry + 8, tags[tag])
+
+
+def test_tiffs_of_other_numbers_say_what_was_taken_for_white_or_are_refused():
+    def seen(values, **options):
+        with remarks_heard() as heard:
+            return decode(tiff(np.array([values]), photometric="minisblack", **options), "a")[0, 0].tolist(), heard
+
+    for order in "<>":
+        for compression in (None, "zlib"):
+            options = {"byteorder": order, "compression": compression}
+            values, heard = seen(np.array([0, 25700, 32639], np.int16), **options)
+            assert (values, heard) == ([0, 100, 127], ["16-bit signed numbers, of which 65,535 was taken for white"])
+            values, heard = seen(np.array([0, 25700, 65535], np.int32), **options)
+            assert (values, heard) == ([0, 100, 255], ["32-bit signed numbers, of which 65,535 was taken for white"])
+            for refused in (np.array([-1, 5], np.int16), np.array([0, 70000], np.int32), np.array([-3.0, 5], np.float32)):
+                with pytest.raises(DecodeError, match=r"a: holds values from "):
+                    seen(refused, **options)
+            with pytest.raises(DecodeError, match="a: holds signed numbers of 8 bits"):
+                seen(np.array([-1, 5], np.int8), **options)
+            for refused in (np.array([0, 1], np.float64), np.array([0, 1], np.float16), np.array([0, 1], np.uint64)):
+                with pytest.raises(
+                    DecodeError, match="a: a kind of TIFF that is not read here; save it as RGB or grey of 8 or 16"
+                ):
+                    seen(refused, **options)
+    values, heard = seen(np.array([0, 25700, 65535], np.uint32), byteorder="<")
+    assert (values, heard) == ([0, 100, 255], ["32-bit numbers, of which 65,535 was taken for white"])
+
+
+# --- transparency -----------------------------------------------------------------------------------------------------------
+
+
+GREY, COLOUR = 0, 2  # colour types of PNG
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "pixels", "clear", "wanted"),
+    [
+        (1, GREY, bytes([0b01000000]), (0,), [255, 255]),
+        (1, GREY, bytes([0b01000000]), (1,), [0, 255]),
+        (2, GREY, bytes([0b01100000]), (1,), [255, 170]),
+        (4, GREY, bytes([0x56]), (5,), [255, 102]),
+        (4, GREY, bytes([0x56]), (7,), [85, 102]),
+        (8, GREY, bytes([5, 6]), (6,), [5, 255]),
+        (16, GREY, struct.pack(">2H", 25700, 25701), (25700,), [255, 100]),
+        (16, GREY, struct.pack(">2H", 25700, 25701), (100,), [100, 100]),
+        (8, COLOUR, bytes([5, 6, 7, 5, 6, 8]), (5, 6, 7), [(255, 255, 255), (5, 6, 8)]),
+        (16, COLOUR, struct.pack(">6H", 25700, 257, 514, 25700, 257, 515), (25700, 257, 514), [(255,) * 3, (100, 1, 2)]),
+        (16, COLOUR, struct.pack(">6H", 25700, 257, 514, 1, 2, 3), (100, 1, 2), [(100, 1, 2), (0, 0, 0)]),
+        (16, COLOUR, struct.pack(">6H", 1, 2, 3, 1, 2, 3), (1, 2, 3), [(255,) * 3, (255,) * 3]),
+    ],
+)
+def test_the_value_that_stands_for_transparent_is_compared_with_all_of_its_bits(depth, kind, pixels, clear, wanted):
+    data = png(2, 1, depth, kind, b"\0" + pixels, tRNS=struct.pack(f">{len(clear)}H", *clear))
+    seen = numbers(decode(data, "a"))[0].tolist()
+    assert seen == [[value] * 3 if isinstance(value, int) else list(value) for value in wanted]
+
+
+def test_an_interlaced_picture_has_the_same_transparency():
+    values = np.arange(64, dtype=">u2").reshape(8, 8, 1) * 512 + np.array([0, 1, 2])
+    values = values.astype(">u2")
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = [b"\0" + row.tobytes() for y, x, dy, dx in passes for row in values[y::dy, x::dx]]
+    clear = struct.pack(">3H", *values[3, 5].tolist())
+    plain = png(8, 8, 16, COLOUR, b"".join(b"\0" + row.tobytes() for row in values), tRNS=clear)
+    interlaced = png(8, 8, 16, COLOUR, b"".join(rows), tRNS=clear, interlace=1)
+    seen = numbers(decode(plain, "a"))
+    assert (seen == 255).all(axis=2).sum() == 1
+    assert (seen[3, 5] == 255).all()
+    np.testing.assert_array_equal(numbers(decode(interlaced, "a")), seen)
+
+
+def test_alpha_of_each_mode_lies_on_white():
+    # half covered: 128 / 255 of the colour and 127 / 255 of white; (200, 100, 0) -> (227, 177, 127), grey 100 -> 177
+    for data in (
+        png(1, 1, 16, 4, b"\0" + struct.pack(">2H", 25700, 32896)),
+        png(1, 1, 8, 4, b"\0" + bytes([100, 128])),
+        saved(PIL.Image.new("LA", (1, 1), (100, 128)), "TIFF"),
+        tiff(np.array([[[50, 128]]], np.uint8), photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"]),
+    ):
+        assert (decode(data, "a").flatten() - 177).abs().max() <= 1
+    for data in (
+        png(1, 1, 16, 6, b"\0" + struct.pack(">4H", 51400, 25700, 0, 32896)),
+        tiff(np.array([[[100, 50, 0, 128]]], np.uint8), photometric="rgb", extrasamples=["assocalpha"]),
+        tiff(np.array([[[200, 100, 0, 128]]], np.uint8), photometric="rgb", extrasamples=["unassalpha"]),
+    ):
+        assert (numbers(decode(data, "a"))[0, 0].astype(int) - [227, 177, 127]).max() <= 1
+
+
+# --- fewer bits than the file has room for ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_few_bits_in_sixteen_keep_their_scale_and_are_remarked_on(bits):
+    top = (1 << bits) - 1
+    grey = np.array([[0, top // 2, top]], np.uint16)
+    colour = struct.pack(">6H", 0, top // 2, top, top, 0, 0)
+    for data in (
+        saved(PIL.Image.fromarray(grey)),
+        tiff(grey, photometric="minisblack"),
+        tiff(grey, photometric="miniswhite"),
+        png(2, 1, 16, COLOUR, b"\0" + colour),
+        tiff(np.frombuffer(colour, ">u2").reshape(1, 2, 3), photometric="rgb"),
+        png(1, 1, 16, 4, b"\0" + struct.pack(">2H", top, 65535)),
+        b"P5 3 1 65535\n" + grey.astype(">u2").tobytes(),
+        b"P6 2 1 65535\n" + colour,
+    ):
+        with remarks_heard() as heard:
+            image = decode(data, "a")
+        turned = data[:4] == b"II*\0" and image.max() == 255
+        assert abs(int(255 - image.min() if turned else image.max()) - top / 257) <= 1
+        if bits > 8 or heard:  # Pillow keeps the upper byte of colours, which is zero for 8 bits
+            assert len(heard) == 1
+            assert f"of which the picture uses {bits}: nothing in it is brighter than {top:,}" in heard[0]
+
+
+def test_a_file_that_says_how_many_bits_it_has_is_scaled_to_white():
+    for top in (15, 255, 1023, 4095, 65535):
+        values = np.array([0, top // 3, top], ">u2" if top > 255 else "u1").tobytes()
+        with remarks_heard() as heard:
+            assert decode(b"P5 3 1 %d\n" % top + values, "a")[0, 0].tolist() == [0, 85, 255]
+            assert numbers(decode(b"P6 1 1 %d\n" % top + values, "a"))[0, 0].tolist() == [0, 85, 255]
+        assert heard == []
+
+
+def test_bright_black_and_eight_bit_pictures_are_not_remarked_on():
+    with remarks_heard() as heard:
+        for grey in (np.array([[0, 20000]], np.uint16), np.array([[0, 0]], np.uint16), np.array([[0, 9]], np.uint8)):
+            decode(saved(PIL.Image.fromarray(grey)), "a")
+        for colours in (struct.pack(">3H", 0, 20000, 0), bytes(6)):
+            decode(png(1, 1, 16, COLOUR, b"\0" + colours), "a")
+    assert heard == []
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_an_animation_shows_its_first_frame(kind):
     first, second = PIL.Image.new("RGB", (4, 4), "red"), PIL.Image.new("RGB", (4, 4), "blue")
@@ -175,11 +400,7 @@ def test_formats_that_start_other_programs_are_not_read():
 
 
 def png_of(width, height):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return png(width, height, 8, 0, bytes(100))
 
 
 def test_a_bomb_is_refused_whatever_the_limit_of_pillow_is(monkeypatch):
@@ -225,3 +446,50 @@ def test_leaves_the_filters_for_warnings_as_they_were_with_threads_too():
 def test_other_warnings_still_speak_while_a_picture_is_decoded():
     with decoding.quiet_pillow(), pytest.warns(UserWarning, match="mine"):
         warnings.warn("mine", stacklevel=1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK", "I;16"])
+def test_a_picture_that_is_converted_in_strips_is_the_same(mode, monkeypatch):
+    pixels = PIL.Image.fromarray(noise(23, 17, 4), "RGBA")
+    image = PIL.Image.fromarray(noise(23, 17)[:, :, 0].astype(np.uint16) * 250) if mode == "I;16" else pixels.convert(mode)
+    data = saved(image, "TIFF" if mode == "CMYK" else "PNG")
+    whole = decode(data, "a")
+    monkeypatch.setattr(decoding, "STRIP", 17 * 5)
+    assert torch.equal(decode(data, "a"), whole)
+    assert decode(data, "a").stride() == whole.stride()
+
+
+MEASURE = """
+import os, resource, sys
+os.cpu_count = lambda: 4
+import numpy as np
+from paretina.data import pictures as module
+from paretina.data.decode import decode
+from paretina.data.source import Collection, Sample
+
+class Same(Collection):
+    def image(self, sample, at_least=None):
+        return decode(DATA, sample.name, at_least)
+
+DATA = open(sys.argv[1], "rb").read()
+module.GROUP = 1
+small = Same(("a",), {})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+read = module.read_pictures(small, tuple(Sample(str(i), 0) for i in range(4)), at_least=64, budget=0)
+assert len(read) == 4, read.damaged
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in its units")
+@pytest.mark.parametrize(("depth", "kind", "size"), [(16, GREY, 2), (8, 6, 4)])
+def test_pictures_just_under_the_limit_take_no_more_than_the_room(depth, kind, size, tmp_path):
+    side = math.isqrt(decoding.MAX_PIXELS)
+    (tmp_path / "large.png").write_bytes(png(side, side, depth, kind, bytes(side * (1 + side * size))))
+    (tmp_path / "measure.py").write_text(MEASURE)
+    found = subprocess.run(
+        [sys.executable, str(tmp_path / "measure.py"), str(tmp_path / "large.png")], capture_output=True, text=True, check=True
+    )
+    # one is decoded at a time, and the other three threads may still hold the pixels of their last
+    assert int(found.stdout) < decoding.ROOM.size + 3 * 3 * decoding.MAX_PIXELS

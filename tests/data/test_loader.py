@@ -30,7 +30,7 @@ TRANSFORMS = (
     RandomErasing(),
 )
 SIZE = Staged(values=(8.0, 12.0))
-EPOCHS = Epochs(samples=22, batch=6, epochs=2.0, seed=3)
+EPOCHS = Epochs(samples=22, batch=6, epochs=2.0, seed=3, whole=False)
 
 
 def pixels(count=22, side=14):

@@ -1,5 +1,7 @@
 import multiprocessing
 import os
+import threading
+import weakref
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -9,7 +11,8 @@ import torch
 
 from paretina.data import pictures as module
 from paretina.data.decode import DecodeError
-from paretina.data.pictures import SETS, memory_budget, pictures_kept, read_pictures
+from paretina.data.pictures import GROUP, SETS, memory_budget, pictures_kept, read_pictures
+from paretina.data.remarks import remark
 from paretina.data.source import Collection, Sample
 from paretina.data.sources.arrays import from_arrays
 from paretina.data.sources.part import PartCollection
@@ -113,7 +116,7 @@ def test_order_and_pixels_do_not_depend_on_the_threads_that_read(monkeypatch):
     collection = from_arrays(images, np.arange(600) % 3)
     samples = collection.split("train")
     many = read_pictures(collection, samples)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "cores", lambda: 1)
     one = read_pictures(collection, samples)
     assert many.samples == one.samples == samples
     assert torch.equal(many.pixels, one.pixels)
@@ -242,3 +245,77 @@ def test_arrays_are_never_taken_for_others_of_the_same_names():
             images = np.full((4, 2, 2, 3), level, np.uint8)
             collection = from_arrays(images, [0, 1, 0, 1], split=["train"] * 4)
             assert int(read_pictures(collection, collection.split("train")).image(0).max()) == level
+
+
+@dataclass(frozen=True)
+class Odd(Collection):
+    """Pictures of which every other one is remarked on."""
+
+    COSTLY = True
+
+    def image(self, sample, at_least=None):
+        if int(sample.name.split()[0]) % 2:
+            remark("odd")
+            remark("very odd")
+        return torch.zeros(3, 2, 2, dtype=torch.uint8)
+
+
+def test_remarks_are_kept_by_name(budget):
+    samples = tuple(Sample(str(n), 0) for n in range(20))
+    pictures = read_pictures(Odd(("a",), {"train": samples}), samples, budget=budget)
+    assert pictures.remarks == {str(n): "odd; very odd" for n in range(1, 20, 2)}
+    assert list(pictures.remarks) == sorted(pictures.remarks, key=int)
+
+
+def test_remarks_stay_with_pictures_that_are_kept():
+    samples = tuple(Sample(str(n), 0) for n in range(6))
+    whole = Odd(("a",), {"train": samples})
+    renamed = (Sample("1", 0), Sample("1 (2)", 0), Sample("2", 0))
+    part = PartCollection(("a",), {"train": renamed}, whole=whole, originals={"1 (2)": "1"})
+    with pictures_kept():
+        read_pictures(whole, samples, budget=10**6)
+        assert read_pictures(part, renamed).remarks == {"1": "odd; very odd", "1 (2)": "odd; very odd"}
+
+
+class Counted:
+    """How many pictures are in memory, and how many were at most."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.alive = self.most = self.made = 0
+
+    def picture(self):
+        image = torch.zeros(3, 10, 10, dtype=torch.uint8)
+        with self.lock:
+            self.alive += 1
+            self.made += 1
+            self.most = max(self.most, self.alive)
+        weakref.finalize(image, self.drop)
+        return image
+
+    def drop(self):
+        with self.lock:
+            self.alive -= 1
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_pictures_that_wait_for_the_first_count_too(monkeypatch, kept):
+    # the first group comes last, so all others wait for it
+    count, threads = 5 * GROUP, 2
+    counted, others = Counted(), threading.Event()
+
+    class Late(Collection):
+        def image(self, sample, at_least=None):
+            if sample.name == "0":
+                assert others.wait(60)
+            image = counted.picture()
+            if counted.made == count - GROUP:
+                others.set()
+            return image
+
+    monkeypatch.setattr(module.os, "cpu_count", lambda: threads)
+    samples = tuple(Sample(str(n), 0) for n in range(count))
+    pictures = read_pictures(Late(("a",), {"train": samples}), samples, budget=300 * kept)
+    assert len(pictures) == count
+    assert (pictures.pixels is not None) == (kept == 100)
+    assert counted.most <= min(kept, count) + threads + 1

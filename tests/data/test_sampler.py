@@ -8,7 +8,8 @@ from paretina.data.sampler import Epochs, seed_of
 from paretina.schedules import Constant, Linear, Staged
 
 SIZE = Constant(value=32.0)
-RUN = Epochs(samples=23, batch=5, epochs=3.0, seed=7)
+RUN = Epochs(samples=23, batch=5, epochs=3.0, seed=7, whole=False)
+WHOLE = replace(RUN, whole=True)
 ALL = slice(None)
 
 
@@ -16,7 +17,43 @@ def requests(epochs=RUN, start=0, parts=1, part=ALL, size=SIZE):
     return list(epochs.requests(size, start, parts, part))
 
 
-def test_an_epoch_has_its_whole_batches():
+def test_an_epoch_shows_every_sample_once_in_updates_of_nearly_equal_length():
+    assert (WHOLE.updates_per_epoch, WHOLE.updates, WHOLE.per_update) == (5, 15, 5)
+    batches = requests(WHOLE)
+    assert [len(batch) for batch in batches] == [WHOLE.count(update) for update in range(15)] == [4, 5, 4, 5, 5] * 3
+    for epoch in range(3):
+        shown = [request.index for batch in batches[5 * epoch : 5 * epoch + 5] for request in batch]
+        assert sorted(shown) == list(range(23))
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(66, 35), (127, 64), (100, 64), (63, 64), (65, 64), (1, 1), (7, 2)])
+def test_no_epoch_leaves_anything_out(samples, batch):
+    run = Epochs(samples=samples, batch=min(batch, samples), epochs=1.0, seed=0)
+    batches = requests(run)
+    assert sorted(request.index for each in batches for request in each) == list(range(samples))
+    assert max(map(len, batches)) <= batch
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+
+
+def test_what_divides_evenly_comes_as_it_did_before():
+    run = Epochs(samples=20, batch=5, epochs=3.0, seed=7)
+    assert requests(run) == requests(replace(run, whole=False))
+
+
+@pytest.mark.parametrize("start", [0, 1, 5, 7, 14, 15])
+def test_a_resumed_run_of_whole_epochs_needs_only_the_number_of_its_update(start):
+    size = Linear(start=16.0, end=32.0)
+    assert requests(WHOLE, start=start, size=size) == requests(WHOLE, size=size)[start:]
+
+
+@pytest.mark.parametrize(("parts", "least"), [(1, 4), (2, 2), (3, 1), (4, 1)])
+def test_the_smallest_part_is_known_before_anything_is_drawn(parts, least):
+    assert WHOLE.smallest_part(parts) == min(map(len, requests(WHOLE, parts=parts))) == least
+    with pytest.raises(ValueError, match=r"4 pictures cannot be cut into 5 parts .*lower accumulate"):
+        WHOLE.smallest_part(5)
+
+
+def test_without_whole_epochs_every_update_is_as_long():
     assert (RUN.updates_per_epoch, RUN.updates) == (4, 12)
     assert [len(batch) for batch in requests()] == [5] * 12
 

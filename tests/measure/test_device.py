@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from paretina.measure.device import Device, Others
-from paretina.system import Usage
+from paretina.system import Usage, cores
 
 
-def others(*readings, cores=2):
+def others(*readings, count=2):
     left = iter(readings)
-    return Others(cores, lambda: next(left))
+    return Others(count, lambda: next(left))
 
 
 def test_a_device_says_what_a_timing_must_be_read_with():
     here = Device.here("cpu")
     assert here.to_dict()["torch"] == torch.__version__
-    assert (here.kind, here.threads, here.cores) == ("cpu", torch.get_num_threads(), os.cpu_count())
+    assert (here.kind, here.threads, here.cores) == ("cpu", torch.get_num_threads(), cores())
     assert here.name
     here.wait()
 
@@ -48,8 +48,8 @@ def test_the_queue_stands_in_where_the_system_does_not_count(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cores", "used", "disturbed"),
+    ("count", "used", "disturbed"),
     [(2, 0.05, False), (2, 0.2, True), (64, 2.0, False), (64, 4.0, True), (2, None, False)],
 )
-def test_a_large_machine_bears_more(cores, used, disturbed):
-    assert others(Usage(0, 0, 0), cores=cores).disturbed(used) == disturbed
+def test_a_large_machine_bears_more(count, used, disturbed):
+    assert others(Usage(0, 0, 0), count=count).disturbed(used) == disturbed

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -157,13 +155,13 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, device):
     ],
 )
 def test_workers_leave_room_for_what_trains(monkeypatch, device, cores, ranks, workers):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(module, "cores", lambda: cores)
     assert Plan(device=device).worker_count(ranks) == workers
 
 
 @pytest.mark.parametrize(("device", "cores", "workers"), [("cpu", 2, 0), ("cpu", 4, 2), ("cuda", 2, 2)])
 def test_pictures_in_memory_need_no_workers_on_two_cores(monkeypatch, device, cores, workers):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(module, "cores", lambda: cores)
     assert Plan(device=device).worker_count(kept=True) == workers
 
 

@@ -1,8 +1,10 @@
 import os
 
 import pytest
+import torch
 
-from paretina.measure.process import spin_briefly
+from paretina.measure import process as module
+from paretina.measure.process import process_settings, spin_briefly, threaded
 
 
 def spun(monkeypatch, **asked):
@@ -23,3 +25,44 @@ def test_threads_that_wait_spin_for_a_moment_and_then_sleep(monkeypatch):
 @pytest.mark.parametrize("asked", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "0"}])
 def test_what_the_user_says_of_it_stays(monkeypatch, asked):
     assert spun(monkeypatch, **asked) == asked
+
+
+# --- threads and memory -----------------------------------------------------------------------------------------------------
+
+
+def test_threads_are_put_back_also_after_an_error():
+    before = torch.get_num_threads()
+    with process_settings(before + 2):
+        assert torch.get_num_threads() == before + 2
+        with threaded(before + 1):
+            assert torch.get_num_threads() == before + 1
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError), process_settings(before + 2):
+        1 / 0  # noqa: B018
+    assert torch.get_num_threads() == before
+
+
+def test_a_container_with_fewer_cores_gets_fewer_threads_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with threaded(4), threaded():
+        assert torch.get_num_threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    with threaded(4), threaded():
+        assert torch.get_num_threads() == 4
+
+
+def test_how_memory_is_kept_is_set_by_the_outermost_and_undone_by_it(monkeypatch):
+    done = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: done.append("kept") or True)
+    monkeypatch.setattr(module, "give_back_freed_memory", lambda: done.append("given back"))
+    with process_settings():
+        with process_settings():
+            pass
+        assert done == ["kept"]
+    assert done == ["kept", "given back"]
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: False)
+    with process_settings():
+        pass
+    assert done == ["kept", "given back"]

@@ -271,6 +271,27 @@ def test_places_are_the_parts_of_the_network():
     assert list(dict.fromkeys(places)) == ["stem", *(f"stages.{i}" for i in range(7)), "head"]
 
 
+def test_places_follow_from_the_networks_whatever_an_objective_calls_them():
+    learner = torch.nn.ModuleDict(
+        {"student": TINY.build("meta"), "network": torch.nn.Linear(2, 2), "peers": torch.nn.ModuleList([TINY.build("meta")])}
+    )
+    own = {owned.place for owned in roles(tiny()).values()}
+    found = roles(learner)
+    assert {owned.place for name, owned in found.items() if name.startswith("student.")} == own
+    assert {(owned.place, owned.network) for name, owned in found.items() if name.startswith("network.")} == {("network", "")}
+    assert {owned.network for owned in found.values()} == {"student", "", "peers.0"}
+    assert {owned.place for owned in found.values() if owned.network == "peers.0"} == own
+
+
+def test_places_are_those_of_the_innermost_network():
+    outer = TINY.build("meta")
+    outer.head.add_module("second", TINY.build("meta"))
+    found = roles(outer)
+    own = {f"head.second.{name}": replace(owned, network="head.second") for name, owned in roles(tiny()).items()}
+    assert {name: owned for name, owned in found.items() if name in own} == own
+    assert {owned.network for name, owned in found.items() if name not in own} == {""}
+
+
 def test_roles_have_the_names_of_the_parameters_and_survive_a_copy():
     assert list(roles(tiny())) == [name for name, _ in tiny().named_parameters()]
     assert roles(copy.deepcopy(tiny())) == roles(tiny()) == roles(without_values(TINY))

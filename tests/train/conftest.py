@@ -65,10 +65,10 @@ def collection():
 
 @pytest.fixture(scope="session")
 def everything():
-    """A recipe with everything on that draws random numbers or keeps a state; 9 updates of 8 pictures in 3 epochs."""
+    """A recipe with everything on that draws random numbers or keeps a state; 9 updates of 10 pictures in 3 epochs."""
     return Recipe(
         epochs=3.0,
-        batch_size=8,
+        batch_size=10,
         accumulate=2,
         transforms=(RandomResizedCrop(smallest=Constant(value=0.5)), HorizontalFlip(), MixUp()),
         size=Linear(start=12.0, end=18.0),

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from paretina.clock import Clock
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
 from paretina.data.sources.folder import Folder
@@ -12,7 +13,7 @@ from paretina.measure.plan import Plan
 from paretina.model.activations.pointwise import ReLU6
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
-from paretina.schedules import Constant
+from paretina.schedules import Constant, Cosine, Warmup
 from paretina.spec import Spec, decode, get
 from paretina.train.asked import (
     Asked,
@@ -27,6 +28,7 @@ from paretina.train.asked import (
     source_named,
 )
 from paretina.train.average import Average
+from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
 
@@ -211,7 +213,7 @@ precision: bfloat16
     )
     recipe = (found := choose("shapes", "resnet18", Recipe(), Plan(), "none", path).asked).recipe
     assert (recipe.epochs, recipe.batch_size, recipe.dropout) == (2.5, 16, Constant(value=0.3))
-    assert recipe.optimizer.rate == Constant(value=0.01)
+    assert recipe.optimizer.rate == Warmup(epochs=1.0, then=Cosine(start=0.01))
     assert recipe.optimizer.weight_decay == Constant(value=0.01)
     assert recipe.transforms[-1] == MixUp()
     assert recipe.average == Average()
@@ -228,6 +230,45 @@ def test_a_file_switches_off_with_any_word_of_yaml(tmp_path, word):
     assert [type(t).__name__ for t in before.recipe.transforms if t not in found.recipe.transforms] == ["HorizontalFlip"]
     assert found.recipe.average is None
     assert found.plan.compile is False
+
+
+SLOPED = Recipe(optimizer=AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=2e-3, end=2e-5)), scale_rate=True))
+
+
+@pytest.mark.parametrize("name", ["lr", "optimizer.lr", "recipe.optimizer.lr", "optimizer.rate"])
+@pytest.mark.parametrize("value", ["0.001", "1e-3", 0.001])
+def test_a_learning_rate_is_the_peak_of_the_schedule_that_there_is(name, value):
+    optimizer = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={name: value}).asked.recipe.optimizer
+    assert optimizer.rate.epochs == 1.0
+    assert (optimizer.rate.then.start, optimizer.rate.then.end) == (0.001, pytest.approx(1e-5))
+    # what is asked for is what the updates have, whatever the batch
+    assert max(optimizer.rate_at(Clock(update, 100, 10.0), 64) for update in range(100)) == 0.001
+
+
+def test_a_rate_for_a_number_of_pictures_has_to_be_asked_for():
+    for fields in ({"lr": 0.1, "optimizer.scale_rate": "on"}, {"optimizer.scale_rate": "on", "lr": 0.1}):
+        optimizer = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields=fields).asked.recipe.optimizer
+        assert max(optimizer.rate_at(Clock(update, 100, 10.0), 64) for update in range(100)) == pytest.approx(0.1 / 4)
+
+
+def test_another_schedule_of_the_rate_is_spelled_out():
+    constant = '{"kind": "Constant", "value": 0.001}'
+    assert choose(
+        "shapes", "resnet18", SLOPED, Plan(), "none", fields={"lr": constant}
+    ).asked.recipe.optimizer.rate == Constant(value=0.001)
+    parts = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"lr.epochs": 3}).asked.recipe.optimizer.rate
+    assert parts == Warmup(epochs=3.0, then=Cosine(start=2e-3, end=2e-5))
+
+
+def test_another_optimizer_keeps_the_schedule_and_takes_a_rate():
+    recipe = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"optimizer": "SGD", "lr": 0.1}).asked.recipe
+    assert recipe.optimizer.rate == Warmup(epochs=1.0, then=Cosine(start=0.1, end=0.1 * (2e-5 / 2e-3)))
+
+
+@pytest.mark.parametrize("value", ["fast", "nan", True])
+def test_a_learning_rate_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"Schedule|rate"):
+        choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"lr": value})
 
 
 def test_json_is_a_file_too(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from paretina import verbs
 from paretina.clock import START
 from paretina.data.preprocess import preprocess
 from paretina.data.sources.arrays import Arrays
@@ -150,3 +151,50 @@ def test_half_the_pixels_keep_the_remainder():
     assert [recipe.final_size(side) for side in (224, 240, 260, 300, 456)] == [160, 176, 196, 204, 328]
     assert recipe.final_size(40) == 40
     assert Recipe(pixels=0.5, size=Constant(value=99.0)).final_size(224) == 99
+
+
+# --- sizes and fields -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "trained_at", "tested_at"),
+    [
+        ({}, 16, 16),
+        ({"size": "24"}, 24, 24),
+        ({"size": "24", "test_size": "32"}, 24, 32),
+        ({"test_size": "24"}, 16, 24),
+        ({"resolution": "24"}, 24, 24),
+        ({"edits.Scale": "on", "edits.Scale.resolution": "24"}, 24, 24),
+    ],
+)
+def test_the_size_that_is_asked_for_is_trained_tested_and_saved(before, tmp_path, fields, trained_at, tested_at):
+    run, _, _, new = run_further(before, tmp_path, data=str(before[0] / "b.npz"), fields={"epochs": "0.3", **fields})
+    assert {line["size"] for line in run.lines() if line["event"] == "train"} == {trained_at}
+    assert new.blueprint.resolution == tested_at
+    found = verbs.evaluate(run.path, str(before[0] / "b.npz"))
+    assert found.resolution == tested_at
+    assert found.accuracy.to_dict()["nll"] == run.result()["metrics"]["val/nll"]
+
+
+def test_a_recipe_with_sizes_of_its_own_gives_way_to_those_of_the_model(before):
+    recipe = Recipe(size=Constant(value=40.0), test_size=48, transforms=(Squash(),))
+    assert go_on(before[1], PLAN, data=str(before[0] / "b.npz"), recipe=recipe)[0].asked.sides() == {16}
+    assert go_on(before[1], PLAN, resolution=48, recipe=recipe)[0].asked.sides() == {48}
+
+
+@pytest.mark.parametrize("fields", [{"size": "24"}, {"test_size": "24"}, {"resolution": "24"}])
+def test_two_sizes_of_the_test_are_refused(before, fields):
+    with pytest.raises(ValueError, match="--resolution 48 trains and tests at 48 pixels, but the fields test at 24"):
+        go_on(before[1], PLAN, resolution=48, fields=fields)
+    fields = {"size": "24", "test_size": "48"}
+    assert go_on(before[1], PLAN, resolution=48, fields=fields)[0].asked.sides() == {24, 48}
+
+
+def test_pictures_are_prepared_in_training_as_in_the_test_that_is_asked_for(before):
+    def transforms(**fields):
+        return go_on(before[1], PLAN, resolution=48, fields=fields)[0].asked.recipe.transforms
+
+    assert transforms() == (Squash(),)
+    assert transforms(test_fit="crop", test_crop="0.5") == (CentreCrop(share=0.5),)
+    assert transforms(**{"model.door.interpolation": "bilinear"}) == (Squash(interpolation="bilinear"),)
+    assert transforms(transforms='[{"kind": "CentreCrop", "share": 0.75}]') == (CentreCrop(share=0.75),)

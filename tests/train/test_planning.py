@@ -1,13 +1,17 @@
 """The search for a plan is a stand-in here; that of `paretina.measure` has tests of its own."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from paretina.measure.plan import InferencePlan, Plan
+from paretina.measure.plan import InferencePlan, Plan, trains_low
 from paretina.measure.settle import Plans
 from paretina.measure.tune import Tried, Tuned
+from paretina.model.activations.pointwise import GELU
+from paretina.model.blocks.resnet import Basic
+from paretina.model.family import network_named
+from paretina.model.norms.group import GroupNorm
 from paretina.model.weights import About, save_model
 from paretina.schedules import Linear
 from paretina.train import planning as module
@@ -142,6 +146,19 @@ def test_trains_from_scratch_below_float32_where_that_was_shown_to_lose_nothing(
     asked = with_safe_precision(choose(str(npz), model, "scratch", LOW, "none", fields=fields))
     assert asked.plan.precision == precision
     assert asked.plan == LOW or asked.plan == Plan()
+
+
+def test_a_piece_of_which_nothing_was_shown_trains_in_float32():
+    @dataclass(frozen=True, kw_only=True)
+    class TrialBasic(Basic):
+        """Inherits everything from a block of which it was shown."""
+
+    resnet = network_named("resnet18").blueprint
+    assert trains_low(resnet)
+    first, *rest = resnet.stages
+    assert not trains_low(replace(resnet, stages=(replace(first, block=TrialBasic()), *rest)))
+    assert not trains_low(replace(resnet, activation=GELU()))
+    assert not trains_low(replace(resnet, norm=GroupNorm()))
 
 
 def test_what_was_given_of_the_plan_stays(npz):

@@ -76,7 +76,7 @@ def test_rates_reach_each_block_by_its_number_also_where_a_block_has_no_residual
     # the four blocks are numbered 0 to 3; the second one changes the shape and has nothing to drop
     network = BLUEPRINT.build()
     recipe = Recipe(stochastic_depth=StochasticDepth(rate=Constant(value=0.4)))
-    logged = recipe.set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+    logged = recipe.set_rates(network, HALFWAY)
     assert [residual.number for residual in network.residuals()] == [0, 2, 3]
     assert rates_in(network) == [0.0, 0.2, 0.3]
     assert logged == {"schedule/dropout": 0.0, "schedule/stochastic_depth": 0.4}
@@ -85,23 +85,35 @@ def test_rates_reach_each_block_by_its_number_also_where_a_block_has_no_residual
 def test_dropout_follows_the_clock():
     network = BLUEPRINT.build()
     recipe = Recipe(dropout=Linear(start=0.0, end=0.5))
-    optimizer = torch.optim.SGD(network.parameters())
-    assert recipe.set_rates(network, optimizer, HALFWAY) == {"schedule/dropout": 0.25}
+    assert recipe.set_rates(network, HALFWAY) == {"schedule/dropout": 0.25}
     assert [float(dropout.rate) for dropout in network.dropouts()] == [0.25]
 
 
 def test_a_recipe_without_stochastic_depth_drops_no_branch():
     network = BLUEPRINT.build()
-    Recipe().set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+    Recipe().set_rates(network, HALFWAY)
     assert rates_in(network) == [0.0, 0.0, 0.0]
     assert not any(residual.active for residual in network.residuals())
+
+
+def test_rates_reach_what_an_objective_adds_but_not_what_does_not_learn():
+    # a second network with two blocks of its own, as co-training has one, and a target that follows, as BYOL has one
+    short = replace(BLUEPRINT, stages=(replace(BLUEPRINT.stages[1], depth=2),))
+    learner = torch.nn.ModuleDict({"network": BLUEPRINT.build(), "peer": short.build(), "target": BLUEPRINT.build()})
+    learner["target"].requires_grad_(False)
+    Recipe(stochastic_depth=StochasticDepth(rate=Constant(value=0.4)), dropout=Constant(value=0.3)).set_rates(learner, HALFWAY)
+    assert rates_in(learner["network"]) == [0.0, 0.2, 0.3]
+    assert rates_in(learner["peer"]) == [0.2]  # the first of its two blocks changes the shape
+    assert rates_in(learner["target"]) == [0.0, 0.0, 0.0]
+    dropped = [float(dropout.rate) for name in ("network", "peer", "target") for dropout in learner[name].dropouts()]
+    assert dropped == pytest.approx([0.3, 0.3, 0.0])
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.5, -0.1])
 def test_a_rate_that_is_no_rate_is_refused(rate):
     network = BLUEPRINT.build()
     with pytest.raises(ValueError, match=rf"a drop rate must be in \[0, 1\), got {rate}"):
-        Recipe(dropout=Constant(value=rate)).set_rates(network, torch.optim.SGD(network.parameters()), HALFWAY)
+        Recipe(dropout=Constant(value=rate)).set_rates(network, HALFWAY)
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import torch
 
+from paretina import verbs
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.arrays import Arrays
@@ -18,13 +19,16 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.device import Others
 from paretina.measure.plan import Plan
+from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.model.interop import Foreign
 from paretina.model.weights import load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
-from paretina.schedules import Constant, Linear
+from paretina.schedules import Constant, Exponential, Linear, Warmup
 from paretina.train import training
 from paretina.train.asked import Asked
+from paretina.train.average import Average
+from paretina.train.objective import Objective
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
 from paretina.train.terms.cross_entropy import CrossEntropy
@@ -265,6 +269,15 @@ def test_damaged_pictures_are_named_left_out_and_counted(tiny, folder, tmp_path)
     assert "03.png" in write_report(run.path).read_text()
 
 
+def test_what_is_odd_about_pictures_is_noted(tiny, folder):
+    for name in ("train/class0/03.png", "train/class0/04.png", "val/class1/31.png"):
+        PIL.Image.fromarray(np.full((40, 40), 4000, np.uint16)).save(folder / name)
+    prepared = prepare(asked(tiny, Folder(path=str(folder)), SHORT))
+    (note,) = [text for text in prepared.notes if "16 bits a value" in text]
+    assert note.startswith("train/class0/03.png and 2 other pictures: 16 bits a value, of which the picture uses 12: nothing")
+    assert prepared.damaged == {}
+
+
 def test_too_many_damaged_pictures_stop_the_run_before_it_starts_and_are_listed(tiny, folder, tmp_path):
     damage(folder, "train/class0/03.png", "val/class1/31.png")
     with pytest.raises(ValueError, match=r"2 of 39 pictures cannot be read, more than max_damaged=0.01 allows") as caught:
@@ -355,7 +368,7 @@ def test_the_network_gets_the_classes_and_the_size_of_the_test(tiny, npz):
 
 
 def test_a_size_that_falls_to_zero_is_refused(tiny, npz):
-    with pytest.raises(ValueError, match="the training size must stay above 0 pixels"):
+    with pytest.raises(ValueError, match="images must have a side of 1 pixel or more at every update, got -20"):
         prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, size=Linear(start=20.0, end=-20.0))))
 
 
@@ -377,6 +390,122 @@ def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert len([norm for norm in norms if not norm.weight.any()]) == 3
     assert {norm.momentum for norm in norms} == {1.0}
+
+
+def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):
+    @dataclass(frozen=True, kw_only=True)
+    class TrialPair(Objective):
+        def make(self, network, teacher):
+            learner = Supervised().make(network, teacher)
+            learner.peer, learner.target = tiny.build(), tiny.build().requires_grad_(False)
+            return learner
+
+    recipe = replace(SHORT, zero_gamma=True, objective=TrialPair())
+    learner = training.make_task(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
+    assert not any(residual.last_norm.weight.any() for residual in learner.peer.residuals())
+    assert all(residual.last_norm.weight.all() for residual in learner.target.residuals())
+
+
+# --- sizes and parts, before anything is trained ------------------------------------------------------------------------
+
+
+def test_an_edit_that_changes_the_resolution_changes_the_training_size(tiny, npz, tmp_path):
+    wanted = asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=0.3), edits=(Scale(resolution=24),))
+    run = train(wanted, tmp_path / "run")
+    assert {line["size"] for line in run.lines() if line["event"] == "train"} == {24}
+    assert load_model(run.path / "model.safetensors")[0].blueprint.resolution == 24
+    assert wanted.sides() == {24}
+    assert rehearse(prepare(wanted)).update_s > 0
+
+
+def test_sizes_that_follow_the_epochs_of_the_run_are_all_known(tiny):
+    # doubles after each epoch, so that only a clock of the run's own length shows the last ones
+    size = Exponential(start=8.0, factor=2.0, epochs=1.0)
+    wanted = asked(tiny, Shapes(per_class=4), replace(SHORT, epochs=3.0, size=size, test_size=16))
+    assert wanted.sides() == {8, 16, 32, 64}  # 64 is what the clock says when the last update is over
+    warm = Warmup(epochs=1.0, then=Constant(value=20.0), share=1.0)
+    assert min(asked(tiny, Shapes(per_class=4), replace(SHORT, epochs=4.0, size=warm)).sides()) == 0
+
+
+def test_sizes_late_in_a_run_are_checked_before_it_begins(npz):
+    window = network_named("levit_128s").blueprint
+    size = Exponential(start=32.0, factor=1 / 32, epochs=2.0)  # one pixel from the second epoch on
+    with pytest.raises(ValueError, match="the network does not take images of 1 x 1 pixels"):
+        prepare(asked(window, Arrays(path=str(npz)), replace(SHORT, epochs=3.0, size=size, test_size=32)))
+
+
+def test_a_part_that_a_batch_norm_cannot_take_is_refused_before_there_is_a_run(npz, tmp_path):
+    lite = network_named("efficientnet_lite0").blueprint
+    wanted = asked(lite, Arrays(path=str(npz)), replace(SHORT, batch_size=3, accumulate=2, size=32))
+    with pytest.raises(
+        ValueError,
+        match=r"cannot learn from 1 picture of 32 x 32 pixels at a time \(batch_size=3, 30 pictures, cut",
+    ):
+        train(wanted, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_of_one_is_fine_where_nothing_is_taken_of_a_batch(npz, tiny):
+    alone = replace(SHORT, batch_size=1)
+    assert prepare(asked(tiny, Arrays(path=str(npz)), alone)).epochs.updates_per_epoch == 30  # its maps are larger than a pixel
+    tokens = network_named("vit_tiny").blueprint
+    assert prepare(asked(tokens, Arrays(path=str(npz)), replace(alone, size=32)))
+
+
+def test_parts_of_several_processes_are_counted(npz):
+    lite = network_named("efficientnet_lite0").blueprint
+    wanted = asked(lite, Arrays(path=str(npz)), replace(SHORT, batch_size=4, size=32))
+    prepare(wanted, ranks=1)
+    with pytest.raises(ValueError, match=r"cut into 3 parts \(processes times accumulate\)"):
+        prepare(wanted, ranks=3)
+
+
+# --- how the process is left --------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_path):
+    before, seen = torch.get_num_threads(), []
+    wanted = replace(asked(tiny, Arrays(path=str(npz))), plan=Plan(workers=0, threads=before + 1))
+    train(
+        wanted, tmp_path / "run", listen=lambda line: seen.append(torch.get_num_threads()) if line["event"] == "train" else None
+    )
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+    rehearse(prepare(wanted))
+    assert torch.get_num_threads() == before
+
+
+def test_a_run_that_fails_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_path):
+    before = torch.get_num_threads()
+    wanted = replace(asked(tiny, Arrays(path=str(npz))), plan=Plan(workers=0, threads=before + 1))
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "run", stop_after=1)
+    assert torch.get_num_threads() == before
+
+
+# --- compiled -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("average", [None, Average(share=None, decay=Constant(value=0.5))])
+def test_what_is_judged_and_kept_is_never_the_compiled_network_of_the_training(tiny, npz, tmp_path, monkeypatch, average):
+    # in place of the compiler: a call that answers wrongly in evaluation, as one of another network would
+    compiled = []
+
+    def compile(module):
+        plain = module._call_impl
+        module._compiled_call_impl = lambda *given, **more: plain(*given, **more) if module.training else -plain(*given, **more)
+        compiled.append(module)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile)
+    wanted = replace(asked(tiny, Arrays(path=str(npz)), replace(SHORT, average=average)), plan=Plan(workers=0, compile=True))
+    run = train(wanted, tmp_path / "run")
+    assert len(compiled) == 1
+    metrics, found = run.result()["metrics"], verbs.evaluate(run.path / "model.safetensors", str(npz)).accuracy.to_dict()
+    assert {name: metrics[f"val/{name}"] for name in ("top1", "nll", "ece")} == {n: found[n] for n in ("top1", "nll", "ece")}
+    if average:
+        last = [line for line in run.lines() if line["event"] == "val"][-1]
+        assert last["val_ema/top1"] == pytest.approx(metrics["val/top1"])
+        assert last["val_ema/loss"] == pytest.approx(metrics["val/nll"], rel=1e-4)
 
 
 # --- starting from weights --------------------------------------------------------------------------------------------
@@ -547,7 +676,7 @@ def test_warns_of_cores_that_are_shared(plan, busy, warned):
 
 def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
     said = []
-    monkeypatch.setattr(training, "Others", lambda cores: Busy(float(cores), cores))
+    monkeypatch.setattr(training, "Others", lambda: Busy(4.0))
     monkeypatch.setattr(training, "LEAST_WATCH_S", 0.0)
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
     train(asked, tmp_path / "run", say=said.append)

@@ -1,5 +1,6 @@
 """The commands `paretina evaluate` and `paretina predict`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from paretina.cli.program import FailedError, command, main, note, print_json, w
 @click.option("--html", type=click.Path(path_type=Path), help="Draw accuracy and cost against the resolution.")
 @click.option("--corruptions", metavar="KINDS", default=None, help="Measure on corrupted pictures too: all, or noise,jpeg.")
 @click.option("--ood", type=click.Path(path_type=Path), help="A folder of other pictures, to be told from these.")
+@click.option("--max-damaged", type=float, default=0.01, help="Share of pictures that may be unreadable.  [0.01]")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
     model: Path,
@@ -33,22 +35,29 @@ def evaluate(
     html: Path | None,
     corruptions: str | None,
     ood: Path | None,
+    max_damaged: float,
     device: str,
     as_json: bool,
 ) -> None:
     """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
 
-    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes.
+    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes. Pictures that
+    cannot be read are named and not counted; if they are more than --max-damaged allows, the exit code is 1.
     """
     from paretina import verbs
 
     with waiting("measuring"):
-        found = verbs.evaluate(model, source, split, resolution, device, csv, html, corruptions, ood)
+        found = verbs.evaluate(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged)
+    trouble = found.too_damaged.replace("max_damaged=", "--max-damaged ")
+    if as_json and trouble:
+        raise FailedError(trouble, **found.to_dict())
     if as_json:
         print_json(found.to_dict())
         return
     for text in found.notes:
         note(text)
+    for loss in found.losses:
+        click.echo(loss)
     if found.sweep is not None:
         click.echo(f"{found.sweep.table()}\n{found.sweep.verdict()}\n")
     click.echo("\n".join(accuracy_lines(found)))
@@ -57,6 +66,8 @@ def evaluate(
             click.echo(f"\n{more.table()}")
     if html is not None:
         click.echo(f"page: {html}")
+    if trouble:
+        raise FailedError(trouble)
 
 
 def accuracy_lines(found: Any) -> list[str]:
@@ -98,18 +109,24 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
     """Classify pictures and folders of pictures with a model file.
 
     MODEL is a model file or the directory of a finished run. Pictures that cannot be read are named and left out; only if there
-    is no other one, the exit code is 1.
+    is no other one, the exit code is 1. Of a folder, the same files are taken as in training: hidden ones, what systems leave
+    behind, and other kinds of files are left out and counted.
     """
     from paretina import verbs
+    from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
         found = verbs.predict(model, paths, top, device, csv)
+    if found.left_out and not as_json:
+        note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
         raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:
+        for text in found.notes:
+            note(text)
         width = max((len(each.name) for each in found.predictions), default=0)
         for each in found.predictions:
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers)

@@ -26,6 +26,8 @@ EXAMPLE = (
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @planning_options
+@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
 def finetune(
     model: Path,
     rest: tuple[str, ...],
@@ -38,16 +40,19 @@ def finetune(
     time_limit: str | None,
     tuning: str,
     plan: str | None,
+    print_config: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Go on with MODEL, a model file or the directory of a finished run.
 
-    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run.
+    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. The
+    field size=SIZE is the side that is trained and tested at otherwise, unless test_size names another one.
     With DATA it learns other pictures; classes that MODEL knows by name keep their row of the last layer, others start anew.
     """
     from paretina import verbs
     from paretina.cli.program import duration, taken_apart
-    from paretina.cli.train import finished
+    from paretina.cli.train import finished, show_config, tried
 
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)
@@ -59,4 +64,10 @@ def finetune(
     choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
     for text in notes:
         click.echo(text, err=True)
+    if print_config:
+        show_config(choice, as_json)
+        return
+    if dry_run:
+        tried(choice, output, seconds, as_json)
+        return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)

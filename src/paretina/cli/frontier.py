@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from paretina.cli.once import Once
+
 EXAMPLE = (
     "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
     "  paretina frontier photos/ --candidates list.yaml --time 2h --budget latency_ms=10\n"
@@ -32,6 +34,7 @@ class StoppedError(ValueError):
 
 @click.command(
     "frontier",
+    cls=Once,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"\b\nExample:\n{EXAMPLE}",
     short_help="Find what accuracy costs, over many networks.",
@@ -205,9 +208,9 @@ def asked_for(
     from dataclasses import replace
 
     from paretina import verbs
+    from paretina.cli.program import taken_apart
     from paretina.measure.plan import default_plan
     from paretina.search.candidates import grid, listed
-    from paretina.train.asked import assignment
 
     if source is None:
         usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
@@ -215,9 +218,10 @@ def asked_for(
         usage("name the candidates, either with --models or with --candidates FILE")
     if listing is not None and (sizes or recipes):
         usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+    values = taken_apart(fields)
+    verbs.whole_paths(values)  # refuses two names of one field
     with verbs.misuse():
         plan = default_plan(device or "auto")
-        values = dict(assignment(text) for text in fields)
         if listing is not None:
             found = listed(listing, str(source), plan, weights, values)
         else:

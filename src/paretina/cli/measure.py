@@ -28,7 +28,7 @@ from paretina.cli.planning import TuneCommand, planning_named, planning_options
 @click.option(
     "--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; as many as fit into --time unless told."
 )
-@click.option("--time", "seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds a network.")
+@click.option("--time", default="10s", show_default=True, help="How long each network is timed: 10s, 1m.")
 @click.option("--stages/--no-stages", default=None, help="Show what each stage is bound by.  [of one or two networks]")
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the figures to a file, a row a network."
@@ -44,7 +44,7 @@ def measure(
     plan: str | None,
     data: str | None,
     rounds: int | None,
-    seconds: float,
+    time: str,
     stages: bool | None,
     table: Path | None,
     as_json: bool,
@@ -54,6 +54,7 @@ def measure(
     MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
     intervals of the median.
     """
+    from paretina.cli.program import duration
     from paretina.measure.models import measure_models
     from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
@@ -66,6 +67,7 @@ def measure(
     if len(set(names)) < len(names):
         raise click.UsageError(f"{max(names, key=names.count)} is named twice; name each network once", context)
     planning_named(tuning, plan)  # refuses both together
+    seconds = duration(time, "--time")
     check_csv(table)
     with misuse():
         default_plan(device)

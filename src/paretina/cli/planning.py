@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
+from paretina.cli.once import Once
+
 TUNINGS = ("none", "eager", "full")
 
 
-class TuneCommand(click.Command):
+class TuneCommand(Once):
     """Reads `--tune` alone as `--tune eager`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from paretina.cli.once import Once
 from paretina.cli.planning import TuneCommand
 from paretina.measure.process import spin_briefly
 
@@ -125,7 +126,7 @@ def example(text: str) -> str:
     return "\b\nExample:\n  " + text.replace("\n", "\n  ")
 
 
-def command(group: click.Group, usage: str, cls: type[click.Command] = click.Command, **settings: Any) -> Decorator:
+def command(group: click.Group, usage: str, cls: type[click.Command] = Once, **settings: Any) -> Decorator:
     """A command with `--json` and an example under its help."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
@@ -177,14 +178,19 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
 
 
 def duration(text: str, option: str = "--time-limit") -> float:
-    """Seconds of "90s", "10m", "1h30m" or a plain number, as an option gives them."""
+    """Seconds of "90s", "10m" or "1h30m", as an option gives them; one without a unit says too little and is refused."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     parts = re.findall(r"([0-9.]+)([smhd])", text)
     try:
         if parts and "".join(map("".join, parts)) == text:
             seconds = sum(float(number) * units[unit] for number, unit in parts)
         else:
-            seconds = float(text)
+            number = float(text)
+            if not 0 < number < float("inf"):
+                raise ValueError(text)
+            misuse(
+                f"{option} {text} has no unit; write {number:g}s for seconds, {number:g}m for minutes or {number:g}h for hours"
+            )
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):

@@ -75,8 +75,9 @@ def train(
 
     A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
 
-    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 optimizer.rate=0.001. All of them, with
-    their values: --print-config.
+    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 lr=0.001. All of them, with their values:
+    --print-config. lr=0.001 is the peak of the learning rate: warm-up and decay stay as they are. Another schedule is spelled
+    out: lr='{"kind": "Constant", "value": 0.001}'.
     """
     if source is not None and "=" in source and not Path(source).exists():
         fields, source = (source, *fields), None
@@ -108,21 +109,33 @@ def train(
     planning = planning_named(tuning, plan)
     choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive)
     if print_config:
-        rows = choice.table()
-        if as_json:
-            print_json([{"field": path, "value": value, "from": origin} for path, value, origin in rows])
-        else:
-            width = max(len(path) for path, _, _ in rows)
-            for path, value, origin in rows:
-                click.echo(f"{path:<{width}}  {value}  ({origin})")
+        show_config(choice, as_json)
         return
     if dry_run:
-        verbs.check_output(output, choice.asked.data)
-        with waiting("reading the pictures and trying a few updates"):
-            prepared, estimate = verbs.estimate(choice, seconds)
-        show_estimate(prepared, estimate, as_json)
+        tried(choice, output, seconds, as_json)
         return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+
+
+def show_config(choice: Any, as_json: bool) -> None:
+    """Prints every field with its value and where that came from."""
+    rows = choice.table()
+    if as_json:
+        print_json([{"field": path, "value": value, "from": origin} for path, value, origin in rows])
+        return
+    width = max(len(path) for path, _, _ in rows)
+    for path, value, origin in rows:
+        click.echo(f"{path:<{width}}  {value}  ({origin})")
+
+
+def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool) -> None:
+    """Makes a few updates that are thrown away, and says what the run would do and take."""
+    from paretina import verbs
+
+    verbs.check_output(output, choice.asked.data)
+    with waiting("reading the pictures and trying a few updates"):
+        prepared, estimate = verbs.estimate(choice, seconds)
+    show_estimate(prepared, estimate, as_json)
 
 
 def resumed(path: Path, source: str | None, progress: Any) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from paretina.data.decode import DecodeError
+from paretina.data.remarks import remarks_heard, told
 from paretina.data.source import Collection, Sample
 
 CHUNK = 32
@@ -65,7 +66,7 @@ class Report:
         odd_aspects: name -> longer over shorter side, where that is ODD_ASPECT or more.
         faults: name -> why the picture cannot be read.
         duplicates: groups of pictures that are equal pixel by pixel.
-        notes: what the source decided while opening.
+        notes: what the source decided while opening, and what is odd about pictures that can be read.
     """
 
     classes: tuple[str, ...]
@@ -146,22 +147,25 @@ def map_groups(groups: tuple[tuple[Seen, ...], ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture is like: its size and a digest of its pixels, or the fault that hides them."""
+    """What one picture is like: its size, a digest of its pixels and what is odd, or the fault that hides them."""
 
     width: int = 0
     height: int = 0
     digest: bytes = b""
     fault: str = ""
+    remark: str = ""
 
 
 def look(collection: Collection, sample: Sample) -> Look:
-    try:
-        image = collection.image(sample)
-    except DecodeError as error:
-        return Look(fault=str(error).removeprefix(f"{sample.name}: "))
+    with remarks_heard() as heard:
+        try:
+            image = collection.image(sample)
+        except DecodeError as error:
+            return Look(fault=str(error).removeprefix(f"{sample.name}: "))
     height, width = image.shape[1:]
     pixels = image.permute(1, 2, 0).contiguous().numpy().data
-    return Look(width, height, hashlib.blake2b(pixels, digest_size=16, person=f"{width}x{height}".encode()).digest())
+    digest = hashlib.blake2b(pixels, digest_size=16, person=f"{width}x{height}".encode()).digest()
+    return Look(width, height, digest, remark="; ".join(heard))
 
 
 def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int) -> list[Look]:
@@ -191,12 +195,14 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
     first = next((count for count in counts.values() if count), Counter[int]())
     smallest = min((first[label] for label in range(len(names))), default=0)
     same: dict[bytes, list[Seen]] = defaultdict(list)
-    faults, odd, good = {}, {}, []
+    faults, odd, remarks, good = {}, {}, {}, []
     for (split, sample), seen in zip(placed, looks, strict=True):
         if seen.fault:
             faults[sample.name] = seen.fault
             continue
         good.append(seen)
+        if seen.remark:
+            remarks[sample.name] = seen.remark
         same[seen.digest].append(Seen(split, sample.name, names[sample.label]))
         aspect = max(seen.width, seen.height) / min(seen.width, seen.height)
         if aspect >= ODD_ASPECT:
@@ -211,7 +217,7 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
         odd_aspects=odd,
         faults=faults,
         duplicates=tuple(tuple(group) for group in same.values() if len(group) > 1),
-        notes=collection.notes,
+        notes=(*collection.notes, *told(remarks)),
     )
 
 

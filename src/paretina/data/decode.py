@@ -2,23 +2,39 @@
 
 What a viewer would show is what the network gets: the rotation that a camera noted is applied, transparency lies on white,
 sixteen bits are scaled to eight, an animation shows its first frame. Whatever cannot be read raises DecodeError, which
-names the file; nothing is guessed.
+names the file; nothing is guessed. What is odd and can be read all the same is remarked on (`paretina.data.remarks`).
 """
 
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 import PIL.Image
 import torch
+from PIL import TiffImagePlugin
+from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
 
+from paretina.data.jpeg import END, jpeg_pixels
+from paretina.data.remarks import remark
+from paretina.data.room import Room
 from paretina.shapes import Image
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused: as RGB they take over half a gigabyte for each worker. It is where Pillow stops by default."""
+
+ROOM = Room(2 << 30)
+"""Memory that the threads of a process may use to decode at a time. A picture just under MAX_PIXELS has it for itself."""
+
+JPEG_BYTES, OTHER_BYTES = 6, 12
+"""Bytes a pixel that decoding takes at most, for a moment: the result, what the reader of the format keeps, a copy to turn."""
+
+STRIP = 1 << 22
+"""Pixels that are converted at a time, so that no second copy of a large picture is needed."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO")
 """What Pillow may read here. Not among them: EPS, for which it would start a program named by the system."""
@@ -32,16 +48,35 @@ SUFFIXES = frozenset(
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
 
-UPRIGHT = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.T,
+    6: lambda pixels: pixels.T[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].T,
+    8: lambda pixels: pixels.T[::-1],
 }
 """What undoes each EXIF orientation (EXIF 2.32, section 4.6.4)."""
+
+
+PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANAR = 262, 258, 339, 284
+"""Tags of TIFF 6.0: what 0 means, bits of each sample, whether samples are signed, whether each colour lies by itself."""
+
+NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
+"""Raw modes of Pillow for numbers in big-endian order, and those for the order of this machine."""
+
+LEVELS = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies grey values of two and of four bits by, so that the highest is 255."""
+
+UPPER, LOWER = "RGB;16B", "RGB;16L"
+"""Raw modes of Pillow that take the upper byte of each 16-bit number of a PNG, and the lower one."""
+
+# grey of 16 bits where 0 is white, which Pillow knows in the other byte order only; it turns neither round
+TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+
+
+OTHER_TIFF = "a kind of TIFF that is not read here; save it as RGB or grey of 8 or 16 bits"
 
 
 class DecodeError(ValueError):
@@ -69,7 +104,8 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
         with quiet_pillow():
             pixels = read(data, at_least)
     except PIL.UnidentifiedImageError:
-        raise DecodeError(f"{name}: not a picture in a known format") from None
+        tiff = data[:4] in (b"II*\0", b"MM\0*")
+        raise DecodeError(f"{name}: {OTHER_TIFF if tiff else 'not a picture in a known format'}") from None
     except PIL.Image.DecompressionBombError:
         raise DecodeError(f"{name}: has more pixels than the limit of Pillow allows") from None
     except Exception as error:  # a broken file leads Pillow's readers to almost any exception
@@ -79,7 +115,8 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
 
 def read(data: bytes, at_least: int | None) -> np.ndarray:
     PIL.Image.init()
-    with PIL.Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in PIL.Image.OPEN]) as image:
+    file = io.BytesIO(data)
+    with PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN]) as image:
         width, height = image.size
         if width < 1 or height < 1:
             raise ValueError(f"has no pixels ({width} x {height})")
@@ -87,8 +124,19 @@ def read(data: bytes, at_least: int | None) -> np.ndarray:
             raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # does nothing where the format has no such thing
-        image.load()
-        return np.array(upright(plain(image), orientation(image)))
+        width, height = image.size
+        coded = image.format in ("JPEG", "MPO")
+        with ROOM.taken(width * height * (JPEG_BYTES if coded else OTHER_BYTES)):
+            if coded and image.mode == "CMYK":
+                jpeg_pixels(data, width, height, "CMYK")  # only to see whether it is damaged: what the colours mean is Pillow's
+                file.seek(0, io.SEEK_END)
+                file.write(END)
+            pixels = jpeg_pixels(data, width, height) if coded and image.mode != "CMYK" else None
+            if pixels is None:
+                pixels = rgb(image, data)
+            turned = orientation(image)
+            image.close()  # frees its memory while the room for it is still taken
+            return upright(pixels, turned)
 
 
 def orientation(image: PIL.Image.Image) -> int:
@@ -99,15 +147,55 @@ def orientation(image: PIL.Image.Image) -> int:
         return 1
 
 
-def upright(image: PIL.Image.Image, turned: int) -> PIL.Image.Image:
-    return image.transpose(UPRIGHT[turned]) if turned in UPRIGHT else image
+def upright(pixels: np.ndarray, turned: int) -> np.ndarray:
+    if turned not in UPRIGHT:
+        return pixels
+    whole = pixels.view("V3")[:, :, 0]  # three bytes are copied at once, not each by itself
+    return np.ascontiguousarray(UPRIGHT[turned](whole))[:, :, None].view(np.uint8)
 
 
-def plain(image: PIL.Image.Image) -> PIL.Image.Image:
-    """The picture as RGB."""
+# --- what samples mean --------------------------------------------------------------------------------------------------
+
+
+def rgb(image: PIL.Image.Image, data: bytes) -> np.ndarray:
+    """The picture as red, green and blue on white."""
+    deep = is_deep(image)
+    inverted, limit, clear = False, 65535, None
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        inverted, limit = read_tiff_as_it_is(image)
+    else:
+        clear = clear_pixels(image, data)
+    image.load()
     if image.mode.startswith("I") or image.mode == "F":
-        return PIL.Image.fromarray(eight_bits(np.asarray(image))).convert("RGB")
+        grey = eight_bits(np.asarray(image), limit, inverted)
+        found = np.empty((*grey.shape, 3), np.uint8)
+        found[:] = grey[:, :, None]
+    else:
+        found = in_strips(image)
+    if clear is not None:
+        found[clear] = 255
+    if deep:
+        ranges: Any = image.getextrema()
+        top = max(high for band, (_, high) in zip(image.getbands(), ranges, strict=True) if band not in "Aa")
+        remark_on_bits(257 * top - 128 if image.format == "PPM" else top << 8)  # rounded there, cut off everywhere else
+    return found
+
+
+def in_strips(image: PIL.Image.Image) -> np.ndarray:
+    """A loaded picture of eight bits as RGB, a few rows at a time."""
+    width, height = image.size
+    rows = max(1, STRIP // width)
+    found = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
+        found[top : top + rows] = np.asarray(on_white(strip))
+    return found
+
+
+def on_white(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
         image = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, "white")
         white.alpha_composite(image)
@@ -115,19 +203,104 @@ def plain(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGB")
 
 
-def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Scales the grey values of a 16-bit or a float picture to 0 to 255, rounded."""
+def eight_bits(values: np.ndarray, limit: int = 65535, inverted: bool = False) -> np.ndarray:
+    """Scales the grey values of a 16-bit or a float picture to 0 to 255, rounded.
+
+    Args:
+        limit: the brightest whole number.
+        inverted: whether 0 is white.
+    """
     low, high = values.min(), values.max()
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("holds values that are not finite")
+    white: float = limit
     if values.dtype.kind == "f":
-        limit, rule = (1.0 if high <= 1 else 255.0), "float pictures must lie in 0 to 1 or in 0 to 255"
+        white, rule = (1.0 if high <= 1 else 255.0), "float pictures must lie in 0 to 1 or in 0 to 255"
     else:
-        limit, rule = 65535.0, "pictures of whole numbers must lie in 0 to 65535"
-    if low < 0 or high > limit:
+        rule = f"pictures of whole numbers must lie in 0 to {limit}"
+    if low < 0 or high > white:
         raise ValueError(f"holds values from {low:g} to {high:g}; {rule}")
-    scaled: np.ndarray = np.rint(values.astype(np.float64) * (255.0 / limit)).astype(np.uint8)
+    if values.dtype.kind != "f" and limit == 65535:
+        remark_on_bits(int(high))
+    scaled = np.empty(values.shape, np.uint8)
+    rows = max(1, STRIP // values.shape[1])
+    for top in range(0, len(values), rows):
+        part = np.rint(values[top : top + rows].astype(np.float64) * (255.0 / white))
+        scaled[top : top + rows] = 255 - part if inverted else part
     return scaled
+
+
+def is_deep(image: PIL.Image.Image) -> bool:
+    """Whether the file has 16 bits for each of several colours, of which Pillow keeps the upper eight; asked before loading."""
+    if image.mode not in ("LA", "RGB", "RGBA") or not isinstance(image, ImageFile) or not image.tile:
+        return False
+    args = image.tile[0].args
+    raw, *rest = args if isinstance(args, tuple) else (args,)
+    return ";16" in str(raw) or (image.format == "PPM" and rest == [65535])
+
+
+def remark_on_bits(brightest: int) -> None:
+    """Says that a 16-bit picture holds no bright value: cameras and microscopes put fewer bits into 16 as they are."""
+    bits = next((bits for bits in (8, 10, 12, 14) if 0 <= brightest < 1 << bits), 16)
+    if bits < 16 and brightest > 0:
+        remark(
+            f"16 bits a value, of which the picture uses {bits}: nothing in it is brighter than {(1 << bits) - 1:,}, white is "
+            "65,535, so it is dark; if it should not be, scale its values up in the files"
+        )
+
+
+# --- what Pillow leaves undone ------------------------------------------------------------------------------------------
+
+
+def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]:
+    """Whether the grey values are still to be turned round, and which is the brightest; call it before loading.
+
+    Raises:
+        ValueError: the samples are signed and have eight bits.
+    """
+    tags = image.tag_v2
+    bits, signed = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))[0] == 2
+    if signed and bits[0] <= 8:
+        raise ValueError("holds signed numbers of 8 bits, which do not say what is black and what is white; save it unsigned")
+    for number, tile in enumerate(image.tile):
+        raw, *rest = cast(tuple[Any, ...], tile.args)
+        if tile[0] == "libtiff":  # it gives the bytes in the order of this machine
+            raw = NATIVE.get(raw, raw)
+        elif raw == "a" or (image.mode == "CMYK" and len(raw) == 1 and bits[0] > 8):  # Pillow cannot fill in such planes
+            raise ValueError(OTHER_TIFF)
+        elif tags.get(PLANAR) == 2 and set(bits) == {16} and len(raw) == 1:
+            raw = f"{raw};16{'L' if tags.prefix == TiffImagePlugin.II else 'B'}"
+        image.tile[number] = tile._replace(args=(raw, *rest))
+    if image.mode == "I" and (signed or bits[0] > 16):
+        remark(f"{bits[0]}-bit {'signed ' if signed else ''}numbers, of which 65,535 was taken for white")
+    inverted = tags.get(PHOTOMETRIC) == 0 and (image.mode.startswith("I") or image.mode == "F")
+    return inverted, (1 << bits[0]) - 1 if image.mode.startswith("I;16") else 65535
+
+
+def clear_pixels(image: PIL.Image.Image, data: bytes) -> np.ndarray | None:
+    """Where a PNG of 16 bits is transparent because of its value; loads the picture.
+
+    Pillow does not compare the value with grey pixels of 16 bits, compares it with one byte of colours of 16 bits, and forgets
+    that it scaled grey pixels of two and of four bits.
+    """
+    value = image.info.get("transparency")
+    if value is None or not isinstance(image, PngImageFile) or not image.tile:
+        return None
+    raw = image.tile[0].args
+    if raw in LEVELS:
+        image.info["transparency"] = value * LEVELS[raw]
+    elif image.mode.startswith("I"):
+        image.load()
+        return np.asarray(image) == value
+    elif raw == UPPER:
+        del image.info["transparency"]
+        image.load()
+        with PngImageFile(io.BytesIO(data)) as again:
+            again.tile = [tile._replace(args=LOWER) for tile in again.tile]
+            again.load()
+            upper, lower = np.asarray(image), np.asarray(again)
+            return np.logical_and(upper == np.array(value) >> 8, lower == np.array(value) & 255).all(axis=2)
+    return None
 
 
 # --- warnings ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ memory if it fits, so that later epochs and all workers read pixels instead of f
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ import torch
 from torch import Tensor
 
 from paretina.data.decode import DecodeError
+from paretina.data.remarks import remarks_heard
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
-from paretina.system import available_bytes
+from paretina.system import available_bytes, cores
 
 
 def memory_budget() -> int:
@@ -36,6 +38,7 @@ class Pictures:
         damaged: reason by name, for every sample that could not be read and is left out.
         at_least: shorter side in pixels that a photo may be reduced to while decoding; None for exact pixels.
         pixels: all decoded pictures one after the other, or None where they did not fit into memory.
+        remarks: what is odd about pictures that can be read, by name.
     """
 
     collection: Collection
@@ -44,6 +47,7 @@ class Pictures:
     at_least: int | None = None
     pixels: Tensor | None = None
     places: tuple[tuple[int, int, int], ...] = ()
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,6 +68,54 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Read:
+    """What came of reading one picture.
+
+    Attributes:
+        image: the picture, unless it is damaged or there is no room to keep it.
+        fault: why it cannot be read; None if it can.
+        remark: what is odd about it, or "".
+    """
+
+    image: Image | None = None
+    fault: str | None = None
+    remark: str = ""
+
+
+class Reading:
+    """Reads groups of pictures in threads, and holds no more of them than `budget` bytes, wherever they wait.
+
+    Attributes:
+        used: bytes of all pictures that were decoded.
+    """
+
+    def __init__(self, collection: Collection, at_least: int | None, budget: int) -> None:
+        self.collection = collection
+        self.at_least = at_least
+        self.budget = budget
+        self.used = 0
+        self.lock = threading.Lock()
+
+    @property
+    def fits(self) -> bool:
+        """Whether all pictures so far can be kept."""
+        return self.used <= self.budget
+
+    def group(self, samples: Sequence[Sample]) -> list[Read]:
+        return [self.one(sample) for sample in samples]
+
+    def one(self, sample: Sample) -> Read:
+        with remarks_heard() as heard:
+            try:
+                image = self.collection.image(sample, self.at_least)
+            except DecodeError as error:
+                return Read(fault=str(error).removeprefix(f"{sample.name}: "))
+        with self.lock:
+            self.used += image.numel()
+            return Read(image if self.fits else None, remark="; ".join(heard))
+
+
+@dataclass(frozen=True)
 class Kept:
     """What was read once, by where it comes from.
 
@@ -71,12 +123,14 @@ class Kept:
         origin: where the pictures really come from.
         numbers: places in `pictures`, by the name at the origin.
         damaged: reasons, by the name at the origin.
+        remarks: what is odd, by the name at the origin.
     """
 
     origin: Collection
     pictures: Pictures
     numbers: dict[str, int]
     damaged: dict[str, str]
+    remarks: dict[str, str]
 
     def part(self, collection: Collection, samples: Sequence[Sample]) -> Pictures | None:
         """The pictures of these samples, in the same memory; None where one of them was not read."""
@@ -92,6 +146,7 @@ class Kept:
             self.pictures.at_least,
             self.pictures.pixels,
             tuple(place for _, place in whole),
+            {sample.name: self.remarks[name] for sample, name in pairs if name in self.remarks},
         )
 
 
@@ -148,7 +203,8 @@ def read_pictures(
         names = {sample.name: collection.name_at_origin(sample) for sample in samples}
         numbers = {names[sample.name]: number for number, sample in enumerate(pictures.samples)}
         damaged = {names[name]: reason for name, reason in pictures.damaged.items()}
-        kept_sets.append(Kept(collection.origin(), pictures, numbers, damaged))
+        remarks = {names[name]: text for name, text in pictures.remarks.items()}
+        kept_sets.append(Kept(collection.origin(), pictures, numbers, damaged, remarks))
     return pictures
 
 
@@ -156,39 +212,30 @@ def decoded_pictures(
     collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
 ) -> Pictures:
     """`read_pictures` without memory of what was read before."""
-    budget = memory_budget() if budget is None else budget
+    reading = Reading(collection, at_least, memory_budget() if budget is None else budget)
     damaged: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     kept: list[Sample] = []
-    decoded: list[Tensor] | None = []
-    used = 0
-
-    def read(group: Sequence[Sample]) -> list[Image | DecodeError]:
-        found: list[Image | DecodeError] = []
-        for sample in group:
-            try:
-                found.append(collection.image(sample, at_least))
-            except DecodeError as error:
-                found.append(error)
-        return found
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    decoded: list[Tensor] = []
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for start in range(0, len(samples), 256):
             chunk = samples[start : start + 256]
             groups = (chunk[i : i + GROUP] for i in range(0, len(chunk), GROUP))
-            images = itertools.chain.from_iterable(pool.map(read, groups))
-            for sample, image in zip(chunk, images, strict=True):
-                if isinstance(image, DecodeError):
-                    damaged[sample.name] = str(image).removeprefix(f"{sample.name}: ")
+            for sample, found in zip(chunk, itertools.chain.from_iterable(pool.map(reading.group, groups)), strict=True):
+                if found.fault is not None:
+                    damaged[sample.name] = found.fault
                     continue
                 kept.append(sample)
-                used += image.numel()
-                if used > budget:
-                    decoded = None
-                if decoded is not None:
-                    decoded.append(image)
+                if found.remark:
+                    remarks[sample.name] = found.remark
+                if reading.fits and found.image is not None:
+                    decoded.append(found.image)
+                else:
+                    decoded.clear()
+    used = reading.used
     shared = fits_shared_memory(used)
     if not decoded or not (shared or workers_are_forked()):
-        return Pictures(collection, tuple(kept), damaged, at_least)
+        return Pictures(collection, tuple(kept), damaged, at_least, remarks=remarks)
     pixels = torch.empty(used, dtype=torch.uint8)
     if shared:
         pixels.share_memory_()
@@ -199,4 +246,4 @@ def decoded_pictures(
         places.append((start, rows, columns))
         start += image.numel()
         decoded[number] = torch.empty(0)
-    return Pictures(collection, tuple(kept), damaged, at_least, pixels, tuple(places))
+    return Pictures(collection, tuple(kept), damaged, at_least, pixels, tuple(places), remarks)

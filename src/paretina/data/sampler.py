@@ -46,12 +46,15 @@ class Epochs:
         batch: samples of one update, over all ranks and accumulated parts; at most `samples`.
         epochs: passes over the data; may be a fraction.
         seed: of the run.
+        whole: whether each epoch has every sample, in updates whose lengths differ by one at most; otherwise every update has
+            `batch` samples, and those that are left over sit out an epoch.
     """
 
     samples: int
     batch: int
     epochs: float
     seed: int
+    whole: bool = True
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.batch < 1 or self.epochs <= 0:
@@ -59,8 +62,37 @@ class Epochs:
 
     @property
     def updates_per_epoch(self) -> int:
-        """Whole batches of an epoch; what is left over sits out, other samples in each epoch."""
-        return max(1, self.samples // self.batch)
+        return -(-self.samples // self.batch) if self.whole else max(1, self.samples // self.batch)
+
+    @property
+    def per_update(self) -> int:
+        """Samples of the longest update."""
+        return -(-self.samples // self.updates_per_epoch) if self.whole else min(self.batch, self.samples)
+
+    def places(self, update: int) -> slice:
+        """Where in the order of its epoch the samples of an update stand."""
+        place, count = update % self.updates_per_epoch, self.updates_per_epoch
+        if not self.whole:
+            return slice(place * self.batch, min((place + 1) * self.batch, self.samples))
+        return slice(place * self.samples // count, (place + 1) * self.samples // count)
+
+    def count(self, update: int) -> int:
+        """Samples of an update."""
+        return self.places(update).stop - self.places(update).start
+
+    def smallest_part(self, parts: int) -> int:
+        """Samples of the smallest part of an update that is cut into so many.
+
+        Raises:
+            ValueError: there are more parts than samples in an update.
+        """
+        shortest = self.samples // self.updates_per_epoch if self.whole else self.per_update
+        if parts > shortest:
+            raise ValueError(
+                f"an update of {shortest} pictures cannot be cut into {parts} parts (processes times accumulate); "
+                "lower accumulate, or raise batch_size if there are more pictures"
+            )
+        return shortest // parts
 
     @property
     def updates(self) -> int:
@@ -77,23 +109,19 @@ class Epochs:
         Raises:
             ValueError: there are more parts than pictures in an update.
         """
-        if parts > self.batch:
-            raise ValueError(
-                f"an update of {self.batch} pictures cannot be cut into {parts} parts (processes times accumulate); "
-                "lower accumulate, or raise batch_size if there are more pictures"
-            )
+        self.smallest_part(parts)
         return self.stream(size, start, parts, part)
 
     def stream(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
         order: np.ndarray = np.empty(0, dtype=np.int64)
         drawn = -1
         for update in range(start, self.updates):
-            epoch, place = divmod(update, self.updates_per_epoch)
+            epoch = update // self.updates_per_epoch
             if epoch != drawn:
                 order = np.random.default_rng(seed_of(self.seed, epoch)).permutation(self.samples)
                 drawn = epoch
             clock = self.clock(update)
             side = round(size(clock))
-            chosen = order[place * self.batch : (place + 1) * self.batch]
+            chosen = order[self.places(update)]
             for piece in np.array_split(chosen, parts)[part]:
                 yield [Request(int(i), seed_of(self.seed, epoch, int(i)), clock, side) for i in piece]

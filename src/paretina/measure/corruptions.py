@@ -19,7 +19,6 @@ Source: Hendrycks & Dietterich 2019 (arXiv:1903.12261), sections 3 and 4.
 import csv
 import io
 import math
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.intervals import Interval, paired_interval, wilson
 from paretina.shapes import Image
 from paretina.spec import near
+from paretina.system import cores
 
 REFERENCE = 224
 """Shorter side in pixels that the settings are for."""
@@ -588,7 +588,7 @@ def corrupted_accuracy(
 
     done = 0
     try:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for loaded in evaluation.batches(0):
                 faults.update(dict.fromkeys(loaded.faults))
                 if not len(loaded.batch):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from paretina.measure.plan import machine
-from paretina.system import Usage, available_bytes, usage
+from paretina.system import Usage, available_bytes, cores, cpus, usage
 
 QUIET = 0.05
 """Share of a machine's cores that other processes may use before a timing counts as disturbed; never less than 0.1 cores."""
@@ -22,7 +22,7 @@ class Device:
     Attributes:
         device: as torch names it.
         name: of the processor, or of the GPU.
-        cores: of the machine.
+        cores: that this process can keep busy; see `paretina.system.cores`.
         threads: that torch uses unless a plan says otherwise.
         torch: its version; `paretina` is ours.
     """
@@ -80,16 +80,19 @@ class Device:
 
 
 class Others:
-    """How many cores other processes keep busy, from now on; those that this one started are not others.
+    """How many cores other processes take from this one, from now on; those that this one started are not others.
 
-    Where the system does not say, the mean length of its queue stands in, which lags by a minute.
+    Where a container has fewer cores than it may run on, others may keep the rest busy. Where the system does not say, the mean
+    length of its queue stands in, which lags by a minute.
 
     Attributes:
-        cores: of the machine.
+        cores: that this process can keep busy.
+        spare: further processors that it may run on.
     """
 
-    def __init__(self, cores: int, read: Callable[[], Usage] = usage) -> None:
-        self.cores = cores
+    def __init__(self, count: int | None = None, read: Callable[[], Usage] = usage) -> None:
+        self.cores = cores() if count is None else count
+        self.spare = max(0, len(cpus()) - self.cores) if count is None else 0
         self.read = read
         self.start = read()
 
@@ -100,8 +103,8 @@ class Others:
         if wall <= 0:
             return None
         if now.busy is None or self.start.busy is None:
-            return max(0.0, os.getloadavg()[0] - own / wall) if hasattr(os, "getloadavg") else None
-        return max(0.0, (now.busy - self.start.busy - own) / wall)
+            return max(0.0, os.getloadavg()[0] - own / wall - self.spare) if hasattr(os, "getloadavg") else None
+        return max(0.0, (now.busy - self.start.busy - own) / wall - self.spare)
 
     def disturbed(self, used: float | None) -> bool:
         """Whether that much is more than a quiet machine has."""

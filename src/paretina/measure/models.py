@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
 from paretina.data.source import Source
 from paretina.measure.cost import Cost, cost
 from paretina.measure.device import Device, Others
@@ -19,7 +17,7 @@ from paretina.measure.inference import Fold
 from paretina.measure.opened import Opened, Steps, open_model
 from paretina.measure.parts import parts_of
 from paretina.measure.plan import InferencePlan, default_plan
-from paretina.measure.process import keep_freed_memory
+from paretina.measure.process import process_settings
 from paretina.measure.roofline import Ceilings, StageTime, measure_ceilings, roofline, time_parts
 from paretina.measure.roofline import table as stage_table
 from paretina.measure.settle import Plans, Say, Tuning, settle
@@ -153,6 +151,7 @@ def between(interval: tuple[float, float, float], digits: int) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+@process_settings()
 def measure_models(
     names: Sequence[str],
     device: str = "auto",
@@ -194,7 +193,6 @@ def measure_models(
     if twice:
         raise ValueError(f"{twice[0]} is named twice; name each network once")
     here = Device.here(default_plan(device).device)
-    keep_freed_memory()
     turns = Turns(rounds=rounds, seconds=seconds, wait=here.wait)
     every = [open_one(name, resolution) for name in names]
     counts: dict[str, Cost] = {}
@@ -234,7 +232,7 @@ def measure_models(
         turns,
         batch=batch,
         training_batch=batch,
-        others=Others(here.cores),
+        others=Others(),
         counter=counter_of(here.device),
         say=say,
     )
@@ -257,7 +255,6 @@ def measure_models(
                 notes=(*chosen.notes, *notes),
             )
         )
-    torch.set_num_threads(here.threads)
     return Measured(here, tuple(models), ceilings)
 
 

@@ -1,6 +1,5 @@
 """Plan: how a network is executed on a device."""
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from paretina.model.blocks.encoder import SelfAttention
-from paretina.model.blocks.levit import BiasedAttention
+from paretina.measure.process import threaded
+from paretina.model.blueprint import Blueprint, Piece
 from paretina.model.layers import Convolution
 from paretina.spec import Spec
+from paretina.system import cores
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -73,13 +73,8 @@ class Plan(Spec):
     @contextmanager
     def threaded(self) -> Iterator[None]:
         """Where what the plan says of threads holds for the process."""
-        before = torch.get_num_threads()
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        try:
+        with threaded(self.threads):
             yield
-        finally:
-            torch.set_num_threads(before)
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -98,8 +93,7 @@ class Plan(Spec):
         """
         if self.workers is not None:
             return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        spare = cores // local_ranks
+        spare = cores() // local_ranks
         if kept and spare <= 2 and self.device_type == "cpu":
             return 0
         return min(8, spare) if self.device_type != "cpu" else min(4, spare // 2)
@@ -165,14 +159,16 @@ def default_plan(device: str = "auto") -> Plan:
     return Plan(device=device)
 
 
-def trains_low(network: nn.Module) -> bool:
-    """Whether training below float32 was shown to lose nothing for such a network of ours, from scratch.
+def trains_low(blueprint: Blueprint) -> bool:
+    """Whether training below float32 was shown to lose nothing for such a network, from scratch.
 
-    It was for dense convolutions; depthwise and grouped ones and attention were not shown to. Source: records/precision.
+    It was for pieces that say so (`Piece.LOW_PRECISION`), as long as their convolutions are dense. Source: records/precision.
     """
-    layers = list(network.modules())
-    dense = all(layer.groups == 1 for layer in layers if isinstance(layer, Convolution))
-    return dense and not any(isinstance(layer, SelfAttention | BiasedAttention) for layer in layers)
+    pieces: list[Piece] = [blueprint.stem, blueprint.head, blueprint.norm, blueprint.activation]
+    pieces += [piece for stage in blueprint.stages for piece in (stage.block, stage.wiring)]
+    if not all(vars(type(piece)).get("LOW_PRECISION", False) for piece in pieces):
+        return False
+    return all(layer.groups == 1 for layer in blueprint.build("meta").modules() if isinstance(layer, Convolution))
 
 
 def machine() -> dict[str, str | int]:
@@ -185,7 +181,7 @@ def machine() -> dict[str, str | int]:
         pass
     return {
         "cpu": model,
-        "cores": os.cpu_count() or 1,
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
         "system": platform.system(),

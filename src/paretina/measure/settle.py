@@ -96,7 +96,7 @@ def settle(
             return known
         if tuning == "none":
             return None
-        watch = Others(device.cores)
+        watch = Others()
         tuned = search()
         if watch.disturbed(used := watch.used()):
             notes.append(f"other processes used {used:.1f} cores while its plan for {use} was looked for, so it was not kept")
@@ -154,7 +154,7 @@ def settle(
     assert isinstance(plan, InferencePlan)
     if plan != inference_first and check is None and (plan.precision != "float32" or plan.compile):
         notes.append("its weights are not trained, so that its plan keeps the answers of float32 could not be checked")
-    low_by_default = low and opened.blueprint is not None and not opened.trained and trains_low(opened.network)
+    low_by_default = low and opened.blueprint is not None and not opened.trained and trains_low(opened.blueprint)
     default = default_plan(place) if low_by_default else Plan(device=place)
     return Plans(plan, for_training.plan if for_training else default, (for_inference, for_training), tuple(notes))
 

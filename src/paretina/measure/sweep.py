@@ -247,7 +247,7 @@ def sweep(
             device, disturbed = (Device.here(plan.device), False) if timed else (None, False)
             if device is not None:
                 say("timing the sizes in turn")
-                others = Others(device.cores)
+                others = Others()
                 times = image_times(network, taken, plan, batch, turns or Turns(seconds=2.0 * len(taken), wait=device.wait))
                 disturbed = others.disturbed(others.used())
     finally:

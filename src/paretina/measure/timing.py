@@ -483,7 +483,7 @@ def time_subjects(
     phases = 3 if trained else 2
     phase = replace(turns, seconds=turns.seconds / phases)
     alone = replace(phase, seconds=phase.seconds / 2)
-    watch = others or Others(device.cores)
+    watch = others or Others()
 
     def together(steps: dict[str, Step]) -> dict[str, Series]:
         return replace(phase, seconds=phase.seconds * len(steps)).run(steps)

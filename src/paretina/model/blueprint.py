@@ -9,7 +9,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,19 @@ class Model(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activation(Spec):
+class Piece(Spec):
+    """What networks are put together from.
+
+    Attributes:
+        LOW_PRECISION: whether training in bfloat16 was shown to lose nothing with it, from scratch (records/precision). Each
+            class says so itself; one that inherits it has not been shown anything.
+    """
+
+    LOW_PRECISION: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation(Piece):
     """A non-linearity; it may own parameters, hence the width."""
 
     PLUGINS = ("paretina.model.activations",)
@@ -79,7 +91,7 @@ class NormUnit(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Norm(Spec):
+class Norm(Piece):
     """How activations are normalised."""
 
     PLUGINS = ("paretina.model.norms",)
@@ -195,7 +207,7 @@ class Kit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stem(Spec):
+class Stem(Piece):
     """From the channels of the picture (`kit.channels`) to the first map.
 
     Attributes:
@@ -220,7 +232,7 @@ class Stem(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block(Spec):
+class Block(Piece):
     """One building block; its first use in a stage adapts width and stride, whatever the block."""
 
     PLUGINS = ("paretina.model.blocks",)
@@ -243,7 +255,7 @@ class Block(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring(Spec):
+class Wiring(Piece):
     """How the blocks of a stage are put together.
 
     The module that `make` returns gives a map, or a map and a dict of extras for heads and objectives.
@@ -259,6 +271,8 @@ class Wiring(Spec):
 @dataclass(frozen=True, kw_only=True)
 class Chain(Wiring):
     """One block after the other."""
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         chain = nn.Sequential()
@@ -304,7 +318,7 @@ class MapShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head(Spec):
+class Head(Piece):
     """From the maps at the stage borders to the answer.
 
     The module that `make` returns is called with the list of maps (the stem's first) and the extras of the stages. It has

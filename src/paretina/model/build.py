@@ -152,7 +152,7 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
         if hasattr(module, "block_number"):
             for residual in module.modules():
                 if isinstance(residual, Residual):
-                    residual.number = cast(int, module.block_number)
+                    residual.number, residual.blocks = cast(int, module.block_number), network.blocks
     if torch.device(device).type == "meta":
         return network
     materialise(network)

@@ -17,6 +17,17 @@ Pixels = UInt8[Tensor, "batch _channel _height _width"] | Map
 """What a network takes: `Images` of `paretina.shapes`, but of any number of channels."""
 
 
+def overwriting(activation: nn.Module) -> nn.Module:
+    """Lets an activation write over its input, where it can; for whoever has made that input and needs it no more.
+
+    Activations leave their input as it is otherwise, since a block may use it again: one that begins with an activation has a
+    shortcut from the same map.
+    """
+    if isinstance(getattr(activation, "inplace", None), bool):
+        activation.inplace = True  # type: ignore[assignment]
+    return activation
+
+
 class Convolution(nn.Conv2d):
     """A convolution that can pad as TensorFlow does, and can stay in float32 inside a bfloat16 network.
 
@@ -152,9 +163,11 @@ class Residual(Rate):
         last_norm: the norm that ends the body; recipes may start its scale at zero (arXiv:1706.02677, section 5.1). Where the
             body ends without norm, the layer that ends it.
         number: number of the block in its network, from 0, set by `build`.
+        blocks: number of blocks in that network, set by `build`.
     """
 
     number: int
+    blocks: int
 
     def __init__(
         self,
@@ -168,6 +181,7 @@ class Residual(Rate):
         self.shortcut = shortcut
         self.after = after
         self.number = 0
+        self.blocks = 1
         self.last_norm_name = next(name for name, module in body.named_modules() if module is last_norm)
 
     @property

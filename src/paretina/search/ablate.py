@@ -235,7 +235,7 @@ def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: 
         torch.manual_seed(0)
         side = model.resolution
         steps[text] = forward(prepared(model.build(), plan), plan, torch.zeros(1, 3, side, side))
-    others = Others(device.cores)
+    others = Others()
     timed = (turns or Turns(seconds=5.0 * len(steps), wait=device.wait)).run(steps)
     used = others.used()
     base = timed[encoded[BASE]]

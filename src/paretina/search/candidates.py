@@ -76,7 +76,7 @@ def candidate(
     """
     fields = dict(fields or {})
     asked = with_safe_precision(choose(data, model, recipe, plan, weights, fields=fields))
-    side = asked.recipe.final_size(asked.model.resolution)
+    side = asked.final_size()
     given = ["--model", model, "--recipe", asked.recipe_name, "--weights", asked.weights]
     words = [*given, *(f"{path}={spelled(value)}" for path, value in fields.items())]
     return Candidate(name or f"{model}-{side}-{asked.recipe_name}", asked, tuple(words))

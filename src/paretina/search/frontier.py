@@ -80,7 +80,7 @@ def rehearse(asked: Asked) -> dict[str, float]:
     began = time.monotonic()
     prepared = training.prepare(asked)
     read_s = time.monotonic() - began
-    others = Others(os.cpu_count() or 1)
+    others = Others()
     found = training.rehearse(prepared)
     if others.disturbed(others.used()):
         found = min(found, training.rehearse(prepared), key=lambda each: each.update_s)
@@ -526,7 +526,7 @@ def timer(device: str, seconds: float, tune: bool = False, fold: Any = None) -> 
         from paretina.measure.timing import Subject, Turns, time_subjects
 
         here = Device.here(default_plan(device).device)
-        others = Others(here.cores)
+        others = Others()
         subjects, notes = [], {}
         for name, run in runs.items():
             opened = open_model(str(run))

@@ -197,8 +197,7 @@ class Entry:
     @property
     def size(self) -> int:
         """Side in pixels at which it is tested."""
-        asked = self.candidate.asked
-        return asked.recipe.final_size(asked.model.resolution)
+        return self.candidate.asked.final_size()
 
     @property
     def costs(self) -> dict[str, Interval]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from paretina.clock import END, START, Clock
+from paretina.clock import END, START
 from paretina.data.sources.part import Part
 from paretina.model.blueprint import Blueprint
 from paretina.model.pretrained import WORDS
@@ -243,15 +243,12 @@ def trainable(asked: Asked) -> None:
         ValueError: an edit does not fit, the network does not take the images, or the recipe leaves no way to a square.
     """
     recipe, blueprint = asked.recipe, asked.edited()
-    size = recipe.sizes(blueprint.resolution)
-    sides = {round(size(Clock(i, 100, 1.0))) for i in range(101)}
-    if min(sides) < 1:
-        raise ValueError(f"the training size must stay above 0 pixels, got {min(sides)}")
-    takes(blueprint, frozenset({*sides, recipe.final_size(blueprint.resolution)}))
+    sides = asked.sides()
+    takes(blueprint, sides)
     recipe.frozen_parts(blueprint)
     if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
-    side = round(size(END))
+    side = round(asked.sizes()(END))
     image = torch.zeros(3, side + 9, side + 4, dtype=torch.uint8)
     with torch.random.fork_rng(devices=[]):
         for transform in recipe.image_transforms():

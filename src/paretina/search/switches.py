@@ -12,8 +12,8 @@ from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.letterbox import Letterbox
 from paretina.data.transforms.squash import Squash
 from paretina.schedules import Constant, Schedule, Warmup
-from paretina.spec import Spec, encode, put
-from paretina.train.asked import Asked, assignment, full_path
+from paretina.spec import Spec, encode
+from paretina.train.asked import Asked, assignment, change
 from paretina.train.progressive import progressive_named
 from paretina.train.recipe import Recipe
 
@@ -75,7 +75,7 @@ def assigned(asked: Asked, path: str, value: str) -> Asked:
         return replace(asked, recipe=progressive_named(value)(asked.recipe))
     if path == "weights":
         return replace(asked, weights=value)
-    return put(asked, full_path(path), value)
+    return change(asked, path, value)
 
 
 def switch_of(text: str, adds: bool = False) -> Switch:
@@ -131,7 +131,7 @@ def refinements(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...]]]:
         if not isinstance(rate.then, Constant):
             yield "decay of the rate", (f"optimizer.rate.then={first_of(rate.then)}",)
     elif not isinstance(rate, Constant):
-        yield "decay of the rate", (f"optimizer.rate={first_of(rate)}",)
+        yield "decay of the rate", (f"optimizer.rate={Constant(value=rate(START)).to_json()}",)
     if not is_zero(recipe.optimizer.weight_decay):
         yield "weight decay", ("optimizer.weight_decay=0",)
     if recipe.size is not None and not isinstance(recipe.size, Constant):

@@ -1,12 +1,14 @@
 """Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from paretina.clock import Clock
 from paretina.data.source import Source
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
@@ -17,8 +19,12 @@ from paretina.model.blueprint import Blueprint, Edit
 from paretina.model.family import Published, network_named
 from paretina.model.pretrained import find_weights, will_start
 from paretina.model.weights import Start
+from paretina.schedules import Schedule
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
 from paretina.train.recipe import Recipe
+
+MOMENTS = 1000
+"""At how many moments of a run its schedule of sizes is looked up before it begins."""
 
 BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
 
@@ -69,6 +75,20 @@ class Asked(Spec):
             ValueError: they are named and cannot be read, or an edit does not fit.
         """
         return will_start(self.weights, self.published, self.edited())
+
+    def sizes(self) -> Schedule:
+        """The schedule of the training size, in pixels."""
+        return self.recipe.sizes(self.edited().resolution)
+
+    def sides(self) -> frozenset[int]:
+        """Every training size of the run, in pixels, and the size of the test."""
+        size = self.sizes()
+        found = {round(size(Clock(moment, MOMENTS, self.recipe.epochs))) for moment in range(MOMENTS + 1)}
+        return frozenset({*found, self.final_size()})
+
+    def final_size(self) -> int:
+        """Side in pixels at which the network is tested and saved."""
+        return self.recipe.final_size(self.edited().resolution)
 
     def edited(self) -> Blueprint:
         """The network after the edits.
@@ -126,7 +146,12 @@ def full_path(path: str) -> str:
     Raises:
         ValueError: no part has a field of that name; the message has the near name.
     """
-    head = path.partition(".")[0]
+    head, _, rest = path.partition(".")
+    if head == "lr":
+        return f"{LR}.{rest}".rstrip(".")
+    for prefix in ("optimizer.lr", "recipe.optimizer.lr"):
+        if path == prefix or path.startswith(f"{prefix}."):
+            return LR + path.removeprefix(prefix)
     if head in ("data", "model", "recipe", "plan", "edits"):
         return path
     places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
@@ -137,9 +162,30 @@ def full_path(path: str) -> str:
     raise ValueError(f"there is no field {head!r}{near(head, [*known, 'data', 'edits'])}")
 
 
+LR = "recipe.optimizer.rate"
+"""Where the learning rate is; `lr` for short."""
+
+
 def change(asked: Asked, path: str, value: Any) -> Asked:
-    """The same with another value at a path, as in `spec.put`."""
-    return put(asked, full_path(path), value)
+    """The same with another value at a path, as in `spec.put`; but a number for the learning rate is the peak of its schedule.
+
+    Another schedule has to be spelled out: `lr='{"kind": "Constant", "value": 0.001}'`.
+    """
+    whole = full_path(path)
+    number = number_in(value) if whole == LR else None
+    if number is None:
+        return put(asked, whole, value)
+    return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
+
+
+def number_in(value: Any) -> float | None:
+    """The number that a value is or spells, None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -230,7 +276,13 @@ class Choice:
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)
-        self.asked = put(self.asked, whole, value)
+        scaled = f"{LR.rpartition('.')[0]}.scale_rate"
+        if whole == LR and number_in(value) is not None:
+            kept = self.asked.recipe.optimizer.scale_rate if scaled in self.origins else False
+            self.asked = put(change(self.asked, whole, value), scaled, kept)
+            self.origins.setdefault(scaled, origin)
+        else:
+            self.asked = change(self.asked, whole, value)
         for old in [old for old in self.origins if old == whole or old.startswith(f"{whole}.")]:
             del self.origins[old]
         self.origins[whole] = origin

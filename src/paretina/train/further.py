@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paretina.clock import END
+from paretina.clock import Clock
 from paretina.data.source import Source
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
@@ -14,7 +14,6 @@ from paretina.model.blueprint import Door
 from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run
-from paretina.schedules import Constant
 from paretina.spec import decode
 from paretina.train.asked import Asked, Choice, choose, recipe_named
 from paretina.train.recipe import ALIGNED, Recipe
@@ -45,7 +44,7 @@ def trained(path: Path) -> Trained:
     folder = file.parent
     if (folder / "asked.json").is_file() and (folder / "result.json").is_file():
         asked = decode(Asked, Run.open(folder).asked()["asked"])
-        return Trained(file, round(asked.recipe.sizes(asked.model.resolution)(END)), asked.data)
+        return Trained(file, round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))), asked.data)
     network, _ = load_model(file)
     return Trained(file, network.blueprint.resolution, None)
 
@@ -101,16 +100,22 @@ def go_on(
     source = data if data is not None else before.data
     if source is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data")
-    blueprint = network.blueprint
-    side = resolution or blueprint.resolution
+    # without a size of its own the recipe trains and tests at the resolution of the network, which fields and edits may change
+    blueprint = network.blueprint if resolution is None else replace(network.blueprint, resolution=resolution)
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
-    settings = replace(settings, size=Constant(value=float(side)), test_size=side)
-    if name == "test-resolution":
-        settings = replace(settings, transforms=(as_tested(blueprint.door),))
+    settings = replace(settings, size=None, pixels=1.0, test_size=None)
     choice = choose(source, blueprint, settings, plan, str(before.file), config, dict(fields or {}))
+    if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
+        door = choice.asked.recipe.door(choice.asked.edited().door)
+        choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(door),)))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")
-    final = choice.asked.recipe.final_size(blueprint.resolution)
+    final = choice.asked.final_size()
+    if resolution is not None and final != resolution:
+        raise ValueError(
+            f"--resolution {resolution} trains and tests at {resolution} pixels, but the fields test at {final}; leave one"
+            f" out, or train at one size and test at another: size=SIZE test_size={resolution}"
+        )
     warning = aligned(before.side, final)
     return choice, (f"warning: {warning}",) if warning else ()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures
-from paretina.data.sampler import Epochs, seed_of
+from paretina.data.sampler import seed_of
 from paretina.measure.evaluate import Evaluation, joined, quick_figures
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
@@ -74,7 +74,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     """
     learner, plan, ranks = task.learner, task.plan, task.ranks
     network = learner.result()
-    epochs = Epochs(len(task.pictures), min(recipe.batch_size, len(task.pictures)), recipe.epochs, recipe.seed)
+    epochs = recipe.updates(len(task.pictures))
     owned = roles(learner)
     optimizer = recipe.optimizer.make(recipe.groups(learner))
     clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
@@ -107,8 +107,8 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     with asked_to_stop() as stop:
         for update in range(start, epochs.updates):
             clock = epochs.clock(update)
-            rate = recipe.optimizer.set_rates(optimizer, clock, epochs.batch)
-            schedules = recipe.set_rates(network, optimizer, clock)
+            rate = recipe.optimizer.set_rates(optimizer, clock, epochs.per_update)
+            schedules = recipe.set_rates(learner, clock)
             losses: dict[str, Tensor] = {}
             for number in range(recipe.accumulate):
                 loaded = next(batches)
@@ -121,7 +121,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                     with plan.arithmetic():
                         parts = wrapped(batch, clock)
                     # every picture weighs the same, also where the parts of an update differ in length by one
-                    share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.batch
+                    share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.count(update)
                     scaler.scale(sum(parts.values()) * share).backward()
                 for name, part in parts.items():
                     losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate

@@ -1,7 +1,7 @@
 """Objective: who owns what learns, and how a batch becomes losses."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,14 @@ class Learner(nn.Module):
     def result(self) -> Network:
         """The network that is averaged, evaluated and saved."""
         raise TypeError(f"{type(self).__name__} must define result()")
+
+
+def learning_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a learner, without those of networks in which nothing learns: a target that follows, a teacher."""
+    yield module
+    for child in module.children():
+        if not isinstance(child, Network) or any(parameter.requires_grad for parameter in child.parameters()):
+            yield from learning_modules(child)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ He et al. 2019 (arXiv:1812.01187), 3.1.
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -60,6 +60,14 @@ class Optimizer(Spec):
     @abstractmethod
     def rule(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The bare optimizer; each group holds `lr` and `weight_decay`."""
+
+    def with_peak(self, lr: float) -> "Optimizer":
+        """The same with a learning rate that rises to `lr` and follows the schedule otherwise, whatever the batch is.
+
+        Raises:
+            ValueError: the schedule has no peak that could be moved.
+        """
+        return replace(self, rate=self.rate.with_peak(lr), scale_rate=False)
 
     def rate_at(self, clock: Clock, batch_size: int) -> float:
         """The learning rate of an update over `batch_size` pictures, those of all ranks and accumulated steps together."""

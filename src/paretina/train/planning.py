@@ -7,8 +7,6 @@ are timed on updates of the whole network with random weights; parts that will b
 from dataclasses import replace
 from typing import Literal
 
-from paretina.clock import Clock
-from paretina.data.sampler import Epochs
 from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
@@ -36,10 +34,10 @@ def with_safe_precision(choice: Choice) -> Asked:
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
         return asked
     try:
-        network = asked.edited().build("meta")
+        shown = trains_low(asked.edited())
     except ValueError:
         return asked  # cannot be trained at all, which is said when training begins
-    if trains_low(network) and not asked.starts():
+    if shown and not asked.starts():
         return asked
     depthwise = asked.plan.depthwise if "plan.depthwise" in choice.origins else "same"
     return replace(asked, plan=replace(asked.plan, precision="float32", depthwise=depthwise))
@@ -56,10 +54,9 @@ def found_plan(
         ranks: number of processes that share an update.
     """
     recipe = asked.recipe
-    batch = min(recipe.batch_size, pictures)
-    steps = Epochs(pictures, batch, recipe.epochs, recipe.seed).updates * recipe.accumulate
-    size = recipe.sizes(asked.model.resolution)
-    sides = {round(size(Clock(i, 100, 1.0))) for i in range(101)}
+    epochs = recipe.updates(pictures)
+    batch, steps = epochs.batch, epochs.updates * recipe.accumulate
+    sides = asked.sides()
     part = max(2, batch // (ranks * recipe.accumulate))  # batch norm learns from two images at least
 
     def search(tuning: Tuning) -> Plans:

@@ -3,21 +3,21 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-import torch
 from torch import nn
 
-from paretina.clock import END, Clock
+from paretina.clock import Clock
+from paretina.data.sampler import Epochs
 from paretina.data.transform import BatchTransform, ImageTransform, Transform
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.model.blueprint import Blueprint, Door
-from paretina.model.build import Network
+from paretina.model.layers import Dropout, Residual
 from paretina.model.roles import roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.spec import Spec
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
-from paretina.train.objective import Learner, Objective
+from paretina.train.objective import Learner, Objective, learning_modules
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizer import Optimizer, parameter_groups
 from paretina.train.optimizers.adamw import AdamW
@@ -47,12 +47,19 @@ class StochasticDepth(Spec):
         return [rate * number / steps for number in range(blocks)]
 
 
+def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
+    """What runs of earlier releases did with the last pictures of an epoch, so that they continue as they began."""
+    return {"whole_epochs": False, **fields}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Spec):
     """
     Attributes:
         epochs: passes over the training data; may be a fraction.
-        batch_size: pictures an update, over all ranks and accumulated parts.
+        batch_size: pictures an update at most, over all ranks and accumulated parts.
+        whole_epochs: whether each epoch shows every picture, in updates that are as long as `batch_size` or a little shorter;
+            otherwise all are as long, and pictures that are left over sit out an epoch, as in releases before this field.
         size: side in pixels that the network sees while training; None for what `pixels` says.
         pixels: share of the pixels of the blueprint's resolution that are trained on, in (0, 1]. Below 1 the side is the
             nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
@@ -87,8 +94,11 @@ class Recipe(Spec):
         seed: everything random follows from it.
     """
 
+    UPGRADES = (with_leftovers,)
+
     epochs: float = 30.0
     batch_size: int = 64
+    whole_epochs: bool = True
     size: Schedule | None = None
     pixels: float = 1.0
     test_size: int | None = None
@@ -135,6 +145,10 @@ class Recipe(Spec):
         if self.tail is not None and self.tail < 0:
             raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 
+    def updates(self, pictures: int) -> Epochs:
+        """The updates of a run over so many pictures."""
+        return Epochs(pictures, min(self.batch_size, pictures), self.epochs, self.seed, self.whole_epochs)
+
     def image_transforms(self) -> tuple[ImageTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))
 
@@ -147,7 +161,7 @@ class Recipe(Spec):
 
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
-        return self.test_size or round(self.sizes(resolution)(END))
+        return self.test_size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
 
     def door(self, door: Door) -> Door:
         """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
@@ -195,16 +209,19 @@ class Recipe(Spec):
             for group in parameter_groups(part, lambda name: owned[name].role, self.optimizer.decay)
         ]
 
-    def set_rates(self, network: Network, optimizer: torch.optim.Optimizer, clock: Clock) -> dict[str, float]:
-        """Sets what varies inside a network and its optimizer, for one update; returns what is worth a column in the log."""
+    def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
+        """Sets the drop rates of everything that learns, for one update; returns what is worth a column in the log."""
         dropout = self.dropout(clock)
-        for module in network.dropouts():
-            module.set(dropout)
+        rates: dict[int, list[float]] = {}
+        for module in learning_modules(learner):
+            if isinstance(module, Dropout):
+                module.set(dropout)
+            elif isinstance(module, Residual) and self.stochastic_depth is not None:
+                if module.blocks not in rates:
+                    rates[module.blocks] = self.stochastic_depth.rates(module.blocks, clock)
+                module.set(rates[module.blocks][module.number])
         values = {"schedule/dropout": dropout}
         if self.stochastic_depth is not None:
-            rates = self.stochastic_depth.rates(network.blocks, clock)
-            for residual in network.residuals():
-                residual.set(rates[residual.number])
             values["schedule/stochastic_depth"] = self.stochastic_depth.rate(clock)
         return values
 

@@ -4,12 +4,12 @@ import base64
 import hashlib
 import io
 import itertools
-import os
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from paretina.clock import Clock
 from paretina.data.decode import DecodeError
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
@@ -31,9 +32,12 @@ from paretina.measure.device import Others
 from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
-from paretina.measure.process import keep_freed_memory
+from paretina.measure.process import process_settings
 from paretina.model.blueprint import Blueprint
+from paretina.model.build import Network, materialise
 from paretina.model.interop import timm_model
+from paretina.model.layers import Residual
+from paretina.model.roles import networks_in
 from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
@@ -42,6 +46,7 @@ from paretina.train.asked import Asked, source_named
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
+from paretina.train.objective import learning_modules
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -74,8 +79,7 @@ class Prepared:
 
     @property
     def epochs(self) -> Epochs:
-        recipe = self.recipe
-        return Epochs(len(self.train), min(recipe.batch_size, len(self.train)), recipe.epochs, recipe.seed)
+        return self.recipe.updates(len(self.train))
 
     @property
     def damaged(self) -> dict[str, str]:
@@ -109,15 +113,15 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     return asked
 
 
-def prepare(asked: Asked) -> Prepared:
+def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     """Opens the data, reads every picture once, finds the weights, and settles the network.
+
+    Args:
+        ranks: number of processes that share an update.
 
     Raises:
         ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
     """
-    keep_freed_memory()
-    if asked.plan.threads:
-        torch.set_num_threads(asked.plan.threads)
     collection = asked.data.open()
     notes = list(collection.notes)
     recipe = asked.recipe
@@ -137,38 +141,63 @@ def prepare(asked: Asked) -> Prepared:
         )
 
     blueprint = asked.edited()
-    size = recipe.sizes(blueprint.resolution)
-    steps = [round(size(Clock(i, 100, 1.0))) for i in range(101)]
-    if min(steps) < 1:
-        raise ValueError(f"the training size must stay above 0 pixels, got {min(steps)}")
-    check_sizes(blueprint, {*steps, recipe.final_size(blueprint.resolution)})
+    sides = asked.sides()
+    check_sizes(blueprint, sides)
     classes = len(collection.classes)
-    blueprint = replace(blueprint, classes=classes, resolution=recipe.final_size(blueprint.resolution))
+    blueprint = replace(blueprint, classes=classes, resolution=asked.final_size())
     blueprint = with_door(blueprint, start)
     blueprint = replace(blueprint, door=recipe.door(blueprint.door))
     blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
     notes += start_notes(start, blueprint, collection.classes, recipe)
 
-    train = read_pictures(collection, collection.split("train"), at_least=2 * max(steps))
+    train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
     val = read_pictures(collection, collection.split("val"))
+    notes += told({**train.remarks, **val.remarks})
     asked = replace(asked, recipe=recipe)
     prepared = Prepared(asked, collection, train, val, blueprint, start, tuple(notes))
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
+    check_parts(prepared, ranks)
     return prepared
 
 
-def check_sizes(blueprint: Blueprint, sides: set[int]) -> None:
+def check_parts(prepared: Prepared, ranks: int) -> None:
+    """Looks whether the network can learn from the smallest part of an update that there will be.
+
+    Raises:
+        ValueError: there are more parts than pictures, or a norm in it sees a single value of each channel, which is nothing
+            to take a variance of.
+    """
+    recipe, blueprint = prepared.recipe, prepared.blueprint
+    part = prepared.epochs.smallest_part(ranks * recipe.accumulate)
+    side = min(prepared.asked.sides())
+    network = blueprint.build("meta")
+    network.steady = recipe.steady
+    network.freeze(recipe.frozen_parts(blueprint))
+    try:
+        network.train()(torch.empty(part, blueprint.channels, side, side, device="meta"))
+    except ValueError as error:
+        cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
+        raise ValueError(
+            f"this network cannot learn from {part} picture{'s' * (part > 1)} of {side} x {side} pixels at a time "
+            f"(batch_size={recipe.batch_size}, {len(prepared.train)} pictures{cut}): {error}. "
+            f"Raise {'batch_size, lower accumulate' if cut else 'batch_size'}, or take larger images"
+        ) from None
+
+
+def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
     """Sends images of each size through the network, without values, before anything is read or trained.
 
     Raises:
         ValueError: the network refuses one of them.
     """
+    if min(sides) < 1:
+        raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
     network = blueprint.build("meta").eval()
     for side in sorted(sides):
         try:
-            network(torch.empty(1, 3, side, side, device="meta"))
+            network(torch.empty(1, blueprint.channels, side, side, device="meta"))
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
 
@@ -192,16 +221,19 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     network = prepared.blueprint.build()
     first_values(network, prepared.start, prepared.collection.classes)
     if recipe.zero_gamma:
-        for residual in network.residuals():
-            nn.init.zeros_(residual.last_norm.weight)  # type: ignore[arg-type]
+        start_branches_at_zero(network)  # before an objective makes copies of it
     network.freeze(recipe.frozen_parts(prepared.blueprint))
     network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
     set_memory(learner, recipe, prepared.epochs.updates)
     learner = plan.place(learner)
+    if recipe.zero_gamma:
+        start_branches_at_zero(learner)
     if plan.compile:
-        network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+        for name, each in networks_in(learner):
+            if not any(name.startswith(f"{outer}." if outer else "") for outer, _ in networks_in(learner) if outer != name):
+                each.compile()
     torch.manual_seed(recipe.seed + ranks.rank)  # from here on ranks drop different branches
     evaluation = Evaluation(
         prepared.val,
@@ -212,8 +244,14 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         ranks.rank,
         ranks.count,
     )
-    size = recipe.sizes(prepared.asked.model.resolution)
-    return Task(learner, prepared.train, evaluation, size, plan, ranks)
+    return Task(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
+
+
+def start_branches_at_zero(module: nn.Module) -> None:
+    """Lets every residual branch that learns begin as nothing: the scale of its last norm is zero (arXiv:1706.02677, 5.1)."""
+    for each in learning_modules(module):
+        if isinstance(each, Residual):
+            nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
 
 
 def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:
@@ -253,17 +291,23 @@ class Estimate:
     peak_mb: float
 
 
+@process_settings()
 def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     """Makes a few updates at the largest size, on a network that is thrown away, and times them."""
+    with prepared.asked.plan.threaded():
+        return rehearsed(prepared, updates)
+
+
+def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     recipe, epochs = prepared.recipe, prepared.epochs
-    sizes = recipe.sizes(prepared.asked.model.resolution)
+    sizes = prepared.asked.sizes()
     sides = [sizes(Clock(i, 100, recipe.epochs)) for i in range(100)]
     largest = Constant(value=max(sides))
     task = make_task(prepared, Ranks())
     learner, plan = task.learner.train(), task.plan
     clock = epochs.clock(epochs.updates // 2)
     optimizer = recipe.optimizer.make(recipe.groups(learner))
-    recipe.set_rates(learner.result(), optimizer, clock)
+    recipe.set_rates(learner, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.image_transforms(), requests, prepared.blueprint.classes, workers)
@@ -301,8 +345,11 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     )
 
 
-def fit_to_time(prepared: Prepared, seconds: float) -> tuple[Prepared, str]:
+def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
     """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
+
+    Args:
+        ranks: number of processes that share an update.
 
     Raises:
         ValueError: not even one update fits.
@@ -318,7 +365,10 @@ def fit_to_time(prepared: Prepared, seconds: float) -> tuple[Prepared, str]:
     epochs = round(epochs, 2)
     said = f"{epochs:g} epochs fit into the time limit of {seconds:.0f} s (the recipe has {recipe.epochs:g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
-    return replace(prepared, asked=asked), said
+    if asked.sides() == prepared.asked.sides():
+        return replace(prepared, asked=asked), said
+    # another length can bring other image sizes, which have to be checked and read for
+    return replace(prepare(asked, ranks), notes=prepared.notes), said
 
 
 def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
@@ -351,6 +401,7 @@ def shared_cores(plan: Plan, others: Others) -> tuple[str, ...]:
 # --- the run -------------------------------------------------------------------------------------------------------------
 
 
+@process_settings()
 def train(
     asked: Asked,
     output: Path | None = None,
@@ -378,8 +429,8 @@ def train(
         KeyboardInterrupt: interrupted; the state is saved and `resume` goes on with it.
     """
     ranks = Ranks.start(asked.plan.device)
-    began, others = time.monotonic(), Others(os.cpu_count() or 1)
-    prepared = prepare(asked)
+    began, others = time.monotonic(), Others()
+    prepared = prepare(asked, ranks.count)
     if ranks.count == 1 and time.monotonic() - began > LEAST_WATCH_S:
         for warning in shared_cores(asked.plan, others):
             say(warning)
@@ -390,7 +441,7 @@ def train(
         prepared = planned(prepared, planning, ranks)
         time_limit = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - began))
     if time_limit is not None:
-        prepared, said = fit_to_time(prepared, time_limit)
+        prepared, said = fit_to_time(prepared, time_limit, ranks.count)
         prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
     prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
@@ -398,9 +449,11 @@ def train(
         run = Run.create(path, description(prepared))
     ranks.wait()
     run = Run(path)
-    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+    with run.held() if ranks.first else nullcontext():
+        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
+@process_settings()
 def resume(
     path: Path,
     data: str | None = None,
@@ -415,21 +468,22 @@ def resume(
         data: where the data is now, if it was moved; the pictures must be the same.
 
     Raises:
-        ValueError: there is no such run, or its data has changed since.
+        ValueError: there is no such run, its data has changed since, or another process works on it.
     """
-    run = Run.open(path)
-    saved = run.asked()
-    if run.result() is not None:
-        say(f"{path} is finished already")
-        return run
+    saved = Run.open(path).asked()
     asked = as_started(decode(Asked, saved["asked"]), saved)
     if data is not None:
         asked = replace(asked, data=moved_to(asked.data, source_named(data)))
     ranks = Ranks.start(asked.plan.device)
-    prepared = with_memory_notes(prepare(asked))
-    if prepared.digest() != saved.get("samples"):
-        raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
-    return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+    with Run(path).held() if ranks.first else nullcontext():
+        run = Run.open(path)  # nobody writes to it from here on
+        if run.result() is not None:
+            say(f"{path} is finished already")
+            return run
+        prepared = with_memory_notes(prepare(asked, ranks.count))
+        if prepared.digest() != run.asked().get("samples"):
+            raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
+        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
 def moved_to(old: Source, place: Source) -> Source:
@@ -478,20 +532,23 @@ def finish(
     prepared: Prepared, run: Run, ranks: Ranks, listen: Listener, say: Say, save_every: float, stop_after: int | None
 ) -> Run:
     """Trains to the end, evaluates, saves."""
-    recipe = prepared.recipe
     if ranks.first:
         listen({"event": "start", "step": 0, "run": str(run.path)})
-    task = replace(make_task(prepared, ranks), save_every=save_every, updates=stop_after)
-    journal = Journal(run, ranks, task.plan.device, listen)
-    damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
-    for note in (*prepared.notes, *damaged):
-        if run.attempt == 0:
-            journal.tell("note", 0, message=note)
-            if ranks.first:
-                say(note)
-    kept = fit(task, recipe, run, journal)
-    # in float32, as `paretina evaluate` measures, so that both give the same figures
-    task.evaluation.plan = replace(task.plan, precision="float32")
+    plan = prepared.asked.plan
+    with plan.threaded():
+        task = replace(make_task(prepared, ranks), save_every=save_every, updates=stop_after)
+        journal = Journal(run, ranks, task.plan.device, listen)
+        damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
+        for note in (*prepared.notes, *damaged):
+            if run.attempt == 0:
+                journal.tell("note", 0, message=note)
+                if ranks.first:
+                    say(note)
+        kept = fit(task, prepared.recipe, run, journal)
+    kept = replace(kept, network=as_saved(kept.network))
+    # as `paretina evaluate` measures a file, so that both give the same figures whatever the plan of the training
+    task.evaluation.plan = Plan(device=task.plan.device)
+    task.evaluation.plan.place(kept.network)
     workers = task.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
     logits, ids = joined(ranks.every(task.evaluation.run(kept.network, workers)))
     journal.left_out(prepared.epochs.updates, task.evaluation.faults)
@@ -502,6 +559,14 @@ def finish(
         run.drop_states()
     ranks.wait()
     return run
+
+
+def as_saved(network: Network) -> Network:
+    """The network as its file will hold it: built anew with the same weights, neither compiled nor frozen."""
+    fresh = network.blueprint.build("meta")
+    materialise(fresh)
+    fresh.load_state_dict(network.state_dict())
+    return fresh.eval()
 
 
 def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kept: Kept, logits: Tensor, ids: Tensor) -> None:

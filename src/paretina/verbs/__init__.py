@@ -10,6 +10,7 @@ from paretina.train.asked import recipes
 from paretina.verbs.asking import ELSEWHERE as ELSEWHERE
 from paretina.verbs.asking import ask
 from paretina.verbs.asking import known_path as known_path
+from paretina.verbs.asking import whole_paths as whole_paths
 from paretina.verbs.checks import MisuseError as MisuseError
 from paretina.verbs.checks import check_csv as check_csv
 from paretina.verbs.checks import check_new as check_new

@@ -46,14 +46,13 @@ ELSEWHERE = {
     "imgsz": "size=VALUE",
     "j": "workers=VALUE",
     "label_smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
-    "learning_rate": "optimizer.rate=VALUE",
-    "lr": "optimizer.rate=VALUE",
+    "learning_rate": "lr=VALUE",
     "mixup": "transforms.MixUp=on",
     "model_ema": "average=on",
     "model_ema_decay": "average=on average.decay=VALUE",
-    "momentum": """optimizer='{"kind": "SGD", "rate": 0.1, "momentum": 0.9}'""",
+    "momentum": "optimizer=SGD optimizer.momentum=0.9",
     "name": "--output DIR",
-    "opt": """optimizer='{"kind": KIND, "rate": VALUE}'""",
+    "opt": "optimizer=KIND lr=VALUE",
     "pretrained": "--weights auto",
     "randaugment": "transforms.RandAugment=on",
     "reprob": "transforms.RandomErasing=on",
@@ -96,6 +95,21 @@ def known_path(path: str) -> str:
         if name in ELSEWHERE:
             raise ValueError(f"there is no field {path!r}; write {ELSEWHERE[name]}")
         return full_path(path)
+
+
+def whole_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by their whole paths.
+
+    Raises:
+        MisuseError: there is no such field, or two names stand for one.
+    """
+    found: dict[str, Any] = {}
+    for path, value in fields.items():
+        place = known_path(path)
+        if place in found:
+            raise MisuseError(f"{path} is given twice, as {found[place]} and as {value}; leave one out")
+        found[place] = value
+    return found
 
 
 def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given], dict[str, Any]]:

@@ -1,16 +1,21 @@
 """Evaluate: how good a model is on pictures."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
+from paretina.data.remarks import told
+from paretina.data.scan import left_out_text
 from paretina.data.source import Collection, Sample, Source
-from paretina.data.sources.folder import Folder, split_folders
+from paretina.data.sources.folder import Folder
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation, joined
@@ -26,14 +31,36 @@ from paretina.verbs.files import FileCollection, pictures_in
 
 
 @dataclass(frozen=True)
+class Loss:
+    """What could not be read of a set.
+
+    Attributes:
+        where: which set: a split, or a folder.
+        unreadable: how many pictures, out of `pictures`.
+        classes: those of which no picture is left.
+    """
+
+    where: str
+    unreadable: int
+    pictures: int
+    classes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lost = f"; no picture is left of: {', '.join(self.classes)}" if self.classes else ""
+        return f"{self.unreadable} of {self.pictures} pictures ({self.where}) could not be read and are not counted{lost}"
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """
     Attributes:
-        damaged: reason by name, for pictures that could not be read and are not counted.
+        damaged: reason by name, for pictures that could not be read and are not counted; those of `ood` among them.
         split: which was measured; "all" for every picture of a folder that has no splits.
         sweep: accuracy and cost at several resolutions, if they were asked for; the other figures are those of the best.
         corrupted: accuracy on corrupted pictures, if asked for.
         unknown: how well other pictures are told from these, if asked for.
+        losses: what could not be read in the labelled pictures, and in those of `ood`, where anything could not.
+        max_damaged: share of unreadable pictures that was allowed.
     """
 
     accuracy: Accuracy
@@ -44,12 +71,27 @@ class Evaluated:
     sweep: Sweep | None = None
     corrupted: CorruptedAccuracy | None = None
     unknown: OutOfDistribution | None = None
+    losses: tuple[Loss, ...] = ()
+    max_damaged: float = 0.01
+
+    @property
+    def too_damaged(self) -> str:
+        """Why the figures are not those of the set that was asked for: more is unreadable than allowed; "" otherwise."""
+        found = [loss for loss in self.losses if loss.unreadable > self.max_damaged * loss.pictures]
+        if not found:
+            return ""
+        most = max(math.ceil(1000 * loss.unreadable / loss.pictures) / 1000 for loss in found)
+        return (
+            f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures are not those of "
+            f"this set; mend or remove them, or allow it with max_damaged={most:g}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         figures = {"split": self.split, "resolution": self.resolution, **self.accuracy.to_dict()}
         more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
-        return {**figures, **asked, "damaged": self.damaged, "notes": list(self.notes)}
+        lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
+        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes)}
 
 
 def evaluate(
@@ -62,6 +104,7 @@ def evaluate(
     html: Path | str | None = None,
     corruptions: str | None = None,
     ood: Path | str | None = None,
+    max_damaged: float = 0.01,
 ) -> Evaluated:
     """Measures a model file on labelled pictures.
 
@@ -74,24 +117,30 @@ def evaluate(
         html: where to draw accuracy and cost against the resolution.
         corruptions: kinds of corruption to measure under: "all", or names and groups, "noise,jpeg".
         ood: a folder of other pictures, which the network should be less sure of.
+        max_damaged: share of unreadable pictures above which `too_damaged` of the result says so.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder.
         ValueError: the model file or the data cannot be used, or the data has a class that the model does not know.
     """
     check_csv(csv)
+    if not 0 <= max_damaged <= 1:
+        raise MisuseError(f"max_damaged is a share of the pictures, from 0 to 1, got {max_damaged:g}")
     path = model_file(model)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
         kinds = kinds_named(corruptions) if corruptions else ()
-    strangers = pictures_in([ood]) if ood is not None else []
+    left_out: Counter[str] = Counter()
+    strangers = pictures_in([ood], left_out) if ood is not None else []
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
     notes = []
     collection: Collection
-    if split is None and isinstance(source, Folder) and not has_own_splits(source):
+    if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
+        source = replace(source, layout="classes")  # the model knows what would have to be guessed
+    if split is None and isinstance(source, Folder) and not source.has_splits():
         split, collection = "all", replace(source, val_share=1.0).open()
         samples = collection.split("val")
         if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
@@ -103,21 +152,27 @@ def evaluate(
         split, collection = split or "val", source.open()
         with misuse():
             samples = collection.split(split)
-    pictures = read_pictures(collection, renumbered(collection, samples, about.classes))
+    samples = renumbered(collection, samples, about.classes, notes)
+    pictures = read_pictures(collection, samples)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
     swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
     if swept is not None and html is not None:
         write_sweep(swept, Path(html), about.origin or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
-    logits, ids = forward(network, pictures, side, plan)
+    logits, ids, damaged = forward(network, pictures, side, plan)
+    if not len(ids):
+        raise ValueError(f"no picture in {data} ({split}) can be read any more")
     labels = torch.tensor(pictures.labels())[ids]
     if csv is not None:
         names = [pictures.samples[i].name for i in ids.tolist()]
         write_predictions(Path(csv), names, logits, labels, about.classes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     accuracy = measure_accuracy(logits, labels, about.classes)
-    damaged = dict(pictures.damaged)
+    left = set(labels.tolist())
+    lost = tuple(about.classes[label] for label in sorted({sample.label for sample in samples} - left))
+    losses = [Loss(split, len(samples) - len(labels), len(samples), lost)]
+    remarks = pictures.remarks
     corrupted = unknown = None
     if kinds:
         seen = Evaluation(pictures, network.blueprint.door, side, network.blueprint.classes, plan)
@@ -125,25 +180,41 @@ def evaluate(
     if strangers:
         files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
         strange = read_pictures(files, files.split("all"))
-        damaged |= strange.damaged
+        if left_out:
+            notes.append(f"{ood}: {left_out_text(left_out)}")
         if not len(strange):
             raise ValueError(f"there is no readable picture in {ood}")
-        unknown = measure_ood(logits, forward(network, strange, side, plan)[0])
-    return Evaluated(accuracy, damaged, (*notes, *accuracy.notes), split, side, swept, corrupted, unknown)
+        strange_logits, _, faults = forward(network, strange, side, plan)
+        losses.append(Loss(str(ood), len(strangers) - len(strange_logits), len(strangers)))
+        damaged, remarks = {**damaged, **faults}, {**remarks, **strange.remarks}
+        unknown = measure_ood(logits, strange_logits)
+    return Evaluated(
+        accuracy,
+        damaged,
+        (*notes, *told(remarks), *accuracy.notes),
+        split,
+        side,
+        swept,
+        corrupted,
+        unknown,
+        tuple(loss for loss in losses if loss.unreadable),
+        max_damaged,
+    )
 
 
-def has_own_splits(folder: Folder) -> bool:
-    root = Path(folder.path).expanduser()
-    return root.is_dir() and bool(split_folders(root))
-
-
-def renumbered(collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...]) -> tuple[Sample, ...]:
-    """The samples with the numbers that a model has for their classes."""
-    number = {name: i for i, name in enumerate(classes)}
-    unknown = [name for name in {collection.classes[sample.label]: None for sample in samples} if name not in number]
+def renumbered(
+    collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
+) -> tuple[Sample, ...]:
+    """The samples with the numbers that a model has for their classes; notes names that are spelt otherwise in the model."""
+    known = {name: counterpart(name, classes) for name in {collection.classes[sample.label]: None for sample in samples}}
+    unknown = [name for name, own in known.items() if own is None]
     if unknown:
         others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
-        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], number)}")
+        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
+    respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
+    if respelt:
+        notes.append(f"names that differ only in case or spaces are taken for classes of the model: {', '.join(respelt)}")
+    number = {name: classes.index(own) for name, own in known.items() if own is not None}
     return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
 
 
@@ -152,7 +223,16 @@ def inference_plan(device: str) -> Plan:
     return replace(default_plan(device), precision="float32")
 
 
-def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor]:
+def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
     plan.place(network)
-    classes = network.blueprint.classes
-    return joined([Evaluation(pictures, network.blueprint.door, resolution, classes, plan).run(network)])
+    evaluation = Evaluation(pictures, network.blueprint.door, resolution, network.blueprint.classes, plan)
+    logits, ids = joined([evaluation.run(network)])
+    read = set(ids.tolist())
+    gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
+    reasons = dict.fromkeys(gone, "became unreadable while it was used")
+    for fault in evaluation.faults:
+        name = next((name for name in gone if fault.startswith(f"{name}: ")), "")
+        if name:
+            reasons[name] += f": {fault.removeprefix(f'{name}: ')}"
+    return logits, ids, {**pictures.damaged, **reasons}

@@ -1,10 +1,12 @@
 """Files: pictures that are named one by one or by folders, outside any split."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paretina.data.decode import SUFFIXES, DecodeError, decode
+from paretina.data.decode import DecodeError, decode
+from paretina.data.scan import Place, left_out_text
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
 from paretina.verbs.checks import MisuseError
@@ -22,18 +24,27 @@ class FileCollection(Collection):
         return decode(data, sample.name, at_least)
 
 
-def pictures_in(paths: Iterable[Path | str]) -> list[str]:
-    """The picture files that the paths name; of a folder all in it, at any depth, in order.
+def pictures_in(paths: Iterable[Path | str], left_out: Counter[str]) -> list[str]:
+    """The files that the paths name; of a folder the pictures in it, at any depth, in order.
+
+    Args:
+        left_out: what is left out of folders is added to it, by reason. A file that is named itself is always taken.
 
     Raises:
         MisuseError: a path does not exist, or a folder has no picture.
+        ValueError: a folder cannot be listed.
     """
     found: dict[str, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            here: Counter[str] = Counter()
+            try:
+                inside = sorted(str(path / name) for name in Place(path).all_pictures(here))
+            except OSError as error:
+                raise ValueError(f"cannot list {error.filename}: {error.strerror}") from None
             if not inside:
-                raise MisuseError(f"there is no picture in the folder {path}")
+                raise MisuseError(f"there is no picture in the folder {path}{f' ({left_out_text(here)})' if here else ''}")
+            left_out.update(here)
             found.update(dict.fromkeys(inside))
         elif path.exists():
             found[str(path)] = None

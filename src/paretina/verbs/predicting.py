@@ -1,11 +1,15 @@
 """Predict: what a model says of pictures."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from paretina.data.pictures import read_pictures
+from paretina.data.remarks import told
 from paretina.data.source import Sample
 from paretina.measure.accuracy import write_predictions
 from paretina.model.weights import load_model
@@ -27,15 +31,24 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predicted:
+    """
+    Attributes:
+        damaged: reason by name, for pictures that could not be read.
+        left_out: how many files and folders in the folders were not taken for pictures, by reason.
+        notes: what is odd about pictures that could.
+    """
+
     predictions: tuple[Prediction, ...]
     damaged: dict[str, str]
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
             {"name": each.name, "answers": [{"class": name, "probability": p} for name, p in each.answers]}
             for each in self.predictions
         ]
-        return {"predictions": rows, "damaged": self.damaged}
+        return {"predictions": rows, "damaged": self.damaged, "left_out": self.left_out, "notes": list(self.notes)}
 
 
 def predict(
@@ -53,16 +66,21 @@ def predict(
         ValueError: the model file cannot be used.
     """
     check_csv(csv)
-    path, names = model_file(model), pictures_in(paths)
+    left_out: Counter[str] = Counter()
+    path, names = model_file(model), pictures_in(paths, left_out)
     with misuse():
         plan = inference_plan(device)
     network, about = load_model(path)
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
-    damaged = {readable(name): reason for name, reason in pictures.damaged.items()}
-    if not len(pictures):
-        return Predicted((), damaged)
-    logits, ids = forward(network, pictures, network.blueprint.resolution, plan)
+    damaged = pictures.damaged
+    notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()}))
+    logits = torch.empty(0)
+    if len(pictures):
+        logits, ids, damaged = forward(network, pictures, network.blueprint.resolution, plan)
+    damaged = {readable(name): reason for name, reason in damaged.items()}
+    if not len(logits):
+        return Predicted((), damaged, dict(left_out), notes)
     shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
     if csv is not None:
         write_predictions(Path(csv), shown, logits, None, about.classes)
@@ -71,7 +89,7 @@ def predict(
     answers = tuple(
         Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True))) for name, ps, indices in rows
     )
-    return Predicted(answers, damaged)
+    return Predicted(answers, damaged, dict(left_out), notes)
 
 
 def readable(name: str) -> str:

@@ -20,7 +20,7 @@ from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse, with_memory_notes
-from paretina.verbs.asking import ask, known_path
+from paretina.verbs.asking import ask, whole_paths
 from paretina.verbs.checks import MisuseError, misuse, model_file
 
 
@@ -98,7 +98,7 @@ def ask_further(
     """
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path
-    changes = {known_path(name): value for name, value in (fields or {}).items()}
+    changes = whole_paths(fields or {})
     with misuse():
         plan = default_plan(device or "auto")
         choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)

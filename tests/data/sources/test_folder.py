@@ -1,5 +1,7 @@
+import json
 import os
 import pickle
+import unicodedata
 
 import pytest
 from PIL import Image
@@ -113,6 +115,151 @@ def test_says_which_folders_lie_beside_the_splits(tmp_path):
     assert opened(tmp_path).notes == ("folders beside train/, val/ were left out: raw",)
 
 
+def test_splits_by_other_names_are_taken_as_they_are(tmp_path):
+    fill(tmp_path, *(f"{split}/{kind}/{n}.png" for split in ("training_set", "test_set") for kind in "ab" for n in range(3)))
+    fill(tmp_path, "test_set/readme.txt", "loose.png", "@eaDir/x/1.png")
+    collection = opened(tmp_path)
+    assert collection.classes == ("a", "b")
+    assert names(collection, "train") == [f"training_set/{kind}/{n}.png" for kind in "ab" for n in range(3)]
+    assert names(collection, "val") == [f"test_set/{kind}/{n}.png" for kind in "ab" for n in range(3)]
+    assert collection.notes == (
+        "by their names, training_set/ is taken as train, test_set/ is taken as test",
+        "there is no val folder, so the pictures in test stand in for it; nothing is left to test on",
+        "files left out: .txt: 1, pictures outside of class folders: 1, system folders @eaDir: 1",
+    )
+
+
+def test_a_folder_around_it_all_changes_neither_names_nor_the_split(tmp_path):
+    fill(tmp_path, *(f"deeper/set/{kind}/{n}.png" for kind in ("cat", "dog") for n in range(9)), "deeper/readme.txt")
+    (tmp_path / "deeper/docs").mkdir()
+    inner, outer = opened(tmp_path / "deeper/set"), opened(tmp_path)
+    assert outer.splits == inner.splits
+    assert outer.image(outer.split("val")[0]).shape == (3, 2, 3)
+    assert "folders beside set/ were left out: docs (no pictures)" in outer.notes
+    assert "files left out: .txt: 1" in outer.notes
+    assert sum("so that is the folder that is read" in note for note in outer.notes) == 2
+
+
+def test_unlabelled_pictures_to_test_on_are_set_aside_with_the_reason(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png", "test/1.png")
+    (tmp_path / "val").mkdir()
+    assert "folders beside train/ were left out: test (no class folders in it), val (no pictures)" in opened(tmp_path).notes
+
+
+def test_an_empty_test_folder_does_not_stand_in_for_val(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png")
+    (tmp_path / "test/a").mkdir(parents=True)
+    collection = opened(tmp_path)
+    assert list(collection.splits) == ["train", "val"]
+    assert len(collection.split("val")) == 2
+    assert "folders without pictures are no classes, left out: test/a" in collection.notes
+
+
+def test_what_are_classes_can_be_said(tmp_path):
+    fill(tmp_path, *(f"fold{fold}/{kind}/1.png" for fold in (1, 2) for kind in "ab"))
+    with pytest.raises(ValueError, match=r"look like parts of one set.*data\.layout=classes"):
+        opened(tmp_path)
+    assert opened(tmp_path, layout="classes").classes == ("fold1", "fold2")
+
+
+def test_what_a_run_of_an_earlier_release_wrote_down_is_read_as_it_was_then(tmp_path):
+    fill(tmp_path, *(f"{split}/{kind}/{n}.png" for split in ("fold1", "fold2") for kind in ("a", "b") for n in range(3)))
+    then = {"kind": "Folder", "path": str(tmp_path), "val_share": 0.2, "mirrors": True}
+    collection = Folder.from_json(json.dumps(then)).open()
+    assert collection.classes == ("fold1", "fold2")
+    assert names(collection, "val") == ["fold1/a/1.png", "fold1/b/2.png", "fold2/a/0.png", "fold2/b/0.png"]
+    source = Folder(path=str(tmp_path))
+    assert Folder.from_json(source.to_json()) == source
+    assert Folder.from_json(json.dumps({"kind": "Folder", "path": str(tmp_path)})) == source
+
+
+def test_a_plain_reading_doubts_nothing(tmp_path):
+    fill(tmp_path, "train/a/1.png", "train/A /1.png", "dev/a/2.png", "car/1.png")
+    collection = opened(tmp_path, layout="plain", val_share=0.0)
+    assert collection.classes == ("A ", "a")
+    assert names(collection, "train") == ["train/A /1.png", "train/a/1.png"]
+    assert "folders beside train/ were left out: car, dev" in collection.notes
+    with pytest.raises(ValueError, match=r"layout cannot be .splits.; known: auto, classes, plain"):
+        Folder(path="x", layout="splits")
+
+
+NFC, NFD = unicodedata.normalize("NFC", "Äpfel"), unicodedata.normalize("NFD", "Äpfel")
+
+
+@pytest.fixture
+def keeps_forms(tmp_path):
+    for name in (NFC, NFD):
+        (tmp_path / "probe" / name).mkdir(parents=True, exist_ok=True)
+    if len(os.listdir(tmp_path / "probe")) < 2:
+        pytest.skip("this file system has one form of a name")
+
+
+@pytest.mark.usefixtures("keeps_forms")
+def test_the_forms_of_unicode_are_one_class_between_splits(tmp_path):
+    fill(tmp_path, f"set/train/{NFD}/1.png", "set/train/Birnen/1.png", f"set/val/{NFC}/2.png", "set/val/Birnen/2.png")
+    collection = opened(tmp_path / "set")
+    assert collection.classes == (NFD, "Birnen")  # as in the folder, so that a run of it goes on with the same numbers
+    assert [sample.label for sample in collection.split("val")] == [0, 1]
+    assert collection.notes == ()
+
+
+@pytest.mark.usefixtures("keeps_forms")
+def test_the_forms_of_unicode_are_one_class_in_one_folder(tmp_path):
+    fill(tmp_path, *(f"set/{name}/{n}.png" for name in (NFC, NFD, "Birnen") for n in (1, 2)))
+    collection = opened(tmp_path / "set", val_share=0.0)
+    assert collection.classes == ("Birnen", NFC)
+    assert sorted(sample.name for sample in collection.split("train") if sample.label == 1) == sorted(
+        f"{name}/{n}.png" for name in (NFC, NFD) for n in (1, 2)
+    )
+    assert f"{NFC} is there in two forms of Unicode, which are taken as one class" in collection.notes
+
+
+@pytest.mark.parametrize("name", ["cat", "CAT", " Cat", "cat "])
+def test_case_and_spaces_make_no_other_class_between_splits(tmp_path, name):
+    fill(tmp_path, "train/Cat/1.png", "train/dog/1.png", f"val/{name}/2.png", "val/dog/2.png")
+    collection = opened(tmp_path)
+    assert collection.classes == ("Cat", "dog")
+    assert names(collection, "val") == [f"val/{name}/2.png", "val/dog/2.png"]
+    assert [sample.label for sample in collection.split("val")] == [0, 1]
+    assert collection.notes == (
+        f"names in val/ that differ only in case or spaces are taken for those in train/: {name!r} as 'Cat'",
+    )
+
+
+@pytest.mark.parametrize("split", ["", "train/", "val/"])
+@pytest.mark.parametrize("name", ["cat", "Cat "])
+def test_case_and_spaces_make_no_two_classes_in_one_folder(tmp_path, split, name):
+    fill(
+        tmp_path,
+        *(f"{part}{kind}/1.png" for part in ({"", split} if not split else ("train/", "val/")) for kind in ("Cat", "dog")),
+    )
+    fill(tmp_path, f"{split}{name}/2.png")
+    if name not in os.listdir(tmp_path / split) or "Cat" not in os.listdir(tmp_path / split):
+        pytest.skip("this file system knows no case")
+    with pytest.raises(ValueError, match=rf"the class folders 'Cat' and '{name}' in .* differ only in case or spaces"):
+        opened(tmp_path)
+
+
+def test_letters_in_both_cases_are_classes_of_their_own(tmp_path):
+    fill(tmp_path, "A/1.png", "B/1.png", "a/1.png")
+    if len(os.listdir(tmp_path)) < 3:
+        pytest.skip("this file system knows no case")
+    collection = opened(tmp_path, val_share=0.0)
+    assert collection.classes == ("A", "B", "a")
+    assert "letters in both cases are taken as classes of their own: A, a" in collection.notes
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever runs this may list everything")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
+    fill(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "b").chmod(0)
+    try:
+        with pytest.raises(ValueError, match=r"cannot list .*b: Permission denied"):
+            opened(tmp_path)
+    finally:
+        (tmp_path / "b").chmod(0o755)
+
+
 def test_a_class_may_be_called_train(tmp_path):
     fill(tmp_path, "train/1.png", "train/2.png", "plane/1.png", "plane/2.png")
     assert opened(tmp_path).classes == ("plane", "train")
@@ -159,6 +306,9 @@ def test_a_strange_class_in_val_is_an_error_with_the_near_name(tmp_path):
         (["cat/1.png", "dog/readme.txt"], ".", "has a single class, 'cat'; a classifier needs two or more"),
         (["train/cat/1.png", "val/cat/1.png"], ".", "train' has a single class, 'cat'"),
         (["val/cat/1.png", "val/dog/1.png"], ".", "has val/ but no train/"),
+        (["dataset/cat/1.png", "dataset/dog/1.png", "1.png"], ".", r"if the classes are cat/ and dog/ in it, name '.*dataset'"),
+        (["train/a/1.png", "train/b/1.png", "val/a/notes.txt"], ".", r"val' has folders but no pictures in them"),
+        (["@eaDir/cat/1.png", ".cat/1.png"], ".", r"no pictures \(files left out: hidden: 1, system folders @eaDir: 1\)"),
         (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], ".", "val and valid .* both say they are the val split"),
     ],
 )

@@ -43,6 +43,23 @@ def test_the_gradient_is_answer_minus_target():
     assert z.grad[0].tolist() == pytest.approx([-0.281086, 0.211883, 0.062144, 0.007059], abs=1e-6)
 
 
+@pytest.mark.parametrize("term", [PLAIN, SMOOTH])
+def test_a_row_of_zeros_says_nothing_and_weighs_nothing(term):
+    z = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    targets = hard(0, 3, 1, 2, 1)
+    targets[[1, 4]] = 0.0
+    assert loss(term, z, targets).item() == pytest.approx(loss(term, z[[0, 2, 3]], targets[[0, 2, 3]]).item())
+    given = z.clone().requires_grad_()
+    loss(term, given, torch.zeros(5, 4)).backward()
+    assert given.grad.eq(0).all()
+
+
+def test_is_the_mean_that_torch_has_to_the_bit():
+    z = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    targets = torch.rand(64, 4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(loss(PLAIN, z, targets), F.cross_entropy(z, targets))
+
+
 def test_the_lowest_loss_with_smoothing_is_the_entropy_of_the_target():
     # K = 1000, s = 0.1: 0.9001 for the true class and 0.0001 for the others
     classes = 1000

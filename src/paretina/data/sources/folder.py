@@ -1,30 +1,40 @@
 """Folder: pictures in folders named after their classes.
 
 `DIR/train/CLASS/*` and `DIR/val/CLASS/*` are taken as they are (`val` may be called valid or validation; `test` is a split
-of its own, and stands in for `val` where there is none). `DIR/CLASS/*` is split by a hash of the names, which stays the same on
-every machine and when pictures are added. Pictures may lie deeper inside the folder of their class.
+of its own, and stands in for `val` where there is none). Other names that say so, such as training_set and test_set, or dev,
+are understood, and so is a single folder around it all; a note says so. `DIR/CLASS/*` is split by a hash of the names, which
+stays the same on every machine and when pictures are added. Pictures may lie deeper inside the folder of their class. Folders
+that can be read in two ways, such as fold1/CLASS and fold2/CLASS, are an error that says what was found; `layout="classes"`
+decides that they are classes.
+
+Class folders whose names differ only in the Unicode form of a letter are one class; so are those of different splits that
+differ only in case or spaces. In one folder, names that differ only in case or spaces are an error. Hidden files, what systems
+leave behind (`@eaDir`, `__MACOSX`, `Thumbs.db`) and files with other endings are left out and counted.
 
 Opening looks at names only, and nothing is ever written into the folder.
 """
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from paretina.data.decode import SUFFIXES, DecodeError, decode
+from paretina.data.decode import DecodeError, decode
+from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
+from paretina.data.names import composed, counterpart, likeness
+from paretina.data.scan import Place, left_out_text
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
 
-SPLITS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-"""What the folder of each split may be called, in any case."""
+
+def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
+    """What a run of an earlier release wrote down, with all fields of that time, is read as it was then."""
+    return {"layout": "plain", **data} if {"val_share", "mirrors"} <= set(data) else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,42 +45,84 @@ class Folder(Source):
         val_share: part of each class that is held out as `val` where the folder itself has none, in [0, 1]. 1 holds out
             everything (for measuring on a folder), 0 nothing.
         mirrors: whether the mirror image of a picture still belongs to its class; say no for letters or left and right hands.
+        layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever they are called; "plain" goes
+            by the names train, val and test (valid, ...) alone and takes each other name for a class of its own, as earlier
+            releases did, and as their runs go on.
     """
+
+    UPGRADES = (read_plainly,)
 
     path: str
     val_share: float = 0.2
     mirrors: bool = True
+    layout: Reading = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_share <= 1:
             raise ValueError(f"Folder.val_share must be in [0, 1], got {self.val_share}")
 
     def open(self) -> "FolderCollection":
+        findings = Findings()
+        with listing():
+            layout = layout_of(self.place(), self.layout)
+            for place, leading in layout.passed:
+                findings.pass_through(place, leading)
+            parts = {split: findings.classes_in(place) for split, place in layout.splits.items()}
+            if self.layout != "plain":
+                parts = {split: findings.with_one_form(parts[split], place) for split, place in layout.splits.items()}
+        notes = [*layout.notes, *findings.notes]
+        train = layout.splits.get("train")
+        classes = tuple(sorted(parts["train" if train else ""]))
+        least = 1 if self.val_share == 1 and "val" not in parts else 2
+        if len(classes) < least:
+            raise ValueError(too_few(self.path, classes, findings, layout.splits["train" if train else ""]))
+        if train:
+            if "val" in parts and not any(parts["val"].values()):
+                empty = layout.splits["val"]
+                raise ValueError(
+                    f"{shown(empty)} has folders but no pictures in them; put pictures there, or remove it, and a part of "
+                    f"{train.path}/ is held out instead"
+                )
+            parts = {
+                split: agree(layout.splits[split].path, by_class, train.path, classes, notes)
+                for split, by_class in parts.items()
+            }
+            if not any(parts.get("test", {}).values()):
+                parts.pop("test", None)
+        samples = {
+            split: tuple(Sample(name, label) for label, kind in enumerate(classes) for name in by_class.get(kind, ()))
+            for split, by_class in parts.items()
+        }
+        splits = self.divided(samples, classes, notes)
+        if findings.left_out:
+            notes.append(left_out_text(findings.left_out))
+        return FolderCollection(classes, splits, tuple(notes), self.mirrors, str(layout.root.root))
+
+    def has_splits(self) -> bool:
+        """Whether the folder has splits of its own.
+
+        Raises:
+            ValueError: there is no such folder, or it can be read in several ways.
+        """
+        with listing():
+            return "" not in layout_of(self.place(), self.layout).splits
+
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in it that have pictures.
+
+        Raises:
+            ValueError: there is no such folder.
+        """
+        with listing():
+            return tuple(folder.name for folder in class_folders(self.place()))
+
+    def place(self) -> Place:
         root = Path(self.path).expanduser().absolute()
         if not root.exists():
             raise ValueError(f"there is no folder {self.path!r}")
         if not root.is_dir():
             raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
-        try:
-            scan = Scan(root)
-            given = split_folders(root)
-            parts = {split: scan.classes_in(folder) for split, folder in given.items()} if given else {"": scan.classes_in("")}
-            if given:
-                scan.set_aside([name for name in subfolders(root) if name not in given.values()], given)
-        except OSError as error:
-            raise ValueError(f"cannot list {error.filename}: {error.strerror}") from None
-        classes = tuple(sorted(parts["train" if given else ""]))
-        least = 1 if self.val_share == 1 and "val" not in parts else 2
-        if len(classes) < least:
-            raise ValueError(too_few(self.path, classes, scan, given))
-        for split, by_class in parts.items():
-            agree(given.get(split, ""), by_class, given.get("train", ""), classes, scan.notes)
-        samples = {
-            split: tuple(Sample(name, label) for label, kind in enumerate(classes) for name in by_class.get(kind, ()))
-            for split, by_class in parts.items()
-        }
-        splits = self.divided(samples, classes, scan.notes)
-        return FolderCollection(classes, splits, tuple(scan.notes + scan.left_out()), self.mirrors, str(root))
+        return Place(root)
 
     def divided(
         self, samples: dict[str, tuple[Sample, ...]], classes: tuple[str, ...], notes: list[str]
@@ -126,151 +178,127 @@ class FolderCollection(Collection):
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
-class Scan:
-    """Looks for pictures and remembers what it left out.
+class Findings:
+    """What a folder holds, and what of it is left out.
 
     Attributes:
         notes: sentences about folders.
-        skipped: how many files were left out, by what they are.
+        left_out: how many files and folders were left out, by reason.
         loose: how many pictures lie in no class folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self) -> None:
         self.notes: list[str] = []
-        self.skipped: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.loose = 0
 
-    def classes_in(self, folder: str) -> dict[str, list[str]]:
-        """Class -> names of its pictures, relative to the root, for each class folder that has any."""
-        found, empty = {}, []
-        for entry in entries(self.root / folder):
-            if entry.name.startswith("."):
-                self.skipped["hidden"] += 1
-            elif not entry.is_dir():
-                if is_picture(entry):
-                    self.loose += 1
-                    self.skipped["pictures outside of class folders"] += 1
-                else:
-                    self.skipped[suffix(entry.name)] += 1
-            elif not writable(entry.name):
-                self.skipped["folders whose name is not valid text"] += 1
-            elif pictures := self.pictures_below(Path(folder, entry.name), ()):
-                found[entry.name] = pictures
-            else:
-                empty.append(entry.name)
+    def pass_through(self, place: Place, leading: tuple[Place, ...]) -> None:
+        """Notes what lies beside the folders that lead on."""
+        self.look_at(place)
+        beside = [told_aside(folder) for folder in place.folders if folder not in leading]
+        if beside:
+            names = ", ".join(f"{folder.name}/" for folder in leading)
+            self.notes.append(f"folders beside {names} were left out: {', '.join(beside)}")
+
+    def look_at(self, place: Place) -> None:
+        self.left_out.update(place.left_out)
+        if place.pictures:
+            self.loose += len(place.pictures)
+            self.left_out["pictures outside of class folders"] += len(place.pictures)
+
+    def classes_in(self, place: Place) -> dict[str, list[str]]:
+        """Class -> names of its pictures, for each class folder that has any."""
+        self.look_at(place)
+        found: dict[str, list[str]] = {}
+        for folder in place.folders:
+            if pictures := list(folder.all_pictures(self.left_out)):
+                found[folder.name] = pictures
+        empty = [folder.path for folder in place.folders if folder.name not in found]
         if empty:
-            self.notes.append(
-                f"folders without pictures are no classes, left out: {', '.join(Path(folder, e).as_posix() for e in empty)}"
-            )
+            self.notes.append(f"folders without pictures are no classes, left out: {', '.join(empty)}")
         return found
 
-    def pictures_below(self, folder: Path, above: tuple[tuple[int, int], ...]) -> list[str]:
-        place = os.stat(self.root / folder)
-        here = (place.st_dev, place.st_ino)
-        if here in above:  # a link that leads back up would never end
-            self.skipped["links to a folder above them"] += 1
-            return []
-        found = []
-        for entry in entries(self.root / folder):
-            if entry.name.startswith("."):
-                self.skipped["hidden"] += 1
-            elif entry.is_dir():
-                found += self.pictures_below(folder / entry.name, (*above, here))
-            elif not is_picture(entry):
-                self.skipped[suffix(entry.name)] += 1
-            elif not writable(entry.name) or not writable(str(folder)):
-                self.skipped["names that are not valid text"] += 1
-            else:
-                found.append((folder / entry.name).as_posix())
+    def with_one_form(self, by_class: dict[str, list[str]], place: Place) -> dict[str, list[str]]:
+        """The classes, where the forms that Unicode has for one name are one class.
+
+        Raises:
+            ValueError: two names differ only in case or spaces.
+        """
+        found: dict[str, list[str]] = {}
+        alike: dict[str, str] = {}
+        forms = Counter(composed(name) for name in by_class)
+        for name, pictures in by_class.items():
+            own = composed(name) if forms[composed(name)] > 1 else name
+            if own in found:
+                self.notes.append(f"{own} is there in two forms of Unicode, which are taken as one class")
+            found.setdefault(own, []).extend(pictures)
+            other = alike.setdefault(likeness(name), own)
+            if other != own:
+                raise ValueError(
+                    f"the class folders {other!r} and {own!r} in {shown(place)} differ only in case or spaces; "
+                    "move their pictures into one of them, or rename one if they are two classes"
+                )
+        letters = sorted(name for name in found if len(name) == 1 and name != name.swapcase() and name.swapcase() in found)
+        if letters:
+            self.notes.append(f"letters in both cases are taken as classes of their own: {', '.join(letters)}")
         return found
 
-    def set_aside(self, folders: list[str], given: dict[str, str]) -> None:
-        if folders:
-            self.notes.append(
-                f"folders beside {', '.join(f'{name}/' for name in given.values())} were left out: {', '.join(folders)}"
-            )
 
-    def left_out(self) -> list[str]:
-        if not self.skipped:
-            return []
-        return ["files left out: " + ", ".join(f"{kind}: {count}" for kind, count in sorted(self.skipped.items()))]
-
-
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as found:
-        return sorted(found, key=lambda entry: entry.name)
-
-
-def subfolders(folder: Path) -> list[str]:
-    return [entry.name for entry in entries(folder) if entry.is_dir() and not entry.name.startswith(".")]
-
-
-def suffix(name: str) -> str:
-    return Path(name).suffix.lower() or "no suffix"
-
-
-def is_picture(entry: os.DirEntry[str]) -> bool:
-    # A broken link counts: it is a damaged picture, which gets reported, and not a file to be left out.
-    return suffix(entry.name) in SUFFIXES and (entry.is_file() or entry.is_symlink())
-
-
-def writable(name: str) -> bool:
-    """Whether the name can be written into logs and tables."""
+@contextmanager
+def listing() -> Iterator[None]:
+    """Turns the failure to list a folder into an error for the user."""
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield
+    except OSError as error:
+        raise ValueError(f"cannot list {error.filename}: {error.strerror}") from None
 
 
-def split_folders(root: Path) -> dict[str, str]:
-    """Split -> the name of its folder, or nothing where the folder has classes and no splits.
-
-    Raises:
-        ValueError: two folders claim one split, or there is no `train` beside another split.
-    """
-    names = subfolders(root)
-    found: dict[str, str] = {}
-    for split, aliases in SPLITS.items():
-        claims = [name for name in names if name.lower() in aliases and subfolders(root / name)]
-        if len(claims) > 1:
-            raise ValueError(f"{' and '.join(claims)} in {str(root)!r} both say they are the {split} split; keep one of them")
-        if claims:
-            found[split] = claims[0]
-    if found and "train" not in found:
-        there = ", ".join(f"{name}/" for name in found.values())
-        raise ValueError(
-            f"{str(root)!r} has {there} but no train/ with class folders in it; name {there} itself to measure on it"
-        )
-    return found
+def told_aside(folder: Place) -> str:
+    """A folder that is neither split nor class, with the reason, if its name says that it should be one."""
+    if not folder.has_pictures:
+        return f"{folder.name} (no pictures)"
+    split = split_said(folder.name)
+    return f"{folder.name} (no class folders in it)" if split and not is_labelled(folder, split) else folder.name
 
 
-def agree(folder: str, by_class: dict[str, list[str]], train: str, classes: tuple[str, ...], notes: list[str]) -> None:
-    """Notes the classes that a split lacks.
+def agree(
+    folder: str, by_class: dict[str, list[str]], train: str, classes: tuple[str, ...], notes: list[str]
+) -> dict[str, list[str]]:
+    """The pictures of a split by the names that the classes have in `train`; notes those that it lacks.
 
     Raises:
         ValueError: it has a class that `train` lacks.
     """
-    strange = sorted(set(by_class) - set(classes))
+    names = {name: counterpart(name, classes) for name in by_class}
+    strange = sorted(name for name, known in names.items() if known is None)
     if strange:
         more = f" (nor have {', '.join(strange[1:])})" if strange[1:] else ""
         raise ValueError(
             f"{folder}/ has the class {strange[0]!r}, which has no pictures in {train}/{more}{near(strange[0], classes)}"
         )
-    missing = sorted(set(classes) - set(by_class))
+    respelt = [f"{name!r} as {known!r}" for name, known in names.items() if known and composed(name) != composed(known)]
+    if respelt:
+        notes.append(
+            f"names in {folder}/ that differ only in case or spaces are taken for those in {train}/: {', '.join(respelt)}"
+        )
+    found = {known: pictures for name, pictures in by_class.items() if (known := names[name]) is not None}
+    missing = sorted(set(classes) - set(found))
     if missing:
         notes.append(f"classes that have no pictures in {folder}/: {', '.join(missing)}")
+    return found
 
 
-def too_few(path: str, classes: tuple[str, ...], scan: Scan, given: dict[str, str]) -> str:
-    where = repr(os.path.join(path, given["train"])) if given else repr(path)
+def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Place) -> str:
+    where = repr(os.path.join(path, train.path) if train.path else path)
     wanted = "one folder a class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
     if classes:
-        return f"{where} has a single class, {classes[0]!r}; a classifier needs two or more: {wanted}"
-    if scan.loose:
-        return f"{where} has {scan.loose} pictures but no class folders with pictures in them; {wanted}"
-    rest = f" ({'; '.join(scan.left_out())})" if scan.skipped else ""
+        (only,) = class_folders(train)[:1]
+        within = class_folders(only)
+        hint = f"; if the classes are {listed(within)} in it, name {shown(only)}" if len(within) > 1 else ""
+        return f"{where} has a single class, {classes[0]!r}; a classifier needs two or more: {wanted}{hint}"
+    if findings.loose:
+        return f"{where} has {findings.loose} pictures but no class folders with pictures in them; {wanted}"
+    rest = f" ({left_out_text(findings.left_out)})" if findings.left_out else ""
     return f"{where} has no pictures{rest}; {wanted}"
 
 

@@ -1,6 +1,7 @@
 """Activations without parameters, as torch has them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +11,21 @@ from paretina.model.blueprint import Activation
 
 
 class Pointwise(nn.Module):
-    """Writes over its input where nothing will be differentiated, which saves a pass over memory."""
+    """A function of torch of each value by itself.
+
+    Attributes:
+        inplace: whether it may write over its input, which saves a pass over memory; it does so where nothing will be
+            differentiated. Off, until `paretina.model.layers.overwriting` turns it on.
+    """
 
     def __init__(self, function: str) -> None:
         super().__init__()
         self.function = function
+        self.inplace = False
 
     def forward(self, x: Tensor) -> Tensor:
         function = getattr(F, self.function)
-        return function(x, inplace=not torch.is_grad_enabled())  # type: ignore[no-any-return]
+        return function(x, inplace=self.inplace and not torch.is_grad_enabled())  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return self.function
@@ -28,8 +35,10 @@ class Pointwise(nn.Module):
 class ReLU(Activation):
     """max(x, 0)."""
 
+    LOW_PRECISION: ClassVar[bool] = True
+
     def make(self, width: int) -> nn.Module:
-        return nn.ReLU(inplace=True)  # the backward pass needs only the output
+        return nn.ReLU()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,8 @@ class ReLU6(Activation):
 @dataclass(frozen=True, kw_only=True)
 class SiLU(Activation):
     """x * sigmoid(x), also called swish (arXiv:1702.03118, arXiv:1710.05941)."""
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     def make(self, width: int) -> nn.Module:
         return Pointwise("silu")

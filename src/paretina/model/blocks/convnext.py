@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Block, Kit
-from paretina.model.layers import Convolution, Residual
+from paretina.model.layers import Convolution, Residual, overwriting
 from paretina.model.norms.channel import ChannelNormUnit
 from paretina.shapes import Map
 
@@ -116,7 +116,7 @@ class ConvNeXt(Block):
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         spatial = kit.conv(width_out, width_out, self.kernel, groups=width_out, bias=True)
         hidden = width_out * self.expand
-        body = ConvNeXtBody(spatial, width_out, hidden, kit.activation.make(hidden), self.layer_scale)
+        body = ConvNeXtBody(spatial, width_out, hidden, overwriting(kit.activation.make(hidden)), self.layer_scale)
         residual = Residual(body, body.scale)
         if stride == 1 and width_in == width_out:
             return residual

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Block, Kit
-from paretina.model.layers import Residual
+from paretina.model.layers import Residual, overwriting
 from paretina.shapes import Map
 
 TokenRows = Float[Tensor, "batch _token _channel"]
@@ -76,7 +76,12 @@ class Encoder(Block):
         attention = SelfAttention(width_out, max(1, width_out // self.head_width), self.head_width)
         hidden = self.expand * width_out
         last = nn.Linear(hidden, width_out)
-        layers = (nn.LayerNorm(width_out, eps=EPS), nn.Linear(width_out, hidden), kit.activation.make(hidden), last)
+        layers = (
+            nn.LayerNorm(width_out, eps=EPS),
+            nn.Linear(width_out, hidden),
+            overwriting(kit.activation.make(hidden)),
+            last,
+        )
         # nothing but a linear layer ends a branch; with a weight of zero the branch starts as nothing
         block = Transformer(Residual(attention, attention.project_out), Residual(nn.Sequential(*layers), last))
         if stride == 1 and width_in == width_out:

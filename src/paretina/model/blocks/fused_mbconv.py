@@ -6,12 +6,13 @@ Source: Tan & Le 2021 (arXiv:2104.00298), section 3.2; Gupta & Akin 2020 (arXiv:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
 from paretina.model.blocks.mbconv import InvertedBottleneck
 from paretina.model.blueprint import Block, Kit
-from paretina.model.layers import Residual, SqueezeExcite
+from paretina.model.layers import Residual, SqueezeExcite, overwriting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class FusedMBConv(Block):
         kernel: side of the kernel, in pixels; odd.
         squeeze: squeezed width as a fraction of the input width; the released networks have none.
     """
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     expand: int
     kernel: int = 3
@@ -46,7 +49,7 @@ class FusedMBConv(Block):
         body = InvertedBottleneck(
             expand=None,
             spatial=kit.unit(width_in, hidden, self.kernel, stride),
-            squeeze=SqueezeExcite(hidden, squeezed, kit.activation.make(squeezed)) if self.squeeze else None,
+            squeeze=SqueezeExcite(hidden, squeezed, overwriting(kit.activation.make(squeezed))) if self.squeeze else None,
             project=project,
         )
         return Residual(body, project.norm) if stride == 1 and width_in == width_out else body

@@ -18,7 +18,7 @@ from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blocks.resnet import Basic, Bottleneck
 from paretina.model.blueprint import Activation, Block, Kit, Rounding, Unit
 from paretina.model.edits.scale import Round
-from paretina.model.layers import Residual, SqueezeExcite
+from paretina.model.layers import Residual, SqueezeExcite, overwriting
 from paretina.shapes import Map
 
 
@@ -172,7 +172,7 @@ class GhostBottleneck(Block):
 
     def make_squeeze(self, kit: Kit) -> nn.Module:
         squeezed = Round(divisor=4)(self.hidden * self.squeeze)
-        return SqueezeExcite(self.hidden, squeezed, kit.activation.make(squeezed), nn.Hardsigmoid())
+        return SqueezeExcite(self.hidden, squeezed, overwriting(kit.activation.make(squeezed)), nn.Hardsigmoid())
 
     def make_shortcut(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module | None:
         if stride == 1 and width_in == width_out:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Block, Kit, Rounding
-from paretina.model.layers import Residual
+from paretina.model.layers import Residual, overwriting
 from paretina.shapes import Map
 
 
@@ -46,7 +46,7 @@ class BiasedAttention(nn.Module):
         # rows of the weight: head by head its queries (unless they are made apart), keys and values
         self.project_in = kit.unit(width_in, heads * ((key if apart else 2 * key) + value), act=False)
         self.query = kit.unit(width_in, heads * key, stride=stride, act=False) if apart else None
-        self.activation = kit.activation.make(heads * value)
+        self.activation = overwriting(kit.activation.make(heads * value))
         self.project_out = kit.unit(heads * value, width_out, act=False)
         self.table = nn.Parameter(torch.empty(heads, rows * columns))
         pairs = (self.size_out[0] * self.size_out[1], rows * columns)

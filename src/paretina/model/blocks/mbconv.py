@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from paretina.model.blueprint import Block, Kit, Unit
-from paretina.model.layers import Residual, SqueezeExcite
+from paretina.model.layers import Residual, SqueezeExcite, overwriting
 from paretina.shapes import Map
 
 
@@ -74,7 +74,7 @@ class MBConv(Block):
 
     def make_squeeze(self, width_in: int, hidden: int, kit: Kit) -> nn.Module:
         squeezed = max(1, int(width_in * self.squeeze))
-        return SqueezeExcite(hidden, squeezed, kit.activation.make(squeezed))
+        return SqueezeExcite(hidden, squeezed, overwriting(kit.activation.make(squeezed)))
 
     def regrouped(self, group_width: int, expand: int | None) -> "MBConv":
         expand = self.expand if expand is None or self.expand == 1 else expand

@@ -16,7 +16,7 @@ from torch import nn
 from paretina.model.blocks.convnext import Downsample, LayerScale
 from paretina.model.blocks.resnet import Shortcut, make_shortcut
 from paretina.model.blueprint import Block, Kit, Unit
-from paretina.model.layers import Residual
+from paretina.model.layers import Residual, overwriting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ModernBottleneck(Block):
             body.append(LayerScale(width_out, 1e-6))
         shortcut = make_shortcut(self.shortcut, width_in, width_out, stride, kit)
         last_norm = end.norm if isinstance(end, Unit) else body[-1]
-        return Residual(body, last_norm, shortcut, kit.activation.make(width_out) if every else None)
+        return Residual(body, last_norm, shortcut, overwriting(kit.activation.make(width_out)) if every else None)
 
     def space(self, width: int, stride: int, kit: Kit, *, acts: bool) -> nn.Module:
         """The spatial convolution, which always has its norm."""
@@ -88,7 +88,7 @@ class ModernBottleneck(Block):
         if self.norms == "all":
             return kit.unit(width_in, width_out, act=acts)
         conv = kit.conv(width_in, width_out, bias=True)
-        return nn.Sequential(conv, kit.activation.make(width_out)) if acts else conv
+        return nn.Sequential(conv, overwriting(kit.activation.make(width_out))) if acts else conv
 
     def groups(self, width: int) -> int:
         if self.group_width and width % self.group_width:

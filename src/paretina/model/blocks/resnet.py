@@ -6,12 +6,12 @@ Source: He et al. 2015 (arXiv:1512.03385), figure 5; variants B and D: He et al.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
 from paretina.model.blueprint import Block, Kit
-from paretina.model.layers import Residual
+from paretina.model.layers import Residual, overwriting
 
 Shortcut = Literal["conv", "pool"]
 
@@ -33,13 +33,15 @@ class Basic(Block):
         shortcut: how a shape is changed on the shortcut; "pool" is variant D.
     """
 
+    LOW_PRECISION: ClassVar[bool] = True
+
     shortcut: Shortcut = "conv"
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         last = kit.unit(width_out, width_out, 3, act=False)
         body = nn.Sequential(kit.unit(width_in, width_out, 3, stride), last)
         shortcut = make_shortcut(self.shortcut, width_in, width_out, stride, kit)
-        return Residual(body, last.norm, shortcut, kit.activation.make(width_out))
+        return Residual(body, last.norm, shortcut, overwriting(kit.activation.make(width_out)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class Bottleneck(Block):
         shortcut: how a shape is changed on the shortcut; "pool" is variant D.
         group_width: channels of a group of the 3x3, which must divide the hidden width; 0 is one group.
     """
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     squeeze: int = 4
     strided: Literal["3x3", "1x1"] = "3x3"
@@ -70,7 +74,7 @@ class Bottleneck(Block):
         last = kit.unit(hidden, width_out, act=False)
         body = nn.Sequential(kit.unit(width_in, hidden, stride=first), kit.unit(hidden, hidden, 3, second, groups), last)
         shortcut = make_shortcut(self.shortcut, width_in, width_out, stride, kit)
-        return Residual(body, last.norm, shortcut, kit.activation.make(width_out))
+        return Residual(body, last.norm, shortcut, overwriting(kit.activation.make(width_out)))
 
 
 EXAMPLES = (

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from paretina.model.blueprint import Head, Kit, MapShape, Rounding, Unit
-from paretina.model.layers import Dropout
+from paretina.model.layers import Dropout, overwriting
 from paretina.shapes import Features, Logits, Map
 
 
@@ -51,7 +51,7 @@ class HiddenHead(Head):
         last = maps[-1].width
         unit = kit.unit(last, self.width) if self.width else None
         hidden = kit.conv(self.width or last, self.hidden, bias=True)
-        return PooledHidden(unit, hidden, kit.activation.make(self.hidden), self.hidden, classes)
+        return PooledHidden(unit, hidden, overwriting(kit.activation.make(self.hidden)), self.hidden, classes)
 
     def widened(self, rounding: Rounding) -> "Head":
         return replace(self, width=rounding(self.width)) if self.width else self

@@ -4,7 +4,7 @@ Source: Lin et al. 2013 (arXiv:1312.4400), section 3.2; with a 1x1 convolution b
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -37,6 +37,8 @@ class PoolHead(Head):
     Attributes:
         width: channels of a 1x1 convolution before the pool; 0 leaves it out.
     """
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     width: int = 0
 

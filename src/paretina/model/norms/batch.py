@@ -7,10 +7,12 @@ Source: Ioffe & Szegedy 2015 (arXiv:1502.03167).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Activation, Norm, NormUnit
+from paretina.model.layers import overwriting
 
 
 class BatchNormUnit(nn.BatchNorm2d, NormUnit):
@@ -35,10 +37,12 @@ class BatchNorm(Norm):
         eps: added to the variance. EfficientNet has 1e-3, most others 1e-5.
     """
 
+    LOW_PRECISION: ClassVar[bool] = True
+
     eps: float = 1e-5
 
     def make(self, width: int, activation: Activation | None) -> NormUnit:
-        return BatchNormUnit(width, self.eps, None if activation is None else activation.make(width))
+        return BatchNormUnit(width, self.eps, None if activation is None else overwriting(activation.make(width)))
 
 
 EXAMPLES = (BatchNorm(), BatchNorm(eps=1e-3))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Activation, Norm, NormUnit
+from paretina.model.layers import overwriting
 
 
 class ChannelNormUnit(nn.LayerNorm, NormUnit):
@@ -42,7 +43,7 @@ class ChannelNorm(Norm):
     eps: float = 1e-6
 
     def make(self, width: int, activation: Activation | None) -> NormUnit:
-        return ChannelNormUnit(width, self.eps, None if activation is None else activation.make(width))
+        return ChannelNormUnit(width, self.eps, None if activation is None else overwriting(activation.make(width)))
 
 
 EXAMPLES = (ChannelNorm(), ChannelNorm(eps=1e-5))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Activation, Norm, NormUnit
+from paretina.model.layers import overwriting
 
 
 class GroupNormUnit(nn.GroupNorm, NormUnit):
@@ -42,7 +43,7 @@ class GroupNorm(Norm):
     def make(self, width: int, activation: Activation | None) -> NormUnit:
         if width % self.groups:
             raise ValueError(f"GroupNorm(groups={self.groups}) needs widths that are multiples of {self.groups}, got {width}")
-        return GroupNormUnit(self.groups, width, self.eps, None if activation is None else activation.make(width))
+        return GroupNormUnit(self.groups, width, self.eps, None if activation is None else overwriting(activation.make(width)))
 
 
 EXAMPLES = (GroupNorm(groups=2), GroupNorm(groups=1, eps=1e-3))

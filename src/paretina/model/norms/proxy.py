@@ -33,6 +33,7 @@ from torch.autograd.function import once_differentiable
 
 from paretina.model.activations.pointwise import Pointwise
 from paretina.model.blueprint import Activation, Norm, NormUnit
+from paretina.model.layers import overwriting
 from paretina.model.roles import Role
 from paretina.shapes import Map
 
@@ -271,7 +272,7 @@ class ProxyNorm(Norm):
     def make(self, width: int, activation: Activation | None) -> NormUnit:
         if width % self.groups:
             raise ValueError(f"ProxyNorm(groups={self.groups}) needs widths that are multiples of {self.groups}, got {width}")
-        return ProxyNormUnit(self, width, None if activation is None else activation.make(width))
+        return ProxyNormUnit(self, width, None if activation is None else overwriting(activation.make(width)))
 
     def connect(self, network: nn.Module) -> None:
         units = [module for module in network.modules() if isinstance(module, ProxyNormUnit)]

@@ -1,6 +1,7 @@
 """Stems of one or several convolutions, with or without a pool behind them."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import nn
 
@@ -16,6 +17,8 @@ class ConvStem(Stem):
         step: its stride.
         pool: whether a 3x3 max pool of stride 2 follows (ResNet).
     """
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     kernel: int = 3
     step: int = 2
@@ -38,6 +41,8 @@ class DeepStem(Stem):
         inner: widths of the first two.
         pool: whether a 3x3 max pool of stride 2 follows.
     """
+
+    LOW_PRECISION: ClassVar[bool] = True
 
     inner: tuple[int, int] = (32, 32)
     pool: bool = True

@@ -17,6 +17,7 @@ from torch import nn
 
 from paretina.model.blocks.resnet import Bottleneck
 from paretina.model.blueprint import Block, Kit, Wiring
+from paretina.model.layers import overwriting
 from paretina.shapes import Map
 
 
@@ -107,7 +108,7 @@ class GGhost(Wiring):
             narrow=nn.ModuleList(kit.block(inner, kept, kept, 1) for _ in range(depth - 2)),
             mix=nn.Sequential(kit.unit(width_out + kept * (depth - 2), ghosts), kit.unit(ghosts, ghosts, act=False)),
             cheap=kit.unit(ghosts, ghosts, act=False),
-            activation=kit.activation.make(ghosts),
+            activation=overwriting(kit.activation.make(ghosts)),
             end=kit.block(block, width_out, width_out, 1),
         )
 

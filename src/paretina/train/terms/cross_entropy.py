@@ -3,6 +3,8 @@
 Smoothing helps on longer schedules and larger data and makes probabilities less certain; it costs nothing. Leave it out in a
 network that is to be a teacher (Müller et al. 2019, arXiv:1906.02629).
 
+A row of zeros in the targets says nothing: it adds nothing to the loss and does not count in its mean.
+
 Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7; He et al. 2019 (arXiv:1812.01187), section 5.2, in the form of their
 code: the true class gets 1 - s + s / K, every other s / K.
 """
@@ -33,8 +35,10 @@ class CrossEntropy(Term):
     def make(self, teacher: nn.Module | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing = self.smoothing(clock)
-            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1]
-            return self.weight(clock) * F.cross_entropy(outputs.logits, wanted)
+            says = batch.targets.any(1, keepdim=True).float()
+            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * says
+            total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
+            return self.weight(clock) * total / says.sum().clamp(min=1.0)
 
         return term
 

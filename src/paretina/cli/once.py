@@ -1,0 +1,19 @@
+"""A command that refuses an option that is given twice, of which click would silently keep the last."""
+
+import click
+
+
+class Once(click.Command):
+    """Options that take several values, and flags, may be repeated; others may not."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        left = super().parse_args(ctx, list(args))
+        if ctx.resilient_parsing:
+            return left
+        seen: set[click.Parameter] = set()
+        for param in self.make_parser(ctx).parse_args(args=list(args))[2]:
+            if isinstance(param, click.Option) and not (param.multiple or param.is_flag or param.count):
+                if param in seen:
+                    raise click.UsageError(f"{max(param.opts, key=len)} is given twice; leave one out", ctx)
+                seen.add(param)
+        return left

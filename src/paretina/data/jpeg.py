@@ -1,0 +1,198 @@
+"""JPEG: the pixels, or that the file is damaged.
+
+Where coded data is damaged or missing, libjpeg makes up the rest, counts a warning, and goes on; Pillow hides the count.
+simplejpeg uses the same library, gives the same pixels, and raises the first warning. Not every warning means that pixels are
+wrong: some cameras and scanners leave bytes between the last row and the end, and their pictures are only remarked on.
+"""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from simplejpeg import decode_jpeg
+
+from paretina.data.remarks import remark
+
+END = b"\xff\xd9"
+
+START_OF_SCAN, TABLES = 0xDA, 0xC4
+
+FRAMES = frozenset(range(0xC0, 0xD0)) - {TABLES, 0xC8, 0xCC}
+"""Markers in front of the description of the picture."""
+
+SEQUENTIAL = frozenset({0xC0, 0xC1})
+"""Those that say it is coded from its first row to its last, with Huffman codes."""
+
+AFTER_SCAN = frozenset({*range(0xD0, 0xD8), END[1], START_OF_SCAN, TABLES})
+"""Markers that follow coded data; bytes too many in front of others lie between segments and do no harm."""
+
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""What ends coded data: 0xFF and neither a zero, which makes it data, nor a restart marker."""
+
+MISSING = re.compile("premature end of data segment|bad Huffman code|bad arithmetic code|instead of RST")
+"""Warnings of libjpeg after which pixels are made up."""
+
+HARMLESS = re.compile("extraneous bytes|Adobe|JFIF|ICC|progression sequence|SOS parameters")
+"""Warnings of libjpeg that need not mean that a pixel is wrong."""
+
+LEFT = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
+
+RUN = 64
+"""Equal bytes in a row that no photo has in its coded data: zeros would say the same coefficient more than a hundred times."""
+
+ZEROS = bytes(RUN)
+
+ONES = b"\xff" * RUN + b"\0"
+"""Any number of 0xFF may stand before a marker, but this is none: libjpeg takes it all for a single byte of data."""
+
+ODD_BYTES = 8
+"""Bytes that a progressive file may hold too many. Cameras do not write such files, and other programs leave nothing."""
+
+LEFT_OVER = "may be damaged: coded data is left over after the last row"
+
+
+def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> np.ndarray | None:
+    """The pixels, height by width by colour; None where this reader cannot read the file, which need not be damaged.
+
+    A file that lacks nothing but its end marker is whole.
+
+    Args:
+        width, height: the size to decode to, which must be the full size or what libjpeg makes of 1/2, 1/4 or 1/8 of it.
+        colours: "RGB", or "CMYK" for a file of four colours.
+
+    Raises:
+        ValueError: the file is damaged, so that pixels would be made up.
+    """
+    pixels, trouble = attempt(data, width, height, colours, strict=True)
+    if "Premature end of JPEG file" in trouble:
+        if not all_scans(data):
+            raise ValueError("is damaged (it ends before its last scan)")
+        data += END
+        pixels, trouble = attempt(data, width, height, colours, strict=True)
+    if trouble and not MISSING.search(trouble) and not HARMLESS.search(trouble):
+        data = up_to_scan(data)  # an error: what follows the coded data, or stands in it, is no JPEG
+        pixels, trouble = attempt(data, width, height, colours, strict=True)
+    if MISSING.search(trouble):
+        raise ValueError(f"is damaged ({trouble})")
+    if HARMLESS.search(trouble):
+        pixels, _ = attempt(data, width, height, colours, strict=False)
+    if pixels is None or pixels.shape[:2] != (height, width):
+        return None
+    left = LEFT.search(trouble)
+    count, after = (int(left[1]), int(left[2], 16)) if left else (0, 0)
+    check_runs(data, count if after == END[1] else 0)
+    if after in AFTER_SCAN:
+        if count > ODD_BYTES and is_progressive(data):
+            raise ValueError(f"is damaged ({trouble})")
+        remark(LEFT_OVER)
+    return pixels
+
+
+def attempt(data: bytes, width: int, height: int, colours: str, strict: bool) -> tuple[np.ndarray | None, str]:
+    """The pixels, or what libjpeg says is wrong; strict takes its warnings for errors."""
+    try:
+        return decode_jpeg(data, colours, min_height=height, min_width=width, strict=strict), ""
+    except ValueError as error:
+        return None, str(error) or type(error).__name__
+
+
+# --- the file itself ---------------------------------------------------------------------------------------------------
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, body, and where what follows begins, for each segment; coded data is skipped. Ends where it is no JPEG."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != END[1]:
+        if data[at + 1] == 0xFF:  # any number of these may stand before a marker
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end > len(data):
+            return
+        yield data[at + 1], data[at + 4 : end], end
+        found = MARKER.search(data, end) if data[at + 1] == START_OF_SCAN else None
+        at = found.start() if found else end
+
+
+def is_progressive(data: bytes) -> bool:
+    return any(marker in FRAMES and marker & 3 == 2 for marker, _, _ in segments(data))
+
+
+def up_to_scan(data: bytes) -> bytes:
+    """The file up to the end of its first scan, where that is all there is to the picture; else the file as it is."""
+    count = 0
+    for marker, body, end in segments(data):
+        if marker in FRAMES:
+            if marker not in SEQUENTIAL:
+                return data
+            count = body[5]
+        elif marker == START_OF_SCAN:
+            found = MARKER.search(data, end)
+            return data[: found.start()] + END if found and body[0] == count else data
+    return data
+
+
+def all_scans(data: bytes) -> bool:
+    """Whether each coefficient of a progressive file is there to its last bit; true for any other file."""
+    bits: dict[int, list[int]] = {}
+    for marker, body, _ in segments(data):
+        if marker in FRAMES and marker & 3 != 2:
+            return True
+        if marker in FRAMES:
+            bits = {component: [-1] * 64 for component in body[6 : 6 + 3 * body[5] : 3]}
+        elif marker == START_OF_SCAN:
+            first, last, precision = body[-3:]
+            for component in body[1 : 1 + 2 * body[0] : 2]:
+                if component in bits:
+                    bits[component][first : last + 1] = [precision & 15] * (last + 1 - first)
+    return not any(any(left) for left in bits.values())
+
+
+def check_runs(data: bytes, left: int) -> None:
+    """Refuses long runs of one byte in coded data, which stand where a part of the file was never written or was erased.
+
+    Not in progressive files; and not zeros in flat pictures, where they can mean that nothing changes.
+
+    Args:
+        left: bytes at the end that are not decoded.
+
+    Raises:
+        ValueError: there is such a run.
+    """
+    first: dict[int, int] = {}
+    for marker, body, start in segments(data):
+        if marker == TABLES:
+            first |= first_symbols(body)
+        elif marker in FRAMES and marker not in SEQUENTIAL:
+            return
+        elif marker == START_OF_SCAN:
+            if data.find(ZEROS, start) < 0 and data.find(ONES, start) < 0:
+                return
+            found = MARKER.search(data, start)
+            end = found.start() if found else len(data)
+            if data.find(ONES, start, end) >= 0:
+                raise ValueError(f"is damaged ({RUN} or more bytes of its coded data are erased)")
+            if all(is_flat(first, tables) for tables in body[2 : 2 + 2 * body[0] : 2]):
+                continue
+            for run in re.finditer(rb"\0{%d,}" % RUN, data[start:end]):
+                length = len(run[0]) - (left if start + run.end() == end else 0)
+                if length >= RUN:
+                    raise ValueError(f"is damaged ({length:,} bytes of its coded data are zero)")
+
+
+def first_symbols(body: bytes) -> dict[int, int]:
+    """What a code of zeros means in each Huffman table of a segment, by class (16 for AC coefficients) and number."""
+    found = {}
+    at = 0
+    while at + 17 < len(body):
+        found[body[at]] = body[at + 17]  # the first symbol has the shortest code, which is all zeros
+        at += 17 + sum(body[at + 1 : at + 17])
+    return found
+
+
+def is_flat(first: dict[int, int], tables: int) -> bool:
+    """Whether zeros can go on and on in a component that uses these tables: blocks without detail, even or in a shallow ramp.
+
+    The low four bits of a symbol count the bits of a number. A ramp of more than one step a block would not be without detail.
+    """
+    return first.get(tables >> 4, 0) <= 1 and first.get(16 + (tables & 15), 0) & 15 == 0

@@ -1,0 +1,383 @@
+"""Layout: which folders are splits and which are classes, told from their names and from what lies in them.
+
+`train/`, `val/` and `test/` (with the other names in EXACT) are splits where they hold folders. Names that say as much in other
+words, `training_set` or `01_val` or `dev`, are splits where nothing speaks for classes: where every folder has such a name, or
+where the same class folders lie in two of them. A folder that holds nothing but one folder of class folders or splits is passed
+through. Each such decision leaves a note.
+
+What can be read in two ways, of which one would train nonsense, is an error: folds, cameras or domains that all hold the same
+class folders; splits within classes; splits without class folders; `train/` with folders in it among folders that are none.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from paretina.data.names import composed, counterpart, likeness
+from paretina.data.scan import Place
+
+EXACT = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""What the folder of each split is usually called, in any case."""
+
+WORDS = {
+    "train": ("train", "training", "trn", "trainval"),
+    "val": ("val", "valid", "validation", "dev", "devel", "development", "eval", "evaluation", "holdout", "heldout"),
+    "test": ("test", "testing", "tst"),
+}
+"""Words that say of a folder which split it is, if it has other words in its name too."""
+
+WORD = re.compile(
+    rf"(?P<word>{'|'.join(word for words in WORDS.values() for word in words)})"
+    r"(sets?|data|datasets?|images?|imgs?|pics?|pictures?|photos?|files?|folder|dir|split)?"
+)
+
+PARTS = frozenset(
+    {
+        "fold",
+        "folds",
+        "part",
+        "parts",
+        "split",
+        "splits",
+        "subset",
+        "set",
+        "sets",
+        "batch",
+        "chunk",
+        "shard",
+        "group",
+        "version",
+    }
+    | {
+        "camera",
+        "cam",
+        "session",
+        "site",
+        "center",
+        "centre",
+        "hospital",
+        "domain",
+        "source",
+        "sequence",
+        "seq",
+        "scene",
+        "run",
+    }
+    | {
+        "round",
+        "trial",
+        "patient",
+        "subject",
+        "user",
+        "dataset",
+        "data",
+        "images",
+        "imgs",
+        "pictures",
+        "photos",
+        "copy",
+        "backup",
+    }
+    | {"original", "originals", "augmented", "raw", "processed"}
+)
+"""Words that parts of a set of pictures are called by, and classes hardly ever."""
+
+KINDS = frozenset(
+    {"class", "cls", "category", "cat", "grade", "type", "kind", "label", "level", "stage", "digit", "species", "score"}
+)
+"""Words that number classes: class1, class2."""
+
+Reading = Literal["auto", "classes", "plain"]
+
+OVERRIDE = "if they are the classes, say so with data.layout=classes"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """
+    Attributes:
+        root: where names start from.
+        splits: split -> the folder with its class folders; "" -> root where there are no splits.
+        passed: each folder that was passed through on the way to class folders, with those of its folders that lead on.
+        notes: what was decided, a sentence each.
+    """
+
+    root: Place
+    splits: dict[str, Place]
+    passed: tuple[tuple[Place, tuple[Place, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def layout_of(root: Place, reading: Reading = "auto") -> Layout:
+    """
+    Args:
+        reading: "classes" takes the folders in `root` as classes, whatever they are called; "plain" goes by the usual names of
+            splits alone, and doubts nothing.
+
+    Raises:
+        ValueError: it can be read in several ways, or two folders claim one split, or there is no `train` beside another split.
+        OSError: a folder cannot be listed.
+    """
+    if reading == "classes":
+        return Layout(root, {"": root})
+    if reading == "plain":
+        exact = exact_splits(root)
+        return Layout(root, exact, ((root, tuple(exact.values())),)) if "train" in exact else Layout(root, {"": root})
+    passed: list[tuple[Place, tuple[Place, ...]]] = []
+    notes: list[str] = []
+    while not (splits := splits_in(root, notes)):
+        inner = class_folders(root)
+        if len(inner) != 1 or root.pictures or not wraps(inner[0]):
+            notes += checked_classes(root, inner)
+            return Layout(root, {"": root}, tuple(passed), tuple(notes))
+        notes.append(f"{shown(root)} holds pictures only in {inner[0].name}/, so that is the folder that is read")
+        passed.append((root, (inner[0],)))
+        root = Place(inner[0].root / inner[0].path)
+    passed.append((root, tuple(splits.values())))
+    classes = [folder.name for folder in class_folders(unwrapped(splits["train"]))]
+    for split, place in splits.items():
+        # a single folder in val may be a class that train has too
+        while len(inner := class_folders(place)) == 1 and wraps(place) and counterpart(inner[0].name, classes) is None:
+            passed.append((place, (inner[0],)))
+            place = inner[0]
+        if place is not splits[split]:
+            notes.append(f"the class folders of {split} lie in {place.path}/")
+            splits[split] = place
+    return Layout(root, splits, tuple(passed), tuple(notes))
+
+
+def class_folders(place: Place) -> list[Place]:
+    """The folders in it that have pictures at any depth."""
+    return [folder for folder in place.folders if folder.has_pictures]
+
+
+def wraps(place: Place) -> bool:
+    """Whether a folder has nothing in it but folders, and at some depth several of them."""
+    inner = class_folders(place)
+    return not place.pictures and (len(inner) > 1 or (len(inner) == 1 and wraps(inner[0])))
+
+
+def unwrapped(place: Place) -> Place:
+    """The folder, or the one within that is all that it holds."""
+    while len(inner := class_folders(place)) == 1 and wraps(place):
+        place = inner[0]
+    return place
+
+
+def shown(place: Place) -> str:
+    return repr(str(place.full_path).rstrip("/"))
+
+
+def listed(places: Sequence[Place]) -> str:
+    """The first names of some folders, for a sentence."""
+    names = [f"{place.name}/" for place in places[:4]]
+    if len(places) > len(names):
+        return f"{', '.join(names)} and {len(places) - len(names)} more"
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+# --- what names say ------------------------------------------------------------------------------------------------------
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: `01_trainImages` has train and images."""
+    apart = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", composed(name))
+    return re.findall(r"[^\W\d_]+", apart.casefold())
+
+
+def exact_split(name: str) -> str | None:
+    return next((split for split, names in EXACT.items() if name.strip().lower() in names), None)
+
+
+def split_said(name: str) -> str | None:
+    """The split that a name speaks of; None if it speaks of none or of several."""
+    words = words_of(name)
+    found = {split_of_word(word) for word in (*words, "".join(words))} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_of_word(word: str) -> str | None:
+    match = WORD.fullmatch(word)
+    return next((split for split, words in WORDS.items() if match["word"] in words), None) if match else None
+
+
+def names_parts(places: Sequence[Place]) -> bool:
+    """Whether the names are those of parts of a set, or number something that is no class: fold1, fold2; camA, camB."""
+    words = [words_of(place.name) for place in places]
+    if any(split_of_word(word) for each in words for word in each):
+        return True
+    if all(PARTS & set(each) for each in words):
+        return True
+    stems = {
+        re.sub(r"(\d+|(?<![^\W\d_])[^\W\d_]|(?<=[a-z])[A-Z])$", "", place.name).strip(" _-.").casefold() for place in places
+    }
+    return len(places) > 1 and len(stems) == 1 and stems != {""} and not KINDS & set(words_of(stems.pop()))
+
+
+# --- splits --------------------------------------------------------------------------------------------------------------
+
+
+def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
+    """Split -> the folder with its class folders, or nothing where the folders are no splits.
+
+    Raises:
+        ValueError: two folders claim one split, or there is no `train` beside another split, or `train` might be a class.
+    """
+    exact = exact_splits(root)
+    full = class_folders(root)
+    said = {place: split_said(place.name) for place in full}
+    loose: dict[str, list[Place]] = {split: [] for split in EXACT if split not in exact}
+    for place, split in said.items():
+        if split in loose and is_labelled(place, split):
+            loose[split].append(place)
+    trains = [exact["train"]] if "train" in exact else loose["train"]
+    if exact and not trains:
+        there = list(exact.values())
+        raise ValueError(
+            f"{shown(root)} has {listed(there)} but no train/ with class folders in it; to measure on one, name it: "
+            f"{shown(there[0])}; {OVERRIDE}"
+        )
+    classes = set().union(*(kinds_in(place) for place in trains))
+    related = {
+        split: [
+            place for place in places if classes & (kinds_in(place) | {likeness(each.name) for each in class_folders(place)})
+        ]
+        for split, places in loose.items()
+    }
+    all_said = all(said.values()) and len(set(said.values())) > 1
+    if not trains or not (exact or all_said or related.get("val") or related.get("test")):
+        return {}
+    strange = [place for split in ("val", "test") for place in loose.get(split, ())]
+    if all_said and not exact and strange and not (related["val"] or related["test"]):
+        raise ValueError(
+            f"{listed([*trains, *strange])} in {shown(root)} are named like splits, but have no class folder in common; "
+            f"call class folders the same in each; {OVERRIDE}"
+        )
+    for split, places in related.items():
+        if len(places) > 1:
+            raise both_claim(root, split, places)
+    taken = {split: places[0] for split, places in related.items() if places}
+    named = exact | taken
+    splits = {split: named[split] for split in EXACT if split in named}
+    others = [place for place in full if not said[place]]
+    if len(splits) == 1 and others:
+        train = splits["train"]
+        raise ValueError(
+            f"{shown(root)} has {train.name}/ with folders in it beside {listed(others)}: is it the training split or a class? "
+            f"If it is the split, name {shown(train)} itself, or leave out the others with data.layout=plain; {OVERRIDE}"
+        )
+    if taken:
+        notes.append("by their names, " + ", ".join(f"{place.name}/ is taken as {split}" for split, place in taken.items()))
+    return splits
+
+
+def both_claim(root: Place, split: str, places: Sequence[Place]) -> ValueError:
+    names = " and ".join(place.name for place in places)
+    return ValueError(f"{names} in {shown(root)} both say they are the {split} split; keep one of them")
+
+
+def exact_splits(root: Place) -> dict[str, Place]:
+    """The folders with the usual names of splits, if they hold folders, and pictures in one of these at least."""
+    found: dict[str, Place] = {}
+    for split in EXACT:
+        claims = [place for place in root.folders if exact_split(place.name) == split and is_labelled(place, split)]
+        if len(claims) > 1:
+            raise both_claim(root, split, claims)
+        if claims:
+            found[split] = claims[0]
+    return found if any(class_folders(place) for place in found.values()) else {}
+
+
+def is_labelled(place: Place, split: str) -> bool:
+    """Whether there are class folders in it, even empty ones; a lone `test/test/` with unsorted pictures is none."""
+    inner = class_folders(unwrapped(place))
+    return bool(place.folders) and not (len(inner) == 1 and split_said(inner[0].name) == split)
+
+
+def kinds_in(place: Place) -> set[str]:
+    """The names of the class folders in what may be a split, such that alike names are equal."""
+    return {likeness(folder.name) for folder in class_folders(unwrapped(place))}
+
+
+# --- classes -------------------------------------------------------------------------------------------------------------
+
+
+def checked_classes(root: Place, classes: list[Place]) -> list[str]:
+    """Notes about folders that are taken as classes.
+
+    Raises:
+        ValueError: they are probably none.
+    """
+    if len(classes) < 2:
+        return []
+    said = [split_said(place.name) for place in classes]
+    exact = {exact_split(place.name) for place in classes}
+    if (all(said) and len(set(said)) > 1) or ("train" in exact and exact & {"val", "test"}):
+        splits = [place for place, split in zip(classes, said, strict=True) if split]
+        bare = [place for place in splits if not class_folders(place)]
+        fault = f"there are no class folders in {listed(bare)}" if bare else "none is that of train"
+        raise ValueError(
+            f"{listed(splits)} in {shown(root)} are named like splits, but {fault}; "
+            f"one folder a class is needed, such as train/cat/1.jpg and train/dog/2.jpg; {OVERRIDE}"
+        )
+    check_inner_splits(root, classes)
+    return checked_sharing(root, classes)
+
+
+def check_inner_splits(root: Place, classes: list[Place]) -> None:
+    """Raises ValueError where a class holds splits."""
+    for place in classes:
+        inner = class_folders(unwrapped(place))
+        said = {each: exact_split(each.name) or split_said(each.name) for each in inner}
+        exact = {exact_split(each.name) for each in inner} - {None}
+        named = {split for split in said.values() if split}
+        if "train" not in named or len(named) < 2 or not (all(said.values()) or len(exact) > 1):
+            continue
+        splits = [each for each, split in said.items() if split]
+        if all(class_folders(each) for each in splits):
+            raise ValueError(
+                f"{place.name}/ in {shown(root)} holds splits, {listed(splits)}, and lies beside other folders with pictures; "
+                f"name the one to read, such as {shown(unwrapped(place))}; {OVERRIDE}"
+            )
+        raise ValueError(
+            f"{place.name}/ in {shown(root)} holds {listed(splits)}, which would be mixed and split anew; "
+            f"put the splits outside, such as {splits[0].name}/{place.name}/1.jpg; {OVERRIDE}"
+        )
+
+
+def checked_sharing(root: Place, classes: list[Place]) -> list[str]:
+    """A note where all classes hold the same folders.
+
+    Raises:
+        ValueError: it is more likely that the folders within them are the classes.
+    """
+    if all(place.pictures for place in classes):
+        return []
+    inner = {place: kinds_in(place) for place in classes}
+    deep = [place for place in classes if len(inner[place]) > 1]
+    if len(deep) < 2:
+        return []
+    shared = set.intersection(*(inner[place] for place in deep))
+    union = set.union(*(inner[place] for place in deep))
+    if len(shared) < 2 or 2 * len(shared) < len(union):
+        return []
+    if len(deep) < len(classes) and not names_parts(deep):
+        return []
+    within = [folder for folder in class_folders(unwrapped(deep[0])) if likeness(folder.name) in shared]
+    found = f"{listed(deep)} in {shown(root)} hold the same folders, {listed(within)}"
+    if names_parts(deep) or len(shared) > len(deep):
+        guess = "they look like parts of one set" if names_parts(deep) else "those look like the classes"
+        raise ValueError(
+            f"{found}, so {guess}; name one to train on, such as {shown(unwrapped(deep[0]))}, or make train/ and val/ of them; "
+            f"{OVERRIDE}"
+        )
+    first, second = (place.name for place in deep[:2])
+    return [
+        f"{found}; the classes are taken to be {first}, {second}{' and so on' if len(deep) > 2 else ''}, with all that lies in "
+        f"them. If the folders within are the classes, name the one to train on, such as {shown(unwrapped(deep[0]))}"
+    ]

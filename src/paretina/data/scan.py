@@ -1,0 +1,165 @@
+"""Scan: which files below a folder are pictures, and what is left out and why.
+
+Whatever reads a folder goes through here, so that training, evaluation and prediction see the same pictures in it. A picture is
+a file with one of the endings in `SUFFIXES`, at any depth. Links are followed, except to a folder above them; a broken link
+with such an ending is a picture that cannot be read. Left out, and counted by reason: hidden files and folders (all that
+begins with a dot, such as `.ipynb_checkpoints` or `._1.jpg`), what systems and programs keep beside the user's files (`@eaDir`,
+`__MACOSX`, `Thumbs.db`), files with other endings, and names that are not valid text.
+
+Looks at names only: nothing is opened, and nothing is written.
+"""
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from paretina.data.decode import SUFFIXES
+
+SYSTEM_FOLDERS = frozenset(
+    # Synology and QNAP: thumbnails, what was deleted, what is being copied
+    {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb", "#recycle", "#snapshot"}
+    # Windows, on every drive
+    | {"$recycle.bin", "$extend", "system volume information", "dfsrprivate"}
+    # macOS: in archives, and on network shares
+    | {"__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"}
+    # the repair of a file system, and Python
+    | {"lost+found", "__pycache__"}
+)
+"""Names of folders that hold no pictures of the user's, in lower case."""
+
+REPAIRED = re.compile(r"found\.\d{3}")
+"""Folders that the repair of a Windows drive makes."""
+
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
+"""Names of files that systems leave in folders of pictures, in lower case."""
+
+
+class Place:
+    """A folder below the one that a scan started from, listed when it is first looked into.
+
+    Attributes:
+        root: the folder that names start from.
+        path: its name from there, with forward slashes; empty for the root itself.
+    """
+
+    def __init__(self, root: Path, path: str = "", above: tuple[tuple[int, int], ...] = ()) -> None:
+        self.root = root
+        self.path = path
+        self.above = above
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def full_path(self) -> str:
+        return os.path.join(self.root, self.path)
+
+    @cached_property
+    def listing(self) -> tuple[tuple["Place | str", ...], Counter[str]]:
+        """Folders and names of pictures, in the order of their names; and how much was left out, by reason.
+
+        Raises:
+            OSError: it cannot be listed; `filename` says which.
+        """
+        here = identity(self.full_path)
+        found: list[Place | str] = []
+        left_out: Counter[str] = Counter()
+        with os.scandir(self.full_path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = f"{self.path}/{entry.name}" if self.path else entry.name
+                is_folder, reason = judged(entry)
+                if is_folder and not reason and identity(entry.path) in (*self.above, here):
+                    reason = "links to a folder above them"  # it would never end
+                if reason:
+                    left_out[reason] += 1
+                else:
+                    found.append(Place(self.root, path, (*self.above, here)) if is_folder else path)
+        return tuple(found), left_out
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """How much was left out of this folder itself, by reason."""
+        return self.listing[1]
+
+    @property
+    def folders(self) -> list["Place"]:
+        return [each for each in self.listing[0] if isinstance(each, Place)]
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the pictures in this folder itself."""
+        return [each for each in self.listing[0] if isinstance(each, str)]
+
+    @cached_property
+    def has_pictures(self) -> bool:
+        """Whether there is one at any depth."""
+        return bool(self.pictures) or any(folder.has_pictures for folder in self.folders)
+
+    def all_pictures(self, left_out: Counter[str]) -> Iterator[str]:
+        """Names of the pictures at any depth, in order; adds what is not among them to `left_out`."""
+        left_out.update(self.left_out)
+        for each in self.listing[0]:
+            if isinstance(each, Place):
+                yield from each.all_pictures(left_out)
+            else:
+                yield each
+
+
+def identity(path: str) -> tuple[int, int]:
+    """The same for one folder, whatever way leads to it."""
+    place = os.stat(path)
+    return place.st_dev, place.st_ino
+
+
+def judged(entry: os.DirEntry[str]) -> tuple[bool, str]:
+    """Whether an entry is a folder, and why it is left out, or "" if it is a folder to look into or a picture."""
+    name = entry.name.lower()
+    if name.startswith("."):
+        return False, "hidden"
+    kind = kind_of(entry)
+    if stat.S_ISDIR(kind):
+        if name in SYSTEM_FOLDERS or REPAIRED.fullmatch(name):
+            return True, f"system folders {entry.name}"
+        return True, "" if writable(entry.name) else "folders whose name is not valid text"
+    if name in SYSTEM_FILES:
+        return False, "system files"
+    suffix = Path(name).suffix
+    if suffix not in SUFFIXES:
+        ending = suffix if suffix and writable(suffix) else "no suffix"
+        return False, ending if kind else "broken links"
+    if kind and not stat.S_ISREG(kind):
+        return False, "devices, pipes and sockets"  # reading one could wait for ever
+    return False, "" if writable(entry.name) else "names that are not valid text"
+
+
+def kind_of(entry: os.DirEntry[str]) -> int:
+    """The type bits of what an entry is or leads to; 0 for a broken link."""
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    try:
+        return stat.S_IFMT(os.stat(entry.path).st_mode)
+    except OSError:
+        return 0
+
+
+def writable(name: str) -> bool:
+    """Whether the name can be written into logs and tables."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def left_out_text(left_out: Counter[str]) -> str:
+    """A sentence about what was left out, or nothing."""
+    if not left_out:
+        return ""
+    return "files left out: " + ", ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))
