@@ -15,7 +15,7 @@ from paretina.model.norms.proxy import ProxyNorm
 from paretina.model.weights import Start, load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
-from paretina.train.first import least_momentum, memory_notes, set_memory, start_notes, statistical
+from paretina.train.first import first_values, least_momentum, memory_notes, set_memory, start_notes, statistical
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -146,6 +146,27 @@ def test_a_run_from_weights_starts_each_class_from_its_own_row(tiny, npz, tmp_pa
     assert new.bias[0] == 0
     wanted = "the last layer goes on with the 2 classes (red, green) that the weights know by name; 1 class (apple) starts anew"
     assert wanted in prepared.notes
+
+
+def test_new_rows_are_not_those_that_the_old_ones_started_from(tiny):
+    wide = replace(tiny, head=PoolHead(width=256))
+
+    def made(start, classes):
+        torch.manual_seed(0)
+        network = wide.build()
+        first_values(network, start, classes)
+        return network
+
+    def started(network, classes):
+        return Start(wide, network.state_dict(), "", "", "", tuple(classes))
+
+    first = made(None, "abc")
+    second = made(started(first, "abc"), "xyz")
+    third = made(started(second, "xyz"), "def")
+    rows = torch.cat([network.head.classifier.weight for network in (first, second, third)]).detach()
+    alike = torch.nn.functional.cosine_similarity(rows[None], rows[:, None], dim=-1) - torch.eye(9)
+    assert alike.abs().max() < 0.3
+    assert torch.equal(made(started(first, "abc"), "xyz").head.classifier.weight, second.head.classifier.weight)
 
 
 @pytest.mark.parametrize("known", [False, True])

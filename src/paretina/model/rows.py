@@ -41,11 +41,14 @@ SMALL = 0.1
 is still within 1 % of ln(classes). With zeros it is that exactly, but for some updates nothing else would learn."""
 
 
-def start_small(network: Network) -> None:
+def start_small(network: Network, generator: torch.Generator | None = None) -> None:
     """Draws the first values of the layers that give the logits anew, in place, so that the first loss is ln(classes).
 
     The published rules are made for 1,000 classes, such as 1 / sqrt(outputs), which begins far above that with few, or for
     features of a certain size, which are larger in a deep network without weights.
+
+    Args:
+        generator: what they are drawn from; torch's global one unless told.
     """
     with torch.no_grad():
         for name, has_rows in class_tensors(network.blueprint).items():
@@ -57,7 +60,7 @@ def start_small(network: Network) -> None:
                 getattr(layer, field).zero_()
             else:
                 bound = SMALL / math.sqrt(layer.weight[0].numel())
-                layer.weight.uniform_(-bound, bound)
+                layer.weight.uniform_(-bound, bound, generator=generator)
 
 
 @dataclass(frozen=True)

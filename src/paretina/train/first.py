@@ -1,13 +1,15 @@
 """First: the values that a network starts with, and how long its norms remember them."""
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
-from paretina.model.rows import start_small
+from paretina.model.rows import class_tensors, start_small
 from paretina.model.weights import Start, load_start
 from paretina.train.recipe import Recipe
 
@@ -26,9 +28,14 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     Raises:
         ValueError: the weights do not fit.
     """
-    start_small(network)
-    if start is not None:
-        load_start(network, start, classes)
+    if start is None:
+        start_small(network)
+        return
+    # with the seed of the run that made the weights, new rows would be those that its own classes started from
+    last = [start.state[name] for name in class_tensors(network.blueprint) if name in start.state]
+    drawn = zlib.crc32(b"".join(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes() for tensor in last))
+    start_small(network, torch.Generator().manual_seed(torch.initial_seed() + drawn))
+    load_start(network, start, classes)
 
 
 def start_notes(start: Start | None, blueprint: Blueprint, classes: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
