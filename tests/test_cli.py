@@ -21,7 +21,10 @@ from paretina import verbs
 from paretina.cli import main
 from paretina.cli.listing import count
 from paretina.cli.program import duration, outcome
+from paretina.model.blueprint import Door
+from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
+from paretina.spec import decode
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 
@@ -469,6 +472,8 @@ def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
 
 def test_show_of_a_file_says_where_it_comes_from():
     out, _ = run("show", MODEL)
+    door = decode(Door, document("show", MODEL)["preprocessing"])
+    assert f"pictures: {in_words(door, document('show', MODEL)['resolution'])}\n" in out
     assert "trained on photos, from scratch\nmeasured when it was saved: top-1 " in out
     assert out.endswith("classes: blue, green, light, röt\n")
 
@@ -505,6 +510,8 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     out, err = run(*words)
     assert out.splitlines() == [
         "resnet18, 2 classes, tested at 224 pixels",
+        "pictures: central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bilinear, "
+        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
         "weights.pth, read as timm:resnet18; licence: not known",
         f"model: {model}",
     ]
@@ -514,6 +521,12 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
     assert (written["path"], written["name"]) == (str(there), "resnet18")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in load_file(there).items())
+    there.unlink()
+    out, err = run("export-weights", model, "--to", "torchvision", "--out", there)
+    said, lines = out.split("\n\n", 1)
+    assert said.splitlines()[1].startswith("pictures: central square of 87.5 % of the shorter side, resized to 224 x 224")
+    assert lines.strip() == written["lines"]
+    assert "note: transparent pictures lie on white here" in err
 
 
 def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):

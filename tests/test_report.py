@@ -120,7 +120,7 @@ def log_of(epochs: int, top1: float, chance: random.Random, until: int | None = 
 def make_run(path: Path, **choices: Any) -> Path:
     """Writes a run directory such as training leaves.
 
-    Choices: model, classes, top1, epochs, until (the last update logged), data, macs, time_s, finished.
+    Choices: model, classes, top1, epochs, until (the last update logged), each (updates a line), data, macs, time_s, finished.
     """
     chance = random.Random(str(path.name))
     classes, top1, epochs = choices.get("classes", CLASSES), choices.get("top1", 78.1), choices.get("epochs", 12)
@@ -148,7 +148,7 @@ def make_run(path: Path, **choices: Any) -> Path:
         | {"threads": 2, "device": "cpu"},
     }
     (path / "asked.json").write_text(json.dumps(asked))
-    log = log_of(epochs, top1, chance, choices.get("until"))
+    log = log_of(epochs, top1, chance, choices.get("until"), choices.get("each", 17))
     (path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     if choices.get("finished", True):
         result = result_of(classes, top1, chance, choices.get("macs", 128_000_000))
@@ -570,6 +570,82 @@ def test_a_curve_is_drawn_where_its_numbers_are():
     drawn = charts.chart("t", "", "epoch", [("", [(0.0, 0.0), (5.0, 10.0)])], end=10.0, stepped=True)
     assert drawn.curves[0].path == "M0 1000H500V0"
     assert charts.chart("t", "", "epoch", [("", [])]) is None
+
+
+ONE = [(1.0, 5.0)]
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("points", [ONE, ONE * 3, [(0.0, 0.0)], [(0.0, -2.0)], [(7.0, 1e9)]])
+def test_a_series_of_one_place_is_a_dot(points: charts.Points, stepped: bool):
+    drawn = charts.chart("t", "", "epoch", [("", points)], stepped=stepped)
+    (curve,) = drawn.curves
+    assert curve.style == "stroke-width:9"
+    x, y = map(float, re.match(r"M([\d.]+) ([\d.]+)", curve.path).groups())
+    assert 0 <= x <= 1000
+    assert 0 < y <= 1000
+    assert len(drawn.lines) > 2
+
+
+def test_dots_at_the_same_place_are_rings_of_each_other():
+    drawn = charts.chart("t", "", "epoch", [("a", ONE), ("b", [(0.0, 1.0), (1.0, 5.0)]), ("c", ONE), ("d", [(1.0, 6.0)])])
+    assert [curve.style for curve in drawn.curves] == ["stroke-width:15", "", "stroke-width:9", "stroke-width:9"]
+    many = charts.chart("t", "", "epoch", [(str(i), ONE) for i in range(30)])
+    assert [curve.style for curve in many.curves][:1] == ["stroke-width:39"]  # not larger than the plot
+
+
+def test_curves_that_repeat_others_leave_gaps_for_them():
+    flat, other = [(0.0, 5.0), (1.0, 5.0)], [(0.0, 5.0), (1.0, 6.0)]
+    drawn = charts.chart("t", "", "epoch", [("a", flat), ("b", other), ("c", flat), ("d", flat)])
+    assert [curve.style for curve in drawn.curves] == ["", "", "stroke-dasharray:6 6", "stroke-dasharray:6 12"]
+
+
+def strokes(page: Page) -> dict[str, list[dict[str, str]]]:
+    """The curves of each chart of a page, by the chart's title."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for tag, attrs in page.tags:
+        if attrs.get("role") == "img" and attrs.get("class") == "plot":
+            title = attrs["aria-label"].split(";")[0]
+            found[title] = []
+        elif tag == "path" and "curve" in attrs.get("class", ""):
+            found[title].append(attrs)
+    return found
+
+
+def test_one_evaluation_is_seen_in_the_report_and_in_a_comparison(tmp_path: Path):
+    runs = [make_run(tmp_path / f"run{i}", epochs=1, until=34, each=each) for i, each in enumerate((17, 34))]
+    for run, dots in zip(runs, (2, 3), strict=True):  # with a single line of training, that is a dot too
+        found = strokes(Page(write_report(run)))
+        assert sum(attrs.get("style", "").startswith("stroke-width:") for attrs in found["Loss"]) == dots
+        assert all(attrs["style"] == "stroke-width:9" for attrs in found["Top-1 accuracy"])
+    assert all(attrs.get("style") for charts in found.values() for attrs in charts)
+    found = strokes(Page(write_comparison(runs, tmp_path / "all.html")))
+    assert all(attrs["style"].startswith("stroke-width:") for attrs in found["Top-1 on the validation set during training"])
+
+
+def check_tables_scroll(page: Page):
+    """Each table lies in a box that scrolls, can be reached by keyboard, and shows what lies beyond its edge."""
+    places = [at for at, (tag, _) in enumerate(page.tags) if tag == "table"]
+    assert places
+    for at in places:
+        tag, attrs = page.tags[at - 1]
+        assert tag == "div"
+        assert attrs["class"].split()[0] == "scroll"
+        assert (attrs["tabindex"], attrs["role"]) == ("0", "region")
+        assert attrs["aria-label"]
+    rule = re.search(r"\.scroll \{(.*?)\}", page.source, re.DOTALL)[1]
+    assert "overflow-x: auto" in rule
+    assert (
+        len(re.findall(r"var\(--page\).* no-repeat local", rule))
+        == len(re.findall(r"var\(--beyond\).* no-repeat scroll", rule))
+        == 2
+    )
+    assert len(re.findall(r"--beyond: rgb", page.source)) == 2  # light and dark
+
+
+def test_tables_show_that_they_scroll(run: Path, tmp_path: Path):
+    check_tables_scroll(Page(write_report(run)))
+    check_tables_scroll(Page(write_comparison([run], tmp_path / "all.html")))
 
 
 def test_a_value_that_is_no_number_leaves_a_gap():

@@ -22,7 +22,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
-from paretina.spec import get, put
+from paretina.spec import encode, get, put
 from paretina.train.asked import Asked, assignment
 from paretina.verbs import ELSEWHERE, MisuseError
 
@@ -585,6 +585,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
         (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with the names of classes"),
         (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
         (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
+        (lambda: verbs.export_weights("model.safetensors", "timm", "new.pth"), r"name 'new.pth' must end with \.safetensors"),
         (lambda: verbs.export_weights("model.safetensors", "timm", "model.safetensors"), "there is model.safetensors already"),
     ],
 )
@@ -666,18 +667,15 @@ def test_weights_go_to_another_library_and_come_back(tmp_path):
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
     with safetensors.safe_open(there.path, framework="pt") as file:
         header = json.loads(file.metadata()["paretina-export"])
-    assert header == {
-        "architecture": "resnet18",
-        "classes": ["a", "b"],
-        "licence": "CC0-1.0",
-        "origin": "trained on photos",
-    }
+    assert (header["library"], header["architecture"]) == ("torchvision", "resnet18")
+    assert (header["label_names"], header["licence"], header["origin"]) == (["a", "b"], "CC0-1.0", "trained on photos")
+    assert (header["crop_pct"], header["crop_mode"], header["interpolation"]) == (0.875, "center", "bilinear")
     (tmp_path / "names.txt").write_text("a\n b \n\n", "utf-8")
     back = verbs.import_weights(
         str(there.path), "torchvision:resnet18", tmp_path / "back.safetensors", tmp_path / "names.txt", "CC0-1.0"
     )
-    assert back.notes == ("read as torchvision:resnet18",)
-    json.dumps(back.to_dict())
+    assert back.notes == ("read as torchvision:resnet18", "pictures are prepared as its header says")
+    assert json.loads(json.dumps(back.to_dict()))["preprocessing"] == json.loads(json.dumps(encode(blueprint.door)))
     found, about = load_model(back.path)
     assert (about.classes, about.licence, about.name) == (("a", "b"), "CC0-1.0", "resnet18")
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.state_dict().items())
@@ -687,8 +685,10 @@ def test_timm_loads_what_was_exported(tmp_path):
     blueprint = replace(network_named("efficientnet_lite0").blueprint, classes=2)
     save_model(tmp_path / "ours.safetensors", blueprint.build(), About(("a", "b"), name="efficientnet_lite0"))
     there = verbs.export_weights(tmp_path / "ours.safetensors", "timm", tmp_path / "there.safetensors")
-    assert there.notes[0].startswith('load it with timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=')
-    assert "pictures of 224 pixels, normalised with mean=(0.498" in there.notes[1]
+    assert 'timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=' in there.lines
+    assert "mean=(0.498" in there.lines
+    assert there.notes[1].startswith("the lines cut before they resize, as here; timm's own order (crop_pct=0.875, ")
+    assert there.prepared.startswith("central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bicubic")
     theirs = timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=str(there.path))
     wanted = load_file(there.path)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in theirs.state_dict().items())
@@ -709,6 +709,7 @@ def test_unknown_classes_and_licences_are_said(tmp_path):
     assert found.about.classes == ("class 0", "class 1")
     assert [note.partition(",")[0] for note in found.notes] == [
         "read as timm:resnet18",
+        "the file does not say how pictures are prepared; it is done as our resnet18 does; for a library's way name it",
         "nothing is known of its 2 classes",
         "the licence of these weights is not known",
     ]

@@ -278,6 +278,10 @@ def test_the_page_of_one_size_and_of_many(tmp_path, counts, times):
     page = write_sweep(found(counts, times), tmp_path / "sweep.html", "net").read_text()
     body = page.partition("<main>")[2]
     assert "nan" not in body
+    plots = body.count('class="area"')
+    assert body.count('class="dot ') == plots * len(counts)  # which are seen where the curve has one place only
+    assert '<div class="scroll" tabindex="0" role="region" aria-label="Sizes"><table' in body
+    assert "var(--beyond), transparent) right" in page
     assert ("Time of an image" in page) == times
 
 

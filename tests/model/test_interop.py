@@ -497,7 +497,8 @@ def test_a_file_is_read_as_the_peer_whose_names_it_has(b0, tmp_path, suffix):
     assert found.about.classes == ("class 0", "class 1", "class 2", "class 3", "class 4")
     assert found.about.origin == f"weights{suffix}, read as timm:tf_efficientnet_b0"
     assert found.about.licence == "CC0-1.0"
-    assert found.notes == ("read as timm:tf_efficientnet_b0",)
+    assert found.notes[0] == "read as timm:tf_efficientnet_b0"
+    assert "it is done as our efficientnet_b0 does" in found.notes[1]
     assert found.unsure.startswith("nothing is known of its 5 classes")
 
 
@@ -512,7 +513,7 @@ def test_a_file_with_names_of_torchvision(tmp_path):
     network, peer, theirs = theirs_of(*pair("efficientnet_b0", "torchvision:efficientnet_b0"), classes=1000)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     found = import_weights(str(tmp_path / "weights.pth"), "efficientnet_b0")
-    assert found.notes == ("read as torchvision:efficientnet_b0",)
+    assert found.notes[0] == "read as torchvision:efficientnet_b0"
     assert equal(found.network, from_state(network, peer, theirs.state_dict()))
     assert (found.about.classes, found.unsure) == (IMAGENET, "its 1,000 classes are taken to be those of ImageNet-1k")
 
@@ -531,7 +532,7 @@ def test_checkpoints_are_unwrapped_and_it_is_said(b0, tmp_path, wrap, said):
     torch.save(wrap(state), tmp_path / "weights.pth")
     found = import_weights(str(tmp_path / "weights.pth"), "efficientnet_b0")
     assert equal(found.network, from_state(network, peer, state))
-    assert len(found.notes) == 1 + bool(said)
+    assert len(found.notes) == 2 + bool(said)
     assert said is None or said in found.notes[1]
 
 

@@ -139,7 +139,7 @@ def test_what_torchvision_has_downloaded_before_is_taken(caches, monkeypatch):
     peer = next(peer for peer in TV.peers if peer.library == "torchvision")
     state = values(TV, peer)
     path = kept_by_torch(caches[1], state)
-    record = interop.torchvision_weights(peer)[0]
+    record = interop.torchvision_weights(peer, "")
     monkeypatch.setattr(pretrained, "checkpoint", lambda url: path if url == record.url else Path("nowhere"))
     start, said = find_weights("auto", TV)
     assert f"weights of regnet_x_400mf.{record.name} of torchvision, from the cache: {path} (" in said

@@ -379,12 +379,14 @@ def test_weights_of_another_network_do_not_fit(saved):
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
-def test_statistics_of_the_door_come_with_the_weights_and_its_shape_does_not(saved):
-    plain = replace(BLUEPRINT, door=Door(crop=0.5))
-    door = with_door(plain, from_file(saved[1])).door
-    assert (door.mean, door.std) == (BLUEPRINT.door.mean, BLUEPRINT.door.std)
-    assert (door.crop, door.fit, door.interpolation) == (0.5, "crop", "bicubic")
-    assert with_door(plain, None) == plain
+def test_the_door_comes_with_the_weights_but_for_what_is_kept(saved):
+    plain = replace(BLUEPRINT, door=Door(crop=0.5, fit="squash", interpolation="bilinear"))
+    assert with_door(plain, from_file(saved[1])).door == replace(plain.door, mean=BLUEPRINT.door.mean, std=BLUEPRINT.door.std)
+    assert with_door(plain, from_file(saved[1]), keep=()).door == BLUEPRINT.door
+    assert with_door(plain, from_file(saved[1]), keep={"crop", "mean"}).door == replace(
+        BLUEPRINT.door, crop=0.5, mean=plain.door.mean
+    )
+    assert with_door(plain, None) == with_door(plain, None, keep=()) == plain
 
 
 LITE0 = network_named("efficientnet_lite0")

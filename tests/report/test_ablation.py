@@ -236,6 +236,26 @@ def test_points_stand_where_they_belong_on_a_logarithmic_axis():
     assert drawn("t", "", "", [Dots("a", ())]) is None
 
 
+@pytest.mark.parametrize("pictures", [100.0, 300.0, 1.0, 665.0, 3000.0])
+@pytest.mark.parametrize("logarithmic", [True, False])
+def test_a_single_point_has_an_axis(pictures, logarithmic):
+    chart = drawn("t", "%", "n", [Dots("a", ((pictures, 50.0, None, "one"),))], logarithmic)
+    (mark,) = chart.marks
+    assert 0 < mark.x < 1000
+    assert 0 < mark.y < 1000
+    assert len(chart.columns) >= 2
+
+
+def test_tables_show_that_they_scroll(study, tmp_path):
+    page = Page(write_ablation(study, tmp_path / "a.html"))
+    boxes = [page.tags[at - 1][1] for at, (tag, _) in enumerate(page.tags) if tag == "table"]
+    assert len(boxes) >= 5
+    for box in boxes:
+        assert (box["class"], box["tabindex"], box["role"]) == ("scroll", "0", "region")
+        assert box["aria-label"]
+    assert "var(--beyond), transparent) right" in page.source
+
+
 def test_costs_are_drawn_around_nothing(findings):
     (chart,) = view(findings)["plots"]
     assert "0" in [label for _, label in chart.columns]

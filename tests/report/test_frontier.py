@@ -151,6 +151,12 @@ def test_every_cost_has_a_plot_and_the_counted_front_stands_beside_the_measured(
     assert [pair for pair in plots if pair[1]] == [("macs", "latency_ms"), ("latency_ms", "macs")]
 
 
+def test_tables_show_that_they_scroll(page):
+    tables = page.count("<table>")
+    assert len(re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="[^"]+"><table>', page)) == tables == 2
+    assert "var(--beyond), transparent) right" in page
+
+
 def test_what_comes_from_files_is_escaped(page):
     assert "alert('out" not in page
     assert html.escape(FAILED, quote=True).replace("&#x27;", "&#39;") in page

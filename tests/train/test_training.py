@@ -19,10 +19,12 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.device import Others
 from paretina.measure.plan import Plan
+from paretina.model.blueprint import Door
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.model.interop import Foreign
-from paretina.model.weights import load_model, save_model
+from paretina.model.preprocessing import in_words
+from paretina.model.weights import About, load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
 from paretina.schedules import Constant, Exponential, Linear, Warmup
 from paretina.train import training
@@ -529,6 +531,59 @@ def test_weights_of_another_network_are_refused(finished, tiny, npz, tmp_path):
     other = replace(tiny, stages=tiny.stages[:1])
     with pytest.raises(ValueError, match="the weights do not fit the network: "):
         train(asked(other, Arrays(path=str(npz)), weights=str(finished[-1].path / "model.safetensors")), tmp_path / "run")
+
+
+WANTED = Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=0.75, fit="squash", interpolation="bilinear")
+
+
+@pytest.fixture
+def squashed(tmp_path, tiny):
+    """A model file whose pictures are squashed."""
+    about = About(("red", "green", "blue"), origin="trained on photos")
+    save_model(tmp_path / "squashed.safetensors", replace(tiny, door=WANTED).build(), about)
+    return str(tmp_path / "squashed.safetensors")
+
+
+DEIT = network_named("deit_small").blueprint.door
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "verb", "wanted"),
+    [
+        (DEIT, "deit_small", "train", WANTED),  # as the network is unless told
+        (replace(DEIT, crop=0.5), "deit_small", "train", replace(WANTED, crop=0.5)),  # asked for
+        (replace(DEIT, mean=(0.1,) * 3), "deit_small", "train", replace(WANTED, mean=(0.1,) * 3)),
+        (Door(crop=0.5), "", "train", Door(mean=WANTED.mean, std=WANTED.std, crop=0.5)),  # handed in as a blueprint
+        (WANTED, "", "finetune", WANTED),
+        (replace(WANTED, crop=0.875, fit="crop"), "", "finetune", replace(WANTED, crop=0.875, fit="crop")),
+    ],
+)
+def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, verb, wanted, squashed, tiny, npz):
+    model = replace(tiny, door=own)
+    found = prepare(asked(model, Arrays(path=str(npz)), weights=squashed, model_name=name, verb=verb))
+    assert found.blueprint.door == wanted
+    said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
+    assert len(said) == (own != wanted)
+    recipe = replace(SHORT, test_fit="crop", test_crop=1.0)
+    found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))
+    assert found.blueprint.door == replace(wanted, fit="crop", crop=1.0)
+
+
+def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, monkeypatch):
+    def noted(recipe, **changes):
+        model = replace(tiny, door=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
+        notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **recipe))).notes
+        return [note.partition(" sees the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
+
+    assert noted({}) == noted({"teacher": squashed}) == []
+    text = f"whole, squashed to 16 x 16 pixels, {in_words(WANTED, 16).partition(', ')[2].partition(', ')[2]}"
+    for recipe in ({"size": Constant(value=24.0)}, {"size": Linear(start=12.0, end=16.0)}, {"test_fit": "crop"}):
+        assert [(who, own) for who, _, own in noted({"teacher": squashed, **recipe})] == [(f"the teacher {squashed}", text)]
+    [(who, _, own)] = noted({"teacher": "timm:resnet18.tv_in1k"})
+    assert who == "the teacher timm:resnet18.tv_in1k"
+    assert own.startswith("central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bilinear, ")
+    with pytest.raises(ValueError, match="timm has no network 'resnt18'; did you mean 'resnet18'"):
+        noted({"teacher": "timm:resnt18"})
 
 
 def test_a_teacher_must_know_the_same_classes(finished, tiny, tmp_path, arrays):

@@ -17,7 +17,7 @@ from paretina.cli.program import command, main, note, print_json, waiting
     short_help="Make a model file of others' weights.",
 )
 @click.argument("source")
-@click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME.")
+@click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME[.TAG].")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; named after SOURCE unless told."
 )
@@ -30,6 +30,10 @@ def import_(
 
     SOURCE is timm:NAME[.TAG] or torchvision:NAME[.WEIGHTS], which that library downloads; a name from `paretina models` whose
     weights an installed package brings; or a FILE with a state dict, of safetensors or of torch. Nothing in a file is executed.
+
+    How pictures are prepared comes from the source. A FILE seldom says it: with --network timm:NAME[.TAG] or
+    torchvision:NAME[.WEIGHTS] it is done as for that library's weights, otherwise as for the network here, and the command says
+    which. A file of `paretina export-weights` says it itself, and needs no --network.
     """
     from paretina import verbs
 
@@ -42,6 +46,7 @@ def import_(
         note(text)
     about, blueprint = written.about, written.blueprint
     click.echo(f"{written.name}, {blueprint.classes:,} classes, tested at {blueprint.resolution} pixels")
+    click.echo(f"pictures: {written.prepared}")
     click.echo(f"{about.origin}; licence: {about.licence or 'not known'}")
     click.echo(f"model: {written.path}")
 
@@ -60,6 +65,9 @@ def import_(
 def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> None:
     """Write the weights of a model file as the state dict that timm or torchvision has for the same network.
 
+    The names of the classes and how pictures are prepared stand in the file's header; the Python that loads the file there and
+    prepares a picture the same way is printed, to be pasted.
+
     MODEL is a model file or the directory of a finished run.
     """
     from paretina import verbs
@@ -72,3 +80,4 @@ def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> Non
     for text in written.notes:
         note(text)
     click.echo(f"weights of {to}'s {written.name}: {written.path}")
+    click.echo(f"pictures: {written.prepared}\n\n{written.lines}")

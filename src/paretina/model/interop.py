@@ -23,8 +23,10 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from paretina.model.blueprint import Blueprint, Door, Initialisation
 from paretina.model.build import Network, materialise
+from paretina.model.exported import Exported, read_exported
 from paretina.model.family import Peer, Published, network_named, networks
 from paretina.model.layers import Normalise
+from paretina.model.preprocessing import timm_door, torchvision_door
 from paretina.model.weights import FORMAT, About, from_package, load_start, shortened
 from paretina.shapes import Images, Logits
 from paretina.spec import near
@@ -209,27 +211,18 @@ def timm_library() -> Any:
     return importlib.import_module("timm")
 
 
-def timm_door(config: Mapping[str, Any]) -> tuple[Door, int, tuple[str, ...]]:
-    """The door and the test resolution that timm's data configuration asks for, and remarks on what differs.
+def timm_preprocessing(name: str) -> tuple[Door, int, tuple[str, ...], str]:
+    """How timm's weights of a name, with or without their tag, want pictures, what differs here, and the name with its tag.
 
     Raises:
-        ValueError: it asks for other pictures than square ones in colour.
+        ValueError: timm is not installed or has no such network or weights, or they want pictures that are not known here.
     """
-    channels, rows, columns = config["input_size"]
-    if channels != 3 or rows != columns:
-        raise ValueError(f"pictures of {config['input_size']} are asked for; only square ones with 3 channels are known here")
-    crop, mode = float(config["crop_pct"]), config["crop_mode"]
-    notes: tuple[str, ...] = ()
-    if mode == "border" or (mode == "squash" and crop < 1):
-        notes = (f"in evaluation timm keeps {crop:g} of a picture in its mode {mode!r}, here all of it is squashed",)
-    door = Door(
-        mean=tuple(map(float, config["mean"])),
-        std=tuple(map(float, config["std"])),
-        crop=crop if mode == "center" else 1.0,
-        fit="crop" if mode == "center" else "squash",
-        interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic",
-    )
-    return door, rows, notes
+    timm = timm_library()
+    check_timm(name)
+    config = timm.get_pretrained_cfg(name)
+    door, resolution, notes = timm_door(timm.data.resolve_data_config({}, pretrained_cfg=config.to_dict(), use_test_size=True))
+    tag = "" if config.tag in (None, "", "untrained") else f".{config.tag}"
+    return door, resolution, notes, name.partition(".")[0] + tag
 
 
 class Foreign(nn.Module):
@@ -277,7 +270,12 @@ def timm_model(name: str, pretrained: bool = True, **options: Any) -> Foreign:
     return Foreign(network, door, resolution, classes, (*notes, remark) if remark else notes).eval()
 
 
-def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
+def check_timm(name: str) -> list[str]:
+    """The tags of the weights that timm has of a network.
+
+    Raises:
+        ValueError: timm has no such network, or no weights of the tag that the name has.
+    """
     timm = timm_library()
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -285,8 +283,13 @@ def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
     tags = [each.partition(".")[2] for each in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         raise ValueError(f"timm has no weights {tag!r} of {architecture}{near(tag, tags)}")
-    if pretrained and not tags:
-        raise ValueError(f"timm has no weights of {architecture}")
+    return tags
+
+
+def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
+    timm = timm_library()
+    if not check_timm(name) and pretrained:
+        raise ValueError(f"timm has no weights of {name}")
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # a hub that cannot be reached ends in almost any exception
@@ -351,7 +354,8 @@ def import_weights(
         source: "timm:NAME[.TAG]" or "torchvision:NAME[.WEIGHTS]" (downloaded by that library, or taken from its cache), a
             network of ours whose weights an installed package brings, or a file with a state dict (safetensors, or torch's
             own format if it holds nothing but tensors).
-        network: of a file: our name of its network, or the library's as "timm:NAME".
+        network: of a file: our name of its network, or the library's as "timm:NAME[.TAG]", whose preprocessing then holds; a
+            file that `export_weights` wrote says it itself.
         classes: names in the order of the logits, instead of those that are known.
         licence: of the weights, where the source says nothing.
 
@@ -359,17 +363,17 @@ def import_weights(
         ValueError: the source is unknown, cannot be had or read, or its tensors do not fit.
     """
     look_up(source, network)
-    if network is not None:
-        found = from_foreign_file(Path(source), network)
-    elif library_of(source) == "timm":
+    if library_of(source) == "timm":
         found = from_timm(source)
     elif library_of(source) == "torchvision":
         found = from_torchvision(source)
+    elif names_file(source):
+        found = from_foreign_file(Path(source), network)
     else:
         found = from_installed(source)
     about, unsure = found.about, found.unsure
     if licence is not None:
-        if about.licence:
+        if about.licence not in ("", licence):
             raise ValueError(f"the licence of {source} is known: {about.licence}")
         about = replace(about, licence=licence)
     if classes is not None:
@@ -377,6 +381,11 @@ def import_weights(
             raise ValueError(f"{source} has {len(about.classes)} classes, but {len(set(classes))} different names were given")
         about, unsure = replace(about, classes=classes), ""
     return replace(found, about=about, unsure=unsure)
+
+
+def names_file(source: str) -> bool:
+    """Whether a source looks like a file, which need not be there."""
+    return Path(source).exists() or "/" in source or Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin", ".tar")
 
 
 def library_of(source: str) -> str | None:
@@ -390,17 +399,19 @@ def look_up(source: str, network: str | None = None) -> None:
     Raises:
         ValueError: they do not; the message has the near name.
     """
-    is_file = Path(source).exists() or "/" in source or Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin", ".tar")
+    is_file = names_file(source)
+    exported = read_exported(Path(source)) if is_file and Path(source).is_file() else None
+    named = str(network or (exported.network if exported else ""))
     if library_of(source):
         peer_named(source)
     elif is_file and not Path(source).is_file():
         raise ValueError(f"there is no file {source}")
-    elif is_file and network is None:
+    elif is_file and not named:
         raise ValueError(f"say whose weights are in {source}: --network NAME, such as {hinted(source)}")
-    elif is_file and ":" in str(network):
-        peer_named(str(network))
+    elif is_file and ":" in named:
+        peer_named(named)
     else:
-        network_named(str(network) if is_file else source)
+        network_named(named if is_file else source)
     if network is not None and not is_file:
         raise ValueError(f"{source} says itself which network it is; --network is for files")
 
@@ -454,22 +465,10 @@ def from_timm(source: str, file: Path | None = None) -> Imported:
     return Imported(made, about, f"{name}.safetensors", notes, remark)
 
 
-def torchvision_weights(peer: Peer, tag: str = "") -> list[Any]:
-    """torchvision's own record of each of its weights of a network, its default first; or that of one tag.
-
-    Raises:
-        ValueError: it has none of that tag; the message has the near name.
-    """
-    choices = torchvision.models.get_model_weights(peer.name)
-    if tag and tag not in choices.__members__:
-        raise ValueError(f"torchvision has no weights {tag!r} of {peer.name}{near(tag, choices.__members__)}")
-    return [choices[tag]] if tag else list(dict.fromkeys((choices["DEFAULT"], *choices)))
-
-
 def from_torchvision(source: str, file: Path | None = None) -> Imported:
     """Weights that torchvision downloads, or those of a file that it has downloaded, with its door and test resolution."""
     network, peer, tag = peer_named(source)
-    weights = torchvision_weights(peer, tag)[0]
+    weights = torchvision_weights(peer, tag)
     try:
         state = (
             weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
@@ -478,14 +477,7 @@ def from_torchvision(source: str, file: Path | None = None) -> Imported:
         )
     except Exception as error:  # as above
         raise ValueError(f"torchvision could not load {weights}: {shortened(error)}") from error
-    asked = weights.transforms()
-    side, resized = asked.crop_size[0], asked.resize_size[0]
-    door = Door(
-        mean=tuple(asked.mean),
-        std=tuple(asked.std),
-        crop=min(1.0, side / resized),
-        interpolation=asked.interpolation.value,
-    )
+    door, side = torchvision_door(weights)
     names = weights.meta["categories"]
     classes = IMAGENET if len(names) == len(IMAGENET) else tuple(names)
     network, peer = as_there(network, peer, classes=len(classes), resolution=side, door=door)
@@ -494,6 +486,18 @@ def from_torchvision(source: str, file: Path | None = None) -> Imported:
     licence = str(weights.meta.get("license", "BSD-3-Clause, as torchvision; that of the training pictures may say more"))
     about = About(classes, licence=licence, origin=f"{name} of torchvision", name=network.name)
     return Imported(made, about, f"{name}.safetensors")
+
+
+def torchvision_weights(peer: Peer, tag: str) -> Any:
+    """What torchvision knows of its weights with that tag, or of those that it has by default.
+
+    Raises:
+        ValueError: there are none with that tag; the message has the near one.
+    """
+    choices = torchvision.models.get_model_weights(peer.name)
+    if tag and tag not in choices.__members__:
+        raise ValueError(f"torchvision has no weights {tag!r} of {peer.name}{near(tag, choices.__members__)}")
+    return choices[tag or "DEFAULT"]
 
 
 def from_installed(name: str) -> Imported:
@@ -511,28 +515,85 @@ def from_installed(name: str) -> Imported:
     return Imported(made.eval(), about, f"{name}.safetensors")
 
 
-def from_foreign_file(path: Path, name: str) -> Imported:
-    """The weights of a file, which is read as the peer whose names it has."""
+def from_foreign_file(path: Path, name: str | None) -> Imported:
+    """The weights of a file, which is read as the peer whose names it has; what an export of ours says of itself holds.
+
+    Args:
+        name: our name of the network, or the library's; None for the one that the file names itself.
+    """
     state, notes = read_state(path)
-    if ":" in name:
-        network, peer, _ = peer_named(name)
+    exported = read_exported(path)
+    named, tag = named_in(path, name, exported), ""
+    if ":" in named:
+        network, peer, tag = peer_named(named)
         candidates = [peer]
     else:
-        network = network_named(name)
+        network = network_named(named)
         # of two peers with the same names, the one that computes what our network computes
         candidates = sorted(network.peers, key=lambda each: each.blueprint is not None)
     if not candidates:
-        raise ValueError(f"no other library is known to have {name}, so it is not known what its tensors are called there")
+        raise ValueError(f"no other library is known to have {named}, so it is not known what its tensors are called there")
     network, peer = max((as_there(network, each) for each in candidates), key=lambda pair: shared(pair[0], pair[1], state))
     classes = classes_in(network, peer, state)
-    network, peer = as_there(network, peer, classes=classes)
+    if exported and len(exported.classes) != classes:
+        raise ValueError(f"{path}: its header names {len(exported.classes)} classes, but its tensors have {classes}")
+    if exported and exported.door:
+        door, resolution, how = exported.door, exported.resolution, "pictures are prepared as its header says"
+    else:
+        door, resolution, how = assumed(network, peer, tag, named)
+    network, peer = as_there(network, peer, classes=classes, resolution=resolution, door=door)
     made = filled(network.blueprint, from_state(network, peer, state))
-    if classes == len(IMAGENET):
+    more = ""
+    if exported:
+        names = exported.classes
+    elif classes == len(IMAGENET):
         names, more = IMAGENET, f"its {classes:,} classes are taken to be those of ImageNet-1k"
     else:
         names, more = numbered(classes)
-    about = About(names, origin=f"{path.name}, read as {key(peer)}", name=network.name)
-    return Imported(made, about, f"{path.stem}-{network.name}.safetensors", (f"read as {key(peer)}", *notes), more)
+    origin = f"{path.name}, read as {key(peer)}"
+    if exported and exported.origin:
+        origin = f"{exported.origin}, by way of {path.name}"
+    about = About(names, licence=exported.licence if exported else "", origin=origin, name=network.name)
+    return Imported(made, about, f"{path.stem}-{network.name}.safetensors", (f"read as {key(peer)}", *notes, how), more)
+
+
+def named_in(path: Path, name: str | None, exported: Exported | None) -> str:
+    """The network of a file: as its header names it, otherwise as it was asked for.
+
+    Raises:
+        ValueError: another one was asked for; other networks have tensors of the same names and shapes, and compute otherwise.
+    """
+    header = exported.network if exported else ""
+    if not header or name is None:
+        return header or str(name)
+    network, peer, _ = peer_named(header)
+    if name != network.name and name.split(".")[0] != key(peer):
+        raise ValueError(f"{path} says itself that it is {header}, not {name}; leave --network out")
+    return header
+
+
+def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Door, int, str]:
+    """How pictures are prepared for weights that do not say it themselves, and a sentence on whose way that is.
+
+    Args:
+        network: with the blueprint of the peer.
+        tag: of the library's weights, "" for those that it has by default.
+        name: as the network was asked for; the library's way is taken only where its library was named.
+    """
+    door, resolution = network.blueprint.door, network.blueprint.resolution
+    whose, remarks = f"our {network.name} does", ""
+    if ":" not in name:
+        remarks = f"; for a library's way name it, such as --network {key(peer)}"
+    elif peer.library == "torchvision":
+        weights = torchvision_weights(peer, tag)
+        door, resolution = torchvision_door(weights)
+        whose = f"torchvision does for {peer.name}.{weights.name}"
+    elif importlib.util.find_spec("timm") is None:
+        remarks = '; timm would know its own way, but is not installed: pip install "paretina[interop]"'
+    else:
+        door, resolution, notes, full = timm_preprocessing(f"{peer.name}.{tag}" if tag else peer.name)
+        whose, remarks = f"timm does for {full}", "".join(f"; {note}" for note in notes)
+    return door, resolution, f"the file does not say how pictures are prepared; it is done as {whose}{remarks}"
 
 
 def shared(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> int:

@@ -208,7 +208,8 @@ def checkpoint(url: str) -> Path:
 
 
 def kept_by_torchvision(peer: Peer, tag: str) -> Place | None:
-    choices = interop.torchvision_weights(peer, tag)
+    first = interop.torchvision_weights(peer, tag)
+    choices = [first] if tag else dict.fromkeys((first, *type(first)))
     places = ((each.name, checkpoint(each.url)) for each in choices)
     return next((Place(path, peer, name) for name, path in places if path.is_file()), None)
 
@@ -301,7 +302,7 @@ def downloaded(peer: Peer, tag: str = "") -> Path:
 
 
 def by_torchvision(peer: Peer, tag: str) -> Path:
-    url = interop.torchvision_weights(peer, tag)[0].url
+    url = interop.torchvision_weights(peer, tag).url
     path = checkpoint(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.hub.download_url_to_file(url, str(path), progress=False)

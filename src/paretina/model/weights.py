@@ -7,7 +7,7 @@ file that is cut short, foreign or hostile gets one clear sentence before anythi
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -250,8 +250,13 @@ def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor
     return fit(field, tensor) if callable(fit) else tensor
 
 
-def with_door(blueprint: Blueprint, start: Start | None) -> Blueprint:
-    """The blueprint with the statistics that its weights were trained with."""
+def with_door(blueprint: Blueprint, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> Blueprint:
+    """The blueprint that prepares pictures as its weights want them.
+
+    Args:
+        keep: fields of the door that stay as the blueprint has them.
+    """
     if start is None:
         return blueprint
-    return replace(blueprint, door=replace(blueprint.door, mean=start.blueprint.door.mean, std=start.blueprint.door.std))
+    kept = {name: getattr(blueprint.door, name) for name in keep}
+    return replace(blueprint, door=replace(start.blueprint.door, **kept))

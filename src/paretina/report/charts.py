@@ -24,12 +24,14 @@ class Curve:
         colour: number of the colour, from 1.
         path: the SVG path in a square of 1000, empty where there is nothing to draw.
         last: the value it ends with, in words.
+        style: how it is stroked, in CSS, where a plain line would not be seen.
     """
 
     label: str
     colour: int
     path: str
     last: str
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def chart(
     def place(x: float, y: float) -> tuple[float, float]:
         return round(1000 * x / right, 1), round(1000 * (high - y) / (high - low), 1)
 
+    places = [[place(x, y) for x, y in points] for _, _, points, _ in shown]
     return Chart(
         title=title,
         unit=unit,
@@ -130,10 +133,11 @@ def chart(
             Curve(
                 label,
                 1 + (colour - 1) % COLOURS,
-                path([place(x, y) for x, y in points], stepped),
+                path(places[at], stepped),
                 say(series[colour - 1][1][-1][1]),
+                stroke(places, at),
             )
-            for colour, label, points, _ in shown
+            for at, (colour, label, _, _) in enumerate(shown)
         ),
         columns=tuple((place(tick, low)[0], short(tick)) for tick in columns),
         lines=tuple((place(0.0, tick)[1], short(tick)) for tick in lines),
@@ -147,6 +151,27 @@ def path(places: Points, stepped: bool = False) -> str:
     if stepped:
         return f"M{x0:g} {y0:g}" + "".join(f"H{x:g}V{y:g}" for x, y in others) + ("" if others else "h0")
     return f"M{x0:g} {y0:g}" + ("L" + " ".join(f"{x:g} {y:g}" for x, y in others) if others else "h0")
+
+
+DOT, RING, DASH = 9, 6, 6
+"""Widths of a lone dot and of the ring that shows of one below it, and length of a dash, in pixels."""
+
+RINGS = 5
+"""More would hide the plot."""
+
+
+def stroke(curves: Sequence[Points], at: int) -> str:
+    """How a curve is stroked so that it is seen, in CSS; later curves lie on earlier ones.
+
+    A curve that is one place is a dot, in rings where several are at the same place. A curve that repeats an earlier one is
+    dashed, more thinly each time, so that those below show in its gaps.
+    """
+    own = curves[at]
+    if len(set(own)) == 1:
+        above = sum(set(other) == set(own) for other in curves[at + 1 :])
+        return f"stroke-width:{DOT + RING * min(above, RINGS)}"
+    below = sum(other == own for other in curves[:at])
+    return f"stroke-dasharray:{DASH} {DASH * below}" if below else ""
 
 
 def points_of(lines: Iterable[Line], name: str, epoch: Callable[[Line], float]) -> Points:
@@ -269,6 +294,8 @@ def decades(low: float, high: float) -> list[float]:
     tens = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     marks = [factor * 10.0**ten for ten in tens for factor in (1, 3)]
     first, last = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark >= high)
+    if first == last:  # all there is lies on one mark, and an axis needs two ends
+        first, last = max(mark for mark in marks if mark < low), min(mark for mark in marks if mark > high)
     return [mark for mark in marks if first <= mark <= last]
 
 

@@ -80,11 +80,14 @@ class Asked(Spec):
         """The schedule of the training size, in pixels."""
         return self.recipe.sizes(self.edited().resolution)
 
+    def training_sides(self) -> frozenset[int]:
+        """Every training size of the run, in pixels."""
+        size = self.sizes()
+        return frozenset(round(size(Clock(moment, MOMENTS, self.recipe.epochs))) for moment in range(MOMENTS + 1))
+
     def sides(self) -> frozenset[int]:
         """Every training size of the run, in pixels, and the size of the test."""
-        size = self.sizes()
-        found = {round(size(Clock(moment, MOMENTS, self.recipe.epochs))) for moment in range(MOMENTS + 1)}
-        return frozenset({*found, self.final_size()})
+        return self.training_sides() | {self.final_size()}
 
     def final_size(self) -> int:
         """Side in pixels at which the network is tested and saved."""

@@ -33,10 +33,12 @@ from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Blueprint, Door
 from paretina.model.build import Network, materialise
-from paretina.model.interop import timm_model
+from paretina.model.family import network_named
+from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
+from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in
 from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder
@@ -145,8 +147,11 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     check_sizes(blueprint, sides)
     classes = len(collection.classes)
     blueprint = replace(blueprint, classes=classes, resolution=asked.final_size())
-    blueprint = with_door(blueprint, start)
+    usual, blueprint = blueprint.door, with_door(blueprint, start, door_asked(asked, start))
     blueprint = replace(blueprint, door=recipe.door(blueprint.door))
+    if blueprint.door != recipe.door(usual):
+        notes.append(f"pictures are prepared as its weights want them: {in_words(blueprint.door, blueprint.resolution)}")
+    notes += teacher_notes(recipe.teacher, blueprint.door, asked.training_sides())
     blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
     notes += start_notes(start, blueprint, collection.classes, recipe)
 
@@ -252,6 +257,35 @@ def start_branches_at_zero(module: nn.Module) -> None:
     for each in learning_modules(module):
         if isinstance(each, Residual):
             nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
+
+
+def door_asked(asked: Asked, start: Start | None) -> set[str]:
+    """The fields of the door that stay whatever the weights want: those that are not as the network has them unless told."""
+    if asked.verb == "finetune" and start is not None:
+        usual = start.blueprint.door
+    elif asked.model_name:
+        usual = network_named(asked.model_name).blueprint.door
+    else:  # a blueprint that was handed in, so nobody knows which fields were chosen; wrong statistics would be no choice
+        return {"crop", "fit", "interpolation"}
+    return {name for name, value in vars(asked.model.door).items() if value != getattr(usual, name)}
+
+
+def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[str]:
+    """What a teacher is given by itself, where that is not what it gets: the images of the run, behind its own statistics.
+
+    Args:
+        sides: in pixels, on which the run trains.
+    """
+    if path is None:
+        return []
+    if path.startswith("timm:"):
+        own, resolution, _, _ = timm_preprocessing(path.removeprefix("timm:"))
+    else:
+        blueprint = load_model(Path(path))[0].blueprint
+        own, resolution = blueprint.door, blueprint.resolution
+    if sides == {resolution} and (own.fit, own.interpolation) == (door.fit, door.interpolation):
+        return []
+    return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
 
 
 def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:

@@ -11,7 +11,7 @@ from paretina.model import interop
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import Published, network_named, networks
 from paretina.model.weights import About, load_model, packaged_file
-from paretina.spec import near
+from paretina.spec import encode, near
 from paretina.verbs.checks import MisuseError, misuse, model_file
 
 
@@ -99,6 +99,8 @@ class Shown:
             "name": self.name,
             "source": self.blueprint.source,
             "classes": self.blueprint.classes,
+            "resolution": self.blueprint.resolution,
+            "preprocessing": encode(self.blueprint.door),
             "strides": list(self.blueprint.strides),
             "cost": asdict(self.cost),
             "published": model_row(self.published) if self.published else None,

@@ -1,17 +1,17 @@
 """Import and export: weights of other libraries."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from paretina.model import interop
-from paretina.model.blueprint import Blueprint
+from paretina.model import interop, preprocessing
+from paretina.model.blueprint import Blueprint, Door
+from paretina.model.exported import exported_header
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import write_aside
-from paretina.spec import near
+from paretina.spec import encode, near
 from paretina.verbs.checks import MisuseError, check_new, misuse, model_file
 
 
@@ -22,6 +22,7 @@ class Written:
     Attributes:
         name: the network: ours in a model file, the other library's in an export.
         notes: what was chosen, assumed or has to be known, a sentence each.
+        lines: of an export, the Python that loads it there and prepares a picture as it wants it.
     """
 
     path: Path
@@ -29,6 +30,12 @@ class Written:
     blueprint: Blueprint
     about: About
     notes: tuple[str, ...]
+    lines: str = ""
+
+    @property
+    def prepared(self) -> str:
+        """How pictures are prepared for it, in words."""
+        return preprocessing.in_words(self.blueprint.door, self.blueprint.resolution)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -36,9 +43,11 @@ class Written:
             "name": self.name,
             "classes": self.blueprint.classes,
             "resolution": self.blueprint.resolution,
+            "preprocessing": encode(self.blueprint.door),
             "licence": self.about.licence,
             "origin": self.about.origin,
             "notes": list(self.notes),
+            "lines": self.lines,
         }
 
 
@@ -54,7 +63,8 @@ def import_weights(
     Args:
         source: "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", a network of ours whose weights a package brings, or a file
             with a state dict.
-        network: of a file: our name of its network, or the library's as "timm:NAME".
+        network: of a file: our name of its network, or the library's as "timm:NAME[.TAG]", whose preprocessing then holds; a
+            file of `export_weights` says it itself.
         out: the model file; named after the source, in the current folder, unless told.
         classes: a text file with the name of a class a line, instead of the names that are known.
         licence: of the weights, where the source says nothing.
@@ -86,32 +96,40 @@ def lines_of(path: Path) -> tuple[str, ...]:
 def export_weights(model: Path | str, to: str, out: Path | str | None = None) -> Written:
     """Writes the weights of a model file as the state dict that another library has for the same network.
 
+    How pictures are prepared, and the names of the classes, stand in the header of the file, under "paretina-export" as JSON.
+
     Args:
         model: a model file, or the directory of a finished run.
         to: "timm" or "torchvision".
         out: the safetensors file; named after the network there, in the current folder, unless told.
 
     Raises:
-        MisuseError: there is no such model file or library, or there is a file at `out` already.
+        MisuseError: there is no such model file or library, or `out` is no safetensors file or there already.
         ValueError: the library has no network that computes the same; the message says what differs.
     """
     path = model_file(model)
     if to not in interop.LIBRARIES:
         raise MisuseError(f"there is no library {to!r}{near(to, interop.LIBRARIES)}")
+    if out is not None and Path(out).suffix != ".safetensors":  # by which whoever reads it tells what it is
+        raise MisuseError(f"exported weights are a safetensors file, so the name {str(out)!r} must end with .safetensors")
     check_new(out)
     network, about = load_model(path)
     blueprint = network.blueprint
     published, peer = interop.peer_for(blueprint, about.name, to)
     target = Path(f"{peer.name}.{to}.safetensors" if out is None else out)
     check_new(target)
-    header = {"architecture": peer.name, "classes": list(about.classes), "licence": about.licence, "origin": about.origin}
     state = interop.to_state(published, peer, network.state_dict())
-    write_aside(target, save(state, {"format": "pt", "paretina-export": json.dumps(header)}))
-    if to == "timm":
-        loaded = f'timm.create_model("{peer.name}", num_classes={blueprint.classes}, checkpoint_path="{target}")'
-    else:
-        made = f'torchvision.models.get_model("{peer.name}", num_classes={blueprint.classes})'
-        loaded = f'model = {made}; model.load_state_dict(safetensors.torch.load_file("{target}"))'
-    door = blueprint.door
-    prepared = f"pictures of {blueprint.resolution} pixels, normalised with mean={door.mean} and std={door.std}"
-    return Written(target, peer.name, blueprint, about, (f"load it with {loaded}", f"there it takes {prepared}"))
+    write_aside(target, save(state, exported_header(to, peer.name, blueprint, about)))
+    lines = preprocessing.LINES[to](peer.name, blueprint.classes, str(target), blueprint.door, blueprint.resolution)
+    return Written(target, peer.name, blueprint, about, export_notes(to, blueprint.door), lines)
+
+
+def export_notes(to: str, door: Door) -> tuple[str, ...]:
+    """What has to be known of pictures in the other library."""
+    notes = ["transparent pictures lie on white here, and 16 bits are scaled to 8, which Pillow's convert does not do"]
+    if to == "timm" and door.fit == "crop":
+        notes.append(
+            f"the lines cut before they resize, as here; timm's own order (crop_pct={door.crop:.4g}, crop_mode='center', as in "
+            "the header of the file) sees up to a pixel more or less at each side"
+        )
+    return tuple(notes)

@@ -1,0 +1,83 @@
+"""Exported: what a file of weights for another library says of itself, so that nothing is lost on the way there and back."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors
+
+from paretina.model.blueprint import Blueprint, Door
+from paretina.model.preprocessing import timm_config
+from paretina.model.weights import About, shortened
+from paretina.spec import decode, encode
+
+EXPORT = "paretina-export"
+"""Under which name the header of an exported file keeps its description."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the header of a file says that was exported here.
+
+    Attributes:
+        network: as "timm:NAME"; "" in files of before it was kept.
+        classes: names in the order of the logits.
+        door: None in files of before it was kept.
+        resolution: side of the image at test time, in pixels; only with a door.
+    """
+
+    network: str
+    classes: tuple[str, ...]
+    licence: str
+    origin: str
+    door: Door | None = None
+    resolution: int = 0
+
+
+def exported_header(library: str, name: str, blueprint: Blueprint, about: About) -> dict[str, str]:
+    """The header of an exported file: under timm's keys what timm's configurations have, and the door itself."""
+    description = {
+        "library": library,
+        "architecture": name,
+        "num_classes": blueprint.classes,
+        "label_names": list(about.classes),
+        **timm_config(blueprint.door, blueprint.resolution),
+        "door": encode(blueprint.door),
+        "resolution": blueprint.resolution,
+        "licence": about.licence,
+        "origin": about.origin,
+    }
+    return {"format": "pt", EXPORT: json.dumps(description)}
+
+
+def read_exported(path: Path) -> Exported | None:
+    """What a file says of itself that was exported here; None where it was not.
+
+    Raises:
+        ValueError: its description is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(EXPORT)
+    except (safetensors.SafetensorError, OSError):
+        return None  # whoever reads the tensors says it
+    if text is None:
+        return None
+    try:
+        header = json.loads(text)
+        named = header["label_names"] if "label_names" in header else header["classes"]
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
+            raise ValueError("the names of its classes must be different texts")
+        found = Exported(
+            network=f"{header['library']}:{header['architecture']}" if "library" in header else "",
+            classes=tuple(named),
+            licence=str(header["licence"]),
+            origin=str(header["origin"]),
+        )
+        if "door" not in header:
+            return found
+        return replace(found, door=decode(Door, header["door"]), resolution=int(header["resolution"]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is damaged: {shortened(error)}") from None
