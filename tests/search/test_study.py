@@ -113,7 +113,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("clip", "clip: clip=off changes nothing"),
         ("transforms.Squash", "Squash: none of its transforms \\(HorizontalFlip\\) brings a picture to 224 x 224"),
         ("edits.Fuse=on", "edits.Fuse: "),
-        ("size=0", "size: the training size must stay above 0"),
+        ("size=0", "size: images must have a side of 1 pixel or more at every update"),
         ("frozen_stride=4", "there are no weights to start from"),
         ("average=off dropout=0", "it is the same as average"),
     ],

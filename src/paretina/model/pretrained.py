@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 
 from paretina.model import interop
 from paretina.model.blueprint import Blueprint
@@ -209,7 +210,7 @@ def checkpoint(url: str) -> Path:
 
 def kept_by_torchvision(peer: Peer, tag: str) -> Place | None:
     first = interop.torchvision_weights(peer, tag)
-    choices = [first] if tag else dict.fromkeys((first, *type(first)))
+    choices = [first] if tag else dict.fromkeys((first, *torchvision.models.get_model_weights(peer.name)))
     places = ((each.name, checkpoint(each.url)) for each in choices)
     return next((Place(path, peer, name) for name, path in places if path.is_file()), None)
 
