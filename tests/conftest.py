@@ -1,5 +1,8 @@
 """In tests every annotation of a tensor is checked, one thread keeps small tensors fast, no plan is remembered, and the machine
-is quiet."""
+is quiet.
+
+The caches of hubs are empty: what this machine has downloaded must not decide what a run starts from.
+"""
 
 import os
 import tempfile
@@ -14,6 +17,7 @@ import torch  # noqa: E402
 torch.set_num_threads(1)
 
 os.environ["PARETINA_CACHE"] = tempfile.mkdtemp()
+os.environ["HF_HUB_CACHE"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp()
 
 from paretina import system  # noqa: E402
 

@@ -331,7 +331,7 @@ def test_print_config_says_where_each_value_came_from(tmp_path):
     assert rows["model_name"] == ("resnet34", str(config))
     assert rows["data.path"] == ("photos", "command line")
     assert rows["recipe.accumulate"] == (1, "recipe scratch")
-    assert rows["weights"] == ("none", "default")
+    assert rows["weights"] == ("auto", "default")
     out, _ = run(*arguments)
     printed = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert set(printed) == set(rows)
@@ -340,8 +340,10 @@ def test_print_config_says_where_each_value_came_from(tmp_path):
 
 def test_a_dry_run_leaves_nothing_behind():
     before = sorted(os.listdir("runs"))
-    out, _ = run("train", "photos", *TINY, "epochs=1", "--weights", "auto", "--dry-run")
-    assert "- starts from scratch: no weights are known for resnet18; give a model file with --weights FILE\n" in out
+    out, _ = run("train", "photos", *TINY, "epochs=1", "--dry-run")
+    assert "- starts from scratch: no weights of resnet18 are on this machine (--weights hub asks timm for resnet18); " in out
+    assert "weights can be had for efficientnet_lite0 (package), " in out
+    assert "- norm_momentum=0.1 remembers too long for a run of " in out
     assert "12 pictures to train on, 6 to validate on, 3 classes" in out
     assert "1 epochs, 3 updates of 4 pictures" in out
     found = document("train", "photos", *TINY, "epochs=2", "--dry-run")
@@ -369,7 +371,7 @@ def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path)
 
 
 def test_training_says_its_notes_its_progress_and_its_result(home):
-    out, err = run("train", "photos", *TINY, "epochs=1", "--output", "told")
+    out, err = run("train", "photos", *TINY, "epochs=1", "--weights", "none", "--output", "told")
     assert err.startswith("run directory: told\nnote: starts from scratch, as asked\n")
     assert "\n100 %  epoch 1.0  ETA 0:00" in err
     assert "\nepoch 1.0: validation top-1 " in err

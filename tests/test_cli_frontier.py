@@ -51,7 +51,7 @@ def test_options_become_candidates_and_settings(npz, tmp_path, worked):
     assert standing.entries[0].candidate.asked.recipe.epochs == 2.0
     command = standing.entries[0].candidate.command("photos")
     assert command == (
-        "paretina train photos --model resnet18 --recipe plain --weights none epochs=2 resolution=32 --device cpu"
+        "paretina train photos --model resnet18 --recipe plain --weights auto epochs=2 resolution=32 --device cpu"
     )
 
 

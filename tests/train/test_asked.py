@@ -14,7 +14,7 @@ from paretina.model.activations.pointwise import ReLU6
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.schedules import Constant, Cosine, Warmup
-from paretina.spec import Spec, get
+from paretina.spec import Spec, decode, get
 from paretina.train.asked import (
     Asked,
     assignment,
@@ -360,6 +360,13 @@ def test_a_recipe_and_a_network_may_be_values(tiny):
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
+def test_what_older_releases_asked_for_starts_from_scratch(choice):
+    old = json.loads(replace(choice.asked, model_name="efficientnet_lite0").to_json())
+    del old["weights"]
+    asked = decode(Asked, old)
+    assert (asked.weights, asked.starts()) == ("none", False)
+
+
 def test_what_was_asked_survives_json(choice):
     asked = replace(choice.asked, edits=(Scale(width=1.5),), weights="auto")
     assert Asked.from_json(asked.to_json()) == asked
@@ -375,7 +382,7 @@ def test_names_that_do_not_exist_get_the_near_ones():
 
 def test_the_recipe_follows_from_the_weights():
     assert choose("shapes", "resnet18", None, Plan(), "none").asked.recipe_name == "scratch"
-    assert choose("shapes", "resnet18", None, Plan(), "auto").asked.recipe_name == "scratch"  # none are known for it
-    found = choose("shapes", "efficientnet_lite0", None, Plan(), "auto").asked
+    assert choose("shapes", "resnet18", None, Plan()).asked.recipe_name == "scratch"  # there are none on this machine
+    found = choose("shapes", "efficientnet_lite0", None, Plan()).asked
     assert (found.recipe_name, found.weights) == ("finetune", "auto")
     assert found.model == network_named("efficientnet_lite0").blueprint

@@ -239,6 +239,17 @@ def test_resuming_with_other_data_is_refused(tiny, folder, tmp_path):
     assert resume(tmp_path / "run").result()["status"] == "done"
 
 
+def test_a_resumed_run_starts_from_what_it_started_from(tiny, npz):
+    auto = asked(tiny, Arrays(path=str(npz)), model_name="efficientnet_lite0", weights="auto")
+    lite = replace(auto, model=network_named("efficientnet_lite0").blueprint)
+    assert lite.starts()
+    assert training.as_started(lite, {"start": None}).weights == "none"  # its weights came later
+    assert training.as_started(lite, {"start": {"weights": "a package"}}) == lite
+    with pytest.raises(ValueError, match="the run started with a package, which are not on this machine any more"):
+        training.as_started(auto, {"start": {"weights": "a package"}})
+    assert training.as_started(replace(lite, weights="none"), {}) == replace(lite, weights="none")
+
+
 def test_resuming_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
         resume(tmp_path)
@@ -468,7 +479,7 @@ def test_both_splits_need_pictures(tiny, tmp_path, arrays):
 
 def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
     task = training.make_task(
-        prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, zero_gamma=True, norm_momentum=0.03))), training.Ranks()
+        prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, zero_gamma=True, norm_momentum=1.0))), training.Ranks()
     )
     network = task.learner.result()
     assert len(network.residuals()) == 3
@@ -476,7 +487,7 @@ def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
         assert not residual.last_norm.weight.any()
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert len([norm for norm in norms if not norm.weight.any()]) == 3
-    assert {norm.momentum for norm in norms} == {0.03}
+    assert {norm.momentum for norm in norms} == {1.0}
 
 
 def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 EXAMPLE = (
-    "paretina ablate finetune photos/ --model efficientnet_lite0 --weights auto --output studies/finetune\n"
+    "paretina ablate finetune photos/ --model efficientnet_lite0 --output studies/finetune\n"
     "paretina ablate finetune photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
     "paretina ablate scratch clipart --output studies/data --no-defaults --data-fractions 0.1,0.3 --label-noise 0.2,0.4"
 )
@@ -36,7 +36,7 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="The directory of the study, new or begun."
 )
 @click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
-@click.option("--weights", default=None, help="Weights to start from: auto, none, or a model file.  [none]")
+@click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, in pairs by seed.")
 @click.option("--switch", "switches", multiple=True, help="Leave out: average, dropout=0, or another choice instead.")

@@ -48,7 +48,7 @@ def finetune(
 
     With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. The
     field size=SIZE is the side that is trained and tested at otherwise, unless test_size names another one.
-    With DATA it learns other pictures; where their classes are others, its last layer is new.
+    With DATA it learns other pictures; classes that MODEL knows by name keep their row of the last layer, others start anew.
     """
     from paretina import verbs
     from paretina.cli.program import duration, taken_apart

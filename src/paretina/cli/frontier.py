@@ -12,7 +12,7 @@ import click
 from paretina.cli.once import Once
 
 EXAMPLE = (
-    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --weights auto --time 30m\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
     "  paretina frontier photos/ --candidates list.yaml --time 2h --budget latency_ms=10\n"
     "  paretina frontier --resume runs/photos-frontier-1"
 )
@@ -46,7 +46,7 @@ class StoppedError(ValueError):
 @click.option(
     "--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; chosen by --weights unless told."
 )
-@click.option("--weights", default=None, help="Weights to start from: auto or none.  [none]")
+@click.option("--weights", default=None, help="Weights to start from: auto, hub or none, as in `paretina train`.  [auto]")
 @click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
 @click.option("--time", "time", default=None, help="Training time of all candidates together: 30m, 2h.")
 @click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
@@ -223,7 +223,7 @@ def asked_for(
     with verbs.misuse():
         plan = default_plan(device or "auto")
         if listing is not None:
-            found = listed(listing, str(source), plan, weights or "none", values)
+            found = listed(listing, str(source), plan, weights, values)
         else:
             names = [row["name"] for pattern in parts(",".join(models)) for row in verbs.models(pattern)]
             found = grid(
@@ -232,7 +232,7 @@ def asked_for(
                 list(dict.fromkeys(names)),
                 [side_of(side) for side in parts(sizes)] or [None],
                 [*parts(recipes)] or [None],
-                weights or "none",
+                weights,
                 values,
             )
     chosen = ("--device", device) if device else ()

@@ -204,7 +204,7 @@ def duration(text: str, option: str = "--time-limit") -> float:
 @click.group(
     cls=Program,
     context_settings=CONTEXT,
-    epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0 --weights auto"),
+    epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0"),
 )
 @click.version_option(package_name="paretina")
 def main() -> None:

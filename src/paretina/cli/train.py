@@ -24,7 +24,7 @@ from paretina.cli.program import (
 
 @command(
     main,
-    "paretina train photos/ --model efficientnet_lite0 --weights auto epochs=10 size=160\n"
+    "paretina train photos/ --model efficientnet_lite0 epochs=10 size=160\n"
     "paretina train photos/ --resume runs/photos-efficientnet_b0-1",
     cls=FieldCommand,
     short_help="Train a classifier on a folder of pictures.",
@@ -33,7 +33,13 @@ from paretina.cli.program import (
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
 @click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`; chosen by --weights unless told.")
-@click.option("--weights", default=None, help="Weights to start from: auto, none, or a model file.  [none]")
+@click.option(
+    "--weights",
+    metavar="WORD|FILE",
+    default=None,
+    help="Weights to start from: auto (what is on this machine), hub (timm or torchvision may download them), none, timm:NAME, "
+    "torchvision:NAME, or a model file.  [auto; none for the recipe scratch]",
+)
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="The run directory; the next free one in runs/ unless told."

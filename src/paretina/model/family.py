@@ -21,7 +21,6 @@ class Weights:
         licence: of the weights.
         origin: who trained them on what.
         converter: the module whose `from_package(state, blueprint)` gives the tensors our names.
-        extra: the extra of this package that installs it.
     """
 
     package: str
@@ -31,7 +30,6 @@ class Weights:
     licence: str
     origin: str
     converter: str
-    extra: str | None = None
 
 
 @dataclass(frozen=True)

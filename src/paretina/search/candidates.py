@@ -59,7 +59,7 @@ def candidate(
     plan: Plan,
     model: str,
     recipe: str | None = None,
-    weights: str = "none",
+    weights: str | None = None,
     fields: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Candidate:
@@ -67,6 +67,7 @@ def candidate(
 
     Args:
         recipe: chosen by the weights unless told, as `paretina train` does.
+        weights: "auto", "hub", "none", or a model file; as `paretina train` does unless told.
         fields: any field of the recipe, plan or network.
         name: made from model, size and recipe unless told.
 
@@ -76,7 +77,7 @@ def candidate(
     fields = dict(fields or {})
     asked = with_safe_precision(choose(data, model, recipe, plan, weights, fields=fields))
     side = asked.final_size()
-    given = ["--model", model, "--recipe", asked.recipe_name, "--weights", weights]
+    given = ["--model", model, "--recipe", asked.recipe_name, "--weights", asked.weights]
     words = [*given, *(f"{path}={spelled(value)}" for path, value in fields.items())]
     return Candidate(name or f"{model}-{side}-{asked.recipe_name}", asked, tuple(words))
 
@@ -87,7 +88,7 @@ def grid(
     models: Sequence[str],
     sizes: Sequence[int | None] = (None,),
     recipes: Sequence[str | None] = (None,),
-    weights: str = "none",
+    weights: str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Candidate, ...]:
     """Every network at every size with every recipe.
@@ -110,7 +111,7 @@ def grid(
 
 
 def listed(
-    path: Path, data: str | Source, plan: Plan, weights: str = "none", fields: Mapping[str, Any] | None = None
+    path: Path, data: str | Source, plan: Plan, weights: str | None = None, fields: Mapping[str, Any] | None = None
 ) -> tuple[Candidate, ...]:
     """The candidates that a YAML file lists, a mapping each: model, recipe, weights, name, and any fields.
 
@@ -141,8 +142,13 @@ def listed(
         if "model" not in words:
             raise ValueError(f"{path}: entry {number} names no model")
         try:
-            words = {"weights": weights, **words}
-            made = candidate(data, plan, **words, fields={**(fields or {}), **values}, name=None if name is None else str(name))
+            made = candidate(
+                data,
+                plan,
+                **({"weights": weights} | words),
+                fields={**(fields or {}), **values},
+                name=None if name is None else str(name),
+            )
         except ValueError as error:
             raise ValueError(f"{path}: entry {number}: {error}") from None
         found.append(made)

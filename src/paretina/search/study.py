@@ -13,6 +13,7 @@ import torch
 from paretina.clock import END, START
 from paretina.data.sources.part import Part
 from paretina.model.blueprint import Blueprint
+from paretina.model.pretrained import WORDS
 from paretina.search.switches import Switch
 from paretina.spec import Spec
 from paretina.train.asked import Asked
@@ -206,14 +207,27 @@ def check(study: Study) -> None:
                 raise ValueError(f"it is the same as {seen[variant.asked]}; leave one out")
             seen[variant.asked] = title
             trainable(variant.asked)
+            check_start(study.base, variant)
             if isinstance(variant.asked.data, Part):
                 variant.asked.data.open()
         except ValueError as error:
             raise ValueError(f"{title}: {error}") from None
-    if study.rivals and study.base.weights not in ("auto", "none"):
+    if study.rivals and study.base.weights not in WORDS:
         raise ValueError(
             f"the weights {study.base.weights} fit one network only, so others cannot be compared; take none or auto"
         )
+
+
+def check_start(base: Asked, variant: "Variant") -> None:
+    """Looks whether a change leaves it as it is that a run starts from weights, or from scratch.
+
+    Raises:
+        ValueError: it does not, although it is no choice of weights; its gain would be that of the weights.
+    """
+    asked = variant.asked
+    if variant.switch and asked.weights == base.weights and asked.starts() != base.starts():
+        known, other = ("base", "changed network") if base.starts() else ("changed network", "base")
+        raise ValueError(f"the {known} starts from weights, which do not fit the {other}; compare both with --weights none")
 
 
 @cache

@@ -1,7 +1,7 @@
 """Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,9 @@ from paretina.data.sources.folder import Folder
 from paretina.data.sources.shapes import Shapes
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint, Edit
-from paretina.model.family import network_named
-from paretina.model.weights import find_weights
+from paretina.model.family import Published, network_named
+from paretina.model.pretrained import find_weights, will_start
+from paretina.model.weights import Start
 from paretina.schedules import Schedule
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
 from paretina.train.recipe import Recipe
@@ -39,7 +40,8 @@ class Asked(Spec):
         recipe: how it is trained.
         recipe_name: its name, or "".
         plan: how it is executed.
-        weights: "auto", "none", or a model file to start from.
+        weights: "auto", "hub", "none", a library's name for them, or a model file; see `paretina.model.pretrained`. Runs of
+            releases that did not say so started from scratch.
         verb: which command asked.
     """
 
@@ -53,13 +55,26 @@ class Asked(Spec):
     weights: str = "none"
     verb: Literal["train", "finetune"] = "train"
 
+    @property
+    def published(self) -> Published | None:
+        """The named network, before edits, if it has a name."""
+        return network_named(self.model_name) if self.model_name else None
+
+    def start(self) -> tuple[Start | None, str]:
+        """The weights to start from, and a sentence that says which, or why none; see `find_weights`.
+
+        Raises:
+            ValueError: weights were asked for and cannot be had, or an edit does not fit.
+        """
+        return find_weights(self.weights, self.published, self.edited())
+
     def starts(self) -> bool:
         """Whether there are weights to start from.
 
         Raises:
-            ValueError: they are named and cannot be read.
+            ValueError: they are named and cannot be read, or an edit does not fit.
         """
-        return find_weights(self.weights, network_named(self.model_name) if self.model_name else None)[0] is not None
+        return will_start(self.weights, self.published, self.edited())
 
     def sizes(self) -> Schedule:
         """The schedule of the training size, in pixels."""
@@ -289,21 +304,49 @@ class Choice:
         return [(path, value, self.origin(path)) for path, value in spelled_out(self.asked)]
 
 
+def default_weights(recipe: str | Recipe | None) -> str:
+    """What weights are looked for unless told: whatever is on this machine, or none for the recipe that is named after that."""
+    return "none" if recipe == "scratch" else "auto"
+
+
+def recipe_for(weights: str, model: str | Blueprint, fields: Mapping[str, Any]) -> str:
+    """The recipe that is taken unless told: `finetune` where there are weights to start from, `scratch` where not.
+
+    Args:
+        fields: what is given one by one; edits among them may make a network that the weights do not fit.
+
+    Raises:
+        ValueError: the weights are named and cannot be read.
+    """
+    network = network_named(model) if isinstance(model, str) else None
+    blueprint = network.blueprint if network else None
+    if network is not None:
+        try:
+            asked = Asked(data=Clipart(), model=network.blueprint, recipe=Recipe(), plan=Plan())
+            for path, value in fields.items():
+                if (whole := full_path(path)).partition(".")[0] in ("model", "edits"):
+                    asked = put(asked, whole, value)
+            blueprint = asked.edited()
+        except ValueError:
+            blueprint = None  # said where the fields are set, or the network is built
+    return "finetune" if will_start(weights, network, blueprint) else "scratch"
+
+
 def choose(
     data: str | Source,
     model: str | Blueprint,
     recipe: str | Recipe | None,
     plan: Plan,
-    weights: str,
+    weights: str | None = None,
     config: Path | None = None,
     fields: dict[str, Any] | None = None,
 ) -> Choice:
     """Puts together what is asked: defaults, then the recipe, then the file, then the fields given one by one."""
     settings = read_config(config) if config else {}
     blueprint = network_named(model).blueprint if isinstance(model, str) else model
+    weights = default_weights(recipe) if weights is None else weights
     if recipe is None:
-        found = find_weights(weights, network_named(model) if isinstance(model, str) else None)[0]
-        recipe = "scratch" if found is None else "finetune"
+        recipe = recipe_for(weights, model, {**settings, **(fields or {})})
     asked = Asked(
         data=source_named(data),
         model=blueprint,

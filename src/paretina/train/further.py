@@ -125,8 +125,8 @@ def go_on(
 
     Args:
         path: a model file, or the directory of a finished run.
-        data: what to learn from; that of the run unless told. Its classes may be others: the last layer is then new. The data
-            of the run, named again, keeps the split that the run used.
+        data: what to learn from; that of the run unless told. Its classes may be others: those that the network knows by name
+            keep their row of the last layer, the rest start anew. The data of the run, named again, keeps its split.
         resolution: side in pixels to train and test at; that of the model file unless told.
         recipe: unless told, `finetune` where data is given, and `test-resolution` where only a resolution is.
 

@@ -75,7 +75,8 @@ class Recipe(Spec):
         dropout: rate before the classifier, in [0, 1).
         zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch, and
             for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
-        norm_momentum: share of a batch in the running statistics of batch norm.
+        norm_momentum: share of a batch in the running statistics of norms; more in a run so short that they would not forget
+            what they start from (`paretina.train.first`).
         classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
         rate_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
             everywhere (layer-wise rates, a stage a layer).

@@ -8,7 +8,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,11 +41,12 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in
-from paretina.model.weights import About, Start, find_weights, load_model, load_start, save_model, with_door
+from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
 from paretina.train.asked import Asked, source_named
+from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
 from paretina.train.objective import learning_modules
@@ -98,6 +99,28 @@ class Prepared:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def with_memory_notes(prepared: Prepared) -> Prepared:
+    """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
+    said = memory_notes(prepared.blueprint, prepared.recipe, prepared.epochs.updates)
+    return replace(prepared, notes=(*prepared.notes, *said))
+
+
+def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
+    """What was asked of a run that is resumed, with the weights that it started from, though others may have come since.
+
+    Args:
+        saved: the description of the run.
+
+    Raises:
+        ValueError: the weights that it started from cannot be had any more.
+    """
+    if asked.weights in ("auto", "hub") and saved.get("start") is None:
+        return replace(asked, weights="none")
+    if asked.weights == "auto" and not asked.starts():
+        raise ValueError(f"the run started with {saved['start'].get('weights')}, which are not on this machine any more")
+    return asked
+
+
 def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     """Opens the data, reads every picture once, finds the weights, and settles the network.
 
@@ -114,9 +137,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
         notes.append(f"left out {names}: in this data a mirror image can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
-    start, said = find_weights(asked.weights, network_named(asked.model_name) if asked.model_name else None)
-    if start is not None and asked.weights != "auto":
-        said = f"{said} ({start.licence or 'no licence is named in it'})"
+    start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
@@ -138,6 +159,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         notes.append(f"pictures are prepared as its weights want them: {in_words(blueprint.door, blueprint.resolution)}")
     notes += teacher_notes(recipe.teacher, blueprint.door, asked.training_sides())
     blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
+    notes += start_notes(start, blueprint, collection.classes, recipe)
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
     val = read_pictures(collection, collection.split("val"))
@@ -232,17 +254,14 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     plan = replace(asked.plan, device=ranks.device(asked.plan.device))
     torch.manual_seed(recipe.seed)
     network = prepared.blueprint.build()
-    if prepared.start is not None:
-        load_start(network, prepared.start)
+    first_values(network, prepared.start, prepared.collection.classes)
     if recipe.zero_gamma:
         start_branches_at_zero(network)  # before an objective makes copies of it
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = recipe.norm_momentum
     network.freeze(recipe.frozen_parts(prepared.blueprint))
     network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
+    set_memory(learner, recipe, prepared.epochs.updates)
     learner = plan.place(learner)
     if recipe.zero_gamma:
         start_branches_at_zero(learner)
@@ -488,6 +507,7 @@ def train(
     if time_limit is not None:
         prepared, said = fit_to_time(prepared, time_limit, ranks.count)
         prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
+    prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
     if ranks.first:
         run = Run.create(path, description(prepared))
@@ -514,7 +534,8 @@ def resume(
     Raises:
         ValueError: there is no such run, its data has changed since, or another process works on it.
     """
-    asked = decode(Asked, Run.open(path).asked()["asked"])
+    saved = Run.open(path).asked()
+    asked = as_started(decode(Asked, saved["asked"]), saved)
     if data is not None:
         asked = replace(asked, data=moved_to(asked.data, source_named(data)))
     ranks = Ranks.start(asked.plan.device)
@@ -523,7 +544,7 @@ def resume(
         if run.result() is not None:
             say(f"{path} is finished already")
             return run
-        prepared = prepare(asked, ranks.count)
+        prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
             raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
         return finish(prepared, run, ranks, listen, say, save_every, stop_after)

@@ -9,8 +9,20 @@ from paretina.data.source import Source
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
+from paretina.model.interop import library_of
+from paretina.model.pretrained import WORDS as WEIGHTS
+from paretina.model.pretrained import look_up
 from paretina.spec import field_map
-from paretina.train.asked import Choice, choose, full_path, read_config, recipe_named, source_named
+from paretina.train.asked import (
+    Choice,
+    choose,
+    default_weights,
+    full_path,
+    read_config,
+    recipe_for,
+    recipe_named,
+    source_named,
+)
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
@@ -133,7 +145,9 @@ def ask(
     Args:
         model: efficientnet_b0 unless told.
         recipe: `finetune` where weights to start from are found and `scratch` where not, unless told.
-        weights: "auto", "none", a model file or the directory of a finished run; none unless told.
+        weights: "auto" (what is on this machine), "hub" (timm or torchvision may download them), "none", "timm:NAME",
+            "torchvision:NAME", a model file or the directory of a finished run; auto unless told, but none for the recipe
+            `scratch`.
         device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
         config: a YAML or JSON file with the same names, in sections or with dots.
         fields: any field of the recipe, plan or network by name.
@@ -159,19 +173,21 @@ def ask(
         with misuse(str(config)):
             in_file, settings = separated(read, str(config))
         words = in_file | words
-    unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": "none", "device": "auto"}
+    unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": None, "device": "auto"}
     said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
     if "data" not in said:
         raise MisuseError("name the data: a folder, an .npz file, clipart or shapes")
-    for name, look_up in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
+    for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
         if isinstance(said[name].value, str):
             with misuse(said[name].origin if said[name].origin != here else ""):
-                look_up(said[name].value)
+                named(said[name].value)
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
-        wanted = said["weights"].value
-        source = wanted if wanted in ("auto", "none") else str(model_file(wanted))
+        wanted = default_weights(said["recipe"].value) if said["weights"].value is None else str(said["weights"].value)
+        look_up(wanted)
+        source = wanted if wanted in WEIGHTS or library_of(wanted) else str(model_file(wanted))
         plan = default_plan(said["device"].value)
-        choice = choose(said["data"].value, said["model"].value, said["recipe"].value, plan, source)
+        taken = said["recipe"].value or recipe_for(source, said["model"].value, {**settings, **changes})
+        choice = choose(said["data"].value, said["model"].value, taken, plan, source)
     choice.origins.update(origins(choice, said))
     for path, value in settings.items():
         with misuse(str(config)):

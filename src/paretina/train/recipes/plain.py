@@ -1,6 +1,6 @@
 """Plain: the baseline that a refinement has to beat. Constant rate, no augmentation, nothing else.
 
-paretina train clipart --recipe plain --model efficientnet_lite0 size=96
+paretina train clipart --recipe plain --model efficientnet_lite0 --weights none size=96
 """
 
 from paretina.data.transforms.squash import Squash

@@ -1,0 +1,143 @@
+"""Rows: the outputs of the last layer, one a class, and which of them a network goes on with.
+
+A class is known by its name, never by its place: the third class of two data sets is rarely the same thing. What has a row for
+each class is found by building the head for two numbers of classes, so it holds for heads of any kind.
+"""
+
+import functools
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from paretina.model.blueprint import Blueprint
+from paretina.model.build import Network
+
+LISTED = 5
+"""Up to so many classes are named in a note."""
+
+
+def class_tensors(blueprint: Blueprint) -> dict[str, bool]:
+    """The tensors of a network whose shape depends on the number of classes, and whether they have a row for each class."""
+    return tensors_of_classes(replace(blueprint, classes=2))
+
+
+@functools.lru_cache(maxsize=16)
+def tensors_of_classes(blueprint: Blueprint) -> dict[str, bool]:
+    few, more = (replace(blueprint, classes=count).build("meta").state_dict() for count in (2, 3))
+    return {
+        name: few[name].shape == (2, *tensor.shape[1:]) and tensor.shape[:1] == (3,)
+        for name, tensor in more.items()
+        if tensor.shape != few[name].shape
+    }
+
+
+SMALL = 0.1
+"""Bound of the first values of the last layer, in units of 1 / sqrt(its inputs): with features of mean square 10 the first loss
+is still within 1 % of ln(classes). With zeros it is that exactly, but for some updates nothing else would learn."""
+
+
+def start_small(network: Network, generator: torch.Generator | None = None) -> None:
+    """Draws the first values of the layers that give the logits anew, in place, so that the first loss is ln(classes).
+
+    The published rules are made for 1,000 classes, such as 1 / sqrt(outputs), which begins far above that with few, or for
+    features of a certain size, which are larger in a deep network without weights.
+
+    Args:
+        generator: what they are drawn from; torch's global one unless told.
+    """
+    with torch.no_grad():
+        for name, has_rows in class_tensors(network.blueprint).items():
+            place, _, field = name.rpartition(".")
+            layer = network.get_submodule(place)
+            if not has_rows or not isinstance(layer, nn.Linear | nn.Conv2d):
+                continue
+            if field == "bias":
+                getattr(layer, field).zero_()
+            else:
+                bound = SMALL / math.sqrt(layer.weight[0].numel())
+                layer.weight.uniform_(-bound, bound, generator=generator)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of trained weights belong to which classes of a network.
+
+    Attributes:
+        classes: names of the network's classes.
+        taken: for each of them, the number of its row in the weights, or None where it starts anew.
+        same: whether the classes of both are the same, in the same order.
+        words: whether the weights know classes by words that may mean something else in the data, so that none was matched.
+    """
+
+    classes: tuple[str, ...]
+    taken: tuple[int | None, ...]
+    same: bool = False
+    words: bool = False
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """The classes that start anew."""
+        return tuple(name for name, row in zip(self.classes, self.taken, strict=True) if row is None)
+
+    def said(self) -> str:
+        """What the user should know of the last layer, a sentence."""
+        known = [name for name in self.classes if name not in self.new]
+        if self.words:
+            return (
+                f"the last layer is new for all {len(self.classes)} classes: the weights know those of ImageNet, which are "
+                "matched only where all 1,000 are the same, since a word can mean another thing there (crane: the machine)"
+            )
+        if not self.new:
+            return f"the last layer goes on with all {len(self.classes)} classes, which the weights know by name"
+        if not known:
+            return f"the last layer is new: the weights know none of the {len(self.classes)} classes by name"
+        return (
+            f"the last layer goes on with the {counted(known)} that the weights know by name; "
+            f"{counted(self.new)} {'starts' if len(self.new) == 1 else 'start'} anew"
+        )
+
+    def merged(self, old: Tensor, new: Tensor) -> Tensor:
+        """A tensor with the rows of `old` that are taken over, the rest as in `new`; `old` itself where its rows do not fit."""
+        if old.shape[1:] != new.shape[1:]:
+            return old
+        found = new.clone()
+        for number, row in enumerate(self.taken):
+            if row is not None:
+                found[number] = old[row]
+        return found
+
+
+def counted(names: Sequence[str]) -> str:
+    """How many classes, and which if they are few."""
+    listed = f" ({', '.join(names)})" if len(names) <= LISTED else ""
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'}{listed}"
+
+
+def normalised(name: str) -> str:
+    """A name as it is compared: file systems spell the same letters in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
+def match_rows(old: Sequence[str], new: Sequence[str], dictionary: Sequence[str] = ()) -> Rows:
+    """The rows that classes have in trained weights, by name.
+
+    A name that stands twice on one side is not known to mean either, so its classes start anew.
+
+    Args:
+        old: names of the weights' classes, in the order of their rows.
+        new: names of the network's classes.
+        dictionary: names that count only all together. A folder named by hand, `crane`, need not be that of ImageNet.
+    """
+    before, after = [normalised(name) for name in old], [normalised(name) for name in new]
+    if before == after:
+        return Rows(tuple(new), tuple(range(len(after))), same=True)
+    general = {*map(normalised, dictionary)}
+    words = {*before} == general != {*after} and bool(general & {*after})
+    times, again = Counter(before), Counter(after)
+    places = {name: row for row, name in enumerate(before) if times[name] == 1} if not words else {}
+    return Rows(tuple(new), tuple(places.get(name) if again[name] == 1 else None for name in after), words=words)
