@@ -77,4 +77,4 @@ def test_so_is_that_of_a_new_last_layer_on_trained_weights(head, classes):
     start = Start(old, trained.state_dict(), "", "", "", tuple(f"old {number}" for number in range(classes)))
     first_values(network, start, [f"new {number}" for number in range(classes)])
     assert torch.equal(network.stem.conv.weight, trained.stem.conv.weight)
-    assert first_loss(network) == pytest.approx(1.0, abs=0.03)
+    assert first_loss(network) == pytest.approx(1.0, abs=0.05)

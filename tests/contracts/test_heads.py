@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from paretina.model.blueprint import MapShape, any_kit
+from paretina.model.layers import Dropout
 from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.heads") for example in getattr(module, "EXAMPLES", ())]
@@ -36,6 +37,18 @@ def test_takes_maps_of_other_sizes(head):
 def test_classifies_its_embedding(head):
     module = made(head)
     torch.testing.assert_close(module.classifier(module.embedding(maps(), {})), module(maps(), {}))
+
+
+@every_head
+def test_drops_between_its_embedding_and_its_classifier(head):
+    module = made(head).train()
+    for each in module.modules():
+        if isinstance(each, Dropout):
+            each.set(0.5)
+    torch.manual_seed(1)
+    whole = module(maps(), {})
+    torch.manual_seed(1)
+    assert torch.equal(module.classifier(module.dropout(module.embedding(maps(), {}))), whole)
 
 
 @every_head

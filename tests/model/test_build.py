@@ -266,6 +266,30 @@ def test_roles_of_resnet_50_are_those_of_the_sheet():
     assert found == {"kernel": 54, "norm": 106, "bias": 1}
 
 
+def test_one_call_gives_all_that_an_objective_may_want():
+    with torch.no_grad():
+        logits, said = tiny()(images(), extras=True)
+        assert torch.equal(logits, tiny()(images()))
+        assert torch.equal(said["embedding"], tiny().embedding(images()))
+        assert [x.shape for x in said["maps"]] == [x.shape for x in tiny().borders(images())[0]]
+
+
+def test_whatever_is_asked_of_a_compiled_network_goes_through_the_compiled_call():
+    network, calls = TINY.build().eval(), []
+
+    def counted(*given, **more):
+        calls.append(more)
+        return network._call_impl(*given, **more)
+
+    with torch.no_grad():
+        before = network.features(images()), network.embedding(images())
+        network._compiled_call_impl = counted
+        after = network.features(images()), network.embedding(images())
+    assert len(calls) == 2
+    assert all(torch.equal(before[0][stride], after[0][stride]) for stride in before[0])
+    assert torch.equal(before[1], after[1])
+
+
 def test_places_are_the_parts_of_the_network():
     places = [owned.place for owned in roles(without_values(B0)).values()]
     assert list(dict.fromkeys(places)) == ["stem", *(f"stages.{i}" for i in range(7)), "head"]

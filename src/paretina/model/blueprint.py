@@ -322,7 +322,8 @@ class Head(Piece):
     """From the maps at the stage borders to the answer.
 
     The module that `make` returns is called with the list of maps (the stem's first) and the extras of the stages. It has
-    `embedding(maps, extras)`, what comes before the last layer, and `classifier`, that layer.
+    `embedding(maps, extras)`, what comes before the last layer, `dropout`, and `classifier`, that layer; its answer is
+    `classifier(dropout(embedding))`.
     """
 
     PLUGINS = ("paretina.model.heads",)

@@ -64,10 +64,16 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
-        """Logits; with `extras` also what the stages have to say besides, by name."""
+        """Logits; with `extras` also `maps` (behind the stem and each stage), `embedding`, and what else the stages say, by name.
+
+        Whatever an objective wants of a batch comes from this one call, which is the one that is compiled.
+        """
         maps, said = self.borders(images)
-        logits: Logits = self.head(maps, said)
-        return (logits, said) if extras else logits
+        if not extras:
+            return self.head(maps, said)  # type: ignore[no-any-return]
+        head = cast(Any, self.head)
+        embedding = head.embedding(maps, said)
+        return head.classifier(head.dropout(embedding)), {"maps": maps, "embedding": embedding, **said}
 
     def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
         """The map behind the stem and behind every stage, and what else the stages have to say."""
@@ -82,6 +88,8 @@ class Network(nn.Module):
 
     def embedding(self, images: Pixels) -> Features:
         """What comes before the classifier."""
+        if self._compiled_call_impl is not None:  # only the whole call is compiled
+            return self(images, extras=True)[1]["embedding"]  # type: ignore[no-any-return]
         return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
 
     def features(self, images: Pixels, strides: Sequence[int] | None = None) -> dict[int, Map]:
@@ -95,7 +103,8 @@ class Network(nn.Module):
         for stride in strides:
             if stride not in last:
                 raise ValueError(f"there are feature maps at the strides {', '.join(map(str, last))}, not at {stride}")
-        maps, _ = self.borders(images)
+        compiled = self._compiled_call_impl is not None
+        maps = self(images, extras=True)[1]["maps"] if compiled else self.borders(images)[0]
         return {stride: maps[last[stride]] for stride in strides}
 
     @contextmanager

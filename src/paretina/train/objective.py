@@ -19,7 +19,7 @@ class Outputs:
     """What a network said about a batch.
 
     Attributes:
-        extras: what stages and heads said besides, by name.
+        extras: `maps`, `embedding`, and what the stages said besides, by name; see `Network.forward`.
     """
 
     logits: Logits
