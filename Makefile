@@ -1,4 +1,5 @@
 # make test   sets up, then linter, formatter check, type checker, tests
+# make test-slow   the tests that take minutes, one of which runs the others while the machine is busy; less than an hour
 # make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
 # make docs   writes anew what is generated in README.md and docs/
 
@@ -18,13 +19,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: test demo docs
+.PHONY: test test-slow demo docs
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+test-slow: $(VENV)/.installed-dev
+	timeout 3600 $(BIN)/pytest -m slow
 
 demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)

@@ -64,7 +64,7 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
-        """Logits; with `extras` also `maps` (behind the stem and each stage), `embedding`, and what else the stages say, by name.
+        """Logits; with `extras` also `maps` (behind stem and stages), `embedding`, and what else the stages say, by name.
 
         Whatever an objective wants of a batch comes from this one call, which is the one that is compiled.
         """
