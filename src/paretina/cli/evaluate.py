@@ -50,11 +50,11 @@ def evaluate(
     for text in found.notes:
         note(text)
     if found.sweep is not None:
-        click.echo(f"{found.sweep.table()}\n{found.sweep.verdict()}\n")
+        click.echo("\n".join([*found.sweep.table(), *found.sweep.verdict(), ""]))
     click.echo("\n".join(accuracy_lines(found)))
     for more in (found.corrupted, found.unknown):
         if more is not None:
-            click.echo(f"\n{more.table()}")
+            click.echo("\n".join(["", *more.table()]))
     if html is not None:
         click.echo(f"page: {html}")
 

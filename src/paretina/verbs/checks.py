@@ -36,14 +36,14 @@ def model_file(model: Path | str) -> Path:
     return path
 
 
-def check_csv(path: Path | str | None) -> None:
-    """Looks whether a table can be written there, before anything long is begun.
+def check_csv(path: Path | str | None, option: str = "--csv") -> None:
+    """Looks whether a table or page can be written there, before anything long is begun.
 
     Raises:
         MisuseError: its folder is not there, or it is a folder itself.
     """
     if path is not None and Path(path).is_dir():
-        raise MisuseError(f"{path} is a folder; --csv names a file to write")
+        raise MisuseError(f"{path} is a folder; {option} names a file to write")
     if path is not None and not Path(path).parent.is_dir():
         raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
 

@@ -19,6 +19,7 @@ from paretina.measure.plan import Plan, default_plan
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
 from paretina.model.weights import load_model
+from paretina.report.sweep import write_sweep
 from paretina.spec import near
 from paretina.train.asked import source_named
 from paretina.verbs.checks import MisuseError, check_csv, misuse, model_file
@@ -80,6 +81,7 @@ def evaluate(
         ValueError: the model file or the data cannot be used, or the data has a class that the model does not know.
     """
     check_csv(csv)
+    check_csv(html, "--html")
     path = model_file(model)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
@@ -108,7 +110,7 @@ def evaluate(
         raise ValueError(f"there is no readable picture in {data} ({split})")
     swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
     if swept is not None and html is not None:
-        write_sweep(swept, Path(html), about.origin or path.name)
+        write_sweep(swept, Path(html), about.name or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
     logits, ids = forward(network, pictures, side, plan)
     labels = torch.tensor(pictures.labels())[ids]
