@@ -1,5 +1,6 @@
 """The command `paretina train`, and how a run on the command line ends."""
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,7 @@ def train(
         else:
             width = max(len(path) for path, _, _ in rows)
             for path, value, origin in rows:
-                click.echo(f"{path:<{width}}  {value}  ({origin})")
+                click.echo(f"{path:<{width}}  {typed(value)}  ({origin})")
         return
     if dry_run:
         verbs.check_output(output, choice.asked.data)
@@ -117,6 +118,11 @@ def train(
         show_estimate(prepared, estimate, as_json)
         return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed behind `field=`."""
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
 def resumed(path: Path, source: str | None, progress: Any) -> Any:

@@ -151,13 +151,16 @@ class Sweep:
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = f"{'ms an image':>28}" if self.device else ""
-        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}"
+        timed = f"{f'ms an image, of {self.batch}':>28}" if self.device else ""
+        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}{'p':>8}"
         for row in self.rows:
             top1 = f"{row.top1.value:.1f}  [{ends(row.top1)}]"
             time = f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else ""
+            macs = row.macs / 1e6
+            counted = f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"
             behind = "best" if row.size == self.best else f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
-            yield f"{row.size:>6}{top1:>24}{row.macs / 1e6:>10.1f}{f'{time:>28}' if self.device else ''}{behind:>24}"
+            timed = f"{time:>28}" if self.device else ""
+            yield f"{row.size:>6}{top1:>24}{counted:>10}{timed}{behind:>24}{row.p:>8.2g}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

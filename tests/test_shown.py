@@ -1,0 +1,433 @@
+"""Every command that the README and the help show runs here, on tiny data, and says all that it has found.
+
+A line is read by the program as it stands, so that a renamed option or command fails. Then each of its words but commands and
+options is looked up in `STAND_INS`, where a word that is not there fails: it names the tiny stand-in of data, model files and
+lengths, and of what would ask a hub.
+"""
+
+import contextlib
+import functools
+import glob
+import importlib
+import importlib.util
+import json
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+import timm
+import torch
+from click.testing import CliRunner
+
+from paretina import verbs
+from paretina.cli import main
+from paretina.model.family import network_named
+from paretina.model.weights import About, save_model
+from paretina.spec import put
+from paretina.train import training
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# --- the table of substitutions ---------------------------------------------------------------------------------------------
+
+LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install "
+"""Lines that begin so set up an environment or run others of these lines; they are not run."""
+
+STAND_INS = {
+    # data
+    "photos/val": "photos/val",
+    "photos/": "photos/",
+    "other-photos/": "other-photos/",
+    "--ood other-photos/": "folder/",
+    "clipart": "photos/",
+    "a.jpg": "a.jpg",
+    "b.png": "b.png",
+    "folder/": "folder/",
+    "runs/demo-1/held-out": "folder/",
+    # model files and runs
+    "runs/photos-efficientnet_b0-1/model.safetensors": "runs/trained/model.safetensors",
+    "runs/photos-efficientnet_lite0-1/model.safetensors": "runs/trained/model.safetensors",
+    "runs/demo-1/model.safetensors": "runs/trained/model.safetensors",
+    "runs/photos-efficientnet_b0-1": "runs/trained",
+    "runs/photos-efficientnet_lite0-1": "runs/trained",
+    "runs/photos-g16_efficientnet_b0-1": "runs/trained",
+    "--resume runs/photos-efficientnet_b0-1": "runs/stopped",
+    "--resume runs/photos-efficientnet_lite0-1": "runs/stopped",
+    "--resume runs/photos-frontier-1": "runs/frontier",
+    "runs/photos-resnet50-1": "mobilenet.safetensors",
+    "runs/*": "runs/*",
+    # what is written
+    "out.csv": "out.csv",
+    "sweep.html": "sweep.html",
+    "b0.safetensors": "b0.safetensors",
+    "weights.safetensors": "weights.safetensors",
+    "runs/demo-1": "runs/demo-1",
+    "studies/finetune": "studies/finetune",
+    "studies/two": "studies/two",
+    "studies/data": "studies/data",
+    # what would ask a hub, or load much
+    "timm:tf_efficientnet_b0.ns_jft_in1k": ("checkpoint.pth", "--network", "timm:mobilenetv2_035"),
+    "torchvision:resnet50.IMAGENET1K_V2": ("checkpoint.pth", "--network", "mobilenet_v2_035"),
+    "checkpoint.pth": "checkpoint.pth",
+    "--network resnet50": "mobilenet_v2_035",
+    "names.txt": "names.txt",
+    # networks
+    "efficientnet_b0": "efficientnet_b0",
+    "efficientnet_lite0": "efficientnet_lite0",
+    "efficientnet_lite0,resnet18": "efficientnet_lite0,resnet18",
+    "resnet18": "resnet18",
+    "resnet50": "resnet50",
+    "levit_192": "levit_192",
+    "timm:resnet50d": "timm:resnet50d",
+    "timm:levit_256": "timm:levit_256",
+    "efficientnetv2_*": "efficientnetv2_*",
+    "ghostnet": "ghostnet",
+    # sizes and lengths
+    "--sizes 96,128": "32,40",
+    "--resolution 96:224:16": "16:32:16",
+    "--resolution 96:192:32": "16:32:16",
+    "--resolution 160": "24",
+    "--resolution 224": "24",
+    "--progressive 96:160": "32:40",
+    "size=128": "size=32",
+    "size=160": "size=32",
+    "epochs=10": "epochs=1",
+    "--seeds 8": "2",
+    "--time-limit 120s": "120s",
+    "--time-limit 10m": "10m",
+    "--time 30m": "20s",
+    "--time 2h": "20s",
+    "--budget latency_ms=20": "latency_ms=20000",
+    "--budget latency_ms=10": "latency_ms=20000",
+    "--candidates list.yaml": "list.yaml",
+    # names that stay
+    **{
+        word: word
+        for word in [
+            "auto",
+            "scratch",
+            "finetune",
+            "timm",
+            "noise,jpeg",
+            "10M",
+            "1G",
+            "average",
+            "edits.Fuse",
+            "0.1,0.3",
+            "0.2,0.4",
+            "6",
+            "rate_decay=0.7",
+            'frozen=["stem"]',
+        ]
+    },
+}
+"""What stands for each word of a line; `--option WORD` goes before WORD. It may be several words."""
+
+ADDED = {
+    "train": "--device cpu epochs=1 size=32 batch_size=9 workers=0 precision=float32",
+    "finetune": "--device cpu epochs=1 batch_size=9 workers=0 precision=float32",
+}
+"""What is added to each line of a command, as far as the line says nothing of it."""
+
+SLOW = r"paretina (frontier|ablate|measure) |.* --tune"
+"""Lines that take long even so."""
+
+
+# --- the lines --------------------------------------------------------------------------------------------------------------
+
+
+def script(name):
+    """A module of scripts/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(group, path=()):
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def examples(command):
+    """The lines under a command's help."""
+    return [line.strip() for line in command.epilog.partition("Example:")[2].splitlines() if line.strip()]
+
+
+def shown():
+    """Every line that the README and the help show."""
+    pages = script("pages")
+    for block in pages.blocks(ROOT / "README.md"):
+        if block.language in ("sh", "console", "text"):
+            # a text block may hold lines that are typed too
+            yield from pages.commands(block if block.language == "sh" else replace(block, language="console"))
+    for _, command in commands(main):
+        yield from examples(command)
+
+
+LINES = [line for line in dict.fromkeys(shown()) if not re.match(LEFT_OUT, line)]
+
+
+def parsed(words):
+    """The path of the command that the words call, and how many of them it takes.
+
+    Raises:
+        click.UsageError: there is no such command or option.
+    """
+    command, context, path = main, click.Context(main, info_name="paretina"), []
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, list(words))
+        context = click.Context(command, info_name=name, parent=context)
+        path.append(name)
+    command.make_context(path[-1], list(words), parent=context.parent)
+    return path, command, words
+
+
+def replaced(words):
+    """The words with their stand-ins, and the keys of the table that were used.
+
+    Raises:
+        KeyError: a word stands nowhere in the table.
+    """
+    found, used, before = [], set(), ""
+    for word in words:
+        if word.startswith("-"):
+            found.append(word)
+        else:
+            key = next((key for key in (f"{before} {word}", word) if key in STAND_INS), None)
+            if key is None:
+                raise KeyError(f"STAND_INS has nothing for {word!r}")
+            used.add(key)
+            there = STAND_INS[key]
+            found += [there] if isinstance(there, str) else there
+        before = word
+    return found, used
+
+
+def with_additions(path, words):
+    """What is added besides, but for what the line gives itself."""
+    if "--resume" in words:
+        return words
+    given = {word.partition("=")[0] for word in words}
+    pairs = re.findall(r"(--[\w-]+ \S+|[\w.]+=\S+)", ADDED.get(path[0], ""))
+    kept = [pair for pair in pairs if re.split("[ =]", pair)[0] not in given]
+    if "--tune" in given:  # which chooses the precision itself
+        kept = [pair for pair in kept if not pair.startswith("precision=")]
+    if "--progressive" in given or "--resolution" in given:  # which are sizes too
+        kept = [pair for pair in kept if not pair.startswith("size=")]
+    return [*words, *(word for pair in kept for word in pair.split(" "))]
+
+
+def globbed(words):
+    """The words as a shell hands them over."""
+    return [name for word in words for name in (sorted(glob.glob(word)) if word.endswith("*") and "/" in word else [word])]
+
+
+# --- where they run ---------------------------------------------------------------------------------------------------------
+
+COLOURS = {
+    "blue": (0, 0, 200),
+    "green": (0, 200, 0),
+    "red": (200, 0, 0),
+    "grey": (90, 90, 90),
+    "pink": (230, 130, 160),
+    "white": (200,) * 3,
+}
+CLASSES = tuple(sorted(COLOURS))
+SMALL = {"size": 16, "batch_size": 4, "workers": 0, "precision": "float32", "seed": 1, "epochs": 1}
+
+
+def draw(path, name, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 50, (40, 40, 3))
+    PIL.Image.fromarray((noise + np.array(COLOURS[name])).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder with everything that the stand-ins name."""
+    home = tmp_path_factory.mktemp("home")
+    for split, each in {"train": 3, "val": 2}.items():
+        for name in COLOURS:
+            for number in range(each):
+                draw(home / "photos" / split / name / f"{number}.png", name, number)
+    draw(home / "a.jpg", "blue", 100)
+    draw(home / "b.png", "red", 101)
+    for number in range(3):
+        draw(home / "folder" / f"{number}.png", "grey", 200 + number)
+        for name in ("blue", "pink"):
+            draw(home / "other-photos" / name / f"{number}.png", name, 300 + number)
+    blueprint = network_named("resnet18").blueprint
+    for path, value in {"stem.width": 4, "stages.*.width": 4, "stages.*.depth": 1, "resolution": 16}.items():
+        blueprint = put(blueprint, path, value)
+    with contextlib.chdir(home):
+        choice = verbs.ask("photos", model=blueprint, device="cpu", fields=SMALL)
+        verbs.start(choice, "runs/trained", planning="default")
+        with pytest.raises(KeyboardInterrupt):
+            training.train(choice.asked, Path("runs/stopped"), stop_after=2)
+    torch.manual_seed(0)
+    torch.save(timm.create_model("mobilenetv2_035", num_classes=6).state_dict(), home / "checkpoint.pth")
+    (home / "names.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    about = About(classes=CLASSES, origin="made for a test", name="mobilenet_v2_035")
+    network = put(network_named("mobilenet_v2_035").blueprint, "classes", 6).build()
+    save_model(home / "mobilenet.safetensors", network, about)
+    (home / "list.yaml").write_text("- {model: resnet18, size: 32, model.stages.*.width: 8, model.stages.*.depth: 1}\n")
+    return home
+
+
+@pytest.fixture
+def inside(home, tmp_path, monkeypatch):
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+
+
+# --- what they print --------------------------------------------------------------------------------------------------------
+
+VALUE = r"""(?:'[^']*'|"[^"]*"|-?\d[\d.e-]*)"""
+OBJECT = re.compile(
+    r"<\w+ .*>|<[\w.]+>| at 0x[0-9a-f]+|\b(?:None|True|False|nan|inf)\b|Traceback|\b(?:tensor|array)\(|\b[A-Z]\w*\(\w+=|Path\(|"
+    rf"\({VALUE}(?:, {VALUE})*,?\)(?<!\d\))|\({VALUE}, {VALUE}|\['|\{{['\"]"
+)
+"""What Python writes of its own values, and no person would."""
+
+PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^.*load.*$|mean=.*std=.*$"}
+"""Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
+
+DETAIL = {
+    "train": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
+    "finetune": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
+    "evaluate": r"temperature|per_class\.|confusion\.|sweep\.device\.|corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)",
+    "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
+    "recipes": r"\.recipe\.",
+    "show": r"cost\.(stages\.\d+\.activations|batch|.*bytes_(moved|unfused))",
+}
+"""Fields of a command's document that are detail: the page of a run or the docs show them, or they follow from others."""
+
+
+def figures(value, path=""):
+    """The numbers of a document by their paths."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from figures(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from figures(inner, f"{path}.{number}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+NUMBER = re.compile(r"(?<![\w.])(-?\d[\d,]*(?:\.(\d+))?)(?:e([+-]\d+))?")
+
+
+def scales(number):
+    """What a number may be multiplied by where it is printed: a share in percent, counts in thousands and more, bytes in MB."""
+    return [
+        1,
+        *([100] if 0 < number <= 1 else []),
+        *(scale for scale in (1e-3, 1e-6, 1e-9, 2**-20) if abs(scale * number) >= 1),
+    ]
+
+
+def printed(number, text):
+    """Whether the text has a number, rounded as the text rounds; what is not zero is not printed as zero."""
+    for whole, decimals, exponent in NUMBER.findall(text):
+        power = 10.0 ** int(exponent or 0)
+        unit, shown = power * 10.0 ** -len(decimals), power * float(whole.replace(",", ""))
+        for scale in scales(number):
+            told = shown == 0 if number == 0 else shown != 0
+            exact = scale == 1 or abs(shown) >= 10 * unit
+            if told and exact and abs(scale * number - shown) <= 0.5000001 * unit:
+                return True
+    return False
+
+
+UPDATE_S = 50.0
+"""How long an update seems to take, where epochs are fitted into a time: what fits must not follow from the clock."""
+
+REPLAYED = {
+    "paretina.verbs": ("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
+    "paretina.measure.models": ("measure_models",),
+    "paretina.search.ablate": ("run_study",),
+    "paretina.search.frontier": ("work",),
+}
+"""What is done once for both outputs of a line: it takes long, has other times again, or writes what may not be there."""
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Makes each of these answer what it has answered first."""
+    for module, names in REPLAYED.items():
+        for name in names:
+            monkeypatch.setattr(importlib.import_module(module), name, once(getattr(importlib.import_module(module), name)))
+
+
+@pytest.fixture
+def slow_updates(monkeypatch):
+    estimate = training.rehearse
+    monkeypatch.setattr(training, "rehearse", lambda prepared: replace(estimate(prepared), update_s=UPDATE_S, evaluate_s=0.0))
+
+
+def once(function):
+    answers = []
+
+    @functools.wraps(function)
+    def answer(*positional, **named):
+        if not answers:
+            answers.append(function(*positional, **named))
+        return answers[0]
+
+    return answer
+
+
+def ran(words):
+    result = CliRunner().invoke(main, words, prog_name="paretina")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, id=line, marks=[pytest.mark.slow] * bool(re.match(SLOW, line))) for line in LINES]
+)
+def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed, slow_updates, capsys):
+    program, *arguments = shlex.split(line)
+    if program == "python":
+        name, *rest = arguments
+        words, _ = replaced(rest)
+        sys.argv = [name, *words]
+        runpy.run_path(str(ROOT / name), run_name="__main__")
+        assert not OBJECT.search(capsys.readouterr().out)
+        return
+    assert program == "paretina"
+    path, _, rest = parsed(arguments)
+    words, _ = replaced(rest)
+    words = globbed([*path, *with_additions(path, words)])
+    result = ran(words)
+    text = result.output
+    print(text)
+    found = OBJECT.search(re.sub(PYTHON[path[0]], "", text, flags=re.MULTILINE) if path[0] in PYTHON else text)
+    assert not found, found
+    document = json.loads(ran([*words, "--json"]).stdout)
+    detail = re.compile(DETAIL.get(path[0], "(?!)"))
+    missing = {name: value for name, value in figures(document) if not detail.search(name) and not printed(value, text)}
+    print(missing)
+    assert not missing
+
+
+def test_every_stand_in_is_used():
+    used = set()
+    for line in LINES:
+        program, *arguments = shlex.split(line)
+        used |= replaced(parsed(arguments)[2] if program == "paretina" else arguments[1:])[1]
+    assert not set(STAND_INS) - used
