@@ -12,7 +12,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run", "system"),
+    ("spec", "clock", "schedules", "shapes", "run", "system", "packages"),
     ("data", "model"),
     ("measure",),
     ("train",),

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from paretina.data.source import Source
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
@@ -17,6 +15,10 @@ from paretina.model.blueprint import Blueprint, Edit
 from paretina.model.family import network_named
 from paretina.model.weights import find_weights
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
+from paretina.train.fields import UniqueKeys as UniqueKeys
+from paretina.train.fields import assignment as assignment
+from paretina.train.fields import flattened as flattened
+from paretina.train.fields import read_config as read_config
 from paretina.train.recipe import Recipe
 
 BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
@@ -125,57 +127,6 @@ def full_path(path: str) -> str:
 def change(asked: Asked, path: str, value: Any) -> Asked:
     """The same with another value at a path, as in `spec.put`."""
     return put(asked, full_path(path), value)
-
-
-def assignment(text: str) -> tuple[str, str]:
-    """Takes `field=value` apart.
-
-    Raises:
-        ValueError: there is no `=` in it.
-    """
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise ValueError(f"expected field=value, got {text!r}")
-    return name.strip(), value.strip()
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """Reads YAML, but refuses a name that stands twice, of which one would be dropped silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(problem=f"{twice} stands twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The fields of a configuration file (YAML or JSON), by their paths.
-
-    Raises:
-        ValueError: the file is missing or no mapping of names to values.
-    """
-    try:
-        data = yaml.load(path.read_text(), UniqueKeys)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is neither YAML nor JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must map names to values, such as `epochs: 30`")
-    return dict(flattened(data))
-
-
-def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in data.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and value and "kind" not in value:
-            yield from flattened(value, f"{path}.")
-        elif isinstance(value, bool):
-            yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
-        else:
-            yield path, value
 
 
 def spelled_out(spec: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
