@@ -131,9 +131,13 @@ STAND_INS = {
 }
 """What stands for each word of a line; `--option WORD` goes before WORD. It may be several words."""
 
+TINY = "--device cpu epochs=1 size=32 batch_size=9 workers=0 precision=float32"
 ADDED = {
-    "train": "--device cpu epochs=1 size=32 batch_size=9 workers=0 precision=float32",
-    "finetune": "--device cpu epochs=1 batch_size=9 workers=0 precision=float32",
+    "train": TINY,
+    "finetune": TINY,
+    "ablate": f"--seeds 2 {TINY}",
+    "frontier": f"--timing 0.2 --rungs 1 {TINY}",
+    "measure": "--device cpu --time 0.2 --rounds 1 --batch 1",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
 
@@ -223,7 +227,7 @@ def with_additions(path, words):
     kept = [pair for pair in pairs if re.split("[ =]", pair)[0] not in given]
     if "--tune" in given:  # which chooses the precision itself
         kept = [pair for pair in kept if not pair.startswith("precision=")]
-    if "--progressive" in given or "--resolution" in given:  # which are sizes too
+    if {"--progressive", "--resolution", "--sizes", "--candidates"} & given:  # which are sizes too
         kept = [pair for pair in kept if not pair.startswith("size=")]
     return [*words, *(word for pair in kept for word in pair.split(" "))]
 

@@ -191,6 +191,18 @@ def parts(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
+def check_candidates(
+    source: str | None, models: Sequence[str], listing: Path | None, sizes: str | None, recipes: str | None
+) -> None:
+    """Looks whether data and candidates are named, in one way each."""
+    if source is None:
+        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
+    if bool(models) == (listing is not None):
+        usage("name the candidates, either with --models or with --candidates FILE")
+    if listing is not None and (sizes or recipes):
+        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+
+
 def asked_for(
     source: str | None,
     fields: Sequence[str],
@@ -209,12 +221,7 @@ def asked_for(
     from paretina.search.candidates import grid, listed
     from paretina.train.asked import assignment
 
-    if source is None:
-        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
-    if bool(models) == (listing is not None):
-        usage("name the candidates, either with --models or with --candidates FILE")
-    if listing is not None and (sizes or recipes):
-        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+    check_candidates(source, models, listing, sizes, recipes)
     with verbs.misuse():
         plan = default_plan(device or "auto")
         values = dict(assignment(text) for text in fields)

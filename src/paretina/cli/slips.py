@@ -10,10 +10,15 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from paretina.cli.frontier import NEW_ONLY, check_candidates, parts, side_of, usage
+from paretina.cli.measure import check_once
+from paretina.cli.planning import planning_named
 from paretina.cli.program import duration, taken_apart
+from paretina.measure.sizes import resolutions_named
 from paretina.run import Run
+from paretina.search.costs import COSTS, budget_of
 from paretina.spec import Spec, field_map, near, put
-from paretina.train.fields import read_config
+from paretina.train.fields import read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
@@ -23,6 +28,9 @@ PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
 
 USUAL = ("scratch", "finetune")
 """Recipes of which one is taken where none is named."""
+
+STARTS = ("auto", "hub", "none")
+"""Words for weights that are no files."""
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -65,8 +73,8 @@ def check_device(device: str | None) -> None:
 
 
 def check_weights(weights: str | None) -> None:
-    """A name without a place in it may be a word or another library's network, which the command knows."""
-    if weights is not None and ("/" in weights or weights.endswith(".safetensors")) and ":" not in weights:
+    """A name with a colon in it may be another library's network, which the command knows."""
+    if weights is not None and weights not in STARTS and ":" not in weights:
         model_file(weights)
 
 
@@ -117,9 +125,11 @@ def check_fields(
         if name not in words:
             with misuse(origin):
                 places.append((full_path(name), value, origin))
+    if any(not isinstance(value, str) or value.lstrip().startswith("{") for value in words.values()):
+        return  # a whole part is given, and what follows may lie in it
     named = recipe or words.get("recipe")
-    if isinstance(data, str) and isinstance(named, str | None):
-        check_values(places, data, None if named is None or named not in known("recipes") else named)
+    if data is not None and (named is None or named in known("recipes")):
+        check_values(places, data, named)
 
 
 def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str | None) -> None:
@@ -181,9 +191,9 @@ def check_output(output: Path | None, data: str | None) -> None:
         check_place(output, folder)
 
 
-def check_duration(given: Mapping[str, Any], name: str = "time_limit", option: str = "--time-limit") -> None:
-    if given.get(name) is not None:
-        duration(str(given[name]), option)
+def check_duration(given: Mapping[str, Any]) -> None:
+    if given["time_limit"] is not None:
+        duration(given["time_limit"])
 
 
 def train(given: Mapping[str, Any]) -> None:
@@ -219,6 +229,9 @@ def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     check_device(given.get("device") or said.get("device"))
     check_weights(given.get("weights") or said.get("weights"))
     check_fields(fields, given["source"], given.get("recipe"), given.get("config"))
+    if given.get("progressive") is not None:
+        with misuse("--progressive"):
+            rise_of(given["progressive"])
 
 
 def check_run(path: Path) -> None:
@@ -250,34 +263,44 @@ def ablate(given: Mapping[str, Any]) -> None:
         name = text.strip().partition("=")[0]
         if name and name not in ("progressive", "weights"):
             full_path(name)
-    for name in (given["rivals"] or "").split(","):
-        if name.strip():
-            check_network(name.strip())
+    for name in parts(given["rivals"]):
+        check_network(name)
 
 
 def frontier(given: Mapping[str, Any]) -> None:
     source, fields = given["source"], given["fields"]
     if source is not None and not is_data(source):
         fields, source = (source, *fields), None
-    if given["resume"] is not None or source is None or bool(given["models"]) == (given["candidates"] is not None):
+    with misuse():
+        for text in given["budgets"]:
+            budget_of(text)
+    if given["resume"] is not None:
+        if not (given["resume"] / "asked.json").exists() and not fields and not any(given[name] for name in NEW_ONLY):
+            refuse(f"{given['resume']} holds no frontier; `paretina frontier DATA --output DIR` begins one")
         return
-    for pattern in ",".join(given["models"]).split(","):
-        if pattern.strip():
-            models(pattern.strip())
-    check_source(source)
-    for name in (given["recipes"] or "").split(","):
-        if name.strip():
-            check_recipe(name.strip())
+    check_candidates(source, given["models"], given["candidates"], given["sizes"], given["recipes"])
     check_device(given["device"])
-    check_duration(given, "time", "--time")
+    for pattern in parts(",".join(given["models"])):
+        models(pattern)
+    with misuse():
+        for side in parts(given["sizes"]):
+            side_of(side)
+    check_source(source)
+    for name in parts(given["recipes"]):
+        check_recipe(name)
     for name in taken_apart(fields):
         full_path(name)
+    if given["time"] is None:
+        usage("say how long all trainings together may take: --time 30m")
+    duration(given["time"], "--time")
+    if given["cost"] is not None and given["cost"] not in COSTS:
+        refuse(f"there is no cost {given['cost']!r}{near(given['cost'], COSTS)}")
 
 
 def measure(given: Mapping[str, Any]) -> None:
     names = given["names"]
-    if len(set(names)) < len(names) or (given["plan"] is not None and given["tuning"] != "none"):
-        return
+    check_once(names)
+    planning_named(given["tuning"], given["plan"])
     check_csv(given["table"])
     check_device(given["device"])
     check_source(given["data"])
@@ -294,16 +317,22 @@ def evaluate(given: Mapping[str, Any]) -> None:
     model_file(given["model"])
     check_source(given["source"])
     check_device(given["device"])
-    for name in (given["corruptions"] or "").split(",") if given["corruptions"] else ():
-        if name.strip() not in known("corruptions"):
-            refuse(f"there is no corruption {name.strip()!r}{near(name.strip(), known('corruptions'))}")
+    with misuse():
+        sizes = resolutions_named(given["resolution"]) if given["resolution"] else ()
+    for name in parts(given["corruptions"]):
+        if name not in known("corruptions"):
+            refuse(f"there is no corruption {name!r}{near(name, known('corruptions'))}")
     check_there([given["ood"]] if given["ood"] is not None else [])
+    if given["html"] is not None and len(sizes) < 2:
+        refuse("--html draws several resolutions, such as --resolution 96:224:16")
 
 
 def check_there(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists():
             refuse(f"there is no file {path}")
+        if path.is_dir() and not any(path.iterdir()):
+            refuse(f"there is no picture in the folder {path}")
 
 
 def predict(given: Mapping[str, Any]) -> None:
@@ -339,6 +368,8 @@ def import_weights(given: Mapping[str, Any]) -> None:
         check_network(network)
     if is_file or network is None:
         check_new(given["out"])
+        if given["classes"] is not None and not given["classes"].is_file():
+            refuse(f"there is no file {given['classes']} with the names of classes")
 
 
 def check_peer(source: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -56,3 +56,28 @@ def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
         else:
             yield path, value
+
+
+def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], Literal["rising", "random"]]:
+    """What `96:160` or `96:160:4:constant:random` say: start, end, stages, regularisation and sizes.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    words = text.split(":")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    rest = words[len(numbers) :]
+    regularisation = [word for word in rest if word in ("adaptive", "constant")]
+    sizes = [word for word in rest if word in ("rising", "random")]
+    if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
+        raise ValueError(
+            f"expected START:END or START:END:STAGES, and perhaps :constant or :random behind it, such as 96:160, got {text!r}"
+        )
+    start, end, *stages = numbers
+    return (
+        start,
+        end,
+        stages[0] if stages else 4,
+        "constant" if "constant" in regularisation else "adaptive",
+        "random" if "random" in sizes else "rising",
+    )

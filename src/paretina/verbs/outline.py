@@ -17,7 +17,7 @@ import json
 import operator
 import typing
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, field, make_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +51,7 @@ def read() -> Table | None:
         return None
 
 
-def digests(files: typing.Iterable[str], folders: typing.Iterable[str]) -> dict[str, str]:
+def digests(files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
     """A digest of each file, and of each other one in the folders."""
     names = {*files, *(f"{folder}/{path.name}" for folder in folders for path in (PACKAGE / folder).glob("*.py"))}
     return {name: hashlib.blake2b((PACKAGE / name).read_bytes(), digest_size=8).hexdigest() for name in sorted(names)}
