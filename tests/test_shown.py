@@ -28,7 +28,7 @@ import torch
 from click.testing import CliRunner
 
 from paretina import verbs
-from paretina.cli import main
+from paretina.cli import main, slips
 from paretina.model.family import network_named
 from paretina.model.weights import About, save_model
 from paretina.spec import put
@@ -82,16 +82,16 @@ STAND_INS = {
     # networks
     "efficientnet_b0": "efficientnet_b0",
     "efficientnet_lite0": "efficientnet_lite0",
-    "efficientnet_lite0,resnet18": "efficientnet_lite0,resnet18",
+    "efficientnet_lite0,resnet18": "resnet18,resnet50",
     "resnet18": "resnet18",
-    "resnet50": "resnet50",
-    "levit_192": "levit_192",
-    "timm:resnet50d": "timm:resnet50d",
-    "timm:levit_256": "timm:levit_256",
+    "resnet50": "resnet18",
+    "levit_192": "mobilenet_v2_035",
+    "timm:resnet50d": "timm:mobilenetv2_035",
+    "timm:levit_256": "timm:mobilenetv2_035",
     "efficientnetv2_*": "efficientnetv2_*",
     "ghostnet": "ghostnet",
     # sizes and lengths
-    "--sizes 96,128": "32,40",
+    "--sizes 96,128": "16,24",
     "--resolution 96:224:16": "16:32:16",
     "--resolution 96:192:32": "16:32:16",
     "--resolution 160": "24",
@@ -103,8 +103,8 @@ STAND_INS = {
     "--seeds 8": "2",
     "--time-limit 120s": "120s",
     "--time-limit 10m": "10m",
-    "--time 30m": "20s",
-    "--time 2h": "20s",
+    "--time 30m": "30m",
+    "--time 2h": "2h",
     "--budget latency_ms=20": "latency_ms=20000",
     "--budget latency_ms=10": "latency_ms=20000",
     "--candidates list.yaml": "list.yaml",
@@ -136,10 +136,15 @@ ADDED = {
     "train": TINY,
     "finetune": TINY,
     "ablate": f"--seeds 2 {TINY}",
-    "frontier": f"--timing 0.2 --rungs 1 {TINY}",
-    "measure": "--device cpu --time 0.2 --rounds 1 --batch 1",
+    "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
+    "measure": "--device cpu --time 0.2 --rounds 1 --batch 2 --resolution 32",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
+
+BEGUN = {
+    "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time 30m --output runs/frontier {ADDED['frontier']}",
+}
+"""What is made before a line that goes on with it."""
 
 SLOW = r"paretina (frontier|ablate|measure) |.* --tune"
 """Lines that take long even so."""
@@ -182,8 +187,14 @@ def shown():
 LINES = [line for line in dict.fromkeys(shown()) if not re.match(LEFT_OUT, line)]
 
 
+def program_of(line):
+    """The program of a line and the words behind it."""
+    program, *words = shlex.split(line)
+    return program, words
+
+
 def parsed(words):
-    """The path of the command that the words call, and how many of them it takes.
+    """The path of the command that the words call, and the words behind it.
 
     Raises:
         click.UsageError: there is no such command or option.
@@ -194,7 +205,7 @@ def parsed(words):
         context = click.Context(command, info_name=name, parent=context)
         path.append(name)
     command.make_context(path[-1], list(words), parent=context.parent)
-    return path, command, words
+    return path, words
 
 
 def replaced(words):
@@ -223,12 +234,14 @@ def with_additions(path, words):
     if "--resume" in words:
         return words
     given = {word.partition("=")[0] for word in words}
-    pairs = re.findall(r"(--[\w-]+ \S+|[\w.]+=\S+)", ADDED.get(path[0], ""))
+    pairs = re.findall(r"(--[\w-]+ \S+|[\w.*]+=\S+)", ADDED.get(path[0], ""))
     kept = [pair for pair in pairs if re.split("[ =]", pair)[0] not in given]
     if "--tune" in given:  # which chooses the precision itself
         kept = [pair for pair in kept if not pair.startswith("precision=")]
     if {"--progressive", "--resolution", "--sizes", "--candidates"} & given:  # which are sizes too
         kept = [pair for pair in kept if not pair.startswith("size=")]
+    if path == ["frontier"]:  # which decides how long
+        kept = [pair for pair in kept if not pair.startswith("epochs=")]
     return [*words, *(word for pair in kept for word in pair.split(" "))]
 
 
@@ -285,7 +298,7 @@ def home(tmp_path_factory):
     about = About(classes=CLASSES, origin="made for a test", name="mobilenet_v2_035")
     network = put(network_named("mobilenet_v2_035").blueprint, "classes", 6).build()
     save_model(home / "mobilenet.safetensors", network, about)
-    (home / "list.yaml").write_text("- {model: resnet18, size: 32, model.stages.*.width: 8, model.stages.*.depth: 1}\n")
+    (home / "list.yaml").write_text("- {model: resnet18, size: 16}\n- {model: resnet50, size: 24}\n")
     return home
 
 
@@ -308,11 +321,17 @@ PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^.*load
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
 DETAIL = {
+    "ablate": r"\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
+    "frontier": r"^spent_s",
     "train": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
     "finetune": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
     "evaluate": r"temperature|per_class\.|confusion\.|sweep\.device\.|corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",
+    "measure": (
+        r"cost\.(stages\.|activations|batch|bytes_)|samples_ms|\.(n|rounds|largest_batch)$|tried_img_s|"
+        r"(inference|training)\.p(50|95)|training\.peak_mb|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned"
+    ),
     "show": r"cost\.(stages\.\d+\.activations|batch|.*bytes_(moved|unfused))",
 }
 """Fields of a command's document that are detail: the page of a run or the docs show them, or they follow from others."""
@@ -338,7 +357,7 @@ def scales(number):
     return [
         1,
         *([100] if 0 < number <= 1 else []),
-        *(scale for scale in (1e-3, 1e-6, 1e-9, 2**-20) if abs(scale * number) >= 1),
+        *(scale for scale in (1e-3, 1e-6, 1e-9, 2**-20) if abs(scale * number) >= 1e-3),
     ]
 
 
@@ -401,37 +420,111 @@ def ran(words):
     return result
 
 
+def tiny(line):
+    """The words that stand for a line.
+
+    Raises:
+        click.UsageError: its command or an option does not exist.
+        KeyError: one of its words is not in the table.
+    """
+    program, words = program_of(line)
+    if program != "paretina":
+        return (words[0], *replaced(words[1:])[0])
+    path, rest = parsed(words)
+    return (*path, *with_additions(path, replaced(rest)[0]))
+
+
+def different(lines):
+    """The lines, but of those that come to the same words the first."""
+    found = {}
+    for line in lines:
+        try:
+            found.setdefault(tiny(line), line)
+        except (click.UsageError, KeyError):
+            found[line] = line  # which fails in a test, not here
+    return found.values()
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_shown_is_understood_and_has_its_stand_ins(line):
+    tiny(line)
+
+
+def test_a_line_that_is_wrong_would_be_found():
+    for line, error in {
+        "paretina trian photos/": "did you mean 'train'",
+        "paretina train photos/ --modle efficientnet_b0": "No such option",
+        "paretina train photos/ --model resnet19": "nothing for 'resnet19'",
+        "paretina train photos/ epochs=11": "nothing for 'epochs=11'",
+    }.items():
+        with pytest.raises((click.UsageError, KeyError), match=error):
+            tiny(line)
+
+
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, id=line, marks=[pytest.mark.slow] * bool(re.match(SLOW, line))) for line in LINES]
+    ("text", "found"),
+    [
+        ("<generator object f at 0x7f00>\n('best', 'cheapest')", True),
+        ("top-1  None", True),
+        ("loss nan", True),
+        ("Interval(value=1.0)", True),
+        ("tensor(0.5)", True),
+        ("mean (0.5, 0.5)", True),
+        ("{'a': 1}", True),
+        ("top-1 74.4 % (71.0 to 77.6), on 665 pictures (val); bag-of-tricks (1,991 to train on, 665 to validate on)", False),
+        ("top-1  16.7 %  [4.7 to 44.8]", False),
+    ],
 )
-def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed, slow_updates, capsys):
-    program, *arguments = shlex.split(line)
+def test_objects_of_python_are_told_from_text(text, found):
+    assert bool(OBJECT.search(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "found"),
+    [
+        (74.436, "top-1 74.4 %", True),
+        (74.46, "top-1 74.4 %", False),
+        (0.7444, "often 74 %", True),
+        (385814752, "0.386 GMACs", True),
+        (385814752, "0.4 GMACs", False),
+        (0.0004, "p 0.0", False),
+        (1e-08, "eps 1e-08", True),
+        (1814073344, "1,814.1 M", True),
+    ],
+)
+def test_a_figure_is_printed_as_the_text_rounds(number, text, found):
+    assert printed(number, text) == found
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, id=line, marks=[pytest.mark.slow] * bool(re.match(SLOW, line))) for line in different(LINES)]
+)
+def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed, slow_updates, monkeypatch, capsys):
+    program, _ = program_of(line)
+    words = globbed(tiny(line))
     if program == "python":
-        name, *rest = arguments
-        words, _ = replaced(rest)
-        sys.argv = [name, *words]
-        runpy.run_path(str(ROOT / name), run_name="__main__")
+        monkeypatch.setattr(sys, "argv", words)
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
         assert not OBJECT.search(capsys.readouterr().out)
         return
-    assert program == "paretina"
-    path, _, rest = parsed(arguments)
-    words, _ = replaced(rest)
-    words = globbed([*path, *with_additions(path, words)])
-    result = ran(words)
-    text = result.output
+    for word in words:
+        if word in BEGUN:
+            ran(shlex.split(BEGUN[word]))
+    text = ran(words).output
     print(text)
-    found = OBJECT.search(re.sub(PYTHON[path[0]], "", text, flags=re.MULTILINE) if path[0] in PYTHON else text)
+    name = words[0]
+    found = OBJECT.search(re.sub(PYTHON[name], "", text, flags=re.MULTILINE) if name in PYTHON else text)
     assert not found, found
+    detail = re.compile(DETAIL.get(name, "(?!)"))
+    monkeypatch.setattr(slips, "CHECKS", {})  # what is replayed has left files where new ones would be refused
     document = json.loads(ran([*words, "--json"]).stdout)
-    detail = re.compile(DETAIL.get(path[0], "(?!)"))
-    missing = {name: value for name, value in figures(document) if not detail.search(name) and not printed(value, text)}
-    print(missing)
+    missing = {path: value for path, value in figures(document) if not detail.search(path) and not printed(value, text)}
     assert not missing
 
 
 def test_every_stand_in_is_used():
     used = set()
     for line in LINES:
-        program, *arguments = shlex.split(line)
-        used |= replaced(parsed(arguments)[2] if program == "paretina" else arguments[1:])[1]
+        program, words = program_of(line)
+        used |= replaced(parsed(words)[1] if program == "paretina" else words[1:])[1]
     assert not set(STAND_INS) - used

@@ -152,7 +152,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate keeps the budgets.
     """
-    from paretina.report.frontier import recommended_lines, spelled
+    from paretina.report.frontier import cost_lines, recommended_lines, spelled
     from paretina.search.frontier import result_of
     from paretina.search.standing import recommend
 
@@ -170,7 +170,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
                 f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
             )
         if best:
-            click.echo("\nrecommended: " + "\n  ".join(recommended_lines(best)))
+            click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))
         for text in standing.notes():
             click.echo(f"note: {text}", err=True)
         click.echo(f"\nreport: {written[0]}")
