@@ -29,10 +29,13 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main, slips
+from paretina.measure import sweep
+from paretina.measure.timing import Turns
 from paretina.model.family import network_named
 from paretina.model.weights import About, save_model
 from paretina.spec import put
 from paretina.train import training
+from paretina.verbs import running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,7 +98,7 @@ STAND_INS = {
     "--resolution 96:224:16": "16:32:16",
     "--resolution 96:192:32": "16:32:16",
     "--resolution 160": "24",
-    "--resolution 224": "24",
+    "--resolution 224": "96",
     "--progressive 96:160": "32:40",
     "size=128": "size=32",
     "size=160": "size=32",
@@ -137,7 +140,7 @@ ADDED = {
     "finetune": TINY,
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
-    "measure": "--device cpu --time 0.2 --rounds 1 --batch 2 --resolution 32",
+    "measure": "--device cpu --time 0.2 --rounds 1 --batch 2 --resolution 96",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
 
@@ -146,8 +149,8 @@ BEGUN = {
 }
 """What is made before a line that goes on with it."""
 
-SLOW = r"paretina (frontier|ablate|measure) |.* --tune"
-"""Lines that take long even so."""
+SLOW = r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m)|paretina train photos/ --model \w+( --weights auto)?$"
+"""Lines that take long even so, or train as another line does."""
 
 
 # --- the lines --------------------------------------------------------------------------------------------------------------
@@ -320,11 +323,12 @@ OBJECT = re.compile(
 PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^.*load.*$|mean=.*std=.*$"}
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
+RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|\w+_s$|peak_mb"
 DETAIL = {
     "ablate": r"\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
     "frontier": r"^spent_s",
-    "train": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
-    "finetune": r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|time_s|throughput_img_s|peak_mb",
+    "train": RUN,
+    "finetune": RUN,
     "evaluate": r"temperature|per_class\.|confusion\.|sweep\.device\.|corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",
@@ -374,8 +378,9 @@ def printed(number, text):
     return False
 
 
-UPDATE_S = 50.0
-"""How long an update seems to take, where epochs are fitted into a time: what fits must not follow from the clock."""
+UPDATE_S, EVALUATE_S, TURNS_S = 80.0, 2.0, 0.1
+"""How long an update and an evaluation seem to take, since what fits into a time must not follow from the clock, and how long
+sizes are timed in turn."""
 
 REPLAYED = {
     "paretina.verbs": ("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
@@ -395,9 +400,15 @@ def replayed(monkeypatch):
 
 
 @pytest.fixture
-def slow_updates(monkeypatch):
+def lengths(monkeypatch):
     estimate = training.rehearse
-    monkeypatch.setattr(training, "rehearse", lambda prepared: replace(estimate(prepared), update_s=UPDATE_S, evaluate_s=0.0))
+
+    def rehearse(prepared):
+        return replace(estimate(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
+
+    monkeypatch.setattr(training, "rehearse", rehearse)
+    monkeypatch.setattr(running, "rehearse", rehearse)
+    monkeypatch.setattr(sweep, "Turns", lambda seconds, wait: Turns(seconds=TURNS_S, wait=wait))
 
 
 def once(function):
@@ -499,7 +510,7 @@ def test_a_figure_is_printed_as_the_text_rounds(number, text, found):
 @pytest.mark.parametrize(
     "line", [pytest.param(line, id=line, marks=[pytest.mark.slow] * bool(re.match(SLOW, line))) for line in different(LINES)]
 )
-def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed, slow_updates, monkeypatch, capsys):
+def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed, lengths, monkeypatch, capsys):
     program, _ = program_of(line)
     words = globbed(tiny(line))
     if program == "python":

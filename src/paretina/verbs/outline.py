@@ -254,6 +254,7 @@ def kinds_in(value: Any) -> Iterator[str]:
             yield from kinds_in(inner)
 
 
+@functools.cache
 def recipe_outlined(name: str) -> Spec:
     """A named recipe of the file, made of `outlined` specs."""
     found = read()
