@@ -1,7 +1,7 @@
 # make test   sets up, then linter, formatter check, type checker, tests
 # make test-slow   the tests that take minutes, one of which runs the others while the machine is busy; less than an hour
 # make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
-# make docs   writes anew what is generated in README.md and docs/
+# make docs   writes anew what is generated in README.md, docs/ and src/paretina/verbs/outline.json
 
 PYTHON ?= python3
 WEIGHTS ?= auto
@@ -34,6 +34,7 @@ demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)
 
 docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/outline.py
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python scripts/pages.py
 

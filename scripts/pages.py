@@ -9,7 +9,7 @@ What a fence says decides what happens to its block:
     python   runs, all of a page in one namespace; a `text` block right behind it holds what it prints
     python   with a first line such as `# src/paretina/model/blocks/fire.py` is that file, for the other blocks to find
     console  lines that start with `$ ` are commands of paretina, the lines behind each are its output
-    sh       is for people to type; the tests only look whether commands, options and fields exist
+    sh       is for people to type; tests run those of README.md on tiny data, of others they look whether all words exist
 
 Blocks run in a folder of their own with a few pictures in it: `photos/`, `a.jpg`, `b.png` and `folder/`.
 """

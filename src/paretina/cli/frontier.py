@@ -155,7 +155,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate keeps the budgets.
     """
-    from paretina.report.frontier import recommended_lines, spelled
+    from paretina.report.frontier import cost_lines, recommended_lines, spelled
     from paretina.search.frontier import result_of
     from paretina.search.standing import recommend
 
@@ -173,7 +173,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
                 f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
             )
         if best:
-            click.echo("\nrecommended: " + "\n  ".join(recommended_lines(best)))
+            click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))
         for text in standing.notes():
             click.echo(f"note: {text}", err=True)
         click.echo(f"\nreport: {written[0]}")
@@ -194,6 +194,18 @@ def parts(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
+def check_candidates(
+    source: str | None, models: Sequence[str], listing: Path | None, sizes: str | None, recipes: str | None
+) -> None:
+    """Looks whether data and candidates are named, in one way each."""
+    if source is None:
+        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
+    if bool(models) == (listing is not None):
+        usage("name the candidates, either with --models or with --candidates FILE")
+    if listing is not None and (sizes or recipes):
+        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+
+
 def asked_for(
     source: str | None,
     fields: Sequence[str],
@@ -212,12 +224,7 @@ def asked_for(
     from paretina.measure.plan import default_plan
     from paretina.search.candidates import grid, listed
 
-    if source is None:
-        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
-    if bool(models) == (listing is not None):
-        usage("name the candidates, either with --models or with --candidates FILE")
-    if listing is not None and (sizes or recipes):
-        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+    check_candidates(source, models, listing, sizes, recipes)
     values = taken_apart(fields)
     verbs.whole_paths(values)  # refuses two names of one field
     with verbs.misuse():

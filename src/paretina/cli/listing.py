@@ -95,15 +95,14 @@ def count(option: str, text: str | None) -> float | None:
 @command(main, "paretina recipes", short_help="The named recipes, and what they give.")
 def recipes(as_json: bool) -> None:
     """The named recipes, each with what it is for and what it was measured to give."""
-    from paretina.spec import encode
-    from paretina.train.asked import recipes as named
+    from paretina.verbs.outline import table
 
-    found = named()
+    found = table()["recipes"]
     if as_json:
-        print_json({name: {"about": about, "recipe": encode(recipe)} for name, (recipe, about) in found.items()})
+        print_json(found)
         return
     texts: dict[str, list[str]] = {}
-    for name, (_, about) in found.items():
-        texts.setdefault(about, []).append(name)
+    for name, each in found.items():
+        texts.setdefault(each["about"], []).append(name)
     for about, names in texts.items():
         click.echo(f"{', '.join(names)}\n  " + about.replace("\n", "\n  ").replace("\n  \n", "\n\n") + "\n")

@@ -63,9 +63,7 @@ def measure(
     from paretina.train.asked import source_named
     from paretina.verbs import check_csv, misuse
 
-    context = click.get_current_context()
-    if len(set(names)) < len(names):
-        raise click.UsageError(f"{max(names, key=names.count)} is named twice; name each network once", context)
+    check_once(names)
     planning_named(tuning, plan)  # refuses both together
     seconds = duration(time, "--time")
     check_csv(table)
@@ -113,3 +111,9 @@ def measure(
     if found.disturbed:
         used = found.models[0].timing.others
         click.echo(f"note: other processes used {used:.1f} cores meanwhile, so these times are not to be trusted", err=True)
+
+
+def check_once(names: tuple[str, ...]) -> None:
+    if len(set(names)) < len(names):
+        message = f"{max(names, key=names.count)} is named twice; name each network once"
+        raise click.UsageError(message, click.get_current_context())

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -110,16 +110,29 @@ class FieldCommand(TuneCommand):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            from paretina.verbs import ELSEWHERE, known_path
-
+            elsewhere, known_path = early_or_late()
             name = error.option_name.lstrip("-").replace("-", "_")
             try:
                 known_path(name)
             except ValueError as reason:
-                if error.possibilities and name not in ELSEWHERE:
+                if error.possibilities and name not in elsewhere:
                     raise error from None
                 raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
             raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
+
+
+def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
+    """What other tools call our fields, and what finds the place of a field: without torch, if the outline can be used."""
+    from paretina.verbs.outline import read
+
+    outline = read()
+    if outline is None:
+        from paretina.verbs import ELSEWHERE, known_path
+
+        return ELSEWHERE, known_path
+    from paretina.cli.slips import full_path
+
+    return outline["elsewhere"], full_path
 
 
 def example(text: str) -> str:
@@ -163,7 +176,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def taken_apart(fields: Sequence[str]) -> dict[str, str]:
-    from paretina.train.asked import assignment
+    from paretina.train.fields import assignment
 
     found: dict[str, str] = {}
     for text in fields:

@@ -1,6 +1,8 @@
 """The command `paretina report`."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,3 +33,29 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         return
     for path in found.written:
         click.echo(path)
+    click.echo("\n".join(["", *table(found.runs)]))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train."""
+    lines = [("run", "pixels", "epochs", "params", "MMACs", "top-1, %", "balanced, %", "copies", "seconds")]
+    for row in rows:
+        counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), millions(row["macs"]))
+        ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
+        lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *cells in lines:
+        yield "  ".join([f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))])
+
+
+def figure(value: int | float | None, form: str = "") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def millions(value: int | float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:,.1f}" if value >= 1e7 else f"{value / 1e6:.3g}"
+
+
+def share(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return figure(row[name], ".1f") + ("" if low is None or high is None else f" [{low:.1f} to {high:.1f}]")

@@ -1,5 +1,6 @@
 """The command `paretina train`, and how a run on the command line ends."""
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +126,12 @@ def show_config(choice: Any, as_json: bool) -> None:
         return
     width = max(len(path) for path, _, _ in rows)
     for path, value, origin in rows:
-        click.echo(f"{path:<{width}}  {value}  ({origin})")
+        click.echo(f"{path:<{width}}  {typed(value)}  ({origin})")
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed behind `field=`."""
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
 def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool) -> None:

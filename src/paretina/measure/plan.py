@@ -14,7 +14,7 @@ from torch import nn
 from paretina.measure.process import threaded
 from paretina.model.blueprint import Blueprint, Piece
 from paretina.model.layers import Convolution
-from paretina.spec import Spec
+from paretina.spec import Spec, near
 from paretina.system import cores
 
 M = TypeVar("M", bound=nn.Module)
@@ -148,7 +148,9 @@ def default_plan(device: str = "auto") -> Plan:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind = device.partition(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind not in there or not there[kind]:
+    if kind not in there:
+        raise ValueError(f"there is no device {device!r} on this machine{near(device, there)}")
+    if not there[kind]:
         usable = ", ".join(name for name, found in there.items() if found)
         raise ValueError(f"there is no device {device!r} on this machine; there is: {usable}")
     if kind == "cuda":

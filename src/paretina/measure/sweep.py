@@ -31,6 +31,7 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.inference import forward
 from paretina.measure.intervals import Interval, paired_interval, wilson
 from paretina.measure.plan import Plan
+from paretina.measure.sizes import resolutions_named as resolutions_named
 from paretina.measure.timing import Step, Turns
 from paretina.model.build import Network
 
@@ -38,36 +39,6 @@ BATCH = 16
 """Images that are timed together."""
 
 CLEARLY = 0.05
-
-
-def resolutions_named(text: str) -> tuple[int, ...]:
-    """The sizes that are meant by 224, by 96,128,160 or by 96:224:16, which is start:stop:step with the stop included.
-
-    Raises:
-        ValueError: that is none of these, the steps miss the stop, or a size comes twice.
-    """
-    found: list[int] = []
-    for part in text.split(","):
-        numbers = part.strip().split(":")
-        if len(numbers) not in (1, 3) or not all(number.isdecimal() and number.isascii() for number in numbers):
-            raise ValueError(
-                f"a resolution is a number of pixels (224), a list (96,128,160) or start:stop:step (96:224:16), got {text!r}"
-            )
-        start, stop, step = (int(number) for number in (numbers if len(numbers) == 3 else (part, part, "1")))
-        if numbers == ["0"]:
-            raise ValueError("a resolution is at least 1 pixel, got 0")
-        if start < 1 or step < 1 or stop < start:
-            raise ValueError(f"start:stop:step needs 1 <= start <= stop and step >= 1, got {part.strip()!r}")
-        if (stop - start) % step:
-            below = stop - (stop - start) % step
-            raise ValueError(
-                f"{part.strip()!r} never comes to {stop}: write {start}:{below}:{step} or {start}:{below + step}:{step}"
-            )
-        found += range(start, stop + 1, step)
-    twice = [size for size in found if found.count(size) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} pixels come twice in {text!r}; leave one out")
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -151,13 +122,16 @@ class Sweep:
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = f"{'ms an image':>28}" if self.device else ""
-        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}"
+        timed = f"{f'ms an image, of {self.batch}':>28}" if self.device else ""
+        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}{'p':>8}"
         for row in self.rows:
             top1 = f"{row.top1.value:.1f}  [{ends(row.top1)}]"
             time = f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else ""
+            macs = row.macs / 1e6
+            counted = f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"
             behind = "best" if row.size == self.best else f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
-            yield f"{row.size:>6}{top1:>24}{row.macs / 1e6:>10.1f}{f'{time:>28}' if self.device else ''}{behind:>24}"
+            timed = f"{time:>28}" if self.device else ""
+            yield f"{row.size:>6}{top1:>24}{counted:>10}{timed}{behind:>24}{row.p:>8.2g}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,7 @@ file that is cut short, foreign or hostile gets one clear sentence before anythi
 """
 
 import hashlib
-import importlib.util
+import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +21,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.rows import Rows, class_tensors, match_rows
+from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
 
@@ -177,13 +178,7 @@ class Start:
 
 def packaged_file(weights: Weights) -> Path | None:
     """The file of a registry package, if that package is installed."""
-    found = importlib.util.find_spec(weights.module)
-    if found is None or not found.submodule_search_locations:
-        return None
-    for folder in found.submodule_search_locations:
-        for path in sorted(Path(folder).rglob(weights.file)):
-            return path
-    return None
+    return installed_file(weights.module, weights.file)
 
 
 def from_package(network: Published) -> Start | None:

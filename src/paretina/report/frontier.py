@@ -229,6 +229,14 @@ def recommended_lines(found: Recommendation) -> list[str]:
     return [*lines, *found.notes]
 
 
+def cost_lines(found: Recommendation) -> list[str]:
+    """What the recommended candidate costs, a line each, with the 95 % interval of what was timed."""
+    return [
+        f"{TITLES[cost].lower()}: {spelled(cost, each.value)}{f' ({ends})' if (ends := between(cost, each)) else ''}"
+        for cost, each in found.entry.costs.items()
+    ]
+
+
 def heading(standing: Standing) -> str:
     data = re.split(r"[/\\]", standing.asked["data"].rstrip("/\\"))[-1]
     return f"Accuracy against {TITLES[standing.halving.cost].lower()} on {data}"

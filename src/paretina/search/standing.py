@@ -19,22 +19,13 @@ import numpy as np
 from paretina.measure.frontier import Axis, Frontier, Number, Point, chosen_interval, front_shares
 from paretina.measure.intervals import Interval, wilson
 from paretina.search.candidates import Candidate
+from paretina.search.costs import COSTS as COSTS
+from paretina.search.costs import Budget as Budget
+from paretina.search.costs import budget_of as budget_of
 from paretina.spec import Spec, decode, near
 
 TOP1 = Axis(name="top1", better="high", unit="%")
 
-COSTS = {
-    axis.name: axis
-    for axis in (
-        Axis(name="latency_ms", unit="ms", relative=True),
-        Axis(name="throughput", better="high", unit="pictures/s", relative=True),
-        Axis(name="train_seconds", unit="s", relative=True),
-        Axis(name="weight_bytes", unit="bytes", relative=True),
-        Axis(name="peak_mb", unit="MB", relative=True),
-        Axis(name="macs", unit="MACs", relative=True),
-        Axis(name="energy_j", unit="J", relative=True),
-    )
-}
 COUNTED = ("macs", "weight_bytes")
 TIMED = ("latency_ms", "throughput", "peak_mb", "energy_j")
 
@@ -77,39 +68,6 @@ class Halving(Spec):
                 break
             found.append(following)
         return found
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A bound on a cost: at most so much, or at least where more is better."""
-
-    cost: str
-    limit: float
-
-    def holds(self, value: float) -> bool:
-        return value >= self.limit if COSTS[self.cost].better == "high" else value <= self.limit
-
-    def __str__(self) -> str:
-        return f"{self.cost} {'>=' if COSTS[self.cost].better == 'high' else '<='} {self.limit:g}"
-
-
-def budget_of(text: str) -> Budget:
-    """Reads `latency_ms=10`.
-
-    Raises:
-        ValueError: there is no such cost, or the limit is no number above 0.
-    """
-    name, _, value = text.partition("=")
-    name = name.strip()
-    if name not in COSTS:
-        raise ValueError(f"there is no cost {name!r}{near(name, COSTS)}; a budget looks like latency_ms=10")
-    try:
-        limit = float(value)
-    except ValueError:
-        limit = math.nan
-    if not 0 < limit < math.inf:
-        raise ValueError(f"the budget {text!r} needs a number above 0, such as {name}=10")
-    return Budget(name, limit)
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from paretina.clock import Clock
 from paretina.data.source import Source
 from paretina.data.sources.arrays import Arrays
@@ -21,6 +19,11 @@ from paretina.model.pretrained import find_weights, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
+from paretina.train.fields import LR, unabbreviated
+from paretina.train.fields import UniqueKeys as UniqueKeys
+from paretina.train.fields import assignment as assignment
+from paretina.train.fields import flattened as flattened
+from paretina.train.fields import read_config as read_config
 from paretina.train.recipe import Recipe
 
 MOMENTS = 1000
@@ -149,12 +152,8 @@ def full_path(path: str) -> str:
     Raises:
         ValueError: no part has a field of that name; the message has the near name.
     """
-    head, _, rest = path.partition(".")
-    if head == "lr":
-        return f"{LR}.{rest}".rstrip(".")
-    for prefix in ("optimizer.lr", "recipe.optimizer.lr"):
-        if path == prefix or path.startswith(f"{prefix}."):
-            return LR + path.removeprefix(prefix)
+    path = unabbreviated(path)
+    head = path.partition(".")[0]
     if head in ("data", "model", "recipe", "plan", "edits"):
         return path
     places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
@@ -163,10 +162,6 @@ def full_path(path: str) -> str:
             return f"{place}.{path}"
     known = [name for spec in places.values() for name in field_map(spec)]
     raise ValueError(f"there is no field {head!r}{near(head, [*known, 'data', 'edits'])}")
-
-
-LR = "recipe.optimizer.rate"
-"""Where the learning rate is; `lr` for short."""
 
 
 def change(asked: Asked, path: str, value: Any) -> Asked:
@@ -189,57 +184,6 @@ def number_in(value: Any) -> float | None:
         except ValueError:
             return None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
-
-
-def assignment(text: str) -> tuple[str, str]:
-    """Takes `field=value` apart.
-
-    Raises:
-        ValueError: there is no `=` in it.
-    """
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise ValueError(f"expected field=value, got {text!r}")
-    return name.strip(), value.strip()
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """Reads YAML, but refuses a name that stands twice, of which one would be dropped silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(problem=f"{twice} stands twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The fields of a configuration file (YAML or JSON), by their paths.
-
-    Raises:
-        ValueError: the file is missing or no mapping of names to values.
-    """
-    try:
-        data = yaml.load(path.read_text(), UniqueKeys)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is neither YAML nor JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} must map names to values, such as `epochs: 30`")
-    return dict(flattened(data))
-
-
-def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in data.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and value and "kind" not in value:
-            yield from flattened(value, f"{path}.")
-        elif isinstance(value, bool):
-            yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
-        else:
-            yield path, value
 
 
 def spelled_out(spec: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,6 +22,7 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.schedules import Constant, Drawn, Schedule, Staged
 from paretina.spec import Spec
+from paretina.train.fields import rise_of
 from paretina.train.recipe import Recipe
 
 ADAPTED: dict[type[Transform], tuple[str, float]] = {
@@ -105,20 +106,5 @@ def progressive_named(text: str) -> Progressive:
     Raises:
         ValueError: the text is none of these.
     """
-    words = text.split(":")
-    numbers = [int(word) for word in words if word.isdecimal()]
-    rest = words[len(numbers) :]
-    regularisation = [word for word in rest if word in ("adaptive", "constant")]
-    sizes = [word for word in rest if word in ("rising", "random")]
-    if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
-        raise ValueError(
-            f"expected START:END or START:END:STAGES, and perhaps :constant or :random behind it, such as 96:160, got {text!r}"
-        )
-    start, end, *stages = numbers
-    return Progressive(
-        start=start,
-        end=end,
-        stages=stages[0] if stages else 4,
-        regularisation="constant" if "constant" in regularisation else "adaptive",
-        sizes="random" if "random" in sizes else "rising",
-    )
+    start, end, stages, regularisation, sizes = rise_of(text)
+    return Progressive(start=start, end=end, stages=stages, regularisation=regularisation, sizes=sizes)

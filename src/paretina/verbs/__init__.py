@@ -3,30 +3,69 @@
 from paretina import verbs
 run = verbs.train("photos/", model="efficientnet_b0", epochs=30, size=160)
 verbs.predict(run.path / "model.safetensors", ["a.jpg", "folder/"])
+
+The names below are imported when they are first used, since most of them need torch, which takes seconds.
 """
 
-# those imported under their own name are for the command line; __all__ is for everybody
-from paretina.train.asked import recipes
-from paretina.verbs.asking import ELSEWHERE as ELSEWHERE
-from paretina.verbs.asking import ask
-from paretina.verbs.asking import known_path as known_path
-from paretina.verbs.asking import whole_paths as whole_paths
-from paretina.verbs.checks import MisuseError as MisuseError
-from paretina.verbs.checks import check_csv as check_csv
-from paretina.verbs.checks import check_new as check_new
-from paretina.verbs.checks import misuse as misuse
-from paretina.verbs.checks import model_file as model_file
-from paretina.verbs.data import data_check
-from paretina.verbs.evaluating import evaluate
-from paretina.verbs.networks import models, show
-from paretina.verbs.predicting import predict
-from paretina.verbs.reporting import report
-from paretina.verbs.running import ask_further as ask_further
-from paretina.verbs.running import check_output as check_output
-from paretina.verbs.running import estimate as estimate
-from paretina.verbs.running import finetune, resume, train
-from paretina.verbs.running import start as start
-from paretina.verbs.weights import export_weights, import_weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paretina.train.asked import recipes as recipes
+    from paretina.verbs.asking import ELSEWHERE as ELSEWHERE
+    from paretina.verbs.asking import ask as ask
+    from paretina.verbs.asking import known_path as known_path
+    from paretina.verbs.asking import whole_paths as whole_paths
+    from paretina.verbs.checks import MisuseError as MisuseError
+    from paretina.verbs.checks import check_csv as check_csv
+    from paretina.verbs.checks import check_new as check_new
+    from paretina.verbs.checks import misuse as misuse
+    from paretina.verbs.checks import model_file as model_file
+    from paretina.verbs.data import data_check as data_check
+    from paretina.verbs.evaluating import evaluate as evaluate
+    from paretina.verbs.listing import models as models
+    from paretina.verbs.networks import show as show
+    from paretina.verbs.predicting import predict as predict
+    from paretina.verbs.reporting import report as report
+    from paretina.verbs.running import ask_further as ask_further
+    from paretina.verbs.running import check_output as check_output
+    from paretina.verbs.running import estimate as estimate
+    from paretina.verbs.running import finetune as finetune
+    from paretina.verbs.running import resume as resume
+    from paretina.verbs.running import start as start
+    from paretina.verbs.running import train as train
+    from paretina.verbs.weights import export_weights as export_weights
+    from paretina.verbs.weights import import_weights as import_weights
+
+# those that are not in __all__ are for the command line; __all__ is for everybody
+PLACES = {
+    "ELSEWHERE": "verbs.asking",
+    "MisuseError": "verbs.checks",
+    "ask": "verbs.asking",
+    "ask_further": "verbs.running",
+    "check_csv": "verbs.checks",
+    "check_new": "verbs.checks",
+    "check_output": "verbs.running",
+    "data_check": "verbs.data",
+    "estimate": "verbs.running",
+    "evaluate": "verbs.evaluating",
+    "export_weights": "verbs.weights",
+    "finetune": "verbs.running",
+    "import_weights": "verbs.weights",
+    "known_path": "verbs.asking",
+    "misuse": "verbs.checks",
+    "model_file": "verbs.checks",
+    "models": "verbs.listing",
+    "predict": "verbs.predicting",
+    "recipes": "train.asked",
+    "report": "verbs.reporting",
+    "resume": "verbs.running",
+    "show": "verbs.networks",
+    "start": "verbs.running",
+    "train": "verbs.running",
+    "whole_paths": "verbs.asking",
+}
+"""The module of each name, below `paretina`."""
 
 __all__ = [
     "ask",
@@ -43,3 +82,14 @@ __all__ = [
     "show",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module 'paretina.verbs' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"paretina.{PLACES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PLACES})

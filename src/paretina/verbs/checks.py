@@ -36,14 +36,14 @@ def model_file(model: Path | str) -> Path:
     return path
 
 
-def check_csv(path: Path | str | None) -> None:
-    """Looks whether a table can be written there, before anything long is begun.
+def check_csv(path: Path | str | None, option: str = "--csv") -> None:
+    """Looks whether a table or page can be written there, before anything long is begun.
 
     Raises:
         MisuseError: its folder is not there, or it is a folder itself.
     """
     if path is not None and Path(path).is_dir():
-        raise MisuseError(f"{path} is a folder; --csv names a file to write")
+        raise MisuseError(f"{path} is a folder; {option} names a file to write")
     if path is not None and not Path(path).parent.is_dir():
         raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
 
@@ -58,3 +58,22 @@ def check_new(path: Path | str | None) -> None:
         raise MisuseError(f"there is {path} already, and nothing is overwritten; name another file with --out")
     if path is not None and not Path(path).parent.is_dir():
         raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; make it first")
+
+
+def check_place(output: Path | None, folder: str | None) -> None:
+    """Looks whether a run may be written there; see `paretina.verbs.running.check_output`.
+
+    Args:
+        folder: that of the data, into which nothing is written; None for data that is in none.
+    """
+    place = output or Path("runs")
+    if folder is not None and place.absolute().resolve().is_relative_to(Path(folder).expanduser().resolve()):
+        raise MisuseError(f"{place} lies inside the data, {folder}, into which nothing is written; name another --output")
+    if output is None or not output.exists():
+        return
+    if not output.is_dir():
+        raise MisuseError(f"{output} is a file; --output names a directory to make")
+    if (output / "asked.json").exists():
+        raise MisuseError(f"{output} holds a run already; choose another --output, or go on with --resume {output}")
+    if any(output.iterdir()):
+        raise MisuseError(f"{output} is not empty; --output names a directory to make")

@@ -24,6 +24,7 @@ from paretina.measure.plan import Plan, default_plan
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
 from paretina.model.weights import load_model
+from paretina.report.sweep import write_sweep
 from paretina.spec import near
 from paretina.train.asked import source_named
 from paretina.train.further import learned
@@ -128,6 +129,7 @@ def evaluate(
     check_csv(csv)
     if not 0 <= max_damaged <= 1:
         raise MisuseError(f"max_damaged is a share of the pictures, from 0 to 1, got {max_damaged:g}")
+    check_csv(html, "--html")
     path = model_file(model)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
@@ -163,7 +165,7 @@ def evaluate(
         raise ValueError(f"there is no readable picture in {data} ({split})")
     swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
     if swept is not None and html is not None:
-        write_sweep(swept, Path(html), about.origin or path.name)
+        write_sweep(swept, Path(html), about.name or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):

@@ -21,7 +21,7 @@ from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse, with_memory_notes
 from paretina.verbs.asking import ask, whole_paths
-from paretina.verbs.checks import MisuseError, misuse, model_file
+from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
 
 
 def check_output(output: Path | None, data: Source) -> None:
@@ -30,17 +30,7 @@ def check_output(output: Path | None, data: Source) -> None:
     Raises:
         MisuseError: there is something else already, or it lies in the user's data, into which nothing is ever written.
     """
-    place = output or Path("runs")
-    if isinstance(data, Folder) and place.absolute().resolve().is_relative_to(Path(data.path).expanduser().resolve()):
-        raise MisuseError(f"{place} lies inside the data, {data.path}, into which nothing is written; name another --output")
-    if output is None or not output.exists():
-        return
-    if not output.is_dir():
-        raise MisuseError(f"{output} is a file; --output names a directory to make")
-    if (output / "asked.json").exists():
-        raise MisuseError(f"{output} holds a run already; choose another --output, or go on with --resume {output}")
-    if any(output.iterdir()):
-        raise MisuseError(f"{output} is not empty; --output names a directory to make")
+    check_place(output, data.path if isinstance(data, Folder) else None)
 
 
 def train(

@@ -1,0 +1,412 @@
+"""Slips: what can be told to be wrong without torch, a check a command.
+
+The checks know names, fields and types from `paretina.verbs.outline`. They refuse only what the command itself would refuse,
+with the same words; whatever is in doubt (what a model file holds, what fits together) is left to the command, whose parser is
+the authority. Tests compare the two.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from paretina.cli.frontier import NEW_ONLY, check_candidates, parts, side_of, usage
+from paretina.cli.measure import check_once
+from paretina.cli.planning import planning_named
+from paretina.cli.program import duration, taken_apart
+from paretina.measure.sizes import resolutions_named
+from paretina.run import Run
+from paretina.search.costs import COSTS, budget_of
+from paretina.spec import Spec, field_map, near, put
+from paretina.train.fields import read_config, rise_of, unabbreviated
+from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, misuse, model_file
+from paretina.verbs.listing import models
+from paretina.verbs.outline import outlined, read, recipe_outlined
+
+PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
+"""The parts whose fields may be given by name alone, by their specs."""
+
+USUAL = ("scratch", "finetune")
+"""Recipes of which one is taken where none is named."""
+
+STARTS = ("auto", "hub", "none")
+"""Words for weights that are no files."""
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+def refuse(message: str) -> NoReturn:
+    raise MisuseError(message)
+
+
+def known(name: str) -> Any:
+    """A part of the outline."""
+    return (read() or {})[name]
+
+
+# --- words --------------------------------------------------------------------------------------------------------------
+
+
+def check_name(what: str, name: str | None, names: Iterable[str]) -> None:
+    names = list(names)
+    if name is not None and name not in names:
+        refuse(f"there is no {what} named {name!r}{near(name, names)}")
+
+
+def check_network(name: str | None) -> None:
+    check_name("network", name, known("networks"))
+
+
+def check_recipe(name: str | None) -> None:
+    check_name("recipe", name, known("recipes"))
+
+
+def check_source(data: str | None) -> None:
+    if data is None or data in known("sources") or data.endswith(".npz") or Path(data).expanduser().exists():
+        return
+    refuse(f"there is no folder {data!r}, and no built-in data of that name{near(data, known('sources'))}")
+
+
+def check_device(device: str | None) -> None:
+    if device is not None and device != "auto" and device.partition(":")[0] not in DEVICES:
+        refuse(f"there is no device {device!r} on this machine{near(device, DEVICES)}")
+
+
+def check_weights(weights: str | None) -> None:
+    """A name with a colon in it may be another library's network, which the command knows."""
+    if weights is not None and weights not in STARTS and ":" not in weights:
+        model_file(weights)
+
+
+def is_data(word: str) -> bool:
+    return "=" not in word or Path(word).exists()
+
+
+# --- fields -------------------------------------------------------------------------------------------------------------
+
+
+def full_path(path: str) -> str:
+    """The path from the top that a name stands for.
+
+    Raises:
+        MisuseError: there is no such field.
+    """
+    name = path.replace("-", "_")
+    if name in known("elsewhere"):
+        refuse(f"there is no field {path!r}; write {known('elsewhere')[name]}")
+    path = unabbreviated(path)
+    head = path.partition(".")[0]
+    if head in ("data", "edits", *PLACES):
+        return path
+    names = {place: list(field_map(outlined()[spec])) for place, spec in PLACES.items()}
+    for place, fields in names.items():
+        if head in fields:
+            return f"{place}.{path}"
+    every = [field for fields in names.values() for field in fields]
+    refuse(f"there is no field {head!r}{near(head, [*every, 'data', 'edits'])}")
+
+
+def check_fields(
+    fields: Mapping[str, Any], data: str | None = None, recipe: str | None = None, config: Path | None = None
+) -> None:
+    """Looks at fields in the order in which they are set: that there is each, and that its value fits.
+
+    Args:
+        config: whose fields are set before.
+    """
+    settings: dict[str, Any] = {}
+    if config is not None:
+        with misuse():
+            settings = read_config(config)
+    given = [(name, value, str(config)) for name, value in settings.items()] + [
+        (name, value, "") for name, value in fields.items()
+    ]
+    words = {name: value for name, value, _ in given if name in known("words") or name == "plan.device"}
+    places = []
+    for name, value, origin in given:
+        if name not in words:
+            with misuse(origin):
+                places.append((full_path(name), value, origin))
+    if any(not isinstance(value, str) or value.lstrip().startswith("{") for value in words.values()):
+        return  # a whole part is given, and what follows may lie in it
+    named = recipe or words.get("recipe")
+    if data is not None and (named is None or named in known("recipes")):
+        check_values(places, data, named)
+
+
+def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str | None) -> None:
+    """Sets each field in specs that have no more than fields and types, and sees whether its value fits.
+
+    Where no recipe is named, a value is refused only if no recipe takes it, and the usual ones say the same of it.
+    """
+    if any("." not in path for path, _, _ in places):
+        return  # a whole part is given, and what follows may lie in it
+    specs = outlined()
+    tried = {name: recipe_outlined(name) for name in ([recipe] if recipe else known("recipes"))}
+    others = {"plan": specs["Plan"](), "data": source_of(data), "edits": edits_holder()}
+    for path, value, origin in places:
+        head, _, rest = path.partition(".")
+        if head == "recipe":
+            said: dict[str, str] = {}
+            for name, spec in tried.items():
+                try:
+                    tried[name] = put(spec, rest, value)
+                except ValueError as error:
+                    said[name] = str(error)
+            usual = {said.get(name) for name in ([recipe] if recipe else USUAL)}
+            if len(said) == len(tried) and len(usual) == 1:
+                with misuse(origin):
+                    raise ValueError(usual.pop())
+            if said:
+                return
+        elif others.get(head) is not None:
+            with misuse(origin):
+                others[head] = put(others[head], path if head == "edits" else rest, value)
+        elif head == "model":
+            step = rest.partition(".")[0]
+            names = field_map(specs["Blueprint"])
+            if step not in names:
+                with misuse(origin):
+                    raise ValueError(f"Blueprint has no field {step!r}{near(step, names)}")
+
+
+def source_of(data: str) -> Any:
+    """The outlined source that a word stands for; None where another spelling would be another one."""
+    specs: dict[str, Any] = {**outlined()}
+    if data in known("sources") and not Path(data).exists():
+        return next((spec() for name, spec in specs.items() if name.lower() == data), None)
+    return specs["Arrays" if data.endswith(".npz") else "Folder"](path=data)
+
+
+def edits_holder() -> Any:
+    """Something with the edits of a run in it."""
+    kind: Any = outlined()["Edit"]
+    return make_dataclass("Asked", [("edits", tuple[kind, ...], field(default=()))], bases=(Spec,), frozen=True, kw_only=True)()
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+
+def check_output(output: Path | None, data: str | None) -> None:
+    if data is not None:
+        folder = None if data in known("sources") or data.endswith(".npz") else data
+        check_place(output, folder)
+
+
+def check_duration(given: Mapping[str, Any]) -> None:
+    if given["time_limit"] is not None:
+        duration(given["time_limit"])
+
+
+def train(given: Mapping[str, Any]) -> None:
+    source, fields = given["source"], given["fields"]
+    if source is not None and not is_data(source):
+        fields, source = (source, *fields), None
+    check_duration(given)
+    if given["resume"] is not None:
+        if not any(value for name, value in given.items() if name not in ("resume", "source", "as_json", "tuning")):
+            check_run(given["resume"])
+        return
+    taken = taken_apart(fields)
+    data = source if source is not None else taken.get("data")
+    if data is None and given["config"] is None:
+        for name in taken:
+            if name not in known("words"):
+                full_path(name)
+        refuse("name the data: a folder, an .npz file, clipart or shapes")
+    check_asked({**given, "source": source}, taken)
+    if given["dry_run"] or not given["print_config"]:
+        check_output(given["output"], source)
+
+
+def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """What train and its kin are asked for: heads of fields first, then names, then values, as the command goes."""
+    for name in fields:
+        if name not in known("words") and name != "plan.device":
+            full_path(name)
+    check_source(given["source"])
+    said = {name: value for name, value in fields.items() if name in known("words") and not value.startswith("{")}
+    check_network(given.get("model") or said.get("model"))
+    check_recipe(given.get("recipe") or said.get("recipe"))
+    check_device(given.get("device") or said.get("device"))
+    check_weights(given.get("weights") or said.get("weights"))
+    check_fields(fields, given["source"], given.get("recipe"), given.get("config"))
+    if given.get("progressive") is not None:
+        with misuse("--progressive"):
+            rise_of(given["progressive"])
+
+
+def check_run(path: Path) -> None:
+    with misuse():
+        Run.open(path).asked()
+
+
+def finetune(given: Mapping[str, Any]) -> None:
+    rest = given["rest"]
+    source, fields = (rest[0], rest[1:]) if rest and is_data(rest[0]) else (None, rest)
+    check_duration(given)
+    taken = taken_apart(fields)
+    model_file(given["model"])
+    for name in taken:
+        full_path(name)
+    check_device(given["device"])
+    check_source(source)
+    check_recipe(given["recipe"])
+    if source is not None:
+        check_fields(taken, source, given["recipe"] or "finetune", given["config"])
+
+
+def ablate(given: Mapping[str, Any]) -> None:
+    check_duration(given)
+    check_csv(given["table"])
+    taken = taken_apart(given["fields"])
+    check_asked(given, taken)
+    for text in (*given["switches"], *given["additions"]):
+        name = text.strip().partition("=")[0]
+        if name and name not in ("progressive", "weights"):
+            full_path(name)
+    for name in parts(given["rivals"]):
+        check_network(name)
+
+
+def frontier(given: Mapping[str, Any]) -> None:
+    source, fields = given["source"], given["fields"]
+    if source is not None and not is_data(source):
+        fields, source = (source, *fields), None
+    with misuse():
+        for text in given["budgets"]:
+            budget_of(text)
+    if given["resume"] is not None:
+        if not (given["resume"] / "asked.json").exists() and not fields and not any(given[name] for name in NEW_ONLY):
+            refuse(f"{given['resume']} holds no frontier; `paretina frontier DATA --output DIR` begins one")
+        return
+    check_candidates(source, given["models"], given["candidates"], given["sizes"], given["recipes"])
+    check_device(given["device"])
+    for pattern in parts(",".join(given["models"])):
+        models(pattern)
+    with misuse():
+        for side in parts(given["sizes"]):
+            side_of(side)
+    check_source(source)
+    for name in parts(given["recipes"]):
+        check_recipe(name)
+    for name in taken_apart(fields):
+        full_path(name)
+    if given["time"] is None:
+        usage("say how long all trainings together may take: --time 30m")
+    duration(given["time"], "--time")
+    if given["cost"] is not None and given["cost"] not in COSTS:
+        refuse(f"there is no cost {given['cost']!r}{near(given['cost'], COSTS)}")
+
+
+def measure(given: Mapping[str, Any]) -> None:
+    names = given["names"]
+    check_once(names)
+    planning_named(given["tuning"], given["plan"])
+    check_csv(given["table"])
+    check_device(given["device"])
+    check_source(given["data"])
+    for name in names:
+        is_file = Path(name).exists() or name.endswith(".safetensors") or "/" in name or ":" in name
+        if not is_file and name not in known("networks"):
+            hint = near(name, known("networks"))
+            refuse(f"there is no network and no model file {name!r}{hint if 'did you mean' in hint else ''}")
+
+
+def evaluate(given: Mapping[str, Any]) -> None:
+    check_csv(given["csv"])
+    check_csv(given["html"], "--html")
+    model_file(given["model"])
+    check_source(given["source"])
+    check_device(given["device"])
+    with misuse():
+        sizes = resolutions_named(given["resolution"]) if given["resolution"] else ()
+    for name in parts(given["corruptions"]):
+        if name not in known("corruptions"):
+            refuse(f"there is no corruption {name!r}{near(name, known('corruptions'))}")
+    check_there([given["ood"]] if given["ood"] is not None else [])
+    if given["html"] is not None and len(sizes) < 2:
+        refuse("--html draws several resolutions, such as --resolution 96:224:16")
+
+
+def check_there(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            refuse(f"there is no file {path}")
+        if path.is_dir() and not any(path.iterdir()):
+            refuse(f"there is no picture in the folder {path}")
+
+
+def predict(given: Mapping[str, Any]) -> None:
+    check_csv(given["csv"])
+    model_file(given["model"])
+    check_there(given["paths"])
+    check_device(given["device"])
+
+
+def show(given: Mapping[str, Any]) -> None:
+    model = given["model"]
+    if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
+        model_file(model)
+    else:
+        check_network(model)
+
+
+def data_check(given: Mapping[str, Any]) -> None:
+    check_source(given["source"])
+
+
+def import_weights(given: Mapping[str, Any]) -> None:
+    source, network = given["source"], given["network"]
+    library, colon, _ = source.partition(":")
+    is_file = Path(source).exists() or "/" in source or Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin", ".tar")
+    if colon and library in known("libraries") and not Path(source).exists():
+        check_peer(source)
+    elif is_file and not Path(source).is_file():
+        refuse(f"there is no file {source}")
+    elif not is_file:
+        check_network(source)
+    elif network is not None and ":" not in network:
+        check_network(network)
+    if is_file or network is None:
+        check_new(given["out"])
+        if given["classes"] is not None and not given["classes"].is_file():
+            refuse(f"there is no file {given['classes']} with the names of classes")
+
+
+def check_peer(source: str) -> None:
+    """Looks whether a library's network, whatever stands behind its name, is one of those that are here too."""
+    library, _, rest = source.partition(":")
+    name = rest.partition(".")[0]
+    peers = [
+        peer.partition(":")[2]
+        for network in known("networks").values()
+        for peer in network["peers"]
+        if peer.startswith(f"{library}:")
+    ]
+    if name not in peers:
+        more = "; any network of timm can be used as it is: paretina.model.interop.timm_model" if library == "timm" else ""
+        refuse(f"no network here is {library}'s {name!r}{near(name, peers)}{more}")
+
+
+def export_weights(given: Mapping[str, Any]) -> None:
+    model_file(given["model"])
+    if given["to"] not in known("libraries"):
+        refuse(f"there is no library {given['to']!r}{near(given['to'], known('libraries'))}")
+    check_new(given["out"])
+
+
+CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "ablate": ablate,
+    "check": data_check,
+    "evaluate": evaluate,
+    "export-weights": export_weights,
+    "finetune": finetune,
+    "frontier": frontier,
+    "import": import_weights,
+    "measure": measure,
+    "predict": predict,
+    "show": show,
+    "train": train,
+}
+"""The check of each command, by its name."""

@@ -1,0 +1,95 @@
+"""Fields as they are written: `name=value` on a command line, and names with values in a file. Nothing here needs torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Takes `field=value` apart.
+
+    Raises:
+        ValueError: there is no `=` in it.
+    """
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise ValueError(f"expected field=value, got {text!r}")
+    return name.strip(), value.strip()
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """Reads YAML, but refuses a name that stands twice, of which one would be dropped silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(problem=f"{twice} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The fields of a configuration file (YAML or JSON), by their paths.
+
+    Raises:
+        ValueError: the file is missing or no mapping of names to values.
+    """
+    try:
+        data = yaml.load(path.read_text(), UniqueKeys)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is neither YAML nor JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} must map names to values, such as `epochs: 30`")
+    return dict(flattened(data))
+
+
+def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and value and "kind" not in value:
+            yield from flattened(value, f"{path}.")
+        elif isinstance(value, bool):
+            yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
+        else:
+            yield path, value
+
+
+def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], Literal["rising", "random"]]:
+    """What `96:160` or `96:160:4:constant:random` say: start, end, stages, regularisation and sizes.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    words = text.split(":")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    rest = words[len(numbers) :]
+    regularisation = [word for word in rest if word in ("adaptive", "constant")]
+    sizes = [word for word in rest if word in ("rising", "random")]
+    if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
+        raise ValueError(
+            f"expected START:END or START:END:STAGES, and perhaps :constant or :random behind it, such as 96:160, got {text!r}"
+        )
+    start, end, *stages = numbers
+    return (
+        start,
+        end,
+        stages[0] if stages else 4,
+        "constant" if "constant" in regularisation else "adaptive",
+        "random" if "random" in sizes else "rising",
+    )
+
+
+LR = "recipe.optimizer.rate"
+"""Where the learning rate is; `lr` for short."""
+
+
+def unabbreviated(path: str) -> str:
+    """A path with the learning rate by its whole name, which `lr`, `optimizer.lr` and `recipe.optimizer.lr` stand for."""
+    for short in ("lr", "optimizer.lr", "recipe.optimizer.lr"):
+        if path == short or path.startswith(f"{short}."):
+            return LR + path.removeprefix(short)
+    return path
