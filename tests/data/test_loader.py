@@ -13,6 +13,7 @@ from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Sample
 from paretina.data.sources.arrays import from_arrays
+from paretina.data.transform import Look, View
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.erase import RandomErasing
@@ -20,7 +21,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.model.blueprint import Door
-from paretina.schedules import Linear, Staged
+from paretina.schedules import Constant, Linear, Staged
 
 TRANSFORMS = (
     RandomResizedCrop(smallest=Linear(start=0.9, end=0.1)),
@@ -44,7 +45,7 @@ def pictures(budget=None):
 
 def loaded(shown, workers=0, start=0, transforms=TRANSFORMS, parts=1, part=slice(None), epochs=EPOCHS):
     requests = epochs.requests(SIZE, start, parts, part)
-    return list(training_batches(shown, transforms, requests, 4, workers))
+    return list(training_batches(shown, (Look(tuple(transforms)),), requests, 4, workers))
 
 
 def assert_equal(given, wanted):
@@ -94,10 +95,10 @@ def test_spawned_workers_give_the_same_bytes(wanted, monkeypatch):
 
 def test_everything_that_a_worker_needs_can_be_sent_to_it():
     request = next(EPOCHS.requests(SIZE, 3, 1, slice(None)))[0]
-    for dataset, asked in ((Transformed(pictures(), TRANSFORMS), request), (Prepared(pictures(), Door(), 8), 5)):
+    for dataset, asked in ((Transformed(pictures(), (Look(TRANSFORMS),)), request), (Prepared(pictures(), Door(), 8), 5)):
         wanted, given = dataset[asked], pickle.loads(pickle.dumps(dataset))[asked]
         assert given[:2] == wanted[:2]
-        assert torch.equal(given[2], wanted[2])
+        assert all(torch.equal(one, other) for one, other in zip(given[2], wanted[2], strict=True))
     assert pickle.loads(pickle.dumps(Collate(4))) == Collate(4)
 
 
@@ -209,7 +210,7 @@ def test_a_picture_that_became_unreadable_is_left_out_and_named(folder, workers)
 
 def test_a_picture_can_vanish_while_the_batches_are_drawn(folder):
     root, shown = folder
-    batches = training_batches(shown, (CentreCrop(),), EPOCHS.requests(SIZE, 0, 1, slice(None)), 4, 0)
+    batches = training_batches(shown, (Look((CentreCrop(),)),), EPOCHS.requests(SIZE, 0, 1, slice(None)), 4, 0)
     later = loaded(shown, transforms=(CentreCrop(),))[1].batch.ids[0].item()
     assert len(next(batches).batch) == 6
     (root / f"{later}.txt").unlink()
@@ -270,3 +271,57 @@ def test_pictures_of_any_size_make_one_batch():
     shown = read_pictures(collection, collection.split("val"))
     assert isinstance(shown, Pictures)
     assert evaluated(shown)[0].batch.images.shape == (3, 3, 8, 8)
+
+
+# --- several views --------------------------------------------------------------------------------------------------------
+
+VIEWS = (Look(TRANSFORMS), Look(TRANSFORMS), Look(TRANSFORMS, own=False), Look((*TRANSFORMS[:2], RandomErasing()), own=False))
+
+
+def shown_as(looks, workers=0, start=0):
+    return list(training_batches(pictures(), looks, EPOCHS.requests(SIZE, start, 1, slice(None)), 4, workers))
+
+
+def test_the_first_view_is_that_of_a_plain_run():
+    for one, several in zip(shown_as(VIEWS[:1]), shown_as(VIEWS), strict=True):
+        assert torch.equal(one.batch.images, several.batch.views[0])
+        assert len(several.batch.views) == 4
+        assert torch.equal(one.batch.ids, several.batch.ids)
+
+
+def test_a_view_of_its_own_draws_anew_and_another_repeats_the_draws():
+    for loaded in shown_as(VIEWS):
+        first, own, same, _ = loaded.batch.views
+        assert not torch.equal(first, own)
+        assert torch.equal(first, same)
+
+
+def test_views_do_not_depend_on_workers_and_a_resumed_run_has_the_same():
+    whole = shown_as(VIEWS)
+    for others, wanted in ((shown_as(VIEWS, workers=2), whole), (shown_as(VIEWS, start=3), whole[3:])):
+        for one, other in zip(others, wanted, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one.batch.views, other.batch.views, strict=True))
+
+
+def test_a_view_can_have_another_size_of_the_same_part():
+    # each picture is a slope, whose mean says which part of it is seen
+    slope = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, :, None] * 6, (40, 40, 3))
+    collection = from_arrays(np.stack([slope] * 22), np.arange(22) % 4, split=["train"] * 22)
+    shown = read_pictures(collection, collection.split("train"))
+    crop = (RandomResizedCrop(smallest=Constant(value=0.3)),)
+    looks = (Look(crop), Look(crop, own=False, scale=2.0), Look(crop, own=True))
+    for each in training_batches(shown, looks, EPOCHS.requests(SIZE, 0, 1, slice(None)), 4, 0):
+        small, large, other = each.batch.views
+        assert large.shape[-1] == 2 * small.shape[-1]
+        middles = [view.float().mean((1, 2, 3)) for view in (small, large, other)]
+        assert (middles[0] - middles[1]).abs().max() < 3
+        assert (middles[0] - middles[2]).abs().max() > 6
+
+
+def test_a_view_that_is_too_small_or_of_a_wrong_shape_is_named():
+    with pytest.raises(ValueError, match=r"a view at 0.01 times 8 pixels has no pixel left"):
+        shown_as((Look((CentreCrop(),)), Look((CentreCrop(),), scale=0.01)))
+    with pytest.raises(ValueError, match=r"the transforms \(HorizontalFlip\) gave a picture of .* one of them must crop"):
+        shown_as((Look((CentreCrop(),)), Look((HorizontalFlip(),))))
+    with pytest.raises(ValueError, match="above 0, got 0"):
+        View(scale=0.0)

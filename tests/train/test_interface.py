@@ -6,7 +6,7 @@ gradient. The loop, the roles, the optimizer's groups, the checkpoint and the av
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 
 from paretina.clock import START, Clock
 from paretina.data.pictures import read_pictures
-from paretina.data.transform import BatchTransform
+from paretina.data.transform import View
+from paretina.data.transforms.erase import RandomErasing
+from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.squash import Squash
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.plan import Plan
@@ -77,21 +79,19 @@ class TrialLearner(Learner):
 class TrialByol(Objective):
     momentum: float = 0.9
 
+    def check(self, recipe, model):
+        if len(recipe.views) != 2:
+            raise ValueError(f"TrialByol compares two views, and the recipe makes {len(recipe.views) or 1}; give it two")
+
     def make(self, network, teacher):
         return TrialLearner(network, self.momentum)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialTwoViews(BatchTransform):
-    def __call__(self, batch, clock, generator):
-        noise = torch.rand(batch.images.shape, generator=generator)
-        return replace(batch, views=(batch.images.float() / 255.0, (batch.images.float() / 255.0 + 0.1 * noise).clamp(0, 1)))
 
 
 RECIPE = Recipe(
     epochs=6.0,
     batch_size=10,
-    transforms=(Squash(), TrialTwoViews()),
+    transforms=(Squash(),),
+    views=(View(transforms=(ColorJitter(),)), View(transforms=(ColorJitter(), RandomErasing()))),
     objective=TrialByol(),
     optimizer=AdamW(rate=Constant(value=0.01)),
     average=Average(),

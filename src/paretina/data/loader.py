@@ -13,8 +13,8 @@ from paretina.data.batch import Batch
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
-from paretina.data.sampler import Request
-from paretina.data.transform import ImageTransform
+from paretina.data.sampler import Request, seed_of
+from paretina.data.transform import Look
 from paretina.model.blueprint import Door
 from paretina.shapes import Image
 
@@ -31,32 +31,29 @@ class Loaded:
     faults: tuple[str, ...]
 
 
-Item = tuple[int, int, Image] | str
+Item = tuple[int, int, tuple[Image, ...]] | str
+"""Number, label and views of a picture, or why it cannot be read."""
 
 
 class Transformed(Dataset[Item]):
     """Answers requests: decodes, seeds, transforms. Keeps no state, so any worker can answer any request."""
 
-    def __init__(self, pictures: Pictures, transforms: Sequence[ImageTransform]) -> None:
+    def __init__(self, pictures: Pictures, looks: Sequence[Look]) -> None:
         self.pictures = pictures
-        self.transforms = tuple(transforms)
+        self.looks = tuple(looks)
 
     def __getitem__(self, request: Request) -> Item:  # type: ignore[override]
         try:
             image = self.pictures.image(request.index)
         except DecodeError as error:
             return str(error)
+        views = []
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(request.seed)
-            for transform in self.transforms:
-                image = transform(image, request.size, request.clock)
-        if image.shape != (3, request.size, request.size):
-            names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
-            raise ValueError(
-                f"the transforms ({names}) gave a picture of {tuple(image.shape)}, not 3 x {request.size} x {request.size}; "
-                "one of them must crop or resize"
-            )
-        return request.index, self.pictures.samples[request.index].label, image
+            for number, look in enumerate(self.looks):
+                # the first view draws as the only one of a plain run
+                torch.default_generator.manual_seed(seed_of(request.seed, number) if number and look.own else request.seed)
+                views.append(look(image, request.size, request.clock))
+        return request.index, self.pictures.samples[request.index].label, tuple(views)
 
 
 class Prepared(Dataset[Item]):
@@ -75,7 +72,7 @@ class Prepared(Dataset[Item]):
             image = self.pictures.image(index)
         except DecodeError as error:
             return str(error)
-        return index, self.pictures.samples[index].label, preprocess(image, self.door, self.size)
+        return index, self.pictures.samples[index].label, (preprocess(image, self.door, self.size),)
 
 
 @dataclass(frozen=True)
@@ -95,19 +92,20 @@ class Collate:
         if not good and self.size is None:
             raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
         side = self.size or 0
-        images = torch.stack([image for _, _, image in good]) if good else torch.empty(0, 3, side, side, dtype=torch.uint8)
+        nothing = (torch.empty(0, 3, side, side, dtype=torch.uint8),)
+        views = tuple(map(torch.stack, zip(*(views for _, _, views in good), strict=True))) if good else nothing
         targets = F.one_hot(torch.tensor([label for _, label, _ in good], dtype=torch.int64), self.classes).float()
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
-        return Loaded(Batch((images,), targets, ids), faults)
+        return Loaded(Batch(views, targets, ids), faults)
 
 
 def training_batches(
-    pictures: Pictures, transforms: Sequence[ImageTransform], requests: Iterator[list[Request]], classes: int, workers: int
+    pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
 ) -> Iterator[Loaded]:
     """The batches of a stream of requests, in its order."""
     return iter(
         DataLoader(
-            Transformed(pictures, transforms),
+            Transformed(pictures, looks),
             batch_sampler=Stream(requests),
             collate_fn=Collate(classes),
             num_workers=workers,

@@ -50,6 +50,63 @@ class BatchTransform(Transform):
         """Returns the transformed batch. Draws only from `generator`, a CPU generator seeded for this update."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class View(Spec):
+    """One look at a picture: what the recipe does to every picture, then what only this view gets.
+
+    Attributes:
+        transforms: what happens to this view besides, in this order.
+        own: whether it draws for itself; otherwise it draws what the first view draws, and so shows the same part.
+        scale: its side as a multiple of that of the first view, above 0. With `own=False` it is the same part in more pixels
+            or fewer, for a teacher that wants another size.
+    """
+
+    transforms: tuple[ImageTransform, ...] = ()
+    own: bool = True
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"View.scale is a multiple of the side of the first view, above 0, got {self.scale:g}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that makes one view of a picture; see `View`."""
+
+    transforms: tuple[ImageTransform, ...]
+    own: bool = True
+    scale: float = 1.0
+
+    def side(self, size: int) -> int:
+        """Its side in pixels, where the network's is `size`.
+
+        Raises:
+            ValueError: nothing would be left of it.
+        """
+        side = round(size * self.scale)
+        if side < 1:
+            raise ValueError(f"a view at {self.scale:g} times {size} pixels has no pixel left; raise its scale or the size")
+        return side
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        """The view; `size` is the side of the first one in pixels.
+
+        Raises:
+            ValueError: the transforms do not bring the picture to its size.
+        """
+        side = self.side(size)
+        for transform in self.transforms:
+            image = transform(image, side, clock)
+        if image.shape != (3, side, side):
+            names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
+            raise ValueError(
+                f"the transforms ({names}) gave a picture of {tuple(image.shape)}, not 3 x {side} x {side}; "
+                "one of them must crop or resize"
+            )
+        return image
+
+
 @functools.lru_cache(maxsize=64)
 def made(kind: Callable[..., Any], *settings: Any, **named: Any) -> Any:
     """What a maker makes of hashable settings, kept: making one of torchvision's transforms can take longer than its work."""

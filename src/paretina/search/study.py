@@ -248,11 +248,8 @@ def trainable(asked: Asked) -> None:
     recipe.frozen_parts(blueprint)
     if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
+    recipe.objective.check(recipe, blueprint)
     side = round(asked.sizes()(END))
-    image = torch.zeros(3, side + 9, side + 4, dtype=torch.uint8)
     with torch.random.fork_rng(devices=[]):
-        for transform in recipe.image_transforms():
-            image = transform(image, side, START)
-    if image.shape != (3, side, side):
-        names = ", ".join(type(transform).__name__ for transform in recipe.image_transforms()) or "none"
-        raise ValueError(f"none of its transforms ({names}) brings a picture to {side} x {side} pixels; crop or squash it")
+        for look in recipe.looks():
+            look(torch.zeros(3, side + 9, side + 4, dtype=torch.uint8), side, START)

@@ -3,15 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
 from paretina.shapes import Logits, Loss
 from paretina.spec import Spec
+
+if TYPE_CHECKING:
+    from paretina.train.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,37 @@ class Outputs:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
+class Teacher:
+    """A frozen network to learn from. It answers each view of a batch once, however many terms ask, through its own door.
+
+    Attributes:
+        module: one of ours, or of another library.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.batch: Batch | None = None
+        self.answers: dict[int, Outputs] = {}
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, view: int = 0) -> Outputs:
+        """What it says of a view; logits are float32, and `extras` are those of `Network.forward`, empty for other libraries.
+
+        Raises:
+            ValueError: the batch has no such view.
+        """
+        if not 0 <= view < len(batch.views):
+            raise ValueError(f"the teacher is asked for view {view}, but there are {len(batch.views)}; see the recipe's views")
+        if self.batch is not batch:
+            self.batch, self.answers = batch, {}
+        if view not in self.answers:
+            images = batch.views[view]
+            own = isinstance(self.module, Network)
+            logits, extras = self.module(images, extras=True) if own else (self.module(images), {})
+            self.answers[view] = Outputs(logits.float(), extras)
+        return self.answers[view]
+
+
 TermFn = Callable[[Outputs, Batch, Clock], Loss]
 
 
@@ -35,8 +71,11 @@ class Term(Spec):
 
     PLUGINS = ("paretina.train.terms",)
 
+    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+        """As `Objective.check`."""
+
     @abstractmethod
-    def make(self, teacher: nn.Module | None) -> TermFn:
+    def make(self, teacher: Teacher | None) -> TermFn:
         """Returns the function; `teacher` gets the batch that the student gets and answers through its own door.
 
         Raises:
@@ -76,5 +115,12 @@ class Objective(Spec):
 
     PLUGINS = ("paretina.train.objectives",)
 
+    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+        """Looks whether the rest of a recipe, and the model, fit; called before anything is read or trained.
+
+        Raises:
+            ValueError: they do not; the message says which field to change.
+        """
+
     @abstractmethod
-    def make(self, network: Network, teacher: nn.Module | None) -> Learner: ...
+    def make(self, network: Network, teacher: Teacher | None) -> Learner: ...

@@ -7,7 +7,7 @@ from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.sampler import Epochs
-from paretina.data.transform import BatchTransform, ImageTransform, Transform
+from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform, View
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.model.blueprint import Blueprint, Door
@@ -68,6 +68,8 @@ class Recipe(Spec):
         test_crop: share of the shorter side that is kept in evaluation; None for the door of the network.
         accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
         transforms: what happens to pictures on their way in, in this order.
+        views: what each picture is shown as, for objectives that compare several looks at it; each gets what `transforms` say
+            of single pictures, then its own. Without any there is one view.
         objective: what is learned.
         clip: how long gradients are shortened, if at all.
         average: whether a running average of the weights is kept, evaluated and saved.
@@ -106,6 +108,7 @@ class Recipe(Spec):
     test_crop: float | None = None
     accumulate: int = 1
     transforms: tuple[Transform, ...] = (RandomResizedCrop(), HorizontalFlip())
+    views: tuple[View, ...] = ()
     objective: Objective = field(default_factory=Supervised)
     optimizer: Optimizer = field(default_factory=lambda: AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=1e-3))))
     clip: Clip | None = None
@@ -136,6 +139,8 @@ class Recipe(Spec):
             raise ValueError(
                 f"Recipe needs 0 < norm_momentum <= 1 and 0 <= max_damaged <= 1, got {self.norm_momentum}, {self.max_damaged}"
             )
+        if self.views and self.views[0].scale != 1:
+            raise ValueError(f"the first view has the size of the recipe, so its scale is 1, got {self.views[0].scale:g}")
         if not 0 < self.pixels <= 1:
             raise ValueError(f"Recipe.pixels is a share in (0, 1], got {self.pixels}")
         if not 0 < self.rate_decay <= 1 or self.classifier_rate <= 0:
@@ -151,6 +156,11 @@ class Recipe(Spec):
 
     def image_transforms(self) -> tuple[ImageTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))
+
+    def looks(self) -> tuple[Look, ...]:
+        """How each view of a picture is made."""
+        shared = self.image_transforms()
+        return tuple(Look((*shared, *view.transforms), view.own, view.scale) for view in self.views or (View(),))
 
     def batch_transforms(self) -> tuple[BatchTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, BatchTransform))

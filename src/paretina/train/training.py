@@ -49,7 +49,7 @@ from paretina.train.asked import Asked, source_named
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
-from paretina.train.objective import learning_modules
+from paretina.train.objective import Teacher, learning_modules
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -149,6 +149,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         )
 
     blueprint = asked.edited()
+    recipe.objective.check(recipe, blueprint)
     sides = asked.sides()
     check_sizes(blueprint, sides)
     classes = len(collection.classes)
@@ -260,7 +261,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     network.freeze(recipe.frozen_parts(prepared.blueprint))
     network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
-    learner = recipe.objective.make(plan.place(network), plan.place(teacher) if teacher else None)
+    learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
     set_memory(learner, recipe, prepared.epochs.updates)
     learner = plan.place(learner)
     if recipe.zero_gamma:
@@ -374,7 +375,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     recipe.set_rates(learner, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
-    batches = training_batches(prepared.train, recipe.image_transforms(), requests, prepared.blueprint.classes, workers)
+    batches = training_batches(prepared.train, recipe.looks(), requests, prepared.blueprint.classes, workers)
     stamps = [time.monotonic()]
     for update in range(updates + 1):
         for _ in range(recipe.accumulate):

@@ -6,6 +6,7 @@ from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.transform import View
 from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.mixup import MixUp
 from paretina.model.activations.pointwise import SiLU
@@ -15,8 +16,9 @@ from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear
-from paretina.train.objective import Outputs
+from paretina.train.objective import Outputs, Teacher
 from paretina.train.objectives.supervised import Supervised
+from paretina.train.recipe import Recipe
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
 
@@ -54,7 +56,7 @@ def batch(count=1, seed=0):
 
 
 def loss(temperature, student=STUDENT, weight=1.0, clock=HALFWAY):
-    term = Distill(temperature=Constant(value=temperature), weight=weight).make(Says(TEACHER))
+    term = Distill(temperature=Constant(value=temperature), weight=weight).make(Teacher(Says(TEACHER)))
     return term(Outputs(student), batch(len(student)), clock)
 
 
@@ -79,7 +81,7 @@ def test_bag_of_tricks_writes_a_cross_entropy_with_the_same_gradient():
     student = STUDENT.clone().requires_grad_()
     labels = Batch(batch().views, torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))
     plain = CrossEntropy(smoothing=Constant(value=0.0), weight=Constant(value=0.5)).make(None)
-    distill = Distill(weight=Constant(value=0.5), temperature=Constant(value=20.0)).make(Says(TEACHER))
+    distill = Distill(weight=Constant(value=0.5), temperature=Constant(value=20.0)).make(Teacher(Says(TEACHER)))
     ours = plain(Outputs(student), labels, HALFWAY) + distill(Outputs(student), labels, HALFWAY)
     ours.backward()
     gradient, student.grad = student.grad, None
@@ -100,7 +102,7 @@ def test_a_batch_is_the_mean_of_its_pictures_whatever_the_number_of_classes():
 
 
 def test_weight_and_temperature_follow_the_clock():
-    term = Distill(weight=Linear(start=0.0, end=1.0), temperature=Linear(start=0.0, end=4.0)).make(Says(TEACHER))
+    term = Distill(weight=Linear(start=0.0, end=1.0), temperature=Linear(start=0.0, end=4.0)).make(Teacher(Says(TEACHER)))
     assert term(Outputs(STUDENT), batch(), HALFWAY).item() == pytest.approx(0.5 * 0.602209, abs=1e-6)
 
 
@@ -126,7 +128,7 @@ def network(door=BLUEPRINT.door, seed=0):
 
 
 def only_distilled(student, teacher):
-    return Supervised(terms=(Distill(temperature=Constant(value=2.0)),)).make(student, teacher)
+    return Supervised(terms=(Distill(temperature=Constant(value=2.0)),)).make(student, Teacher(teacher))
 
 
 def mixed(kind):
@@ -181,3 +183,55 @@ def test_the_teacher_does_not_learn_and_nothing_of_it_is_drawn_at_random():
     assert first.item() == second.item()  # batch norm sees the same batch, and the teacher's dropout is off
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert not any(name.startswith("teacher") for name, _ in learner.named_parameters())
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_answers_each_view_once_however_many_ask():
+    module, calls = network(), []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    teacher, given = Teacher(module), replace(batch(4), views=(batch(4).images, batch(4, seed=1).images))
+    first, again, second = teacher(given), teacher(given), teacher(given, view=1)
+    assert len(calls) == 2
+    assert first is again
+    assert not torch.equal(first.logits, second.logits)
+    assert {"maps", "embedding"} <= set(first.extras)
+    teacher(replace(given))  # equal, but another batch: its pixels may have been mixed since
+    assert len(calls) == 3
+    with pytest.raises(ValueError, match="the teacher is asked for view 2, but there are 2"):
+        teacher(given, view=2)
+
+
+def test_the_teacher_may_look_at_another_view_than_the_student():
+    module, student = network(seed=1), network().eval()
+    given = replace(batch(4), views=(batch(4).images, batch(4, seed=1).images))
+    learner = Supervised(terms=(Distill(view=1, temperature=Constant(value=2.0)),)).make(student, Teacher(module))
+    other = only_distilled(student, module)
+    assert learner.eval()(given, HALFWAY)["Distill"].item() != other.eval()(given, HALFWAY)["Distill"].item()
+    with torch.no_grad():
+        wanted = (module(given.views[1]) / 2).softmax(1)
+        found = (student(given.images) / 2).log_softmax(1)
+    divergence = 4 * nn.functional.kl_div(found, wanted, reduction="batchmean")
+    assert learner(given, HALFWAY)["Distill"].item() == pytest.approx(divergence.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"teacher": None}, "Distill needs a teacher; name a model file in the recipe: teacher=FILE"),
+        ({"views": ()}, "Distill.view is 1, but the recipe makes 1, counted from 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_read(changes, said):
+    objective = Supervised(terms=(CrossEntropy(), Distill(view=1)))
+    recipe = Recipe(objective=objective, teacher="teacher.safetensors", views=(View(), View(own=False, scale=1.5)))
+    objective.check(recipe, BLUEPRINT)
+    with pytest.raises(ValueError, match=said):
+        objective.check(replace(recipe, **changes), BLUEPRINT)
+
+
+def test_several_views_that_nobody_looks_at_are_refused():
+    recipe = Recipe(views=(View(), View()))
+    with pytest.raises(ValueError, match="Supervised learns from one view, and the recipe makes 2; leave views out"):
+        recipe.objective.check(recipe, BLUEPRINT)

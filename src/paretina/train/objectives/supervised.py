@@ -4,19 +4,22 @@ The plain case: cross entropy with the labels, and whatever terms are added to i
 """
 
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
 from paretina.shapes import Loss
-from paretina.train.objective import Learner, Objective, Outputs, Term
+from paretina.train.objective import Learner, Objective, Outputs, Teacher, Term
 from paretina.train.terms.cross_entropy import CrossEntropy
+
+if TYPE_CHECKING:
+    from paretina.train.recipe import Recipe
 
 
 class SupervisedLearner(Learner):
-    def __init__(self, network: Network, terms: tuple[Term, ...], teacher: nn.Module | None) -> None:
+    def __init__(self, network: Network, terms: tuple[Term, ...], teacher: Teacher | None) -> None:
         super().__init__()
         self.network = network
         self.terms = {type(term).__name__: term.make(teacher) for term in terms}
@@ -43,7 +46,14 @@ class Supervised(Objective):
         if not self.terms:
             raise ValueError("Supervised needs at least one term, got none")
 
-    def make(self, network: Network, teacher: nn.Module | None) -> Learner:
+    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+        seen = {0, *(getattr(term, "view", 0) for term in self.terms)}
+        if not set(range(len(recipe.views))) <= seen:
+            raise ValueError(f"Supervised learns from one view, and the recipe makes {len(recipe.views)}; leave views out")
+        for term in self.terms:
+            term.check(recipe, model)
+
+    def make(self, network: Network, teacher: Teacher | None) -> Learner:
         return SupervisedLearner(network, self.terms, teacher)
 
 

@@ -12,13 +12,12 @@ code: the true class gets 1 - s + s / K, every other s / K.
 from dataclasses import dataclass, field
 
 import torch.nn.functional as F
-from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
-from paretina.train.objective import Outputs, Term, TermFn
+from paretina.train.objective import Outputs, Teacher, Term, TermFn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class CrossEntropy(Term):
     smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
     weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
 
-    def make(self, teacher: nn.Module | None) -> TermFn:
+    def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing = self.smoothing(clock)
             says = batch.targets.any(1, keepdim=True).float()

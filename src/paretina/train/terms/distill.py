@@ -10,16 +10,19 @@ entropy times the squared temperature.
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
-from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.blueprint import Blueprint
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
-from paretina.train.objective import Outputs, Term, TermFn
+from paretina.train.objective import Outputs, Teacher, Term, TermFn
+
+if TYPE_CHECKING:
+    from paretina.train.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +30,33 @@ class Distill(Term):
     """
     Attributes:
         weight: factor on this term. Bag of Tricks has 0.5 here and 0.5 on the cross entropy.
+        view: the view that the teacher looks at, from 0. Another than the student's can be larger (`View.scale`).
         temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
     """
 
     weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
     temperature: Schedule = field(default_factory=lambda: Constant(value=4.0))
+    view: int = 0
 
-    def make(self, teacher: nn.Module | None) -> TermFn:
+    def __post_init__(self) -> None:
+        if self.view < 0:
+            views = max(1, len(recipe.views))
+            raise ValueError(f"Distill.view is {self.view}, but the recipe makes {views}, counted from 0")
+
+    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+        if recipe.teacher is None:
+            raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
+        if self.view >= max(1, len(recipe.views)):
+            views = max(1, len(recipe.views))
+            raise ValueError(f"Distill.view is {self.view}, but the recipe makes {views}, counted from 0")
+
+    def make(self, teacher: Teacher | None) -> TermFn:
         if teacher is None:
             raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
-        teacher = teacher.eval().requires_grad_(False)
 
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             temperature = self.temperature(clock)
-            with torch.no_grad():
-                wanted = (teacher(batch.images).float() / temperature).log_softmax(1)
+            wanted = (teacher(batch, self.view).logits / temperature).log_softmax(1)
             given = (outputs.logits / temperature).log_softmax(1)
             divergence = F.kl_div(given, wanted, log_target=True, reduction="batchmean")
             return self.weight(clock) * temperature**2 * divergence
