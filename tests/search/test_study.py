@@ -111,7 +111,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
     [
         ("averge", "averge: .*did you mean 'average'"),
         ("clip", "clip: clip=off changes nothing"),
-        ("transforms.Squash", "Squash: none of its transforms \\(HorizontalFlip\\) brings a picture to 224 x 224"),
+        ("transforms.Squash", "Squash: the transforms \\(HorizontalFlip\\) gave a picture of .*, not 3 x 224 x 224"),
         ("edits.Fuse=on", "edits.Fuse: "),
         ("size=0", "size: images must have a side of 1 pixel or more at every update"),
         ("frozen_stride=4", "there are no weights to start from"),

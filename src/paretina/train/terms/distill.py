@@ -40,8 +40,7 @@ class Distill(Term):
 
     def __post_init__(self) -> None:
         if self.view < 0:
-            views = max(1, len(recipe.views))
-            raise ValueError(f"Distill.view is {self.view}, but the recipe makes {views}, counted from 0")
+            raise ValueError(f"Distill.view counts the views of the recipe from 0, got {self.view}")
 
     def check(self, recipe: "Recipe", model: Blueprint) -> None:
         if recipe.teacher is None:
