@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2
 
 test-slow: $(VENV)/.installed-dev
-	timeout 3600 $(BIN)/pytest -m slow
+	timeout 3600 $(BIN)/pytest -m slow -n 2
 
 demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)
