@@ -70,14 +70,18 @@ def read_exported(path: Path) -> Exported | None:
         named = header["label_names"] if "label_names" in header else header["classes"]
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
             raise ValueError("the names of its classes must be different texts")
+        "".join(named).encode()  # half of a surrogate pair cannot be written anywhere
+        for name, kind in {"licence": str, "origin": str, "resolution": int}.items():
+            if not isinstance(header.get(name, kind()), kind) or isinstance(header.get(name), bool):
+                raise ValueError(f"{name} must be {'a text' if kind is str else 'a whole number'}, got {header[name]!r}")
         found = Exported(
             network=f"{header['library']}:{header['architecture']}" if "library" in header else "",
             classes=tuple(named),
-            licence=str(header["licence"]),
-            origin=str(header["origin"]),
+            licence=header["licence"],
+            origin=header["origin"],
         )
         if "door" not in header:
             return found
-        return replace(found, door=decode(Door, header["door"]), resolution=int(header["resolution"]))
+        return replace(found, door=decode(Door, header["door"]), resolution=header["resolution"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: its description is damaged: {shortened(error)}") from None
