@@ -140,7 +140,8 @@ def plain(data: bytes) -> bytes:
     The colours of the picture depend on two of the notes, which stay. What is no JPEG stays as it is, from there to the end.
     """
     kept, at = [bytearray(data[:2])], 2
-    components, sequential, adobe = 3, False, None
+    components, sequential = 3, False
+    adobe: bytearray | None = None
     while found := ANY_MARKER.search(data, at):
         start, marker = found.start(), data[found.end() - 1]
         if marker in BARE:
