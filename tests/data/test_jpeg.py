@@ -138,12 +138,108 @@ def test_a_file_of_several_pictures_shows_the_first_as_the_camera_was_held(files
         decode(data[:4000] + bytes(2000) + data[6000:], "a")
 
 
-def test_warnings_that_mean_nothing_are_not_told(files):
-    data = bytearray(files["baseline"])
-    data[data.index(b"JFIF\0") + 5] = 7  # a revision that nobody knows
-    pixels, heard = read(bytes(data))
-    np.testing.assert_array_equal(pixels, by_pillow(files["baseline"]))
-    assert heard == []
+def segment(marker, body):
+    return bytes([0xFF, marker]) + (2 + len(body)).to_bytes(2, "big") + body
+
+
+def before_tables(data, added):
+    start = data.index(b"\xff\xdb")
+    return data[:start] + added + data[start:]
+
+
+def with_scan_parameters(data):
+    start = data.index(b"\xff\xda")
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    return data[: end - 3] + b"\1\5\0" + data[end:]
+
+
+def with_adobe(data, code):
+    """Says what the colours are in Adobe's way only, in place of what is said already."""
+    for marker in (0xE0, 0xEE):
+        start = data.find(bytes([0xFF, marker]), 0, 40)
+        if start >= 0:
+            data = data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
+    return data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([code])) + data[2:]
+
+
+ODDITIES = {
+    "a stray byte": lambda data: before_tables(data, b"\0"),
+    "stray bytes twice": lambda data: before_tables(data, b"odd").replace(b"\xff\xc4", b"bytes\xff\xc4", 1),
+    "stray bytes before the scan": lambda data: data.replace(b"\xff\xda", b"odd\xff\xda", 1),
+    "an unknown version": lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\7", 1),
+    "an unknown code of Adobe": lambda data: with_adobe(data, 5),
+    "a bad profile": lambda data: before_tables(data, segment(0xE2, b"ICC_PROFILE\0\2\1profile")),
+    "scan parameters": with_scan_parameters,
+    "all of them": lambda data: with_scan_parameters(
+        before_tables(with_adobe(data, 7), b"\0" + segment(0xE2, b"ICC_PROFILE\0\0\0"))
+    ),
+    "EXIF and a stray byte": lambda data: before_tables(data, segment(0xE1, b"Exif\0\0" + data[:900]) + b"\0\xff\xff"),
+}
+"""What libjpeg warns of although no pixel is wrong."""
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "progressive"])
+def test_warnings_that_mean_nothing_are_not_told(files, kind, oddity):
+    check_good(ODDITIES[oddity](files[kind]))
+
+
+@pytest.mark.parametrize("oddity", [oddity for oddity in ODDITIES if oddity not in ("scan parameters", "all of them")])
+def test_progressive_files_may_be_odd_too(files, oddity):
+    check_good(ODDITIES[oddity](files["progressive"]))
+
+
+def test_colours_that_are_not_turned_stay_so_in_an_odd_file(files):
+    with PIL.Image.open(io.BytesIO(files["baseline"])) as image:
+        data = saved(image, keep_rgb=True)
+    check_good(before_tables(data, b"\0"))
+    check_good(before_tables(with_adobe(data, 0), b"\0"))
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+@pytest.mark.parametrize("kind", ["baseline", "restarts", "grey", "four colours"])
+def test_a_harmless_warning_hides_no_damage(files, kind, oddity):
+    data = ODDITIES[oddity](files[kind])
+    half = len(data) // 2
+    for bad in (data[:half] + END, data[:half], data[:half] + bytes(1000) + data[half + 1000 :]):
+        with pytest.raises(DecodeError, match="damaged"):
+            decode(bad, "a")
+
+
+def test_lost_bytes_in_an_odd_file_are_found_as_in_any_other(files):
+    rng = np.random.default_rng(0)
+    for oddity, change in ODDITIES.items():
+        for kind in ("baseline", "restarts"):
+            bad = spoiled(files[kind], "cut out", 700, rng)
+            assert outcome(change(bad)) == outcome(bad), (oddity, kind)
+
+
+def outcome(data):
+    try:
+        return read(data)[1]
+    except DecodeError:
+        return "refused"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_noise_between_restart_markers_is_damage(mode):
+    rng = np.random.default_rng(0)
+    with PIL.Image.open(PHOTO) as photo:
+        data = saved(photo.resize((320, 213)), mode, quality=88, restart_marker_blocks=4)
+    for _ in range(40):
+        assert outcome(spoiled(data, "noise", 512, rng)) != []
+
+
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda path: path.name)
+def test_a_copy_in_text_mode_is_damaged(photo):
+    assert outcome(photo.read_bytes().replace(b"\n", b"\r\n")) != []
+
+
+def test_a_progressive_file_without_one_of_its_first_scans_is_not_passed_over(files):
+    data = files["progressive"]
+    scans = [found.start() for found in re.finditer(b"\xff\xc4|\xff\xda", data)]
+    tables = [start for start in scans if data[start + 1] == 0xC4]
+    assert outcome(data[: tables[1]] + data[tables[2] :]) != []
 
 
 # --- the end ------------------------------------------------------------------------------------------------------------

@@ -23,8 +23,18 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {TABLES, 0xC8, 0xCC}
 SEQUENTIAL = frozenset({0xC0, 0xC1})
 """Those that say it is coded from its first row to its last, with Huffman codes."""
 
-AFTER_SCAN = frozenset({*range(0xD0, 0xD8), END[1], START_OF_SCAN, TABLES})
-"""Markers that follow coded data; bytes too many in front of others lie between segments and do no harm."""
+AFTER_SCAN = frozenset({END[1], START_OF_SCAN, TABLES})
+"""Markers that often follow coded data."""
+
+NOTES = frozenset({*range(0xE0, 0xF0), 0xFE})
+"""Markers in front of application data and comments."""
+
+JFIF, ADOBE, RESTARTS = 0xE0, 0xEE, 0xDD
+
+BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""Markers without a segment that libjpeg skips in the header."""
+
+ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
 
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """What ends coded data: 0xFF and neither a zero, which makes it data, nor a restart marker."""
@@ -50,6 +60,8 @@ ODD_BYTES = 8
 
 LEFT_OVER = "may be damaged: coded data is left over after the last row"
 
+OUT_OF_ORDER = "may be damaged: a scan is missing or in the wrong place"
+
 
 def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> np.ndarray | None:
     """The pixels, height by width by colour; None where this reader cannot read the file, which need not be damaged.
@@ -64,6 +76,9 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
         ValueError: the file is damaged, so that pixels would be made up.
     """
     pixels, trouble = attempt(data, width, height, colours, strict=True)
+    if HARMLESS.search(trouble):
+        data = plain(data)  # only the first warning is told, which must not hide another
+        pixels, trouble = attempt(data, width, height, colours, strict=True)
     if "Premature end of JPEG file" in trouble:
         if not all_scans(data):
             raise ValueError("is damaged (it ends before its last scan)")
@@ -72,19 +87,24 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
     if trouble and not MISSING.search(trouble) and not HARMLESS.search(trouble):
         data = up_to_scan(data)  # an error: what follows the coded data, or stands in it, is no JPEG
         pixels, trouble = attempt(data, width, height, colours, strict=True)
-    if MISSING.search(trouble):
-        raise ValueError(f"is damaged ({trouble})")
-    if HARMLESS.search(trouble):
-        pixels, _ = attempt(data, width, height, colours, strict=False)
-    if pixels is None or pixels.shape[:2] != (height, width):
-        return None
     left = LEFT.search(trouble)
     count, after = (int(left[1]), int(left[2], 16)) if left else (0, 0)
+    inside = count > 0 and after not in AFTER_SCAN and has_restarts(data)  # each interval can end early
+    if MISSING.search(trouble) or inside:
+        raise ValueError(f"is damaged ({trouble})")
+    odd = HARMLESS.search(trouble) is not None  # with a plain header: left over, or scans out of order
+    if odd:
+        pixels, error = attempt(data, width, height, colours, strict=False)
+        if error:
+            data = up_to_scan(data)
+            pixels, _ = attempt(data, width, height, colours, strict=False)
+    if pixels is None or pixels.shape[:2] != (height, width):
+        return None
     check_runs(data, count if after == END[1] else 0)
-    if after in AFTER_SCAN:
-        if count > ODD_BYTES and is_progressive(data):
-            raise ValueError(f"is damaged ({trouble})")
-        remark(LEFT_OVER)
+    if count > ODD_BYTES and is_progressive(data):
+        raise ValueError(f"is damaged ({trouble})")
+    if odd:
+        remark(LEFT_OVER if left else OUT_OF_ORDER)
     return pixels
 
 
@@ -112,6 +132,48 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         yield data[at + 1], data[at + 4 : end], end
         found = MARKER.search(data, end) if data[at + 1] == START_OF_SCAN else None
         at = found.start() if found else end
+
+
+def plain(data: bytes) -> bytes:
+    """The same picture without what libjpeg warns of in front of its coded data: stray bytes, notes, odd versions and codes.
+
+    The colours of the picture depend on two of the notes, which stay. What is no JPEG stays as it is, from there to the end.
+    """
+    kept, at = [bytearray(data[:2])], 2
+    components, sequential = 3, False
+    adobe: bytearray | None = None
+    while found := ANY_MARKER.search(data, at):
+        start, marker = found.start(), data[found.end() - 1]
+        if marker in BARE:
+            at = found.end()
+            continue
+        at = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        segment = bytearray(data[start:at])
+        if marker < min(FRAMES) or marker in (0xD8, END[1]) or at < start + 4 or at > len(data):
+            at = start
+            break
+        if marker == START_OF_SCAN:
+            if sequential and len(segment) > 7:
+                segment[-3:] = b"\0\x3f\0"  # libjpeg decodes it so whatever is said there
+            kept.append(segment)
+            break
+        if marker in FRAMES and len(segment) > 9:
+            components, sequential = segment[9], marker in SEQUENTIAL
+        if marker == JFIF and segment[4:9] == b"JFIF\0" and len(segment) >= 18:
+            segment[9] = 1
+        elif marker == ADOBE and segment[4:9] == b"Adobe" and len(segment) >= 16:
+            adobe = segment
+        elif marker in NOTES:
+            continue
+        kept.append(segment)
+    known = {3: (0, 1), 4: (0, 2)}.get(components)
+    if adobe and known and adobe[15] not in known:
+        adobe[15] = known[1]  # what libjpeg takes unknown codes for
+    return b"".join(kept) + data[at:]
+
+
+def has_restarts(data: bytes) -> bool:
+    return any(marker == RESTARTS and any(body) for marker, body, _ in segments(data))
 
 
 def is_progressive(data: bytes) -> bool:
