@@ -156,6 +156,46 @@ def test_counts_the_copies_across_a_split():
     assert found.to_dict(1)["pairs"] == [{"name": "6", "train": "0", "kind": "equal"}]
 
 
+def test_only_near_copies_may_make_the_accuracy_too_high():
+    found = leaks(arrays(scene(0), scene(1), compressed(scene(1), 60), split=["train", "train", "val"], labels=[0, 1, 1]))
+    assert found.warning() == (
+        "warning: 1 of 1 validation pictures is also in train (0 exact, 1 near): the accuracy may be too high by it"
+    )
+
+
+def test_a_near_copy_of_another_class_does_not_help():
+    found = leaks(arrays(scene(0), scene(1), compressed(scene(1), 60), split=["train", "train", "val"], labels=[0, 1, 0]))
+    assert (found.equal, found.near, found.alike, found.warning(), found.note()) == (0, 0, 0, "", "")
+
+
+def parts(number, seed):
+    """Discs of one shape as one camera sees them, each with its own noise; every second has a defect somewhere."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64] - 31.5
+    disc = np.where((x**2 + y**2 < 26**2) & (x**2 + y**2 > 7**2), 170, 20)
+    found = []
+    for i in range(number):
+        picture = disc + rng.normal(0, 4, (64, 64))
+        if i % 2:
+            angle = rng.uniform(0, 2 * np.pi)
+            row, column = int(32 + 17 * np.sin(angle)), int(32 + 17 * np.cos(angle))
+            picture[row - 1 : row + 1, column - 1 : column + 1] = 60
+        found.append(Image.fromarray(picture.clip(0, 255).astype(np.uint8)).convert("RGB"))
+    return found
+
+
+def test_the_pictures_of_a_fixed_camera_are_no_copies_of_each_other_but_equal_ones_stay():
+    train, val = parts(60, 0), parts(24, 1)
+    found = leaks(arrays(*train, *val, split=["train"] * 60 + ["val"] * 24))
+    assert (found.equal, found.near, found.alike, found.warning()) == (0, 0, 24, "")
+    assert found.note() == (
+        "24 of 24 validation pictures look much like many pictures in train, as from a fixed camera; if they show the same "
+        "scene, the accuracy may be too high"
+    )
+    found = leaks(arrays(*train, train[0], *val[1:], scene(3), scene(3), split=["train"] * 60 + ["val"] * 25 + ["train"]))
+    assert (found.equal, found.near, found.alike) == (2, 0, 23)
+
+
 def test_says_nothing_of_a_split_without_copies():
     found = leaks(arrays(*map(scene, range(6)), split=["train"] * 4 + ["val"] * 2))
     assert (found.equal, found.near, found.warning()) == (0, 0, "")
