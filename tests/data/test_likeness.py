@@ -171,15 +171,16 @@ def test_a_near_copy_of_another_class_does_not_help():
 def parts(number, seed):
     """Discs of one shape as one camera sees them, each with its own noise; every second has a defect somewhere."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:64, :64] - 31.5
-    disc = np.where((x**2 + y**2 < 26**2) & (x**2 + y**2 > 7**2), 170, 20)
+    y, x = np.mgrid[:128, :128]
+    far = np.hypot(y - 50, x - 60)
+    disc = np.where((far < 45) & (far > 13), 170, 20) + 60 * (x > 110) + 80 * (y > 112)  # and the edge of the table
     found = []
     for i in range(number):
-        picture = disc + rng.normal(0, 4, (64, 64))
+        picture = disc + rng.normal(0, 4, (128, 128))
         if i % 2:
             angle = rng.uniform(0, 2 * np.pi)
-            row, column = int(32 + 17 * np.sin(angle)), int(32 + 17 * np.cos(angle))
-            picture[row - 1 : row + 1, column - 1 : column + 1] = 60
+            row, column = int(50 + 30 * np.sin(angle)), int(60 + 30 * np.cos(angle))
+            picture[row - 2 : row + 2, column - 2 : column + 2] = 60
         found.append(Image.fromarray(picture.clip(0, 255).astype(np.uint8)).convert("RGB"))
     return found
 

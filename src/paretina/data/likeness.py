@@ -336,7 +336,7 @@ class Leaks:
         of: number of pictures there that can be read.
         equal: how many of them are in train too.
         near: how many others have a near copy of their class in train.
-        alike: how many others look like more pictures than can be copies of one, see `bound`, with some of their class in train.
+        alike: how many others look like more pictures than can be copies of one, see `bound`, some of their class in train.
         pairs: of each the name, the name in train, and "equal" or "near".
         notes: what should be known of the search, a sentence each.
     """
