@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from paretina.progress import Pace, Progress, clock
+from paretina.progress import Pace, Progress, clock, noted
 
 
 def line(step, time_s, seen, updates=100, **more):
@@ -207,3 +207,7 @@ def test_a_validation_of_the_average_alone_is_said():
     progress, _, file = plain()
     progress.listen({"event": "val", "step": 5, "epoch": 1.0, "val_ema/top1": 71.0, "val_ema/loss": 0.9})
     assert "71.0 %" in file.getvalue()
+
+
+def test_a_warning_says_itself_what_it_is():
+    assert (noted("left out"), noted("warning: too few")) == ("note: left out", "warning: too few")

@@ -367,9 +367,27 @@ def test_says_what_the_run_of_a_model_knows_of_copies(home, tmp_path):
     for place in ("twice", "twice/val"):
         assert warning in verbs.evaluate(run.path, str(tmp_path / place)).notes
     assert warning in verbs.evaluate(run.path / "model.safetensors", str(tmp_path / "twice")).notes
-    assert warning not in verbs.evaluate(run.path, str(tmp_path / "twice"), split="train").notes
-    assert warning not in verbs.evaluate(run.path, str(tmp_path / "twice/train")).notes
+    seen = "warning: these are pictures that the model has learned: the accuracy says little about new ones"
+    for place, split in (("twice", "train"), ("twice/train", None)):
+        notes = verbs.evaluate(run.path, str(tmp_path / place), split=split).notes
+        assert seen in notes
+        assert warning not in notes
     assert warning not in verbs.evaluate(run.path, "photos").notes
+
+
+def test_copies_of_what_was_learned_are_told_of_in_test_too(home, tmp_path):
+    fill(tmp_path / "set" / "train", 4)
+    fill(tmp_path / "set" / "val", 2, first=20)
+    fill(tmp_path / "set" / "test", 3, first=3)
+    run = verbs.train(str(tmp_path / "set"), model=tiny(), device="cpu", output=tmp_path / "run", epochs=1, **SMALL)
+    warning = "warning: 3 of 9 test pictures are also in train (3 exact, 0 near): the accuracy is too high by it"
+    for place, split in (("set", "test"), ("set/test", None)):
+        assert warning in verbs.evaluate(run.path, str(tmp_path / place), split=split).notes
+    for place, split in (("set", None), ("set/val", None)):
+        assert not any("warning" in note for note in verbs.evaluate(run.path, str(tmp_path / place), split=split).notes)
+    shutil.rmtree(tmp_path / "set/train")
+    notes = verbs.evaluate(run.path, str(tmp_path / "set/test")).notes
+    assert any(note.startswith("copies of what the model has learned were not looked for") for note in notes)
 
 
 def test_names_what_cannot_be_read_and_counts_the_rest():

@@ -82,6 +82,11 @@ class Pace:
         return steps[0] if steps and not self.resumed else None
 
 
+def noted(text: str) -> str:
+    """A remark as a line of its own; what begins as a warning says so itself."""
+    return text if text.startswith("warning: ") else f"note: {text}"
+
+
 class Progress:
     """Listens to a run, or to those of a study, one after the other.
 
@@ -111,7 +116,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A remark, above the live line."""
-        self.plain(f"note: {text}")
+        self.plain(noted(text))
 
     def doing(self, text: str) -> None:
         """What is being done before there are updates to count; only on a terminal."""

@@ -156,6 +156,49 @@ def test_counts_the_copies_across_a_split():
     assert found.to_dict(1)["pairs"] == [{"name": "6", "train": "0", "kind": "equal"}]
 
 
+def test_only_near_copies_may_make_the_accuracy_too_high():
+    found = leaks(arrays(scene(0), scene(1), compressed(scene(1), 60), split=["train", "train", "val"], labels=[0, 1, 1]))
+    assert found.warning() == (
+        "warning: 1 of 1 validation pictures is also in train (0 exact, 1 near): the accuracy may be too high by it"
+    )
+
+
+def test_a_near_copy_of_another_class_does_not_help():
+    found = leaks(arrays(scene(0), scene(1), compressed(scene(1), 60), split=["train", "train", "val"], labels=[0, 1, 0]))
+    assert (found.equal, found.near, found.alike, found.warning(), found.note()) == (0, 0, 0, "", "")
+
+
+def parts(number, seed):
+    """Discs of one shape as one camera sees them, each with its own noise; every second has a defect somewhere."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:128, :128]
+    far = np.hypot(y - 50, x - 60)
+    disc = np.where((far < 45) & (far > 13), 170, 20) + 60 * (x > 110) + 80 * (y > 112)  # and the edge of the table
+    found = []
+    for i in range(number):
+        picture = disc + rng.normal(0, 4, (128, 128))
+        if i % 2:
+            angle = rng.uniform(0, 2 * np.pi)
+            row, column = int(50 + 30 * np.sin(angle)), int(60 + 30 * np.cos(angle))
+            picture[row - 2 : row + 2, column - 2 : column + 2] = 60
+        found.append(Image.fromarray(picture.clip(0, 255).astype(np.uint8)).convert("RGB"))
+    return found
+
+
+def test_the_pictures_of_a_fixed_camera_are_no_copies_of_each_other_but_equal_ones_stay():
+    train, val = parts(60, 0), parts(24, 1)
+    found = leaks(arrays(*train, *val, split=["train"] * 60 + ["val"] * 24))
+    assert (found.equal, found.near, found.alike, found.warning()) == (0, 0, 24, "")
+    assert found.note() == (
+        "24 of 24 validation pictures look much like many pictures in train, as from a fixed camera; if they show the same "
+        "scene, the accuracy may be too high"
+    )
+    found = leaks(
+        arrays(*train, train[0], *val[1:], *[scene(3, 128, 128)] * 2, split=["train"] * 60 + ["val"] * 25 + ["train"])
+    )
+    assert (found.equal, found.near, found.alike) == (2, 0, 23)
+
+
 def test_says_nothing_of_a_split_without_copies():
     found = leaks(arrays(*map(scene, range(6)), split=["train"] * 4 + ["val"] * 2))
     assert (found.equal, found.near, found.warning()) == (0, 0, "")

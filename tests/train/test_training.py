@@ -284,7 +284,9 @@ def test_copies_stay_on_one_side_and_the_run_says_which(tiny, noise, tmp_path):
         "of": len(prepared.val),
         "equal": 0,
         "near": 0,
+        "alike": 0,
         "warning": "",
+        "note": "",
         "pairs": [],
     }
     assert not [note for note in notes(run) if note.startswith("warning")]

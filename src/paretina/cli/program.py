@@ -159,7 +159,9 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    click.echo(f"note: {text}", err=True)
+    from paretina.progress import noted
+
+    click.echo(noted(text), err=True)
 
 
 @contextmanager

@@ -131,6 +131,7 @@ class Report:
             )
         for note in self.notes:
             text.append(f"note: {note}")
+        text += [f"note: {leaks.note()}" for leaks in self.copied.values() if leaks.note()]
         text += [leaks.warning() for leaks in self.copied.values() if leaks.warning()]
         text += section("damaged, cannot be read", [f"{name}: {reason}" for name, reason in self.faults.items()])
         text += section("very long or tall", [f"{name}: {aspect:.1f} to 1" for name, aspect in self.odd_aspects.items()])

@@ -13,7 +13,7 @@ splits of well-known sets and what they do to accuracies, Barz and Denzler 2020 
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -116,17 +116,21 @@ class Looked:
         looks: of each picture in order, of the type LOOK.
         near: whether near copies can be told; not among more than MOST pictures.
         new: how many were not in the cache.
+        unkept: why what was found out cannot be kept; "" if it can.
     """
 
     looks: np.ndarray
     near: bool
     new: int
+    unkept: str = ""
 
     def notes(self) -> tuple[str, ...]:
         found = []
         if not self.near:
             found.append(too_many(len(self.looks)))
-        if self.new >= MANY:
+        if self.unkept:
+            found.append(self.unkept)
+        elif self.new >= MANY:
             found.append(f"{self.new:,} pictures were looked at once to find copies among them; that is kept for the next time")
         return tuple(found)
 
@@ -166,7 +170,7 @@ def looked_at(collection: Collection, samples: Sequence[Sample], most: int | Non
             known |= found
             # what cannot be read today may be there tomorrow, although its file has not changed
             cache.keep({name: one for name, one in found.items() if any(one["digest"].tobytes())})
-    return Looked(np.array([known[name] for name in names], LOOK), near, len(missing))
+    return Looked(np.array([known[name] for name in names], LOOK), near, len(missing), cache.note)
 
 
 def look_at_bytes(file: Path) -> np.ndarray:
@@ -331,7 +335,8 @@ class Leaks:
         split: where is measured.
         of: number of pictures there that can be read.
         equal: how many of them are in train too.
-        near: how many others have a near copy in train.
+        near: how many others have a near copy of their class in train.
+        alike: how many others look like more pictures than can be copies of one, see `bound`, some of their class in train.
         pairs: of each the name, the name in train, and "equal" or "near".
         notes: what should be known of the search, a sentence each.
     """
@@ -340,6 +345,7 @@ class Leaks:
     of: int = 0
     equal: int = 0
     near: int = 0
+    alike: int = 0
     pairs: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -348,11 +354,23 @@ class Leaks:
         copied = self.equal + self.near
         if not copied:
             return ""
-        where = {"val": "validation pictures", "test": "test pictures"}.get(self.split, f"pictures in {self.split}")
         return (
-            f"warning: {copied:,} of {self.of:,} {where} {'is' if copied == 1 else 'are'} also in train ({self.equal:,} exact, "
-            f"{self.near:,} near): the accuracy is too high by it"
+            f"warning: {copied:,} of {self.of:,} {self.where()} {'is' if copied == 1 else 'are'} also in train ({self.equal:,} "
+            f"exact, {self.near:,} near): the accuracy {'is' if self.equal else 'may be'} too high by it"
         )
+
+    def note(self) -> str:
+        """What else should be known beside the accuracy; "" if there is nothing."""
+        if not self.alike:
+            return ""
+        look, they, show = ("looks", "it", "shows") if self.alike == 1 else ("look", "they", "show")
+        return (
+            f"{self.alike:,} of {self.of:,} {self.where()} {look} much like many pictures in train, as from a fixed camera; if "
+            f"{they} {show} the same scene, the accuracy may be too high"
+        )
+
+    def where(self) -> str:
+        return {"val": "validation pictures", "test": "test pictures"}.get(self.split, f"pictures in {self.split}")
 
     def to_dict(self, most: int | None = SHOWN) -> dict[str, Any]:
         """As JSON can hold it.
@@ -361,13 +379,17 @@ class Leaks:
             most: pairs that are named; all if None.
         """
         pairs = [{"name": name, "train": other, "kind": kind} for name, other, kind in self.pairs[:most]]
-        counts = {"split": self.split, "of": self.of, "equal": self.equal, "near": self.near}
-        return {**counts, "warning": self.warning(), "pairs": pairs}
+        counts = {"split": self.split, "of": self.of, "equal": self.equal, "near": self.near, "alike": self.alike}
+        return {**counts, "warning": self.warning(), "note": self.note(), "pairs": pairs}
 
 
-def leaks(collection: Collection, split: str = "val") -> Leaks:
-    """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES."""
-    train, measured = collection.split("train"), collection.split(split)
+def leaks(collection: Collection, split: str = "val", among: Sequence[Sample] | None = None) -> Leaks:
+    """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES.
+
+    Args:
+        among: the pictures that are measured, of this collection; all of the split unless told.
+    """
+    train, measured = collection.split("train"), collection.split(split) if among is None else among
     if not collection.origin().COPIES or not train or not measured:
         return Leaks(split, len(measured))
     seen = looked_at(collection, (*train, *measured))
@@ -390,13 +412,64 @@ def between(split: str, train: Sequence[Sample], before: np.ndarray, measured: S
     for i, digest in enumerate(after["digest"]):
         if readable[i] and digest.tobytes() in learned:
             partners[i] = (learned[digest.tobytes()], "equal")
+    views = Views.of((*train, *measured), np.concatenate((before, after)))
     rest = np.array([i for i in range(len(measured)) if i not in partners and after["comparable"][i]], int)
     known, asked = Comparable.of(before), Comparable.of(after)
+    labels = np.array([sample.label for sample in train])
+    alike = 0
     for low in range(0, len(rest), BLOCK):
         some = rest[low : low + BLOCK]
         found = asked[some].near(known)
         for row in np.flatnonzero(found.any(1)).tolist():
-            partners[int(some[row])] = (train[int(found[row].argmax())].name, "near")
+            i, others = int(some[row]), np.flatnonzero(found[row])
+            same = others[labels[others] == measured[i].label]  # what looks like another class does not help
+            if not len(same):
+                continue
+            single = same[~views.large[same]]
+            if views.large[len(train) + i] or not len(single) or views.too_many(others, len(train) + i):
+                alike += 1
+            else:
+                partners[i] = (train[int(single[0])].name, "near")
     kinds = [kind for _, kind in partners.values()]
     pairs = tuple((measured[i].name, *partners[i]) for i in sorted(partners))
-    return Leaks(split, sum(readable), kinds.count("equal"), kinds.count("near"), pairs)
+    return Leaks(split, sum(readable), kinds.count("equal"), kinds.count("near"), alike, pairs)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which pictures are rather one view many times, as from a fixed camera, than copies of one picture; see `bound`.
+
+    Attributes:
+        ids: of each picture a number that equal ones share.
+        labels: of each picture.
+        sizes: of each class the number of different pictures.
+        large: whether each is in a group of near ones that is too large.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    sizes: dict[int, int]
+    large: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], looks: np.ndarray) -> "Views":
+        numbers: dict[Any, int] = {}
+        digests = [digest.tobytes() for digest in looks["digest"]]
+        ids = np.array([numbers.setdefault(one if any(one) else i, len(numbers)) for i, one in enumerate(digests)], int)
+        labels = np.array([sample.label for sample in samples], int)
+        sizes = dict(Counter(label for _, label in {*zip(ids.tolist(), labels.tolist(), strict=True)}))
+        views = cls(ids, labels, sizes, np.zeros(len(looks), bool))
+        _, firsts = np.unique(ids, return_index=True)
+        groups = np.array(leaders(looks[firsts]), int)[ids]
+        members: dict[int, list[int]] = defaultdict(list)
+        for i, group in enumerate(groups.tolist()):
+            members[group].append(i)
+        for group in members.values():
+            views.large[group] = views.too_many(np.array(group))
+        return views
+
+    def too_many(self, group: np.ndarray, *more: int) -> bool:
+        """Whether pictures, given by their places, are more than a group may hold."""
+        group = np.append(group, np.array(more, int))
+        smallest = min(self.sizes[label] for label in set(self.labels[group].tolist()))
+        return len(np.unique(self.ids[group])) > bound(int(self.ids.max()) + 1, smallest)

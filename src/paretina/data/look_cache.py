@@ -1,15 +1,14 @@
 """Look cache: what was found out about pictures, kept for the next time, one file a folder of pictures.
 
-An entry holds as long as the size and the time of its picture's file do. The cache lies in the user's cache folder, see
-`paretina.system.cache_folder`, never beside the pictures. A file that is damaged is ignored with a warning, and so is a folder
-that cannot be written. Nothing else depends on it: removing it costs the time to look again.
+An entry holds as long as its picture's file stays the same file with the same size and times. The cache lies in the user's
+cache folder, see `paretina.system.cache_folder`, never beside the pictures. A damaged cache file is as good as none and is
+written anew; a folder that cannot be written is a note. Nothing else depends on it: removing it costs the time to look again.
 """
 
 import hashlib
 import io
 import json
 import os
-import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,11 +21,15 @@ import numpy as np
 from paretina.run import write_aside
 from paretina.system import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Of the entries; one more where the same picture gives others."""
 
-Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds."""
+Stamp = tuple[int, ...]
+"""Size in bytes, times of the last change of the content and of the entry (where the system has it) in nanoseconds, and number
+of the file. The first two alone do not tell a file from one that an archive or a copy put in its place with its time kept."""
+
+STAMP = 4
+"""Numbers in a stamp."""
 
 
 class LookCache:
@@ -36,6 +39,9 @@ class LookCache:
         files: by name, the file that a picture is read from; None for those that have none and are not kept.
         kind: type of an entry.
         use: what entries are for; those for another use lie elsewhere.
+
+    Attributes:
+        note: why nothing can be kept for the next time; "" if it can.
     """
 
     def __init__(self, files: Mapping[str, Path | None], kind: np.dtype, use: str) -> None:
@@ -44,6 +50,7 @@ class LookCache:
         self.stamps = stamps(files)
         self.others: dict[str, tuple[Stamp, Any]] = {}
         self.path: Path | None = None
+        self.note = ""
         own = {os.path.abspath(file) for file in files.values() if file is not None}
         if not own:
             return
@@ -65,14 +72,13 @@ class LookCache:
             header, names = json.loads(text.tobytes())
             if header != self.header:
                 return {}
-            if entries.dtype != self.kind or when.shape != (len(names), 2) or entries.shape != (len(names),):
+            if entries.dtype != self.kind or when.shape != (len(names), STAMP) or entries.shape != (len(names),):
                 raise ValueError("its parts do not fit together")
-            return {name: ((size, time), one) for name, (size, time), one in zip(names, when.tolist(), entries, strict=True)}
+            return {name: (tuple(stamp), one) for name, stamp, one in zip(names, when.tolist(), entries, strict=True)}
         except OSError:  # there is none yet, or the folder cannot be used, which writing will say
             return {}
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
-            warnings.warn(f"the cache {path} is damaged and was ignored: {str(error)[:200]}", stacklevel=2)
-            return {}
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
+            return {}  # damaged; nothing is lost but the time to look again, and `keep` mends it
 
     def keep(self, found: Mapping[str, Any]) -> None:
         """Adds entries and writes all of them down; entries of other pictures stay, unless they are the greater part."""
@@ -85,7 +91,7 @@ class LookCache:
         np.savez(
             buffer,
             text=np.frombuffer(json.dumps([self.header, list(every)]).encode(), np.uint8),
-            stamps=np.array([stamp for stamp, _ in every.values()], np.int64).reshape(-1, 2),
+            stamps=np.array([stamp for stamp, _ in every.values()], np.int64).reshape(-1, STAMP),
             entries=np.array([entry for _, entry in every.values()], self.kind),
         )
         try:
@@ -93,7 +99,7 @@ class LookCache:
             write_aside(self.path, buffer.getvalue())
         except OSError as error:
             where = f"{self.path.parent}: {error.strerror or error}"
-            warnings.warn(f"what was found out about the pictures cannot be kept for the next time in {where}", stacklevel=2)
+            self.note = f"what was found out about the pictures cannot be kept for the next time in {where}"
 
 
 def stamps(files: Mapping[str, Path | None]) -> dict[str, Stamp]:
@@ -106,7 +112,8 @@ def stamps(files: Mapping[str, Path | None]) -> dict[str, Stamp]:
         if file not in seen:
             with suppress(OSError):
                 entry = file.stat()
-                seen[file] = (entry.st_size, entry.st_mtime_ns)
+                number = entry.st_ino & (2**63 - 1)  # some file systems use all 64 bits and more
+                seen[file] = (entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns, number)
         if file in seen:
             found[name] = seen[file]
     return found

@@ -1,12 +1,13 @@
 """Further: from a trained network to a run that goes on with it, at another image size or on other data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paretina.clock import Clock
-from paretina.data.source import Source
+from paretina.data.likeness import leaks
+from paretina.data.source import Sample, Source
 from paretina.data.sources.part import Part
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
@@ -58,11 +59,45 @@ class Learned:
         source: the data, with the split that the run used where it is the same.
         warning: what the run says of copies of its validation pictures in train; "" where it says nothing.
         split: which split of the source those pictures are, "all" for the whole of it, "" if they are not among it.
+        data: what the network was trained on; None if the source is neither that nor a folder in it.
+        inside: where the source lies in that, with "/" at its end; "" if it is the whole of it.
     """
 
     source: Source
     warning: str = ""
     split: str = ""
+    data: Source | None = None
+    inside: str = ""
+
+    def remarks(self, split: str, samples: Sequence[Sample]) -> list[str]:
+        """What must stand beside an accuracy on pictures of the source, because the network has learned them or copies of them.
+
+        Looks at pictures unless the run has done so, or the network has learned these; what is known of them is kept.
+
+        Args:
+            split: of the source that is measured, "all" for the whole of it.
+            samples: the pictures that are measured.
+        """
+        if split == self.split:
+            return [self.warning] if self.warning else []
+        if self.data is None:
+            return []
+        try:
+            whole = self.data.open()
+        except (ValueError, OSError) as error:
+            return [f"copies of what the model has learned were not looked for, since that cannot be opened any more: {error}"]
+        names = {f"{self.inside}{sample.name}" for sample in samples}
+        known = len(names & {sample.name for sample in whole.split("train")})
+        if known:
+            if known == len(names):
+                text = "warning: these are pictures that the model has learned"
+            else:
+                text = f"warning: {known:,} of {len(names):,} pictures are among those that the model has learned"
+            return [f"{text}: the accuracy says little about new ones"]
+        held = {name: [s for s in some if s.name in names] for name, some in whole.splits.items()}
+        home = next((name for name, some in held.items() if len(some) == len(names)), split)
+        found = leaks(whole, home, list({s.name: s for some in held.values() for s in some}.values()))
+        return [text for text in (found.warning(), found.note(), *found.notes) if text]
 
 
 def learned(path: Path, source: Source) -> Learned:
@@ -74,16 +109,21 @@ def learned(path: Path, source: Source) -> Learned:
     """
     before = trained(path)
     used = before.data.source if isinstance(before.data, Part) else before.data
-    here, there = place_of(source), None if used is None else place_of(used)
-    if used is None or here is None or there is None or type(used) is not type(source) or not here.is_relative_to(there):
+    if used is None or type(used) is not type(source):
+        return Learned(source)
+    here, there = place_of(source), place_of(used)
+    if here is None or there is None:  # built in
+        return Learned(source, "", "val", before.data) if source == used else Learned(source)
+    if not here.is_relative_to(there):
         return Learned(source)
     copies = ((Run(before.file.parent).result() or {}).get("data") or {}).get("copies") or {}
-    warning = str(copies.get("warning") or "")
+    warning = str(copies.get("warning") or copies.get("note") or "")
     if here == there:
-        return Learned(used, warning, "val")
-    inside = here.relative_to(there).as_posix()
+        return Learned(used, warning, "val", before.data)
+    inside = f"{here.relative_to(there).as_posix()}/"
     measured = used.open().split("val") if warning else ()
-    return Learned(source, warning, "all" if all(sample.name.startswith(f"{inside}/") for sample in measured) else "")
+    whole = bool(measured) and all(sample.name.startswith(inside) for sample in measured)
+    return Learned(source, warning, "all" if whole else "", before.data, inside)
 
 
 def place_of(source: Source) -> Path | None:

@@ -173,7 +173,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     check_parts(prepared, ranks)
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
     warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
-    more = [note for note in copied.notes if note not in notes]
+    more = [note for note in (*copied.notes, copied.note()) if note and note not in notes]
     return replace(prepared, notes=(*prepared.notes, *more, *warnings), leaks=copied)
 
 

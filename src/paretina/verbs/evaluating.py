@@ -157,8 +157,7 @@ def evaluate(
         split, collection = split or "val", source.open()
         with misuse():
             samples = collection.split(split)
-    if before.warning and split == before.split:
-        notes.append(before.warning)
+    notes += before.remarks(split, samples)
     samples = renumbered(collection, samples, about.classes, notes)
     pictures = read_pictures(collection, samples)
     if not len(pictures):
