@@ -260,8 +260,10 @@ def test_another_schedule_of_the_rate_is_spelled_out():
     assert parts == Warmup(epochs=3.0, then=Cosine(start=2e-3, end=2e-5))
 
 
-def test_another_optimizer_keeps_the_schedule_and_takes_a_rate():
-    recipe = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"optimizer": "SGD", "lr": 0.1}).asked.recipe
+@pytest.mark.parametrize("fields", [{"optimizer": "SGD", "lr": 0.1}, {"lr": 0.1, "optimizer": "SGD"}])
+def test_another_optimizer_keeps_the_schedule_and_takes_a_rate_in_any_order(fields):
+    recipe = choose("shapes", "resnet18", SLOPED, Plan(), "none", fields=fields).asked.recipe
+    assert max(recipe.optimizer.rate_at(Clock(update, 100, 10.0), 64) for update in range(100)) == 0.1
     assert recipe.optimizer.rate == Warmup(epochs=1.0, then=Cosine(start=0.1, end=0.1 * (2e-5 / 2e-3)))
 
 

@@ -216,10 +216,12 @@ class Choice:
 
     Attributes:
         origins: by path, who set it last.
+        peak: the learning rate that was given as a number, and who gave it; None where none was.
     """
 
     asked: Asked
     origins: dict[str, str] = field(default_factory=dict)
+    peak: tuple[Any, str] | None = None
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)
@@ -228,11 +230,14 @@ class Choice:
             kept = self.asked.recipe.optimizer.scale_rate if scaled in self.origins else False
             self.asked = put(change(self.asked, whole, value), scaled, kept)
             self.origins.setdefault(scaled, origin)
+            self.peak = (value, origin)
         else:
             self.asked = change(self.asked, whole, value)
         for old in [old for old in self.origins if old == whole or old.startswith(f"{whole}.")]:
             del self.origins[old]
         self.origins[whole] = origin
+        if whole == "recipe.optimizer" and self.peak is not None and isinstance(value, str) and value.strip().isidentifier():
+            self.set(LR, *self.peak)  # the peak that was asked for holds for an optimizer that is only named
 
     def origin(self, path: str) -> str:
         """Where the value at a path came from."""

@@ -78,8 +78,9 @@ def least_momentum(passes: int) -> float:
 
 def set_memory(learner: nn.Module, recipe: Recipe, updates: int) -> None:
     """Sets how long every norm of everything that learns remembers: as the recipe says, but no longer than the run allows."""
+    least = least_momentum(updates * recipe.accumulate) if recipe.bound_norm_memory else 0.0
     for norm in statistical(learner):
-        norm.momentum = max(recipe.norm_momentum, least_momentum(updates * recipe.accumulate))  # type: ignore[assignment]
+        norm.momentum = max(recipe.norm_momentum, least)  # type: ignore[assignment]
 
 
 def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int) -> tuple[st
     network = blueprint.build("meta")
     network.freeze(recipe.frozen_parts(blueprint))
     network.steady = recipe.steady
-    if least <= recipe.norm_momentum or not any(norm.training for norm in statistical(network.train())):
+    if not recipe.bound_norm_memory or least <= recipe.norm_momentum or not any(norm.training for norm in statistical(network.train())):
         return ()
     return (
         f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {updates} updates, so running statistics of "

@@ -48,8 +48,8 @@ class StochasticDepth(Spec):
 
 
 def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an earlier release wrote down, with all fields of that time, leaves out what it left out then."""
-    return {"whole_epochs": False, **fields} if {"evaluate_every", "max_damaged", "steady"} <= set(fields) else fields
+    """What a run of an earlier release wrote down, with all fields of that time, continues with the rules of that time."""
+    return {"whole_epochs": False, "bound_norm_memory": False, **fields} if {"evaluate_every", "max_damaged", "steady"} <= set(fields) else fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,8 @@ class Recipe(Spec):
             for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
         norm_momentum: share of a batch in the running statistics of norms; more in a run so short that they would not forget
             what they start from (`paretina.train.first`).
+        bound_norm_memory: whether running statistics take more of each batch than `norm_momentum` where a run is too short for
+            them to forget what they start with.
         classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
         rate_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
             everywhere (layer-wise rates, a stage a layer).
@@ -117,6 +119,7 @@ class Recipe(Spec):
     dropout: Schedule = Constant(value=0.0)
     zero_gamma: bool = False
     norm_momentum: float = 0.1
+    bound_norm_memory: bool = True
     classifier_rate: float = 1.0
     rate_decay: float = 1.0
     tail: int | None = None

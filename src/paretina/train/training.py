@@ -114,6 +114,10 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     Raises:
         ValueError: the weights that it started from cannot be had any more.
     """
+    if not asked.recipe.bound_norm_memory and asked.recipe.size is None:
+        # a run of an earlier release, which trained at the size that the network had before its edits
+        recipe, side = asked.recipe, asked.recipe.sizes(asked.model.resolution)
+        asked = replace(asked, recipe=replace(recipe, size=side, test_size=asked.final_size()))
     if asked.weights in ("auto", "hub") and saved.get("start") is None:
         return replace(asked, weights="none")
     if asked.weights == "auto" and not asked.starts():
@@ -144,8 +148,9 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         recipe = replace(recipe, zero_gamma=False)
     if start is None and recipe.needs_weights:
         raise ValueError(
-            "this recipe leaves parts of the network as they are, so it needs weights to start from: give --weights auto or a "
-            "model file, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[] tail=none"
+            f"this recipe leaves parts of the network as they are, so it needs weights to start from, and this run starts {said}. "
+            "Give a model file with --weights, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[] "
+            "tail=none"
         )
 
     blueprint = asked.edited()
@@ -161,6 +166,9 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     notes += teacher_notes(recipe.teacher, blueprint.door, asked.training_sides())
     blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
     notes += start_notes(start, blueprint, collection.classes, recipe)
+    if start is not None:
+        with torch.random.fork_rng(devices=[]):
+            first_values(blueprint.build(), start, collection.classes)  # finds weights that do not fit before there is a run
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
     val = read_pictures(collection, collection.split("val"))

@@ -13,6 +13,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.run import Run
 from paretina.train import training
 from paretina.train.asked import Choice, source_named
+from paretina.train.fields import read_config
 from paretina.train.further import go_on
 from paretina.train.journal import Listener
 from paretina.train.planning import CHOSEN, Planning, with_safe_precision
@@ -89,6 +90,11 @@ def ask_further(
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path
     changes = whole_paths(fields or {})
+    if device is not None and "plan.device" in changes:
+        raise MisuseError(f"device is given twice, as {device} and as {changes['plan.device']}; leave one out")
+    if config is not None:
+        with misuse(str(config)):
+            whole_paths(read_config(Path(config)))  # refuses two names of one field
     with misuse():
         plan = default_plan(device or "auto")
         choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
