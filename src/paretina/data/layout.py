@@ -254,9 +254,11 @@ def without_accents(word: str) -> str:
 
 
 def valid_means_good(places: Sequence[Place]) -> bool:
-    """Whether there is an `invalid` beside a `valid`, and nothing to train on beside both."""
+    """Whether there is an `invalid` beside a `valid`, and no other split beside both."""
     words = {"".join(words_of(place.name)) for place in places}
-    return bool(words & {"invalid", "notvalid", "nonvalid"}) and not any(split_said(place.name) == "train" for place in places)
+    return bool(words & {"invalid", "notvalid", "nonvalid"}) and not any(
+        split_said(place.name) in ("train", "test") for place in places
+    )
 
 
 def is_number(name: str) -> bool:
@@ -389,7 +391,7 @@ def checked_classes(root: Place, classes: list[Place]) -> list[str]:
     if len(classes) < 2:
         return []
     said = [split_said(place.name) for place in classes]
-    exact = {exact_split(place.name) for place in classes}
+    exact = {exact_split(place.name.rstrip("0123456789 _-")) for place in classes}
     if (all(said) and len(set(said)) > 1) or ("train" in exact and exact & {"val", "test"}):
         splits = [place for place, split in zip(classes, said, strict=True) if split]
         bare = [place for place, split in zip(classes, said, strict=True) if split and not has_classes(place, split)]
@@ -409,12 +411,13 @@ def check_roles(root: Place, override: str = OVERRIDE) -> None:
     words = {place: set(words_of(place.name)) for place in classes}
     images = [place for place in classes if words[place] and words[place] <= IMAGES]
     drawn = [place for place in classes if words[place] & ANNOTATIONS and words[place] <= ANNOTATIONS | IMAGES | BY_THE_WAY]
-    if images and drawn and len(images) + len(drawn) == len(classes):
+    nothing_else = len(images) + len(drawn) == len(classes)
+    if images and drawn and (nothing_else or any(kinds_in(one) & kinds_in(other) for one in images for other in drawn)):
         inner = unwrapped(images[0])
         what = f"name the pictures alone, {shown(inner)}" if len(class_folders(inner)) > 1 else "make one folder a class"
         raise ValueError(
-            f"{listed(classes)} in {shown(root)} are named like pictures and annotations of them, which are no classes; "
-            f"{what}; {override}"
+            f"{listed([*images, *drawn])} in {shown(root)} are named like pictures and annotations of them, "
+            f"which are no classes; {what}; {override}"
         )
     if len(classes) > 1 and all(words[place] & RETRIEVAL for place in classes):
         raise ValueError(
