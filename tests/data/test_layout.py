@@ -32,6 +32,9 @@ CLASSES = ["cats", "dogs"]
         *[(name, "train") for name in ("training_set", "images_train", "01_train", "TrainImages", "train2017", "trainval")],
         *[(name, "val") for name in ("dev", "DevSet", "eval", "my-validation-data", "hold_out", "holdout", "valid (1)")],
         *[(name, "test") for name in ("TEST", "test data", "testset", "dogs-vs-cats-test", "x_tst")],
+        *[(name, "train") for name in ("Entrenamiento", "trainieren", "entraînement", "treino", "addestramento", "训练集")],
+        *[(name, "val") for name in ("validación", "Validierung", "validação", "validazione")],
+        *[(name, "test") for name in ("prueba", "testen", "essai", "Testes", "prova", "テスト")],
         *[
             (name, None)
             for name in ("trains", "contest", "invalid", "devil", "valley", "train_test", "cat", "2017", "", "größe")
@@ -55,6 +58,13 @@ def test_names_that_speak_of_a_split(name, split):
         ("TrainImages", "ValImages"),
         ("train_images", "val"),
         ("trainval", "test"),
+        ("entrenamiento", "prueba"),
+        ("entrenar", "validacion"),
+        ("trainieren", "testen"),
+        ("training", "validierung"),
+        ("entrainement", "essai"),
+        ("treino", "validação", "teste"),
+        ("addestramento", "prova"),
     ],
 )
 def test_splits_by_other_names_are_taken_and_said(tmp_path, names):
@@ -62,7 +72,7 @@ def test_splits_by_other_names_are_taken_and_said(tmp_path, names):
     splits, notes = told(tmp_path)
     assert sorted(splits.values()) == sorted(names)
     assert splits["train"] == names[0]
-    plain = {"train", "val", "test"}
+    plain = {"train", "training", "val", "test"}
     assert all(f"{name}/ is taken as" in notes[0] for name in names if name.lower() not in plain)
     assert notes or {name.lower() for name in names} <= plain
 
@@ -161,6 +171,30 @@ def test_classes_stay_classes_whatever_their_names(tmp_path, folders):
         (crossed(["cat", "dog"], ["train", "test"]), "cat/ .* holds test/ and train/, which would be mixed"),
         (crossed(["A", "B"], ["train", "val"], CLASSES), r"A/ .* holds splits, train/ and val/.*name the one to read"),
         ([*crossed(["dataset"], ["train", "val"], CLASSES), "samples"], "dataset/ .* holds splits"),
+        (["train/train", "test1/test1"], "no class folders in test1/ and train/"),
+        (["train/train", "test1/test1", "sample"], "no class folders in test1/ and train/"),
+        ([*crossed(["images", "annotations"], CLASSES), "lists/x"], "images/ and annotations/ .* annotations of them"),
+        (crossed(["valid", "invalid", "test"], CLASSES), "has valid/ and test/ but no train/"),
+        (crossed(["1", "2", "3", "4", "5"], CLASSES), "look like parts of one set"),
+        (crossed(["0", "1"], ["2", "3"]), "look like parts"),
+        (crossed(["fold1", "fold2"], ["0", "1"]), "look like parts"),
+        (crossed(["2019", "2020"], CLASSES), "look like parts"),
+        (crossed(["2019-01-31", "2019_02_28"], CLASSES), "look like parts"),
+        (crossed(["Jan 2020", "feb-2020"], CLASSES), "look like parts"),
+        (
+            crossed(["images", "masks"], CLASSES),
+            r"images/ and masks/ .* annotations of them.*name the pictures alone, '.*images'",
+        ),
+        (crossed(["images", "segmentations"], CLASSES), "annotations of them"),
+        (crossed(["JPEGImages", "SegmentationClass"], CLASSES), "annotations of them"),
+        (["img", "labels"], "annotations of them, which are no classes; make one folder a class"),
+        (
+            [*crossed(["images/Images"], ["n1", "n2"]), "annotations/Annotation/n1"],
+            "name the pictures alone, '.*images/Images'",
+        ),
+        (crossed(["train", "val"], ["images", "masks"]), "annotations of them.*data.layout=plain"),
+        (crossed(["gallery", "query"], ["1", "2", "3"]), "gallery/ and query/ .* parts of a set for search"),
+        (["gallery", "query"], "parts of a set for search"),
         (["train/steam", "train/diesel", "car", "plane"], r"has train/ with folders in it beside car/ and plane/: is it"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value[:3]),
@@ -171,7 +205,7 @@ def test_what_would_train_nonsense_is_refused_unless_it_is_said_to_be_classes(tm
         told(tmp_path)
     assert told(tmp_path, "classes") == ({"": ""}, [])
     if "both say" not in str(caught.value):
-        assert "data.layout=classes" in str(caught.value)
+        assert ("data.layout=plain" if message.endswith("plain") else "data.layout=classes") in str(caught.value)
 
 
 @pytest.mark.parametrize("classes", [["cat", "dog"], ["class1", "class2"], ["Berlin", "Munich"], ["COVID", "Normal", "Other"]])
@@ -180,6 +214,40 @@ def test_classes_with_the_same_folders_in_them_are_taken_and_said(tmp_path, clas
     splits, (note,) = told(tmp_path)
     assert splits == {"": ""}
     assert f"hold the same folders, day/ and night/; the classes are taken to be {classes[0]}, {classes[1]}" in note
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        crossed(["defect", "ok"], ["cam1", "cam2", "cam3"]),
+        crossed(["cat", "dog"], ["2019", "2020", "2021"]),
+        crossed(["cat", "dog"], ["2019-01-31", "2019-02-01", "2019-02-02"]),
+        crossed(["cat", "dog"], ["1", "2", "3"]),
+        crossed(["cat", "dog"], ["left", "right", "front", "back"]),
+        crossed(["cat", "dog"], ["indoor_day", "outdoor_day", "outdoor_night"]),
+        crossed(["cat", "dog"], ["batch1", "batch2", "part3"]),
+        crossed(["0", "1"], ["day", "night"]),
+        crossed(["valid", "invalid"], ["2023", "2024"]),
+        crossed(["valid", "not valid"], ["a", "b"]),
+    ],
+    ids="+".join,
+)
+def test_cameras_and_dates_within_classes_leave_them_classes_with_a_note(tmp_path, folders):
+    put(tmp_path, *folders)
+    splits, (note,) = told(tmp_path)
+    assert splits == {"": ""}
+    assert "the classes are taken to be" in note
+
+
+def test_invalid_beside_train_and_valid_makes_no_class_of_valid(tmp_path):
+    put(tmp_path, *crossed(["train", "valid"], CLASSES), "invalid/x")
+    assert told(tmp_path)[0] == {"train": "train", "val": "valid"}
+
+
+@pytest.mark.parametrize("folders", [["mask", "no_mask"], ["images", "other"], ["photos", "paintings"], ["query", "insert"]])
+def test_words_for_annotations_alone_refuse_nothing(tmp_path, folders):
+    put(tmp_path, *crossed(folders, [".", "x"]))
+    assert told(tmp_path) == ({"": ""}, [])
 
 
 def test_classes_with_pictures_of_their_own_need_no_note(tmp_path):

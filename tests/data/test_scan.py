@@ -8,6 +8,8 @@ from paretina.data.sources.folder import Folder
 from paretina.verbs.files import pictures_in
 
 JUNK = ["@eaDir", "@EADIR", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found", "__pycache__"]
+JUNK += ["RECYCLER", "Recycled", "RECYCLED", "~snapshot", "trashbox", "resource.frk", "Catalog Previews.lrdata"]
+JUNK += ["_gsdata_", "CatalogThumbs", ".snapshot", ".fseventsd", ".Spotlight-V100", ".TemporaryItems"]
 JUNK += [".ipynb_checkpoints", ".Trash-1000", ".Trashes", ".AppleDouble", "found.000", "Temporary Items"]
 
 

@@ -10,6 +10,7 @@ class folders; splits within classes; splits without class folders; `train/` wit
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,12 +25,26 @@ EXACT = {
 }
 """What the folder of each split is usually called, in any case."""
 
-WORDS = {
+ENGLISH = {
     "train": ("train", "training", "trn", "trainval"),
     "val": ("val", "valid", "validation", "dev", "devel", "development", "eval", "evaluation", "holdout", "heldout"),
     "test": ("test", "testing", "tst"),
 }
-"""Words that say of a folder which split it is, if it has other words in its name too."""
+
+FOREIGN = {
+    "train": (
+        *("entrenamiento", "entrenar", "trainieren", "apprentissage", "entrainement"),
+        *("treino", "treinamento", "addestramento", "训练", "训练集", "訓練", "学習", "обучение"),
+    ),
+    "val": ("validacion", "validierung", "validieren", "validacao", "validazione", "验证", "验证集", "検証", "валидация"),
+    "test": (
+        *("prueba", "pruebas", "testen", "essai", "essais", "teste", "testes", "prova"),
+        *("测试", "测试集", "テスト", "тест"),
+    ),
+}
+
+WORDS = {split: (*ENGLISH[split], *FOREIGN[split]) for split in EXACT}
+"""Words that say of a folder which split it is, if it has other words in its name too; without accents."""
 
 WORD = re.compile(
     rf"(?P<word>{'|'.join(word for words in WORDS.values() for word in words)})"
@@ -92,6 +107,33 @@ KINDS = frozenset(
 )
 """Words that number classes: class1, class2."""
 
+CONDITIONS = frozenset(
+    {"cam", "cams", "camera", "cameras", "view", "angle", "left", "right", "front", "back", "rear", "top", "bottom", "side"}
+    | {"day", "night", "morning", "noon", "evening", "indoor", "indoors", "outdoor", "outdoors", "inside", "outside"}
+    | {"session", "batch", "part", "run", "seq", "sequence", "shift", "week", "month", "year"}
+)
+"""Words for where, when and in what turn pictures were taken."""
+
+MONTHS = frozenset(
+    {"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"}
+    | {"jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
+)
+
+IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "pics", "pictures", "photos"})
+"""Words for the pictures of a set, where their annotations lie beside them."""
+
+ANNOTATIONS = frozenset(
+    {"annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "seg", "segs"}
+    | {"trimap", "trimaps", "bbox", "bboxes", "groundtruth", "gt", "heatmaps", "keypoints"}
+)
+"""Words for what is drawn or written about pictures."""
+
+BY_THE_WAY = frozenset({"class", "object", "instance", "semantic", "pixel", "binary", "color", "png", "xml"})
+"""Words that come with those for annotations: SegmentationClass."""
+
+RETRIEVAL = frozenset({"gallery", "query", "probe"})
+"""Words for the parts of a set on which search is measured."""
+
 Reading = Literal["auto", "classes", "plain"]
 
 OVERRIDE = "if they are the classes, say so with data.layout=classes"
@@ -139,6 +181,7 @@ def layout_of(root: Place, reading: Reading = "auto") -> Layout:
         passed.append((root, (inner[0],)))
         root = Place(inner[0].root / inner[0].path)
     passed.append((root, tuple(splits.values())))
+    check_roles(unwrapped(splits["train"]), "if they are the classes, say so with data.layout=plain")
     classes = [folder.name for folder in class_folders(unwrapped(splits["train"]))]
     for split, place in splits.items():
         # a single folder in val may be a class that train has too
@@ -202,14 +245,40 @@ def split_said(name: str) -> str | None:
 
 
 def split_of_word(word: str) -> str | None:
-    match = WORD.fullmatch(word)
+    match = WORD.fullmatch(without_accents(word))
     return next((split for split, words in WORDS.items() if match["word"] in words), None) if match else None
+
+
+def without_accents(word: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter))
+
+
+def valid_means_good(places: Sequence[Place]) -> bool:
+    """Whether there is an `invalid` beside a `valid`, and no other split beside both."""
+    words = {"".join(words_of(place.name)) for place in places}
+    return bool(words & {"invalid", "notvalid", "nonvalid"}) and not any(
+        split_said(place.name) in ("train", "test") for place in places
+    )
+
+
+def is_number(name: str) -> bool:
+    """Whether a name is a number, a year, a month or a date, and nothing else."""
+    words = set(words_of(name))
+    return words <= MONTHS and (bool(words) or any(letter.isdigit() for letter in name))
+
+
+def is_condition(name: str) -> bool:
+    """Whether a name says where, when or in what turn pictures were taken, and nothing of what they show."""
+    words = set(words_of(name))
+    return is_number(name) or (bool(words) and words <= CONDITIONS | MONTHS)
 
 
 def names_parts(places: Sequence[Place]) -> bool:
     """Whether the names are those of parts of a set, or number something that is no class: fold1, fold2; camA, camB."""
     words = [words_of(place.name) for place in places]
-    if any(split_of_word(word) for each in words for word in each):
+    if any(split_of_word(word) for each in words for word in each) and not valid_means_good(places):
+        return True
+    if len(places) > 1 and all(is_number(place.name) for place in places):
         return True
     if all(PARTS & set(each) for each in words):
         return True
@@ -230,7 +299,7 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
     """
     exact = exact_splits(root)
     full = class_folders(root)
-    said = {place: split_said(place.name) for place in full}
+    said = {place: None if valid_means_good(full) else split_said(place.name) for place in full}
     loose: dict[str, list[Place]] = {split: [] for split in EXACT if split not in exact}
     for place, split in said.items():
         if split in loose and is_labelled(place, split):
@@ -284,6 +353,8 @@ def both_claim(root: Place, split: str, places: Sequence[Place]) -> ValueError:
 def exact_splits(root: Place) -> dict[str, Place]:
     """The folders with the usual names of splits, if they hold folders, and pictures in one of these at least."""
     found: dict[str, Place] = {}
+    if valid_means_good(root.folders):
+        return found
     for split in EXACT:
         claims = [place for place in root.folders if exact_split(place.name) == split and is_labelled(place, split)]
         if len(claims) > 1:
@@ -297,6 +368,10 @@ def is_labelled(place: Place, split: str) -> bool:
     """Whether there are class folders in it, even empty ones; a lone `test/test/` with unsorted pictures is none."""
     inner = class_folders(unwrapped(place))
     return bool(place.folders) and not (len(inner) == 1 and split_said(inner[0].name) == split)
+
+
+def has_classes(place: Place, split: str) -> bool:
+    return bool(class_folders(place)) and is_labelled(place, split)
 
 
 def kinds_in(place: Place) -> set[str]:
@@ -316,17 +391,39 @@ def checked_classes(root: Place, classes: list[Place]) -> list[str]:
     if len(classes) < 2:
         return []
     said = [split_said(place.name) for place in classes]
-    exact = {exact_split(place.name) for place in classes}
+    exact = {exact_split(place.name.rstrip("0123456789 _-")) for place in classes}
     if (all(said) and len(set(said)) > 1) or ("train" in exact and exact & {"val", "test"}):
         splits = [place for place, split in zip(classes, said, strict=True) if split]
-        bare = [place for place in splits if not class_folders(place)]
+        bare = [place for place, split in zip(classes, said, strict=True) if split and not has_classes(place, split)]
         fault = f"there are no class folders in {listed(bare)}" if bare else "none is that of train"
         raise ValueError(
             f"{listed(splits)} in {shown(root)} are named like splits, but {fault}; "
             f"one folder a class is needed, such as train/cat/1.jpg and train/dog/2.jpg; {OVERRIDE}"
         )
+    check_roles(root)
     check_inner_splits(root, classes)
     return checked_sharing(root, classes)
+
+
+def check_roles(root: Place, override: str = OVERRIDE) -> None:
+    """Raises ValueError where the folders are pictures and annotations of them, or what is searched and what for."""
+    classes = class_folders(root)
+    words = {place: set(words_of(place.name)) for place in classes}
+    images = [place for place in classes if words[place] and words[place] <= IMAGES]
+    drawn = [place for place in classes if words[place] & ANNOTATIONS and words[place] <= ANNOTATIONS | IMAGES | BY_THE_WAY]
+    nothing_else = len(images) + len(drawn) == len(classes)
+    if images and drawn and (nothing_else or any(kinds_in(one) & kinds_in(other) for one in images for other in drawn)):
+        inner = unwrapped(images[0])
+        what = f"name the pictures alone, {shown(inner)}" if len(class_folders(inner)) > 1 else "make one folder a class"
+        raise ValueError(
+            f"{listed([*images, *drawn])} in {shown(root)} are named like pictures and annotations of them, "
+            f"which are no classes; {what}; {override}"
+        )
+    if len(classes) > 1 and all(words[place] & RETRIEVAL for place in classes):
+        raise ValueError(
+            f"{listed(classes)} in {shown(root)} are named like the parts of a set for search, which are no classes; "
+            f"name one to train on, such as {shown(unwrapped(classes[0]))}, or make train/ and val/ of them; {override}"
+        )
 
 
 def check_inner_splits(root: Place, classes: list[Place]) -> None:
@@ -370,8 +467,15 @@ def checked_sharing(root: Place, classes: list[Place]) -> list[str]:
         return []
     within = [folder for folder in class_folders(unwrapped(deep[0])) if likeness(folder.name) in shared]
     found = f"{listed(deep)} in {shown(root)} hold the same folders, {listed(within)}"
-    if names_parts(deep) or len(shared) > len(deep):
-        guess = "they look like parts of one set" if names_parts(deep) else "those look like the classes"
+    parts = names_parts(deep)
+    if all(is_condition(folder.name) for folder in within):
+        # numbers outside are classes where no numbers are inside: 0/day, 1/day
+        numbers = all(is_number(place.name) for place in deep) and not all(is_number(folder.name) for folder in within)
+        doubtful = parts and not numbers
+    else:
+        doubtful = parts or len(shared) > len(deep)
+    if doubtful:
+        guess = "they look like parts of one set" if parts else "those look like the classes"
         raise ValueError(
             f"{found}, so {guess}; name one to train on, such as {shown(unwrapped(deep[0]))}, or make train/ and val/ of them; "
             f"{OVERRIDE}"

@@ -15,9 +15,23 @@ def composed(name: str) -> str:
 
 
 def likeness(name: str) -> str:
-    """Equal for names that are alike."""
+    """Equal for names that are alike.
+
+    Letters are compared in lower case; further foldings would make one of Maße and Masse. The Turkish İ is i in lower case,
+    for which Python writes a dot of its own.
+    """
     plain = " ".join(composed(name).split())
-    return plain if len(plain) == 1 else composed(plain.casefold())
+    return plain if len(plain) == 1 else composed(plain.lower().replace("i\u0307", "i"))
+
+
+def spelt(name: str) -> str:
+    """The name in quotes, for a sentence, where each space that is no plain one is told by its name in Unicode."""
+
+    def shown(letter: str) -> str:
+        odd = letter != " " and (letter.isspace() or not letter.isprintable())
+        return f"<{unicodedata.name(letter, f'U+{ord(letter):04X}').lower()}>" if odd else letter
+
+    return f"'{''.join(map(shown, name))}'"
 
 
 def counterpart(name: str, known: Iterable[str]) -> str | None:

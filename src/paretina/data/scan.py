@@ -21,18 +21,28 @@ from paretina.data.decode import SUFFIXES
 
 SYSTEM_FOLDERS = frozenset(
     # Synology and QNAP: thumbnails, what was deleted, what is being copied
-    {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb", "#recycle", "#snapshot"}
+    {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb", "#recycle", "#snapshot", "trashbox"}
+    # NetApp: snapshots
+    | {"~snapshot"}
     # Windows, on every drive
-    | {"$recycle.bin", "$extend", "system volume information", "dfsrprivate"}
+    | {"$recycle.bin", "recycler", "$extend", "system volume information", "dfsrprivate", "_vti_cnf"}
     # macOS: in archives, and on network shares
-    | {"__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"}
+    | {"__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder", "resource.frk"}
+    # programs that synchronise folders or show pictures
+    | {"_gsdata_", "catalogthumbs"}
     # the repair of a file system, and Python
     | {"lost+found", "__pycache__"}
 )
 """Names of folders that hold no pictures of the user's, in lower case."""
 
-REPAIRED = re.compile(r"found\.\d{3}")
-"""Folders that the repair of a Windows drive makes."""
+RECYCLED = frozenset({"Recycled", "RECYCLED"})
+"""The bin of Windows on FAT drives, as it spells it; `recycled` may be a class."""
+
+SYSTEM_FOLDER = re.compile(r"found\.\d{3}|.+\.lrdata")
+"""Folders that the repair of a Windows drive makes, and the previews of Lightroom, in lower case."""
+
+UNWRITABLE = "whose name is not valid text"
+"""Part of the reason for which a folder is left out that has such a name."""
 
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 """Names of files that systems leave in folders of pictures, in lower case."""
@@ -77,8 +87,16 @@ class Place:
                     reason = "links to a folder above them"  # it would never end
                 if reason:
                     left_out[reason] += 1
+                elif not is_folder:
+                    found.append(path)
+                elif writable(entry.name):
+                    found.append(Place(self.root, path, (*self.above, here)))
                 else:
-                    found.append(Place(self.root, path, (*self.above, here)) if is_folder else path)
+                    lost = sum(1 for _ in Place(self.root, path, (*self.above, here)).all_pictures(Counter()))
+                    if lost:
+                        left_out[f"pictures in '{readable(entry.name)}', {UNWRITABLE} (rename the folder)"] += lost
+                    else:
+                        left_out[f"folders {UNWRITABLE}"] += 1
         return tuple(found), left_out
 
     @property
@@ -117,15 +135,15 @@ def identity(path: str) -> tuple[int, int]:
 
 
 def judged(entry: os.DirEntry[str]) -> tuple[bool, str]:
-    """Whether an entry is a folder, and why it is left out, or "" if it is a folder to look into or a picture."""
+    """Whether an entry is a folder, and why it is left out, or "" if it is a picture or a folder, whatever its name."""
     name = entry.name.lower()
     if name.startswith("."):
         return False, "hidden"
     kind = kind_of(entry)
     if stat.S_ISDIR(kind):
-        if name in SYSTEM_FOLDERS or REPAIRED.fullmatch(name):
-            return True, f"system folders {entry.name}"
-        return True, "" if writable(entry.name) else "folders whose name is not valid text"
+        if name in SYSTEM_FOLDERS or entry.name in RECYCLED or SYSTEM_FOLDER.fullmatch(name):
+            return True, f"system folders {readable(entry.name)}"
+        return True, ""
     if name in SYSTEM_FILES:
         return False, "system files"
     suffix = Path(name).suffix
@@ -156,6 +174,11 @@ def writable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def readable(name: str) -> str:
+    """The name with an escape for each byte that is no text, so that it can be printed: K\\xe4se."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def left_out_text(left_out: Counter[str]) -> str:

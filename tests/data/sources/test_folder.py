@@ -284,6 +284,47 @@ def test_leaves_out_names_that_cannot_be_written_down(tmp_path):
     assert "files left out: names that are not valid text: 1" in opened(tmp_path).notes
 
 
+def unwritable(root, *names):
+    """A picture in each folder, whose name need not be valid text."""
+    for name in names:
+        folder = os.path.join(os.fsencode(root), name)
+        try:
+            os.makedirs(folder)
+        except OSError:
+            pytest.skip("this file system refuses such names")
+        shutil.copy(root / "cat/1.png", os.path.join(folder, b"1.png"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_class_whose_name_cannot_be_written_down_is_named_with_what_it_holds(tmp_path):
+    fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    unwritable(tmp_path, b"K\xe4se", b"K\xe4se/alt")
+    os.makedirs(os.path.join(os.fsencode(tmp_path), b"\xff"))
+    assert opened(tmp_path).notes[-1] == (
+        "files left out: folders whose name is not valid text: 1, "
+        r"pictures in 'K\xe4se', whose name is not valid text (rename the folder): 2"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_class_whose_name_cannot_be_written_down_is_named_where_too_few_are_left(tmp_path):
+    fill(tmp_path, "cat/1.png")
+    unwritable(tmp_path, b"K\xe4se")
+    with pytest.raises(ValueError, match=r"a single class, 'cat' \(.*pictures in 'K\\xe4se', .* \(rename the folder\): 1\); a"):
+        opened(tmp_path)
+
+
+def test_other_letters_are_other_classes_between_splits(tmp_path):
+    fill(tmp_path, "train/Maße/1.png", "train/Holz/1.png", "val/Masse/2.png", "val/Holz/2.png")
+    with pytest.raises(ValueError, match="val/ has the class 'Masse', which has no pictures in train/"):
+        opened(tmp_path)
+
+
+def test_a_space_that_cannot_be_seen_is_told_by_name(tmp_path):
+    fill(tmp_path, "train/black cat/1.png", "train/dog/1.png", "val/black\u00a0cat/2.png", "val/dog/2.png")
+    assert "'black<no-break space>cat' as 'black cat'" in opened(tmp_path).notes[0]
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     fill(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "a/bad.png").write_text("")

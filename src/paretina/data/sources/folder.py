@@ -26,8 +26,8 @@ from typing import Any, ClassVar, Literal
 from paretina.data.decode import DecodeError, decode
 from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.likeness import Moved, together
-from paretina.data.names import composed, counterpart, likeness
-from paretina.data.scan import Place, left_out_text
+from paretina.data.names import composed, counterpart, likeness, spelt
+from paretina.data.scan import UNWRITABLE, Place, left_out_text, readable
 from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
@@ -256,7 +256,7 @@ class Findings:
             other = alike.setdefault(likeness(name), own)
             if other != own:
                 raise ValueError(
-                    f"the class folders {other!r} and {own!r} in {shown(place)} differ only in case or spaces; "
+                    f"the class folders {spelt(other)} and {spelt(own)} in {shown(place)} differ only in case or spaces; "
                     "move their pictures into one of them, or rename one if they are two classes"
                 )
         letters = sorted(name for name in found if len(name) == 1 and name != name.swapcase() and name.swapcase() in found)
@@ -271,7 +271,7 @@ def listing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"cannot list {error.filename}: {error.strerror}") from None
+        raise ValueError(f"cannot list {readable(error.filename)}: {error.strerror}") from None
 
 
 def told_aside(folder: Place) -> str:
@@ -295,9 +295,11 @@ def agree(
     if strange:
         more = f" (nor have {', '.join(strange[1:])})" if strange[1:] else ""
         raise ValueError(
-            f"{folder}/ has the class {strange[0]!r}, which has no pictures in {train}/{more}{near(strange[0], classes)}"
+            f"{folder}/ has the class {spelt(strange[0])}, which has no pictures in {train}/{more}{near(strange[0], classes)}"
         )
-    respelt = [f"{name!r} as {known!r}" for name, known in names.items() if known and composed(name) != composed(known)]
+    respelt = [
+        f"{spelt(name)} as {spelt(known)}" for name, known in names.items() if known and composed(name) != composed(known)
+    ]
     if respelt:
         notes.append(
             f"names in {folder}/ that differ only in case or spaces are taken for those in {train}/: {', '.join(respelt)}"
@@ -312,13 +314,15 @@ def agree(
 def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Place) -> str:
     where = repr(os.path.join(path, train.path) if train.path else path)
     wanted = "one folder a class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
+    unnamed = Counter({reason: count for reason, count in findings.left_out.items() if UNWRITABLE in reason})
+    lost = f" ({left_out_text(unnamed)})" if unnamed else ""
     if classes:
         (only,) = class_folders(train)[:1]
         within = class_folders(only)
         hint = f"; if the classes are {listed(within)} in it, name {shown(only)}" if len(within) > 1 else ""
-        return f"{where} has a single class, {classes[0]!r}; a classifier needs two or more: {wanted}{hint}"
+        return f"{where} has a single class, {spelt(classes[0])}{lost}; a classifier needs two or more: {wanted}{hint}"
     if findings.loose:
-        return f"{where} has {findings.loose} pictures but no class folders with pictures in them; {wanted}"
+        return f"{where} has {findings.loose} pictures but no class folders with pictures in them{lost}; {wanted}"
     rest = f" ({left_out_text(findings.left_out)})" if findings.left_out else ""
     return f"{where} has no pictures{rest}; {wanted}"
 
