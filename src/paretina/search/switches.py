@@ -43,7 +43,9 @@ class Switch(Spec):
     def __post_init__(self) -> None:
         if not self.fields:
             raise ValueError("a switch needs a field to change, such as average=off, got none")
-        places = [full_path(path) if path not in ("progressive", "weights") else path for path, _ in map(assignment, self.fields)]
+        places = [
+            full_path(path) if path not in ("progressive", "weights") else path for path, _ in map(assignment, self.fields)
+        ]
         twice = next((place for place in places if places.count(place) > 1), None)
         if twice is not None:
             raise ValueError(f"the switch {' '.join(self.fields)} gives {twice} twice; leave one out")

@@ -89,7 +89,11 @@ def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int) -> tuple[st
     network = blueprint.build("meta")
     network.freeze(recipe.frozen_parts(blueprint))
     network.steady = recipe.steady
-    if not recipe.bound_norm_memory or least <= recipe.norm_momentum or not any(norm.training for norm in statistical(network.train())):
+    if (
+        not recipe.bound_norm_memory
+        or least <= recipe.norm_momentum
+        or not any(norm.training for norm in statistical(network.train()))
+    ):
         return ()
     return (
         f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {updates} updates, so running statistics of "

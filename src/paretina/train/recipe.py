@@ -49,7 +49,11 @@ class StochasticDepth(Spec):
 
 def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
     """What a run of an earlier release wrote down, with all fields of that time, continues with the rules of that time."""
-    return {"whole_epochs": False, "bound_norm_memory": False, **fields} if {"evaluate_every", "max_damaged", "steady"} <= set(fields) else fields
+    return (
+        {"whole_epochs": False, "bound_norm_memory": False, **fields}
+        if {"evaluate_every", "max_damaged", "steady"} <= set(fields)
+        else fields
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
