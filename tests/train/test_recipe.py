@@ -176,7 +176,9 @@ def test_a_change_by_path_reaches_every_depth():
 
 
 def test_a_recipe_of_an_earlier_release_leaves_out_what_it_left_out_then():
-    old = {name: value for name, value in encode(Recipe(batch_size=64)).items() if name not in ("version", "whole_epochs")}
+    new = ("version", "whole_epochs", "bound_norm_memory", "views")
+    old = {name: value for name, value in encode(Recipe(batch_size=64)).items() if name not in new}
+    assert not decode(Recipe, old).bound_norm_memory
     assert decode(Recipe, old).updates(127).updates_per_epoch == 1
     assert decode(Recipe, encode(Recipe(batch_size=64))).updates(127).updates_per_epoch == 2
     assert decode(Recipe, {"kind": "Recipe", "batch_size": 64}).updates(127).updates_per_epoch == 2  # written by hand

@@ -148,8 +148,8 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         recipe = replace(recipe, zero_gamma=False)
     if start is None and recipe.needs_weights:
         raise ValueError(
-            f"this recipe leaves parts of the network as they are, so it needs weights to start from, and this run starts {said}. "
-            "Give a model file with --weights, choose the recipe scratch, or let all parts learn with frozen_stride=0 frozen=[] "
+            f"this recipe leaves parts of the network as they are, so it needs weights to start from, but starts {said}. "
+            "Give a model file with --weights, choose the recipe scratch, or let all parts learn: frozen_stride=0 frozen=[] "
             "tail=none"
         )
 
