@@ -1,5 +1,5 @@
 # make test   sets up, then linter, formatter check, type checker, tests
-# make test-slow   the tests that take minutes, one of which runs the others while the machine is busy; less than an hour
+# make test-slow   the tests that take minutes; make test-busy   the usual ones while other processes keep all cores busy
 # make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
 # make docs   writes anew what is generated in README.md, docs/ and src/paretina/verbs/outline.json
 
@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: test test-slow demo docs
+.PHONY: test test-slow test-busy demo docs
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -29,6 +29,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	timeout 3600 $(BIN)/pytest -m slow -n 2
+
+test-busy: $(VENV)/.installed-dev
+	$(BIN)/pytest -m busy
 
 demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)

@@ -11,7 +11,7 @@ from paretina.system import cores
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.busy
 def test_the_suite_passes_on_a_busy_machine():
     count = max(4, 2 * cores())
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]

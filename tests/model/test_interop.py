@@ -155,7 +155,7 @@ def test_logits_agree_and_the_way_back_is_exact(network, peer):
     check_there_and_back(network, peer)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @named([each for each in PAIRS if each not in SMALL])
 def test_logits_agree_and_the_way_back_is_exact_in_large_networks(network, peer):
     check_there_and_back(network, peer)
@@ -175,7 +175,7 @@ QUICK = ("resnet", "vit")
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param(network, id=family, marks=() if family in QUICK else pytest.mark.slow)
+        pytest.param(network, id=family, marks=() if family in QUICK else pytest.mark.large)
         for family, network in {network.family: network for network, _ in SMALL[::-1]}.items()
     ],
 )
