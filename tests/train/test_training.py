@@ -28,7 +28,7 @@ from paretina.model.preprocessing import in_words
 from paretina.model.weights import About, load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
 from paretina.schedules import Constant, Exponential, Linear, Warmup
-from paretina.spec import decode
+from paretina.spec import decode, encode
 from paretina.train import training
 from paretina.train.asked import Asked
 from paretina.train.average import Average
@@ -558,6 +558,18 @@ def test_parts_of_several_processes_are_counted(npz):
     prepare(wanted, ranks=1)
     with pytest.raises(ValueError, match=r"cut into 3 parts \(processes times accumulate\)"):
         prepare(wanted, ranks=3)
+
+
+def test_a_run_of_an_earlier_release_keeps_its_sizes_and_its_memory_when_it_is_resumed(tiny):
+    wanted = asked(tiny, Shapes(per_class=4), replace(SHORT, norm_momentum=0.01), edits=(Scale(resolution=24),))
+    saved = encode(wanted)
+    new = ("version", "whole_epochs", "bound_norm_memory", "views")
+    saved["recipe"] = {name: value for name, value in saved["recipe"].items() if name not in new}
+    old = training.as_started(decode(Asked, saved), {"start": None})
+    assert (old.training_sides(), old.final_size()) == ({16}, 24)  # edits did not reach the size of the training
+    assert training.memory_notes(tiny, old.recipe, 3) == ()
+    assert training.memory_notes(tiny, wanted.recipe, 3)
+    assert training.as_started(wanted, {"start": None}).sides() == {24}
 
 
 # --- how the process is left --------------------------------------------------------------------------------------------
