@@ -142,7 +142,7 @@ ADDED = {
     "finetune": TINY,
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
-    "measure": "--device cpu --time 0.2 --rounds 1 --batch 2 --resolution 96",
+    "measure": "--device cpu --time 0.2s --rounds 1 --batch 2 --resolution 96",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
 

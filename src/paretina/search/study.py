@@ -246,8 +246,7 @@ def trainable(asked: Asked) -> None:
     sides = asked.sides()
     takes(blueprint, sides)
     recipe.frozen_parts(blueprint)
-    starts = asked.starts()  # also where none are needed: those that are named must be there
-    if recipe.needs_weights and not starts:
+    if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
     recipe.objective.check(recipe, blueprint)
     side = round(asked.sizes()(END))

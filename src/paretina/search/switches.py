@@ -13,7 +13,7 @@ from paretina.data.transforms.letterbox import Letterbox
 from paretina.data.transforms.squash import Squash
 from paretina.schedules import Constant, Schedule, Warmup
 from paretina.spec import Spec, encode
-from paretina.train.asked import Asked, assignment, change, full_path
+from paretina.train.asked import Asked, assignment, change
 from paretina.train.progressive import progressive_named
 from paretina.train.recipe import Recipe
 
@@ -43,12 +43,8 @@ class Switch(Spec):
     def __post_init__(self) -> None:
         if not self.fields:
             raise ValueError("a switch needs a field to change, such as average=off, got none")
-        places = [
-            full_path(path) if path not in ("progressive", "weights") else path for path, _ in map(assignment, self.fields)
-        ]
-        twice = next((place for place in places if places.count(place) > 1), None)
-        if twice is not None:
-            raise ValueError(f"the switch {' '.join(self.fields)} gives {twice} twice; leave one out")
+        for field in self.fields:
+            assignment(field)
 
     @property
     def title(self) -> str:
