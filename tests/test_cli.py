@@ -364,7 +364,7 @@ def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path)
     warning = "warning: 3 of 6 validation pictures are also in train (3 exact, 0 near): the accuracy is too high by it"
     assert f"- {warning}; " in run("train", tmp_path / "photos", *TINY, "epochs=1", "--dry-run")[0]
     out, err = run("train", tmp_path / "photos", *TINY, "epochs=1", "--output", tmp_path / "run")
-    assert f"note: {warning}; `paretina data check` names them\n" in err
+    assert f"{warning}; `paretina data check` names them\n" in err
     assert out.splitlines()[1] == warning
     assert document("evaluate", tmp_path / "run", tmp_path / "photos")["notes"][0] == warning
     assert warning in run("data", "check", tmp_path / "photos")[0].splitlines()
