@@ -163,7 +163,8 @@ def test_finds_near_copies_within_and_between_splits():
     assert [[seen.name for seen in group] for group in report.near] == [["0", "6"], ["1", "7"], ["2", "8"]]
     assert [[seen.name for seen in group] for group in report.duplicates] == [["1", "10"]]
     text = report.lines()
-    assert "warning: 3 of 4 validation pictures are also in train (1 exact, 2 near): the accuracy is too high by it" in text
+    # 7 is near a picture of another class, which cannot make the accuracy look better
+    assert "warning: 2 of 4 validation pictures are also in train (1 exact, 1 near): the accuracy is too high by it" in text
     assert "nearly the same picture in several splits (the score may look too good): 2" in text
     assert "  6 (val) ~ 0 (train)" in text
     at = text.index("nearly the same picture in several classes: 1")
@@ -171,7 +172,7 @@ def test_finds_near_copies_within_and_between_splits():
     at = text.index("nearly the same picture several times in one class: 1")
     assert text[at + 1] == "  2 (train, cat) ~ 8 (train, cat)"
     data = json.loads(json.dumps(report.to_dict()))
-    assert (data["copied"]["val"]["equal"], data["copied"]["val"]["near"]) == (1, 2)
+    assert (data["copied"]["val"]["equal"], data["copied"]["val"]["near"]) == (1, 1)
     assert {pair["kind"] for pair in data["copied"]["val"]["pairs"]} == {"equal", "near"}
 
 

@@ -36,6 +36,7 @@ from paretina.model.interop import (
 )
 from paretina.model.norms.group import GroupNorm
 from paretina.model.weights import FORMAT, About, load_model, packaged_file, save_model
+from paretina.train.objective import Teacher
 from paretina.train.terms.distill import Distill
 
 PAIRS = [(network, peer) for network in networks().values() for peer in network.peers]
@@ -323,7 +324,7 @@ def test_a_network_of_timm_takes_unnormalised_images_and_can_be_a_teacher(hub):
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (found.preprocessing.mean, found.preprocessing.std))
     for given in seen:
         torch.testing.assert_close(given, (pixels / 255 - mean) / std)
-    Distill().make(found)
+    Distill().make(Teacher(found))
     assert not any(parameter.requires_grad for parameter in found.parameters())
 
 

@@ -217,7 +217,12 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
         ({"door": 5}, "its description is damaged"),
         ({"resolution": "many"}, "its description is damaged"),
         ({"resolution": 10**9}, "Blueprint.resolution must lie between"),
-        ({"licence": None, "library": "jax"}, "there is no library 'jax'"),
+        ({"resolution": 64.7}, "resolution must be a whole number, got 64.7"),
+        ({"resolution": True}, "resolution must be a whole number, got True"),
+        ({"licence": None}, "licence must be a text, got None"),
+        ({"origin": ["a"]}, r"origin must be a text, got \['a'\]"),
+        ({"label_names": ["a", "\ud800"]}, "its description is damaged"),
+        ({"library": "jax"}, "there is no library 'jax'"),
         ({"architecture": "resnt18"}, "did you mean 'resnet18'"),
     ],
 )
