@@ -165,7 +165,7 @@ def test_finds_near_copies_within_and_between_splits():
     text = report.lines()
     # 7 is near a picture of another class, which cannot make the accuracy look better
     assert "warning: 2 of 4 validation pictures are also in train (1 exact, 1 near): the accuracy is too high by it" in text
-    assert "nearly the same picture in several splits (the score may look too good): 2" in text
+    assert "nearly the same picture in several splits (the score may look too good): 1" in text
     assert "  6 (val) ~ 0 (train)" in text
     at = text.index("nearly the same picture in several classes: 1")
     assert text[at + 1] == "  1 (train, dog) ~ 7 (val, cat)"
