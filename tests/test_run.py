@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,7 +6,10 @@ from contextlib import suppress
 
 import pytest
 
+from paretina import verbs
+from paretina.report import read_run
 from paretina.run import Run, free_folder, write_aside
+from paretina.verbs.checks import model_file
 
 
 @pytest.fixture
@@ -279,3 +283,17 @@ def test_a_run_that_is_held_cannot_be_held_again_and_leaves_nothing_behind(run):
         1 / 0  # noqa: B018
     with run.held():
         pass
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"), [("frontier", "`paretina frontier`; paretina frontier --resume"), ("time", "`paretina time`")]
+)
+def test_the_directory_of_a_study_is_no_run(tmp_path, verb):
+    (tmp_path / "asked.json").write_text(json.dumps({"verb": verb, "data": "photos"}))
+    (tmp_path / "report.html").write_text("the page of the study")
+    for read in (Run.open, read_run, model_file, lambda path: verbs.resume(path)):
+        with pytest.raises(ValueError, match=f"is no run but belongs to `paretina {verb}`"):
+            read(tmp_path)
+    run = Run.create(tmp_path / "run", {"verb": "train"})
+    assert verbs.report([tmp_path, run.path], tmp_path / "comparison.html").left_out.keys() == {str(tmp_path)}
+    assert (tmp_path / "report.html").read_text() == "the page of the study"

@@ -8,7 +8,7 @@ directories and nothing else.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,22 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+OF_RUNS = ("train", "finetune")
+"""What a directory with an `asked.json` was asked for, if it is a run; those of studies hold runs."""
+
+
+def check_run(path: Path, asked: Mapping[str, Any]) -> None:
+    """Looks whether a description is that of a run.
+
+    Raises:
+        ValueError: it is that of something else, which is continued and reported by its own command.
+    """
+    verb = asked.get("verb", "train")
+    if verb not in OF_RUNS:
+        command = f"paretina {verb} --resume {path}"
+        raise ValueError(f"{path} is no run but belongs to `paretina {verb}`" + (f"; {command}" if verb == "frontier" else ""))
 
 
 def free_folder(parent: Path, name: str) -> Path:
@@ -119,6 +135,7 @@ class Run:
             raise ValueError(f"{self.path / 'asked.json'} cannot be read: {error}") from None
         if not isinstance(asked, dict):
             raise ValueError(f"{self.path / 'asked.json'} is no description of a run")
+        check_run(self.path, asked)
         return asked
 
     def log(self, event: str, step: int, **values: Any) -> None:

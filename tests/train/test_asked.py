@@ -273,6 +273,12 @@ def test_a_learning_rate_that_is_no_number_is_refused(value):
         choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"lr": value})
 
 
+@pytest.mark.parametrize("fields", [{"lr": "-0.1"}, {"optimizer.weight_decay": "-1"}])
+def test_a_learning_rate_or_decay_below_zero_is_refused(fields):
+    with pytest.raises(ValueError, match=r"AdamW\.(rate|weight_decay) must stay at least 0, but is -"):
+        choose("shapes", "resnet18", SLOPED, Plan(), "none", fields=fields)
+
+
 def test_json_is_a_file_too(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"epochs": 3, "recipe": {"seed": 5}}))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paretina.run import check_run
+
 Line = dict[str, Any]
 Number = int | float
 
@@ -70,6 +72,7 @@ def read_run(path: Path) -> RunRecord:
     if not (path / "asked.json").is_file():
         raise ValueError(f"{path} is no run directory: asked.json is missing; name one that `paretina train` has written")
     asked = read_json(path / "asked.json", dict)
+    check_run(path, asked)
     result = read_json(path / "result.json", dict) if (path / "result.json").is_file() else None
     mistakes = read_json(path / "mistakes.json", list) if (path / "mistakes.json").is_file() else []
     text = (path / "log.jsonl").read_text("utf-8", "replace") if (path / "log.jsonl").is_file() else ""

@@ -7,6 +7,7 @@ Source: linear scaling of the rate with the batch: Goyal et al. 2017 (arXiv:1706
 He et al. 2019 (arXiv:1812.01187), 3.1.
 """
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.model.roles import Role
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
@@ -46,6 +48,7 @@ class Optimizer(Spec):
     def __post_init__(self) -> None:
         if self.rate_batch < 1:
             raise ValueError(f"{type(self).__name__} needs rate_batch >= 1, got rate_batch={self.rate_batch}")
+        require_within(self, 0.0, math.inf, "rate", "weight_decay")
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over the groups of `parameter_groups`; its rates are zero until `set_rates`.

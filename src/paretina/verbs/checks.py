@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from paretina.run import Run
+
 
 class MisuseError(ValueError):
     """What was asked for has no meaning: a name that is not there, a value that does not fit. Nothing was done."""
@@ -30,6 +32,8 @@ def model_file(model: Path | str) -> Path:
     if (path / "model.safetensors").is_file():
         return path / "model.safetensors"
     if (path / "asked.json").is_file():
+        with misuse():
+            Run(path).asked()
         raise MisuseError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
     if not path.is_file():
         raise MisuseError(f"there is no model file {path}")
