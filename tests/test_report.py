@@ -347,7 +347,7 @@ def test_everything_from_files_is_escaped(tmp_path: Path):
     stages = [{**result["cost"]["stages"][0], "name": HOSTILE, "spec": HOSTILE, "output": [HOSTILE]}]
     data = {"damaged": [{"name": HOSTILE, "reason": HOSTILE}], "notes": [HOSTILE]}
     edit(run, "result.json", chosen=HOSTILE, data=data, cost={**result["cost"], "stages": stages})
-    edit(run, "asked.json", verb=HOSTILE, command=HOSTILE, recipe={HOSTILE: HOSTILE}, environment={"machine": HOSTILE})
+    edit(run, "asked.json", command=HOSTILE, recipe={HOSTILE: HOSTILE}, environment={"machine": HOSTILE})
     edit(run, "asked.json", start={"weights": HOSTILE, "licence": HOSTILE, "origin": HOSTILE})
     mistakes = [{"name": HOSTILE, "label": HOSTILE, "predicted": HOSTILE, "confidence": 0.5, "second": HOSTILE}]
     (run / "mistakes.json").write_text(json.dumps(mistakes))

@@ -285,15 +285,14 @@ def test_a_run_that_is_held_cannot_be_held_again_and_leaves_nothing_behind(run):
         pass
 
 
-@pytest.mark.parametrize(
-    ("verb", "said"), [("frontier", "`paretina frontier`; paretina frontier --resume"), ("time", "`paretina time`")]
-)
+@pytest.mark.parametrize("verb", ["frontier", "time"])
 def test_the_directory_of_a_study_is_no_run(tmp_path, verb):
     (tmp_path / "asked.json").write_text(json.dumps({"verb": verb, "data": "photos"}))
     (tmp_path / "report.html").write_text("the page of the study")
     for read in (Run.open, read_run, model_file, lambda path: verbs.resume(path)):
-        with pytest.raises(ValueError, match=f"is no run but belongs to `paretina {verb}`"):
+        with pytest.raises(ValueError, match=f"is no run but belongs to `paretina {verb}`") as refused:
             read(tmp_path)
+        assert ("paretina frontier --resume" in str(refused.value)) == (verb == "frontier")
     run = Run.create(tmp_path / "run", {"verb": "train"})
     assert verbs.report([tmp_path, run.path], tmp_path / "comparison.html").left_out.keys() == {str(tmp_path)}
     assert (tmp_path / "report.html").read_text() == "the page of the study"

@@ -53,8 +53,8 @@ def check_run(path: Path, asked: Mapping[str, Any]) -> None:
     """
     verb = asked.get("verb", "train")
     if verb not in OF_RUNS:
-        command = f"paretina {verb} --resume {path}"
-        raise ValueError(f"{path} is no run but belongs to `paretina {verb}`" + (f"; {command}" if verb == "frontier" else ""))
+        goes_on = f"; to continue it: paretina frontier --resume {path}" if verb == "frontier" else ""
+        raise ValueError(f"{path} is no run but belongs to `paretina {verb}`{goes_on}")
 
 
 def free_folder(parent: Path, name: str) -> Path:
