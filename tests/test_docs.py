@@ -170,8 +170,8 @@ def test_the_architecture_names_every_folder():
     assert not [folder for folder in folders if f"`{folder.as_posix()}/`" not in page]
 
 
-def test_ci_runs_make_test_and_nothing_else():
+def test_ci_runs_the_tests_then_the_slow_ones_and_nothing_else():
     path = ROOT / ".ci" / "run"
     assert os.access(path, os.X_OK)
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", "set ", "cd "))]
-    assert lines == ["exec make test"]
+    assert lines == ["make test", "exec make test-slow"]

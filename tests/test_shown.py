@@ -339,7 +339,7 @@ DETAIL = {
     "recipes": r"\.recipe\.",
     "measure": (
         r"cost\.(stages\.|activations|batch|bytes_)|samples_ms|\.(n|rounds|largest_batch)$|tried_img_s|"
-        r"(inference|training)\.p(50|95)|training\.peak_mb|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned"
+        r"(inference|training)\.p(50|95)|training\.peak_mb|others_cores|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned"
     ),
     "show": r"cost\.(stages\.\d+\.activations|batch|.*bytes_(moved|unfused))",
 }

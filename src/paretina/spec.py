@@ -67,10 +67,12 @@ class Spec(metaclass=SpecType):
 
     Attributes:
         PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
+        USUAL: on such a base, the kind of data that does not name one; "" where it must be named.
         UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
     """
 
     PLUGINS: ClassVar[tuple[str, ...]] = ()
+    USUAL: ClassVar[str] = ""
     UPGRADES: ClassVar[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
 
     def to_json(self, indent: int | None = None) -> str:
@@ -307,7 +309,7 @@ def decode(base: type[S], data: Any) -> S:
     if not isinstance(data, dict):
         raise ValueError(f"{base.__name__} must be a JSON object, got {data!r}")
     data = dict(data)
-    name = data.pop("kind", base.__name__)
+    name = data.pop("kind", base.USUAL or base.__name__)
     spec = base if name == base.__name__ and not is_kind(base) else kind_named(base, str(name))
     version = data.pop("version", 0)
     if not isinstance(version, int) or not 0 <= version <= len(spec.UPGRADES):

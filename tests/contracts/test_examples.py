@@ -30,8 +30,8 @@ EXAMPLES = [
     for example in getattr(module, "EXAMPLES", ())
     if isinstance(example, base)
 ]
-FIXED = {"Blueprint", "Chain"}
-"""Kinds that stand beside their base; their examples are the networks of the families."""
+FIXED = {"Blueprint", "Chain", "Ensemble"}
+"""Kinds whose examples are the networks of the families, and what assemblies make of them."""
 
 every_base = pytest.mark.parametrize("base", BASES, ids=lambda base: base.__name__)
 every_example = pytest.mark.parametrize(("base", "example"), EXAMPLES, ids=repr)

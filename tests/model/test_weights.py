@@ -355,7 +355,7 @@ def test_starting_from_a_file_goes_on_with_the_classes_that_it_knows(saved):
     torch.manual_seed(9)
     other = replace(BLUEPRINT, classes=5).build()
     before = other.head.classifier.weight.clone()
-    rows = load_start(other, start, ["a", "b", "日本", "c", "d"])
+    rows = load_start(other, start, ["a", "b", "日本", "c", "d"]).rows
     assert rows.taken == (None, None, 2, None, None)
     wanted = saved[0].state_dict()
     assert torch.equal(other.head.classifier.weight[2], wanted["head.classifier.weight"][2])
@@ -367,14 +367,14 @@ def test_starting_from_a_file_goes_on_with_the_classes_that_it_knows(saved):
 
 def test_starting_from_a_file_takes_all_of_it_unless_other_classes_are_named(saved):
     same = BLUEPRINT.build()
-    assert load_start(same, from_file(saved[1])).same
+    assert load_start(same, from_file(saved[1])).rows.same
     assert torch.equal(same.head.classifier.weight, saved[0].head.classifier.weight)
 
 
 def test_weights_of_another_network_do_not_fit(saved):
     other = replace(BLUEPRINT, stages=BLUEPRINT.stages[:1], classes=5).build()
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    with pytest.raises(ValueError, match=r"the weights do not fit the network: stages.1.0"):
+    with pytest.raises(ValueError, match=r"the weights do not fit the network: head.classifier.weight"):
         load_start(other, from_file(saved[1]), "abcde")
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
@@ -419,7 +419,7 @@ def test_the_packaged_weights_are_those_that_are_known():
 def test_the_packaged_weights_give_the_answers_of_timm():
     start = from_package(LITE0) if lite0_file() else None
     ours = replace(LITE0.blueprint, resolution=64).build()
-    assert load_start(ours, start).same
+    assert load_start(ours, start).rows.same
     theirs = timm.create_model("tf_efficientnet_lite0")
     target = theirs.state_dict()
     moved = [tensor for name, tensor in ours.state_dict().items()]
@@ -445,7 +445,7 @@ def test_positions_are_fitted_to_another_resolution(tmp_path):
     path = tmp_path / "old.safetensors"
     save_model(path, old, About(classes=tuple("abcde")))
     new = cut(64, 5).build().eval()
-    assert load_start(new, from_file(path)).same
+    assert load_start(new, from_file(path)).rows.same
     assert new.stages[0].positions.shape == (1, 17, 192)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

@@ -18,6 +18,7 @@ from paretina.model.family import network_named
 from paretina.report import ablation
 from paretina.report.ablation import (
     Dots,
+    about,
     change,
     csv_table,
     drawn,
@@ -26,7 +27,7 @@ from paretina.report.ablation import (
     markdown,
     plus,
     signed,
-    text_table,
+    text_tables,
     view,
     write_ablation,
     write_tables,
@@ -187,11 +188,18 @@ def test_markdown_has_the_switches_the_laws_and_the_notes(findings):
         assert not re.search(r"\|\|", row)
 
 
-def test_the_terminal_gets_a_line_a_switch(findings):
-    lines = text_table(findings)
-    assert len(lines) == 4
-    assert lines[1].startswith("average")
-    assert lines[1].index("+2.00") == lines[0].index("gain")
+def test_the_terminal_gets_all_that_was_found(findings):
+    lines = text_tables(findings)
+    assert lines[0].startswith("The base has ")
+    header, first = lines[2], lines[3]
+    assert first.startswith("average")
+    assert first.index("+2.00") == header.index("gain")
+    text = "\n".join(lines)
+    for section in ("Accuracy by training pictures", "resnet34 against the base", "Wrong labels", "log-linear  top-1 = "):
+        assert section in text
+    assert f"Each percent of wrong labels changes top-1 by {findings.noise.slope[0]:+.2f} points" in text
+    none = replace(findings, findings=(), scalings=(), exchanges=(), noise=None)
+    assert text_tables(none) == [about(none)]
 
 
 def test_tables_are_written_beside_the_runs(findings, tmp_path):

@@ -145,7 +145,7 @@ def test_epochs_are_fitted_once_and_rivals_train_as_long(tmp_path, base, monkeyp
 
     def rehearse(prepared, updates):
         found = estimate()
-        found.update_s = pace[prepared.blueprint.stem.width]
+        found.update_s = pace[prepared.model.stem.width]
         return found
 
     monkeypatch.setattr(ablate, "rehearse", rehearse)

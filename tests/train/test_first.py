@@ -12,7 +12,7 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Initialisation
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.proxy import ProxyNorm
-from paretina.model.weights import Start, load_model
+from paretina.model.weights import Loaded, Start, load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
 from paretina.train.first import first_values, least_momentum, memory_notes, set_memory, start_notes, statistical
@@ -192,11 +192,14 @@ def test_new_rows_of_a_frozen_head_are_refused(tiny):
     with pytest.raises(
         ValueError, match=r"the head is frozen, but the last layer goes on .* \(x\) starts anew; leave 'head' out"
     ):
-        start_notes(start, tiny, ("a", "b", "x"), recipe)
-    assert len(start_notes(start, tiny, ("a", "b", "c"), recipe)) == 1
+        start_notes(start, tiny, Loaded(start.rows(("a", "b", "x"))), recipe)
+    same = Loaded(start.rows(("a", "b", "c")))
+    assert len(start_notes(start, tiny, same, recipe)) == 1
+    with pytest.raises(ValueError, match=r"^members.1.head is frozen, but the weights do not have it; leave it out of frozen"):
+        start_notes(start, tiny, replace(same, new=("members.1.head", "stem")), recipe)
 
 
 def test_weights_of_a_network_that_computes_otherwise_are_warned_of(tiny):
     start = Start(replace(tiny, padding="same"), {}, "", "", "", ("a", "b", "c"))
-    said = start_notes(start, tiny, ("a", "b", "c"), Recipe())[1]
+    said = start_notes(start, tiny, Loaded(start.rows(("a", "b", "c"))), Recipe())[1]
     assert said == "warning: the weights were trained in a network with padding same instead of symmetric"

@@ -464,7 +464,7 @@ def test_a_source_without_mirrors_drops_flips_with_a_note(tiny, npz):
 
 def test_the_network_gets_the_classes_and_the_size_of_the_test(tiny, npz):
     prepared = prepare(asked(replace(tiny, classes=1000), Arrays(path=str(npz)), replace(SHORT, size=12, test_size=20)))
-    assert prepared.blueprint == replace(tiny, classes=3, resolution=20)
+    assert prepared.model == replace(tiny, classes=3, resolution=20)
 
 
 def test_a_size_that_falls_to_zero_is_refused(tiny, npz):

@@ -111,7 +111,7 @@ def ablate(
     from paretina import verbs
     from paretina.cli.program import duration, taken_apart
     from paretina.progress import Progress
-    from paretina.report.ablation import csv_table, text_table, write_ablation, write_tables
+    from paretina.report.ablation import csv_table, text_tables, write_ablation, write_tables
     from paretina.run import write_aside
     from paretina.search.ablate import opened, run_study
     from paretina.search.study import Study, check, settled
@@ -160,8 +160,7 @@ def ablate(
         return
     for text in found.notes:
         click.echo(f"note: {text}", err=True)
-    if found.findings:
-        click.echo("\n".join(text_table(found)))
+    click.echo("\n".join(text_tables(found)))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
 

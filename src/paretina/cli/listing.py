@@ -23,7 +23,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_json(shown.to_dict())
         return
     counted, published = shown.cost, shown.published
-    click.echo(f"{shown.name} ({shown.blueprint.source}) at {counted.resolution} pixels, {shown.blueprint.classes} classes")
+    click.echo(f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {shown.model.classes} classes")
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
         output = " x ".join(map(str, stage.output))
@@ -32,11 +32,9 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     for name, output, params, macs, spec in rows:
         click.echo(f"{name:<{widths[0]}}  {output:<{widths[1]}}  {params:>{widths[2]}}  {macs:>{widths[3]}}  {spec}".rstrip())
-    click.echo(
-        f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB, "
-        f"feature maps at strides {', '.join(map(str, shown.blueprint.strides))}"
-    )
-    click.echo(f"pictures: {in_words(shown.blueprint.door, shown.blueprint.resolution)}")
+    maps = f", feature maps at strides {', '.join(map(str, shown.strides))}" if shown.strides else ""
+    click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
+    click.echo(f"pictures: {in_words(shown.model.door, shown.model.resolution)}")
     if published:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")

@@ -8,7 +8,7 @@ the authority. Tests compare the two.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from paretina.cli.frontier import NEW_ONLY, check_candidates, parts, side_of, usage
 from paretina.cli.measure import check_once
@@ -18,13 +18,16 @@ from paretina.measure.sizes import resolutions_named
 from paretina.run import Run
 from paretina.search.costs import COSTS, budget_of
 from paretina.spec import Spec, field_map, near, put
-from paretina.train.fields import read_config, rise_of, unabbreviated
+from paretina.train.fields import OTHER_PARTS, PARTS, read_config, rise_of, unabbreviated
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
 
 PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
 """The parts whose fields may be given by name alone, by their specs."""
+
+HELD = ("edits", "assembly")
+"""What stands beside the parts whose fields are fixed: kinds of plug-ins."""
 
 USUAL = ("scratch", "finetune")
 """Recipes of which one is taken where none is named."""
@@ -96,14 +99,14 @@ def full_path(path: str) -> str:
         refuse(f"there is no field {path!r}; write {known('elsewhere')[name]}")
     path = unabbreviated(path)
     head = path.partition(".")[0]
-    if head in ("data", "edits", *PLACES):
+    if head in PARTS:
         return path
     names = {place: list(field_map(outlined()[spec])) for place, spec in PLACES.items()}
     for place, fields in names.items():
         if head in fields:
             return f"{place}.{path}"
     every = [field for fields in names.values() for field in fields]
-    refuse(f"there is no field {head!r}{near(head, [*every, 'data', 'edits'])}")
+    refuse(f"there is no field {head!r}{near(head, [*every, *OTHER_PARTS])}")
 
 
 def check_fields(
@@ -139,11 +142,12 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
 
     Where no recipe is named, a value is refused only if no recipe takes it, and the usual ones say the same of it.
     """
-    if any("." not in path for path, _, _ in places):
+    if any("." not in path and path != "assembly" for path, _, _ in places):
         return  # a whole part is given, and what follows may lie in it
     specs = outlined()
     tried = {name: recipe_outlined(name) for name in ([recipe] if recipe else known("recipes"))}
-    others = {"plan": specs["Plan"](), "data": source_of(data), "edits": edits_holder()}
+    others = {"plan": specs["Plan"](), "data": source_of(data)}
+    held = holder()
     for path, value, origin in places:
         head, _, rest = path.partition(".")
         if head == "recipe":
@@ -159,9 +163,12 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
                     raise ValueError(usual.pop())
             if said:
                 return
+        elif head in HELD:
+            with misuse(origin):
+                held = put(held, path, value)
         elif others.get(head) is not None:
             with misuse(origin):
-                others[head] = put(others[head], path if head == "edits" else rest, value)
+                others[head] = put(others[head], rest, value)
         elif head == "model":
             step = rest.partition(".")[0]
             names = field_map(specs["Blueprint"])
@@ -178,10 +185,11 @@ def source_of(data: str) -> Any:
     return specs["Arrays" if data.endswith(".npz") else "Folder"](path=data)
 
 
-def edits_holder() -> Any:
-    """Something with the edits of a run in it."""
-    kind: Any = outlined()["Edit"]
-    return make_dataclass("Asked", [("edits", tuple[kind, ...], field(default=()))], bases=(Spec,), frozen=True, kw_only=True)()
+def holder() -> Any:
+    """Something with the edits and the assembly of a run in it."""
+    edit, assembly = (cast(Any, outlined()[kind]) for kind in ("Edit", "Assembly"))
+    fields = [("edits", tuple[edit, ...], field(default=())), ("assembly", assembly | None, field(default=None))]
+    return make_dataclass("Asked", fields, bases=(Spec,), frozen=True, kw_only=True)()
 
 
 # --- commands -----------------------------------------------------------------------------------------------------------

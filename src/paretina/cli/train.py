@@ -205,7 +205,7 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
         "val": len(prepared.val),
         "classes": list(prepared.collection.classes),
         "epochs": prepared.recipe.epochs,
-        "resolution": prepared.blueprint.resolution,
+        "resolution": prepared.model.resolution,
         **asdict(estimate),
     }
     if as_json:
@@ -216,7 +216,7 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
     for name, reason in prepared.damaged.items():
         click.echo(f"- left out: {name}: {reason}")
     asked = prepared.asked
-    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.blueprint.resolution} pixels")
+    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels")
     click.echo(
         f"data    {len(prepared.train)} pictures to train on, {len(prepared.val)} to validate on, "
         f"{len(prepared.collection.classes)} classes"

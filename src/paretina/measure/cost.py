@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from paretina.measure.parts import params_of, parts_of, passages
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 
 
@@ -140,7 +140,7 @@ def weight_bytes(module: nn.Module) -> int:
 
 
 @torch.inference_mode(False)
-def cost(model: Blueprint | nn.Module, resolution: int | None = None, batch: int = 1) -> Cost:
+def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1) -> Cost:
     """Counts a network.
 
     Args:
@@ -152,15 +152,15 @@ def cost(model: Blueprint | nn.Module, resolution: int | None = None, batch: int
     Raises:
         ValueError: a module without a blueprint is to be counted, and no resolution was given.
     """
-    network = model.build("meta") if isinstance(model, Blueprint) else copy.deepcopy(model).to("meta")
+    network = model.build("meta") if isinstance(model, Model) else copy.deepcopy(model).to("meta")
     if resolution is None:
         if not isinstance(network, Network):
             raise ValueError(f"{type(network).__name__} has no blueprint to name its resolution; give one")
-        resolution = network.blueprint.resolution
+        resolution = network.model.resolution
     network.eval()
     parts = parts_of(network)
     # whole pixels become what the network computes in, whatever that is
-    channels = network.blueprint.channels if isinstance(network, Network) else 3
+    channels = network.model.channels if isinstance(network, Network) else 3
     images = torch.empty(batch, channels, resolution, resolution, dtype=torch.uint8, device="meta")
     with counting() as counter:
         _, found = passages(parts, lambda: counter.counts, lambda: network(images))

@@ -15,7 +15,7 @@ from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, judge
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model.blueprint import Door, Model
 from paretina.model.family import networks
 from paretina.model.weights import from_package, load_model, load_start
 from paretina.shapes import Logits
@@ -28,14 +28,14 @@ class Opened:
 
     Attributes:
         name: as it was asked for.
-        blueprint: None of another library's network.
+        model: what it was built from; None of another library's network.
         door: how it wants pictures cut.
         trained: whether its weights are; those of random ones say nothing about answers.
     """
 
     name: str
     network: nn.Module
-    blueprint: Blueprint | None
+    model: Model | None
     door: Door
     resolution: int
     channels: int
@@ -64,8 +64,8 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
         return Opened(name, foreign, None, foreign.preprocessing, resolution or foreign.resolution, 3, False)
     if path.exists() or name.endswith(".safetensors") or "/" in name:
         network, _ = load_model(path / "model.safetensors" if path.is_dir() else path)
-        blueprint = network.blueprint
-        return Opened(name, network, blueprint, blueprint.door, resolution or blueprint.resolution, blueprint.channels, True)
+        model = network.model
+        return Opened(name, network, model, model.door, resolution or model.resolution, model.channels, True)
     known = networks()
     if name not in known:
         hint = near(name, known)

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from paretina.model.build import Network
+from paretina.model.build import Combined, Network
 
 T = TypeVar("T")
 
@@ -44,10 +44,17 @@ class Passage(Generic[T]):
 
 
 def parts_of(network: nn.Module) -> tuple[Part, ...]:
-    """Stem, stages and head of one of our networks; of any other module its children.
+    """Stem, stages and head of one of our networks, of each that it is made of; of any other module its children.
 
     Of other modules, a part with most of the parameters is taken apart in turn.
     """
+    if isinstance(network, Combined):
+        names = {id(each): name for name, each in network.named_modules()}
+        return tuple(
+            Part(f"{names[id(each)]} {part.name}", part.spec, part.module)
+            for each in network.networks()
+            for part in parts_of(each)
+        )
     if isinstance(network, Network):
         rows = zip(network.blueprint.stages, network.stages, strict=True)
         return (

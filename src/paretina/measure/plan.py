@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from paretina.measure.process import threaded
-from paretina.model.blueprint import Blueprint, Piece
+from paretina.model.blueprint import Model, Piece
 from paretina.model.layers import Convolution
 from paretina.spec import Spec, near
 from paretina.system import cores
@@ -161,16 +161,18 @@ def default_plan(device: str = "auto") -> Plan:
     return Plan(device=device)
 
 
-def trains_low(blueprint: Blueprint) -> bool:
+def trains_low(model: Model) -> bool:
     """Whether training below float32 was shown to lose nothing for such a network, from scratch.
 
-    It was for pieces that say so (`Piece.LOW_PRECISION`), as long as their convolutions are dense. Source: records/precision.
+    It was for models and pieces that say so (`LOW_PRECISION`) with dense convolutions. Source: records/precision.
     """
-    pieces: list[Piece] = [blueprint.stem, blueprint.head, blueprint.norm, blueprint.activation]
-    pieces += [piece for stage in blueprint.stages for piece in (stage.block, stage.wiring)]
-    if not all(vars(type(piece)).get("LOW_PRECISION", False) for piece in pieces):
+    pieces: list[Piece] = []
+    for table in model.blueprints():
+        pieces += [table.stem, table.head, table.norm, table.activation]
+        pieces += [piece for stage in table.stages for piece in (stage.block, stage.wiring)]
+    if not all(vars(type(piece)).get("LOW_PRECISION", False) for piece in (model, *pieces)):
         return False
-    return all(layer.groups == 1 for layer in blueprint.build("meta").modules() if isinstance(layer, Convolution))
+    return all(layer.groups == 1 for layer in model.build("meta").modules() if isinstance(layer, Convolution))
 
 
 def machine() -> dict[str, str | int]:

@@ -13,7 +13,7 @@ from paretina.measure.plan import InferencePlan, Plan, default_plan, trains_low
 from paretina.measure.plan_cache import cached_plan, keep_plan, key_of
 from paretina.measure.timing import Step
 from paretina.measure.tune import Judgement, Tuned, inference_candidates, thread_candidates, training_candidates, tune
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.spec import encode
 
 Tuning = Literal["none", "eager", "full"]
@@ -81,7 +81,7 @@ def settle(
         source: of the pictures that answers are judged by; the built-in drawings unless told.
     """
     opened, place = steps.opened, device.device
-    network: Any = encode(opened.blueprint) if opened.blueprint else opened.name
+    network: Any = encode(opened.model) if opened.model else opened.name
     common = {"resolution": opened.resolution, "tuning": tuning if tuning != "none" else "eager"}
     notes: list[str] = []
     check = None
@@ -154,13 +154,13 @@ def settle(
     assert isinstance(plan, InferencePlan)
     if plan != inference_first and check is None and (plan.precision != "float32" or plan.compile):
         notes.append("its weights are not trained, so that its plan keeps the answers of float32 could not be checked")
-    low_by_default = low and opened.blueprint is not None and not opened.trained and trains_low(opened.blueprint)
+    low_by_default = low and opened.model is not None and not opened.trained and trains_low(opened.model)
     default = default_plan(place) if low_by_default else Plan(device=place)
     return Plans(plan, for_training.plan if for_training else default, (for_inference, for_training), tuple(notes))
 
 
 def training_plan(
-    blueprint: Blueprint,
+    model: Model,
     device: str = "auto",
     batch: int = 16,
     resolution: int | None = None,
@@ -173,10 +173,10 @@ def training_plan(
 
     Args:
         batch: images of an update, on one rank and between two steps of the optimizer.
-        resolution: side of the image in training, in pixels; the blueprint's unless told.
+        resolution: side of the image in training, in pixels; default: the model's.
     """
     here = Device.here(default_plan(device).device)
-    sized = replace(blueprint, resolution=resolution or blueprint.resolution)
+    sized = replace(model, resolution=resolution or model.resolution)
     network = sized.build("meta" if tuning == "none" else "cpu")
     opened = Opened("this network", network, sized, sized.door, sized.resolution, sized.channels, False)
     steps = Steps(opened, None, here.device, here.threads)

@@ -216,7 +216,7 @@ def sweep(
             if not taken:
                 raise ValueError(f"the network takes none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
             right, faults = answers(network, pictures, taken, plan, say)
-            macs = {size: cost(network.blueprint, size).macs for size in taken}
+            macs = {size: cost(network.model, size).macs for size in taken}
             times: dict[int, Interval] = {}
             device, disturbed = (Device.here(plan.device), False) if timed else (None, False)
             if device is not None:
@@ -231,7 +231,7 @@ def sweep(
 
 def refusal(network: Network, size: int, plan: Plan) -> str:
     """Why a network cannot take images of a size; empty where it can."""
-    images = torch.zeros(1, network.blueprint.channels, size, size, dtype=torch.uint8)
+    images = torch.zeros(1, network.model.channels, size, size, dtype=torch.uint8)
     try:
         forward(network, plan, images)()
     # torch has no narrower class for shapes that do not fit
@@ -250,7 +250,7 @@ def answers(
     faults: dict[str, None] = {}
     for size in sizes:
         say(f"accuracy at {size} pixels")
-        evaluation = Evaluation(pictures, network.blueprint.door, size, network.blueprint.classes, plan)
+        evaluation = Evaluation(pictures, network.model.door, size, network.model.classes, plan)
         logits, ids = evaluation.run(network)
         read = torch.zeros(len(labels), dtype=torch.bool)
         read[ids] = True
@@ -268,7 +268,7 @@ def image_times(network: Network, sizes: Sequence[int], plan: Plan, batch: int, 
     random = torch.Generator().manual_seed(0)
     steps: dict[str, Step] = {}
     for size in sizes:
-        shape = (batch, network.blueprint.channels, size, size)
+        shape = (batch, network.model.channels, size, size)
         steps[str(size)] = forward(network, plan, torch.randint(0, 256, shape, dtype=torch.uint8, generator=random))
     series = turns.run(steps)
     return {size: Interval(*(end / batch for end in series[str(size)].p50)) for size in sizes}

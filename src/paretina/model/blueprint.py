@@ -26,10 +26,65 @@ Rounding = Callable[[int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Spec):
-    """Anything that can be built into a network."""
+class Door(Spec):
+    """A network's own preprocessing, so that pictures outside are never normalised.
 
-    PLUGINS = ("paretina.model.blueprint",)
+    Attributes:
+        mean: subtracted from each channel, one value for each; on the scale from 0 to 1.
+        std: what each channel is divided by then; on the same scale.
+        crop: in evaluation, side of the central square that is kept, as a share of the shorter side of the picture; 1 keeps all
+            of the shorter side.
+        fit: what happens to a picture that is not square: cut to the central square, or squashed into it.
+        interpolation: of the resize.
+    """
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop: float = 0.875
+    fit: Literal["crop", "squash"] = "crop"
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError(f"Door needs one mean and one std for each channel, got mean={self.mean}, std={self.std}")
+        if not 0 < self.crop <= 1 or min(self.std) <= 0:
+            raise ValueError(f"Door needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Spec):
+    """Anything that can be built into a network: the table of one, or several networks that answer together.
+
+    Attributes:
+        resolution: side of the square image at test time, in pixels.
+        classes: number of answers.
+        door: how pictures are prepared; one mean and one std for each channel.
+        channels: of a picture.
+        LOW_PRECISION: whether training such a model in bfloat16 was shown to lose nothing; as in `Piece`.
+    """
+
+    PLUGINS = ("paretina.model.blueprint", "paretina.model.assemblies")
+    USUAL = "Blueprint"
+    LOW_PRECISION: ClassVar[bool] = False
+
+    resolution: int
+    classes: int = 1000
+    door: Door = Door()
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{type(self).__name__}.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+        if len(self.door.mean) != self.channels:
+            raise ValueError(
+                f"{type(self).__name__}.door has statistics of {len(self.door.mean)} channels, but channels={self.channels}; "
+                f"the edit Channels(count={self.channels}) changes both"
+            )
+
+    @abstractmethod
+    def blueprints(self) -> "tuple[Blueprint, ...]":
+        """The tables of the plain networks in it, in the order of `Network.networks`."""
 
     @abstractmethod
     def build(self, device: torch.device | str = "cpu") -> "Network":
@@ -352,44 +407,16 @@ class Initialisation(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door(Spec):
-    """A network's own preprocessing, so that pictures outside are never normalised.
-
-    Attributes:
-        mean: subtracted from each channel, one value for each; on the scale from 0 to 1.
-        std: what each channel is divided by then; on the same scale.
-        crop: in evaluation, side of the central square that is kept, as a share of the shorter side of the picture; 1 keeps all
-            of the shorter side.
-        fit: what happens to a picture that is not square: cut to the central square, or squashed into it.
-        interpolation: of the resize.
-    """
-
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    crop: float = 0.875
-    fit: Literal["crop", "squash"] = "crop"
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or not self.mean:
-            raise ValueError(f"Door needs one mean and one std for each channel, got mean={self.mean}, std={self.std}")
-        if not 0 < self.crop <= 1 or min(self.std) <= 0:
-            raise ValueError(f"Door needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Blueprint(Model):
     """A network: its table and what all rows share.
 
     Attributes:
         source: paper and table.
-        resolution: side of the square image at test time, in pixels.
-        classes: number of answers.
-        channels: of a picture; the door has one mean and one std for each.
     """
 
+    LOW_PRECISION: ClassVar[bool] = True  # as far as its pieces do
+
     source: str
-    resolution: int
     stem: Stem
     stages: tuple[Stage, ...]
     head: Head
@@ -397,21 +424,11 @@ class Blueprint(Model):
     activation: Activation
     padding: Padding = "symmetric"
     initialisation: Initialisation = Initialisation()
-    classes: int = 1000
-    door: Door = Door()
-    channels: int = 3
 
     def __post_init__(self) -> None:
-        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"Blueprint.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+        super().__post_init__()
         if not self.stages or len(self.stages) > 100:
             raise ValueError(f"Blueprint.stages must have 1 to 100 rows, got {len(self.stages)}")
-        if len(self.door.mean) != self.channels:
-            raise ValueError(
-                f"Blueprint.door has statistics of {len(self.door.mean)} channels, but channels={self.channels}; "
-                f"the edit Channels(count={self.channels}) changes both"
-            )
 
     @property
     def border_strides(self) -> tuple[int, ...]:
@@ -428,6 +445,9 @@ class Blueprint(Model):
         """Channels of the last map at each stride, by stride."""
         widths = (self.stem.width, *(stage.width for stage in self.stages))
         return dict(zip(self.border_strides, widths, strict=True))
+
+    def blueprints(self) -> "tuple[Blueprint, ...]":
+        return (self,)
 
     def build(self, device: torch.device | str = "cpu") -> "Network":
         from paretina.model.build import build
@@ -454,6 +474,24 @@ class Edit(Spec):
         if edited == blueprint:
             raise ValueError(f"{self} changes nothing in this blueprint ({blueprint.source}); leave it out")
         return edited
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly(Spec):
+    """What several networks are made of one, as data: calling it with a blueprint returns the model that they form.
+
+    It stands behind the edits, which change a table; nothing can be edited in what it returns.
+    """
+
+    PLUGINS = ("paretina.model.assemblies",)
+
+    @abstractmethod
+    def __call__(self, blueprint: Blueprint) -> Model:
+        """Returns the model.
+
+        Raises:
+            ValueError: it cannot be made of this blueprint.
+        """
 
 
 def any_kit(padding: Padding = "symmetric", size: int = 12, **changes: Any) -> Kit:

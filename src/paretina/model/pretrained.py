@@ -21,7 +21,7 @@ import torch
 import torchvision
 
 from paretina.model import interop
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import Peer, Published, networks
 from paretina.model.rows import class_tensors
 from paretina.model.weights import Start, first_difference, fitted, from_file, from_package, packaged_file, shortened
@@ -123,13 +123,13 @@ def opened(place: Place, network: Published | None) -> Start:
     return Start(blueprint, found.network.state_dict(), about.licence, about.origin, said, about.classes)
 
 
-def find_weights(wanted: str, network: Published | None, blueprint: Blueprint | None = None) -> tuple[Start | None, str]:
+def find_weights(wanted: str, network: Published | None, model: Model | None = None) -> tuple[Start | None, str]:
     """The weights to start from, and a sentence that says which, or why none.
 
     Args:
         wanted: as in `place_of`. "auto" is content with none, all else is not.
         network: the named network, if it has a name.
-        blueprint: the network as it was changed by edits and fields; "auto" takes no weights that do not fit it.
+        model: the network as edits, fields and an assembly made it; "auto" takes no weights that do not fit it.
 
     Raises:
         ValueError: weights were asked for and cannot be had.
@@ -141,13 +141,13 @@ def find_weights(wanted: str, network: Published | None, blueprint: Blueprint | 
         raise ValueError(f"no library is known to have weights of {named(network)}; {others(network)}")
     if place is None:
         return None, f"from scratch: {missing(network)}; {others(network)}"
-    if wanted == "auto" and network and blueprint and (reason := misfit(blueprint, network.blueprint)):
+    if wanted == "auto" and network and model and (reason := misfit(model, network.blueprint)):
         return None, f"from scratch: the weights of {network.name} do not fit it as it was changed: {reason}"
     start = opened(place, network)
     return start, f"{start.said} ({start.licence or 'no licence is named in it'})"
 
 
-def will_start(wanted: str, network: Published | None, blueprint: Blueprint | None = None) -> bool:
+def will_start(wanted: str, network: Published | None, model: Model | None = None) -> bool:
     """Whether `find_weights` finds some, or would once they are downloaded; only a model file is read for that.
 
     Raises:
@@ -156,15 +156,15 @@ def will_start(wanted: str, network: Published | None, blueprint: Blueprint | No
     place = place_of(wanted, network)
     if place is not None and place.peer is None and wanted not in WORDS:
         from_file(Path(wanted))
-    return place is not None and not (wanted == "auto" and network and blueprint and misfit(blueprint, network.blueprint))
+    return place is not None and not (wanted == "auto" and network and model and misfit(model, network.blueprint))
 
 
 @functools.lru_cache(maxsize=64)
-def misfit(blueprint: Blueprint, other: Blueprint) -> str:
+def misfit(model: Model, other: Blueprint) -> str:
     """In which tensor two networks differ, the last layer left out; "" if the weights of the other one fit."""
-    network = blueprint.build("meta")
+    network = model.build("meta")
     own, given = network.state_dict(), other.build("meta").state_dict()
-    last = class_tensors(blueprint)
+    last = class_tensors(model)
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if name not in last}
     found = {name: tuple(fitted(network, name, tensor, own).shape) for name, tensor in given.items() if name not in last}
     return "" if wanted == found else first_difference(wanted, found)

@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 
 LISTED = 5
 """Up to so many classes are named in a note."""
 
 
-def class_tensors(blueprint: Blueprint) -> dict[str, bool]:
+def class_tensors(model: Model) -> dict[str, bool]:
     """The tensors of a network whose shape depends on the number of classes, and whether they have a row for each class."""
-    return tensors_of_classes(replace(blueprint, classes=2))
+    return tensors_of_classes(replace(model, classes=2))
 
 
 @functools.lru_cache(maxsize=16)
-def tensors_of_classes(blueprint: Blueprint) -> dict[str, bool]:
-    few, more = (replace(blueprint, classes=count).build("meta").state_dict() for count in (2, 3))
+def tensors_of_classes(model: Model) -> dict[str, bool]:
+    few, more = (replace(model, classes=count).build("meta").state_dict() for count in (2, 3))
     return {
         name: few[name].shape == (2, *tensor.shape[1:]) and tensor.shape[:1] == (3,)
         for name, tensor in more.items()
@@ -51,7 +51,7 @@ def start_small(network: Network, generator: torch.Generator | None = None) -> N
         generator: what they are drawn from; torch's global one unless told.
     """
     with torch.no_grad():
-        for name, has_rows in class_tensors(network.blueprint).items():
+        for name, has_rows in class_tensors(network.model).items():
             place, _, field = name.rpartition(".")
             layer = network.get_submodule(place)
             if not has_rows or not isinstance(layer, nn.Linear | nn.Conv2d):

@@ -10,20 +10,22 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
+
+M = TypeVar("M", bound=Model)
 
 FORMAT = "paretina-model"
 VERSION = 1
@@ -54,10 +56,10 @@ def save_model(path: Path, network: Network, about: About) -> None:
     Raises:
         ValueError: the number of class names is not that of the network's classes.
     """
-    blueprint = network.blueprint
-    if len(about.classes) != blueprint.classes:
-        raise ValueError(f"the network has {blueprint.classes} classes, but {len(about.classes)} names were given")
-    header = {"format": FORMAT, "version": VERSION, "model": encode(blueprint), **asdict(about)}
+    model = network.model
+    if len(about.classes) != model.classes:
+        raise ValueError(f"the network has {model.classes} classes, but {len(about.classes)} names were given")
+    header = {"format": FORMAT, "version": VERSION, "model": encode(model), **asdict(about)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
 
@@ -66,25 +68,25 @@ def load_model(path: Path) -> tuple[Network, About]:
     """Reads a model file; the network is in evaluation mode.
 
     Raises:
-        ValueError: the file is missing, cut short, no model file of ours, or its weights do not fit its blueprint.
+        ValueError: the file is missing, cut short, no model file of ours, or its weights do not fit its model.
     """
     tensors, header = read_header(path)
     about = read_about(path, header)
     with tensors as file:
         given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         try:
-            blueprint = decode(Blueprint, header.get("model"))
-            blocks = sum(stage.depth for stage in blueprint.stages)
+            model = decode(Model, header.get("model"))  # type: ignore[type-abstract]
+            blocks = sum(stage.depth for table in model.blueprints() for stage in table.stages)
             if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
                 raise ValueError(f"it has {blocks} blocks, but the file only {len(given)} tensors")
-            network = blueprint.build("meta")
+            network = model.build("meta")
             wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
             raise ValueError(f"{path}: its network cannot be built: {shortened(error)}") from None
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
-        if len(about.classes) != blueprint.classes:
-            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {blueprint.classes}")
+        if len(about.classes) != model.classes:
+            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {model.classes}")
         try:
             state = {name: file.get_tensor(name) for name in given}
         except Exception as error:
@@ -156,13 +158,13 @@ class Start:
     """Weights that a run starts from.
 
     Attributes:
-        blueprint: the network they belong to.
+        model: the network they belong to.
         state: tensors by our names.
         said: what was found, one sentence.
         classes: names of their classes, in the order of the logits.
     """
 
-    blueprint: Blueprint
+    model: Model
     state: dict[str, Tensor]
     licence: str
     origin: str
@@ -207,33 +209,73 @@ def from_package(network: Published) -> Start | None:
 def from_file(path: Path) -> Start:
     """The weights of a model file."""
     network, about = load_model(path)
-    return Start(network.blueprint, network.state_dict(), about.licence, about.origin, f"weights from {path}", about.classes)
+    return Start(network.model, network.state_dict(), about.licence, about.origin, f"weights from {path}", about.classes)
 
 
-def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Rows:
+@dataclass(frozen=True)
+class Loaded:
+    """What became of weights in a network that starts from them.
+
+    Attributes:
+        rows: what the last layer takes over.
+        new: parts of the network that the weights do not have, so that they keep their first values.
+        left: parts of the weights that the network does not have.
+    """
+
+    rows: Rows
+    new: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of it, a sentence each."""
+        new = (f"new, since the weights do not have {'it' if len(self.new) == 1 else 'them'}: {', '.join(self.new)}",)
+        left = (f"left out of the weights, since the network has no such part: {', '.join(self.left)}",)
+        return (self.rows.said(), *(new if self.new else ()), *(left if self.left else ()))
+
+
+def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Loaded:
     """Copies weights into a network, in place: of the last layer the rows of classes that they know by name.
 
+    A whole part (stem, a stage, head; of several networks those of each) may be absent on either side. A part that both have
+    must fit as a whole, up to the last layer.
+
     Args:
-        classes: names of the network's classes; those of the weights unless told.
+        classes: names of the network's classes; default: those of the weights.
 
     Raises:
-        ValueError: anything but the last layer does not fit.
+        ValueError: a part does not fit, or there is none that both have.
     """
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
     state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
-    last = class_tensors(network.blueprint)
+    last = class_tensors(network.model)
     for name, has_rows in last.items():
         if name in state and not rows.same:
             state[name] = rows.merged(state[name], own[name]) if has_rows else own[name]
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
     given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, given))
+    both = parts.keys() & found.keys()
+    if not both:
+        raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
+    shared, theirs = ({name: shape for name, shape in each.items() if part_of(name) in both} for each in (wanted, given))
     for left_out in (last, {}):  # where all differs, the last layer says least
-        one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (wanted, given))
+        one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (shared, theirs))
         if one != two:
             raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}")
-    network.load_state_dict({name: state[name] for name in wanted}, strict=False)
-    return rows
+    network.load_state_dict({name: state[name] for name in shared}, strict=False)
+    return Loaded(rows, tuple(part for part in parts if part not in both), tuple(part for part in found if part not in both))
+
+
+def part_of(name: str) -> str:
+    """The part of a network that a tensor belongs to, by its name: "stem", "stages.2", "members.0.head", "predictor"."""
+    steps = name.split(".")
+    for at, step in enumerate(steps):
+        if step == "stages":
+            return ".".join(steps[: at + 2])
+        if step in ("stem", "head"):
+            return ".".join(steps[: at + 1])
+    return steps[0]
 
 
 def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
@@ -245,13 +287,13 @@ def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor
     return fit(field, tensor) if callable(fit) else tensor
 
 
-def with_door(blueprint: Blueprint, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> Blueprint:
-    """The blueprint that prepares pictures as its weights want them.
+def with_door(model: M, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> M:
+    """The model that prepares pictures as its weights want them.
 
     Args:
-        keep: fields of the door that stay as the blueprint has them.
+        keep: fields of the door that stay as the model has them.
     """
     if start is None:
-        return blueprint
-    kept = {name: getattr(blueprint.door, name) for name in keep}
-    return replace(blueprint, door=replace(start.blueprint.door, **kept))
+        return model
+    kept = {name: getattr(model.door, name) for name in keep}
+    return replace(model, door=replace(start.model.door, **kept))

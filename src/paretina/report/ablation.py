@@ -18,7 +18,7 @@ from paretina.report.page import environment
 from paretina.report.words import grouped, percent, short
 from paretina.run import write_aside
 from paretina.search.findings import Finding, Findings, Scaling, read_findings
-from paretina.search.laws import Fit, Law
+from paretina.search.laws import Fit, Law, Noise
 from paretina.search.verdicts import MOST_SEEDS
 
 STEPS = 60
@@ -135,31 +135,74 @@ def cells(finding: Finding) -> list[str]:
     return [finding.switch.judged, shown, *costs, f"{verdict_word(finding)}: {advice(finding)}"]
 
 
-def text_table(findings: Findings) -> list[str]:
-    """Lines for a terminal, in columns."""
-    lines = [[title for _, title in COLUMNS], *(cells(finding) for finding in findings.findings)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
+@dataclass(frozen=True)
+class Section:
+    """A part of what a study has found, for a terminal or Markdown.
+
+    Attributes:
+        title: "" for what the study is about.
+        tables: each a header and its rows.
+        words: sentences below them.
+    """
+
+    title: str
+    tables: tuple[tuple[Sequence[str], list[list[str]]], ...]
+    words: tuple[str, ...] = ()
+
+
+def sections(findings: Findings) -> list[Section]:
+    """All that was found: the switches, the laws of data, what other networks gain, what wrong labels cost."""
+    found = []
+    if findings.findings:
+        found.append(Section("", (([title for _, title in COLUMNS], [cells(finding) for finding in findings.findings]),)))
+    for scaling in findings.scalings:
+        points = [[grouped(x), around(*point, "%")] for x, point in scaling.points.items()]
+        tables = ((("training pictures", "top-1, %"), points), (LAW_COLUMNS, [law_cells(law) for law in scaling.laws]))
+        found.append(Section(scaling_title(scaling), tables))
+    for budget, other in findings.exchanges:
+        gains = [[grouped(x), around(*gain)] for x, gain in other.gains.items()]
+        title = f"{other.name} against the base at equal training time ({budget})"
+        words = tuple(exchange_words(other.slopes, other.worth))
+        found.append(Section(title, ((("training pictures", "gain, points"), gains),), words))
+    if findings.noise is not None:
+        falls = [[percent(100 * fall.noise, 0), f"{fall.top1:.1f}", around(*fall.points)] for fall in findings.noise.falls]
+        table = (("wrong labels", "top-1, %", "points lost"), falls)
+        found.append(Section("Wrong labels", (table,), (noise_words(findings.noise),)))
+    return found
+
+
+def noise_words(noise: Noise) -> str:
+    slope, ended = noise.slope
+    interval = "" if ended is None else f" ({plus(ended.low, 2)} to {plus(ended.high, 2)})"
+    return f"Each percent of wrong labels changes top-1 by {plus(slope, 2)} points{interval}, by a line through all levels."
+
+
+def text_tables(findings: Findings) -> list[str]:
+    """Lines for a terminal, in columns: everything that Markdown has but the notes."""
+    lines = [about(findings)]
+    for section in sections(findings):
+        lines += ["", *([section.title] if section.title else [])]
+        for header, body in section.tables:
+            lines += columns(header, body) if body else []
+        lines += section.words
+    return lines
+
+
+def columns(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A table in columns as wide as their longest cell; the last one is left as long as it is."""
+    lines = [header, *body]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
     return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines]
 
 
 def markdown(findings: Findings) -> str:
     """The whole study as Markdown: the switches, the laws, the notes."""
     lines = [f"# {title(findings)}", "", about(findings), ""]
-    if findings.findings:
-        lines += marked([title for _, title in COLUMNS], [cells(finding) for finding in findings.findings])
-    for scaling in findings.scalings:
-        lines += [f"## {scaling_title(scaling)}", ""]
-        points = [[grouped(x), around(*point, "%")] for x, point in scaling.points.items()]
-        lines += marked(["training pictures", "top-1, %"], points)
-        lines += marked(LAW_COLUMNS, [law_cells(law) for law in scaling.laws])
-    for budget, found in findings.exchanges:
-        lines += [f"## {found.name} against the base at equal training time ({budget})", ""]
-        lines += marked(["training pictures", "gain, points"], [[grouped(x), around(*gain)] for x, gain in found.gains.items()])
-        lines += [*exchange_words(found.slopes, found.worth), ""]
-    if findings.noise is not None:
-        lines += ["## Wrong labels", ""]
-        falls = [[percent(100 * fall.noise, 0), f"{fall.top1:.1f}", around(*fall.points)] for fall in findings.noise.falls]
-        lines += marked(["wrong labels", "top-1, %", "points lost"], falls)
+    for section in sections(findings):
+        lines += [f"## {section.title}", ""] if section.title else []
+        for header, body in section.tables:
+            lines += marked(header, body)
+        lines += [*section.words, ""] if section.words else []
     lines += [f"- {note}" for note in findings.notes]
     return "\n".join(lines) + "\n"
 

@@ -23,7 +23,7 @@ from paretina.measure.device import Device, Others
 from paretina.measure.inference import forward, prepared
 from paretina.measure.memory import forget_peak, give_back_freed
 from paretina.measure.timing import Turns, ratio
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.run import Run, write_aside
 from paretina.search.findings import Findings, digest, is_over, looked_at, outcomes_of, read_findings, read_state, verdicts_of
 from paretina.search.study import BASE, Study, Variant, check, settled, with_epochs
@@ -240,7 +240,7 @@ def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: 
     say(f"timing an image in {len(different)} networks")
     steps = {}
     for text in different:
-        model = decode(Blueprint, json.loads(text))
+        model = decode(Model, json.loads(text))  # type: ignore[type-abstract]
         torch.manual_seed(0)
         side = model.resolution
         steps[text] = forward(prepared(model.build(), plan), plan, torch.zeros(1, 3, side, side))

@@ -12,7 +12,7 @@ import torch
 
 from paretina.clock import END, START
 from paretina.data.sources.part import Part
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.pretrained import WORDS
 from paretina.search.switches import Switch
 from paretina.spec import Spec
@@ -30,7 +30,7 @@ class Rival(Spec):
     """Another network beside the base; `name` is that in our tables."""
 
     name: str
-    model: Blueprint
+    model: Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,9 +231,9 @@ def check_start(base: Asked, variant: "Variant") -> None:
 
 
 @cache
-def takes(blueprint: Blueprint, sides: frozenset[int]) -> None:
+def takes(model: Model, sides: frozenset[int]) -> None:
     """Looks whether a network takes images of each size; most changes leave the network as it is, so each is tried once."""
-    check_sizes(blueprint, set(sides))
+    check_sizes(model, set(sides))
 
 
 def trainable(asked: Asked) -> None:
@@ -242,13 +242,13 @@ def trainable(asked: Asked) -> None:
     Raises:
         ValueError: an edit does not fit, the network does not take the images, or the recipe leaves no way to a square.
     """
-    recipe, blueprint = asked.recipe, asked.edited()
+    recipe, model = asked.recipe, asked.assembled()
     sides = asked.sides()
-    takes(blueprint, sides)
-    recipe.frozen_parts(blueprint)
+    takes(model, sides)
+    recipe.frozen_parts(model)
     if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
-    recipe.objective.check(recipe, blueprint)
+    recipe.objective.check(recipe, model)
     side = round(asked.sizes()(END))
     with torch.random.fork_rng(devices=[]):
         for look in recipe.looks():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.model.blueprint import NormUnit, Unit
-from paretina.model.build import Network
+from paretina.model.build import Combined, Network
 from paretina.model.heads.distilled import NormedLinear
 from paretina.model.norms.batch import BatchNormUnit
 from paretina.shapes import Map
@@ -61,19 +61,23 @@ class Behind(NormUnit):
 
 
 @torch.no_grad()
-def fold(network: Network) -> Folded:
-    """Returns a copy in inference form, in evaluation mode.
+def fold(network: Network) -> Network:
+    """Returns a copy in inference form, in evaluation mode; of several networks, each is folded.
 
     Raises:
         ValueError: the network is folded already.
-        TypeError: it is not a plain network, of which it is known what a copy is made of.
+        TypeError: it is of a class that is not known here, so neither is what a copy is made of.
     """
     if isinstance(network, Folded):
         raise ValueError("this network is folded already")
+    if isinstance(network, Combined):
+        whole = copy.deepcopy(network).eval()
+        inner_names = {id(each): name for name, each in whole.named_modules()}
+        for each in whole.networks():
+            whole.set_submodule(inner_names[id(each)], fold(each))
+        return whole.requires_grad_(False)
     if type(network) is not Network:
-        raise TypeError(
-            f"only a plain Network can be folded, got {type(network).__name__}; fold the networks that it is made of"
-        )
+        raise TypeError(f"only networks of ours can be folded, got {type(network).__name__}")
     inner = copy.deepcopy(network).eval()
     folded = Folded(inner.blueprint, inner.door, inner.stem, [*inner.stages], inner.head)
     folded.blocks = inner.blocks

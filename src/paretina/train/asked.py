@@ -13,13 +13,13 @@ from paretina.data.sources.clipart import Clipart
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.shapes import Shapes
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Blueprint, Edit
+from paretina.model.blueprint import Assembly, Blueprint, Edit, Model
 from paretina.model.family import Published, network_named
 from paretina.model.pretrained import find_weights, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
 from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
-from paretina.train.fields import LR, unabbreviated
+from paretina.train.fields import LR, OTHER_PARTS, PARTS, unabbreviated
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
@@ -40,6 +40,7 @@ class Asked(Spec):
         model: the network, before edits, and before the classes of the data and the test size are put in.
         model_name: its name in our tables, or "".
         edits: changes of the network, in this order.
+        assembly: what several networks are made of the edited one; None for that one alone.
         recipe: how it is trained.
         recipe_name: its name, or "".
         plan: how it is executed.
@@ -49,9 +50,10 @@ class Asked(Spec):
     """
 
     data: Source
-    model: Blueprint
+    model: Model
     model_name: str = ""
     edits: tuple[Edit, ...] = ()
+    assembly: Assembly | None = None
     recipe: Recipe
     recipe_name: str = ""
     plan: Plan
@@ -69,7 +71,7 @@ class Asked(Spec):
         Raises:
             ValueError: weights were asked for and cannot be had, or an edit does not fit.
         """
-        return find_weights(self.weights, self.published, self.edited())
+        return find_weights(self.weights, self.published, self.assembled())
 
     def starts(self) -> bool:
         """Whether there are weights to start from.
@@ -77,11 +79,11 @@ class Asked(Spec):
         Raises:
             ValueError: they are named and cannot be read, or an edit does not fit.
         """
-        return will_start(self.weights, self.published, self.edited())
+        return will_start(self.weights, self.published, self.assembled())
 
     def sizes(self) -> Schedule:
         """The schedule of the training size, in pixels."""
-        return self.recipe.sizes(self.edited().resolution)
+        return self.recipe.sizes(self.assembled().resolution)
 
     def training_sides(self) -> frozenset[int]:
         """Every training size of the run, in pixels."""
@@ -94,18 +96,25 @@ class Asked(Spec):
 
     def final_size(self) -> int:
         """Side in pixels at which the network is tested and saved."""
-        return self.recipe.final_size(self.edited().resolution)
+        return self.recipe.final_size(self.assembled().resolution)
 
-    def edited(self) -> Blueprint:
-        """The network after the edits.
+    def assembled(self) -> Model:
+        """The network after the edits, or those that the assembly makes of it.
 
         Raises:
-            ValueError: an edit does not fit.
+            ValueError: an edit or the assembly does not fit.
         """
         blueprint = self.model
+        if not isinstance(blueprint, Blueprint):
+            made = [*(type(edit).__name__ for edit in self.edits), *([type(self.assembly).__name__] if self.assembly else [])]
+            if made:
+                raise ValueError(
+                    f"{made[0]} changes the table of a single network; the model is {type(blueprint).__name__} already"
+                )
+            return blueprint
         for edit in self.edits:
             blueprint = edit(blueprint)
-        return blueprint
+        return blueprint if self.assembly is None else self.assembly(blueprint)
 
 
 def source_named(data: str | Source) -> Source:
@@ -154,14 +163,14 @@ def full_path(path: str) -> str:
     """
     path = unabbreviated(path)
     head = path.partition(".")[0]
-    if head in ("data", "model", "recipe", "plan", "edits"):
+    if head in PARTS:
         return path
     places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
     for place, spec in places.items():
         if head in field_map(spec):
             return f"{place}.{path}"
     known = [name for spec in places.values() for name in field_map(spec)]
-    raise ValueError(f"there is no field {head!r}{near(head, [*known, 'data', 'edits'])}")
+    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS])}")
 
 
 def change(asked: Asked, path: str, value: Any) -> Asked:
@@ -258,7 +267,7 @@ def default_weights(recipe: str | Recipe | None) -> str:
     return "none" if recipe == "scratch" else "auto"
 
 
-def recipe_for(weights: str, model: str | Blueprint, fields: Mapping[str, Any]) -> str:
+def recipe_for(weights: str, model: str | Model, fields: Mapping[str, Any]) -> str:
     """The recipe that is taken unless told: `finetune` where there are weights to start from, `scratch` where not.
 
     Args:
@@ -268,22 +277,22 @@ def recipe_for(weights: str, model: str | Blueprint, fields: Mapping[str, Any]) 
         ValueError: the weights are named and cannot be read.
     """
     network = network_named(model) if isinstance(model, str) else None
-    blueprint = network.blueprint if network else None
+    built: Model | None = network.blueprint if network else None
     if network is not None:
         try:
             asked = Asked(data=Clipart(), model=network.blueprint, recipe=Recipe(), plan=Plan())
             for path, value in fields.items():
-                if (whole := full_path(path)).partition(".")[0] in ("model", "edits"):
+                if (whole := full_path(path)).partition(".")[0] in ("model", "edits", "assembly"):
                     asked = put(asked, whole, value)
-            blueprint = asked.edited()
+            built = asked.assembled()
         except ValueError:
-            blueprint = None  # said where the fields are set, or the network is built
-    return "finetune" if will_start(weights, network, blueprint) else "scratch"
+            built = None  # said where the fields are set, or the network is built
+    return "finetune" if will_start(weights, network, built) else "scratch"
 
 
 def choose(
     data: str | Source,
-    model: str | Blueprint,
+    model: str | Model,
     recipe: str | Recipe | None,
     plan: Plan,
     weights: str | None = None,

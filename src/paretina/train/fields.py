@@ -6,6 +6,11 @@ from typing import Any, Literal
 
 import yaml
 
+OTHER_PARTS = ("data", "edits", "assembly")
+"""Parts of what is asked whose fields depend on what they hold, so that none may be given by its name alone."""
+
+PARTS = ("model", "recipe", "plan", *OTHER_PARTS)
+
 
 def assignment(text: str) -> tuple[str, str]:
     """Takes `field=value` apart.

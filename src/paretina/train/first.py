@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.rows import class_tensors, start_small
-from paretina.model.weights import Start, load_start
+from paretina.model.weights import Loaded, Start, load_start
 from paretina.train.recipe import Recipe
 
 FORGOTTEN = 10.0
@@ -19,8 +19,8 @@ is 0.01. Those of trained weights are forgotten like others: with exp(-3) of the
 pictures stayed at chance in evaluation."""
 
 
-def first_values(network: Network, start: Start | None, classes: Sequence[str]) -> None:
-    """Gives a new network the values that its training begins with, in place.
+def first_values(network: Network, start: Start | None, classes: Sequence[str]) -> Loaded | None:
+    """Gives a new network the values that its training begins with, in place; returns what became of the weights, if any.
 
     Args:
         classes: names of the network's classes; those that the weights know keep their rows of the last layer.
@@ -30,32 +30,40 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     """
     if start is None:
         start_small(network)
-        return
+        return None
     # with the seed of the run that made the weights, new rows would be those that its own classes started from
-    last = [start.state[name] for name in class_tensors(network.blueprint) if name in start.state]
+    last = [start.state[name] for name in class_tensors(network.model) if name in start.state]
     drawn = zlib.crc32(b"".join(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes() for tensor in last))
     start_small(network, torch.Generator().manual_seed(torch.initial_seed() + drawn))
-    load_start(network, start, classes)
+    return load_start(network, start, classes)
 
 
-def start_notes(start: Start | None, blueprint: Blueprint, classes: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+def start_notes(start: Start, model: Model, loaded: Loaded, recipe: Recipe) -> tuple[str, ...]:
     """What the user should know of weights to start from, a sentence each.
 
     Args:
-        blueprint: of the network that starts from them.
+        model: of the network that starts from them.
+        loaded: what became of them there.
 
     Raises:
-        ValueError: new rows of the last layer are not to learn.
+        ValueError: something that starts anew is not to learn.
     """
-    if start is None:
-        return ()
-    rows = start.rows(classes)
-    if rows.new and "head" in recipe.frozen_parts(blueprint):
-        raise ValueError(f"the head is frozen, but {rows.said()}; leave 'head' out of frozen")
-    fields = [name for name in ("padding", "norm", "activation") if getattr(blueprint, name) != getattr(start.blueprint, name)]
-    wrong = ", ".join(f"{name} {getattr(start.blueprint, name)} instead of {getattr(blueprint, name)}" for name in fields)
-    differs = (f"warning: the weights were trained in a network with {wrong}",) if wrong else ()
-    return (rows.said(), *differs)
+    frozen = recipe.frozen_parts(model)
+    if loaded.rows.new and "head" in frozen:
+        raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
+    if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
+        raise ValueError(f"{', '.join(idle)} is frozen, but the weights do not have it; leave it out of frozen")
+    return (*loaded.notes(), *different_notes(start, model))
+
+
+def different_notes(start: Start, model: Model) -> tuple[str, ...]:
+    """A warning where weights come from a network that computes something else with them."""
+    for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
+        fields = [name for name in ("padding", "norm", "activation") if getattr(own, name) != getattr(given, name)]
+        if fields:
+            wrong = ", ".join(f"{name} {getattr(given, name)} instead of {getattr(own, name)}" for name in fields)
+            return (f"warning: the weights were trained in a network with {wrong}",)
+    return ()
 
 
 # --- running statistics -------------------------------------------------------------------------------------------------
@@ -83,11 +91,11 @@ def set_memory(learner: nn.Module, recipe: Recipe, updates: int) -> None:
         norm.momentum = max(recipe.norm_momentum, least)  # type: ignore[assignment]
 
 
-def memory_notes(blueprint: Blueprint, recipe: Recipe, updates: int) -> tuple[str, ...]:
+def memory_notes(model: Model, recipe: Recipe, updates: int) -> tuple[str, ...]:
     """Says it where `set_memory` does not leave the recipe's momentum as it is; nothing where no norm of the network moves."""
     least = least_momentum(updates * recipe.accumulate)
-    network = blueprint.build("meta")
-    network.freeze(recipe.frozen_parts(blueprint))
+    network = model.build("meta")
+    network.freeze(recipe.frozen_parts(model))
     network.steady = recipe.steady
     if (
         not recipe.bound_norm_memory

@@ -48,7 +48,7 @@ def trained(path: Path) -> Trained:
         asked = decode(Asked, Run.open(folder).asked()["asked"])
         return Trained(file, round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))), asked.data)
     network, _ = load_model(file)
-    return Trained(file, network.blueprint.resolution, None)
+    return Trained(file, network.model.resolution, None)
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,13 @@ def go_on(
     if source is None:
         raise ValueError(f"{path} does not say what it was trained on; name the data")
     # without a size of its own the recipe trains and tests at the resolution of the network, which fields and edits may change
-    blueprint = network.blueprint if resolution is None else replace(network.blueprint, resolution=resolution)
+    model = network.model if resolution is None else replace(network.model, resolution=resolution)
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
     settings = replace(settings, size=None, pixels=1.0, test_size=None)
-    choice = choose(source, blueprint, settings, plan, str(before.file), config, dict(fields or {}))
+    choice = choose(source, model, settings, plan, str(before.file), config, dict(fields or {}))
     if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
-        door = choice.asked.recipe.door(choice.asked.edited().door)
+        door = choice.asked.recipe.door(choice.asked.assembled().door)
         choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(door),)))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")

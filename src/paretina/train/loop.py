@@ -98,7 +98,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
     requests = epochs.requests(task.size, start, ranks.count * recipe.accumulate, mine)
     workers = plan.worker_count(ranks.locals, kept=task.pictures.pixels is not None)
-    batches = training_batches(task.pictures, recipe.looks(), requests, network.blueprint.classes, workers)
+    batches = training_batches(task.pictures, recipe.looks(), requests, network.model.classes, workers)
     evaluate_every = max(1, round(recipe.evaluate_every * epochs.updates_per_epoch))
     end = task.updates or epochs.updates
     saved = time.monotonic()

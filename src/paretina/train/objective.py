@@ -10,7 +10,7 @@ from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.shapes import Logits, Loss
 from paretina.spec import Spec
@@ -71,7 +71,7 @@ class Term(Spec):
 
     PLUGINS = ("paretina.train.terms",)
 
-    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+    def check(self, recipe: "Recipe", model: Model) -> None:
         """As `Objective.check`."""
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Objective(Spec):
 
     PLUGINS = ("paretina.train.objectives",)
 
-    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+    def check(self, recipe: "Recipe", model: Model) -> None:
         """Looks whether the rest of a recipe, and the model, fit; called before anything is read or trained.
 
         Raises:

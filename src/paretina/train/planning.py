@@ -10,7 +10,7 @@ from typing import Literal
 from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.train.asked import Asked, Choice
 
 Planning = Literal["default", "known", "eager", "full"]
@@ -34,7 +34,7 @@ def with_safe_precision(choice: Choice) -> Asked:
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
         return asked
     try:
-        shown = trains_low(asked.edited())
+        shown = trains_low(asked.assembled())
     except ValueError:
         return asked  # cannot be trained at all, which is said when training begins
     if shown and not asked.starts():
@@ -43,13 +43,11 @@ def with_safe_precision(choice: Choice) -> Asked:
     return replace(asked, plan=replace(asked.plan, precision="float32", depthwise=depthwise))
 
 
-def found_plan(
-    asked: Asked, blueprint: Blueprint, pictures: int, planning: Planning, ranks: int
-) -> tuple[Plan, tuple[str, ...]]:
+def found_plan(asked: Asked, model: Model, pictures: int, planning: Planning, ranks: int) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a run, and what the user should know of it, a sentence each.
 
     Args:
-        blueprint: of the network, with its classes.
+        model: of the network, with its classes.
         pictures: to train on.
         ranks: number of processes that share an update.
     """
@@ -61,7 +59,7 @@ def found_plan(
 
     def search(tuning: Tuning) -> Plans:
         low = planning != "known" or asked.plan.precision != "float32"  # below the default only when a search is asked for
-        return training_plan(blueprint, asked.plan.device, part, max(sides), tuning, low)
+        return training_plan(model, asked.plan.device, part, max(sides), tuning, low)
 
     plans = search("none" if planning == "known" else "eager")
     tuned = plans.tuned[1]

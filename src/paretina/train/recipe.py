@@ -10,9 +10,9 @@ from paretina.data.sampler import Epochs
 from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform, View
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model.blueprint import Blueprint, Door, Model
 from paretina.model.layers import Dropout, Residual
-from paretina.model.roles import roles
+from paretina.model.roles import networks_in, roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.spec import Spec
 from paretina.train.average import Average
@@ -189,31 +189,36 @@ class Recipe(Spec):
         """Whether parts of the network stay as they start, which makes sense only for weights that are good already."""
         return bool(self.frozen or self.frozen_stride or self.tail is not None)
 
-    def frozen_parts(self, blueprint: Blueprint) -> tuple[str, ...]:
-        """The parts of a network that do not learn, by name.
+    def frozen_parts(self, model: Model) -> tuple[str, ...]:
+        """The parts that do not learn, by name; of several networks, those of each.
 
         Raises:
             ValueError: the tail is longer than the network.
         """
+        parts = {part: None for blueprint in dict.fromkeys(model.blueprints()) for part in self.frozen_in(blueprint)}
+        return (*parts, *(name for name in self.frozen if name not in parts))
+
+    def frozen_in(self, blueprint: Blueprint) -> tuple[str, ...]:
+        """The parts of one network that do not learn for where they stand in it."""
         names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
         if self.tail is not None and self.tail > len(blueprint.stages):
             raise ValueError(f"the network has {len(blueprint.stages)} stages, so its last {self.tail} cannot be its tail")
         early = [name for name, stride in zip(names, blueprint.border_strides, strict=True) if stride <= self.frozen_stride]
         if self.tail is not None:
             early = names[: max(len(early), len(names) - self.tail)]
-        return (*early, *(name for name in self.frozen if name not in early))
+        return tuple(early)
 
     def groups(self, learner: Learner) -> list[dict[str, Any]]:
         """The parameters that learn, in groups of equal rate and decay."""
         owned = roles(learner)
-        network = learner.result()
-        last = {id(parameter) for parameter in cast(nn.Module, network.head.classifier).parameters()}
-        places = ["head", *(f"stages.{i}" for i in reversed(range(len(network.stages)))), "stem"]
+        networks = learner.result().networks()
+        last = {id(parameter) for each in networks for parameter in cast(nn.Module, each.head.classifier).parameters()}
+        depths = {name: each.parts()[::-1] for name, each in networks_in(learner)}
         parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
         for name, parameter in learner.named_parameters():
-            place = owned[name].place
-            # what an objective adds to the network is new, as the head is
-            factor = self.rate_decay ** (places.index(place) if place in places else 0)
+            place, order = owned[name].place, depths.get(owned[name].network, ())
+            # what an objective or an assembly adds to the networks is new, as the head is
+            factor = self.rate_decay ** (order.index(place) if place in order else 0)
             if id(parameter) in last:
                 factor *= self.classifier_rate
             parts.setdefault(factor, []).append((name, parameter))

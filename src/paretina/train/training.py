@@ -34,7 +34,7 @@ from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model.blueprint import Door, Model
 from paretina.model.build import Network, materialise
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
@@ -66,7 +66,7 @@ class Prepared:
     """All that has to be known before the first update.
 
     Attributes:
-        blueprint: the network with its edits, the classes of the data, and its test size.
+        model: the network with its edits, the classes of the data, and its test size.
         start: weights to start from, or None.
         notes: what was decided on the way, a sentence each.
         leaks: validation pictures that have copies in train; counted by the first process only.
@@ -76,7 +76,7 @@ class Prepared:
     collection: Collection
     train: Pictures
     val: Pictures
-    blueprint: Blueprint
+    model: Model
     start: Start | None
     notes: tuple[str, ...]
     leaks: Leaks = NO_LEAKS
@@ -101,7 +101,7 @@ class Prepared:
 
 def with_memory_notes(prepared: Prepared) -> Prepared:
     """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
-    said = memory_notes(prepared.blueprint, prepared.recipe, prepared.epochs.updates)
+    said = memory_notes(prepared.model, prepared.recipe, prepared.epochs.updates)
     return replace(prepared, notes=(*prepared.notes, *said))
 
 
@@ -153,28 +153,28 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
             "tail=none"
         )
 
-    blueprint = asked.edited()
-    recipe.objective.check(recipe, blueprint)
+    model = asked.assembled()
+    recipe.objective.check(recipe, model)
     sides = asked.sides()
-    check_sizes(blueprint, sides)
-    classes = len(collection.classes)
-    blueprint = replace(blueprint, classes=classes, resolution=asked.final_size())
-    usual, blueprint = blueprint.door, with_door(blueprint, start, door_asked(asked, start))
-    blueprint = replace(blueprint, door=recipe.door(blueprint.door))
-    if blueprint.door != recipe.door(usual):
-        notes.append(f"pictures are prepared as its weights want them: {in_words(blueprint.door, blueprint.resolution)}")
-    notes += teacher_notes(recipe.teacher, blueprint.door, asked.training_sides())
-    blueprint.build("meta").freeze(recipe.frozen_parts(blueprint))  # finds names of parts that are not there
-    notes += start_notes(start, blueprint, collection.classes, recipe)
+    check_sizes(model, sides)
+    model = replace(model, classes=len(collection.classes), resolution=asked.final_size())
+    usual, model = model.door, with_door(model, start, door_asked(asked, start))
+    model = replace(model, door=recipe.door(model.door))
+    if model.door != recipe.door(usual):
+        notes.append(f"pictures are prepared as its weights want them: {in_words(model.door, model.resolution)}")
+    notes += teacher_notes(recipe.teacher, model.door, asked.training_sides())
+    model.build("meta").freeze(recipe.frozen_parts(model))  # finds names of parts that are not there
     if start is not None:
-        with torch.random.fork_rng(devices=[]):
-            first_values(blueprint.build(), start, collection.classes)  # finds weights that do not fit before there is a run
+        with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
+            loaded = first_values(model.build(), start, collection.classes)
+        assert loaded is not None
+        notes += start_notes(start, model, loaded, recipe)
 
     train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
     val = read_pictures(collection, collection.split("val"))
     notes += told({**train.remarks, **val.remarks})
     asked = replace(asked, recipe=recipe)
-    prepared = Prepared(asked, collection, train, val, blueprint, start, tuple(notes))
+    prepared = Prepared(asked, collection, train, val, model, start, tuple(notes))
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
@@ -213,14 +213,14 @@ def check_parts(prepared: Prepared, ranks: int) -> None:
         ValueError: there are more parts than pictures, or a norm in it sees a single value of each channel, which is nothing
             to take a variance of.
     """
-    recipe, blueprint = prepared.recipe, prepared.blueprint
+    recipe, model = prepared.recipe, prepared.model
     part = prepared.epochs.smallest_part(ranks * recipe.accumulate)
     side = min(prepared.asked.sides())
-    network = blueprint.build("meta")
+    network = model.build("meta")
     network.steady = recipe.steady
-    network.freeze(recipe.frozen_parts(blueprint))
+    network.freeze(recipe.frozen_parts(model))
     try:
-        network.train()(torch.empty(part, blueprint.channels, side, side, device="meta"))
+        network.train()(torch.empty(part, model.channels, side, side, device="meta"))
     except ValueError as error:
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         raise ValueError(
@@ -230,7 +230,7 @@ def check_parts(prepared: Prepared, ranks: int) -> None:
         ) from None
 
 
-def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
+def check_sizes(model: Model, sides: Iterable[int]) -> None:
     """Sends images of each size through the network, without values, before anything is read or trained.
 
     Raises:
@@ -238,10 +238,10 @@ def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
-    network = blueprint.build("meta").eval()
+    network = model.build("meta").eval()
     for side in sorted(sides):
         try:
-            network(torch.empty(1, blueprint.channels, side, side, device="meta"))
+            network(torch.empty(1, model.channels, side, side, device="meta"))
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
 
@@ -262,11 +262,11 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     asked, recipe = prepared.asked, prepared.recipe
     plan = replace(asked.plan, device=ranks.device(asked.plan.device))
     torch.manual_seed(recipe.seed)
-    network = prepared.blueprint.build()
+    network = prepared.model.build()
     first_values(network, prepared.start, prepared.collection.classes)
     if recipe.zero_gamma:
         start_branches_at_zero(network)  # before an objective makes copies of it
-    network.freeze(recipe.frozen_parts(prepared.blueprint))
+    network.freeze(recipe.frozen_parts(prepared.model))
     network.steady = recipe.steady
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
@@ -281,9 +281,9 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     torch.manual_seed(recipe.seed + ranks.rank)  # from here on ranks drop different branches
     evaluation = Evaluation(
         prepared.val,
-        prepared.blueprint.door,
-        prepared.blueprint.resolution,
-        prepared.blueprint.classes,
+        prepared.model.door,
+        prepared.model.resolution,
+        prepared.model.classes,
         plan,
         ranks.rank,
         ranks.count,
@@ -301,7 +301,7 @@ def start_branches_at_zero(module: nn.Module) -> None:
 def door_asked(asked: Asked, start: Start | None) -> set[str]:
     """The fields of the door that stay whatever the weights want: those that are not as the network has them unless told."""
     if asked.verb == "finetune" and start is not None:
-        usual = start.blueprint.door
+        usual = start.model.door
     elif asked.model_name:
         usual = network_named(asked.model_name).blueprint.door
     else:  # a blueprint that was handed in, so nobody knows which fields were chosen; wrong statistics would be no choice
@@ -320,8 +320,8 @@ def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[s
     if path.startswith("timm:"):
         own, resolution, _, _ = timm_preprocessing(path.removeprefix("timm:"))
     else:
-        blueprint = load_model(Path(path))[0].blueprint
-        own, resolution = blueprint.door, blueprint.resolution
+        model = load_model(Path(path))[0].model
+        own, resolution = model.door, model.resolution
     if sides == {resolution} and (own.fit, own.interpolation) == (door.fit, door.interpolation):
         return []
     return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
@@ -383,7 +383,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     recipe.set_rates(learner, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
-    batches = training_batches(prepared.train, recipe.looks(), requests, prepared.blueprint.classes, workers)
+    batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
     stamps = [time.monotonic()]
     for update in range(updates + 1):
         for _ in range(recipe.accumulate):
@@ -447,7 +447,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
 def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
     """What was prepared, under the plan that the first process has found."""
     asked = prepared.asked
-    found = found_plan(asked, prepared.blueprint, len(prepared.train), planning, ranks.count) if ranks.first else None
+    found = found_plan(asked, prepared.model, len(prepared.train), planning, ranks.count) if ranks.first else None
     plan, notes = ranks.from_first(found)
     return replace(prepared, asked=replace(asked, plan=plan), notes=(*prepared.notes, *notes))
 
@@ -580,7 +580,7 @@ def description(prepared: Prepared) -> dict[str, Any]:
     return {
         "verb": asked.verb,
         "command": shlex.join(["paretina", *sys.argv[1:]]) if sys.argv and "paretina" in Path(sys.argv[0]).name else "",
-        "model": encode(prepared.blueprint),
+        "model": encode(prepared.model),
         "model_name": asked.model_name,
         "recipe_name": asked.recipe_name,
         "edits": [encode(edit) for edit in asked.edits],
@@ -636,7 +636,7 @@ def finish(
 
 def as_saved(network: Network) -> Network:
     """The network as its file will hold it: built anew with the same weights, neither compiled nor frozen."""
-    fresh = network.blueprint.build("meta")
+    fresh = network.model.build("meta")
     materialise(fresh)
     fresh.load_state_dict(network.state_dict())
     return fresh.eval()
@@ -662,7 +662,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
     )
     save_model(run.path / "model.safetensors", kept.network, about)
     last = [line for line in run.lines() if line["event"] == "train"]
-    counted = cost(prepared.blueprint)
+    counted = cost(prepared.model)
     faults = dict(prepared.damaged)
     for fault in journal.faults:
         name, _, reason = fault.partition(": ")

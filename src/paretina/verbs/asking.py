@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from paretina.data.source import Source
 from paretina.measure.plan import default_plan
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.interop import library_of
 from paretina.model.pretrained import WORDS as WEIGHTS
@@ -130,7 +130,7 @@ def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given],
 
 def ask(
     data: str | Source | None = None,
-    model: str | Blueprint | None = None,
+    model: str | Model | None = None,
     recipe: str | Recipe | None = None,
     weights: str | None = None,
     device: str | None = None,

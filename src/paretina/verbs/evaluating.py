@@ -165,7 +165,7 @@ def evaluate(
     swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
     if swept is not None and html is not None:
         write_sweep(swept, Path(html), about.name or path.name)
-    side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
+    side = swept.best if swept else sizes[0] if sizes else network.model.resolution
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
@@ -181,7 +181,7 @@ def evaluate(
     remarks = pictures.remarks
     corrupted = unknown = None
     if kinds:
-        seen = Evaluation(pictures, network.blueprint.door, side, network.blueprint.classes, plan)
+        seen = Evaluation(pictures, network.model.door, side, network.model.classes, plan)
         corrupted = corrupted_accuracy(network, seen, kinds)
     if strangers:
         files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
@@ -232,7 +232,7 @@ def inference_plan(device: str) -> Plan:
 def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
     """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
     plan.place(network)
-    evaluation = Evaluation(pictures, network.blueprint.door, resolution, network.blueprint.classes, plan)
+    evaluation = Evaluation(pictures, network.model.door, resolution, network.model.classes, plan)
     logits, ids = joined([evaluation.run(network)])
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]

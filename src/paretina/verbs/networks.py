@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.measure.cost import Cost, cost
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import Published, network_named
 from paretina.model.weights import About, load_model
 from paretina.spec import encode
@@ -22,19 +22,31 @@ class Shown:
     """
 
     name: str
-    blueprint: Blueprint
+    model: Model
     cost: Cost
     published: Published | None
     about: About | None
 
+    @property
+    def source(self) -> str:
+        """Paper and table; of several networks, what they form and those of each kind among them."""
+        tables = ", ".join(dict.fromkeys(table.source for table in self.model.blueprints()))
+        kind = type(self.model).__name__
+        return tables if isinstance(self.model, Blueprint) else f"{kind} of {len(self.model.blueprints())} networks: {tables}"
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The strides at which there are feature maps; none of several networks, each of which has its own."""
+        return self.model.strides if isinstance(self.model, Blueprint) else ()
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "source": self.blueprint.source,
-            "classes": self.blueprint.classes,
-            "resolution": self.blueprint.resolution,
-            "preprocessing": encode(self.blueprint.door),
-            "strides": list(self.blueprint.strides),
+            "source": self.source,
+            "classes": self.model.classes,
+            "resolution": self.model.resolution,
+            "preprocessing": encode(self.model.door),
+            "strides": list(self.strides),
             "cost": asdict(self.cost),
             "published": models(self.published.name)[0] if self.published else None,
             "about": asdict(self.about) if self.about else None,
@@ -54,7 +66,7 @@ def show(model: str, resolution: int | None = None) -> Shown:
     if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
         path = model_file(model)
         network, about = load_model(path)
-        return Shown(about.name or path.name, network.blueprint, cost(network, resolution), None, about)
+        return Shown(about.name or path.name, network.model, cost(network, resolution), None, about)
     with misuse():
         published = network_named(model)
     return Shown(model, published.blueprint, cost(published.blueprint, resolution), published, None)

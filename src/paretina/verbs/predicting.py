@@ -77,7 +77,7 @@ def predict(
     notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()}))
     logits = torch.empty(0)
     if len(pictures):
-        logits, ids, damaged = forward(network, pictures, network.blueprint.resolution, plan)
+        logits, ids, damaged = forward(network, pictures, network.model.resolution, plan)
     damaged = {readable(name): reason for name, reason in damaged.items()}
     if not len(logits):
         return Predicted((), damaged, dict(left_out), notes)

@@ -9,7 +9,7 @@ from paretina import report as pages
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.run import Run
 from paretina.train import training
 from paretina.train.asked import Choice, source_named
@@ -36,7 +36,7 @@ def check_output(output: Path | None, data: Source) -> None:
 
 def train(
     data: str | Source | None = None,
-    model: str | Blueprint | None = None,
+    model: str | Model | None = None,
     recipe: str | Recipe | None = None,
     weights: str | None = None,
     device: str | None = None,

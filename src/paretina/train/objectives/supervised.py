@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher, Term
@@ -46,7 +46,7 @@ class Supervised(Objective):
         if not self.terms:
             raise ValueError("Supervised needs at least one term, got none")
 
-    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+    def check(self, recipe: "Recipe", model: Model) -> None:
         seen = {0, *(getattr(term, "view", 0) for term in self.terms)}
         if not set(range(len(recipe.views))) <= seen:
             raise ValueError(f"Supervised learns from one view, and the recipe makes {len(recipe.views)}; leave views out")

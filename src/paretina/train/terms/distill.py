@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Model
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
@@ -42,7 +42,7 @@ class Distill(Term):
         if self.view < 0:
             raise ValueError(f"Distill.view counts the views of the recipe from 0, got {self.view}")
 
-    def check(self, recipe: "Recipe", model: Blueprint) -> None:
+    def check(self, recipe: "Recipe", model: Model) -> None:
         if recipe.teacher is None:
             raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
         if self.view >= max(1, len(recipe.views)):

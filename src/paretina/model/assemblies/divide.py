@@ -1,0 +1,96 @@
+"""Divide: several narrow networks in place of a wide one, at about the same cost; their answers are averaged.
+
+It pays for large networks, where more width alone brings little (EfficientNet-B7 at 320 pixels: 81.8 % alone, 82.7 % as two);
+a small one lost (WRN-50-2: 80.7 % and 79.6 %). The paper trains the members together, each on its own view; see the objectives.
+
+Source: Zhao et al. 2020 (arXiv:2011.14660), section 3.1 and table 4.
+Invariant: the logits are the mean of those of the members, which have the classes, size and preprocessing of the ensemble.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from paretina.model.blueprint import Assembly, Blueprint, Model
+from paretina.model.build import Combined, Network
+from paretina.model.edits.scale import Scale
+from paretina.model.layers import Pixels
+from paretina.shapes import Features, Logits
+
+
+class Ensembled(Combined):
+    """Networks that answer together.
+
+    Attributes:
+        members: the networks; each prepares the images for itself.
+    """
+
+    def __init__(self, model: Model, members: list[Network]) -> None:
+        super().__init__(model)
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
+        """The mean of the members' logits; `extras` has those of each as `members`: (member, image, class)."""
+        if not extras:
+            return torch.stack([member(images) for member in self.members]).mean(0)
+        logits, said = zip(*(member(images, extras=True) for member in self.members), strict=True)
+        answers = torch.stack(logits)
+        return answers.mean(0), {"members": answers, "embedding": torch.cat([each["embedding"] for each in said], 1)}
+
+    def embedding(self, images: Pixels) -> Features:
+        """The embeddings of the members, one after the other."""
+        return super().embedding(images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble(Model):
+    """
+    Attributes:
+        member: the table of each network; its own classes, size, preprocessing and channels give way to those of the ensemble.
+        count: number of networks.
+    """
+
+    member: Blueprint
+    count: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.count <= 100:
+            raise ValueError(f"Ensemble.count must lie between 1 and 100, got {self.count}")
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        member = replace(self.member, classes=self.classes, resolution=self.resolution, door=self.door, channels=self.channels)
+        return (member,) * self.count
+
+    def build(self, device: torch.device | str = "cpu") -> Network:
+        return Ensembled(self, [each.build(device) for each in self.blueprints()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divide(Assembly):
+    """
+    Attributes:
+        count: number of networks; each has 1 / sqrt(count) of every width, and about 1 / count of the parameters and the cost.
+    """
+
+    count: int = 2
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.count <= 100:
+            raise ValueError(f"Divide.count must lie between 2 and 100, got {self.count}")
+
+    def __call__(self, blueprint: Blueprint) -> Ensemble:
+        member = Scale(width=self.count**-0.5)(blueprint)
+        return Ensemble(
+            member=member,
+            count=self.count,
+            resolution=member.resolution,
+            classes=member.classes,
+            door=member.door,
+            channels=member.channels,
+        )
+
+
+EXAMPLES = (Divide(), Divide(count=4))
