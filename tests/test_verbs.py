@@ -647,7 +647,7 @@ def test_shows_a_network_by_name_and_from_a_file():
     named, filed = verbs.show("resnet18"), verbs.show("model.safetensors")
     assert named.cost.params == named.published.params
     assert (filed.name, filed.about.classes, filed.cost.resolution) == ("resnet18", CLASSES, 16)
-    assert isinstance(filed.blueprint, Blueprint)
+    assert isinstance(filed.model, Blueprint)
     for shown in (named, filed):
         json.dumps(shown.to_dict())
 

@@ -28,6 +28,7 @@ from paretina.train.asked import (
     source_named,
 )
 from paretina.train.average import Average
+from paretina.train.fields import PARTS
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
@@ -108,7 +109,7 @@ def test_no_short_name_means_two_things():
 
     places = [set(field_map(spec)) for spec in (Recipe, Plan, Blueprint)]
     assert sum(map(len, places)) == len(set.union(*places))
-    assert not set.union(*places) & {"data", "model", "recipe", "plan", "edits"}
+    assert not set.union(*places) & set(PARTS)
 
 
 @pytest.mark.parametrize(

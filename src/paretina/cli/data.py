@@ -15,7 +15,7 @@ def data() -> None:
 def data_check(source: str, as_json: bool) -> None:
     """Classes, counts, sizes, faults, and pictures that are there twice or nearly so, within a split and across splits.
 
-    DATA is a folder, an .npz file, clipart or shapes.
+    DATA is {data}.
     """
     from paretina import verbs
 

@@ -41,7 +41,7 @@ def evaluate(
 ) -> None:
     """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
 
-    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes. Pictures that
+    MODEL is a model file or the directory of a finished run; DATA {data}. Pictures that
     cannot be read are named and not counted; if they are more than --max-damaged allows, the exit code is 1.
     """
     from paretina import verbs

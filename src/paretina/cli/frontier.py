@@ -198,8 +198,10 @@ def check_candidates(
     source: str | None, models: Sequence[str], listing: Path | None, sizes: str | None, recipes: str | None
 ) -> None:
     """Looks whether data and candidates are named, in one way each."""
+    from paretina.verbs.outline import table
+
     if source is None:
-        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
+        usage(f"name the data: {table()['data']}; or continue a frontier with --resume DIR")
     if bool(models) == (listing is not None):
         usage("name the candidates, either with --models or with --candidates FILE")
     if listing is not None and (sizes or recipes):

@@ -55,12 +55,12 @@ def measure(
     intervals of the median.
     """
     from paretina.cli.program import duration
+    from paretina.data.named import source_named
     from paretina.measure.models import measure_models
     from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
     from paretina.progress import Progress
     from paretina.ship.fold import fold
-    from paretina.train.asked import source_named
     from paretina.verbs import check_csv, misuse
 
     check_once(names)

@@ -65,9 +65,14 @@ def check_recipe(name: str | None) -> None:
 
 
 def check_source(data: str | None) -> None:
-    if data is None or data in known("sources") or data.endswith(".npz") or Path(data).expanduser().exists():
+    if data is None or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
         return
     refuse(f"there is no folder {data!r}, and no built-in data of that name{near(data, known('sources'))}")
+
+
+def is_data_file(data: str) -> bool:
+    """Whether a word names a file of pictures, by its end."""
+    return data.lower().endswith(tuple(known("suffixes")))
 
 
 def check_device(device: str | None) -> None:
@@ -181,8 +186,11 @@ def source_of(data: str) -> Any:
     """The outlined source that a word stands for; None where another spelling would be another one."""
     specs: dict[str, Any] = {**outlined()}
     if data in known("sources") and not Path(data).exists():
-        return next((spec() for name, spec in specs.items() if name.lower() == data), None)
-    return specs["Arrays" if data.endswith(".npz") else "Folder"](path=data)
+        return specs[known("sources")[data]]()
+    ends = next((suffix for suffix in known("suffixes") if data.lower().endswith(suffix)), None)
+    if ends is None and Path(data).expanduser().is_file():
+        return None
+    return specs[known("suffixes")[ends] if ends and not Path(data).expanduser().is_dir() else known("folder")](path=data)
 
 
 def holder() -> Any:
@@ -197,7 +205,7 @@ def holder() -> Any:
 
 def check_output(output: Path | None, data: str | None) -> None:
     if data is not None:
-        folder = None if data in known("sources") or data.endswith(".npz") else data
+        folder = None if data in known("sources") or is_data_file(data) else data
         check_place(output, folder)
 
 
@@ -221,7 +229,7 @@ def train(given: Mapping[str, Any]) -> None:
         for name in taken:
             if name not in known("words"):
                 full_path(name)
-        refuse("name the data: a folder, an .npz file, clipart or shapes")
+        refuse(f"name the data: {known('data')}")
     check_asked({**given, "source": source}, taken)
     if given["dry_run"] or not given["print_config"]:
         check_output(given["output"], source)

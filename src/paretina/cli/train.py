@@ -72,7 +72,7 @@ def train(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train a classifier on DATA: a folder, an .npz file, clipart or shapes.
+    """Train a classifier on DATA: {data}.
 
     A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
 

@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from paretina.data.named import source_named
 from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.measure.device import Device, Others
@@ -46,7 +47,7 @@ from paretina.search.standing import TIMED, Budget, Entry, Halving, Standing, re
 from paretina.spec import encode
 from paretina.system import cache_folder
 from paretina.train import training
-from paretina.train.asked import Asked, source_named
+from paretina.train.asked import Asked
 from paretina.train.journal import Listener
 
 Say = Callable[[str], None]

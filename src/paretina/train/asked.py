@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paretina.clock import Clock
+from paretina.data.named import source_named
 from paretina.data.source import Source
-from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
-from paretina.data.sources.folder import Folder
-from paretina.data.sources.shapes import Shapes
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Assembly, Blueprint, Edit, Model
 from paretina.model.family import Published, network_named
@@ -28,8 +26,6 @@ from paretina.train.recipe import Recipe
 
 MOMENTS = 1000
 """At how many moments of a run its schedule of sizes is looked up before it begins."""
-
-BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +111,6 @@ class Asked(Spec):
         for edit in self.edits:
             blueprint = edit(blueprint)
         return blueprint if self.assembly is None else self.assembly(blueprint)
-
-
-def source_named(data: str | Source) -> Source:
-    """The source that a word stands for: a built-in set, an .npz file, or a folder."""
-    if isinstance(data, Source):
-        return data
-    if data in BUILT_IN and not Path(data).exists():
-        return BUILT_IN[data]()
-    if data.endswith(".npz"):
-        return Arrays(path=data)
-    if not Path(data).expanduser().exists():
-        raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{near(data, BUILT_IN)}")
-    return Folder(path=data)
 
 
 def recipes() -> dict[str, tuple[Recipe, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from paretina.clock import Clock
 from paretina.data.likeness import leaks
+from paretina.data.named import source_named
 from paretina.data.source import Sample, Source
 from paretina.data.sources.part import Part
 from paretina.data.transforms.centre_crop import CentreCrop
@@ -17,7 +18,7 @@ from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.spec import decode
-from paretina.train.asked import Asked, Choice, choose, recipe_named, source_named
+from paretina.train.asked import Asked, Choice, choose, recipe_named
 from paretina.train.recipe import ALIGNED, Recipe
 
 

@@ -22,6 +22,7 @@ from paretina.clock import Clock
 from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
+from paretina.data.named import source_named
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
@@ -45,7 +46,7 @@ from paretina.model.weights import About, Start, load_model, save_model, with_do
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
-from paretina.train.asked import Asked, source_named
+from paretina.train.asked import Asked
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit

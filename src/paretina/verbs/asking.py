@@ -1,10 +1,12 @@
 """Ask: puts together what is asked of a training run, from words, fields and files."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paretina.data.named import data_in_words, source_named
 from paretina.data.source import Source
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
@@ -12,7 +14,7 @@ from paretina.model.family import network_named
 from paretina.model.interop import library_of
 from paretina.model.pretrained import WORDS as WEIGHTS
 from paretina.model.pretrained import look_up
-from paretina.spec import field_map
+from paretina.spec import decode, field_map
 from paretina.train.asked import (
     Choice,
     choose,
@@ -21,7 +23,6 @@ from paretina.train.asked import (
     read_config,
     recipe_for,
     recipe_named,
-    source_named,
 )
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
@@ -175,8 +176,15 @@ def ask(
         words = in_file | words
     unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": None, "device": "auto"}
     said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
+    for fields_of, origin in ((changes, here), (settings, str(config))):
+        if "data" in fields_of:
+            if said.get("data", Given(None, "")).origin == origin:
+                raise MisuseError(f"data is given twice, as {said['data'].value!r} and as {fields_of['data']!r}; leave one out")
+            with misuse("" if origin == here else origin):
+                source = source_spelled(fields_of.pop("data"))
+            said.setdefault("data", Given(source, origin))
     if "data" not in said:
-        raise MisuseError("name the data: a folder, an .npz file, clipart or shapes")
+        raise MisuseError(f"name the data: {data_in_words()}")
     for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
         if isinstance(said[name].value, str):
             with misuse(said[name].origin if said[name].origin != here else ""):
@@ -184,10 +192,10 @@ def ask(
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
         wanted = default_weights(said["recipe"].value) if said["weights"].value is None else str(said["weights"].value)
         look_up(wanted)
-        source = wanted if wanted in WEIGHTS or library_of(wanted) else str(model_file(wanted))
+        found = wanted if wanted in WEIGHTS or library_of(wanted) else str(model_file(wanted))
         plan = default_plan(said["device"].value)
-        taken = said["recipe"].value or recipe_for(source, said["model"].value, {**settings, **changes})
-        choice = choose(said["data"].value, said["model"].value, taken, plan, source)
+        taken = said["recipe"].value or recipe_for(found, said["model"].value, {**settings, **changes})
+        choice = choose(said["data"].value, said["model"].value, taken, plan, found)
     choice.origins.update(origins(choice, said))
     for path, value in settings.items():
         with misuse(str(config)):
@@ -204,6 +212,22 @@ def ask(
             choice.origins["recipe.size"] = here
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def source_spelled(value: Any) -> Source:
+    """A source that is given with all its fields, as JSON or as what JSON is read to.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise ValueError(f"data: not JSON: {error}") from None
+    try:
+        return decode(Source, found)  # type: ignore[type-abstract]
+    except ValueError as error:
+        raise ValueError(f"data: {error}") from None
 
 
 def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:

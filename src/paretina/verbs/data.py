@@ -1,8 +1,8 @@
 """Data check: looks at every picture of a source."""
 
 from paretina.data.check import Report, check
+from paretina.data.named import source_named
 from paretina.data.source import Source
-from paretina.train.asked import source_named
 from paretina.verbs.checks import misuse
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.data.named import source_named
 from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
@@ -26,7 +27,6 @@ from paretina.model.build import Network
 from paretina.model.weights import load_model
 from paretina.report.sweep import write_sweep
 from paretina.spec import near
-from paretina.train.asked import source_named
 from paretina.train.further import learned
 from paretina.verbs.checks import MisuseError, check_csv, misuse, model_file
 from paretina.verbs.files import FileCollection, pictures_in

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from paretina import report as pages
+from paretina.data.named import source_named
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
 from paretina.train import training
-from paretina.train.asked import Choice, source_named
+from paretina.train.asked import Choice
 from paretina.train.fields import read_config
 from paretina.train.further import go_on
 from paretina.train.journal import Listener

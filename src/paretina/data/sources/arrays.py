@@ -38,6 +38,7 @@ class Arrays(Source):
     """
 
     UPGRADES = (split_by_names_alone,)
+    SUFFIXES = (".npz",)
 
     path: str
     val_share: float = 0.2

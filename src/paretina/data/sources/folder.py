@@ -56,6 +56,7 @@ class Folder(Source):
     """
 
     UPGRADES = (split_by_names_alone, read_plainly)
+    FOLDERS = True
 
     path: str
     val_share: float = 0.2
