@@ -129,7 +129,7 @@ for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
         main(arguments)
     except SystemExit as ended:
         assert not ended.code
-heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "cattrs", "jinja2", "paretina.spec"} & set(sys.modules)
+heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "scipy", "jinja2", "paretina.spec"} & set(sys.modules)
 print(sorted(heavy), file=sys.stderr)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
