@@ -34,7 +34,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.intervals import Interval, paired_interval, wilson
+from paretina.measure.intervals import Interval, as_columns, paired_interval, wilson
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores
@@ -510,9 +510,7 @@ class CorruptedAccuracy:
         low, high = self.lost_interval or (None, None)
         return {
             "n": self.n,
-            "top1": self.clean.value,
-            "top1_low": self.clean.low,
-            "top1_high": self.clean.high,
+            **as_columns("top1", self.clean),
             "corruption_error": self.error,
             "corruption_error_ratio": self.ratio,
             "lost": self.lost,

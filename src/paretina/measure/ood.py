@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretina.measure.intervals import LEVEL, Interval
+from paretina.measure.intervals import LEVEL, Interval, as_columns
 from paretina.shapes import Logits
 
 Scores = Float[Tensor, " _picture"]
@@ -178,7 +178,7 @@ class OutOfDistribution:
         for each in self.scores:
             row: dict[str, Any] = {"score": each.score}
             for name, value in (("auroc", each.auroc), ("fpr95", each.passing)):
-                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+                row |= as_columns(name, value)
             found.append(row)
         return found
 

@@ -15,13 +15,12 @@ Source: Touvron et al. 2019 (arXiv:1906.06423), section 3; McNemar 1947, "Note o
 correlated proportions or percentages".
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
@@ -29,7 +28,7 @@ from paretina.measure.cost import cost
 from paretina.measure.device import Device, Others
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.inference import forward
-from paretina.measure.intervals import Interval, paired_interval, wilson
+from paretina.measure.intervals import Interval, as_columns, mcnemar, paired_interval, wilson
 from paretina.measure.plan import Plan
 from paretina.measure.sizes import resolutions_named as resolutions_named
 from paretina.measure.timing import Step, Turns
@@ -154,8 +153,7 @@ class Sweep:
         for row in self.rows:
             record: dict[str, Any] = {"size": row.size}
             for name, interval in (("top1", row.top1), ("image_ms", row.image_ms), ("behind", row.behind)):
-                value, low, high = interval or (None, None, None)
-                record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+                record |= as_columns(name, interval)
             found.append({**record, "p": row.p, "clearly_worse": row.clearly_worse, "macs": row.macs})
         return found
 
@@ -331,15 +329,4 @@ def points_behind(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]
 
 def paired_p(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]) -> float:
     """McNemar's exact test, two-sided: how likely such a difference is where both recognise equally many pictures."""
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    return sign_p(min(only_one, only_other), only_one + only_other)
-
-
-def sign_p(fewer: int, n: int) -> float:
-    """The probability that of n fair coins so few, or fewer, show one of the two sides, whichever it is."""
-    if n == 0:
-        return 1.0
-    counts: Int[Tensor, " count"] = torch.arange(fewer + 1)
-    k = counts.double()
-    logs = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)
-    return min(1.0, 2 * logs.logsumexp(0).exp().item())
+    return mcnemar(int((one & ~other).sum()), int((other & ~one).sum()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, as_columns
 from paretina.report.charts import COLOURS, Chart, Curve, Mark, Points, decades, path, ticks
 from paretina.report.page import environment
 from paretina.report.words import grouped, percent, short
@@ -92,12 +92,12 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
             "fields": " ".join(finding.switch.fields),
             "judged": "the change" if finding.switch.adds else "what the base has",
             "pairs": len(finding.pairs.gain),
-            **ends("gain", finding.gain),
-            **ends("gain_corrected", verdict.corrected if verdict else None),
-            **ends("train_time_percent", change(finding.time)),
-            **ends("inference_time_percent", change(finding.inference)),
-            **ends("memory_percent", change(finding.memory)),
-            **ends("memory_mb", finding.memory_mb),
+            **as_columns("gain", finding.gain),
+            **as_columns("gain_corrected", verdict.corrected if verdict else None),
+            **as_columns("train_time_percent", change(finding.time)),
+            **as_columns("inference_time_percent", change(finding.inference)),
+            **as_columns("memory_percent", change(finding.memory)),
+            **as_columns("memory_mb", finding.memory_mb),
             "macs_percent": None if finding.macs is None else 100 * (finding.macs - 1),
             "params_percent": None if finding.params is None else 100 * (finding.params - 1),
             "p": verdict.p if verdict else None,
@@ -109,11 +109,6 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
         row["gain"] = mean_gain(finding)  # known with a single pair too
         found.append(row)
     return found
-
-
-def ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    value, low, high = interval or (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def csv_table(findings: Findings) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from paretina.measure.frontier import Axis, Frontier, Number, Point, chosen_interval, front_shares
-from paretina.measure.intervals import Interval, wilson
+from paretina.measure.intervals import Interval, as_columns, mcnemar, wilson
 from paretina.search.candidates import Candidate
 from paretina.search.costs import COSTS as COSTS
 from paretina.search.costs import Budget as Budget
@@ -407,9 +407,7 @@ class Recommendation:
         return {
             "candidate": self.entry.name,
             "budgets": [str(budget) for budget in self.budgets],
-            "top1": self.accuracy.value,
-            "top1_low": self.accuracy.low,
-            "top1_high": self.accuracy.high,
+            **as_columns("top1", self.accuracy),
             "chosen_among": self.among,
             "costs": {name: list(cost) for name, cost in self.entry.costs.items()},
             "model": str(self.entry.links[-1].model),
@@ -480,11 +478,7 @@ def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
     """Whether two sets of answers to the same pictures differ by more than luck: McNemar's exact test, two-sided, at 5 %."""
     names = one.keys() & other.keys()
     better, worse = (sum(a[name] and not b[name] for name in names) for a, b in ((one, other), (other, one)))
-    n = better + worse
-    if n > 1000:  # the exact sum takes long, and the normal distribution is as good
-        return abs(better - worse) - 1 > 1.96 * math.sqrt(n)
-    tail = sum(math.comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
-    return min(1.0, 2 * tail) < 0.05
+    return mcnemar(better, worse) < 0.05
 
 
 def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:
