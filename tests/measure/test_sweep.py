@@ -126,6 +126,13 @@ def test_where_and_what_was_refused_is_said():
     assert result.to_dict()["refused"] == {"100": "too odd"}
 
 
+def test_operators_that_the_macs_lack_are_said():
+    result = found({96: 80}, uncounted=("aten::mv",))
+    assert result.verdict()[-1] == "the MACs do not include aten::mv: there is no formula for what is multiplied there"
+    assert result.to_dict()["uncounted"] == ["aten::mv"]
+    assert found({96: 80}).to_dict()["uncounted"] == []
+
+
 def test_a_single_picture_has_no_interval_of_the_difference():
     result = found({96: 1, 128: 0}, n=1)
     assert result.at(128).behind is None

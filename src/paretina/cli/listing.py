@@ -16,6 +16,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
     """
     from paretina import verbs
+    from paretina.measure.cost import without
     from paretina.model.preprocessing import in_words
 
     shown = verbs.show(model, resolution)
@@ -36,6 +37,8 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB, "
         f"feature maps at strides {', '.join(map(str, shown.blueprint.strides))}"
     )
+    if counted.uncounted:
+        click.echo(without(counted.uncounted))
     click.echo(f"pictures: {in_words(shown.blueprint.door, shown.blueprint.resolution)}")
     if published:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""

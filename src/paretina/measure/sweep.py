@@ -24,7 +24,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
-from paretina.measure.cost import cost
+from paretina.measure.cost import cost, without
 from paretina.measure.device import Device, Others
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.inference import forward
@@ -80,6 +80,7 @@ class Sweep:
         device: what was timed on; None where nothing was.
         disturbed: whether other processes used the device meanwhile.
         faults: pictures that could not be read, as `name: reason`.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     n: int
@@ -92,6 +93,7 @@ class Sweep:
     device: Device | None
     disturbed: bool = False
     faults: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
 
     def at(self, size: int) -> AtSize:
         """The row of a size."""
@@ -117,6 +119,8 @@ class Sweep:
             )
         if self.disturbed:
             said.append("other processes used the device meanwhile, so these times are not to be trusted")
+        if self.uncounted:
+            said.append(without(self.uncounted))
         return (*said, *(f"{size} pixels: {reason}" for size, reason in self.refused.items()))
 
     def table(self) -> Iterator[str]:
@@ -145,6 +149,7 @@ class Sweep:
             "disturbed": self.disturbed,
             "verdict": list(self.verdict()),
             "faults": list(self.faults),
+            "uncounted": list(self.uncounted),
         }
 
     def records(self) -> list[dict[str, Any]]:
@@ -214,7 +219,9 @@ def sweep(
             if not taken:
                 raise ValueError(f"the network takes none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
             right, faults = answers(network, pictures, taken, plan, say)
-            macs = {size: cost(network.blueprint, size).macs for size in taken}
+            costs = {size: cost(network.blueprint, size) for size in taken}
+            macs = {size: counted.macs for size, counted in costs.items()}
+            uncounted = tuple(sorted({name for counted in costs.values() for name in counted.uncounted}))
             times: dict[int, Interval] = {}
             device, disturbed = (Device.here(plan.device), False) if timed else (None, False)
             if device is not None:
@@ -224,7 +231,7 @@ def sweep(
                 disturbed = others.disturbed(others.used())
     finally:
         network.train(training)
-    return swept(right, macs, times, refused, where, batch, device, disturbed, faults)
+    return swept(right, macs, times, refused, where, batch, device, disturbed, faults, uncounted)
 
 
 def refusal(network: Network, size: int, plan: Plan) -> str:
@@ -285,6 +292,7 @@ def swept(
     device: Device | None = None,
     disturbed: bool = False,
     faults: tuple[str, ...] = (),
+    uncounted: tuple[str, ...] = (),
 ) -> Sweep:
     """Compares the sizes.
 
@@ -316,6 +324,7 @@ def swept(
         device=device,
         disturbed=disturbed,
         faults=faults,
+        uncounted=uncounted,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from paretina.measure.cost import without
 from paretina.measure.intervals import Interval, as_object
 from paretina.run import Run
 from paretina.search import laws
@@ -53,6 +54,7 @@ class Outcome:
         train: training pictures, repeated ones included; `val` likewise to validate on.
         network: a digest of it; the same for equal networks.
         machine: on which it was made.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     top1: float
@@ -64,6 +66,7 @@ class Outcome:
     params: int
     network: str
     machine: str
+    uncounted: tuple[str, ...] = ()
 
 
 def digest(text: str) -> str:
@@ -85,6 +88,7 @@ def outcome(folder: Path, peaks: bool) -> Outcome | None:
         train=result["data"]["train"],
         val=result["data"]["val"],
         macs=result["cost"]["macs"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
         params=result["cost"]["params"],
         network=digest(json.dumps(asked["model"])),
         machine=", ".join(f"{environment.get(name, '')}" for name in ("cpu", "gpu", "torch", "device")),
@@ -470,6 +474,9 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
     if study.time_limit_s is not None:
         epochs = state["epochs"].get("", study.base.recipe.epochs)
         yield f"{epochs:g} epochs fit into the time limit of {study.time_limit_s:g} s for the base, and hold for every switch"
+    missing = without({name for came_out in everything for name in came_out.uncounted})
+    if missing:
+        yield missing
     variants = study.variants(state["epochs"])
     for rival in study.rivals:
         name = next(each.name for each in variants if each.rival == rival.name and each.share == 1)

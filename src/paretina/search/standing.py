@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from paretina.measure.cost import without
 from paretina.measure.frontier import Axis, Frontier, Number, Point, chosen_interval, front_shares
 from paretina.measure.intervals import Interval, as_columns, mcnemar, wilson
 from paretina.search.candidates import Candidate
@@ -100,6 +101,8 @@ class Link:
         spent_s: seconds in all: reading, updates, evaluation.
         alone: whether no other worker was there meanwhile.
         machine: on which it was trained.
+        counted: its costs that are counted.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     rung: int
@@ -113,6 +116,7 @@ class Link:
     alone: bool
     machine: str
     counted: Mapping[str, Number]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -284,6 +288,9 @@ class Standing:
                 "to be trusted; go on when the machine is quiet, and they are taken again"
             )
         links = [link for entry in self.entries for link in entry.links]
+        for entry in self.entries:
+            missing = without(entry.links[-1].uncounted) if entry.links else ""
+            found += [f"{entry.name}: {missing}"] if missing else []
         if any(not link.alone for link in links):
             found.append("several workers trained at the same time, so train_seconds is longer than it would be alone")
         machines = sorted({link.machine for link in links})
@@ -376,6 +383,7 @@ def read_link(place: Path, rung: int) -> Link | None:
         alone=done["alone"],
         machine=done["machine"],
         counted=result["cost"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
     )
 
 
