@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from paretina.cli.program import command, main, note, print_json
+from paretina.tables import in_columns
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
@@ -46,9 +47,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), macs(row))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
         lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *cells in lines:
-        yield "  ".join([f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))])
+    yield from in_columns(lines, "<>")
     missing = sorted({name for row in rows for name in row["uncounted"]})
     if missing:
         yield f"> MACs without {', '.join(missing)}: there is no formula for what is multiplied there"

@@ -24,6 +24,7 @@ from paretina.measure.settle import Plans, Say, Tuning, settle
 from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
+from paretina.tables import in_columns
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,7 @@ class Measured:
                     f"{peak:.0f}" if peak is not None else "-",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        return in_columns(rows, "<>")
 
     def stage_tables(self) -> list[str]:
         """For each network what its stages are bound by, as lines of text."""

@@ -33,6 +33,7 @@ from paretina.measure.plan import Plan
 from paretina.measure.sizes import resolutions_named as resolutions_named
 from paretina.measure.timing import Step, Turns
 from paretina.model.build import Network
+from paretina.tables import in_columns
 
 BATCH = 16
 """Images that are timed together."""
@@ -125,16 +126,16 @@ class Sweep:
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = f"{f'ms an image, of {self.batch}':>28}" if self.device else ""
-        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}{'p':>8}"
+        timed = [f"ms an image, of {self.batch}"] if self.device else []
+        lines = [["pixels", "top-1, %", "MMACs", *timed, "behind the best", "p"]]
         for row in self.rows:
-            top1 = f"{row.top1.value:.1f}  [{ends(row.top1)}]"
-            time = f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else ""
             macs = row.macs / 1e6
-            counted = f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"
-            behind = "best" if row.size == self.best else f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
-            timed = f"{time:>28}" if self.device else ""
-            yield f"{row.size:>6}{top1:>24}{counted:>10}{timed}{behind:>24}{row.p:>8.2g}"
+            cells = [f"{row.size}", f"{row.top1.value:.1f}  [{ends(row.top1)}]", f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"]
+            if self.device:
+                cells.append(f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else "")
+            behind = f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
+            lines.append([*cells, "best" if row.size == self.best else behind, f"{row.p:.2g}"])
+        yield from in_columns(lines, ">")
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -4,8 +4,6 @@ The page keeps to what holds for all pages (see `paretina.report.page`): one fil
 light or dark, fit for a phone.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from paretina.run import write_aside
 from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law
 from paretina.search.verdicts import MOST_SEEDS
+from paretina.tables import csv_text, in_columns
 
 STEPS = 60
 """Points of a drawn law."""
@@ -114,11 +113,7 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
 def csv_table(findings: Findings) -> str:
     """The switches as CSV, a row each; only the names of the columns where there are none."""
     found = rows(findings)
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, list(found[0]) if found else ["switch"])
-    writer.writeheader()
-    writer.writerows(found)
-    return file.getvalue()
+    return csv_text(found, None if found else ["switch"])
 
 
 def cells(finding: Finding) -> list[str]:
@@ -132,9 +127,7 @@ def cells(finding: Finding) -> list[str]:
 
 def text_table(findings: Findings) -> list[str]:
     """Lines for a terminal, in columns."""
-    lines = [[title for _, title in COLUMNS], *(cells(finding) for finding in findings.findings)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
-    return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines]
+    return in_columns([[title for _, title in COLUMNS], *map(cells, findings.findings)], "<")
 
 
 def markdown(findings: Findings) -> str:

@@ -5,8 +5,6 @@ figures in the page: so they can be hovered and filtered, and fronts are those o
 table.
 """
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
@@ -18,6 +16,7 @@ from paretina.report.page import environment, write_page, write_report
 from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
+from paretina.tables import csv_text
 
 TITLES = {
     "latency_ms": "Latency of one picture",
@@ -100,12 +99,7 @@ def status(standing: Standing, entry: Entry) -> str:
 
 def csv_of(standing: Standing) -> str:
     """The rows as CSV."""
-    table = rows(standing)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
+    return csv_text(rows(standing))
 
 
 # --- words --------------------------------------------------------------------------------------------------------------
