@@ -304,6 +304,7 @@ def test_what_counts_as_nothing_by_convention_is_not_named():
         y = F.gelu(F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x).view(1, 4, -1).softmax(-1)
         y = torch.cat((y, y.flip(1)), 1).sort(-1).values.cumsum(-1)
         nn.LayerNorm(64, device="meta")(y)[:, ::2].clone().masked_fill_(y[:, ::2] > 0, 0.0)
+        x.clone().as_strided_((4, 8), (8, 1)).unsqueeze_(0)
         torch.zeros(3, device="meta")
         torch.arange(3, device="meta") * 2
     assert not counter.uncounted

@@ -171,7 +171,8 @@ def name_of(func: Any) -> str:
 def counts_as_nothing(func: Any) -> bool:
     """Whether an operator has no MACs by convention."""
     space, _, name = name_of(func).partition("::")
-    return is_view(func) or torch.Tag.pointwise in func.tags or (space == "aten" and name.removesuffix("_") in NOTHING)
+    tagged = {torch.Tag.pointwise, torch.Tag.inplace_view} & set(func.tags)
+    return is_view(func) or bool(tagged) or (space == "aten" and name.removesuffix("_") in NOTHING)
 
 
 def stored_bytes(tensor: Tensor) -> int:
