@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from paretina.model.blueprint import Door
 from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
 from paretina.spec import decode
+from paretina.verbs import networks
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 
@@ -129,7 +131,7 @@ for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
         main(arguments)
     except SystemExit as ended:
         assert not ended.code
-heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "cattrs", "jinja2", "paretina.spec"} & set(sys.modules)
+heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "scipy", "jinja2", "paretina.spec"} & set(sys.modules)
 print(sorted(heavy), file=sys.stderr)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -482,6 +484,14 @@ def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
     assert "error" not in err
     allowed = document("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
     assert allowed == {**{name: value for name, value in found.items() if name != "error"}, "max_damaged": 0.167}
+
+
+def test_show_names_operators_that_the_macs_lack(monkeypatch):
+    true = networks.cost
+    monkeypatch.setattr(networks, "cost", lambda *given: replace(true(*given), uncounted=("aten::mv",)))
+    out, _ = run("show", "resnet18")
+    assert "\nthe MACs do not include aten::mv: there is no formula for what is multiplied there\n" in out
+    assert document("show", "resnet18")["cost"]["uncounted"] == ["aten::mv"]
 
 
 def test_show_of_a_file_says_where_it_comes_from():

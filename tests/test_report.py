@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from paretina.cli.report import table as lines_of
 from paretina.report import charts, classes, read_run, records, table, words, write_comparison, write_report
 
 CLASSES = ["animal", "building", "clothing", "computer", "electronics", "flag", "flower", "food", "furniture", "geography"]
@@ -417,6 +418,25 @@ def test_comparison_lists_all_runs_and_warns_of_what_cannot_be_compared(run: Pat
     assert "These runs were asked for different data" in page.text
     assert "Not finished: other." in page.text
     assert "different data" not in Page(write_comparison([run], tmp_path / "one.html")).text
+
+
+def test_operators_that_the_macs_lack_are_named_wherever_macs_stand(run: Path, tmp_path: Path):
+    assert "without aten" not in Page(write_report(run)).text
+    result = json.loads((run / "result.json").read_text())
+    result["cost"]["uncounted"] = ["aten::_fft_c2r", "aten::mv"]
+    (run / "result.json").write_text(json.dumps(result))
+    page = Page(write_report(run))
+    assert "128 M without aten::_fft_c2r, aten::mv" in page.text
+    assert "The MACs do not include aten::_fft_c2r, aten::mv: there is no formula" in page.text
+    other = make_run(tmp_path / "other")
+    compared = Page(write_comparison([run, other], tmp_path / "all.html"))
+    assert compared.text.count("without aten::_fft_c2r, aten::mv") == 1
+    rows = table([run, other])
+    assert [row["uncounted"] for row in rows] == [["aten::_fft_c2r", "aten::mv"], []]
+    first, second, third, last = map(str, lines_of(rows))
+    assert "MMACs" in first
+    assert ("> 128.0" in second, "> " in third) == (True, False)
+    assert last == "> MACs without aten::_fft_c2r, aten::mv: there is no formula for what is multiplied there"
 
 
 def test_comparison_needs_a_run(tmp_path: Path):

@@ -10,7 +10,6 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torchvision.models import _api
-from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
@@ -35,6 +34,7 @@ from paretina.model.interop import (
     without_weights,
 )
 from paretina.model.norms.group import GroupNorm
+from paretina.model.roles import BATCH_NORMS
 from paretina.model.weights import FORMAT, About, load_model, packaged_file, save_model
 from paretina.train.objective import Teacher
 from paretina.train.terms.distill import Distill
@@ -78,11 +78,7 @@ def randomise(module, resolution, largest=1.5):
             tensor.uniform_(-0.2, 0.2)
         else:
             tensor.normal_(0.0, tensor[0].numel() ** -0.5)
-    hooks = [
-        child.register_forward_pre_hook(set_statistics)
-        for child in module.modules()
-        if isinstance(child, torch.nn.modules.batchnorm._BatchNorm)
-    ]
+    hooks = [child.register_forward_pre_hook(set_statistics) for child in module.modules() if isinstance(child, BATCH_NORMS)]
     module.eval()
     if hooks:
         with torch.no_grad():
@@ -430,7 +426,8 @@ def test_the_names_of_imagenet_are_a_thousand_different_ones():
         "maillot tank suit",
         "toilet tissue",
     ]
-    assert [i for i, name in enumerate(_IMAGENET_CATEGORIES) if IMAGENET[i] != name] in ([], [134, 639], [134], [639])
+    released = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]
+    assert [i for i, name in enumerate(released) if IMAGENET[i] != name] in ([], [134, 639], [134], [639])
 
 
 def test_which_peers_have_weights_is_known():

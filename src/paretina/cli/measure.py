@@ -1,12 +1,12 @@
 """The command `paretina measure`, which `paretina.cli` adds to the program."""
 
-import csv
 import json
 from pathlib import Path
 
 import click
 
 from paretina.cli.planning import TuneCommand, planning_named, planning_options
+from paretina.tables import write_csv
 
 
 @click.command(
@@ -90,11 +90,7 @@ def measure(
             open_one=lambda name, _: opened[name],
         )
     if table is not None:
-        rows = found.rows()
-        with open(table, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(table, found.rows())
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
         return

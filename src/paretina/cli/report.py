@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from paretina.cli.program import command, main, note, print_json
+from paretina.tables import in_columns
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
@@ -37,19 +38,28 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train."""
+    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train.
+
+    Below the runs stands which operators their MACs lack.
+    """
     lines = [("run", "pixels", "epochs", "params", "MMACs", "top-1, %", "balanced, %", "copies", "seconds")]
     for row in rows:
-        counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), millions(row["macs"]))
+        counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), macs(row))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
         lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *cells in lines:
-        yield "  ".join([f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))])
+    yield from in_columns(lines, "<>")
+    missing = sorted({name for row in rows for name in row["uncounted"]})
+    if missing:
+        yield f"> MACs without {', '.join(missing)}: there is no formula for what is multiplied there"
 
 
 def figure(value: int | float | None, form: str = "") -> str:
     return "-" if value is None else format(value, form)
+
+
+def macs(row: dict[str, Any]) -> str:
+    """Millions of MACs; "> " where operators are left out that have no formula."""
+    return ("> " if row["uncounted"] else "") + millions(row["macs"])
 
 
 def millions(value: int | float | None) -> str:

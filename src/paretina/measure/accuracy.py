@@ -14,7 +14,6 @@ Source: temperature scaling and ece: Guo et al. 2017 (arXiv:1706.04599), section
 2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers.
 """
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from paretina.measure.intervals import wilson
 from paretina.shapes import Logits
+from paretina.tables import write_csv
 
 Labels = Int[Tensor, " batch"]
 PerSample = Float[Tensor, " batch"]
@@ -405,10 +405,8 @@ def write_predictions(
     shown = min(5, len(classes))
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
-    # names of files that are no valid UTF-8 must not make the table so
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
+
+    def lines() -> Iterator[dict[str, str]]:
         waiting = iter(names)
         for rows, true in in_rows(logits, given):
             # a stable sort, so that of equal logits the first class leads here too
@@ -421,4 +419,6 @@ def write_predictions(
                 for place in range(1, shown):
                     line[f"class_{place + 1}"] = classes[answers[place]]
                     line[f"confidence_{place + 1}"] = f"{chances[place]:.6f}"
-                table.writerow(line)
+                yield line
+
+    write_csv(path, lines(), columns)

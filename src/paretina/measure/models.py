@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from paretina.data.source import Source
-from paretina.measure.cost import Cost, cost
+from paretina.measure.cost import Cost, cost, without
 from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.inference import Fold
@@ -24,6 +24,7 @@ from paretina.measure.settle import Plans, Say, Tuning, settle
 from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
+from paretina.tables import in_columns
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class MeasuredModel:
         """The figures on one line, for a CSV file; samples are left out."""
         timing, flat = self.timing, asdict(self.cost)
         del flat["stages"]
+        flat["uncounted"] = " ".join(self.cost.uncounted)
         row = {"name": self.name, **flat, "intensity": self.cost.intensity}
         row |= {f"latency_{key}": value for key, value in timing.latency.to_dict().items() if key != "samples_ms"}
         for prefix, batch in (("inference", timing.inference), ("training", timing.training)):
@@ -133,8 +135,7 @@ class Measured:
                     f"{peak:.0f}" if peak is not None else "-",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        return in_columns(rows, "<>")
 
     def stage_tables(self) -> list[str]:
         """For each network what its stages are bound by, as lines of text."""
@@ -242,6 +243,7 @@ def measure_models(
     for opened in every:
         chosen, timing = plans[opened.name], timings[opened.name]
         timing = replace(timing, plan=replace(chosen.inference, batch=timing.inference.batch))
+        missing = [note for note in (without(counts[opened.name].uncounted),) if note]
         stages, notes = staged(opened, steps[opened.name], chosen.inference, timing.inference.batch, ceilings, here)
         models.append(
             MeasuredModel(
@@ -252,7 +254,7 @@ def measure_models(
                 stages=stages,
                 tuned=chosen.tuned,
                 trained=opened.trained,
-                notes=(*chosen.notes, *notes),
+                notes=(*missing, *chosen.notes, *notes),
             )
         )
     return Measured(here, tuple(models), ceilings)

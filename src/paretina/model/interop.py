@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models._meta import _IMAGENET_CATEGORIES
+from torchvision.models import ResNet50_Weights
 
 from paretina.model.blueprint import Blueprint, Door, Initialisation
 from paretina.model.build import Network, materialise
@@ -38,7 +38,7 @@ COUNTER = "num_batches_tracked"
 IMAGENET = tuple(
     # as ImageNet's own synsets tell the two cranes and the two maillots apart, which some releases of torchvision do not
     {134: "crane bird", 517: "crane", 638: "maillot", 639: "maillot tank suit"}.get(number, name)
-    for number, name in enumerate(_IMAGENET_CATEGORIES)
+    for number, name in enumerate(ResNet50_Weights.DEFAULT.meta["categories"])
 )
 """The 1,000 classes of ImageNet-1k in the usual order, each name once."""
 

@@ -5,19 +5,18 @@ figures in the page: so they can be hovered and filtered, and fronts are those o
 table.
 """
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from paretina.measure.frontier import rank_correlation, same_front
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, as_columns
 from paretina.report.page import environment, write_page, write_report
 from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
+from paretina.tables import csv_text
 
 TITLES = {
     "latency_ms": "Latency of one picture",
@@ -78,21 +77,16 @@ def rows(standing: Standing) -> list[dict[str, Any]]:
             "status": status(standing, entry),
             "rungs": len(entry.links),
             "epochs": round(entry.epochs, 3) if entry.links else None,
-            **spread("top1", entry.top1),
+            **as_columns("top1", entry.top1),
         }
         for cost in standing.known_costs():
-            row |= spread(cost, entry.costs.get(cost))
+            row |= as_columns(cost, entry.costs.get(cost))
             row[f"on_front_{cost}"] = int(entry.name in on[cost])
         row["front_share"] = shares.get(entry.name)
         row["run"] = str(entry.links[-1].run.relative_to(standing.folder)) if entry.links else None
         row["failed"] = entry.failed or None
         found.append(row)
     return found
-
-
-def spread(name: str, value: Interval | None) -> dict[str, float | None]:
-    middle, low, high = value or (None, None, None)
-    return {name: middle, f"{name}_low": low, f"{name}_high": high}
 
 
 def status(standing: Standing, entry: Entry) -> str:
@@ -105,12 +99,7 @@ def status(standing: Standing, entry: Entry) -> str:
 
 def csv_of(standing: Standing) -> str:
     """The rows as CSV."""
-    table = rows(standing)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
+    return csv_text(rows(standing))
 
 
 # --- words --------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from paretina.report.records import (
     read_run,
     row,
     rows,
+    uncounted,
     update_of,
 )
 from paretina.report.words import between, duration, grouped, listed, measured, percent, quantity, spelled
@@ -199,6 +200,7 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
     sums = {key: sum(number(stage, key) or 0 for stage in stages) or 1 for key in ("params", "macs", "activations")}
     return {
         **{key: number(cost, key) for key in ("params", "macs", "activations", "weight_bytes", "resolution")},
+        "uncounted": uncounted(cost),
         "stages": [
             {
                 "name": str(stage.get("name", "")),

@@ -146,6 +146,12 @@ def number(record: Any, name: str) -> Number | None:
     return value
 
 
+def uncounted(cost: Any) -> list[str]:
+    """Operators that the MACs of a run lack, by name; none in runs of before they were looked for."""
+    names = cost.get("uncounted") if isinstance(cost, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def dicts(value: Any) -> list[dict[str, Any]]:
     """The objects of a JSON list; none where there is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
@@ -187,6 +193,7 @@ def row(record: RunRecord, alone: bool) -> dict[str, Any]:
         "epochs": number(record.asked.get("recipe"), "epochs"),
         "params": number(cost, "params"),
         "macs": number(cost, "macs"),
+        "uncounted": uncounted(cost),
         "train": number(sizes, "train"),
         "val": number(sizes, "val"),
         "copies": copied(record),

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from paretina.measure.cost import without
 from paretina.measure.frontier import Axis, Frontier, Number, Point, chosen_interval, front_shares
-from paretina.measure.intervals import Interval, wilson
+from paretina.measure.intervals import Interval, as_columns, mcnemar, wilson
 from paretina.search.candidates import Candidate
 from paretina.search.costs import COSTS as COSTS
 from paretina.search.costs import Budget as Budget
@@ -100,6 +101,8 @@ class Link:
         spent_s: seconds in all: reading, updates, evaluation.
         alone: whether no other worker was there meanwhile.
         machine: on which it was trained.
+        counted: its costs that are counted.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     rung: int
@@ -113,6 +116,7 @@ class Link:
     alone: bool
     machine: str
     counted: Mapping[str, Number]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -284,6 +288,9 @@ class Standing:
                 "to be trusted; go on when the machine is quiet, and they are taken again"
             )
         links = [link for entry in self.entries for link in entry.links]
+        for entry in self.entries:
+            missing = without(entry.links[-1].uncounted) if entry.links else ""
+            found += [f"{entry.name}: {missing}"] if missing else []
         if any(not link.alone for link in links):
             found.append("several workers trained at the same time, so train_seconds is longer than it would be alone")
         machines = sorted({link.machine for link in links})
@@ -376,6 +383,7 @@ def read_link(place: Path, rung: int) -> Link | None:
         alone=done["alone"],
         machine=done["machine"],
         counted=result["cost"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
     )
 
 
@@ -407,9 +415,7 @@ class Recommendation:
         return {
             "candidate": self.entry.name,
             "budgets": [str(budget) for budget in self.budgets],
-            "top1": self.accuracy.value,
-            "top1_low": self.accuracy.low,
-            "top1_high": self.accuracy.high,
+            **as_columns("top1", self.accuracy),
             "chosen_among": self.among,
             "costs": {name: list(cost) for name, cost in self.entry.costs.items()},
             "model": str(self.entry.links[-1].model),
@@ -480,11 +486,7 @@ def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
     """Whether two sets of answers to the same pictures differ by more than luck: McNemar's exact test, two-sided, at 5 %."""
     names = one.keys() & other.keys()
     better, worse = (sum(a[name] and not b[name] for name in names) for a, b in ((one, other), (other, one)))
-    n = better + worse
-    if n > 1000:  # the exact sum takes long, and the normal distribution is as good
-        return abs(better - worse) - 1 > 1.96 * math.sqrt(n)
-    tail = sum(math.comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
-    return min(1.0, 2 * tail) < 0.05
+    return mcnemar(better, worse) < 0.05
 
 
 def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:

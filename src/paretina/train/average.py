@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from paretina.clock import Clock
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
+from paretina.torch_internals import foreach_lerp_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class Averager:
         # a no-op for those that have the precision of the average already
         latest = [values[name].to(means[name].dtype) for name in moving]
         if moving:
-            torch._foreach_lerp_([means[name] for name in moving], latest, weight)
+            foreach_lerp_([means[name] for name in moving], latest, weight)
         for name, mean in means.items():
             if not mean.is_floating_point():
                 mean.copy_(values[name])

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from paretina.clock import Clock
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
+from paretina.torch_internals import foreach_mul_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +56,9 @@ class ClipNorm(Clip):
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
         limit = positive(self, clock, self.limit)
         gradients = gradients_of(parameters)
-        total = norm_of(gradients)
+        total = get_total_norm(gradients)
         if gradients:
-            torch._foreach_mul_(gradients, (limit / total).clamp(max=1.0))
+            foreach_mul_(gradients, (limit / total).clamp(max=1.0))
         return total
 
 
@@ -99,7 +101,7 @@ class AdaptiveClip(Clip):
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
         limit = positive(self, clock, self.limit)
         parameters = list(parameters)
-        total = norm_of(gradients_of(parameters))
+        total = get_total_norm(gradients_of(parameters))
         for parameter in parameters:
             if parameter.grad is not None:
                 allowed = limit * unit_norm(parameter).clamp(min=self.floor)
@@ -116,12 +118,6 @@ def positive(clip: Clip, clock: Clock, schedule: Schedule) -> float:
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def norm_of(gradients: list[Tensor]) -> Float[Tensor, ""]:
-    if not gradients:
-        return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 def unit_norm(tensor: Tensor) -> Tensor:

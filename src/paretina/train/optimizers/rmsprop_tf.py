@@ -17,6 +17,14 @@ from typing import Any
 import torch
 
 from paretina.schedules import Constant, Exponential, Warmup
+from paretina.torch_internals import (
+    foreach_add,
+    foreach_addcdiv_,
+    foreach_addcmul_,
+    foreach_mul_,
+    foreach_sqrt_,
+    foreach_sub_,
+)
 from paretina.train.optimizer import Optimizer
 
 
@@ -62,19 +70,19 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
                 continue
             gradients = [weight.grad for weight in weights]
             if group["weight_decay"]:
-                gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+                gradients = list(foreach_add(gradients, weights, alpha=group["weight_decay"]))
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight] = {"square": torch.ones_like(weight), "step": torch.zeros_like(weight)}
             squares = [self.state[weight]["square"] for weight in weights]
             steps = [self.state[weight]["step"] for weight in weights]
-            torch._foreach_mul_(squares, group["memory"])
-            torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
-            roots = torch._foreach_add(squares, group["eps"])
-            torch._foreach_sqrt_(roots)
-            torch._foreach_mul_(steps, group["momentum"])
-            torch._foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
-            torch._foreach_sub_(weights, steps)
+            foreach_mul_(squares, group["memory"])
+            foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
+            roots = foreach_add(squares, group["eps"])
+            foreach_sqrt_(roots)
+            foreach_mul_(steps, group["momentum"])
+            foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
+            foreach_sub_(weights, steps)
         return loss
 
 
