@@ -1,5 +1,8 @@
 import os
+import random
+from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,3 +69,28 @@ def test_how_memory_is_kept_is_set_by_the_outermost_and_undone_by_it(monkeypatch
     with process_settings():
         pass
     assert done == ["kept", "given back"]
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------------
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_drawn_also_after_an_error():
+    def drawn():
+        return random.random(), np.random.rand(), torch.rand(()).item()
+
+    def kept():
+        return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+    random_state, numpy_state, torch_state = kept()
+    wanted = drawn()
+    for fails in (False, True):
+        random.setstate(random_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+        with suppress(ZeroDivisionError), process_settings():
+            random.seed(5)
+            np.random.seed(5)
+            torch.manual_seed(5)
+            drawn()
+            1 / (0 if fails else 1)
+        assert drawn() == wanted

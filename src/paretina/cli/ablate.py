@@ -168,14 +168,14 @@ def ablate(
 
 def switch_named(text: str, adds: bool) -> Any:
     """A switch, whose fields are looked up, so that a name of another tool gets ours."""
-    from paretina.search.switches import switch_of
+    from paretina.search.switches import WORDS, switch_of
     from paretina.train.asked import assignment
     from paretina.verbs import known_path
 
     switch = switch_of(text, adds)
     for field in switch.fields:
         path, _ = assignment(field)
-        if path not in ("progressive", "weights"):
+        if path not in WORDS:
             known_path(path)
     return switch
 
@@ -190,6 +190,7 @@ def rival_named(name: str) -> Any:
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """What would be trained, and what is trained already."""
     from paretina.search.findings import is_over
+    from paretina.words import how_many
 
     rows = [
         {
@@ -207,4 +208,4 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     for row in rows:
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
         click.echo(f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip())
-    click.echo(f"{sum(row['runs'] - row['done'] for row in rows)} runs to make")
+    click.echo(f"{how_many(sum(row['runs'] - row['done'] for row in rows), 'run')} to make")

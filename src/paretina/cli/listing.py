@@ -5,6 +5,7 @@ import re
 import click
 
 from paretina.cli.program import command, main, misuse, print_json
+from paretina.words import how_many
 
 
 @command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
@@ -23,7 +24,9 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_json(shown.to_dict())
         return
     counted, published = shown.cost, shown.published
-    click.echo(f"{shown.name} ({shown.blueprint.source}) at {counted.resolution} pixels, {shown.blueprint.classes} classes")
+    click.echo(
+        f"{shown.name} ({shown.blueprint.source}) at {counted.resolution} pixels, {how_many(shown.blueprint.classes, 'class')}"
+    )
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
         output = " x ".join(map(str, stage.output))

@@ -24,6 +24,7 @@ from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
+from paretina.words import how_many
 
 FORMAT = "paretina-model"
 VERSION = 1
@@ -56,7 +57,9 @@ def save_model(path: Path, network: Network, about: About) -> None:
     """
     blueprint = network.blueprint
     if len(about.classes) != blueprint.classes:
-        raise ValueError(f"the network has {blueprint.classes} classes, but {len(about.classes)} names were given")
+        raise ValueError(
+            f"the network has {how_many(blueprint.classes, 'class')}, but {how_many(len(about.classes), 'name')} were given"
+        )
     header = {"format": FORMAT, "version": VERSION, "model": encode(blueprint), **asdict(about)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
@@ -76,7 +79,7 @@ def load_model(path: Path) -> tuple[Network, About]:
             blueprint = decode(Blueprint, header.get("model"))
             blocks = sum(stage.depth for stage in blueprint.stages)
             if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
-                raise ValueError(f"it has {blocks} blocks, but the file only {len(given)} tensors")
+                raise ValueError(f"it has {how_many(blocks, 'block')}, but the file only {how_many(len(given), 'tensor')}")
             network = blueprint.build("meta")
             wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
@@ -84,7 +87,7 @@ def load_model(path: Path) -> tuple[Network, About]:
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
         if len(about.classes) != blueprint.classes:
-            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {blueprint.classes}")
+            raise ValueError(f"{path}: names {how_many(len(about.classes), 'class')} for a network of {blueprint.classes}")
         try:
             state = {name: file.get_tensor(name) for name in given}
         except Exception as error:
