@@ -259,6 +259,10 @@ def test_what_only_one_recipe_has_is_no_slip_where_none_is_named():
     slips.check_fields({"optimizer.momentum": "0.9"}, "photos")
 
 
+def test_a_peak_leaves_the_schedule_that_there_is():
+    slips.check_fields({"lr": "0.1", "lr.epochs": "3"}, "photos", "scratch")
+
+
 def test_a_whole_part_is_left_to_the_parser():
     slips.check_fields({"recipe": '{"kind": "Recipe"}', "average.decay": "x"}, "photos")
     slips.check_fields({"model": json.dumps({"kind": "Nothing"})}, "photos")

@@ -1,7 +1,7 @@
 """Words: numbers with their nouns, as every sentence of the program has them."""
 
 
-def how_many(number: float, noun: str, form: str = "", plural: str = "") -> str:
+def how_many(number: int | float, noun: str, form: str = "", plural: str = "") -> str:
     """Returns "1 picture", "3 pictures", "0.5 epochs".
 
     Args:

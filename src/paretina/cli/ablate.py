@@ -122,7 +122,11 @@ def ablate(
     limit = most if most is not None else None if price_train else 2.0
     price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
     verbs.check_csv(table)
-    choice = verbs.ask(source, model, recipe, weights, device, None, taken_apart(fields))
+    given_fields = taken_apart(fields)
+    for name in given_fields:
+        if name in ("seed", "recipe.seed"):
+            raise verbs.MisuseError(f"{name} does nothing here: every run of a study gets its own seed; see --seeds")
+    choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)
     with Progress() as progress:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.once import Once
+from paretina.cli.program import Explaining
 from paretina.words import how_many
 
 EXAMPLE = (
@@ -35,7 +35,7 @@ class StoppedError(ValueError):
 
 @click.command(
     "frontier",
-    cls=Once,
+    cls=Explaining,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"\b\nExample:\n{EXAMPLE}",
     short_help="Find what accuracy costs, over many networks.",

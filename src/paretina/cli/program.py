@@ -109,6 +109,8 @@ OWN_WAYS = {
     ("finetune", "pretrained"): "MODEL is what it starts from",
     ("finetune", "weights"): "MODEL is what it starts from",
     ("finetune", "model"): "MODEL is the network",
+    ("frontier", "model"): "--models names the networks",
+    ("frontier", "time_limit"): "--time says how long all trainings together may take",
 }
 """By command and name: what is done instead, where that is another option or none than in `paretina train`."""
 
@@ -118,7 +120,7 @@ def own_way(ctx: click.Context | None, name: str) -> str | None:
     return None if ctx is None else OWN_WAYS.get((str(ctx.info_name), name.replace("-", "_")))
 
 
-class FieldCommand(TuneCommand):
+class Explaining(Once):
     """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -131,6 +133,8 @@ class FieldCommand(TuneCommand):
                 raise click.UsageError(f"{error.option_name} is no option of `{ctx.command_path}`; {own}", ctx) from None
             if elsewhere.get(name, "").startswith("--"):
                 raise click.UsageError(f"{error.option_name} is no option; write {elsewhere[name]}", ctx) from None
+            if error.possibilities and name in ("data", "edits", "model", "plan", "recipe"):  # no fields but whole parts
+                raise error from None
             try:
                 known_path(name)
             except ValueError as reason:
@@ -138,6 +142,10 @@ class FieldCommand(TuneCommand):
                     raise error from None
                 raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
             raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
+
+
+class FieldCommand(Explaining, TuneCommand):
+    """A command with fields and `--tune`."""
 
 
 def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:

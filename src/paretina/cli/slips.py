@@ -7,6 +7,7 @@ the authority. Tests compare the two.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, make_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
 from paretina.search.costs import COSTS, budget_of
 from paretina.spec import Spec, field_map, near, put
-from paretina.train.fields import read_config, rise_of, unabbreviated
+from paretina.train.fields import LR, read_config, rise_of, unabbreviated
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
@@ -145,6 +146,8 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
     others = {"plan": specs["Plan"](), "data": source_of(data), "edits": edits_holder()}
     for path, value, origin in places:
         head, _, rest = path.partition(".")
+        if path == LR and is_number(value):
+            continue  # the peak of the schedule that there is, which stays as it is
         if head == "recipe":
             said: dict[str, str] = {}
             for name, spec in tried.items():
@@ -167,6 +170,13 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
             if step not in names:
                 with misuse(origin):
                     raise ValueError(f"Blueprint has no field {step!r}{near(step, names)}")
+
+
+def is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def source_of(data: str) -> Any:

@@ -232,6 +232,9 @@ def related(one: str, other: str) -> bool:
 def holds(asked: Asked, name: str, value: Any) -> bool:
     """Whether setting a field would change nothing but what a field in it says."""
     path = full_path(name)
+    head, every, rest = path.partition(".*")
+    if every:
+        return all(holds(asked, f"{head}.{number}{rest}", value) for number in range(len(get(asked, head))))
     text = value.strip() if isinstance(value, str) else ""
     try:
         again = change(asked, name, value)

@@ -281,11 +281,8 @@ def check_parts(asked: Asked, blueprint: Blueprint, pictures: int, ranks: int) -
     recipe = asked.recipe
     part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
     side = min(asked.sides())
-    network = blueprint.build("meta")
-    network.steady = recipe.steady
-    network.freeze(recipe.frozen_parts(blueprint))
     try:
-        network.train()(torch.empty(part, blueprint.channels, side, side, device="meta"))
+        learn_from(blueprint, recipe.frozen_parts(blueprint), recipe.steady, part, side)
     except ValueError as error:
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         raise ValueError(
@@ -293,6 +290,19 @@ def check_parts(asked: Asked, blueprint: Blueprint, pictures: int, ranks: int) -
             f"(batch_size={recipe.batch_size}, {how_many(pictures, 'picture')}{cut}): {error}. "
             f"Raise {'batch_size, lower accumulate' if cut else 'batch_size'}, or take larger images"
         ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def learn_from(blueprint: Blueprint, frozen: tuple[str, ...], steady: bool, pictures: int, side: int) -> None:
+    """Sends so many pictures through a network in training, without values.
+
+    Raises:
+        ValueError: a norm takes no variance of so few.
+    """
+    network = blueprint.build("meta")
+    network.steady = steady
+    network.freeze(frozen)
+    network.train()(torch.empty(pictures, blueprint.channels, side, side, device="meta"))
 
 
 def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
