@@ -344,7 +344,7 @@ def hub_files(config: Any) -> list[str]:
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """While it lasts, libraries that download say nothing by themselves: what goes wrong is an error, and said once."""
-    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm", "urllib3", "httpx")]
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm", "urllib3", "httpx", "httpx2")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -200,11 +200,11 @@ def go_on(
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
     settings = replace(settings, size=None, pixels=1.0, test_size=None)
-    inherits = isinstance(name, str) and before.max_damaged is not None and source == before.data
-    if inherits:
-        settings = replace(settings, max_damaged=before.max_damaged)
+    most = before.max_damaged if isinstance(name, str) and source == before.data else None
+    if most is not None:
+        settings = replace(settings, max_damaged=most)
     choice = choose(source, blueprint, settings, plan, str(before.file), config, dict(fields or {}))
-    if inherits:
+    if most is not None:
         choice.origins.setdefault("recipe.max_damaged", str(path))
     if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
         door = choice.asked.recipe.door(choice.asked.edited().door)

@@ -161,7 +161,7 @@ def check_parts(words: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
         for place in IN_PARTS.get(part, (part,)):
             if place in places and isinstance(value, str | int):
                 path = places[place]
-                given = value if name == "DATA" else f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+                given = str(value) if name == "DATA" else f"{name} {value}" if name.startswith("--") else f"{name}={value}"
                 raise twice(part, given, word(path, rest[path]))
 
 
