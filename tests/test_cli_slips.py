@@ -62,6 +62,14 @@ SLIPS = [
     "train photos --device cdua:0",
     "train photos --weights gone.safetensors",
     "train photos --weights atuo",
+    "train photos size=abc",
+    "train photos lr=Cosin",
+    "train photos --tune fulll",
+    "finetune run photos --resume x",
+    "finetune run photos resume=x",
+    "ablate finetune photos -o x --resume y",
+    f"evaluate {MODEL} photos --ood phtos",
+    "frontier photos --models resnet18 --time 3m --weights atuo",
     "train photos --config gone.yaml",
     "train photos --config epoch.yaml",
     "train photos --config rat.yaml",
@@ -249,6 +257,10 @@ def test_what_is_advised_is_no_slip(advice):
 def test_what_only_one_recipe_has_is_no_slip_where_none_is_named():
     slips.check_fields({"average.decay": "0.9"}, "photos")
     slips.check_fields({"optimizer.momentum": "0.9"}, "photos")
+
+
+def test_a_peak_leaves_the_schedule_that_there_is():
+    slips.check_fields({"lr": "0.1", "lr.epochs": "3"}, "photos", "scratch")
 
 
 def test_a_whole_part_is_left_to_the_parser():

@@ -17,6 +17,7 @@ class Schedule(Spec):
     """A number that follows the clock."""
 
     PLUGINS = ("paretina.schedules",)
+    IN_WORDS = 'a number, such as 0.1, or a schedule, such as {"kind": "Linear", "start": 0.1, "end": 0}'
 
     @abstractmethod
     def __call__(self, clock: Clock) -> float: ...

@@ -67,11 +67,13 @@ class Spec(metaclass=SpecType):
         PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
         USUAL: on such a base, the kind of data that does not name one; "" where it must be named.
         UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
+        IN_WORDS: what may be given where this spec is asked for, with an example, for messages; "" for its name.
     """
 
     PLUGINS: ClassVar[tuple[str, ...]] = ()
     USUAL: ClassVar[str] = ""
     UPGRADES: ClassVar[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
+    IN_WORDS: ClassVar[str] = ""
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns the JSON text that `from_json` reads back to an equal value."""
@@ -212,6 +214,8 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
 
 
 def describe(hint: Any) -> str:
+    if is_spec(hint) and hint.IN_WORDS:
+        return str(hint.IN_WORDS)
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
@@ -292,7 +296,7 @@ def decode(base: type[S], data: Any) -> S:
         except TypeError as error:
             raise ValueError(str(error)) from None
     if not isinstance(data, dict):
-        raise ValueError(f"{base.__name__} must be a JSON object, got {data!r}")
+        raise ValueError(f"{base.__name__} must be {base.IN_WORDS or 'a JSON object'}, got {data!r}")
     data = dict(data)
     name = data.pop("kind", base.USUAL or base.__name__)
     spec = base if name == base.__name__ and not is_kind(base) else kind_named(base, str(name))
@@ -464,9 +468,14 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
         if choice is bool and text.lower() in ("true", "on", "yes", "false", "off", "no"):
             return text.lower() in ("true", "on", "yes")
         if is_spec(choice):
-            if text == "on":
+            if text == "on" and not (old is None and choice.IN_WORDS):
                 return old if old is not None else make_default(only_kind(choice, where), where)
             if text.isidentifier():
+                if choice.IN_WORDS and text not in (known := kinds(choice)):
+                    hint = near(text, known)
+                    raise ValueError(
+                        f"{where} must be {describe(choice)}, got {value!r}{hint if 'did you mean' in hint else ''}"
+                    )
                 return make_default(kind_named(choice, text), where, old)
     if str in choices or any(typing.get_origin(choice) is Literal and value in typing.get_args(choice) for choice in choices):
         return value

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import socket
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants as hub_constants
 from safetensors.torch import save_file
 from torchvision.models import _api
 
@@ -282,6 +284,7 @@ def hub(monkeypatch):
         return model
 
     monkeypatch.setattr(timm, "create_model", create_model)
+    monkeypatch.setattr(interop, "reach", lambda name: None)
     return made
 
 
@@ -368,8 +371,30 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(interop, "reach", lambda name: None)
     with pytest.raises(ValueError, match=f"timm could not make {LITE}: no route to host$"):
         import_weights(f"timm:{LITE}")
+
+
+@pytest.mark.parametrize("ask", [import_weights, lambda source: timm_model(source.removeprefix("timm:"))])
+def test_a_hub_is_asked_once_and_what_its_library_says_is_not_printed(monkeypatch, capfd, caplog, tmp_path, ask):
+    tried = []
+
+    def offline(*_, **__):
+        tried.append(1)
+        raise OSError("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    said = rf"timm:{LITE} could not be downloaded: .*no such host.*; is there a connection to its hub\? A file .* is read too"
+    with pytest.raises(ValueError, match=said):
+        ask(f"timm:{LITE}")
+    assert len(tried) <= 2  # its own downloader would try a dozen times
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
 
 
 def test_without_timm_the_extra_is_named(monkeypatch, b0):
@@ -477,7 +502,7 @@ def test_torchvision_that_cannot_be_reached_is_one_sentence(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(_api, "load_state_dict_from_url", offline)
-    with pytest.raises(ValueError, match=r"torchvision could not load ResNet18_Weights.IMAGENET1K_V1: no route to host"):
+    with pytest.raises(ValueError, match=r"torchvision:resnet18.IMAGENET1K_V1 could not be downloaded: no route to host"):
         import_weights("torchvision:resnet18")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from paretina.cli.program import FailedError, command, main, note, print_json, waiting
+from paretina.words import how_many
 
 
 @command(
@@ -79,7 +80,7 @@ def accuracy_lines(found: Any) -> list[str]:
         between = f"  [{low[name][0]:.{digits}f} to {low[name][1]:.{digits}f}]" if name in low else ""
         return f"{title:<28}{value:8.{digits}f}{unit}{between}"
 
-    lines = [f"{accuracy.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
+    lines = [f"{how_many(accuracy.n, 'picture')} ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
     lines.append(line("top-1", "top1", " %", 1))
     if accuracy.top5 is not None:
         lines.append(line("top-5", "top5", " %", 1))

@@ -58,8 +58,8 @@ def finetune(
     seconds = None if time_limit is None else duration(time_limit)
     given, planning = taken_apart(fields), planning_named(tuning, plan)
     if tail is not None:
-        if "tail" in given:
-            raise click.UsageError("tail is given twice, as an option and as a field; leave one out")
+        verbs.check_names(given)
+        verbs.check_parts({"--tail": tail}, given)
         given["tail"] = "0" if tail == "head" else tail
     choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
     for text in notes:

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from paretina.cli.once import Once
+from paretina.cli.program import Explaining
+from paretina.words import how_many
 
 EXAMPLE = (
     "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
@@ -34,7 +35,7 @@ class StoppedError(ValueError):
 
 @click.command(
     "frontier",
-    cls=Once,
+    cls=Explaining,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"\b\nExample:\n{EXAMPLE}",
     short_help="Find what accuracy costs, over many networks.",
@@ -46,7 +47,7 @@ class StoppedError(ValueError):
 @click.option(
     "--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; chosen by --weights unless told."
 )
-@click.option("--weights", default=None, help="Weights to start from: auto, hub or none, as in `paretina train`.  [auto]")
+@click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
 @click.option("--time", "time", default=None, help="Training time of all candidates together: 30m, 2h.")
 @click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
@@ -109,6 +110,10 @@ def frontier(
     given = click.get_current_context().params
     if source is not None and "=" in source and not Path(source).exists():
         fields, source = (source, *fields), None
+    named = [text for text in fields if text.partition("=")[0] in ("device", "plan.device")]
+    if resume is None and device is None and len(named) == 1:  # networks are timed where they are trained
+        (text,) = named
+        fields, device = tuple(field for field in fields if field != text), text.partition("=")[2].strip()
     with misuse():
         limits = [budget_of(text) for text in budgets]
     if resume is not None:
@@ -139,7 +144,7 @@ def frontier(
         if resume is None:
             with misuse():
                 begin(folder, str(source), found, halving, tools.device, limits, command_line())
-            progress.plain(f"directory: {shlex.quote(str(folder))}, {len(found)} candidates")
+            progress.plain(f"directory: {shlex.quote(str(folder))}, {how_many(len(found), 'candidate')}")
         try:
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
         except KeyboardInterrupt:
@@ -164,7 +169,10 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         click.echo(json.dumps({"directory": str(standing.folder), **result_of(standing)}, indent=2))
     else:
         front = standing.frontier(cost).front()
-        click.echo(f"the front of accuracy and {cost}, among {len(standing.finalists)} finalists of {len(standing.entries)}:")
+        click.echo(
+            f"the front of accuracy and {cost}, among {how_many(len(standing.finalists), 'finalist')} of "
+            f"{len(standing.entries)}:"
+        )
         width = max((len(point.name) for point in front), default=0)
         for point in front:
             share = standing.shares.get(point.name)
@@ -224,11 +232,13 @@ def asked_for(
     from paretina import verbs
     from paretina.cli.program import taken_apart
     from paretina.measure.plan import default_plan
-    from paretina.search.candidates import grid, listed
+    from paretina.search.candidates import check_any, grid, listed
 
     check_candidates(source, models, listing, sizes, recipes)
     values = taken_apart(fields)
-    verbs.whole_paths(values)  # refuses two names of one field
+    verbs.check_names(values)
+    options = {"DATA": source, "--models": ",".join(models), "--sizes": sizes, "--recipes": recipes, "--device": device}
+    verbs.check_parts({name: value or None for name, value in options.items()}, values)
     with verbs.misuse():
         plan = default_plan(device or "auto")
         if listing is not None:
@@ -244,6 +254,7 @@ def asked_for(
                 weights,
                 values,
             )
+        check_any(found)
     chosen = ("--device", device) if device else ()
     return tuple(replace(each, words=(*each.words, *chosen)) for each in found)
 

@@ -6,6 +6,7 @@ import click
 
 from paretina.cli.program import command, main, misuse, print_json
 from paretina.tables import in_columns
+from paretina.words import how_many
 
 
 @command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
@@ -25,7 +26,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_json(shown.to_dict())
         return
     counted, published = shown.cost, shown.published
-    click.echo(f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {shown.model.classes} classes")
+    click.echo(f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}")
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
         output = " x ".join(map(str, stage.output))

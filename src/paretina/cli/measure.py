@@ -7,6 +7,7 @@ import click
 
 from paretina.cli.planning import TuneCommand, planning_named, planning_options
 from paretina.tables import write_csv
+from paretina.words import how_many
 
 
 @click.command(
@@ -95,7 +96,10 @@ def measure(
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     here = found.device
-    click.echo(f"{here.name}, {here.cores} cores, {here.threads} threads, torch {here.torch}; in brackets 95 % intervals")
+    click.echo(
+        f"{here.name}, {how_many(here.cores, 'core')}, {how_many(here.threads, 'thread')}, torch {here.torch}; "
+        "in brackets 95 % intervals"
+    )
     click.echo("\n".join(found.table()))
     if stages or (stages is None and len(names) <= 2):
         click.echo("\n".join(found.stage_tables()))

@@ -103,7 +103,24 @@ class Program(Suggesting):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-class FieldCommand(TuneCommand):
+OWN_WAYS = {
+    ("finetune", "resume"): "an interrupted fine-tuning is continued with: paretina train --resume RUN",
+    ("ablate", "resume"): "an interrupted study is continued by the same command",
+    ("finetune", "pretrained"): "MODEL is what it starts from",
+    ("finetune", "weights"): "MODEL is what it starts from",
+    ("finetune", "model"): "MODEL is the network",
+    ("frontier", "model"): "--models names the networks",
+    ("frontier", "time_limit"): "--time says how long all trainings together may take",
+}
+"""By command and name: what is done instead, where that is another option or none than in `paretina train`."""
+
+
+def own_way(ctx: click.Context | None, name: str) -> str | None:
+    """What a command does instead of an option or field of that name."""
+    return None if ctx is None else OWN_WAYS.get((str(ctx.info_name), name.replace("-", "_")))
+
+
+class Explaining(Once):
     """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -112,6 +129,12 @@ class FieldCommand(TuneCommand):
         except click.NoSuchOption as error:
             elsewhere, known_path = early_or_late()
             name = error.option_name.lstrip("-").replace("-", "_")
+            if own := own_way(ctx, name):
+                raise click.UsageError(f"{error.option_name} is no option of `{ctx.command_path}`; {own}", ctx) from None
+            if elsewhere.get(name, "").startswith("--"):
+                raise click.UsageError(f"{error.option_name} is no option; write {elsewhere[name]}", ctx) from None
+            if error.possibilities and name in ("data", "edits", "model", "plan", "recipe"):  # no fields but whole parts
+                raise error from None
             try:
                 known_path(name)
             except ValueError as reason:
@@ -119,6 +142,10 @@ class FieldCommand(TuneCommand):
                     raise error from None
                 raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
             raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
+
+
+class FieldCommand(Explaining, TuneCommand):
+    """A command with fields and `--tune`."""
 
 
 def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
@@ -186,6 +213,8 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
             name, value = assignment(text)
         except ValueError as error:
             misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
+        if own := own_way(click.get_current_context(silent=True), name):
+            misuse(f"{name} is no field; {own}")
         if name in found:
             misuse(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
         found[name] = value

@@ -21,6 +21,7 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
+from paretina.words import how_many
 
 
 @command(
@@ -218,12 +219,13 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
     asked = prepared.asked
     click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels")
     click.echo(
-        f"data    {len(prepared.train)} pictures to train on, {len(prepared.val)} to validate on, "
-        f"{len(prepared.collection.classes)} classes"
+        f"data    {how_many(len(prepared.train), 'picture')} to train on, {len(prepared.val)} to validate on, "
+        f"{how_many(len(prepared.collection.classes), 'class')}"
     )
     click.echo(
-        f"recipe  {asked.recipe_name or 'given recipe'}: {prepared.recipe.epochs:g} epochs, {estimate.updates} updates of "
-        f"{prepared.epochs.batch} pictures"
+        f"recipe  {asked.recipe_name or 'given recipe'}: {how_many(prepared.recipe.epochs, 'epoch')}, "
+        f"{how_many(estimate.updates, 'update')} of "
+        f"{how_many(prepared.epochs.batch, 'picture')}"
     )
     click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
     click.echo(

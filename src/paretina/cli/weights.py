@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from paretina.cli.program import command, main, note, print_json, waiting
+from paretina.words import how_many
 
 
 @command(
@@ -45,7 +46,7 @@ def import_(
     for text in written.notes:
         note(text)
     about, blueprint = written.about, written.blueprint
-    click.echo(f"{written.name}, {blueprint.classes:,} classes, tested at {blueprint.resolution} pixels")
+    click.echo(f"{written.name}, {how_many(blueprint.classes, 'class', ',')}, tested at {blueprint.resolution} pixels")
     click.echo(f"pictures: {written.prepared}")
     click.echo(f"{about.origin}; licence: {about.licence or 'not known'}")
     click.echo(f"model: {written.path}")

@@ -18,6 +18,7 @@ from paretina.data.decode import DecodeError
 from paretina.data.likeness import LOOK, Leaks
 from paretina.data.remarks import remarks_heard, told
 from paretina.data.source import Collection, Sample
+from paretina.words import how_many
 
 CHUNK = 32
 """Pictures a thread takes at a time; one by one, a large folder would cost a queue entry a picture."""
@@ -116,7 +117,7 @@ class Report:
         """The report as plain text for people."""
         splits = list(self.counts)
         totals = ", ".join(f"{sum(self.counts[split].values())} {split}" for split in splits)
-        text = [f"{len(self.classes)} classes, {self.samples} pictures: {totals}", ""]
+        text = [f"{how_many(len(self.classes), 'class')}, {how_many(self.samples, 'picture')}: {totals}", ""]
         broad = max(len("class"), *map(len, self.classes))
         text.append("  ".join([f"{'class':<{broad}}", *(f"{split:>7}" for split in splits)]))
         for kind in self.classes:

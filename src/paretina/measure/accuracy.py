@@ -27,6 +27,7 @@ from torch import Tensor
 from paretina.measure.intervals import wilson
 from paretina.shapes import Logits
 from paretina.tables import write_csv
+from paretina.words import how_many
 
 Labels = Int[Tensor, " batch"]
 PerSample = Float[Tensor, " batch"]
@@ -173,13 +174,14 @@ def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]
     if len(logits) != len(labels):
         raise ValueError(f"each sample needs logits and a label, got {len(logits)} rows of logits and {len(labels)} labels")
     if logits.shape[1] != width:
-        raise ValueError(f"each class needs a logit, got {logits.shape[1]} logits a sample and {width} classes")
+        raise ValueError(f"each class needs a logit, got {logits.shape[1]} logits a sample and {how_many(width, 'class')}")
     if labels.min() < 0 or labels.max() >= width:
         raise ValueError(f"labels must lie in 0 to {width - 1}, got {labels.min()} to {labels.max()}")
     faulty = torch.cat([~rows.isfinite().all(1) for rows in logits.split(ROWS)]).nonzero().flatten()
     if len(faulty):
         raise ValueError(
-            f"{len(faulty)} of {len(labels)} samples have logits that are not finite, the first is sample {int(faulty[0])}; "
+            f"{len(faulty)} of {how_many(len(labels), 'sample')} have logits that are not finite, the first is "
+            f"sample {int(faulty[0])}; "
             "evaluate in float32, and see whether the training diverged"
         )
     return logits, labels
@@ -263,11 +265,14 @@ def class_accuracy(name: str, truth: int, named: int, hits: int) -> ClassAccurac
 
 def remarks(classes: tuple[str, ...], truth: Tensor, temperature: float) -> Iterator[str]:
     if len(classes) <= 5:
-        yield f"top-5 is left out: with {len(classes)} classes the right one is always among the first five answers"
+        yield f"top-5 is left out: with {how_many(len(classes), 'class')} the right one is always among the first five answers"
     absent = [name for name, count in zip(classes, truth.tolist(), strict=True) if not count]
     if absent:
         some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-        yield f"{len(absent)} of {len(classes)} classes have no sample and do not count in the balanced accuracy: {some}"
+        yield (
+            f"{len(absent)} of {how_many(len(classes), 'class')} have no sample and do not count in the "
+            f"balanced accuracy: {some}"
+        )
     if temperature in (COLDEST, HOTTEST):
         yield f"the temperature stopped at its limit of {temperature:g}: these samples do not determine it"
 
@@ -401,7 +406,7 @@ def write_predictions(
     known = labels is not None
     logits, given = checked(logits, torch.zeros(len(logits), dtype=torch.long) if labels is None else labels, len(classes))
     if len(names) != len(logits):
-        raise ValueError(f"each sample needs a name, got {len(names)} names and {len(logits)} rows of logits")
+        raise ValueError(f"each sample needs a name, got {how_many(len(names), 'name')} and {len(logits)} rows of logits")
     shown = min(5, len(classes))
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]

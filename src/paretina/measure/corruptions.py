@@ -38,6 +38,7 @@ from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores
 from paretina.tables import write_csv
+from paretina.words import how_many
 
 REFERENCE = 224
 """Shorter side in pixels that the settings are for."""
@@ -571,7 +572,7 @@ def corrupted_accuracy(
                     rows.append(answers(torch.stack(list(made))) == labels)
                 right.append(torch.stack(rows))
                 done += len(ids)
-                say(f"corrupted {done} of {len(evaluation.mine)} pictures in {len(conditions)} ways")
+                say(f"corrupted {done} of {how_many(len(evaluation.mine), 'picture')} in {how_many(len(conditions), 'way')}")
     finally:
         network.train(training)
     if not right:

@@ -25,6 +25,7 @@ from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_o
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
 from paretina.tables import in_columns
+from paretina.words import how_many
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Measured:
         lines = []
         for model in self.models:
             if model.stages:
-                title = f"{model.name}, {model.timing.inference.batch} images of {model.resolution} pixels"
+                title = f"{model.name}, {how_many(model.timing.inference.batch, 'image')} of {model.resolution} pixels"
                 lines += ["", title, *stage_table(model.stages)]
         return lines
 

@@ -33,6 +33,7 @@ from torch import Tensor
 from paretina.measure.intervals import LEVEL, Interval, as_columns
 from paretina.shapes import Logits
 from paretina.tables import in_columns, write_csv
+from paretina.words import how_many
 
 Scores = Float[Tensor, " _picture"]
 
@@ -211,7 +212,7 @@ def measure_ood(
         ValueError: there are fewer than two pictures of a kind, the numbers of classes disagree, or a logit is not finite.
     """
     if known.shape[1] != unknown.shape[1]:
-        raise ValueError(f"both must be answers of one network, got {known.shape[1]} and {unknown.shape[1]} classes")
+        raise ValueError(f"both must be answers of one network, got {known.shape[1]} and {how_many(unknown.shape[1], 'class')}")
     check_scores(known.sum(1), unknown.sum(1))
     inside, outside = known_scores(known), known_scores(unknown)
     found = (

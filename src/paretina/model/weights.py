@@ -24,6 +24,7 @@ from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
+from paretina.words import how_many
 
 M = TypeVar("M", bound=Model)
 
@@ -58,7 +59,9 @@ def save_model(path: Path, network: Network, about: About) -> None:
     """
     model = network.model
     if len(about.classes) != model.classes:
-        raise ValueError(f"the network has {model.classes} classes, but {len(about.classes)} names were given")
+        raise ValueError(
+            f"the network has {how_many(model.classes, 'class')}, but {how_many(len(about.classes), 'name')} were given"
+        )
     header = {"format": FORMAT, "version": VERSION, "model": encode(model), **asdict(about)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
@@ -78,7 +81,7 @@ def load_model(path: Path) -> tuple[Network, About]:
             model = decode(Model, header.get("model"))  # type: ignore[type-abstract]
             blocks = sum(stage.depth for table in model.blueprints() for stage in table.stages)
             if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
-                raise ValueError(f"it has {blocks} blocks, but the file only {len(given)} tensors")
+                raise ValueError(f"it has {how_many(blocks, 'block')}, but the file only {how_many(len(given), 'tensor')}")
             network = model.build("meta")
             wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
@@ -86,7 +89,7 @@ def load_model(path: Path) -> tuple[Network, About]:
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
         if len(about.classes) != model.classes:
-            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {model.classes}")
+            raise ValueError(f"{path}: names {how_many(len(about.classes), 'class')} for a network of {model.classes}")
         try:
             state = {name: file.get_tensor(name) for name in given}
         except Exception as error:

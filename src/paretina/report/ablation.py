@@ -19,6 +19,7 @@ from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law, Noise
 from paretina.search.verdicts import MOST_SEEDS
 from paretina.tables import csv_text, in_columns
+from paretina.words import how_many
 
 STEPS = 60
 """Points of a drawn law."""
@@ -48,8 +49,8 @@ def advice(finding: Finding) -> str:
     if verdict.verdict != "cannot tell yet" or finding.pairs.failed:
         return verdict.why
     if verdict.more is None:
-        return f"{verdict.why}; it would take more than {MOST_SEEDS} seeds"
-    return f"{verdict.why}; about {verdict.more} more seed{'s' if verdict.more > 1 else ''} would tell"
+        return f"{verdict.why}; it would take more than {how_many(MOST_SEEDS, 'seed')}"
+    return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would tell"
 
 
 def change(ratio: Interval | None) -> Interval | None:
@@ -213,7 +214,10 @@ def about(findings: Findings) -> str:
     top1 = "" if not base else f"The base has {sum(base.values()) / len(base):.1f} % top-1"
     if findings.top1 is not None:
         top1 += f" (95 % interval over seeds: {findings.top1.low:.1f} to {findings.top1.high:.1f})"
-    sentences = [f"{top1}." if top1 else "", f"{findings.done} of {findings.runs} runs are done, with {len(seeds)} seeds."]
+    sentences = [
+        f"{top1}." if top1 else "",
+        f"{findings.done} of {how_many(findings.runs, 'run')} are done, with {how_many(len(seeds), 'seed')}.",
+    ]
     look = findings.look
     if look is not None:
         sentences += [

@@ -17,6 +17,7 @@ from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
 from paretina.tables import csv_text
+from paretina.words import how_many
 
 TITLES = {
     "latency_ms": "Latency of one picture",
@@ -179,7 +180,10 @@ def markdown(standing: Standing) -> str:
     for found in correlations(standing):
         value, low, high = found["rho"]
         pair = f"{TITLES[found['counted']].lower()} with {title_of(found['measured'])}"
-        lines += ["", f"Rank correlation of {pair} over {found['n']} candidates: {value:.2f} [{low:.2f}, {high:.2f}]."]
+        lines += [
+            "",
+            f"Rank correlation of {pair} over {how_many(found['n'], 'candidate')}: {value:.2f} [{low:.2f}, {high:.2f}].",
+        ]
     differing = compared(standing)
     if differing:
         lines += ["", front_sentence(standing, differing)]
@@ -277,7 +281,9 @@ def page(standing: Standing) -> str:
         "device": standing.asked["device"],
         "spent": duration(standing.spent_s),
         "time": duration(standing.halving.seconds),
-        "rungs": [f"{len(rung['names'])} candidates, {rung_length(rung)}" for rung in standing.rungs if rung["names"]],
+        "rungs": [
+            f"{how_many(len(rung['names']), 'candidate')}, {rung_length(rung)}" for rung in standing.rungs if rung["names"]
+        ],
         "notes": standing.notes(),
         "disturbed": standing.disturbed,
         "best": best,

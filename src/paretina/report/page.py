@@ -30,6 +30,7 @@ from paretina.report.records import (
 )
 from paretina.report.words import between, duration, grouped, listed, measured, percent, quantity, spelled
 from paretina.run import write_aside
+from paretina.words import how_many
 
 MEASURES = (
     ("val/top5", "Top-5", "%"),
@@ -81,7 +82,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
         "data_differ": len({spelled(record.asked.get("data")) for record in records}) > 1,
         "unfinished": [facts["run"] for record, facts in zip(records, found, strict=True) if not record.finished],
     }
-    return write_page(Path(out), render(title=f"{len(found)} runs compared", comparison=view))
+    return write_page(Path(out), render(title=f"{how_many(len(found), 'run')} compared", comparison=view))
 
 
 def page(record: RunRecord) -> dict[str, Any]:
@@ -233,6 +234,7 @@ def environment(**filters: Callable[..., Any]) -> Any:
         "between": between,
         "duration": duration,
         "grouped": grouped,
+        "how_many": how_many,
         "percent": percent,
         "quantity": quantity,
         "sha256": sha256,

@@ -17,6 +17,7 @@ from paretina.search.study import BASE, Budget, Study, Variant
 from paretina.search.switches import Switch
 from paretina.search.verdicts import Pairs, Price, Verdict, judge, level_of_look, mean_of
 from paretina.spec import decode
+from paretina.words import how_many
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -462,7 +463,7 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
             yield f"{name}: came to no result with seed{'s' if len(seeds) > 1 else ''} {numbers}, see failed.json there"
     resumed = sum(came_out.time_s is None for came_out in everything)
     if resumed:
-        yield f"{resumed} of {len(everything)} runs were interrupted and went on later, so their times are left out"
+        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and went on later, so their times are left out"
     if not state["peaks"]:
         yield "this system does not tell the peak of memory run by run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})
@@ -473,7 +474,10 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
         yield "other processes were busy while images were timed, so inference times are not to be trusted"
     if study.time_limit_s is not None:
         epochs = state["epochs"].get("", study.base.recipe.epochs)
-        yield f"{epochs:g} epochs fit into the time limit of {study.time_limit_s:g} s for the base, and hold for every switch"
+        yield (
+            f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of "
+            f"{study.time_limit_s:g} s for the base, and hold for every switch"
+        )
     missing = without({name for came_out in everything for name in came_out.uncounted})
     if missing:
         yield missing
@@ -484,4 +488,7 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
         if all(times):
             ours, theirs = map(fmean, times)
             epochs = state["epochs"][rival.name]
-            yield f"{rival.name} got {epochs:g} epochs, for equal training time: {theirs:.0f} s, and {ours:.0f} s of the base"
+            yield (
+                f"{rival.name} got {how_many(epochs, 'epoch')}, for equal training time: {theirs:.0f} s, and "
+                f"{ours:.0f} s of the base"
+            )

@@ -39,6 +39,7 @@ from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.frontier import Frontier
 from paretina.measure.plan import default_plan
+from paretina.measure.process import randomness_kept
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import Run
 from paretina.search.candidates import Candidate
@@ -49,6 +50,7 @@ from paretina.system import cache_folder
 from paretina.train import training
 from paretina.train.asked import Asked
 from paretina.train.journal import Listener
+from paretina.words import how_many
 
 Say = Callable[[str], None]
 
@@ -181,6 +183,7 @@ def written_aside(path: Path, value: Any) -> Path:
 # --- the work -----------------------------------------------------------------------------------------------------------
 
 
+@randomness_kept()
 def work(
     folder: Path,
     tools: Tools,
@@ -358,7 +361,7 @@ class Worker:
         if decided["stopped"]:
             self.say(decided["stopped"])
         else:
-            self.say(f"rung {rung}: {len(decided['names'])} candidates")
+            self.say(f"rung {rung}: {how_many(len(decided['names']), 'candidate')}")
         return decided
 
     def trained_for(self, rung: int) -> Callable[[str], bool]:
@@ -411,7 +414,7 @@ class Worker:
     def time(self, number: str) -> None:
         """Times all candidates in turn, while nobody trains."""
         runs = {entry.name: entry.links[-1].run for entry in self.look().entries if entry.links}
-        self.say(f"timing {len(runs)} networks in turn; trainings wait meanwhile")
+        self.say(f"timing {how_many(len(runs), 'network')} in turn; trainings wait meanwhile")
         with self.tools.lock.alone():
             session = self.tools.time_runs(runs, self.say)
         place = self.folder / "timed" / number

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from paretina.measure.intervals import Interval, as_object
 from paretina.search.verdicts import mean_of
+from paretina.words import how_many
 
 Curve = Mapping[float, float]
 """Top-1 in percent by the number of training pictures, or by the share of wrong labels, of one seed."""
@@ -294,7 +295,7 @@ def exchange(name: str, base: Sequence[Curve], other: Sequence[Curve]) -> Exchan
         ValueError: the seeds differ in number, or no number of pictures is common to all.
     """
     if len(base) != len(other):
-        raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {len(other)} seeds")
+        raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {how_many(len(other), 'seed')}")
     shared = [x for x in mean_curve(base) if x in mean_curve(other)]
     if not shared:
         raise ValueError(f"{name} and the base have no number of pictures in common")

@@ -24,6 +24,7 @@ from paretina.search.costs import COSTS as COSTS
 from paretina.search.costs import Budget as Budget
 from paretina.search.costs import budget_of as budget_of
 from paretina.spec import Spec, decode, near
+from paretina.words import how_many
 
 TOP1 = Axis(name="top1", better="high", unit="%")
 
@@ -271,7 +272,8 @@ class Standing:
         stopped = [entry for entry in self.entries if entry.rung < self.last_rung and entry.links]
         if stopped:
             found.append(
-                f"{len(stopped)} of {len(self.entries)} candidates were stopped early; their accuracy is of fewer epochs, and "
+                f"{len(stopped)} of {how_many(len(self.entries), 'candidate')} were stopped early; their "
+                "accuracy is of fewer epochs, and "
                 "they are on no front"
             )
         found += [f"{entry.name} was given up: {entry.failed}" for entry in self.entries if entry.failed]
@@ -279,7 +281,8 @@ class Standing:
         short = [epochs for rung in self.rungs for epochs in (rung["epochs"] or {}).values() if epochs < 2]
         if short:
             found.append(
-                f"the shortest run had {min(short):.2g} epochs: below two, ranks say little, and warm-ups hardly end; "
+                f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: below two, ranks say little, and "
+                "warm-ups hardly end; "
                 "give more --time or fewer candidates"
             )
         if self.disturbed and self.session:
@@ -458,14 +461,17 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
         if not (budget.holds(low) and budget.holds(high)):
             notes.append(f"its {budget.cost} is {value:.4g}, but the interval [{low:.4g}, {high:.4g}] crosses the budget")
     if top < standing.last_rung:
-        notes.append(f"no finalist fits the budget, so it is one that was stopped early, after {best.epochs:g} epochs")
+        notes.append(
+            f"no finalist fits the budget, so it is one that was stopped early, after {how_many(best.epochs, 'epoch')}"
+        )
     if standing.disturbed and any(budget.cost in TIMED for budget in budgets):
         notes.append("the timing was disturbed, so whether it keeps the budget is not certain")
     full = best.candidate.asked.recipe.epochs
     schedules = "one schedule" if len(best.links) == 1 else f"{len(best.links)} schedules"
     notes.append(
-        f"the accuracy is that after {best.epochs:g} epochs in {schedules}, and its interval knows of pictures alone, not of "
-        f"seeds; the command trains anew, in one schedule of {full:g} epochs"
+        f"the accuracy is that after {how_many(best.epochs, 'epoch')} in {schedules}, and its interval knows of "
+        "pictures alone, not of "
+        f"seeds; the command trains anew, in one schedule of {how_many(full, 'epoch')}"
     )
     fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
     seconds = fixed + full * max(link.spent_s - fixed, 0.0) / link.epochs

@@ -11,14 +11,18 @@ from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.letterbox import Letterbox
 from paretina.data.transforms.squash import Squash
+from paretina.model.pretrained import weights_named
 from paretina.schedules import Constant, Schedule, Warmup
 from paretina.spec import Spec, encode
-from paretina.train.asked import Asked, assignment, change
+from paretina.train.asked import Asked, assignment, change, check_held, full_path, once, word
 from paretina.train.progressive import progressive_named
 from paretina.train.recipe import Recipe
 
 PLAIN = (CentreCrop, Letterbox, Squash)
 """The transforms that only bring a picture to its size: without one of them nothing can be trained."""
+
+WORDS = ("progressive", "weights")
+"""What a switch may say beside fields."""
 
 OFF = ("off", "false", "0", "none", "[]")
 ON = ("on", "true")
@@ -69,12 +73,33 @@ class Switch(Spec):
         return changed
 
 
+def check_once(switch: Switch, changed: Asked) -> None:
+    """Looks whether each field of a switch holds in what it makes.
+
+    Raises:
+        ValueError: a value is given twice, or one takes back another; the message has both.
+    """
+    pairs = [assignment(field) for field in switch.fields]
+    fields = [pair for pair in pairs if pair[0] not in WORDS]
+    for name in WORDS:
+        values = [value for other, value in pairs if other == name]
+        if len(values) > 1:
+            raise ValueError(f"{name} is given twice, as {values[0]} and as {values[1]}; leave one out")
+    once(fields)
+    rises = dict(pairs).get("progressive")
+    size = next((word(*pair) for pair in fields if full_path(pair[0]) == "recipe.size"), None)
+    if rises and size:
+        raise ValueError(f"the size is given twice, as progressive={rises} and as {size}; leave one out")
+    if not rises:  # which also changes the strengths that are given beside it
+        check_held(changed, dict(fields))
+
+
 def assigned(asked: Asked, path: str, value: str) -> Asked:
     """The same with one field changed."""
     if path == "progressive":
         return replace(asked, recipe=progressive_named(value)(asked.recipe))
     if path == "weights":
-        return replace(asked, weights=value)
+        return replace(asked, weights=weights_named(value))
     return change(asked, path, value)
 
 

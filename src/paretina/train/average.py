@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
 from paretina.torch_internals import foreach_lerp_
@@ -45,6 +46,7 @@ class Average(Spec):
             raise ValueError(f"Average needs 0 < share <= 1, or share=None, got share={self.share}")
         if self.every < 1:
             raise ValueError(f"Average needs every >= 1, got every={self.every}")
+        require_within(self, 0.0, 1.0, "decay")
 
     def make(self, module: nn.Module) -> "Averager":
         """The average of a module, which starts as its copy."""
@@ -53,8 +55,6 @@ class Average(Spec):
     def decay_at(self, count: int, clock: Clock) -> float:
         """The share of the average that is kept at an update, after `count` updates were seen."""
         decay = self.decay(clock)
-        if not 0 <= decay <= 1:
-            raise ValueError(f"Average keeps a share in [0, 1], got decay={decay} at update {clock.update}")
         if self.share is not None:
             decay = min(decay, 1 - 1 / max(1.0, self.share * clock.updates))
         if self.debias == "tensorflow":

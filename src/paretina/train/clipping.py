@@ -9,6 +9,7 @@ unit's gradient with its weights, which allows larger rates where batch norm is 
 Source: Pascanu et al. 2013 (arXiv:1211.5063), algorithm 1; adaptive: Brock et al. 2021 (arXiv:2102.06171), 4.1.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
 from paretina.torch_internals import foreach_mul_
@@ -53,8 +55,11 @@ class ClipNorm(Clip):
 
     limit: Schedule = field(default=Constant(value=1.0))
 
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, math.inf, "limit", above=True)
+
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
-        limit = positive(self, clock, self.limit)
+        limit = self.limit(clock)
         gradients = gradients_of(parameters)
         total = get_total_norm(gradients)
         if gradients:
@@ -81,6 +86,7 @@ class AdaptiveClip(Clip):
     def __post_init__(self) -> None:
         if self.floor <= 0:
             raise ValueError(f"AdaptiveClip needs floor > 0, got floor={self.floor}")
+        require_within(self, 0.0, math.inf, "limit", above=True)
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
         """The parameters that learn, but for those in the excluded places.
@@ -99,7 +105,7 @@ class AdaptiveClip(Clip):
 
     @torch.no_grad()
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
-        limit = positive(self, clock, self.limit)
+        limit = self.limit(clock)
         parameters = list(parameters)
         total = get_total_norm(gradients_of(parameters))
         for parameter in parameters:
@@ -107,13 +113,6 @@ class AdaptiveClip(Clip):
                 allowed = limit * unit_norm(parameter).clamp(min=self.floor)
                 parameter.grad.mul_((allowed / unit_norm(parameter.grad)).clamp(max=1.0))
         return total
-
-
-def positive(clip: Clip, clock: Clock, schedule: Schedule) -> float:
-    limit = schedule(clock)
-    if not limit > 0:
-        raise ValueError(f"{type(clip).__name__} needs limit > 0, got limit={limit} at update {clock.update}")
-    return limit
 
 
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:

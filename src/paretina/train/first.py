@@ -12,6 +12,7 @@ from paretina.model.build import Network
 from paretina.model.rows import class_tensors, start_small
 from paretina.model.weights import Loaded, Start, load_start
 from paretina.train.recipe import Recipe
+from paretina.words import how_many
 
 FORGOTTEN = 10.0
 """A share of exp(-10) is left after a run of the statistics that its norms start with: less than 1 % of 1 where the variance
@@ -104,6 +105,7 @@ def memory_notes(model: Model, recipe: Recipe, updates: int) -> tuple[str, ...]:
     ):
         return ()
     return (
-        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {updates} updates, so running statistics of "
+        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
+        "so running statistics of "
         f"norms take {least:.2g} of each batch instead",
     )

@@ -12,6 +12,7 @@ from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
 from paretina.model.blueprint import Model
 from paretina.train.asked import Asked, Choice
+from paretina.words import how_many
 
 Planning = Literal["default", "known", "eager", "full"]
 """default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did,
@@ -96,4 +97,6 @@ def affordable(tuned: Tuned, batch: int, sizes: int, steps: int) -> tuple[Plan, 
     if repays(compile_s, eager_s, compiled_s, steps):
         return compiled, ()
     saved = max(0.0, steps * (eager_s - compiled_s))
-    return eager, (f"not compiled: that takes {compile_s:.0f} s and would save {saved:.0f} s in {steps:,} steps",)
+    return eager, (
+        f"not compiled: that takes {compile_s:.0f} s and would save {saved:.0f} s in {how_many(steps, 'step', ',')}",
+    )

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 from torch import nn
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.data.sampler import Epochs
 from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform, View
 from paretina.data.transforms.crop import RandomResizedCrop
@@ -37,6 +38,9 @@ class StochasticDepth(Spec):
     rate: Schedule = field(default=Constant(value=0.2))
     shape: Literal["linear", "uniform"] = "linear"
     ends: Literal["open", "closed"] = "open"
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1.0, "rate", below=True)
 
     def rates(self, blocks: int, clock: Clock) -> list[float]:
         """The rate of each block."""
@@ -94,7 +98,7 @@ class Recipe(Spec):
         frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
             are the costly ones, and what they see is much the same in all pictures.
-        teacher: model file of a network that terms may learn from, or timm:NAME.
+        teacher: model file or finished run of a network that terms may learn from, or timm:NAME.
         evaluate_every: epochs between evaluations on the validation data.
         keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
             that it is measured on, and the result says so).
@@ -154,6 +158,13 @@ class Recipe(Spec):
             raise ValueError(
                 f"Recipe needs 0 < rate_decay <= 1 and classifier_rate > 0, got {self.rate_decay}, {self.classifier_rate}"
             )
+        if self.test_size is not None and self.test_size < 1:
+            raise ValueError(f"Recipe.test_size is a side in pixels, at least 1, got {self.test_size}")
+        if self.test_crop is not None and not 0 < self.test_crop <= 1:
+            raise ValueError(f"Recipe.test_crop is a share in (0, 1], got {self.test_crop}")
+        if self.frozen_stride < 0:
+            raise ValueError(f"Recipe.frozen_stride must be at least 0, got {self.frozen_stride}")
+        require_within(self, 0.0, 1.0, "dropout", below=True)
         if self.tail is not None and self.tail < 0:
             raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 

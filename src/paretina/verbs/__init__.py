@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from paretina.verbs.asking import ELSEWHERE as ELSEWHERE
     from paretina.verbs.asking import ask as ask
     from paretina.verbs.asking import known_path as known_path
-    from paretina.verbs.asking import whole_paths as whole_paths
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
     from paretina.verbs.checks import check_new as check_new
@@ -44,8 +43,10 @@ PLACES = {
     "ask": "verbs.asking",
     "ask_further": "verbs.running",
     "check_csv": "verbs.checks",
+    "check_names": "verbs.asking",
     "check_new": "verbs.checks",
     "check_output": "verbs.running",
+    "check_parts": "verbs.asking",
     "data_check": "verbs.data",
     "estimate": "verbs.running",
     "evaluate": "verbs.evaluating",
@@ -63,7 +64,6 @@ PLACES = {
     "show": "verbs.networks",
     "start": "verbs.running",
     "train": "verbs.running",
-    "whole_paths": "verbs.asking",
 }
 """The module of each name, below `paretina`."""
 

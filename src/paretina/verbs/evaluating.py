@@ -28,8 +28,9 @@ from paretina.model.weights import load_model
 from paretina.report.sweep import write_sweep
 from paretina.spec import near
 from paretina.train.further import learned
-from paretina.verbs.checks import MisuseError, check_csv, misuse, model_file
+from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse, model_file
 from paretina.verbs.files import FileCollection, pictures_in
+from paretina.words import how_many
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Loss:
 
     def __str__(self) -> str:
         lost = f"; no picture is left of: {', '.join(self.classes)}" if self.classes else ""
-        return f"{self.unreadable} of {self.pictures} pictures ({self.where}) could not be read and are not counted{lost}"
+        return (
+            f"{self.unreadable} of {how_many(self.pictures, 'picture')} ({self.where}) could not be read and "
+            f"are not counted{lost}"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def evaluate(
         raise MisuseError(f"max_damaged is a share of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
     path = model_file(model)
+    check_strangers(ood)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()

@@ -9,6 +9,7 @@ Bag of Tricks writes the divergence as a cross entropy, whose gradient is the sa
 entropy times the squared temperature.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
@@ -39,6 +41,8 @@ class Distill(Term):
     view: int = 0
 
     def __post_init__(self) -> None:
+        require_within(self, 0.0, math.inf, "weight")
+        require_within(self, 0.0, math.inf, "temperature", above=True)
         if self.view < 0:
             raise ValueError(f"Distill.view counts the views of the recipe from 0, got {self.view}")
 
