@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from paretina.model.layers import Convolution
 from paretina.shapes import Map
 from paretina.spec import Spec
+from paretina.traits import OFF, Method, Never
 
 if TYPE_CHECKING:
     from paretina.model.build import Network
@@ -26,10 +27,12 @@ Rounding = Callable[[int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Spec):
+class Model(Method):
     """Anything that can be built into a network."""
 
     PLUGINS = ("paretina.model.blueprint",)
+    LEFT_OUT = Never("it is what is trained")
+    LOW_PRECISION = Never("each of its pieces is asked")
 
     @abstractmethod
     def build(self, device: torch.device | str = "cpu") -> "Network":
@@ -40,15 +43,11 @@ class Model(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece(Spec):
-    """What networks are put together from.
+class Piece(Method):
+    """What networks are put together from; a class with which low precision was shown to be harmless says so itself."""
 
-    Attributes:
-        LOW_PRECISION: whether training in bfloat16 was shown to lose nothing with it, from scratch (records/precision). Each
-            class says so itself; one that inherits it has not been shown anything.
-    """
-
-    LOW_PRECISION: ClassVar[bool] = False
+    LEFT_OUT = Never("a network is made of it")
+    LOW_PRECISION: ClassVar[bool | Never] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,10 +435,12 @@ class Blueprint(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit(Spec):
+class Edit(Method):
     """A change of a blueprint, as data: calling it with a blueprint returns another."""
 
     PLUGINS = ("paretina.model.edits",)
+    LEFT_OUT = OFF
+    LOW_PRECISION = Never("the network that it makes is asked")
 
     @abstractmethod
     def edit(self, blueprint: Blueprint) -> Blueprint: ...

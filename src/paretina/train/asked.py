@@ -25,9 +25,12 @@ from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
 from paretina.train.fields import read_config as read_config
 from paretina.train.recipe import Recipe
+from paretina.traits import INSIDE, Never, traits
 
 MOMENTS = 1000
 """At how many moments of a run its schedule of sizes is looked up before it begins."""
+
+BASE = Never("it is what an ablation compares on")
 
 BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
 
@@ -48,15 +51,15 @@ class Asked(Spec):
         verb: which command asked.
     """
 
-    data: Source
-    model: Blueprint
-    model_name: str = ""
-    edits: tuple[Edit, ...] = ()
-    recipe: Recipe
-    recipe_name: str = ""
-    plan: Plan
-    weights: str = "none"
-    verb: Literal["train", "finetune"] = "train"
+    data: Source = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model: Blueprint = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    edits: tuple[Edit, ...] = field(default=(), metadata=traits(left_out=INSIDE, elsewhere=()))
+    recipe: Recipe = field(metadata=traits(left_out=INSIDE, elsewhere=()))
+    recipe_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    plan: Plan = field(metadata=traits(left_out=Never("it is how fast a run is, not what it learns"), elsewhere=()))
+    weights: str = field(default="none", metadata=traits(left_out=BASE, elsewhere={"pretrained": "auto"}))
+    verb: Literal["train", "finetune"] = field(default="train", metadata=traits(left_out=BASE, elsewhere=()))
 
     @property
     def published(self) -> Published | None:

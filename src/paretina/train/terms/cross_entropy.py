@@ -10,6 +10,7 @@ code: the true class gets 1 - s + s / K, every other s / K.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch.nn.functional as F
 
@@ -18,6 +19,7 @@ from paretina.data.batch import Batch
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import INSIDE, SETTING, STAYS, HowLeftOut, Never, SetTo, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,14 @@ class CrossEntropy(Term):
         weight: factor on this term.
     """
 
-    smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+    LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
+    LOW_PRECISION: ClassVar[bool | Never] = True
+
+    smoothing: Schedule = field(
+        default_factory=lambda: Constant(value=0.1),
+        metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS, elsewhere=("label_smoothing", "smoothing")),
+    )
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
 
     def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
