@@ -141,7 +141,7 @@ class Method(Spec):
         LOW_PRECISION: whether training in bfloat16 was shown to lose nothing with it, from scratch (records/precision). Each
             class says so itself; one that inherits it has not been shown anything. `Never` for kinds that compute nothing in
             low precision.
-        ELSEWHERE: what other tools call it.
+        ELSEWHERE: what other tools call it; not inherited, since a name stands for one method.
     """
 
     LEFT_OUT: ClassVar[HowLeftOut]
@@ -259,11 +259,15 @@ def words_inside(hint: Any, value: Any, path: str, first: str, within: tuple[typ
         if not several:
             yield from words(base, None, f"{path}.", first, within)
             within = (*within, base)
-        for kind in kinds(base).values():
+        found = list(kinds(base).values())
+        for kind in found:
             place = f"{path}.{kind.__name__}" if several else path
             on = f"{place}=on" if several else f"{path}={kind.__name__}"
-            yield from ((word, f"{first}{on}") for word in getattr(kind, "ELSEWHERE", ()))
-            yield from words(kind, there.get(kind), f"{place}.", first if kind in there else f"{first}{on} ", within)
+            yield from ((word, f"{first}{on}") for word in vars(kind).get("ELSEWHERE", ()))
+            # a word for what a kind has from another kind stands for the other one
+            parents = (parent for parent in kind.__mro__[1:] if parent in found)
+            switched = first if kind in there else f"{first}{on} "
+            yield from words(kind, there.get(kind), f"{place}.", switched, (*within, *parents))
     elif not several:  # those in a tuple have no names to be called by
         yield from words(base, value, f"{path}.", f"{first}{path}=on " if value is None and optional else first, within)
 

@@ -296,6 +296,11 @@ class Second(Kind):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Third(Second):
+    """Has its names from another kind, for which they stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options(Spec):
     single: Kind = First()
     maybe: Part | None = None
@@ -303,7 +308,7 @@ class Options(Spec):
 
 
 def test_words_switch_on_first_what_is_not_there_by_default():
-    assert sorted(kinds(Kind)) == ["First", "Second"]
+    assert sorted(kinds(Kind)) == ["First", "Second", "Third"]
     assert list(words(Options)) == [
         ("common", "single.shared=VALUE"),
         ("one", "single=First"),

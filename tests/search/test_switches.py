@@ -14,14 +14,15 @@ from paretina.measure.plan import Plan
 from paretina.model.edits.fuse import Fuse
 from paretina.model.family import network_named
 from paretina.schedules import Constant, Cosine, Schedule, Staged
-from paretina.search.switches import Switch, default_switches, switch_of
+from paretina.search.switches import Switch, default_switches, refinements, switch_of
+from paretina.spec import Spec
 from paretina.train.asked import Asked, recipe_named, recipes
 from paretina.train.average import Average
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
-from paretina.traits import SetTo, traits
+from paretina.traits import INSIDE, Never, SetTo, traits
 
 BASE = Asked(data=Shapes(), model=network_named("efficientnet_b0").blueprint, recipe=Recipe(average=Average()), plan=Plan())
 
@@ -184,3 +185,18 @@ def test_a_method_says_itself_how_it_is_left_out():
 
 def named(recipe):
     return {(switch.title, switch.fields) for switch in default_switches(with_recipe(recipe))}
+
+
+def test_what_stands_in_a_part_of_its_own_is_found_too():
+    @dataclass(frozen=True, kw_only=True)
+    class Inner(Spec):
+        strength: float = field(default=0.0, metadata=traits(left_out=SetTo("strength", "0")))
+        length: int = field(default=3, metadata=traits(left_out=Never("it is a test")))
+
+    @dataclass(frozen=True, kw_only=True)
+    class Outer(Spec):
+        inner: Inner = field(default=Inner(), metadata=traits(left_out=INSIDE))
+        closed: Inner = field(default=Inner(strength=1.0), metadata=traits(left_out=Never("it is a test")))
+
+    assert list(refinements(Outer(inner=Inner(strength=2.0)), Recipe())) == [("strength", "inner.strength=0")]
+    assert list(refinements(Outer(), Recipe())) == []
