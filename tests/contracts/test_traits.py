@@ -137,6 +137,14 @@ def test_each_method_answers(method):
     assert not owed, "\n".join(owed)
 
 
+@pytest.mark.parametrize("method", METHODS, ids=lambda spec: spec.__name__)
+def test_only_a_whole_kind_has_no_precision(method):
+    base = next(each for each in method.__mro__ if issubclass(each, Spec) and is_kind(each))
+    assert isinstance(method.LOW_PRECISION, Never) == isinstance(base.LOW_PRECISION, Never), (
+        f"{method.__name__}.LOW_PRECISION cannot be {method.LOW_PRECISION}: {base.__name__} has {base.LOW_PRECISION}"
+    )
+
+
 def test_every_kind_of_plug_in_is_a_method():
     bases = {spec for spec in descendants(Spec) if is_kind(spec)}
     assert {base.__name__ for base in bases} >= {
