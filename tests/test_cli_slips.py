@@ -17,7 +17,7 @@ from paretina.model.weights import About, save_model
 from paretina.spec import decode, encode, put
 from paretina.train.asked import recipes, spelled_out
 from paretina.train.fields import assignment
-from paretina.verbs import ELSEWHERE, outline
+from paretina.verbs import elsewhere, outline
 from paretina.verbs.outline import outlined, recipe_outlined, unversioned
 
 MODEL = "run/model.safetensors"
@@ -248,7 +248,7 @@ def test_outlined_recipes_take_what_recipes_take(name):
     slips.check_values([(path, value, "") for path, value in fields.items()], "photos", name)
 
 
-@pytest.mark.parametrize("advice", sorted(advice for advice in set(ELSEWHERE.values()) if not advice.startswith("--")))
+@pytest.mark.parametrize("advice", sorted(advice for advice in set(elsewhere().values()) if not advice.startswith("--")))
 def test_what_is_advised_is_no_slip(advice):
     words = shlex.split(advice.replace("KIND", '"SGD"').replace("VALUE", "1"))
     slips.check_fields(dict(map(assignment, words)), "photos")

@@ -13,7 +13,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run", "system", "packages", "tables", "torch_internals", "words"),
+    ("spec", "traits", "clock", "schedules", "shapes", "run", "system", "packages", "tables", "torch_internals", "words"),
     ("data", "model"),
     ("measure",),
     ("train",),

@@ -24,7 +24,7 @@ from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
 from paretina.spec import encode, get, put
 from paretina.train.asked import Asked, assignment
-from paretina.verbs import ELSEWHERE, MisuseError
+from paretina.verbs import MisuseError, elsewhere
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 CLASSES = tuple(sorted(COLOURS))
@@ -240,7 +240,7 @@ def test_a_slip_in_a_file_names_the_file(tmp_path, text, match):
     assert str(config) in str(caught.value)
 
 
-@pytest.mark.parametrize("advice", sorted(set(ELSEWHERE.values())))
+@pytest.mark.parametrize("advice", sorted(set(elsewhere().values())))
 def test_what_is_written_instead_of_other_tools_names_works(advice):
     # a rate of 1 would drop everything, and sizes are whole numbers
     value = "0.5" if any(name in advice for name in ("dropout", "smoothing", "rate=")) else "1"

@@ -154,9 +154,9 @@ def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
 
     outline = read()
     if outline is None:
-        from paretina.verbs import ELSEWHERE, known_path
+        from paretina.verbs import elsewhere, known_path
 
-        return ELSEWHERE, known_path
+        return elsewhere(), known_path
     from paretina.cli.slips import full_path
 
     return outline["elsewhere"], full_path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from paretina.shapes import Image
-from paretina.spec import Spec
+from paretina.traits import Method, Never
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Collection(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Spec):
+class Source(Method):
     """A choice of data; opening it looks at names and classes, and at the pictures only to keep copies together in a split.
 
     Attributes:
@@ -89,6 +89,8 @@ class Source(Spec):
     """
 
     PLUGINS = ("paretina.data.sources",)
+    LEFT_OUT = Never("nothing can be trained without data")
+    LOW_PRECISION = Never("it gives pictures and computes nothing")
     WORD: ClassVar[str] = ""
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     FOLDERS: ClassVar[bool] = False

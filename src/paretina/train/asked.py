@@ -24,9 +24,12 @@ from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
 from paretina.train.fields import read_config as read_config
 from paretina.train.recipe import Recipe
+from paretina.traits import INSIDE, Never, SetTo, traits
 
 MOMENTS = 1000
 """At how many moments of a run its schedule of sizes is looked up before it begins."""
+
+BASE = Never("it is what an ablation compares on")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +49,16 @@ class Asked(Spec):
         verb: which command asked.
     """
 
-    data: Source
-    model: Model
-    model_name: str = ""
-    edits: tuple[Edit, ...] = ()
-    assembly: Assembly | None = None
-    recipe: Recipe
-    recipe_name: str = ""
-    plan: Plan
-    weights: str = "none"
-    verb: Literal["train", "finetune"] = "train"
+    data: Source = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model: Model = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    edits: tuple[Edit, ...] = field(default=(), metadata=traits(left_out=INSIDE, elsewhere=()))
+    assembly: Assembly | None = field(default=None, metadata=traits(left_out=SetTo("assembly", "none"), elsewhere=()))
+    recipe: Recipe = field(metadata=traits(left_out=INSIDE, elsewhere=()))
+    recipe_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    plan: Plan = field(metadata=traits(left_out=Never("it is how fast a run is, not what it learns"), elsewhere=()))
+    weights: str = field(default="none", metadata=traits(left_out=BASE, elsewhere={"pretrained": "auto"}))
+    verb: Literal["train", "finetune"] = field(default="train", metadata=traits(left_out=BASE, elsewhere=()))
 
     @property
     def published(self) -> Published | None:

@@ -24,6 +24,7 @@ from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
 from paretina.torch_internals import foreach_lerp_
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,10 @@ class Average(Spec):
         every: updates from one averaging to the next; the decay of those between is caught up, and the last update is averaged.
     """
 
-    decay: Schedule = field(default=Constant(value=0.9999))
-    share: float | None = 0.1
-    debias: Literal["tensorflow", "none"] = "tensorflow"
-    every: int = 1
+    decay: Schedule = field(default=Constant(value=0.9999), metadata=traits(rises=STAYS, elsewhere=("model_ema_decay",)))
+    share: float | None = field(default=0.1, metadata=traits(elsewhere=()))
+    debias: Literal["tensorflow", "none"] = field(default="tensorflow", metadata=traits(elsewhere=()))
+    every: int = field(default=1, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share <= 1:

@@ -22,15 +22,17 @@ from torch.nn.utils import get_total_norm
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
-from paretina.spec import Spec
 from paretina.torch_internals import foreach_mul_
+from paretina.traits import OFF, STAYS, Method, Never, traits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip(Spec):
+class Clip(Method):
     """A way of shortening gradients."""
 
     PLUGINS = ("paretina.train.clipping",)
+    LEFT_OUT = OFF
+    LOW_PRECISION = Never("gradients are float32")
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
         """The parameters that learn and whose gradients this clip acts on; `place_of` gives the place of the one so named."""
@@ -53,7 +55,9 @@ class ClipNorm(Clip):
         limit: largest norm of all gradients together; above 0.
     """
 
-    limit: Schedule = field(default=Constant(value=1.0))
+    ELSEWHERE = ("clip_grad",)
+
+    limit: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, math.inf, "limit", above=True)
@@ -79,7 +83,7 @@ class AdaptiveClip(Clip):
         exclude: places whose gradients are left alone.
     """
 
-    limit: Schedule = field(default=Constant(value=0.01))
+    limit: Schedule = field(default=Constant(value=0.01), metadata=traits(rises=STAYS))
     floor: float = 1e-3
     exclude: tuple[str, ...] = ("head",)
 

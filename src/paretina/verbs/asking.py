@@ -1,5 +1,6 @@
 """Ask: puts together what is asked of a training run, from words, fields and files."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,9 @@ from paretina.model.family import network_named
 from paretina.model.pretrained import weights_named
 from paretina.spec import decode, field_map
 from paretina.train.asked import (
+    Asked,
     Choice,
+    assignment,
     choose,
     default_weights,
     full_path,
@@ -24,50 +27,43 @@ from paretina.train.asked import (
     recipe_named,
     word,
 )
+from paretina.train.fields import LR
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
+from paretina.traits import words
 from paretina.verbs.checks import MisuseError, misuse
 
-ELSEWHERE = {
-    "aa": "transforms.RandAugment=on",
-    "amp": "precision=bfloat16",
-    "amp_dtype": "precision=bfloat16",
-    "auto_augment": "transforms.AutoAugment=on",
-    "b": "batch_size=VALUE",
-    "channels_last": "memory_format=channels_last",
-    "clip_grad": "clip=ClipNorm",
-    "cutmix": "transforms.CutMix=on",
-    "drop": "dropout=VALUE",
-    "drop_path": "stochastic_depth=on stochastic_depth.rate=VALUE",
-    "ema": "average=on",
-    "grad_accum_steps": "accumulate=VALUE",
-    "image_size": "size=VALUE",
-    "img_size": "size=VALUE",
-    "imgsz": "size=VALUE",
-    "j": "workers=VALUE",
-    "label_smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
-    "learning_rate": "lr=VALUE",
-    "mixup": "transforms.MixUp=on",
-    "model_ema": "average=on",
-    "model_ema_decay": "average=on average.decay=VALUE",
-    "momentum": "optimizer=SGD optimizer.momentum=0.9",
+OPTIONS = {
     "name": "--output DIR",
-    "opt": "optimizer=KIND lr=VALUE",
-    "pretrained": "--weights auto",
-    "randaugment": "transforms.RandAugment=on",
-    "reprob": "transforms.RandomErasing=on",
-    "smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
-    "wd": "optimizer.weight_decay=VALUE",
-    "weight_decay": "optimizer.weight_decay=VALUE",
     "output": "--output DIR",
     "resume": "--resume RUN",
     "time_limit": "--time-limit TIME",
 }
-"""What other tools call something, and what does not fit into a file, with what to write here."""
+"""What is an option of the command and no field, as other tools call it and as it would stand in a file."""
 
 WORDS = ("data", "model", "recipe", "weights", "device")
 """What stands for a whole part; may be an option, a field or a name in a file."""
+
+
+@functools.cache
+def elsewhere() -> Mapping[str, str]:
+    """What other tools call something, with what to write here; imports all plug-ins, since each says it of itself."""
+    found = dict(OPTIONS)
+    for name, text in words(Asked):
+        found.setdefault(name, " ".join(map(as_written, text.split(" "))))
+    return dict(sorted(found.items()))
+
+
+def as_written(text: str) -> str:
+    """An assignment as people write it: without the part that a field is in, and as an option where there is one."""
+    path, value = assignment(text)
+    if path in WORDS:
+        return f"--{path} {value}"
+    if path == LR:
+        return f"lr={value}"
+    part, _, rest = path.partition(".")
+    return f"{rest if part in ('recipe', 'plan', 'model') else path}={value}"
 
 
 class Given(NamedTuple):
@@ -92,10 +88,13 @@ def known_path(path: str) -> str:
         MisuseError: there is no such field; the message has the near name, or what other tools' name for it is called here.
     """
     with misuse():
-        name = path.replace("-", "_")
-        if name in ELSEWHERE:
-            raise ValueError(f"there is no field {path!r}; write {ELSEWHERE[name]}")
-        return full_path(path)
+        try:
+            return full_path(path)
+        except ValueError:
+            name = path.replace("-", "_")
+            if name not in elsewhere():
+                raise
+            raise ValueError(f"there is no field {path!r}; write {elsewhere()[name]}") from None
 
 
 def check_names(fields: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ def made() -> Table:
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
     from paretina.train.asked import Asked, recipes
-    from paretina.verbs.asking import ELSEWHERE, WORDS
+    from paretina.verbs.asking import WORDS, elsewhere
 
     found = sorted(set(reachable(Asked)), key=key_of)
     modules = {spec.__module__ for spec in found}
@@ -88,7 +88,7 @@ def made() -> Table:
         "libraries": list(LIBRARIES),
         "corruptions": ["all", *sorted({kind.group for kind in KINDS.values()}), *KINDS],
         "words": list(WORDS),
-        "elsewhere": ELSEWHERE,
+        "elsewhere": elsewhere(),
         "specs": {key_of(spec): spec_entry(spec) for spec in found if spec.__module__.startswith("paretina.")},
     }
 

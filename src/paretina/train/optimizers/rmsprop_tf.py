@@ -11,7 +11,7 @@ Source: Tan & Le 2019 (arXiv:1905.11946), section 5.2; form: TensorFlow's RMSPro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from paretina.torch_internals import (
     foreach_sub_,
 )
 from paretina.train.optimizer import Optimizer
+from paretina.traits import SETTING, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,9 @@ class RMSPropTF(Optimizer):
         eps: added to the mean square, inside the root.
     """
 
-    memory: float = 0.9
-    momentum: float = 0.9
-    eps: float = 1e-3
+    memory: float = field(default=0.9, metadata=traits(left_out=SETTING))
+    momentum: float = field(default=0.9, metadata=traits(left_out=SETTING))
+    eps: float = field(default=1e-3, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ code: the true class gets 1 - s + s / K, every other s / K.
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch.nn.functional as F
 
@@ -20,6 +21,7 @@ from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import INSIDE, SETTING, STAYS, HowLeftOut, Never, SetTo, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,14 @@ class CrossEntropy(Term):
         weight: factor on this term.
     """
 
-    smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+    LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
+    LOW_PRECISION: ClassVar[bool | Never] = True
+
+    smoothing: Schedule = field(
+        default_factory=lambda: Constant(value=0.1),
+        metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS, elsewhere=("label_smoothing", "smoothing")),
+    )
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "smoothing", below=True)

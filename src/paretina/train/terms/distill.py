@@ -22,6 +22,7 @@ from paretina.model.blueprint import Model
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import STAYS, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -36,8 +37,8 @@ class Distill(Term):
         temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
     """
 
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
-    temperature: Schedule = field(default_factory=lambda: Constant(value=4.0))
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(rises=STAYS))
+    temperature: Schedule = field(default_factory=lambda: Constant(value=4.0), metadata=traits(rises=STAYS))
     view: int = 0
 
     def __post_init__(self) -> None:
