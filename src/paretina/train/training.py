@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import itertools
+import math
 import shlex
 import statistics
 import sys
@@ -418,6 +419,18 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     )
 
 
+class ShortTimeError(ValueError):
+    """Not even one update fits into a time limit.
+
+    Attributes:
+        needed_s: seconds with which an epoch would fit, about.
+    """
+
+    def __init__(self, message: str, needed_s: float) -> None:
+        super().__init__(message)
+        self.needed_s = needed_s
+
+
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
     """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
 
@@ -425,16 +438,22 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
         ranks: number of processes that share an update.
 
     Raises:
-        ValueError: not even one update fits.
+        ShortTimeError: not even one update fits.
     """
     began = time.monotonic()
     estimate = rehearse(prepared)
-    left = 0.9 * (seconds - (time.monotonic() - began)) - 2 * estimate.evaluate_s
+    looked = time.monotonic() - began
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        raise ValueError(f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.0f} s")
+        needed = math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9)
+        raise ShortTimeError(
+            f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
+            f"evaluations takes about {needed} s",
+            needed,
+        )
     epochs = round(epochs, 2)
     said = f"{epochs:g} epochs fit into the time limit of {seconds:.0f} s (the recipe has {recipe.epochs:g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
