@@ -34,6 +34,9 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     for path in found.written:
         click.echo(path)
     click.echo("\n".join(["", *table(found.runs)]))
+    if len(found.groups) > 1:
+        apart = "; ".join(", ".join(group) for group in found.groups)
+        note(f"measured on different data, so accuracies can be ranked only within each: {apart}")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
