@@ -13,7 +13,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run", "system", "packages"),
+    ("spec", "clock", "schedules", "shapes", "run", "system", "packages", "text"),
     ("data", "model"),
     ("measure",),
     ("train",),

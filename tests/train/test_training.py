@@ -384,7 +384,7 @@ def test_too_many_damaged_pictures_stop_the_run_before_it_starts_and_are_listed(
         train(asked(tiny, Folder(path=str(folder))), tmp_path / "run")
     assert "03.png" in str(caught.value)
     assert "31.png" in str(caught.value)
-    assert "max_damaged=0.1" in str(caught.value)
+    assert "allow it with max_damaged=0.052" in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 

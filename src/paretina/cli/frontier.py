@@ -159,6 +159,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate keeps the budgets.
     """
+    from paretina.cli.program import note, print_lines
     from paretina.report.frontier import cost_lines, recommended_lines, spelled
     from paretina.search.frontier import result_of
     from paretina.search.standing import recommend
@@ -173,13 +174,12 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         for point in front:
             share = standing.shares.get(point.name)
             often = f"  on the front in {100 * share:.0f} % of resamples" if share is not None else ""
-            click.echo(
-                f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
-            )
+            row = f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
+            print_lines([row])
         if best:
             click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))
         for text in standing.notes():
-            click.echo(f"note: {text}", err=True)
+            note(text)
         click.echo(f"\nreport: {written[0]}")
     if standing.budgets and best is None:
         raise UnmetError(f"no candidate keeps {' and '.join(map(str, standing.budgets))}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import command, main, note, print_json
+from paretina.cli.program import command, main, note, print_json, print_lines
+from paretina.text import printable
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
@@ -32,8 +33,8 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         print_json(found.to_dict())
         return
     for path in found.written:
-        click.echo(path)
-    click.echo("\n".join(["", *table(found.runs)]))
+        print_lines([str(path)])
+    print_lines(["", *table(found.runs)])
     if len(found.groups) > 1:
         apart = "; ".join(", ".join(group) for group in found.groups)
         note(f"measured on different data, so accuracies can be ranked only within each: {apart}")
@@ -45,7 +46,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), millions(row["macs"]))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
-        lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
+        lines.append((printable(row["run"]), *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *cells in lines:
         yield "  ".join([f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))])

@@ -18,6 +18,7 @@ from paretina.cli.program import (
     main,
     misuse,
     print_json,
+    print_lines,
     taken_apart,
     waiting,
 )
@@ -126,7 +127,7 @@ def show_config(choice: Any, as_json: bool) -> None:
         return
     width = max(len(path) for path, _, _ in rows)
     for path, value, origin in rows:
-        click.echo(f"{path:<{width}}  {typed(value)}  ({origin})")
+        print_lines([f"{path:<{width}}  {typed(value)}  ({origin})"])
 
 
 def typed(value: Any) -> str:
@@ -180,9 +181,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
     )
     if warning := result["data"].get("copies", {}).get("warning"):
-        click.echo(warning)
-    click.echo(f"model:  {run.path / 'model.safetensors'} ({result['chosen']})")
-    click.echo(f"report: {run.path / 'report.html'}")
+        print_lines([warning])
+    print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])
 
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
@@ -212,11 +212,11 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
         print_json(described)
         return
     for text in prepared.notes:
-        click.echo(f"- {text}")
+        print_lines([f"- {text}"])
     for name, reason in prepared.damaged.items():
-        click.echo(f"- left out: {name}: {reason}")
+        print_lines([f"- left out: {name}: {reason}"])
     asked = prepared.asked
-    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.blueprint.resolution} pixels")
+    print_lines([f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.blueprint.resolution} pixels"])
     click.echo(
         f"data    {len(prepared.train)} pictures to train on, {len(prepared.val)} to validate on, "
         f"{len(prepared.collection.classes)} classes"

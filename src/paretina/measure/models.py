@@ -24,6 +24,7 @@ from paretina.measure.settle import Plans, Say, Tuning, settle
 from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
+from paretina.text import printable
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Measured:
             p95, training, peak = timing.latency.p95, timing.training, timing.inference.peak_mb
             rows.append(
                 (
-                    model.name,
+                    printable(model.name),
                     f"{model.resolution}",
                     f"{counted.params / 1e6:.2f}M",
                     f"{counted.macs / 1e9:.3f}",

@@ -20,6 +20,7 @@ from paretina.run import write_aside
 from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law
 from paretina.search.verdicts import MOST_SEEDS
+from paretina.text import markdown_cells, printable
 
 STEPS = 60
 """Points of a drawn law."""
@@ -137,7 +138,7 @@ def cells(finding: Finding) -> list[str]:
 
 def text_table(findings: Findings) -> list[str]:
     """Lines for a terminal, in columns."""
-    lines = [[title for _, title in COLUMNS], *(cells(finding) for finding in findings.findings)]
+    lines = [[title for _, title in COLUMNS], *([*map(printable, cells(finding))] for finding in findings.findings)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
     return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines]
 
@@ -160,7 +161,7 @@ def markdown(findings: Findings) -> str:
         lines += ["## Wrong labels", ""]
         falls = [[percent(100 * fall.noise, 0), f"{fall.top1:.1f}", around(*fall.points)] for fall in findings.noise.falls]
         lines += marked(["wrong labels", "top-1, %", "points lost"], falls)
-    lines += [f"- {note}" for note in findings.notes]
+    lines += [f"- {printable(note)}" for note in findings.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -168,8 +169,7 @@ def marked(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table and an empty line; nothing where there is no row."""
     if not body:
         return []
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *body)]
-    lines = [f"| {' | '.join(line)} |" for line in escaped]
+    lines = [markdown_cells(line) for line in (header, *body)]
     return [lines[0], f"|{'---|' * len(header)}", *lines[1:], ""]
 
 

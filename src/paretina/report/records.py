@@ -109,7 +109,7 @@ def validation_digest(path: Path) -> str:
 def same_pictures(one: RunRecord, other: RunRecord) -> bool:
     """Whether two runs were measured on the same pictures, so that their accuracies can be ranked.
 
-    They are if names and classes of the pictures are equal and so is the name of the data: that of its folder or file, which may
+    They are if names and classes of the pictures are equal and so is the name of the data: that of its folder or file, that can
     have been moved, or else all that describes it. Where a run does not say its pictures, it must have been asked for the same.
     """
     if one.validated and other.validated:

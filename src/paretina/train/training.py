@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
@@ -46,6 +47,7 @@ from paretina.model.weights import About, Start, load_model, save_model, with_do
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
+from paretina.text import printable
 from paretina.train.asked import Asked, source_named
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
@@ -249,12 +251,12 @@ def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
 
 def check_damage(prepared: Prepared, count: int) -> None:
     damaged, most = prepared.damaged, prepared.recipe.max_damaged
-    if len(damaged) > most * count:
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in list(damaged.items())[:50])
+    if is_too_much(len(damaged), count, most):
+        listed = "\n".join(f"  {printable(f'{name}: {reason}')}" for name, reason in list(damaged.items())[:50])
         more = f"\n  and {len(damaged) - 50} more" if len(damaged) > 50 else ""
         raise ValueError(
             f"{len(damaged)} of {count} pictures cannot be read, more than max_damaged={most:g} allows:\n{listed}{more}\n"
-            "mend or remove them, or allow more with max_damaged=0.1"
+            f"mend or remove them, or allow it with max_damaged={allowing(len(damaged), count):g}"
         )
 
 

@@ -1,6 +1,5 @@
 """Evaluate: how good a model is on pictures."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -79,10 +78,10 @@ class Evaluated:
     @property
     def too_damaged(self) -> str:
         """Why the figures are not those of the set that was asked for: more is unreadable than allowed; "" otherwise."""
-        found = [loss for loss in self.losses if loss.unreadable > self.max_damaged * loss.pictures]
+        found = [loss for loss in self.losses if is_too_much(loss.unreadable, loss.pictures, self.max_damaged)]
         if not found:
             return ""
-        most = max(math.ceil(1000 * loss.unreadable / loss.pictures) / 1000 for loss in found)
+        most = max(allowing(loss.unreadable, loss.pictures) for loss in found)
         return (
             f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures are not those of "
             f"this set; mend or remove them, or allow it with max_damaged={most:g}"
