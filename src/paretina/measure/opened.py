@@ -17,6 +17,7 @@ from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, judge
 from paretina.model.blueprint import Blueprint, Door
 from paretina.model.family import networks
+from paretina.model.sizes import check_side
 from paretina.model.weights import from_package, load_model, load_start
 from paretina.shapes import Logits
 from paretina.spec import near
@@ -65,6 +66,8 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
     if path.exists() or name.endswith(".safetensors") or "/" in name:
         network, _ = load_model(path / "model.safetensors" if path.is_dir() else path)
         blueprint = network.blueprint
+        if resolution is not None:
+            check_side(blueprint, resolution)
         return Opened(name, network, blueprint, blueprint.door, resolution or blueprint.resolution, blueprint.channels, True)
     known = networks()
     if name not in known:

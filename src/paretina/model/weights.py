@@ -20,6 +20,7 @@ from torch import Tensor
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
+from paretina.model.roles import roles
 from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.packages import installed_file
 from paretina.run import write_aside
@@ -231,9 +232,25 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     for left_out in (last, {}):  # where all differs, the last layer says least
         one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (wanted, given))
         if one != two:
-            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}")
+            sizes = size_difference(network, start.blueprint, one, two)
+            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}{sizes}")
     network.load_state_dict({name: state[name] for name in wanted}, strict=False)
     return rows
+
+
+def size_difference(
+    network: Network, theirs: Blueprint, wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
+) -> str:
+    """Says that only the size of the images is in the way, where all that differs are tables; "" otherwise."""
+    tables = {name for name, owned in roles(network).items() if owned.role == "table"}
+    here, there = network.blueprint.resolution, theirs.resolution
+    different = {name for name in {*wanted, *given} if wanted.get(name) != given.get(name)}
+    if here == there or not different <= tables:
+        return ""
+    return (
+        f"; it is a table for images of one size, which is {there} pixels in the weights and {here} in the network: give "
+        f"resolution={there} (and size={there}), or train from scratch with --weights none"
+    )
 
 
 def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
