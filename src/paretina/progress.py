@@ -124,7 +124,7 @@ class Progress:
     def doing(self, text: str) -> None:
         """What is being done before there are updates to count; only on a terminal."""
         if self.live:
-            self.live.update(Text(f"{text} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
+            self.live.update(Text(f"{printable(text)} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def listen(self, line: dict[str, Any]) -> None:
         """Takes a line of the log."""

@@ -160,8 +160,9 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(lines: Iterable[str], err: bool = False) -> None:
-    """Prints lines of text, each on one line whatever names are in it."""
-    click.echo("\n".join(map(printable, lines)), err=err)
+    """Prints lines of text, each on one line whatever names are in it; nothing where there is none."""
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 def note(text: str) -> None:

@@ -210,8 +210,8 @@ def refusal_of(collection: Collection, faults: Container[str], max_damaged: floa
     damaged, count = sum(lost.values()), sum(map(len, names.values()))
     if count and is_too_much(damaged, count, max_damaged):
         return (
-            f"{damaged} of {count} pictures in train and val cannot be read, more than max_damaged={max_damaged:g} allows; mend or "
-            f"remove them, or allow it with max_damaged={allowing(damaged, count):g}"
+            f"{damaged} of {count} pictures in train and val cannot be read, more than max_damaged={max_damaged:g} allows; "
+            f"mend or remove them, or allow it with max_damaged={allowing(damaged, count):g}"
         )
     for split in names:
         if lost[split] == len(names[split]):
@@ -263,6 +263,7 @@ def check(
     for i, leader in zip(firsts, likeness.leaders(likes[firsts]), strict=True):
         near[leader].append(everyone[i])
     at = {split: [i for i, (own, _) in enumerate(placed) if own == split] for split in splits}
+    both = {"train", "val"} <= set(splits)
     few = () if can_be_near else (likeness.too_many(len(placed)),)
     return Report(
         classes=names,
@@ -283,9 +284,7 @@ def check(
             if split != "train" and "train" in splits
         },
         notes=tuple(dict.fromkeys((*collection.notes, *told(remarks), *few))),
-        refusal=""
-        if max_damaged is None or not {"train", "val"} <= set(splits)
-        else refusal_of(collection, faults, max_damaged),
+        refusal=refusal_of(collection, faults, max_damaged) if max_damaged is not None and both else "",
     )
 
 

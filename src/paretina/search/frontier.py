@@ -170,8 +170,8 @@ def give_time(folder: Path, seconds: float) -> None:
     had = standing.halving.seconds
     if seconds < had:
         raise ValueError(
-            f"the time of a frontier is that of all its trainings, and can only grow: {folder} was given {as_time(had)}, got "
-            f"{as_time(seconds)}; name a longer --time, or leave it out"
+            f"the time of a frontier is that of all its trainings, and can only grow: {folder} was given {had:g} s, got "
+            f"{seconds:g} s; name a longer --time, or leave it out"
         )
     again = [place for place in lacking_time(standing) if place.exists()]
     if seconds > had and not again and len(standing.rungs) == len(standing.counts):
@@ -200,7 +200,7 @@ def lacking_time(standing: Standing) -> list[Path]:
 
 def as_time(seconds: float) -> str:
     """Rounded up, as `--time` takes it: 90s, 12m."""
-    return f"{max(1, math.ceil(seconds))}s" if seconds <= 120 else f"{math.ceil(seconds / 60)}m"
+    return f"{max(1, math.ceil(seconds))}s" if seconds <= 600 else f"{math.ceil(seconds / 60)}m"
 
 
 def write_once(path: Path, value: Any) -> None:
@@ -517,13 +517,23 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
     if halving.by == "seconds":
         if share > 0:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
-        return {**none, "stopped": f"rung {rung} was left out, since the time was used up; give more --time"}
+        return {
+            **none,
+            "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+        }
     epochs = affordable(standing, kept, share)
     if min(epochs.values()) < least_epochs(standing, names):
         if rung:
-            return {**none, "stopped": f"rung {rung} was left out, since the time was used up; give more --time"}
+            return {
+                **none,
+                "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+            }
         raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
+
+
+def out_of_time(rung: int) -> str:
+    return f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time"
 
 
 def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:

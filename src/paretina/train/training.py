@@ -43,6 +43,7 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in
+from paretina.model.sizes import size_fault
 from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
@@ -243,10 +244,8 @@ def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
     network = blueprint.build("meta").eval()
     for side in sorted(sides):
-        try:
-            network(torch.empty(1, blueprint.channels, side, side, device="meta"))
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
+        if fault := size_fault(network, side):
+            raise ValueError(fault)
 
 
 def check_damage(prepared: Prepared, count: int) -> None:
@@ -450,10 +449,10 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        needed = math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9)
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
-            f"evaluations takes about {needed} s",
+            f"evaluations takes about {needed:.0f} s",
             needed,
         )
     epochs = round(epochs, 2)

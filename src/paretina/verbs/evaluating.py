@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
@@ -22,6 +23,7 @@ from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
+from paretina.model.sizes import check_side
 from paretina.model.weights import load_model
 from paretina.report.sweep import write_sweep
 from paretina.spec import near
@@ -165,6 +167,8 @@ def evaluate(
     if swept is not None and html is not None:
         write_sweep(swept, Path(html), about.name or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
+    if side != network.blueprint.resolution:
+        check_side(network.blueprint, side)
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
