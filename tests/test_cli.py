@@ -1,3 +1,4 @@
+import csv
 import errno
 import importlib.util
 import json
@@ -27,6 +28,7 @@ from paretina.model.blueprint import Door
 from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
 from paretina.spec import decode
+from paretina.text import printable
 from paretina.verbs import networks
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
@@ -518,6 +520,27 @@ def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
     assert len(out.splitlines()) == 1
     assert err == "note: files left out: system files: 1\n"
     assert document("predict", MODEL, tmp_path)["left_out"] == {"system files": 1}
+
+
+def test_names_with_line_breaks_stay_on_one_line_and_are_whole_in_files(tmp_path):
+    names = [str(tmp_path / name) for name in ("a\nb.png", "c\td.png")]
+    for name in names:
+        Path(name).write_bytes(Path("photos/val/blue/0.png").read_bytes())
+    (tmp_path / "e\x1b[2J.png").write_bytes(b"hello")
+    out, err = run("predict", MODEL, tmp_path, "--csv", tmp_path / "out.csv")
+    shown = [printable(name) for name in names]
+    assert [line.split("  ")[0] for line in out.splitlines()] == shown
+    assert shown[0].endswith("a\\nb.png")
+    assert err == f"could not be read: {tmp_path}/e\\x1b[2J.png: not a picture in a known format\n"
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == names
+    found = document("predict", MODEL, tmp_path)
+    assert [each["name"] for each in found["predictions"]] == names
+    _, err = run("predict", MODEL, tmp_path / "e\x1b[2J.png", code=1)
+    assert err.splitlines() == [
+        "error: none of the pictures could be read:",
+        f"  {tmp_path}/e\\x1b[2J.png: not a picture in a known format",
+    ]
 
 
 def test_evaluate_says_what_it_measured():

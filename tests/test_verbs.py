@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 from paretina import verbs
 from paretina.cli.train import train
 from paretina.data.sources.folder import Folder
-from paretina.model.blueprint import Blueprint
+from paretina.measure.opened import open_model
+from paretina.model.blocks.levit import Levit
+from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.family import network_named
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
@@ -652,6 +654,36 @@ def test_shows_a_network_by_name_and_from_a_file():
     assert isinstance(filed.model, Blueprint)
     for shown in (named, filed):
         json.dumps(shown.to_dict())
+
+
+@pytest.fixture(scope="module")
+def windowed(home):
+    """The file of a network whose attention has biases for images of 32 pixels."""
+    torch.manual_seed(0)
+    stages = (Stage(block=Levit(key=4, heads=2), depth=1, width=8, stride=2),)
+    save_model(home / "windowed.safetensors", replace(tiny(), stages=stages, resolution=32).build(), About(classes=CLASSES))
+    return "windowed.safetensors"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda file: verbs.evaluate(file, "photos", resolution=64),
+        lambda file: verbs.evaluate(file, "photos", resolution="64,96"),
+        lambda file: verbs.show(file, 64),
+        lambda file: open_model(file, 64),
+    ],
+)
+def test_a_size_that_the_network_was_not_built_for_is_refused_with_the_one_that_it_takes(windowed, call):
+    with pytest.raises(
+        ValueError, match=r"64.* pixels: .*biases for maps of .*; give images of 32 x 32 pixels, or .*resolution="
+    ):
+        call(windowed)
+    assert verbs.evaluate(windowed, "photos", resolution=32).resolution == 32
+
+
+def test_a_named_network_is_built_for_the_size_that_is_asked_for():
+    assert verbs.show("levit_128s", 128).cost.resolution == 128
 
 
 def test_models_fit_a_pattern():

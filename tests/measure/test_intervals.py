@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -8,6 +9,7 @@ from paretina.measure.intervals import (
     Interval,
     as_columns,
     as_object,
+    combined_mean,
     mcnemar,
     mean_interval,
     paired_interval,
@@ -123,3 +125,20 @@ def test_pairs_cancel_what_the_seeds_share():
 def test_pairs_must_match():
     with pytest.raises(ValueError, match="got 2 and 1"):
         paired_interval([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("truth", [(0.99, 0.01, 0.02), (0.5, 0.6, 0.9), (0.05, 0.1, 0.02, 0.9, 0.99, 0.4)])
+@pytest.mark.parametrize("n", [10, 50])
+def test_the_combined_interval_of_several_shares_covers_their_mean(truth, n):
+    drawn = np.random.default_rng(0).binomial(n, truth, (1000, len(truth)))
+    covered = 0
+    for row in drawn.tolist():
+        _, low, high = combined_mean([wilson(successes, n) for successes in row])
+        covered += low <= sum(truth) / len(truth) <= high
+    assert covered / 1000 >= 0.93
+
+
+def test_the_combined_interval_of_one_share_is_its_own():
+    assert combined_mean([wilson(3, 10)]) == pytest.approx(wilson(3, 10))
+    with pytest.raises(ValueError, match="at least one part"):
+        combined_mean([])

@@ -640,6 +640,15 @@ def test_what_computes_something_else_has_no_peer():
         peer_for(b0, "", "tim")
 
 
+@pytest.mark.parametrize(("name", "table"), [("levit_128s", "attention"), ("deit_tiny", "stages.0.positions")])
+def test_a_network_with_tables_has_a_peer_at_its_own_size_only(name, table):
+    blueprint = network_named(name).blueprint
+    assert peer_for(replace(blueprint, classes=3), name, "timm")[0].blueprint.classes == 3
+    said = rf"the network is for 128 pixels, timm:\S+ for 224, and .*{table}.* on it; .* resolution=224"
+    with pytest.raises(ValueError, match=said):
+        peer_for(replace(blueprint, classes=3, resolution=128), name, "timm")
+
+
 # --- packages ---------------------------------------------------------------------------------------------------------------
 
 SKIMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")

@@ -109,7 +109,7 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
-    from paretina.cli.program import duration, taken_apart
+    from paretina.cli.program import duration, note, print_lines, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation import csv_table, text_tables, write_ablation, write_tables
     from paretina.run import write_aside
@@ -163,8 +163,8 @@ def ablate(
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     for text in found.notes:
-        click.echo(f"note: {text}", err=True)
-    click.echo("\n".join(text_tables(found)))
+        note(text)
+    print_lines(text_tables(found))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
 
@@ -192,8 +192,9 @@ def rival_named(name: str) -> Any:
 
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """What would be trained, and what is trained already."""
+    from paretina.cli.program import print_lines
     from paretina.search.findings import is_over
-    from paretina.words import how_many
+    from paretina.text import how_many
 
     rows = [
         {
@@ -210,5 +211,5 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
-        click.echo(f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip())
+        print_lines([f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip()])
     click.echo(f"{how_many(sum(row['runs'] - row['done'] for row in rows), 'run')} to make")

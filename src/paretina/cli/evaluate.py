@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import FailedError, command, main, note, print_json, waiting
-from paretina.words import how_many
+from paretina.cli.program import FailedError, command, main, note, print_json, print_lines, waiting
+from paretina.text import how_many, printable
 
 
 @command(
@@ -58,13 +58,13 @@ def evaluate(
     for text in found.notes:
         note(text)
     for loss in found.losses:
-        click.echo(loss)
+        print_lines([str(loss)])
     if found.sweep is not None:
-        click.echo("\n".join([*found.sweep.table(), *found.sweep.verdict(), ""]))
-    click.echo("\n".join(accuracy_lines(found)))
+        print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
+    print_lines(accuracy_lines(found))
     for more in (found.corrupted, found.unknown):
         if more is not None:
-            click.echo("\n".join(["", *more.table()]))
+            print_lines(["", *more.table()])
     if html is not None:
         click.echo(f"page: {html}")
     if trouble:
@@ -121,16 +121,16 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
+        reasons = "".join(f"\n  {printable(f'{name}: {reason}')}" for name, reason in found.damaged.items())
         raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:
         for text in found.notes:
             note(text)
-        width = max((len(each.name) for each in found.predictions), default=0)
-        for each in found.predictions:
+        names = [printable(each.name) for each in found.predictions]
+        width = max(map(len, names), default=0)
+        for shown, each in zip(names, found.predictions, strict=True):
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers)
-            click.echo(f"{each.name:<{width}}  {answers}")
-        for name, reason in found.damaged.items():
-            click.echo(f"could not be read: {name}: {reason}", err=True)
+            print_lines([f"{shown:<{width}}  {answers}"])
+        print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

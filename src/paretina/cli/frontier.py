@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from paretina.cli.program import Explaining
-from paretina.words import how_many
+from paretina.text import how_many
 
 EXAMPLE = (
     "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
@@ -18,7 +18,7 @@ EXAMPLE = (
     "  paretina frontier --resume runs/photos-frontier-1"
 )
 
-NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "time", "rungs", "keep", "by", "cost", "output")
+NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "rungs", "keep", "by", "cost", "output")
 
 
 class UnmetError(ValueError):
@@ -49,7 +49,7 @@ class StoppedError(ValueError):
 )
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
-@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m, 2h.")
+@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m; longer with --resume.")
 @click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
 @click.option("--keep", type=float, default=None, help="One in so many goes on to the next rung.  [2]")
 @click.option(
@@ -96,13 +96,15 @@ def frontier(
     """Find what accuracy costs: train many candidates on DATA under a time budget, time them, and draw the frontier.
 
     Candidates are all of --models at all of --sizes with all of --recipes, or a list. All are trained a little; the better part
-    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume; further
-    processes with the same --resume help. A budget ends with one recommendation, and exit code 3 if nobody keeps it.
+    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume, and with a
+    longer --time where the time was too short; further processes with the same --resume help. A budget ends with one
+    recommendation, and exit code 3 if nobody keeps it.
     """
+    from paretina.cli.program import duration
     from paretina.progress import Pace, Progress
     from paretina.report.frontier import write_frontier
     from paretina.run import free_folder
-    from paretina.search.frontier import begin, tools_for, work
+    from paretina.search.frontier import begin, give_time, tools_for, work
     from paretina.search.standing import budget_of, read_standing, with_budgets
     from paretina.ship.fold import fold
     from paretina.verbs import check_output, misuse
@@ -122,6 +124,8 @@ def frontier(
             usage(f"a frontier goes on as it was asked for; leave out {', '.join(wrong)}")
         with misuse():
             read_standing(resume)
+            if time is not None:
+                give_time(resume, duration(time, "--time"))
         folder = resume
     else:
         found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device)
@@ -160,6 +164,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate keeps the budgets.
     """
+    from paretina.cli.program import note, print_lines
     from paretina.report.frontier import cost_lines, recommended_lines, spelled
     from paretina.search.frontier import result_of
     from paretina.search.standing import recommend
@@ -177,13 +182,12 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         for point in front:
             share = standing.shares.get(point.name)
             often = f"  on the front in {100 * share:.0f} % of resamples" if share is not None else ""
-            click.echo(
-                f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
-            )
+            row = f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
+            print_lines([row])
         if best:
             click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))
         for text in standing.notes():
-            click.echo(f"note: {text}", err=True)
+            note(text)
         click.echo(f"\nreport: {written[0]}")
     if standing.budgets and best is None:
         raise UnmetError(f"no candidate keeps {' and '.join(map(str, standing.budgets))}")

@@ -4,9 +4,9 @@ import re
 
 import click
 
-from paretina.cli.program import command, main, misuse, print_json
+from paretina.cli.program import command, main, misuse, print_json, print_lines
 from paretina.tables import in_columns
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 @command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
@@ -26,7 +26,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_json(shown.to_dict())
         return
     counted, published = shown.cost, shown.published
-    click.echo(f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}")
+    print_lines([f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}"])
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
         output = " x ".join(map(str, stage.output))
@@ -43,12 +43,12 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")
     if shown.about:
         licence = f"; licence of the weights it started from: {shown.about.licence}" if shown.about.licence else ""
-        click.echo(f"{shown.about.origin}{licence}")
+        print_lines([f"{shown.about.origin}{licence}"])
         figures = {"top-1": "val/top1", "balanced": "val/balanced"}
         measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
         if measured:
             click.echo(f"measured when it was saved: {', '.join(measured)}")
-        click.echo(f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}")
+        print_lines([f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}"])
 
 
 @command(

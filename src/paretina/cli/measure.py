@@ -7,7 +7,7 @@ import click
 
 from paretina.cli.planning import TuneCommand, planning_named, planning_options
 from paretina.tables import write_csv
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 @click.command(
@@ -55,7 +55,7 @@ def measure(
     MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
     intervals of the median.
     """
-    from paretina.cli.program import duration
+    from paretina.cli.program import duration, note, print_lines
     from paretina.data.named import source_named
     from paretina.measure.models import measure_models
     from paretina.measure.opened import open_model
@@ -100,14 +100,14 @@ def measure(
         f"{here.name}, {how_many(here.cores, 'core')}, {how_many(here.threads, 'thread')}, torch {here.torch}; "
         "in brackets 95 % intervals"
     )
-    click.echo("\n".join(found.table()))
+    print_lines(found.table())
     if stages or (stages is None and len(names) <= 2):
-        click.echo("\n".join(found.stage_tables()))
+        print_lines(found.stage_tables())
         for key, ceiling in found.ceilings.items():
             click.echo(f"\nceilings ({key}): {ceiling.gmacs_s:,.0f} GMAC/s, {ceiling.gb_s:,.1f} GB/s")
     for model in found.models:
         for text in model.notes:
-            click.echo(f"note: {model.name}: {text}", err=True)
+            note(f"{model.name}: {text}")
     if found.disturbed:
         used = found.models[0].timing.others
         click.echo(f"note: other processes used {used:.1f} cores meanwhile, so these times are not to be trusted", err=True)

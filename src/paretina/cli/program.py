@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ import click
 from paretina.cli.once import Once
 from paretina.cli.planning import TuneCommand
 from paretina.measure.process import spin_briefly
+from paretina.text import paragraphs, printable
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
@@ -98,7 +99,7 @@ class Program(Suggesting):
                 print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
             if found is None:
                 raise
-            click.echo(f"error: {found}", err=True)
+            click.echo(paragraphs(f"error: {found}"), err=True)
             sys.exit(found.code)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -183,6 +184,12 @@ def misuse(message: str) -> NoReturn:
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+def print_lines(lines: Iterable[str], err: bool = False) -> None:
+    """Prints lines of text, each on one line whatever names are in it; nothing where there is none."""
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 def note(text: str) -> None:

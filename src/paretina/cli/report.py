@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import command, main, note, print_json
+from paretina.cli.program import command, main, note, print_json, print_lines
 from paretina.tables import in_columns
+from paretina.text import printable
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
@@ -33,8 +34,11 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         print_json(found.to_dict())
         return
     for path in found.written:
-        click.echo(path)
-    click.echo("\n".join(["", *table(found.runs)]))
+        print_lines([str(path)])
+    print_lines(["", *table(found.runs)])
+    if len(found.groups) > 1:
+        apart = "; ".join(", ".join(group) for group in found.groups)
+        note(f"measured on different data, so accuracies can be ranked only within each: {apart}")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -46,7 +50,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), macs(row))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
-        lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
+        lines.append((printable(row["run"]), *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
     yield from in_columns(lines, "<>")
     missing = sorted({name for row in rows for name in row["uncounted"]})
     if missing:

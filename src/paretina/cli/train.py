@@ -18,10 +18,11 @@ from paretina.cli.program import (
     main,
     misuse,
     print_json,
+    print_lines,
     taken_apart,
     waiting,
 )
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 @command(
@@ -127,7 +128,7 @@ def show_config(choice: Any, as_json: bool) -> None:
         return
     width = max(len(path) for path, _, _ in rows)
     for path, value, origin in rows:
-        click.echo(f"{path:<{width}}  {typed(value)}  ({origin})")
+        print_lines([f"{path:<{width}}  {typed(value)}  ({origin})"])
 
 
 def typed(value: Any) -> str:
@@ -181,9 +182,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
     )
     if warning := result["data"].get("copies", {}).get("warning"):
-        click.echo(warning)
-    click.echo(f"model:  {run.path / 'model.safetensors'} ({result['chosen']})")
-    click.echo(f"report: {run.path / 'report.html'}")
+        print_lines([warning])
+    print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])
 
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
@@ -213,11 +213,11 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
         print_json(described)
         return
     for text in prepared.notes:
-        click.echo(f"- {text}")
+        print_lines([f"- {text}"])
     for name, reason in prepared.damaged.items():
-        click.echo(f"- left out: {name}: {reason}")
+        print_lines([f"- left out: {name}: {reason}"])
     asked = prepared.asked
-    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels")
+    print_lines([f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels"])
     click.echo(
         f"data    {how_many(len(prepared.train), 'picture')} to train on, {len(prepared.val)} to validate on, "
         f"{how_many(len(prepared.collection.classes), 'class')}"

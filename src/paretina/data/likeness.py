@@ -30,7 +30,7 @@ from paretina.data.look_cache import LookCache
 from paretina.data.source import Collection, Sample
 from paretina.data.split import held_out, in_order
 from paretina.shapes import Image
-from paretina.words import how_many
+from paretina.text import how_many
 
 BITS = 256
 """Of a hash: the 16 x 16 lowest frequencies of 64 x 64 pixels. With the usual 8 x 8, one in 2,400 pairs of the built-in

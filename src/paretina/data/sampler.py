@@ -12,7 +12,7 @@ import numpy as np
 
 from paretina.clock import Clock
 from paretina.schedules import Schedule
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ best, and the other way round, so no sample is judged with a temperature that it
 fitted on all samples. ece sorts the samples by the probability of their answer into 15 bins of equal width, (0, 1/15], ...,
 (14/15, 1]. Intervals of shares are Wilson's. The others come from 1,000 resamples of the samples: the middle 95 % of the
 resampled figures, moved so that their mean lies at the figure itself, since the ece of a resample is too large on average.
+Of balanced accuracy and macro F1, where a class is always right or never, resampling shows no spread, though other samples may
+well differ; so their intervals reach at least as far as the Wilson intervals of the classes combine to. (Of F1 that is the one
+of h / (h + m), with h hits and m mistakes that the class has part in, of which F1 is 2h / (2h + m).)
 
 Source: temperature scaling and ece: Guo et al. 2017 (arXiv:1706.04599), sections 2 and 4.2; balanced accuracy: Brodersen et al.
-2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers.
+2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers; combined intervals: Zou,
+Huang & Zhang 2009.
 """
 
 import math
@@ -24,10 +28,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretina.measure.intervals import wilson
+from paretina.measure.intervals import Interval, combined_mean, wilson
 from paretina.shapes import Logits
 from paretina.tables import write_csv
-from paretina.words import how_many
+from paretina.text import how_many
 
 Labels = Int[Tensor, " batch"]
 PerSample = Float[Tensor, " batch"]
@@ -148,6 +152,8 @@ def measure_accuracy(logits: Logits, labels: Labels, classes: tuple[str, ...], *
     drawn = resampled(labels, answers, width, (nll, nll_scaled), (confidence, confidence_scaled), seed)
     most = {"balanced": 100.0, "f1_macro": 100.0, "nll": math.inf, "nll_scaled": math.inf, "ece": 1.0, "ece_scaled": 1.0}
     intervals = {name: around(value, drawn[name], most[name]) for name, value in figures.items()}
+    for name, parts in (("balanced", recalls(truth, hits)), ("f1_macro", f1_scores(truth, named, hits))):
+        intervals[name] = reaching(intervals[name], combined_mean(parts))
     top1, intervals["top1"] = percent(int(correct.sum()), n)
     top5 = None
     if width > 5:
@@ -243,6 +249,25 @@ def macro(truth: Tensor, named: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
         return (over.double() / under.clamp(min=1)).sum(-1) / (under > 0).sum(-1)
 
     return mean(hits, truth), mean(2 * hits, truth + named)
+
+
+def recalls(truth: Tensor, hits: Tensor) -> list[Interval]:
+    """The recall of each class that has samples, a share."""
+    return [wilson(hit, n) for hit, n in zip(hits.tolist(), truth.tolist(), strict=True) if n]
+
+
+def f1_scores(truth: Tensor, named: Tensor, hits: Tensor) -> list[Interval]:
+    """F1 of each class that occurs, a share."""
+    found = []
+    for hit, concerned in zip(hits.tolist(), (truth + named - hits).tolist(), strict=True):
+        if concerned:
+            found.append(Interval(*(2 * share / (1 + share) for share in wilson(hit, concerned))))
+    return found
+
+
+def reaching(ends: tuple[float, float], least: Interval) -> tuple[float, float]:
+    """An interval in percent, widened to hold one of shares."""
+    return min(ends[0], 100 * least.low), max(ends[1], 100 * least.high)
 
 
 def percent(successes: int, n: int) -> tuple[float, tuple[float, float]]:

@@ -38,7 +38,7 @@ from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores
 from paretina.tables import write_csv
-from paretina.words import how_many
+from paretina.text import how_many
 
 REFERENCE = 224
 """Shorter side in pixels that the settings are for."""

@@ -25,7 +25,7 @@ from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_o
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
 from paretina.tables import in_columns
-from paretina.words import how_many
+from paretina.text import how_many, printable
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Measured:
             p95, training, peak = timing.latency.p95, timing.training, timing.inference.peak_mb
             rows.append(
                 (
-                    model.name,
+                    printable(model.name),
                     f"{model.resolution}",
                     f"{counted.params / 1e6:.2f}M",
                     f"{counted.macs / 1e9:.3f}",

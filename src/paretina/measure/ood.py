@@ -33,7 +33,7 @@ from torch import Tensor
 from paretina.measure.intervals import LEVEL, Interval, as_columns
 from paretina.shapes import Logits
 from paretina.tables import in_columns, write_csv
-from paretina.words import how_many
+from paretina.text import how_many
 
 Scores = Float[Tensor, " _picture"]
 

@@ -193,6 +193,7 @@ class Kit:
         channels: of the picture, for stems.
         counter: gives each block its number.
         sizes: what is known of the size behind a module, by how it was made.
+        image: rows and columns of the images at the blueprint's resolution; those of the map unless told.
     """
 
     norm: Norm
@@ -202,6 +203,7 @@ class Kit:
     channels: int = 3
     counter: Iterator[int] = field(default_factory=itertools.count)
     sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    image: tuple[int, int] | None = None
 
     def conv(
         self,

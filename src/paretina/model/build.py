@@ -202,7 +202,7 @@ def check_parts(places: Sequence[str], known: Sequence[str]) -> None:
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     """Returns the network of a blueprint; see `Model.build`."""
     size = (blueprint.resolution, blueprint.resolution)
-    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels)
+    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size)
     with torch.device("meta"):
         door = Normalise(blueprint.door.mean, blueprint.door.std)
         stem = blueprint.stem.make(kit)

@@ -34,7 +34,7 @@ from paretina.model.weights import FORMAT, About, from_package, load_start, shor
 from paretina.model.words import LIBRARIES as LIBRARIES
 from paretina.shapes import Images, Logits
 from paretina.spec import near
-from paretina.words import how_many
+from paretina.text import how_many
 
 COUNTER = "num_batches_tracked"
 
@@ -66,6 +66,10 @@ def key(peer: Peer) -> str:
 def has_weights(peer: Peer) -> bool:
     """Whether the peer's library has trained weights of it to download."""
     return key(peer) not in UNTRAINED
+
+
+TABLES = (".positions", ".table")
+"""What names of our tensors end with whose shape hangs on the size of the images."""
 
 
 # --- from names to names ----------------------------------------------------------------------------------------------------
@@ -142,9 +146,11 @@ def moved(
             continue
         same = [n for n in source.shape if n != 1] == [n for n in target.shape if n != 1]
         if not same or source.is_floating_point() != target.is_floating_point():
+            table = any(each.endswith(TABLES) for each in (name, sources[name]))
+            sized = "; its size is that of the images, so the network must be the one for the same resolution" if table else ""
             raise ValueError(
                 f"{side}: {sources[name]!r} should be {tuple(target.shape)} {target.dtype} for {name!r}, "
-                f"is {tuple(source.shape)} {source.dtype}"
+                f"is {tuple(source.shape)} {source.dtype}{sized}"
             )
         found[name] = source.detach().to("cpu", target.dtype).reshape(target.shape).contiguous()
     return found
@@ -728,6 +734,22 @@ def compared(blueprint: Blueprint) -> Blueprint:
     return replace(plain(blueprint), source="", resolution=224, initialisation=Initialisation())
 
 
+def check_tables(there: Blueprint, resolution: int, peer: str) -> None:
+    """Looks whether a network of another size of images has the same tensors.
+
+    Raises:
+        ValueError: it has other tables of positions or biases.
+    """
+    ours, theirs = shapes(replace(plain(there), resolution=resolution)), shapes(plain(there))
+    tables = [name for name, tensor in theirs.items() if ours[name].shape != tensor.shape]
+    if tables:
+        raise ValueError(
+            f"the size of the images differs: the network is for {resolution} pixels, {peer} for {there.resolution}, and "
+            f"{some(tables)} {'hangs' if len(tables) == 1 else 'hang'} on it; only a network for {there.resolution} pixels can "
+            f"be exported, such as one trained with resolution={there.resolution}"
+        )
+
+
 def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, Peer]:
     """The network of a library that computes the same as a blueprint of ours.
 
@@ -735,7 +757,8 @@ def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, 
         name: the network's name in our tables, or "" if it has none.
 
     Raises:
-        ValueError: the library has no such network; the message says in which fields the nearest differs.
+        ValueError: the library has no such network; the message says in which fields the nearest differs. Or it has it for
+            another size of images, and the network has tables that hang on it.
     """
     if library not in LIBRARIES:
         raise ValueError(f"there is no library {library!r}{near(library, LIBRARIES)}")
@@ -744,6 +767,7 @@ def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, 
     theirs.sort(key=lambda pair: pair[0].name != name)
     for network, peer in theirs:
         if compared(peer.blueprint or network.blueprint) == own:
+            check_tables(peer.blueprint or network.blueprint, blueprint.resolution, key(peer))
             return as_there(network, peer, classes=blueprint.classes, resolution=blueprint.resolution, door=blueprint.door)
     reasons = []
     for network, peer in theirs:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
-from paretina.words import how_many
+from paretina.text import how_many
 
 LISTED = 5
 """Up to so many classes are named in a note."""

@@ -19,7 +19,7 @@ from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law, Noise
 from paretina.search.verdicts import MOST_SEEDS
 from paretina.tables import csv_text, in_columns
-from paretina.words import how_many
+from paretina.text import how_many, markdown_cells, printable
 
 STEPS = 60
 """Points of a drawn law."""
@@ -187,7 +187,7 @@ def markdown(findings: Findings) -> str:
         for header, body in section.tables:
             lines += marked(header, body)
         lines += [*section.words, ""] if section.words else []
-    lines += [f"- {note}" for note in findings.notes]
+    lines += [f"- {printable(note)}" for note in findings.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -195,8 +195,7 @@ def marked(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table and an empty line; nothing where there is no row."""
     if not body:
         return []
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *body)]
-    lines = [f"| {' | '.join(line)} |" for line in escaped]
+    lines = [markdown_cells(line) for line in (header, *body)]
     return [lines[0], f"|{'---|' * len(header)}", *lines[1:], ""]
 
 

@@ -17,7 +17,7 @@ from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
 from paretina.tables import csv_text
-from paretina.words import how_many
+from paretina.text import how_many, markdown_cells, printable
 
 TITLES = {
     "latency_ms": "Latency of one picture",
@@ -160,9 +160,9 @@ def compared(standing: Standing) -> dict[str, Any] | None:
 def markdown(standing: Standing) -> str:
     """The frontier as a table, with what has to be known about it."""
     costs, on = standing.known_costs(), fronts(standing)
-    lines = [f"# {heading(standing)}", "", *(f"- {note}" for note in standing.notes()), ""]
+    lines = [f"# {heading(standing)}", "", *(f"- {printable(note)}" for note in standing.notes()), ""]
     titles = ["candidate", "top-1 %", "95 %", "epochs", *(f"{cost}" for cost in costs), "on front", "status"]
-    lines += [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    lines += [markdown_cells(titles), f"|{'---|' * len(titles)}"]
     for entry in in_order(standing):
         top1 = entry.top1
         cells = [
@@ -176,7 +176,7 @@ def markdown(standing: Standing) -> str:
             ends = between(cost, known) if known else ""
             cells.append(spelled(cost, known.value) + (f" ({ends})" if ends else "") if known else "–")
         cells += ["yes" if entry.name in on.get(standing.halving.cost, ()) else "", status(standing, entry)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_cells(cells))
     for found in correlations(standing):
         value, low, high = found["rho"]
         pair = f"{TITLES[found['counted']].lower()} with {title_of(found['measured'])}"

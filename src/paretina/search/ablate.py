@@ -31,12 +31,12 @@ from paretina.search.study import BASE, Study, Variant, check, settled, with_epo
 from paretina.search.switches import Switch
 from paretina.search.verdicts import UNPRICED, Price, level_of_look
 from paretina.spec import decode, encode, field_map
+from paretina.text import how_many
 from paretina.train import training
 from paretina.train.asked import spelled_out
 from paretina.train.journal import Listener
 from paretina.train.ranks import Ranks
 from paretina.train.training import Say, prepare, rehearse
-from paretina.words import how_many
 
 REHEARSED = 8
 """Updates by which the pace of a network is known."""

@@ -17,7 +17,7 @@ from paretina.search.study import BASE, Budget, Study, Variant
 from paretina.search.switches import Switch
 from paretina.search.verdicts import Pairs, Price, Verdict, judge, level_of_look, mean_of
 from paretina.spec import decode
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 def read_state(path: Path) -> dict[str, Any]:

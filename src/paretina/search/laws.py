@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from paretina.measure.intervals import Interval, as_object
 from paretina.search.verdicts import mean_of
-from paretina.words import how_many
+from paretina.text import how_many
 
 Curve = Mapping[float, float]
 """Top-1 in percent by the number of training pictures, or by the share of wrong labels, of one seed."""

@@ -24,7 +24,7 @@ from paretina.search.costs import COSTS as COSTS
 from paretina.search.costs import Budget as Budget
 from paretina.search.costs import budget_of as budget_of
 from paretina.spec import Spec, decode, near
-from paretina.words import how_many
+from paretina.text import how_many
 
 TOP1 = Axis(name="top1", better="high", unit="%")
 

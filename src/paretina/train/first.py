@@ -11,8 +11,8 @@ from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.rows import class_tensors, start_small
 from paretina.model.weights import Loaded, Start, load_start
+from paretina.text import how_many
 from paretina.train.recipe import Recipe
-from paretina.words import how_many
 
 FORGOTTEN = 10.0
 """A share of exp(-10) is left after a run of the statistics that its norms start with: less than 1 % of 1 where the variance

@@ -18,9 +18,9 @@ from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run, model_in
 from paretina.spec import decode
+from paretina.text import how_many
 from paretina.train.asked import Asked, Choice, choose, recipe_named
 from paretina.train.recipe import ALIGNED, Recipe
-from paretina.words import how_many
 
 
 @dataclass(frozen=True)

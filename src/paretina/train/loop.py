@@ -21,13 +21,13 @@ from paretina.model.build import Network
 from paretina.model.roles import roles
 from paretina.run import Run
 from paretina.schedules import Schedule
+from paretina.text import how_many
 from paretina.train.checkpoint import gather, load_state, put_back, random_state, save_state, set_random_state
 from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
 from paretina.train.objective import Learner
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.words import how_many
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
 from paretina.model.blueprint import Model
+from paretina.text import how_many
 from paretina.train.asked import Asked, Choice
 from paretina.traits import methods_in, shown_low
-from paretina.words import how_many
 
 Planning = Literal["default", "known", "eager", "full"]
 """default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did,

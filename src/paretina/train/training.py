@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import itertools
+import math
 import shlex
 import statistics
 import sys
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.bounds import check_run
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
@@ -45,10 +47,12 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in, roles
+from paretina.model.sizes import size_fault
 from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder, model_in
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
+from paretina.text import how_many, printable
 from paretina.train.asked import Asked
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
@@ -57,7 +61,6 @@ from paretina.train.objective import Teacher, learning_modules
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.words import how_many
 
 Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
@@ -323,21 +326,19 @@ def takes(model: Model, sides: frozenset[int]) -> None:
     """As `check_sizes`; most changes leave the network as it is, so each is tried once."""
     network = model.build("meta").eval()
     for side in sorted(sides):
-        try:
-            network(torch.empty(1, model.channels, side, side, device="meta"))
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
+        if fault := size_fault(network, side):
+            raise ValueError(fault)
 
 
 def check_damage(prepared: Prepared, count: int) -> None:
     damaged, most = prepared.damaged, prepared.recipe.max_damaged
-    if len(damaged) > most * count:
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in list(damaged.items())[:50])
+    if is_too_much(len(damaged), count, most):
+        listed = "\n".join(f"  {printable(f'{name}: {reason}')}" for name, reason in list(damaged.items())[:50])
         more = f"\n  and {len(damaged) - 50} more" if len(damaged) > 50 else ""
         raise ValueError(
             f"{len(damaged)} of {how_many(count, 'picture')} cannot be read, more than max_damaged={most:g} "
             f"allows:\n{listed}{more}\n"
-            "mend or remove them, or allow more with max_damaged=0.1"
+            f"mend or remove them, or allow it with max_damaged={allowing(len(damaged), count):g}"
         )
 
 
@@ -502,6 +503,18 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     )
 
 
+class ShortTimeError(ValueError):
+    """Not even one update fits into a time limit.
+
+    Attributes:
+        needed_s: seconds with which an epoch would fit, about.
+    """
+
+    def __init__(self, message: str, needed_s: float) -> None:
+        super().__init__(message)
+        self.needed_s = needed_s
+
+
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
     """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
 
@@ -509,16 +522,22 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
         ranks: number of processes that share an update.
 
     Raises:
-        ValueError: not even one update fits.
+        ShortTimeError: not even one update fits.
     """
     began = time.monotonic()
     estimate = rehearse(prepared)
-    left = 0.9 * (seconds - (time.monotonic() - began)) - 2 * estimate.evaluate_s
+    looked = time.monotonic() - began
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        raise ValueError(f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.0f} s")
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
+        raise ShortTimeError(
+            f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
+            f"evaluations takes about {needed:.0f} s",
+            needed,
+        )
     epochs = round(epochs, 2)
     said = (
         f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of {seconds:.0f} s (the "

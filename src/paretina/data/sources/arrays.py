@@ -17,7 +17,7 @@ from paretina.data.likeness import Moved, together
 from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
-from paretina.words import how_many
+from paretina.text import how_many
 
 SPLITS = ("train", "val", "test")
 

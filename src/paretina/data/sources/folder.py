@@ -32,7 +32,7 @@ from paretina.data.source import Collection, Sample, Source, split_by_names_alon
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
-from paretina.words import how_many
+from paretina.text import how_many
 
 
 def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
