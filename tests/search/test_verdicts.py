@@ -242,6 +242,7 @@ def test_prices_that_cannot_be_are_refused(wrong):
 
 SIMULATED = """
 import json, sys
+from statistics import NormalDist
 sys.path.insert(0, sys.argv[1])
 import ablation_statistics as simulated
 from paretina.search import verdicts

@@ -67,6 +67,7 @@ class ClipNorm(Clip):
         gradients = gradients_of(parameters)
         total = get_total_norm(gradients)
         if gradients:
+            # clip_grad_norm_ divides by the norm plus 1e-6, which changes the bits of runs that were trained with this
             foreach_mul_(gradients, (limit / total).clamp(max=1.0))
         return total
 
