@@ -47,6 +47,7 @@ def child(folder: Path) -> None:
     from paretina.schedules import Constant, Linear
     from paretina.train.asked import Asked
     from paretina.train.average import Average
+    from paretina.train.evaluated import Evaluated
     from paretina.train.recipe import Recipe, StochasticDepth
     from paretina.train.training import resume, train
 
@@ -75,7 +76,7 @@ def child(folder: Path) -> None:
         stochastic_depth=StochasticDepth(rate=Linear(start=0.1, end=0.4)),
         dropout=Constant(value=0.2),
         average=Average(),
-        keep="best",
+        test=Evaluated(keep="best"),
     )
     data = Arrays(path=str(folder.parent / "numbers.npz"))
     train(Asked(data=data, model=blueprint, recipe=recipe, plan=Plan(workers=1, threads=1)), folder / "run", save_every=0.0)

@@ -186,7 +186,10 @@ MISUSE = [
     ("train photos epochs=3 recipe={}", "epochs=3 and recipe={} say two things of one field"),
     ("train photos size=96 pixels=0.5", "size=96 and pixels=0.5 both say at which size is trained"),
     ("train photos --progressive 96:160 size=96", "the size is given twice, as size=96 too"),
-    (f"finetune {RUN} photos --tail 1 recipe.tail=2", "tail is given twice, as --tail 1 and as recipe.tail=2"),
+    (
+        f"finetune {RUN} photos --tail 1 recipe.tail=2",
+        "trainable-stages is given twice, as --trainable-stages 1 and as recipe.tail=2",
+    ),
     (f"finetune {RUN} photos --resolution 32 resolution=48", "as --resolution 32 and as resolution=48"),
     (f"finetune {RUN} photos data.path=damaged", "data is given twice, as photos and as data.path=damaged"),
     ("frontier photos --models resnet18 --sizes 96,128 --time 3m size=96", "as --sizes 96,128 and as size=96"),

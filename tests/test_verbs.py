@@ -133,7 +133,7 @@ def test_on_and_off_in_yaml_mean_what_they_mean_on_the_command_line(tmp_path):
     config.write_text("average: on\nzero_gamma: on\nstochastic_depth: off\n")
     recipe = verbs.ask("photos", config=config).asked.recipe
     assert recipe.average is not None
-    assert recipe.zero_gamma
+    assert recipe.start.zero_gamma
     assert recipe.stochastic_depth is None
 
 

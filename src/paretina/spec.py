@@ -397,6 +397,14 @@ def canonical(spec: type[Spec], path: str) -> str:
     return f"{head}.{canonical(inside[0], rest)}" if rest and inside else path
 
 
+def short(spec: type[Spec], path: str) -> str:
+    """A path as people write it: by the alias that is called as the field that it stands for, if there is one."""
+    for alias, target in spec.ALIASES.items():
+        if target.rpartition(".")[2] == alias and f"{path}.".startswith(f"{target}."):
+            return f"{alias}{path[len(target) :]}"
+    return path
+
+
 def get(spec: Any, path: str) -> Any:
     """Reads the value at a path such as `transforms.MixUp.alpha` or `stages.2.block.expand`."""
     head, _, rest = path.partition(".")

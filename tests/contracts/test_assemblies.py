@@ -24,6 +24,7 @@ from paretina.model.weights import About, load_model, save_model
 from paretina.ship.fold import fold
 from paretina.spec import kinds
 from paretina.train.asked import Asked
+from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
 from paretina.train.training import resume, train
@@ -117,7 +118,7 @@ def test_every_parameter_has_a_role_and_the_place_in_its_own_network(assembly):
         assert found == {"stem", "stages.0", "stages.1", "head"}
     factors = {
         round(group.get("rate_factor", 1.0), 9)
-        for group in Recipe(lr_decay=0.5).groups(Supervised().make(network, None))
+        for group in Recipe(learning=Learning(lr_decay=0.5)).groups(Supervised().make(network, None))
         for parameter in group["params"]
     }
     assert factors == {1.0, 0.5, 0.25, 0.125}
@@ -132,7 +133,7 @@ def test_parts_are_frozen_in_each_network_and_stay_so(assembly):
         assert not each.stem.training
         assert each.stages[1].training
         assert [parameter.requires_grad for parameter in each.stages[0].parameters()].count(True) == 0
-    network.steady = True
+    network.frozen_statistics = True
     assert not any(module.training for module in network.train().modules())
     with pytest.raises(ValueError, match=r"there is no part 'stages.2' to freeze; did you mean"):
         network.freeze(("stages.2",))
@@ -169,7 +170,7 @@ def test_it_is_counted_and_folded_as_a_whole(assembly):
 
 @every_assembly
 def test_it_is_trained_resumed_evaluated_and_fine_tuned(assembly, tmp_path, pictures_file):
-    recipe = Recipe(epochs=2.0, batch_size=8, lr_decay=0.8, classifier_lr=2.0)
+    recipe = Recipe(epochs=2.0, batch_size=8, learning=Learning(lr_decay=0.8, classifier_lr=2.0))
     asked = Asked(data=Arrays(path=str(pictures_file)), model=TABLE, assembly=assembly, recipe=recipe, plan=Plan(workers=0))
     whole = train(asked, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -18,6 +18,8 @@ from paretina.search.switches import Switch, default_switches, refinements, swit
 from paretina.spec import Spec
 from paretina.train.asked import Asked, recipe_named, recipes
 from paretina.train.average import Average
+from paretina.train.first import Starting
+from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.terms.cross_entropy import CrossEntropy
@@ -87,7 +89,7 @@ def test_a_switch_changes_the_base():
 def test_progressive_stands_for_a_rise():
     recipe = switch_of("progressive=96:128", True)(BASE).recipe
     assert isinstance(recipe.size, Staged)
-    assert (recipe.size.values[0], recipe.test_size) == (96.0, 128)
+    assert (recipe.size.values[0], recipe.test.size) == (96.0, 128)
 
 
 def test_a_slip_gets_the_near_name():
@@ -144,26 +146,26 @@ def test_a_random_crop_gives_way_to_the_crop_of_the_test_in_its_place():
     recipe = Recipe(transforms=(RandomResizedCrop(), HorizontalFlip(), RandAugment()))
     crop = next(switch for switch in default_switches(with_recipe(recipe)) if switch.title == "RandomResizedCrop")
     assert crop(with_recipe(recipe)).recipe.transforms == (CentreCrop(), HorizontalFlip(), RandAugment())
-    squashing = replace(recipe, test_fit="squash")
+    squashing = replace(recipe, test=replace(recipe.test, fit="squash"))
     assert crop != default_switches(with_recipe(squashing))[0]
     assert default_switches(with_recipe(squashing))[0](with_recipe(squashing)).recipe.transforms[0] == Squash()
 
 
 def test_what_rises_is_left_out_at_its_end():
-    recipe = Recipe(size=Staged(values=(96.0, 128.0)), stochastic_depth=StochasticDepth(), zero_gamma=True)
+    recipe = Recipe(size=Staged(values=(96.0, 128.0)), stochastic_depth=StochasticDepth(), start=Starting(zero_gamma=True))
     found = {switch.title: switch(with_recipe(recipe)).recipe for switch in default_switches(with_recipe(recipe))}
     assert found["rising size"].size == Constant(value=128.0)
     assert found["stochastic depth"].stochastic_depth is None
-    assert not found["zero gamma"].zero_gamma
+    assert not found["zero gamma"].start.zero_gamma
     assert found["warm-up"].optimizer.lr.then == Cosine(start=1e-3)
     assert found["decay of the rate"].optimizer.lr.then == Constant(value=1e-3)
 
 
 def test_frozen_parts_are_one_switch():
-    base = with_recipe(Recipe(frozen=("stem",), frozen_stride=4, tail=1))
+    base = with_recipe(Recipe(learning=Learning(frozen=("stem",), frozen_stride=4, trainable_stages=1)))
     (frozen,) = (switch for switch in default_switches(base) if switch.title == "frozen parts")
-    assert frozen.fields == ("frozen_stride=0", "frozen=[]", "tail=none")
-    assert not frozen(base).recipe.needs_weights
+    assert frozen.fields == ("frozen_stride=0", "frozen=[]", "trainable_stages=none")
+    assert not frozen(base).recipe.learning.needs_weights
 
 
 def test_a_term_is_left_out_where_another_stays():

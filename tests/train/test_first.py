@@ -15,7 +15,9 @@ from paretina.model.norms.proxy import ProxyNorm
 from paretina.model.weights import Loaded, Start, load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
-from paretina.train.first import first_values, least_momentum, memory_notes, set_memory, start_notes, statistical
+from paretina.train.evaluated import Evaluated
+from paretina.train.first import Starting, first_values, least_momentum, start_notes, statistical
+from paretina.train.learning import Learning
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -45,29 +47,39 @@ def test_every_norm_that_keeps_statistics_is_reached(tiny):
     learner = nn.ModuleDict({"network": network, "batch": nn.BatchNorm1d(4), "own": Own(), "group": nn.GroupNorm(1, 4)})
     learner["instance"] = nn.InstanceNorm2d(4, track_running_stats=True)
     learner["forgetful"] = nn.InstanceNorm2d(4)
-    set_memory(learner, Recipe(norm_momentum=0.01), 100)
+    Starting(norm_momentum=0.01).set_memory(learner, 100)
     assert len(list(statistical(learner))) == len(list(statistical(network))) + 3
     assert {norm.momentum for norm in statistical(learner)} == {least_momentum(100)}
     assert {learner[name].momentum for name in ("batch", "own", "instance")} == {least_momentum(100)}
     assert learner["forgetful"].momentum == 0.1
-    set_memory(learner, Recipe(norm_momentum=0.01, accumulate=2), 100)  # norms see two batches an update
-    assert {norm.momentum for norm in statistical(learner)} == {least_momentum(200)}
-    set_memory(learner, Recipe(norm_momentum=0.01), 100_000)
+    Starting(norm_momentum=0.01).set_memory(learner, 100_000)
+    assert {norm.momentum for norm in statistical(learner)} == {0.01}
+    Starting(norm_momentum=0.01, bound_norm_memory=False).set_memory(learner, 100)
     assert {norm.momentum for norm in statistical(learner)} == {0.01}
 
 
+LONG = Starting(norm_momentum=0.01)
+EVERYTHING = Learning()
+
+
+def said_of(model, updates, learning=EVERYTHING, start=LONG, accumulate=1):
+    network = model.build("meta")
+    learning.apply(network)
+    return start.notes(network, updates, updates * accumulate)
+
+
 def test_it_is_said_where_it_acts(tiny):
-    short = Recipe(norm_momentum=0.01)
-    (said,) = memory_notes(tiny, short, 144)
+    (said,) = said_of(tiny, 144)
     assert said.startswith(
         "norm_momentum=0.01 remembers too long for a run of 144 updates, so running statistics of norms take"
     )
     assert said.endswith("take 0.067 of each batch instead")
-    assert memory_notes(tiny, short, 1000) == ()
-    assert memory_notes(tiny, replace(short, accumulate=8), 144) == ()
-    assert memory_notes(tiny, replace(short, steady=True), 144) == ()
-    assert memory_notes(tiny, replace(short, frozen=("stem", "stages.0", "stages.1")), 144) == ()  # the head has no norm
-    assert memory_notes(replace(tiny, norm=ProxyNorm()), short, 144) == ()  # its statistics are those of its parameters
+    assert said_of(tiny, 1000) == ()
+    assert said_of(tiny, 144, accumulate=8) == ()  # norms see eight batches an update
+    assert said_of(tiny, 144, Learning(freeze_norm_statistics=True)) == ()
+    assert said_of(tiny, 144, Learning(frozen=("stem", "stages.0", "stages.1"))) == ()  # the head has no norm
+    assert said_of(tiny, 144, start=Starting(norm_momentum=0.01, bound_norm_memory=False)) == ()
+    assert said_of(replace(tiny, norm=ProxyNorm()), 144) == ()  # its statistics are those of its parameters
 
 
 LEARNS = Recipe(
@@ -75,8 +87,8 @@ LEARNS = Recipe(
     batch_size=10,
     transforms=(Squash(),),
     optimizer=AdamW(lr=Constant(value=3e-3)),
-    norm_momentum=0.01,
-    evaluate_every=100.0,
+    start=Starting(norm_momentum=0.01),
+    test=Evaluated(every=100.0),
 )
 
 
@@ -188,18 +200,18 @@ def test_the_first_loss_that_is_logged_is_that_of_guessing(tiny, npz, tmp_path, 
 
 def test_new_rows_of_a_frozen_head_are_refused(tiny):
     start = Start(tiny, {}, "", "", "", ("a", "b", "c"))
-    recipe = Recipe(frozen=("head",))
+    learning = Learning(frozen=("head",))
     with pytest.raises(
         ValueError, match=r"the head is frozen, but the last layer goes on .* \(x\) starts anew; leave 'head' out"
     ):
-        start_notes(start, tiny, Loaded(start.rows(("a", "b", "x"))), recipe)
+        start_notes(start, tiny, Loaded(start.rows(("a", "b", "x"))), learning)
     same = Loaded(start.rows(("a", "b", "c")))
-    assert len(start_notes(start, tiny, same, recipe)) == 1
+    assert len(start_notes(start, tiny, same, learning)) == 1
     with pytest.raises(ValueError, match=r"^members.1.head is frozen, but the weights do not have it; leave it out of frozen"):
-        start_notes(start, tiny, replace(same, new=("members.1.head", "stem")), recipe)
+        start_notes(start, tiny, replace(same, new=("members.1.head", "stem")), learning)
 
 
 def test_weights_of_a_network_that_computes_otherwise_are_warned_of(tiny):
     start = Start(replace(tiny, padding="same"), {}, "", "", "", ("a", "b", "c"))
-    said = start_notes(start, tiny, Loaded(start.rows(("a", "b", "c"))), Recipe())[1]
+    said = start_notes(start, tiny, Loaded(start.rows(("a", "b", "c"))), Learning())[1]
     assert said == "warning: the weights were trained in a network with padding same instead of symmetric"

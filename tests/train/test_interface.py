@@ -25,6 +25,7 @@ from paretina.model.roles import roles
 from paretina.run import Run
 from paretina.schedules import Constant
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
 from paretina.train.loop import Task, fit
 from paretina.train.objective import Learner, Objective
@@ -95,7 +96,7 @@ RECIPE = Recipe(
     objective=TrialByol(),
     optimizer=AdamW(lr=Constant(value=0.01)),
     average=Average(),
-    evaluate_every=6.0,
+    test=Evaluated(every=6.0),
     seed=5,
 )
 

@@ -18,6 +18,7 @@ from paretina.model.norms.group import GroupNorm
 from paretina.run import Run
 from paretina.schedules import Constant, Linear, Staged
 from paretina.train import loop
+from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
 from paretina.train.loop import Task, fit
 from paretina.train.objectives.supervised import Supervised
@@ -94,7 +95,12 @@ def uninterrupted(tmp_path_factory, collection, tiny, everything):
     """Final weights and log of the recipe with everything on, by what it keeps."""
     found = {}
     for keep in ("last", "best"):
-        training = Training(tmp_path_factory.mktemp(keep) / "run", collection, tiny, replace(everything, keep=keep))
+        training = Training(
+            tmp_path_factory.mktemp(keep) / "run",
+            collection,
+            tiny,
+            replace(everything, test=replace(everything.test, keep=keep)),
+        )
         kept = training.fit()
         found[keep] = (weights(kept), figures(training), kept.chosen)
     return found
@@ -114,7 +120,7 @@ def test_another_seed_is_another_run(training, everything, uninterrupted):
 
 def test_it_learns(training, tiny):
     recipe = Recipe(
-        epochs=10.0, batch_size=10, transforms=(Squash(),), optimizer=AdamW(lr=Constant(value=0.1)), evaluate_every=10.0
+        epochs=10.0, batch_size=10, transforms=(Squash(),), optimizer=AdamW(lr=Constant(value=0.1)), test=Evaluated(every=10.0)
     )
     learning = training(recipe)
     learning.fit()
@@ -129,7 +135,7 @@ def test_it_learns(training, tiny):
 @pytest.mark.parametrize(("keep", "stops"), [("last", (1,)), ("last", (2, 3, 7)), ("best", (4,)), ("best", (8,))])
 def test_interrupted_and_resumed_equals_uninterrupted(training, everything, uninterrupted, keep, stops):
     # an epoch has 3 updates, so most of these are in the middle of one
-    interrupted = training(replace(everything, keep=keep))
+    interrupted = training(replace(everything, test=replace(everything.test, keep=keep)))
     for updates in stops:
         interrupted.stop_after(updates)
     kept = interrupted.fit()
@@ -355,7 +361,11 @@ def test_accumulated_parts_equal_the_large_batch(training, tiny, batch_size, acc
     # also where the parts differ in length; batch norm would see the parts, so it is not there
     blueprint = replace(tiny, norm=GroupNorm(groups=2))
     recipe = Recipe(
-        epochs=1.0, batch_size=batch_size, transforms=(Squash(),), optimizer=SGD(lr=Constant(value=1.0)), evaluate_every=9.0
+        epochs=1.0,
+        batch_size=batch_size,
+        transforms=(Squash(),),
+        optimizer=SGD(lr=Constant(value=1.0)),
+        test=Evaluated(every=9.0),
     )
     large = weights(training(recipe, "large", blueprint).fit())
     start = {
@@ -416,7 +426,13 @@ def test_the_log_says_what_happened(training, everything):
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(training, everything):
-    recipe = replace(everything, keep="best", epochs=6.0, average=None, optimizer=SGD(lr=Staged(values=(3.0, 0.0, 50.0))))
+    recipe = replace(
+        everything,
+        test=replace(everything.test, keep="best"),
+        epochs=6.0,
+        average=None,
+        optimizer=SGD(lr=Staged(values=(3.0, 0.0, 50.0))),
+    )
     run = training(recipe)
     kept = run.fit()
     val = {line["step"]: line["val/top1"] for line in run.lines("val")}

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,10 @@ from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear, Staged
 from paretina.spec import decode, encode, put
+from paretina.train.evaluated import Evaluated
+from paretina.train.first import Starting
+from paretina.train.learning import Learning
+from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.recipes.plain import RECIPE as PLAIN
 
@@ -111,9 +116,8 @@ def test_rates_reach_what_an_objective_adds_but_not_what_does_not_learn():
 
 @pytest.mark.parametrize("rate", [1.0, 1.5, -0.1])
 def test_a_rate_that_is_no_rate_is_refused(rate):
-    network = BLUEPRINT.build()
-    with pytest.raises(ValueError, match=rf"a drop rate must be in \[0, 1\), got {rate}"):
-        Recipe(dropout=Constant(value=rate)).set_rates(network, HALFWAY)
+    with pytest.raises(ValueError, match=r"^Recipe\.dropout must stay "):
+        Recipe(dropout=Constant(value=rate))
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -124,7 +128,7 @@ def test_a_rate_that_is_no_rate_is_refused(rate):
     [
         (Recipe(), 64, 64),  # those of the blueprint
         (Recipe(size=96), 96, 96),
-        (Recipe(size=96, test_size=128), 96, 128),
+        (Recipe(size=96, test=Evaluated(size=128)), 96, 128),
         (Recipe(size=Staged(values=(32.0, 48.0))), 48, 48),  # the last training size
         (Recipe(size=Linear(start=32.0, end=64.5)), 48, 64),
     ],
@@ -145,7 +149,7 @@ def test_the_two_kinds_of_transforms_keep_their_order():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("epochs", 0.0), ("epochs", -1.0), ("batch_size", 0), ("accumulate", 0), ("evaluate_every", 0.0)],
+    [("epochs", 0.0), ("epochs", -1.0), ("batch_size", 0), ("accumulate", 0)],
 )
 def test_numbers_that_must_be_above_zero(field, value):
     with pytest.raises(ValueError, match=rf"Recipe.{field} must be above 0, got {value}"):
@@ -157,10 +161,26 @@ def test_more_parts_than_pictures_are_refused():
         Recipe(batch_size=4, accumulate=5)
 
 
-@pytest.mark.parametrize("wrong", [{"norm_momentum": 0.0}, {"norm_momentum": 1.5}, {"max_damaged": -0.1}, {"max_damaged": 1.1}])
-def test_shares_stay_between_zero_and_one(wrong):
-    with pytest.raises(ValueError, match="norm_momentum <= 1 and 0 <= max_damaged"):
-        Recipe(**wrong)
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("norm_momentum", "0", "Starting.norm_momentum is a share in (0, 1], got 0.0"),
+        ("norm_momentum", "1.5", "Starting.norm_momentum is a share in (0, 1], got 1.5"),
+        ("max_damaged", "-0.1", "Recipe.max_damaged is a share in [0, 1], got -0.1"),
+        ("max_damaged", "1.1", "Recipe.max_damaged is a share in [0, 1], got 1.1"),
+        ("pixel_share", "0", "Recipe.pixel_share is a share in (0, 1], got 0.0"),
+        ("evaluate_every", "0", "Evaluated.every counts epochs (evaluate_every), above 0, got 0.0"),
+        ("test_size", "0", "Evaluated.size (test_size) is a side in pixels, at least 1, got 0"),
+        ("test_crop", "1.2", "Evaluated.crop (test_crop) is a share in (0, 1], got 1.2"),
+        ("lr_decay", "1.5", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.5, 1.0"),
+        ("classifier_lr", "0", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.0, 0.0"),
+        ("frozen_stride", "-1", "Learning.frozen_stride must be at least 0, got -1"),
+        ("trainable_stages", "-1", "Learning.trainable_stages counts stages at the end of the network, 0 or more, got -1"),
+    ],
+)
+def test_numbers_without_meaning_are_refused(path, value, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        put(Recipe(), path, value)
 
 
 def test_a_change_by_path_reaches_every_depth():
@@ -175,10 +195,45 @@ def test_a_change_by_path_reaches_every_depth():
 # --- what was written down earlier ------------------------------------------------------------------------------------
 
 
+def test_the_names_of_an_earlier_release_lead_to_the_same_recipe():
+    fields = {
+        "zero_gamma": True,
+        "norm_momentum": 0.05,
+        "bound_norm_memory": False,
+        "classifier_rate": 3.0,
+        "rate_decay": 0.5,
+        "tail": 2,
+        "steady": True,
+        "frozen": ["stem"],
+        "frozen_stride": 4,
+        "pixels": 0.5,
+        "test_size": 96,
+        "test_fit": "squash",
+        "test_crop": 0.9,
+        "evaluate_every": 2.0,
+        "keep": "best",
+        "optimizer": {"kind": "SGD", "rate": 0.3, "scale_rate": False, "rate_batch": 64},
+    }
+    wanted = Recipe(
+        start=Starting(zero_gamma=True, norm_momentum=0.05, bound_norm_memory=False),
+        learning=Learning(
+            classifier_lr=3.0,
+            lr_decay=0.5,
+            trainable_stages=2,
+            freeze_norm_statistics=True,
+            frozen=("stem",),
+            frozen_stride=4,
+        ),
+        pixel_share=0.5,
+        test=Evaluated(size=96, fit="squash", crop=0.9, every=2.0, keep="best"),
+        optimizer=SGD(lr=Constant(value=0.3), scale_lr=False, lr_batch=64),
+    )
+    assert decode(Recipe, {"kind": "Recipe", "version": 1, **fields}) == wanted
+
+
 def test_a_recipe_of_an_earlier_release_leaves_out_what_it_left_out_then():
-    new = ("version", "whole_epochs", "bound_norm_memory", "views")
-    old = {name: value for name, value in encode(Recipe(batch_size=64)).items() if name not in new}
-    assert not decode(Recipe, old).bound_norm_memory
+    old = {"kind": "Recipe", "batch_size": 64, "evaluate_every": 1.0, "max_damaged": 0.01, "steady": False}
+    assert not decode(Recipe, old).start.bound_norm_memory
     assert decode(Recipe, old).updates(127).updates_per_epoch == 1
     assert decode(Recipe, encode(Recipe(batch_size=64))).updates(127).updates_per_epoch == 2
     assert decode(Recipe, {"kind": "Recipe", "batch_size": 64}).updates(127).updates_per_epoch == 2  # written by hand

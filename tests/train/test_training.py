@@ -464,7 +464,9 @@ def test_a_source_without_mirrors_drops_flips_with_a_note(tiny, npz):
 
 
 def test_the_network_gets_the_classes_and_the_size_of_the_test(tiny, npz):
-    prepared = prepare(asked(replace(tiny, classes=1000), Arrays(path=str(npz)), replace(SHORT, size=12, test_size=20)))
+    prepared = prepare(
+        asked(replace(tiny, classes=1000), Arrays(path=str(npz)), replace(SHORT, size=12, test=replace(SHORT.test, size=20)))
+    )
     assert prepared.model == replace(tiny, classes=3, resolution=20)
 
 
@@ -482,7 +484,10 @@ def test_both_splits_need_pictures(tiny, tmp_path, arrays):
 
 def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
     task = training.make_task(
-        prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, zero_gamma=True, norm_momentum=1.0))), training.Ranks()
+        prepare(
+            asked(tiny, Arrays(path=str(npz)), replace(SHORT, start=replace(SHORT.start, zero_gamma=True, norm_momentum=1.0)))
+        ),
+        training.Ranks(),
     )
     network = task.learner.result()
     assert len(network.residuals()) == 3
@@ -501,7 +506,7 @@ def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):
             learner.peer, learner.target = tiny.build(), tiny.build().requires_grad_(False)
             return learner
 
-    recipe = replace(SHORT, zero_gamma=True, objective=TrialPair())
+    recipe = replace(SHORT, start=replace(SHORT.start, zero_gamma=True), objective=TrialPair())
     learner = training.make_task(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
     assert not any(residual.last_norm.weight.any() for residual in learner.peer.residuals())
     assert all(residual.last_norm.weight.all() for residual in learner.target.residuals())
@@ -522,7 +527,7 @@ def test_an_edit_that_changes_the_resolution_changes_the_training_size(tiny, npz
 def test_sizes_that_follow_the_epochs_of_the_run_are_all_known(tiny):
     # doubles after each epoch, so that only a clock of the run's own length shows the last ones
     size = Exponential(start=8.0, factor=2.0, epochs=1.0)
-    wanted = asked(tiny, Shapes(per_class=4), replace(SHORT, epochs=3.0, size=size, test_size=16))
+    wanted = asked(tiny, Shapes(per_class=4), replace(SHORT, epochs=3.0, size=size, test=replace(SHORT.test, size=16)))
     assert wanted.sides() == {8, 16, 32, 64}  # 64 is what the clock says when the last update is over
     warm = Warmup(epochs=1.0, then=Constant(value=20.0), share=1.0)
     assert min(asked(tiny, Shapes(per_class=4), replace(SHORT, epochs=4.0, size=warm)).sides()) == 0
@@ -532,7 +537,7 @@ def test_sizes_late_in_a_run_are_checked_before_it_begins(npz):
     window = network_named("levit_128s").blueprint
     size = Exponential(start=32.0, factor=1 / 32, epochs=2.0)  # one pixel from the second epoch on
     with pytest.raises(ValueError, match="the network does not take images of 1 x 1 pixels"):
-        prepare(asked(window, Arrays(path=str(npz)), replace(SHORT, epochs=3.0, size=size, test_size=32)))
+        prepare(asked(window, Arrays(path=str(npz)), replace(SHORT, epochs=3.0, size=size, test=replace(SHORT.test, size=32))))
 
 
 def test_a_part_that_a_batch_norm_cannot_take_is_refused_before_there_is_a_run(npz, tmp_path):
@@ -562,7 +567,9 @@ def test_parts_of_several_processes_are_counted(npz):
 
 
 def test_a_run_of_an_earlier_release_keeps_its_sizes_and_its_memory_when_it_is_resumed(tiny):
-    wanted = asked(tiny, Shapes(per_class=4), replace(SHORT, norm_momentum=0.01), edits=(Scale(resolution=24),))
+    wanted = asked(
+        tiny, Shapes(per_class=4), replace(SHORT, start=replace(SHORT.start, norm_momentum=0.01)), edits=(Scale(resolution=24),)
+    )
     saved = encode(wanted)
     new = ("version", "whole_epochs", "bound_norm_memory", "views")
     saved["recipe"] = {name: value for name, value in saved["recipe"].items() if name not in new}
@@ -666,7 +673,9 @@ def test_what_is_judged_and_kept_is_never_the_compiled_network_of_the_training(t
 
 def test_starting_from_a_model_file_takes_its_weights_and_its_origin(finished, tiny, npz, tmp_path):
     first = finished[-1].path / "model.safetensors"
-    recipe = replace(SHORT, optimizer=replace(SHORT.optimizer, rate=Constant(value=0.0)), zero_gamma=True)
+    recipe = replace(
+        SHORT, optimizer=replace(SHORT.optimizer, lr=Constant(value=0.0)), start=replace(SHORT.start, zero_gamma=True)
+    )
     run = train(asked(tiny, Arrays(path=str(npz)), recipe, weights=str(first)), tmp_path / "run")
     wanted, given = (load_model(path)[0].state_dict() for path in (first, run.path / "model.safetensors"))
     for name, tensor in wanted.items():
@@ -720,7 +729,7 @@ def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, v
     assert found.blueprint.preprocessing == wanted
     said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
     assert len(said) == (own != wanted)
-    recipe = replace(SHORT, test_fit="crop", test_crop=1.0)
+    recipe = replace(SHORT, test=replace(SHORT.test, fit="crop", crop=1.0))
     found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))
     assert found.blueprint.preprocessing == replace(wanted, fit="crop", crop=1.0)
 

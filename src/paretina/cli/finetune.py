@@ -16,7 +16,11 @@ EXAMPLE = (
 @click.argument("rest", metavar="[DATA] [FIELD=VALUE]...", nargs=-1)
 @click.option("--resolution", type=click.IntRange(1), default=None, help="Side in pixels to train and test at.")
 @click.option(
-    "--tail", default=None, help="What learns: head, or how many stages at the end besides.  [head for a resolution, else all]"
+    "--trainable-stages",
+    "--tail",
+    "stages",
+    default=None,
+    help="What learns: head, or how many stages at the end besides.  [head for a resolution, else all]",
 )
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [test-resolution, or finetune for DATA]")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
@@ -32,7 +36,7 @@ def finetune(
     model: Path,
     rest: tuple[str, ...],
     resolution: int | None,
-    tail: str | None,
+    stages: str | None,
     recipe: str | None,
     config: Path | None,
     output: Path | None,
@@ -57,10 +61,10 @@ def finetune(
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)
     given, planning = taken_apart(fields), planning_named(tuning, plan)
-    if tail is not None:
+    if stages is not None:
         verbs.check_names(given)
-        verbs.check_parts({"--tail": tail}, given)
-        given["tail"] = "0" if tail == "head" else tail
+        verbs.check_parts({"--trainable-stages": stages}, given)
+        given["trainable_stages"] = "0" if stages == "head" else stages
     choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
     for text in notes:
         print_lines([text], err=True)

@@ -39,7 +39,7 @@ class Preprocessing(Spec):
         interpolation: of the resize.
     """
 
-    FORMERLY = ("Preprocessing",)
+    FORMERLY = ("Door",)
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)

@@ -25,7 +25,7 @@ class Network(nn.Module):
         head: what turns maps into logits; `head.classifier` is the last layer.
         blocks: number of blocks in all stages.
         frozen: parts that do not learn and stay in evaluation mode.
-        steady: whether all parts stay in evaluation mode, also those that learn.
+        frozen_statistics: whether all parts stay in evaluation mode, also those that learn.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Network(nn.Module):
         self.head = head
         self.blocks = 0
         self.frozen: tuple[str, ...] = ()
-        self.steady = False
+        self.frozen_statistics = False
 
     @property
     def blueprint(self) -> Blueprint:
@@ -79,7 +79,7 @@ class Network(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Network":
-        super().train(mode and not self.steady)
+        super().train(mode and not self.frozen_statistics)
         for place in self.frozen:
             self.get_submodule(place).eval()
         return self
@@ -169,7 +169,7 @@ class Combined(Network):
         nn.Module.__init__(self)
         self.model = model
         self.frozen = ()
-        self.steady = False
+        self.frozen_statistics = False
 
     def networks(self) -> tuple[Network, ...]:
         return tuple(each for each in self.modules() if isinstance(each, Network) and not isinstance(each, Combined))

@@ -89,7 +89,7 @@ def rehearse(asked: Asked) -> dict[str, float]:
     found = training.rehearse(prepared)
     if others.disturbed(others.used()):
         found = min(found, training.rehearse(prepared), key=lambda each: each.update_s)
-    evaluations = found.evaluate_s / asked.recipe.evaluate_every
+    evaluations = found.evaluate_s / asked.recipe.test.every
     return {
         "epoch_s": found.update_s * found.updates_per_epoch + evaluations,
         "fixed_s": read_s + 2 * found.evaluate_s,

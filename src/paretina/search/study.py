@@ -188,8 +188,8 @@ def settled(asked: Asked) -> Asked:
     recipe = replace(asked.recipe, seed=0)
     if not asked.data.open().mirrors:
         recipe = replace(recipe, transforms=tuple(each for each in recipe.transforms if not each.MIRRORS))
-    if recipe.zero_gamma and asked.starts():
-        recipe = replace(recipe, zero_gamma=False)
+    if recipe.start.zero_gamma and asked.starts():
+        recipe = replace(recipe, start=replace(recipe.start, zero_gamma=False))
     return replace(asked, recipe=recipe)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from paretina.data.transform import Transform
 from paretina.model.pretrained import weights_named
-from paretina.spec import Spec, encode, field_map, put
+from paretina.spec import Spec, encode, field_map, put, short
 from paretina.train.asked import Asked, assignment, change, check_held, full_path, once, word
 from paretina.train.progressive import progressive_named
 from paretina.train.recipe import Recipe
@@ -128,7 +128,9 @@ def default_switches(asked: Asked) -> tuple[Switch, ...]:
     """
     found: dict[str, list[str]] = {}
     for name, text in sorted(refinements(asked, asked.recipe), key=lambda each: not each[1].startswith("recipe.")):
-        found.setdefault(name, []).append(text.removeprefix("recipe."))
+        path, value = assignment(text)
+        path = short(Recipe, path.removeprefix("recipe.")) if path.startswith("recipe.") else path
+        found.setdefault(name, []).append(f"{path}={value}")
     return tuple(Switch(fields=tuple(fields), name=name) for name, fields in found.items())
 
 
@@ -140,7 +142,8 @@ def refinements(spec: Spec, recipe: Recipe, prefix: str = "") -> Iterator[tuple[
         prefix: path of the spec, with a dot behind it.
     """
     answers = {name: said(type(spec), name).left_out for name in field_map(type(spec))}
-    for name in sorted(answers, key=lambda name: not isinstance(answers[name], Inside)):
+    plain = {name for name in answers if isinstance(getattr(spec, name), Spec) and not isinstance(getattr(spec, name), Method)}
+    for name in sorted(answers, key=lambda name: not isinstance(answers[name], Inside) or name in plain):
         answer, value, path = answers[name], getattr(spec, name), f"{prefix}{name}"
         if isinstance(answer, SetTo):
             if put(spec, name, answer.text) != spec:

@@ -212,8 +212,9 @@ def check_held(asked: Asked, fields: Mapping[str, Any]) -> None:
             "hold; leave one out, or give the whole before what is in it"
         )
     given = {full_path(name): name for name in fields}
-    if "recipe.size" in given and "recipe.pixels" in given and asked.recipe.size is not None and asked.recipe.pixels < 1:
-        size, pixels = given["recipe.size"], given["recipe.pixels"]
+    both = {"recipe.size", "recipe.pixel_share"} <= given.keys()
+    if both and asked.recipe.size is not None and asked.recipe.pixel_share < 1:
+        size, pixels = given["recipe.size"], given["recipe.pixel_share"]
         raise ValueError(
             f"{word(size, fields[size])} and {word(pixels, fields[pixels])} both say at which size is trained; leave one out"
         )

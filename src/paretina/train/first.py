@@ -3,16 +3,21 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.model.layers import Residual
 from paretina.model.rows import class_tensors, start_small
 from paretina.model.weights import Loaded, Start, load_start
+from paretina.spec import Spec
 from paretina.text import how_many
-from paretina.train.recipe import Recipe
+from paretina.train.learning import Learning
+from paretina.train.objective import learning_modules
+from paretina.traits import Never, SetTo, traits
 
 FORGOTTEN = 10.0
 """A share of exp(-10) is left after a run of the statistics that its norms start with: less than 1 % of 1 where the variance
@@ -39,7 +44,7 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     return load_start(network, start, classes)
 
 
-def start_notes(start: Start, model: Model, loaded: Loaded, recipe: Recipe) -> tuple[str, ...]:
+def start_notes(start: Start, model: Model, loaded: Loaded, learning: Learning) -> tuple[str, ...]:
     """What the user should know of weights to start from, a sentence each.
 
     Args:
@@ -49,7 +54,7 @@ def start_notes(start: Start, model: Model, loaded: Loaded, recipe: Recipe) -> t
     Raises:
         ValueError: something that starts anew is not to learn.
     """
-    frozen = recipe.frozen_parts(model)
+    frozen = learning.frozen_parts(model)
     if loaded.rows.new and "head" in frozen:
         raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
     if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
@@ -85,27 +90,62 @@ def least_momentum(passes: int) -> float:
     return -math.expm1(-FORGOTTEN / passes)
 
 
-def set_memory(learner: nn.Module, recipe: Recipe, updates: int) -> None:
-    """Sets how long every norm of everything that learns remembers: as the recipe says, but no longer than the run allows."""
-    least = least_momentum(updates * recipe.accumulate) if recipe.bound_norm_memory else 0.0
-    for norm in statistical(learner):
-        norm.momentum = max(recipe.norm_momentum, least)  # type: ignore[assignment]
+# --- the choice ---------------------------------------------------------------------------------------------------------
 
 
-def memory_notes(model: Model, recipe: Recipe, updates: int) -> tuple[str, ...]:
-    """Says it where `set_memory` does not leave the recipe's momentum as it is; nothing where no norm of the network moves."""
-    least = least_momentum(updates * recipe.accumulate)
-    network = model.build("meta")
-    network.freeze(recipe.frozen_parts(model))
-    network.steady = recipe.steady
-    if (
-        not recipe.bound_norm_memory
-        or least <= recipe.norm_momentum
-        or not any(norm.training for norm in statistical(network.train()))
-    ):
-        return ()
-    return (
-        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
-        "so running statistics of "
-        f"norms take {least:.2g} of each batch instead",
+@dataclass(frozen=True, kw_only=True)
+class Starting(Spec):
+    """
+    Attributes:
+        zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch, and
+            for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
+        norm_momentum: share of a batch in the running statistics of norms, in (0, 1]; more in a run so short that they would
+            not forget what they start from.
+        bound_norm_memory: whether running statistics take more of each batch than `norm_momentum` where a run is too short for
+            them to forget what they start with.
+    """
+
+    zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
+    norm_momentum: float = field(default=0.1, metadata=traits(left_out=Never("running statistics need one"), elsewhere=()))
+    bound_norm_memory: bool = field(
+        default=True, metadata=traits(left_out=Never("it keeps the test of a short run from being wrong"), elsewhere=())
     )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.norm_momentum <= 1:
+            raise ValueError(f"Starting.norm_momentum is a share in (0, 1], got {self.norm_momentum}")
+
+    def close_branches(self, module: nn.Module) -> None:
+        """Lets every residual branch that learns begin as nothing, if that is chosen: the scale of its last norm is zero."""
+        if self.zero_gamma:
+            for each in learning_modules(module):
+                if isinstance(each, Residual):
+                    nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
+
+    def set_memory(self, learner: nn.Module, passes: int) -> None:
+        """Sets how long every norm of everything that learns remembers: as it is chosen, but no longer than the run allows.
+
+        Args:
+            passes: batches that norms see in the run.
+        """
+        least = least_momentum(passes) if self.bound_norm_memory else 0.0
+        for norm in statistical(learner):
+            norm.momentum = max(self.norm_momentum, least)  # type: ignore[assignment]
+
+    def notes(self, network: Network, updates: int, passes: int) -> tuple[str, ...]:
+        """Says it where `set_memory` does not leave the momentum as it is; nothing where no norm of the network moves.
+
+        Args:
+            network: with what does not learn frozen.
+        """
+        least = least_momentum(passes)
+        moves = any(norm.training for norm in statistical(network.train()))
+        if not self.bound_norm_memory or least <= self.norm_momentum or not moves:
+            return ()
+        return (
+            f"norm_momentum={self.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
+            f"so running statistics of norms take {least:.2g} of each batch instead",
+        )
+
+
+EXAMPLES = (Starting(), Starting(zero_gamma=True, norm_momentum=0.01))

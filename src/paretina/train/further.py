@@ -200,7 +200,7 @@ def go_on(
     model = network.model if resolution is None else replace(network.model, resolution=resolution)
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
-    settings = replace(settings, size=None, pixels=1.0, test_size=None)
+    settings = replace(settings, size=None, pixel_share=1.0, test=replace(settings.test, size=None))
     most = before.max_damaged if isinstance(name, str) and source == before.data else None
     if most is not None:
         settings = replace(settings, max_damaged=most)
@@ -208,7 +208,7 @@ def go_on(
     if most is not None:
         choice.origins.setdefault("recipe.max_damaged", str(path))
     if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
-        preprocessing = choice.asked.recipe.tested_with(choice.asked.assembled().preprocessing)
+        preprocessing = choice.asked.recipe.test.preprocessing(choice.asked.assembled().preprocessing)
         choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(preprocessing),)))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")

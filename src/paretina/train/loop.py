@@ -77,7 +77,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     network = learner.result()
     epochs = recipe.updates(len(task.pictures))
     owned = roles(learner)
-    optimizer = recipe.optimizer.make(recipe.groups(learner))
+    optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
     clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
     scaler = torch.amp.GradScaler(plan.device_type, enabled=plan.precision == "float16")
     averager = recipe.average.make(network) if recipe.average else None
@@ -102,7 +102,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     requests = epochs.requests(task.size, start, ranks.count * recipe.accumulate, mine)
     workers = plan.worker_count(ranks.locals, kept=task.pictures.pixels is not None)
     batches = training_batches(task.pictures, recipe.looks(), requests, network.model.classes, workers)
-    evaluate_every = max(1, round(recipe.evaluate_every * epochs.updates_per_epoch))
+    evaluate_every = max(1, round(recipe.test.every * epochs.updates_per_epoch))
     end = task.updates or epochs.updates
     saved = time.monotonic()
     learner.train()
@@ -156,7 +156,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 journal.left_out(done, task.evaluation.faults)
                 journal.tell("val", done, epoch=now.epoch, **flat(figures))
                 top1 = figures[[*judged][-1]]["top1"]
-                if recipe.keep == "best" and top1 > best.get("top1", -1.0):
+                if recipe.test.keep == "best" and top1 > best.get("top1", -1.0):
                     weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
                     best = {"top1": top1, "update": done, "weights": weights}
             if evaluating or halt or save:
@@ -173,7 +173,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
     kept = [*judged.values()][-1]
     average = "the average of the weights" if averager else "the weights"
-    if recipe.keep == "best":
+    if recipe.test.keep == "best":
         kept.load_state_dict(best["weights"])
         at = f"after update {best['update']} of {epochs.updates}"
         chosen = f"{average} {at}, chosen for the best top-1 on the validation data, so the figures are optimistic"

@@ -57,7 +57,7 @@ class Progressive(Spec):
         """
         between = Staged.between(float(self.start), float(self.end), self.stages).values
         sides = (float(self.start), *(float(round(side / self.step) * self.step) for side in between[1:-1]), float(self.end))
-        risen = replace(recipe, size=self.schedule(sides), test_size=recipe.test_size or self.end)
+        risen = replace(recipe, size=self.schedule(sides), test=replace(recipe.test, size=recipe.test.size or self.end))
         if self.regularisation == "adaptive":
             for place in places(recipe):
                 if isinstance(place.says.rises, float):

@@ -1,8 +1,8 @@
 """Recipe: everything that decides a training run, as one value."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import nn
 
@@ -10,20 +10,19 @@ from paretina.clock import END, Clock
 from paretina.data.bounds import require_within
 from paretina.data.sampler import Epochs
 from paretina.data.transform import PLAIN, BatchTransform, ImageTransform, Look, Transform, View
-from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
-from paretina.data.transforms.squash import Squash
-from paretina.model.blueprint import Blueprint, Model, Preprocessing
 from paretina.model.layers import Dropout, Residual
-from paretina.model.roles import networks_in, roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.spec import Spec
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
-from paretina.train.objective import Learner, Objective, learning_modules
+from paretina.train.evaluated import TESTED, Evaluated
+from paretina.train.first import Starting
+from paretina.train.learning import Learning
+from paretina.train.objective import Objective, learning_modules
 from paretina.train.objectives.supervised import Supervised
-from paretina.train.optimizer import Optimizer, parameter_groups
+from paretina.train.optimizer import Optimizer
 from paretina.train.optimizers.adamw import AdamW
 from paretina.traits import INSIDE, STAYS, By, Never, SetTo, traits
 
@@ -66,7 +65,6 @@ def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
 
 LENGTH = Never("an ablation compares runs of one length")
 SIZES = Never("it is how many pictures are learned from at once, of which there is no least")
-TESTED = Never("it is how a run is judged, and an ablation judges all runs alike")
 DRIVES = Never("it is what the others rise with")
 
 
@@ -84,13 +82,9 @@ class Recipe(Spec):
         batch_size: pictures an update at most, over all ranks and accumulated parts.
         whole_epochs: whether each epoch shows every picture, in updates that are as long as `batch_size` or a little shorter;
             otherwise all are as long, and pictures that are left over sit out an epoch, as in releases before this field.
-        size: side in pixels that the network sees while training; None for what `pixels` says.
-        pixels: share of the pixels of the blueprint's resolution that are trained on, in (0, 1]. Below 1 the side is the
+        size: side in pixels that the network sees while training; None for what `pixel_share` says.
+        pixel_share: share of the pixels of the model's resolution that are trained on, in (0, 1]. Below 1 the side is the
             nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
-        test_size: side at which it is evaluated and saved; None for the last training size.
-        test_fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the preprocessing of
-            the network.
-        test_crop: share of the shorter side that is kept in evaluation; None for the preprocessing of the network.
         accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
         transforms: what happens to pictures on their way in, in this order.
         views: what each picture is shown as, for objectives that compare several looks at it; each gets what `transforms` say
@@ -100,31 +94,31 @@ class Recipe(Spec):
         average: whether a running average of the weights is kept, evaluated and saved.
         stochastic_depth: whether residual branches are dropped.
         clip: how long gradients are shortened, if at all.
-        zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch, and
-            for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
-        norm_momentum: share of a batch in the running statistics of norms; more in a run so short that they would not forget
-            what they start from (`paretina.train.first`).
-        bound_norm_memory: whether running statistics take more of each batch than `norm_momentum` where a run is too short for
-            them to forget what they start with.
-        classifier_lr: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
-        lr_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
-            everywhere (layer-wise rates, a stage a layer).
-        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
-            are the costly ones, and what they see is much the same in all pictures.
-        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
-        tail: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with weights to start
-            from.
-        steady: whether norms keep their running statistics and nothing is dropped, also in the parts that learn.
+        start: what the network starts with, and how long its norms remember it.
+        learning: which parts learn, and how fast against each other.
         teacher: model file or finished run of a network that terms may learn from, or timm:NAME.
-        evaluate_every: epochs between evaluations on the validation data.
-        keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
-            that it is measured on, and the result says so).
+        test: how a run is judged on its way and at its end, and which weights it keeps.
         max_damaged: share of unreadable pictures above which a run refuses to start.
         seed: everything random follows from it.
     """
 
     UPGRADES = (with_leftovers,)
-    ALIASES = {"lr": "optimizer.lr", "rate_decay": "lr_decay", "classifier_rate": "classifier_lr"}
+    ALIASES = {
+        "lr": "optimizer.lr",
+        "pixels": "pixel_share",
+        **{name: f"start.{name}" for name in ("zero_gamma", "norm_momentum", "bound_norm_memory")},
+        **{name: f"learning.{name}" for name in ("classifier_lr", "lr_decay", "frozen_stride", "frozen", "trainable_stages")},
+        "freeze_norm_statistics": "learning.freeze_norm_statistics",
+        "classifier_rate": "learning.classifier_lr",
+        "rate_decay": "learning.lr_decay",
+        "tail": "learning.trainable_stages",
+        "steady": "learning.freeze_norm_statistics",
+        "test_size": "test.size",
+        "test_fit": "test.fit",
+        "test_crop": "test.crop",
+        "evaluate_every": "test.every",
+        "keep": "test.keep",
+    }
 
     epochs: float = field(default=30.0, metadata=traits(left_out=LENGTH, elsewhere=()))
     batch_size: int = field(default=64, metadata=traits(left_out=SIZES, elsewhere=("b",)))
@@ -135,10 +129,7 @@ class Recipe(Spec):
         default=None,
         metadata=traits(left_out=By(rising_size), rises=DRIVES, elsewhere=("image_size", "img_size", "imgsz")),
     )
-    pixels: float = field(default=1.0, metadata=traits(left_out=SetTo("fewer pixels", "1"), elsewhere=()))
-    test_size: int | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
-    test_fit: Literal["crop", "squash"] | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
-    test_crop: float | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
+    pixel_share: float = field(default=1.0, metadata=traits(left_out=SetTo("fewer pixels", "1"), elsewhere=()))
     accumulate: int = field(default=1, metadata=traits(left_out=SIZES, elsewhere=("grad_accum_steps",)))
     transforms: tuple[Transform, ...] = field(
         default=(RandomResizedCrop(), HorizontalFlip()), metadata=traits(left_out=INSIDE, elsewhere=())
@@ -162,53 +153,30 @@ class Recipe(Spec):
         default=None, metadata=traits(left_out=SetTo("stochastic depth", "off"), elsewhere=())
     )
     clip: Clip | None = field(default=None, metadata=traits(left_out=SetTo("clipping", "off"), elsewhere=()))
-    zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
-    norm_momentum: float = field(default=0.1, metadata=traits(left_out=Never("running statistics need one"), elsewhere=()))
-    bound_norm_memory: bool = field(
-        default=True,
-        metadata=traits(left_out=Never("it keeps the test of a short run from being wrong"), elsewhere=()),
-    )
-    classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
-    lr_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
-    frozen_stride: int = field(default=0, metadata=traits(left_out=SetTo("frozen parts", "0"), elsewhere=()))
-    frozen: tuple[str, ...] = field(default=(), metadata=traits(left_out=SetTo("frozen parts", "[]"), elsewhere=()))
-    tail: int | None = field(default=None, metadata=traits(left_out=SetTo("frozen parts", "none"), elsewhere=()))
-    steady: bool = field(default=False, metadata=traits(left_out=SetTo("steady norms", "off"), elsewhere=()))
+    start: Starting = field(default=Starting(), metadata=traits(left_out=INSIDE, elsewhere=()))
+    learning: Learning = field(default=Learning(), metadata=traits(left_out=INSIDE, elsewhere=()))
     teacher: str | None = field(
         default=None, metadata=traits(left_out=Never("the terms that learn from it are left out"), elsewhere=())
     )
-    evaluate_every: float = field(default=1.0, metadata=traits(left_out=TESTED, elsewhere=()))
-    keep: Literal["last", "best"] = field(default="last", metadata=traits(left_out=TESTED, elsewhere=()))
+    test: Evaluated = field(default=Evaluated(), metadata=traits(left_out=TESTED, elsewhere=()))
     max_damaged: float = field(
         default=0.01, metadata=traits(left_out=Never("it decides whether a run starts, not what it learns"), elsewhere=())
     )
     seed: int = field(default=0, metadata=traits(left_out=Never("an ablation trains with several seeds"), elsewhere=()))
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "evaluate_every"):
+        for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
         if self.batch_size < self.accumulate:
             raise ValueError(f"an update of {self.batch_size} pictures cannot be cut into accumulate={self.accumulate} parts")
-        if not 0 < self.norm_momentum <= 1 or not 0 <= self.max_damaged <= 1:
-            raise ValueError(
-                f"Recipe needs 0 < norm_momentum <= 1 and 0 <= max_damaged <= 1, got {self.norm_momentum}, {self.max_damaged}"
-            )
+        if not 0 <= self.max_damaged <= 1:
+            raise ValueError(f"Recipe.max_damaged is a share in [0, 1], got {self.max_damaged}")
         if self.views and self.views[0].scale != 1:
             raise ValueError(f"the first view has the size of the recipe, so its scale is 1, got {self.views[0].scale:g}")
-        if not 0 < self.pixels <= 1:
-            raise ValueError(f"Recipe.pixels is a share in (0, 1], got {self.pixels}")
-        if not 0 < self.lr_decay <= 1 or self.classifier_lr <= 0:
-            raise ValueError(f"Recipe needs 0 < lr_decay <= 1 and classifier_lr > 0, got {self.lr_decay}, {self.classifier_lr}")
-        if self.test_size is not None and self.test_size < 1:
-            raise ValueError(f"Recipe.test_size is a side in pixels, at least 1, got {self.test_size}")
-        if self.test_crop is not None and not 0 < self.test_crop <= 1:
-            raise ValueError(f"Recipe.test_crop is a share in (0, 1], got {self.test_crop}")
-        if self.frozen_stride < 0:
-            raise ValueError(f"Recipe.frozen_stride must be at least 0, got {self.frozen_stride}")
+        if not 0 < self.pixel_share <= 1:
+            raise ValueError(f"Recipe.pixel_share is a share in (0, 1], got {self.pixel_share}")
         require_within(self, 0.0, 1.0, "dropout", below=True)
-        if self.tail is not None and self.tail < 0:
-            raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 
     def updates(self, pictures: int) -> Epochs:
         """The updates of a run over so many pictures."""
@@ -227,7 +195,7 @@ class Recipe(Spec):
 
         Other plain ways are dropped, since there is nothing left for them to do.
         """
-        plain = Squash() if self.test_fit == "squash" else CentreCrop()
+        plain = self.test.plain()
         kept = (each for each in self.transforms if type(each).LEFT_OUT != PLAIN)
         return tuple(plain if each is transform else each for each in kept)
 
@@ -236,62 +204,11 @@ class Recipe(Spec):
 
     def sizes(self, resolution: int) -> Schedule:
         """The schedule of the training size for a blueprint of that resolution."""
-        return self.size or Constant(value=float(side_of_share(resolution, self.pixels)))
+        return self.size or Constant(value=float(side_of_share(resolution, self.pixel_share)))
 
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
-        return self.test_size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
-
-    def tested_with(self, preprocessing: Preprocessing) -> Preprocessing:
-        """The preprocessing that a trained network gets: its own, but for what the recipe says of evaluation."""
-        return replace(preprocessing, fit=self.test_fit or preprocessing.fit, crop=self.test_crop or preprocessing.crop)
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether parts of the network stay as they start, which makes sense only for weights that are good already."""
-        return bool(self.frozen or self.frozen_stride or self.tail is not None)
-
-    def frozen_parts(self, model: Model) -> tuple[str, ...]:
-        """The parts that do not learn, by name; of several networks, those of each.
-
-        Raises:
-            ValueError: the tail is longer than the network.
-        """
-        parts = {part: None for blueprint in dict.fromkeys(model.blueprints()) for part in self.frozen_in(blueprint)}
-        return (*parts, *(name for name in self.frozen if name not in parts))
-
-    def frozen_in(self, blueprint: Blueprint) -> tuple[str, ...]:
-        """The parts of one network that do not learn for where they stand in it."""
-        names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
-        if self.tail is not None and self.tail > len(blueprint.stages):
-            raise ValueError(f"the network has {len(blueprint.stages)} stages, so its last {self.tail} cannot be its tail")
-        early = [name for name, stride in zip(names, blueprint.border_strides, strict=True) if stride <= self.frozen_stride]
-        if self.tail is not None:
-            early = names[: max(len(early), len(names) - self.tail)]
-        return tuple(early)
-
-    def groups(self, learner: Learner) -> list[dict[str, Any]]:
-        """The parameters that learn, in groups of equal rate and decay."""
-        owned = roles(learner)
-        networks = learner.result().networks()
-        last = {id(parameter) for each in networks for parameter in cast(nn.Module, each.head.classifier).parameters()}
-        depths = {name: each.parts()[::-1] for name, each in networks_in(learner)}
-        parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
-        for name, parameter in learner.named_parameters():
-            place, order = owned[name].place, depths.get(owned[name].network, ())
-            # what an objective or an assembly adds to the networks is new, as the head is
-            factor = self.lr_decay ** (order.index(place) if place in order else 0)
-            if id(parameter) in last:
-                factor *= self.classifier_lr
-            parts.setdefault(factor, []).append((name, parameter))
-        if parts.keys() == {1.0}:
-            return parameter_groups(parts[1.0], lambda name: owned[name].role, self.optimizer.decay)
-        return [
-            {**group, "rate_factor": factor}
-            for factor, part in parts.items()
-            if any(parameter.requires_grad for _, parameter in part)
-            for group in parameter_groups(part, lambda name: owned[name].role, self.optimizer.decay)
-        ]
+        return self.test.size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
 
     def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
         """Sets the drop rates of everything that learns, for one update; returns what is worth a column in the log."""
@@ -314,13 +231,13 @@ ALIGNED = 32
 """Stride of the last maps of nearly all convolutional networks; sides of equal remainder lie alike on all maps."""
 
 
-def side_of_share(resolution: int, pixels: float) -> int:
+def side_of_share(resolution: int, share: float) -> int:
     """The side whose square is about a share of the pixels of a resolution, with the same remainder modulo 32; at least 32."""
-    if pixels == 1.0:
+    if share == 1.0:
         return resolution
-    steps = round((resolution - resolution * pixels**0.5) / ALIGNED)
+    steps = round((resolution - resolution * share**0.5) / ALIGNED)
     side = resolution - ALIGNED * steps
     return side if side >= ALIGNED else side + ALIGNED
 
 
-EXAMPLES = (Recipe(), Recipe(stochastic_depth=StochasticDepth(), average=Average(), keep="best"))
+EXAMPLES = (Recipe(), Recipe(stochastic_depth=StochasticDepth(), average=Average(), test=Evaluated(keep="best")))

@@ -44,7 +44,6 @@ from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.build import Network, materialise
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
-from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in, roles
 from paretina.model.sizes import size_fault
@@ -54,10 +53,11 @@ from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many, printable
 from paretina.train.asked import Asked
-from paretina.train.first import first_values, memory_notes, set_memory, start_notes
+from paretina.train.first import first_values, start_notes
 from paretina.train.journal import Journal, Listener
+from paretina.train.learning import Learning
 from paretina.train.loop import Kept, Task, fit
-from paretina.train.objective import Teacher, learning_modules
+from paretina.train.objective import Teacher
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -109,7 +109,10 @@ class Prepared:
 
 def with_memory_notes(prepared: Prepared) -> Prepared:
     """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
-    said = memory_notes(prepared.model, prepared.recipe, prepared.epochs.updates)
+    recipe, updates = prepared.recipe, prepared.epochs.updates
+    network = prepared.model.build("meta")
+    recipe.learning.apply(network)
+    said = recipe.start.notes(network, updates, updates * recipe.accumulate)
     return replace(prepared, notes=(*prepared.notes, *said))
 
 
@@ -122,10 +125,10 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     Raises:
         ValueError: the weights that it started from cannot be had any more.
     """
-    if not asked.recipe.bound_norm_memory and asked.recipe.size is None:
+    if not asked.recipe.start.bound_norm_memory and asked.recipe.size is None:
         # a run of an earlier release, which trained at the size that the network had before its edits
         recipe, side = asked.recipe, asked.recipe.sizes(asked.model.resolution)
-        asked = replace(asked, recipe=replace(recipe, size=side, test_size=asked.final_size()))
+        asked = replace(asked, recipe=replace(recipe, size=side, test=replace(recipe.test, size=asked.final_size())))
     if asked.weights in ("auto", "hub") and saved.get("start") is None:
         return replace(asked, weights="none")
     if asked.weights == "auto" and not asked.starts():
@@ -142,14 +145,14 @@ def check_asked(asked: Asked) -> None:
     """
     recipe, model = asked.recipe, asked.assembled()
     check_sizes(model, asked.sides())
-    recipe.frozen_parts(model)
+    recipe.learning.frozen_parts(model)
     recipe.objective.check(recipe, model)
     check_run(recipe, recipe.epochs)
-    if recipe.needs_weights and not asked.starts():
+    if recipe.learning.needs_weights and not asked.starts():
         raise ValueError(
             f"this recipe leaves parts of the network as they are, and there are no weights to start from: it starts "
             f"{asked.start()[1]}. Give a model file with --weights, choose the recipe scratch, or let all parts learn: "
-            "frozen_stride=0 frozen=[] tail=none"
+            "frozen_stride=0 frozen=[] trainable_stages=none"
         )
     if recipe.teacher is None:
         check_learner(recipe, model)
@@ -165,9 +168,9 @@ def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is to be said is said when the run begins
         network = model.build("meta")
-        network.freeze(recipe.frozen_parts(model))
+        recipe.learning.apply(network)
         learner = recipe.objective.make(network, teacher)
-        recipe.optimizer.make(recipe.groups(learner))
+        recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
         owned = roles(learner)
         if recipe.clip:
             recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place)
@@ -200,15 +203,15 @@ def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
     start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
-    if start is not None and recipe.zero_gamma:
+    if start is not None and recipe.start.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
-        recipe = replace(recipe, zero_gamma=False)
+        recipe = replace(recipe, start=replace(recipe.start, zero_gamma=False))
 
     classes = len(collection.classes)
     model = replace(asked.assembled(), classes=classes, resolution=asked.final_size())
     usual, model = model.preprocessing, with_preprocessing(model, start, preprocessing_asked(asked, start))
-    model = replace(model, preprocessing=recipe.tested_with(model.preprocessing))
-    if model.preprocessing != recipe.tested_with(usual):
+    model = replace(model, preprocessing=recipe.test.preprocessing(model.preprocessing))
+    if model.preprocessing != recipe.test.preprocessing(usual):
         notes.append(f"pictures are prepared as its weights want them: {in_words(model.preprocessing, model.resolution)}")
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection.classes)):
@@ -217,7 +220,7 @@ def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
             loaded = first_values(model.build(), start, collection.classes)
         assert loaded is not None
-        notes += start_notes(start, model, loaded, recipe)
+        notes += start_notes(start, model, loaded, recipe.learning)
     asked = replace(asked, recipe=recipe)
     if pictures := len(collection.split("train")):
         check_parts(asked, model, pictures, ranks)
@@ -287,7 +290,7 @@ def check_parts(asked: Asked, model: Model, pictures: int, ranks: int) -> None:
     part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
     side = min(asked.sides())
     try:
-        learn_from(model, recipe.frozen_parts(model), recipe.steady, part, side)
+        learn_from(model, recipe.learning, part, side)
     except ValueError as error:
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         raise ValueError(
@@ -298,15 +301,14 @@ def check_parts(asked: Asked, model: Model, pictures: int, ranks: int) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def learn_from(model: Model, frozen: tuple[str, ...], steady: bool, pictures: int, side: int) -> None:
+def learn_from(model: Model, learning: Learning, pictures: int, side: int) -> None:
     """Sends so many pictures through a network in training, without values.
 
     Raises:
         ValueError: a norm takes no variance of so few.
     """
     network = model.build("meta")
-    network.steady = steady
-    network.freeze(frozen)
+    learning.apply(network)
     network.train()(torch.empty(pictures, model.channels, side, side, device="meta"))
 
 
@@ -349,16 +351,13 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     torch.manual_seed(recipe.seed)
     network = prepared.model.build()
     first_values(network, prepared.start, prepared.collection.classes)
-    if recipe.zero_gamma:
-        start_branches_at_zero(network)  # before an objective makes copies of it
-    network.freeze(recipe.frozen_parts(prepared.model))
-    network.steady = recipe.steady
+    recipe.start.close_branches(network)  # before an objective makes copies of it
+    recipe.learning.apply(network)
     teacher = load_teacher(recipe.teacher, prepared.collection.classes)
     learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
-    set_memory(learner, recipe, prepared.epochs.updates)
+    recipe.start.set_memory(learner, prepared.epochs.updates * recipe.accumulate)
     learner = plan.place(learner)
-    if recipe.zero_gamma:
-        start_branches_at_zero(learner)
+    recipe.start.close_branches(learner)
     if plan.compile:
         for name, each in networks_in(learner):
             if not any(name.startswith(f"{outer}." if outer else "") for outer, _ in networks_in(learner) if outer != name):
@@ -374,13 +373,6 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         ranks.count,
     )
     return Task(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
-
-
-def start_branches_at_zero(module: nn.Module) -> None:
-    """Lets every residual branch that learns begin as nothing: the scale of its last norm is zero (arXiv:1706.02677, 5.1)."""
-    for each in learning_modules(module):
-        if isinstance(each, Residual):
-            nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
 
 
 def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
@@ -464,7 +456,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     task = make_task(prepared, Ranks())
     learner, plan = task.learner.train(), task.plan
     clock = epochs.clock(epochs.updates // 2)
-    optimizer = recipe.optimizer.make(recipe.groups(learner))
+    optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
     recipe.set_rates(learner, clock)
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
@@ -491,7 +483,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
             network(batch.images).float().sum().item()
             image_s = (time.monotonic() - began) / len(batch)
     evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
-    evaluations = max(1, round(recipe.epochs / recipe.evaluate_every))
+    evaluations = recipe.test.evaluations(recipe.epochs)
     return Estimate(
         updates=epochs.updates,
         updates_per_epoch=epochs.updates_per_epoch,
@@ -529,7 +521,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     looked = time.monotonic() - began
     left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
     recipe = prepared.recipe
-    per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
+    per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
         needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))

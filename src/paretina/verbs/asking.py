@@ -13,7 +13,7 @@ from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.pretrained import weights_named
-from paretina.spec import decode, field_map
+from paretina.spec import decode, field_map, short
 from paretina.train.asked import (
     Asked,
     Choice,
@@ -63,7 +63,9 @@ def as_written(text: str) -> str:
     if path == LR:
         return f"lr={value}"
     part, _, rest = path.partition(".")
-    return f"{rest if part in ('recipe', 'plan', 'model') else path}={value}"
+    if part == "recipe":
+        return f"{short(Recipe, rest)}={value}"
+    return f"{rest if part in ('plan', 'model') else path}={value}"
 
 
 class Given(NamedTuple):
@@ -140,7 +142,7 @@ IN_PARTS = {
     "recipes": ("recipe",),
     "sizes": ("recipe.size", "model.resolution"),
     "resolution": ("model.resolution",),
-    "tail": ("recipe.tail",),
+    "trainable-stages": ("recipe.learning.trainable_stages",),
 }
 """The fields that say what a word or an option says, where they have another name or are more than one."""
 

@@ -13,6 +13,8 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.mixup import MixUp
 from paretina.schedules import Constant, Cosine, Warmup
+from paretina.train.evaluated import Evaluated
+from paretina.train.first import Starting
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe
 
@@ -28,8 +30,8 @@ RECIPE = Recipe(
         MixUp(alpha=Constant(value=0.2)),
     ),
     optimizer=SGD(lr=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
-    zero_gamma=True,
-    evaluate_every=5.0,
+    start=Starting(zero_gamma=True),
+    test=Evaluated(every=5.0),
 )
 
 EXAMPLES = (RECIPE,)

@@ -14,6 +14,8 @@ from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.schedules import Constant, Exponential, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
+from paretina.train.first import Starting
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
 from paretina.train.recipe import Recipe, StochasticDepth
 
@@ -29,8 +31,8 @@ RECIPE = Recipe(
     average=Average(),
     stochastic_depth=StochasticDepth(),
     dropout=Constant(value=0.2),
-    norm_momentum=0.01,
-    evaluate_every=5.0,
+    start=Starting(norm_momentum=0.01),
+    test=Evaluated(every=5.0),
 )
 
 EXAMPLES = (RECIPE,)

@@ -21,6 +21,8 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.schedules import Constant, Exponential, Schedule, Staged, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
+from paretina.train.first import Starting
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
 from paretina.train.recipe import Recipe, StochasticDepth
 
@@ -46,7 +48,7 @@ def recipe(
         epochs=350.0,
         batch_size=256,
         size=size,
-        test_size=test_size,
+        test=Evaluated(size=test_size, every=5.0),
         transforms=(
             RandomResizedCrop(smallest=Constant(value=0.05), interpolation="bilinear"),
             HorizontalFlip(),
@@ -59,8 +61,7 @@ def recipe(
         average=Average(),
         stochastic_depth=StochasticDepth(),
         dropout=dropout,
-        norm_momentum=norm_momentum,
-        evaluate_every=5.0,
+        start=Starting(norm_momentum=norm_momentum),
     )
 
 

@@ -17,6 +17,7 @@ from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.schedules import Constant, Cosine, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
@@ -24,11 +25,9 @@ RECIPE = Recipe(
     epochs=8.0,
     batch_size=64,
     transforms=(RandomResizedCrop(smallest=Constant(value=0.75)), HorizontalFlip()),
-    test_fit="squash",
-    test_crop=1.0,
+    test=Evaluated(fit="squash", crop=1.0, every=4.0),
     optimizer=AdamW(lr=Warmup(epochs=2.0, then=Cosine(start=1.5e-2)), weight_decay=Constant(value=0.05)),
     average=Average(share=0.05),
-    evaluate_every=4.0,
 )
 
 EXAMPLES = (RECIPE,)

@@ -16,6 +16,8 @@ from paretina.data.transforms.shift import RandomShift
 from paretina.data.transforms.squash import Squash
 from paretina.schedules import Constant, Cosine, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
+from paretina.train.learning import Learning
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
@@ -29,12 +31,10 @@ RECIPE = Recipe(
         RandAugment(magnitude=Constant(value=5.0), fill="border"),
         MixOrCut(mixup_alpha=Constant(value=0.2), probability=Constant(value=0.3)),
     ),
-    test_fit="squash",
-    test_crop=1.0,
+    test=Evaluated(fit="squash", crop=1.0, every=2.0),
     optimizer=AdamW(lr=Warmup(epochs=1.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.02)),
     average=Average(),
-    frozen_stride=8,
-    evaluate_every=2.0,
+    learning=Learning(frozen_stride=8),
 )
 
 EXAMPLES = (RECIPE,)

@@ -18,6 +18,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.mixup import MixUp
 from paretina.schedules import Constant, Exponential, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
 from paretina.train.recipe import Recipe, StochasticDepth
 
@@ -26,7 +27,7 @@ BATCH = 256
 RECIPE = Recipe(
     epochs=350.0,
     batch_size=BATCH,
-    pixels=0.5,
+    pixel_share=0.5,
     transforms=(RandomResizedCrop(), HorizontalFlip(), MixUp(alpha=Constant(value=0.1), per_image=True)),
     optimizer=RMSPropTF(
         # 146 drops in 350 epochs
@@ -39,7 +40,7 @@ RECIPE = Recipe(
     average=Average(),
     stochastic_depth=StochasticDepth(),
     dropout=Constant(value=0.2),
-    evaluate_every=5.0,
+    test=Evaluated(every=5.0),
 )
 
 EXAMPLES = (RECIPE,)

@@ -5,6 +5,7 @@ paretina train clipart --recipe plain --model efficientnet_lite0 --weights none 
 
 from paretina.data.transforms.squash import Squash
 from paretina.schedules import Constant
+from paretina.train.evaluated import Evaluated
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
@@ -14,8 +15,7 @@ RECIPE = Recipe(
     epochs=20.0,
     batch_size=64,
     transforms=(Squash(),),
-    test_fit="squash",
-    test_crop=1.0,
+    test=Evaluated(fit="squash", crop=1.0),
     objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.0)),)),
     optimizer=AdamW(lr=Constant(value=1e-3), weight_decay=Constant(value=0.0)),
 )

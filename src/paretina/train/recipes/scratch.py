@@ -15,6 +15,7 @@ from paretina.data.transforms.shift import RandomShift
 from paretina.data.transforms.squash import Squash
 from paretina.schedules import Constant, Cosine, Warmup
 from paretina.train.average import Average
+from paretina.train.evaluated import Evaluated
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 
@@ -27,11 +28,9 @@ RECIPE = Recipe(
         HorizontalFlip(),
         MixOrCut(mixup_alpha=Constant(value=0.2), probability=Constant(value=0.5)),
     ),
-    test_fit="squash",
-    test_crop=1.0,
+    test=Evaluated(fit="squash", crop=1.0, every=4.0),
     optimizer=AdamW(lr=Warmup(epochs=2.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.05)),
     average=Average(share=0.05),
-    evaluate_every=4.0,
 )
 
 EXAMPLES = (RECIPE,)

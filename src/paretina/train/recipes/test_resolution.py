@@ -12,6 +12,8 @@ cosine, rate 0.25 for 512 pictures, 2 epochs.
 
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.schedules import Constant, Cosine
+from paretina.train.evaluated import Evaluated
+from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe
@@ -23,9 +25,8 @@ RECIPE = Recipe(
     transforms=(CentreCrop(share=0.875),),
     objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.1)),)),
     optimizer=SGD(lr=Cosine(start=0.25), lr_batch=512),
-    tail=0,
-    steady=True,
-    evaluate_every=1.0,
+    learning=Learning(trainable_stages=0, freeze_norm_statistics=True),
+    test=Evaluated(every=1.0),
 )
 
 EXAMPLES = (RECIPE,)

@@ -1,0 +1,114 @@
+"""Learning: which parts of a network learn, and how fast against each other."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from torch import nn
+
+from paretina.model.blueprint import Blueprint, Model
+from paretina.model.build import Network
+from paretina.model.roles import networks_in, roles
+from paretina.spec import Spec
+from paretina.text import how_many
+from paretina.train.objective import Learner
+from paretina.train.optimizer import Optimizer, parameter_groups
+from paretina.traits import SetTo, traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning(Spec):
+    """
+    Attributes:
+        classifier_lr: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
+        lr_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
+            everywhere (layer-wise rates, a stage a layer).
+        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn; 0 for none. They are the
+            costly ones, and what they see is much the same in all pictures.
+        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
+        trainable_stages: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with
+            weights to start from.
+        freeze_norm_statistics: whether norms keep their running statistics and nothing is dropped, also in parts that learn.
+    """
+
+    classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
+    lr_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
+    frozen_stride: int = field(default=0, metadata=traits(left_out=SetTo("frozen parts", "0"), elsewhere=()))
+    frozen: tuple[str, ...] = field(default=(), metadata=traits(left_out=SetTo("frozen parts", "[]"), elsewhere=()))
+    trainable_stages: int | None = field(default=None, metadata=traits(left_out=SetTo("frozen parts", "none"), elsewhere=()))
+    freeze_norm_statistics: bool = field(
+        default=False, metadata=traits(left_out=SetTo("frozen norm statistics", "off"), elsewhere=())
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr_decay <= 1 or self.classifier_lr <= 0:
+            raise ValueError(
+                f"Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got {self.lr_decay}, {self.classifier_lr}"
+            )
+        if self.frozen_stride < 0:
+            raise ValueError(f"Learning.frozen_stride must be at least 0, got {self.frozen_stride}")
+        if self.trainable_stages is not None and self.trainable_stages < 0:
+            raise ValueError(
+                f"Learning.trainable_stages counts stages at the end of the network, 0 or more, got {self.trainable_stages}"
+            )
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether parts of the network stay as they start, which makes sense only for weights that are good already."""
+        return bool(self.frozen or self.frozen_stride or self.trainable_stages is not None)
+
+    def frozen_parts(self, model: Model) -> tuple[str, ...]:
+        """The parts that do not learn, by name; of several networks, those of each.
+
+        Raises:
+            ValueError: more stages are to learn than there are.
+        """
+        parts = {part: None for blueprint in dict.fromkeys(model.blueprints()) for part in self.frozen_in(blueprint)}
+        return (*parts, *(name for name in self.frozen if name not in parts))
+
+    def frozen_in(self, blueprint: Blueprint) -> tuple[str, ...]:
+        """The parts of one network that do not learn for where they stand in it."""
+        names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
+        trainable = self.trainable_stages
+        if trainable is not None and trainable > len(blueprint.stages):
+            raise ValueError(
+                f"the network has {how_many(len(blueprint.stages), 'stage')}, so trainable_stages={trainable} cannot learn"
+            )
+        early = [name for name, stride in zip(names, blueprint.border_strides, strict=True) if stride <= self.frozen_stride]
+        if trainable is not None:
+            early = names[: max(len(early), len(names) - trainable)]
+        return tuple(early)
+
+    def apply(self, network: Network) -> None:
+        """Freezes what does not learn, in place.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        network.freeze(self.frozen_parts(network.model))
+        network.frozen_statistics = self.freeze_norm_statistics
+
+    def groups(self, learner: Learner, optimizer: Optimizer) -> list[dict[str, Any]]:
+        """The parameters that learn, in groups of equal rate and decay."""
+        owned = roles(learner)
+        networks = learner.result().networks()
+        last = {id(parameter) for each in networks for parameter in cast(nn.Module, each.head.classifier).parameters()}
+        orders = {name: each.parts()[::-1] for name, each in networks_in(learner)}
+        parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
+        for name, parameter in learner.named_parameters():
+            place, order = owned[name].place, orders.get(owned[name].network, ())
+            # what an objective or an assembly adds to the networks is new, as the head is
+            factor = self.lr_decay ** (order.index(place) if place in order else 0)
+            if id(parameter) in last:
+                factor *= self.classifier_lr
+            parts.setdefault(factor, []).append((name, parameter))
+        if parts.keys() == {1.0}:
+            return parameter_groups(parts[1.0], lambda name: owned[name].role, optimizer.decay)
+        return [
+            {**group, "rate_factor": factor}
+            for factor, part in parts.items()
+            if any(parameter.requires_grad for _, parameter in part)
+            for group in parameter_groups(part, lambda name: owned[name].role, optimizer.decay)
+        ]
+
+
+EXAMPLES = (Learning(), Learning(trainable_stages=0, freeze_norm_statistics=True))
