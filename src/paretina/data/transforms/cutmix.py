@@ -12,6 +12,7 @@ permutation. The recount follows the authors' code after its correction.
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -45,6 +46,8 @@ class CutMix(BatchTransform):
         alpha: the share to keep is drawn from Beta(alpha, alpha), before the rectangle is cut off; 0 mixes nothing.
         probability: share of the batches that are mixed, in [0, 1]; the paper takes 1 for ImageNet and 0.5 for CIFAR.
     """
+
+    MIXES: ClassVar[bool] = True
 
     alpha: Schedule = Constant(value=1.0)
     probability: Schedule = Constant(value=1.0)

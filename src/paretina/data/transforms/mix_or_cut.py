@@ -8,6 +8,7 @@ Source: Touvron et al. 2021 (DeiT, arXiv:2012.12877), section 6.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -29,6 +30,8 @@ class MixOrCut(BatchTransform):
         share: share of the mixed batches that fall to CutMix, in [0, 1].
         probability: share of the batches that are mixed at all, in [0, 1].
     """
+
+    MIXES: ClassVar[bool] = True
 
     mixup_alpha: Schedule = Constant(value=0.8)
     cutmix_alpha: Schedule = Constant(value=1.0)

@@ -12,6 +12,7 @@ folding of the blend to the larger half.
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -32,6 +33,8 @@ class MixUp(BatchTransform):
         probability: share of the batches that are mixed, in [0, 1].
         per_image: draw a blend for each picture instead of one for the batch.
     """
+
+    MIXES: ClassVar[bool] = True
 
     alpha: Schedule = Constant(value=0.2)
     probability: Schedule = Constant(value=1.0)
