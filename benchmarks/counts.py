@@ -22,7 +22,6 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from paretina.measure.cost import cost
@@ -30,6 +29,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.edits.scale import Round, Scale
 from paretina.model.families.ghostnet import GHOSTNET
 from paretina.model.family import Published, network_named, networks
+from paretina.torch_internals import TorchDispatchMode
 
 PAPER: dict[str, tuple[str | None, str | None]] = {
     # arXiv:1905.11946, table 2
@@ -95,7 +95,7 @@ class Elements(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         first = out[0] if isinstance(out, tuple | list) else out
-        name = func._overloadpacket.__name__
+        name = func.overloadpacket.__name__
         if isinstance(first, Tensor):
             self.written[name.rstrip("_")] += first.numel()
         if name == "mean":

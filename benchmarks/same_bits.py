@@ -50,7 +50,7 @@ def pictures(path: Path) -> None:
 def trained(source: Path, network: str, size: int, recipe: str, data: Path, output: Path) -> tuple[str, str]:
     """A digest of the weights, and the figures of the result, of a run from a source tree."""
     words = ["train", str(data), "--model", network, "--recipe", recipe, "--device", "cpu", "--output", str(output)]
-    command = [sys.executable, "-m", "paretina", *words, "--weights", "none", f"size={size}", *FIELDS]
+    command = [sys.executable, "-m", "paretina", *words, "--weights", "none", f"size={size}", f"resolution={size}", *FIELDS]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

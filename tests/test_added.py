@@ -23,7 +23,7 @@ ADDED = {
 }
 """Where the files of each method go; a file is found in `added/` by its name."""
 METHODS = json.loads((ROOT / "tests" / "added" / "words.json").read_text())
-CONTRACTS = ("tests/contracts/test_examples.py", "tests/contracts/test_objectives.py")
+CONTRACTS = tuple(f"tests/contracts/test_{name}.py" for name in ("examples", "objectives", "traits"))
 
 TINY = '''"""Tiny: a network for tests."""
 
@@ -98,6 +98,7 @@ def test_each_method_is_one_file():
 @pytest.mark.parametrize("name", METHODS)
 def test_one_file_satisfies_the_contracts(passed, name):
     assert passed("read_back_is_equal", f"{name}(")
+    assert passed("each_method_answers", f"[{name}]")
     assert passed("every_kind_has_an_example[Objective]")
     assert passed("says_what_to_change", f"{name}(")
     assert passed("gradient_reaches_every_parameter", f"{name}(")

@@ -1,3 +1,4 @@
+import csv
 import errno
 import importlib.util
 import json
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,6 +28,8 @@ from paretina.model.blueprint import Door
 from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
 from paretina.spec import decode
+from paretina.text import printable
+from paretina.verbs import networks
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 
@@ -129,7 +133,7 @@ for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
         main(arguments)
     except SystemExit as ended:
         assert not ended.code
-heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "cattrs", "jinja2", "paretina.spec"} & set(sys.modules)
+heavy = {"torch", "torchvision", "numpy", "PIL", "rich", "yaml", "scipy", "jinja2", "paretina.spec"} & set(sys.modules)
 print(sorted(heavy), file=sys.stderr)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -165,10 +169,34 @@ MISUSE = [
     ("train photos --learning-rate 3", "write lr=VALUE"),
     ("train photos --time-limit 3", "--time-limit 3 has no unit; write 3s for seconds, 3m for minutes or 3h for hours"),
     ("train photos --model resnet18 --model resnet34", "--model is given twice; leave one out"),
-    ("train photos epochs=3 recipe.epochs=5", "is given twice; leave one out"),
+    (
+        "train photos epochs=3 recipe.epochs=5",
+        "is given twice, as epochs=3 and as recipe.epochs=5; leave one out",
+    ),
+    ("train photos data.path=damaged", "data is given twice, as photos and as data.path=damaged"),
+    ("train data=photos data.path=damaged", "data is given twice, as data=photos and as data.path=damaged"),
+    ("train photos --device cpu device=cpu", "device is given twice"),
+    ('train photos --device cpu plan={"kind":"Plan"}', "device is given twice, as --device cpu and as plan="),
+    ('train photos --recipe plain recipe={"kind":"Recipe"}', "recipe is given twice, as --recipe plain and as recipe="),
+    ("train photos lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 say two things of one field"),
+    ("train photos lr.then.start=0.2 lr=0.1", "lr.then.start=0.2 and lr=0.1 say two things of one field"),
+    ("train photos optimizer.weight_decay=0.3 optimizer=SGD", "optimizer.weight_decay=0.3 and optimizer=SGD say two things"),
+    ('train photos lr=0.1 optimizer={"kind":"SGD","rate":0.3}', "lr=0.1 and optimizer="),
+    ("train photos model.stages.*.depth=1 model.stages.0.depth=2", "depth=1 and model.stages.0.depth=2 say two things"),
+    ("train photos epochs=3 recipe={}", "epochs=3 and recipe={} say two things of one field"),
+    ("train photos size=96 pixels=0.5", "size=96 and pixels=0.5 both say at which size is trained"),
+    ("train photos --progressive 96:160 size=96", "the size is given twice, as size=96 too"),
+    (f"finetune {RUN} photos --tail 1 recipe.tail=2", "tail is given twice, as --tail 1 and as recipe.tail=2"),
+    (f"finetune {RUN} photos --resolution 32 resolution=48", "as --resolution 32 and as resolution=48"),
+    (f"finetune {RUN} photos data.path=damaged", "data is given twice, as photos and as data.path=damaged"),
+    ("frontier photos --models resnet18 --sizes 96,128 --time 3m size=96", "as --sizes 96,128 and as size=96"),
+    ("frontier photos --models resnet18 --sizes 96,128 --time 3m model.resolution=96", "as --sizes 96,128 and as model.res"),
+    ("frontier photos --models resnet18 --device cpu --time 3m device=cpu", "device is given twice, as --device cpu"),
+    ("frontier photos --models resnet18,resnet34 --time 3m data.path=damaged", "data is given twice, as photos and as"),
+    ("frontier photos --models resnet18,resnet34 --time 3m lr=0.1 lr.then.start=0.2", "say two things of one field"),
     ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
     ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
-    ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "is given twice, as 3 and as 5"),
+    ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "as epochs=3 and as recipe.epochs=5"),
     ("frontier photos --models resnet18 --time 3m --time 4m", "--time is given twice"),
     ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
@@ -176,6 +204,38 @@ MISUSE = [
     ("train photos epochs=many", "epochs must be float, got 'many'"),
     ("train photos epochs", "expected field=value, got 'epochs'"),
     ("train photos epochs=1 epochs=2", "epochs is given twice, as 1 and as 2"),
+    ("train photos size=abc", "Recipe.size must be a number, such as 0.1, or a schedule, such as {"),
+    ("train photos lr=abc", "AdamW.rate must be a number, such as 0.1, or a schedule, such as {"),
+    ("train photos lr=Cosin", "got 'Cosin'; did you mean 'Cosine'?"),
+    ("train photos dropout=0,1", "Recipe.dropout must be a number"),
+    ("train photos --weights atuo", "there is no model file atuo; did you mean 'auto'?"),
+    ("train photos --weights non", "did you mean 'none'?"),
+    ("train photos --weights tim:resnet18", "did you mean 'timm:resnet18'?"),
+    ("ablate finetune photos -o x --weights hubb", "did you mean 'hub'?"),
+    ("frontier photos --models resnet18 --time 3m --weights atuo", "did you mean 'auto'?"),
+    ("train photos --tune fulll", "--tune cannot be 'fulll'; did you mean 'full'?"),
+    ("train --tune eagr photos", "--tune cannot be 'eagr'; did you mean 'eager'?"),
+    ("measure resnet18 --tune ful", "--tune cannot be 'ful'; did you mean 'full'?"),
+    (f"evaluate {MODEL} photos --ood damagd", "there is no damagd; did you mean 'damaged'?"),
+    ("train photos --model resnet18 size=0", "images must have a side of 1 pixel or more at every update, got 0"),
+    ("train photos --model resnet18 size=0 --dry-run", "images must have a side of 1 pixel or more at every update, got 0"),
+    (f"finetune {RUN} photos tail=99", "the network has 4 stages, so its last 99 cannot be its tail"),
+    ("train photos --model resnet18 --weights none frozen_stride=4", "there are no weights to start from"),
+    ("train photos --model resnet18 test_size=0", "Recipe.test_size is a side in pixels, at least 1, got 0"),
+    ("train photos dropout=2", "Recipe.dropout must stay in [0, 1), but is 2 at 0% of the run"),
+    ("train photos stochastic_depth=on stochastic_depth.rate=1", "StochasticDepth.rate must stay in [0, 1), but is 1"),
+    ("train photos objective.terms.CrossEntropy.smoothing=1", "CrossEntropy.smoothing must stay in [0, 1), but is 1"),
+    ("train photos average=on average.decay=1.5", "Average.decay must stay in [0, 1], but is 1.5"),
+    ("train photos clip=ClipNorm clip.limit=0", "ClipNorm.limit must stay above 0, but is 0"),
+    ("train photos --model resnet18 optimizer=SGD optimizer.momentum=-1", "momentum"),
+    ('train photos --model resnet18 clip=AdaptiveClip clip.exclude=["tail"]', "AdaptiveClip.exclude names 'tail'"),
+    ("frontier photos --models resnet18,resnet34 --time 3m size=0", "no candidate can be trained; resnet18-0-"),
+    (f"train damaged --resume {RUN}", "was trained on other data than damaged, so there is nothing to continue"),
+    (f"train clipart --resume {RUN}", f"to learn clipart too: paretina finetune {RUN} clipart"),
+    (f"finetune {RUN} photos --resume x", "an interrupted fine-tuning is continued with: paretina train --resume RUN"),
+    (f"finetune {RUN} photos resume=x", "resume is no field; an interrupted fine-tuning is continued with"),
+    (f"finetune {RUN} photos --weights auto", "MODEL is what it starts from"),
+    ("ablate finetune photos -o x --resume y", "an interrupted study is continued by the same command"),
     ("train photos precision=fp16", "cannot be 'fp16'; known: bfloat16, float16, float32"),
     ("train photos --model resnet_18", "did you mean 'resnet18'?"),
     ("train photos --recipe fintune", "did you mean 'finetune'?"),
@@ -462,6 +522,27 @@ def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
     assert document("predict", MODEL, tmp_path)["left_out"] == {"system files": 1}
 
 
+def test_names_with_line_breaks_stay_on_one_line_and_are_whole_in_files(tmp_path):
+    names = [str(tmp_path / name) for name in ("a\nb.png", "c\td.png")]
+    for name in names:
+        Path(name).write_bytes(Path("photos/val/blue/0.png").read_bytes())
+    (tmp_path / "e\x1b[2J.png").write_bytes(b"hello")
+    out, err = run("predict", MODEL, tmp_path, "--csv", tmp_path / "out.csv")
+    shown = [printable(name) for name in names]
+    assert [line.split("  ")[0] for line in out.splitlines()] == shown
+    assert shown[0].endswith("a\\nb.png")
+    assert err == f"could not be read: {tmp_path}/e\\x1b[2J.png: not a picture in a known format\n"
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == names
+    found = document("predict", MODEL, tmp_path)
+    assert [each["name"] for each in found["predictions"]] == names
+    _, err = run("predict", MODEL, tmp_path / "e\x1b[2J.png", code=1)
+    assert err.splitlines() == [
+        "error: none of the pictures could be read:",
+        f"  {tmp_path}/e\\x1b[2J.png: not a picture in a known format",
+    ]
+
+
 def test_evaluate_says_what_it_measured():
     out, _ = run("evaluate", MODEL, "photos")
     assert out.startswith("6 pictures (val) at 16 pixels; in brackets the 95 % interval\ntop-1 ")
@@ -482,6 +563,14 @@ def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
     assert "error" not in err
     allowed = document("evaluate", MODEL, "damaged/val", "--max-damaged", "0.167")
     assert allowed == {**{name: value for name, value in found.items() if name != "error"}, "max_damaged": 0.167}
+
+
+def test_show_names_operators_that_the_macs_lack(monkeypatch):
+    true = networks.cost
+    monkeypatch.setattr(networks, "cost", lambda *given: replace(true(*given), uncounted=("aten::mv",)))
+    out, _ = run("show", "resnet18")
+    assert "\nthe MACs do not include aten::mv: there is no formula for what is multiplied there\n" in out
+    assert document("show", "resnet18")["cost"]["uncounted"] == ["aten::mv"]
 
 
 def test_show_of_a_file_says_where_it_comes_from():

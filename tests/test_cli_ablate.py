@@ -109,6 +109,12 @@ def test_more_seeds_continue_a_study(home):
         (("epochs=3", "epochs=4"), "epochs is given twice"),
         (("--time-limit", "soon"), "--time-limit must be a time"),
         (("--epochs", "3"), "write it as a field: epochs=VALUE"),
+        (("seed=3",), "seed does nothing here"),
+        (("--switch", "dropout=0.1 dropout=0.2"), "dropout is given twice, as dropout=0.1 and as dropout=0.2"),
+        (("--switch", "weights=nosuch"), "weights=nosuch: there is no model file nosuch"),
+        (("--switch", "weights=atuo"), "did you mean 'auto'?"),
+        (("--switch", "size=0"), "images must have a side of 1 pixel or more"),
+        (("--resume", "x"), "an interrupted study is continued by the same command"),
     ],
 )
 def test_a_slip_is_misuse_and_nothing_is_done(home, arguments, said):

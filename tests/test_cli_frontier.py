@@ -64,6 +64,15 @@ def test_resume_needs_nothing_but_the_directory_and_may_have_another_budget(npz,
     assert as_json
 
 
+def test_a_resumed_frontier_may_have_more_time(npz, tmp_path, worked):
+    ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out")
+    ran("--resume", tmp_path / "out", "--time", "2m")
+    assert worked[3][0].halving.seconds == 120.0
+    error = ran("--resume", tmp_path / "out", "--time", "90s", code=1).exception
+    assert "can only grow" in str(error)
+    assert error.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -73,7 +82,7 @@ def test_resume_needs_nothing_but_the_directory_and_may_have_another_budget(npz,
         (("DATA", "--candidates", "x.yaml", "--sizes", "32"), "--sizes and --recipes go with --models"),
         (("DATA", "--models", "resnet18,resnet34"), "--time 30m"),
         (("DATA", "--models", "resnet18", "--time", "soon"), "--time must be a time"),
-        (("--resume", "x", "--time", "5m", "seed=1"), "leave out --time, seed=1"),
+        (("--resume", "x", "--rungs", "2", "seed=1"), "leave out --rungs, seed=1"),
     ],
 )
 def test_misuse_says_what_to_do(npz, words, message):

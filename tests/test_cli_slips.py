@@ -17,7 +17,7 @@ from paretina.model.weights import About, save_model
 from paretina.spec import decode, encode, put
 from paretina.train.asked import recipes, spelled_out
 from paretina.train.fields import assignment
-from paretina.verbs import ELSEWHERE, outline
+from paretina.verbs import elsewhere, outline
 from paretina.verbs.outline import outlined, recipe_outlined, unversioned
 
 MODEL = "run/model.safetensors"
@@ -62,6 +62,14 @@ SLIPS = [
     "train photos --device cdua:0",
     "train photos --weights gone.safetensors",
     "train photos --weights atuo",
+    "train photos size=abc",
+    "train photos lr=Cosin",
+    "train photos --tune fulll",
+    "finetune run photos --resume x",
+    "finetune run photos resume=x",
+    "ablate finetune photos -o x --resume y",
+    f"evaluate {MODEL} photos --ood phtos",
+    "frontier photos --models resnet18 --time 3m --weights atuo",
     "train photos --config gone.yaml",
     "train photos --config epoch.yaml",
     "train photos --config rat.yaml",
@@ -240,7 +248,7 @@ def test_outlined_recipes_take_what_recipes_take(name):
     slips.check_values([(path, value, "") for path, value in fields.items()], "photos", name)
 
 
-@pytest.mark.parametrize("advice", sorted(advice for advice in set(ELSEWHERE.values()) if not advice.startswith("--")))
+@pytest.mark.parametrize("advice", sorted(advice for advice in set(elsewhere().values()) if not advice.startswith("--")))
 def test_what_is_advised_is_no_slip(advice):
     words = shlex.split(advice.replace("KIND", '"SGD"').replace("VALUE", "1"))
     slips.check_fields(dict(map(assignment, words)), "photos")
@@ -249,6 +257,10 @@ def test_what_is_advised_is_no_slip(advice):
 def test_what_only_one_recipe_has_is_no_slip_where_none_is_named():
     slips.check_fields({"average.decay": "0.9"}, "photos")
     slips.check_fields({"optimizer.momentum": "0.9"}, "photos")
+
+
+def test_a_peak_leaves_the_schedule_that_there_is():
+    slips.check_fields({"lr": "0.1", "lr.epochs": "3"}, "photos", "scratch")
 
 
 def test_a_whole_part_is_left_to_the_parser():

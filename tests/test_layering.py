@@ -13,7 +13,7 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "clock", "schedules", "shapes", "run", "system", "packages"),
+    ("spec", "traits", "clock", "schedules", "shapes", "run", "system", "packages", "tables", "text", "torch_internals"),
     ("data", "model"),
     ("measure",),
     ("train",),

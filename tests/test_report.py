@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from paretina.cli.report import table as lines_of
 from paretina.report import charts, classes, read_run, records, table, words, write_comparison, write_report
 
 CLASSES = ["animal", "building", "clothing", "computer", "electronics", "flag", "flower", "food", "furniture", "geography"]
@@ -414,9 +415,98 @@ def test_comparison_lists_all_runs_and_warns_of_what_cannot_be_compared(run: Pat
     page = Page(write_comparison([run, other], tmp_path / "all.html"))
     assert "2 runs compared" in page.text
     assert "1 efficientnet_lite0 clipart-lite0 78.1 75.0 to 81.2" in page.text
-    assert "These runs were asked for different data" in page.text
+    assert "measured on different data: their accuracies can be ranked only within A (run 1), B (run 2)." in page.text
     assert "Not finished: other." in page.text
     assert "different data" not in Page(write_comparison([run], tmp_path / "one.html")).text
+
+
+def test_operators_that_the_macs_lack_are_named_wherever_macs_stand(run: Path, tmp_path: Path):
+    assert "without aten" not in Page(write_report(run)).text
+    result = json.loads((run / "result.json").read_text())
+    result["cost"]["uncounted"] = ["aten::_fft_c2r", "aten::mv"]
+    (run / "result.json").write_text(json.dumps(result))
+    page = Page(write_report(run))
+    assert "128 M without aten::_fft_c2r, aten::mv" in page.text
+    assert "The MACs do not include aten::_fft_c2r, aten::mv: there is no formula" in page.text
+    other = make_run(tmp_path / "other")
+    compared = Page(write_comparison([run, other], tmp_path / "all.html"))
+    assert compared.text.count("without aten::_fft_c2r, aten::mv") == 1
+    rows = table([run, other])
+    assert [row["uncounted"] for row in rows] == [["aten::_fft_c2r", "aten::mv"], []]
+    first, second, third, last = map(str, lines_of(rows))
+    assert "MMACs" in first
+    assert ("> 128.0" in second, "> " in third) == (True, False)
+    assert last == "> MACs without aten::_fft_c2r, aten::mv: there is no formula for what is multiplied there"
+
+
+def predicted(run: Path, names: str, labels: str = "ab") -> Path:
+    """A run with predictions on some validation pictures, each of a class."""
+    pairs = [f"{name},{labels[at % len(labels)]},a,1\n" for at, name in enumerate(names)]
+    (run / "predictions.csv").write_text("name,label,predicted,correct\n" + "".join(pairs))
+    return run
+
+
+FOLDER = {"kind": "Folder", "path": "/here/photos"}
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "labels", "same"),
+    [
+        (FOLDER, "badc", "baba", True),  # in another order: a is of class a, b of class b
+        ({**FOLDER, "path": "elsewhere/photos/", "val_share": 0.3}, "abcd", "ab", True),  # moved
+        ({"kind": "Part", "source": FOLDER, "share": 0.1}, "abcd", "ab", True),  # less to train on
+        (FOLDER, "abce", "ab", False),
+        (FOLDER, "abcd", "ba", False),
+        ({**FOLDER, "path": "/here/drawings"}, "abcd", "ab", False),
+        ({"kind": "Shapes", "difficulty": 0.7}, "abcd", "ab", False),
+    ],
+)
+def test_only_runs_that_were_measured_on_the_same_pictures_are_ranked(tmp_path: Path, data, names, labels, same):
+    first = predicted(make_run(tmp_path / "first", data=FOLDER), "abcd")
+    second = predicted(make_run(tmp_path / "second", data=data, macs=64_000_000, top1=60.0), names, labels)
+    page = Page(write_comparison([first, second], tmp_path / "all.html"))
+    assert ("measured on different data" in page.text) == (not same)
+    assert sum(attrs.get("class") == "front" for _, attrs in page.tags) == same  # two of a group are on its front
+    assert ("asked for different training data" in page.text) == (same and data != FOLDER)
+    assert records.measured_alike([first, second]) == [0, int(not same)]
+
+
+def test_runs_that_say_no_pictures_are_alike_if_they_were_asked_for_the_same(tmp_path: Path):
+    runs = [make_run(tmp_path / name, data=FOLDER, finished=False) for name in ("first", "second")]
+    assert records.measured_alike(runs) == [0, 0]
+    edit(runs[0], "asked.json", samples="a")
+    assert records.measured_alike(runs) == [0, 0]
+    edit(runs[1], "asked.json", samples="b")
+    assert records.measured_alike(runs) == [0, 1]
+
+
+def test_each_group_of_runs_has_a_front_of_its_own():
+    found = [
+        {"run": "r", "model": "m", "macs": cost, "top1": score, "top1_low": None, "top1_high": None}
+        for cost, score in ((10.0, 70.0), (20.0, 90.0), (30.0, 50.0), (40.0, 60.0))
+    ]
+    marks = charts.scatter("title", "across", found, "macs", 1, [0, 0, 1, 1]).marks
+    lines = [f"M{a.x:g} {a.y:g}H{b.x:g}V{b.y:g}" for a, b in (marks[:2], marks[2:])]
+    assert charts.scatter("title", "across", found, "macs", 1, [0, 0, 1, 1]).front == "".join(lines)
+    assert charts.scatter("title", "across", found, "macs", 1).front == lines[0]
+    assert charts.scatter("title", "across", found, "macs", 1, [0, 1, 2, 3]).front == ""
+
+
+def test_runs_that_share_a_colour_have_other_marks_and_strokes(tmp_path: Path):
+    assert len({charts.look_of(number) for number in range(1, 33)}) == 32
+    found = [
+        {"run": "r", "model": "m", "macs": 1.0 + at, "top1": 50.0 + at, "top1_low": None, "top1_high": None} for at in range(32)
+    ]
+    assert len({(mark.colour, mark.shape) for mark in charts.scatter("title", "across", found, "macs", 1).marks}) == 32
+    page = Page(
+        write_comparison([make_run(tmp_path / f"run{at}", top1=50.0 + at) for at in range(1, 10)], tmp_path / "all.html")
+    )
+    looks = [attrs["class"] for attrs in strokes(page)["Top-1 on the validation set during training"]]
+    assert (looks[0], looks[8]) == ("curve c1", "curve c1 k1")
+    dots = [attrs["class"] for tag, attrs in page.tags if tag == "path" and attrs.get("class", "").startswith("dot")]
+    assert (dots[0], dots[8]) == ("dot c1", "dot c1 square")
+    assert "● 1 " in page.text
+    assert "■ 9 " in page.text
 
 
 def test_comparison_needs_a_run(tmp_path: Path):

@@ -18,13 +18,15 @@ from safetensors.torch import load_file
 from paretina import verbs
 from paretina.cli.train import train
 from paretina.data.sources.folder import Folder
-from paretina.model.blueprint import Blueprint
+from paretina.measure.opened import open_model
+from paretina.model.blocks.levit import Levit
+from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.family import network_named
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
 from paretina.spec import encode, get, put
 from paretina.train.asked import Asked, assignment
-from paretina.verbs import ELSEWHERE, MisuseError
+from paretina.verbs import MisuseError, elsewhere
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 CLASSES = tuple(sorted(COLOURS))
@@ -240,9 +242,11 @@ def test_a_slip_in_a_file_names_the_file(tmp_path, text, match):
     assert str(config) in str(caught.value)
 
 
-@pytest.mark.parametrize("advice", sorted(set(ELSEWHERE.values())))
+@pytest.mark.parametrize("advice", sorted(set(elsewhere().values())))
 def test_what_is_written_instead_of_other_tools_names_works(advice):
-    words = shlex.split(advice.replace("KIND", "SGD").replace("VALUE", "1"))
+    # a rate of 1 would drop everything, and sizes are whole numbers
+    value = "0.5" if any(name in advice for name in ("dropout", "smoothing", "rate=")) else "1"
+    words = shlex.split(advice.replace("KIND", "SGD").replace("VALUE", value))
     if advice.startswith("--"):
         assert words[0] in [option for each in train.params for option in each.opts]
     else:
@@ -647,9 +651,39 @@ def test_shows_a_network_by_name_and_from_a_file():
     named, filed = verbs.show("resnet18"), verbs.show("model.safetensors")
     assert named.cost.params == named.published.params
     assert (filed.name, filed.about.classes, filed.cost.resolution) == ("resnet18", CLASSES, 16)
-    assert isinstance(filed.blueprint, Blueprint)
+    assert isinstance(filed.model, Blueprint)
     for shown in (named, filed):
         json.dumps(shown.to_dict())
+
+
+@pytest.fixture(scope="module")
+def windowed(home):
+    """The file of a network whose attention has biases for images of 32 pixels."""
+    torch.manual_seed(0)
+    stages = (Stage(block=Levit(key=4, heads=2), depth=1, width=8, stride=2),)
+    save_model(home / "windowed.safetensors", replace(tiny(), stages=stages, resolution=32).build(), About(classes=CLASSES))
+    return "windowed.safetensors"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda file: verbs.evaluate(file, "photos", resolution=64),
+        lambda file: verbs.evaluate(file, "photos", resolution="64,96"),
+        lambda file: verbs.show(file, 64),
+        lambda file: open_model(file, 64),
+    ],
+)
+def test_a_size_that_the_network_was_not_built_for_is_refused_with_the_one_that_it_takes(windowed, call):
+    with pytest.raises(
+        ValueError, match=r"64.* pixels: .*biases for maps of .*; give images of 32 x 32 pixels, or .*resolution="
+    ):
+        call(windowed)
+    assert verbs.evaluate(windowed, "photos", resolution=32).resolution == 32
+
+
+def test_a_named_network_is_built_for_the_size_that_is_asked_for():
+    assert verbs.show("levit_128s", 128).cost.resolution == 128
 
 
 def test_models_fit_a_pattern():

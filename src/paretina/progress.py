@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from paretina.text import paragraphs, printable
+
 WINDOW_S = 30.0
 """Seconds of training that the throughput and the remaining time are judged by."""
 
@@ -83,7 +85,8 @@ class Pace:
 
 
 def noted(text: str) -> str:
-    """A remark as a line of its own; what begins as a warning says so itself."""
+    """A remark as a line of its own, whatever names are in it; what begins as a warning says so itself."""
+    text = printable(text)
     return text if text.startswith("warning: ") else f"note: {text}"
 
 
@@ -121,7 +124,7 @@ class Progress:
     def doing(self, text: str) -> None:
         """What is being done before there are updates to count; only on a terminal."""
         if self.live:
-            self.live.update(Text(f"{text} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
+            self.live.update(Text(f"{printable(text)} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def listen(self, line: dict[str, Any]) -> None:
         """Takes a line of the log."""
@@ -155,7 +158,7 @@ class Progress:
             self.plain(text)
 
     def plain(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)  # a Text, since names of files may look like markup or emoji
+        self.console.print(Text(paragraphs(text)), soft_wrap=True)  # a Text, since names of files may look like markup or emoji
 
 
 def clock(seconds: float | None) -> str:

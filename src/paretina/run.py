@@ -57,6 +57,27 @@ def check_run(path: Path, asked: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} is no run but belongs to `paretina {verb}`{goes_on}")
 
 
+def model_in(path: Path, hint: str = "") -> Path:
+    """The model file of that name, or the one in the directory of a finished run: every command reads both.
+
+    Args:
+        hint: stands behind the message where there is nothing of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    if (path / "asked.json").is_file():
+        Run(path).asked()
+        raise ValueError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
+    if path.is_dir():
+        raise ValueError(f"there is no model file in the directory {path}")
+    if not path.is_file():
+        raise ValueError(f"there is no model file {path}{hint}")
+    return path
+
+
 def free_folder(parent: Path, name: str) -> Path:
     """The first of name-1, name-2 ... that does not exist yet; made."""
     number = 1

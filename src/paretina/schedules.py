@@ -6,17 +6,21 @@ A plain number stands for a constant wherever a schedule is asked for, in Python
 import hashlib
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from paretina.clock import Clock
-from paretina.spec import Spec
+from paretina.clock import START, Clock
+from paretina.traits import Method, Never
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule(Spec):
+class Schedule(Method):
     """A number that follows the clock."""
 
     PLUGINS = ("paretina.schedules",)
+    IN_WORDS = 'a number, such as 0.1, or a schedule, such as {"kind": "Linear", "start": 0.1, "end": 0}'
+    LEFT_OUT = Never("the field that it stands in says what of it may be left out")
+    LOW_PRECISION = Never("it is computed in Python's numbers")
 
     @abstractmethod
     def __call__(self, clock: Clock) -> float: ...
@@ -30,6 +34,15 @@ class Schedule(Spec):
         raise ValueError(
             f"{type(self).__name__} has no peak to set; give the whole schedule, such as {Constant(value=value).to_json()}"
         )
+
+    def left_out(self, path: str, of: str) -> Iterator[tuple[str, str]]:
+        """What it has beyond a constant, a name each, and the assignment that leaves it out.
+
+        Args:
+            path: where the schedule stands.
+            of: what follows it, for the name: "the rate".
+        """
+        yield f"decay of {of}", f"{path}={Constant(value=self(START)).to_json()}"
 
     @classmethod
     def from_number(cls, value: float) -> "Schedule":
@@ -47,6 +60,9 @@ class Constant(Schedule):
 
     def with_peak(self, value: float) -> "Constant":
         return Constant(value=value)
+
+    def left_out(self, path: str, of: str) -> Iterator[tuple[str, str]]:
+        return iter(())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +154,12 @@ class Warmup(Schedule):
 
     def with_peak(self, value: float) -> "Warmup":
         return replace(self, then=self.then.with_peak(value))
+
+    def left_out(self, path: str, of: str) -> Iterator[tuple[str, str]]:
+        if self.epochs:
+            yield "warm-up", f"{path}.epochs=0"
+        if not isinstance(self.then, Constant):
+            yield f"decay of {of}", f"{path}.then={self.then(START):g}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 A network, a training run, a loss term, a data source: each is a frozen dataclass that compares, hashes, prints, survives
 JSON and refuses what it does not know. Abstract fields are written with their kind, all fields are written, and scalars
-are never coerced, so a file read back equals what was written. cattrs does the encoding.
+are never coerced, so a file read back equals what was written.
 
 A choice inside a choice has a path, `transforms.MixUp.alpha`, which `put` sets and `get` reads; a tuple of methods holds one
 of a kind, so the name of the kind is an address.
@@ -20,8 +20,6 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
-
-import cattrs
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
@@ -69,11 +67,13 @@ class Spec(metaclass=SpecType):
         PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
         USUAL: on such a base, the kind of data that does not name one; "" where it must be named.
         UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
+        IN_WORDS: what may be given where this spec is asked for, with an example, for messages; "" for its name.
     """
 
     PLUGINS: ClassVar[tuple[str, ...]] = ()
     USUAL: ClassVar[str] = ""
     UPGRADES: ClassVar[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
+    IN_WORDS: ClassVar[str] = ""
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns the JSON text that `from_json` reads back to an equal value."""
@@ -214,6 +214,8 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
 
 
 def describe(hint: Any) -> str:
+    if is_spec(hint) and hint.IN_WORDS:
+        return str(hint.IN_WORDS)
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
@@ -266,31 +268,18 @@ def kind_named(base: type[S], name: str) -> type[S]:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=False)
-    converter.register_unstructure_hook_factory(is_spec, lambda _: encode)
-    converter.register_structure_hook_factory(is_spec, lambda base: lambda data, _: decode(base, data))
-
-    def strict(data: Any, hint: Any) -> Any:
-        return fit(data, hint, "value")
-
-    for scalar in (bool, int, float, str):
-        converter.register_structure_hook(scalar, strict)
-    converter.register_structure_hook_func(is_literal, strict)
-    converter.register_structure_hook_func(lambda hint: len(options(hint)) > 1, decode_union)
-    converter.register_structure_hook_func(is_tuple, decode_tuple)
-    return converter
-
-
 def encode(spec: Spec) -> dict[str, Any]:
     """Turns a spec into plain dicts, lists and scalars: its kind, the version if it ever changed, and all of its fields."""
     data: dict[str, Any] = {"kind": type(spec).__name__}
     if spec.UPGRADES:
         data["version"] = len(spec.UPGRADES)
-    for name in field_map(type(spec)):
-        value = getattr(spec, name)
-        data[name] = list(map(CONVERTER.unstructure, value)) if isinstance(value, tuple) else CONVERTER.unstructure(value)
-    return data
+    return data | {name: encode_value(getattr(spec, name)) for name in field_map(type(spec))}
+
+
+def encode_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [encode_value(item) for item in value]
+    return encode(value) if isinstance(value, Spec) else value
 
 
 def decode(base: type[S], data: Any) -> S:
@@ -307,7 +296,7 @@ def decode(base: type[S], data: Any) -> S:
         except TypeError as error:
             raise ValueError(str(error)) from None
     if not isinstance(data, dict):
-        raise ValueError(f"{base.__name__} must be a JSON object, got {data!r}")
+        raise ValueError(f"{base.__name__} must be {base.IN_WORDS or 'a JSON object'}, got {data!r}")
     data = dict(data)
     name = data.pop("kind", base.USUAL or base.__name__)
     spec = base if name == base.__name__ and not is_kind(base) else kind_named(base, str(name))
@@ -321,13 +310,24 @@ def decode(base: type[S], data: Any) -> S:
         if name not in hints:
             raise ValueError(f"{spec.__name__} has no field {name!r}{near(name, hints)}")
         try:
-            values[name] = CONVERTER.structure(value, hints[name])
-        except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+            values[name] = read(value, hints[name])
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{spec.__name__}.{name}: {error}") from None
     try:
         return spec(**values)
     except TypeError as error:
         raise ValueError(str(error)) from None
+
+
+def read(data: Any, hint: Any) -> Any:
+    """Turns what `encode` wrote for one field into the value that a field of this type holds."""
+    if is_spec(hint):
+        return decode(hint, data)
+    if len(options(hint)) > 1:
+        return decode_union(data, hint)
+    if is_tuple(hint):
+        return decode_tuple(data, hint)
+    return fit(data, hint, "value")
 
 
 def decode_union(data: Any, hint: Any) -> Any:
@@ -338,8 +338,8 @@ def decode_union(data: Any, hint: Any) -> Any:
     for choice in choices:
         if choice is not type(None):
             try:
-                return CONVERTER.structure(data, choice)
-            except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+                return read(data, choice)
+            except (TypeError, ValueError) as error:
                 problems.append(str(error))
     raise ValueError("; or ".join(problems))
 
@@ -349,13 +349,10 @@ def decode_tuple(data: Any, hint: Any) -> tuple[Any, ...]:
         raise TypeError(f"value must be a list, got {data!r}")
     arguments = typing.get_args(hint)
     if arguments[-1] is Ellipsis:
-        return tuple(CONVERTER.structure(item, arguments[0]) for item in data)
+        return tuple(read(item, arguments[0]) for item in data)
     if len(data) != len(arguments):
         raise ValueError(f"value must have {len(arguments)} items, got {data!r}")
-    return tuple(CONVERTER.structure(item, kind) for item, kind in zip(data, arguments, strict=True))
-
-
-CONVERTER = _converter()
+    return tuple(read(item, kind) for item, kind in zip(data, arguments, strict=True))
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
@@ -471,9 +468,14 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
         if choice is bool and text.lower() in ("true", "on", "yes", "false", "off", "no"):
             return text.lower() in ("true", "on", "yes")
         if is_spec(choice):
-            if text == "on":
+            if text == "on" and not (old is None and choice.IN_WORDS):
                 return old if old is not None else make_default(only_kind(choice, where), where)
             if text.isidentifier():
+                if choice.IN_WORDS and text not in (known := kinds(choice)):
+                    hint = near(text, known)
+                    raise ValueError(
+                        f"{where} must be {describe(choice)}, got {value!r}{hint if 'did you mean' in hint else ''}"
+                    )
                 return make_default(kind_named(choice, text), where, old)
     if str in choices or any(typing.get_origin(choice) is Literal and value in typing.get_args(choice) for choice in choices):
         return value
@@ -493,6 +495,6 @@ def only_kind(base: type[S], where: str) -> type[S]:
 
 def decode_value(data: Any, hint: Any, where: str) -> Any:
     try:
-        return CONVERTER.structure(data, hint)
-    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+        return read(data, hint)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {str(error).removeprefix('value ')}") from None

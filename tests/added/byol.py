@@ -30,6 +30,7 @@ from paretina.schedules import Constant, Cosine, Schedule
 from paretina.shapes import Features, Images, Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher
 from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.traits import SETTING, STAYS, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -103,9 +104,9 @@ class BYOL(Objective):
         decay: share of the target that is kept at an update, in [0, 1].
     """
 
-    hidden: int = 4096
-    width: int = 256
-    decay: Schedule = field(default_factory=lambda: Cosine(start=0.99, end=1.0))
+    hidden: int = field(default=4096, metadata=traits(left_out=SETTING))
+    width: int = field(default=256, metadata=traits(left_out=SETTING))
+    decay: Schedule = field(default_factory=lambda: Cosine(start=0.99, end=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
 
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.width < 1:

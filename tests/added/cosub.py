@@ -10,7 +10,7 @@ Source: Touvron et al. 2022 (arXiv:2212.04884), equation 3; binary cross entropy
 right if it has any share of the target.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -26,6 +26,7 @@ from paretina.model.build import Network
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Logits, Loss, Targets
 from paretina.train.objective import Learner, Objective, Teacher
+from paretina.traits import SETTING, STAYS, SetTo, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -58,8 +59,8 @@ class Cosub(Objective):
         loss: binary cross entropy of each class by itself, or cross entropy over all classes.
     """
 
-    labels: Schedule = Constant(value=0.5)
-    loss: Literal["binary", "softmax"] = "binary"
+    labels: Schedule = field(default=Constant(value=0.5), metadata=traits(left_out=SetTo("cosub", "1"), rises=STAYS))
+    loss: Literal["binary", "softmax"] = field(default="binary", metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "labels")

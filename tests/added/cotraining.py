@@ -26,6 +26,7 @@ from paretina.schedules import Constant, Schedule, Warmup
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher
 from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.traits import STAYS, SetTo, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -69,11 +70,17 @@ class CoTraining(Objective):
         smoothing: of the labels, in [0, 1); see `CrossEntropy`.
     """
 
-    weight: Schedule = field(default_factory=lambda: Warmup(epochs=40.0, then=Constant(value=0.5), share=0.5))
-    smoothing: Schedule = Constant(value=0.1)
+    weight: Schedule = field(
+        default_factory=lambda: Warmup(epochs=40.0, then=Constant(value=0.5), share=0.5),
+        metadata=traits(left_out=SetTo("divergence", "0"), rises=STAYS),
+    )
+    smoothing: Schedule = field(
+        default=Constant(value=0.1), metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS)
+    )
 
     def __post_init__(self) -> None:
-        require_within(self, 0.0, 1.0, "smoothing")
+        require_within(self, 0.0, math.inf, "weight")
+        require_within(self, 0.0, 1.0, "smoothing", below=True)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         if not isinstance(model, Ensemble) or model.count < 2:

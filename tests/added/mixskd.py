@@ -11,7 +11,7 @@ features that it should.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +28,7 @@ from paretina.schedules import Constant, Schedule
 from paretina.shapes import Images, Logits, Loss, Map
 from paretina.train.objective import Learner, Objective, Outputs, Teacher
 from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.traits import SETTING, STAYS, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -137,11 +138,11 @@ class MixSKD(Objective):
         temperature: softens the answers that are compared; above 0.
     """
 
-    alpha: Schedule = Constant(value=0.2)
-    temperature: Schedule = Constant(value=3.0)
+    alpha: Schedule = field(default=Constant(value=0.2), metadata=traits(left_out=SETTING, rises=STAYS))
+    temperature: Schedule = field(default=Constant(value=3.0), metadata=traits(left_out=SETTING, rises=STAYS))
 
     def __post_init__(self) -> None:
-        require_within(self, 1e-6, math.inf, "alpha", "temperature")
+        require_within(self, 0.0, math.inf, "alpha", "temperature", above=True)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         if not isinstance(model, Blueprint):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from paretina.data.check import check
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.sources.arrays import from_arrays
 from paretina.data.sources.folder import Folder
 
@@ -115,6 +116,53 @@ def test_is_json_and_text(folder):
     assert "  train/cat/1.png (train, cat) = val/cat/1.bmp (val, cat)" in text
     assert "  val/dog/empty.png: the file is empty" in text
     assert "  train/dog/1.png: 10.0 to 1" in text
+
+
+def test_says_that_train_will_refuse_it(folder):
+    report = check(folder, max_damaged=0.01)
+    assert report.refusal == (
+        "2 of 9 pictures in train and val cannot be read, more than max_damaged=0.01 allows; mend or remove them, or allow it "
+        "with max_damaged=0.223"
+    )
+    assert f"train refuses this data: {report.refusal}" in report.lines()
+    assert report.to_dict()["refusal"] == report.refusal
+    assert check(folder, max_damaged=0.223).refusal == ""
+    assert check(folder, ["train"], max_damaged=0.01).refusal == ""
+    assert check(folder).refusal == ""
+
+
+def test_says_that_a_split_has_nothing_that_can_be_read(tmp_path):
+    save(tmp_path, "train/cat/1.png")
+    save(tmp_path, "train/dog/1.png")
+    for name in ("cat", "dog"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "val" / name / "2.png").write_bytes(b"")
+    assert check(Folder(path=str(tmp_path)).open(), max_damaged=1.0).refusal == "there is no picture in val that can be read"
+
+
+@pytest.mark.parametrize("count", range(1, 301, 13))
+def test_the_share_that_is_named_allows_what_there_is(count):
+    for damaged in range(count + 1):
+        assert not is_too_much(damaged, count, allowing(damaged, count))
+        assert allowing(damaged, count) <= damaged / count + 0.0021
+
+
+def test_names_with_line_breaks_do_not_break_the_text(tmp_path):
+    save(tmp_path, "train/c\nat/1\t.png")
+    save(tmp_path, "train/dog/1.png", size=(40, 4))
+    (tmp_path / "train/dog/a\r\x1b[2Jb.png").write_bytes(b"")
+    save(tmp_path, "val/c\nat/2.png", like="train/c\nat/1\t.png")
+    save(tmp_path, "val/dog/2.png")
+    report = check(Folder(path=str(tmp_path)).open())
+    text = report.lines()
+    assert all(line.isprintable() for line in text)
+    at = next(i for i, line in enumerate(text) if line.startswith("class"))
+    assert [line.split() for line in text[at + 1 : at + 3]] == [["c\\nat", "1", "1"], ["dog", "2", "1"]]
+    assert len({len(line) for line in text[at : at + 3]}) == 1
+    assert "  train/dog/a\\r\\x1b[2Jb.png: the file is empty" in text
+    assert "  train/c\\nat/1\\t.png (train, c\\nat) = val/c\\nat/2.png (val, c\\nat)" in text
+    assert report.classes == ("c\nat", "dog")  # JSON keeps the names
+    assert list(report.to_dict()["faults"]) == ["train/dog/a\r\x1b[2Jb.png"]
 
 
 def test_says_that_all_is_well_only_then(folder):

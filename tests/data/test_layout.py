@@ -59,6 +59,8 @@ def test_names_that_speak_of_a_split(name, split):
         ("train_images", "val"),
         ("trainval", "test"),
         ("entrenamiento", "prueba"),
+        ("훈련", "테스트"),
+        ("訓練集", "測試集"),
         ("entrenar", "validacion"),
         ("trainieren", "testen"),
         ("training", "validierung"),
@@ -187,6 +189,13 @@ def test_classes_stay_classes_whatever_their_names(tmp_path, folders):
         ),
         (crossed(["images", "segmentations"], CLASSES), "annotations of them"),
         (crossed(["JPEGImages", "SegmentationClass"], CLASSES), "annotations of them"),
+        (crossed(["Bilder", "Annotationen"], CLASSES), "annotations of them"),
+        (crossed(["imágenes", "máscaras"], CLASSES), "annotations of them"),
+        (crossed(["images", "étiquettes"], CLASSES), "annotations of them"),
+        (crossed(["图像", "标注"], CLASSES), "annotations of them"),
+        (crossed(["画像", "ラベル"], CLASSES), "annotations of them"),
+        (crossed(["изображения", "маски"], CLASSES), "annotations of them"),
+        (crossed(["이미지", "라벨"], CLASSES), "annotations of them"),
         (["img", "labels"], "annotations of them, which are no classes; make one folder a class"),
         (
             [*crossed(["images/Images"], ["n1", "n2"]), "annotations/Annotation/n1"],
@@ -244,7 +253,9 @@ def test_invalid_beside_train_and_valid_makes_no_class_of_valid(tmp_path):
     assert told(tmp_path)[0] == {"train": "train", "val": "valid"}
 
 
-@pytest.mark.parametrize("folders", [["mask", "no_mask"], ["images", "other"], ["photos", "paintings"], ["query", "insert"]])
+@pytest.mark.parametrize(
+    "folders", [["Maske", "ohne_Maske"], ["mask", "no_mask"], ["images", "other"], ["photos", "paintings"], ["query", "insert"]]
+)
 def test_words_for_annotations_alone_refuse_nothing(tmp_path, folders):
     put(tmp_path, *crossed(folders, [".", "x"]))
     assert told(tmp_path) == ({"": ""}, [])

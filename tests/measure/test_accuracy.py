@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn import metrics
 
+from paretina.measure import accuracy
 from paretina.measure.accuracy import checked, confident_mistakes, fit_temperature, measure_accuracy, write_predictions
 
 NAMES = tuple(f"class {i}" for i in range(7))
@@ -188,6 +189,46 @@ def test_resampling_of_balanced_accuracy_agrees_with_a_slow_one():
         values.append(100 * metrics.recall_score(labels[drawn], chosen[drawn], average="macro", zero_division=0))
     low, high = measure_accuracy(logits, labels, NAMES).intervals["balanced"]
     assert high - low == pytest.approx(4 * torch.tensor(values).std().item(), rel=0.15)
+
+
+def test_a_network_with_one_answer_has_an_interval_of_its_balanced_accuracy():
+    labels = torch.arange(3).repeat_interleave(20)
+    logits = torch.tensor([5.0, 0.0, 0.0]).repeat(60, 1)
+    found = measure_accuracy(logits, labels, ("a", "b", "c"))
+    # Wilson's interval of 0 of 20 ends at z² / (20 + z²) = 16.1 %, and that of 20 of 20 begins as far from its end
+    arm = 100 * 1.95996**2 / (20 + 1.95996**2)
+    low, high = found.intervals["balanced"]
+    assert found.balanced == pytest.approx(100 / 3)
+    assert low == pytest.approx(100 / 3 - arm / 3, abs=1e-3)
+    assert high == pytest.approx(100 / 3 + math.sqrt(2) * arm / 3, abs=1e-3)
+    low, high = found.intervals["f1_macro"]
+    assert low < found.f1_macro - 1
+    assert high > found.f1_macro + 1
+
+
+def test_a_network_without_mistakes_has_intervals_too():
+    labels = torch.arange(3).repeat_interleave(20)
+    found = measure_accuracy(5.0 * torch.nn.functional.one_hot(labels).float(), labels, ("a", "b", "c"))
+    assert found.intervals["balanced"] == pytest.approx((100 - 16.113 / math.sqrt(3), 100.0), abs=0.01)
+    low, high = found.intervals["f1_macro"]
+    assert (low, high) == pytest.approx((94.9, 100.0), abs=0.1)
+
+
+def test_intervals_of_balanced_accuracy_and_f1_cover_the_truth_of_a_network_with_nearly_one_answer(monkeypatch):
+    monkeypatch.setattr(accuracy, "RESAMPLES", 100)
+    shares = torch.tensor([[0.97, 0.02, 0.01], [0.96, 0.03, 0.01], [0.97, 0.01, 0.02]])  # of the answers to each class
+    labels = torch.arange(3).repeat_interleave(20)
+    recalls, named = shares.diagonal(), shares.sum(0)
+    truth = {"balanced": 100 * recalls.mean().item(), "f1_macro": 100 * (2 * recalls / (1 + named)).mean().item()}
+    covered, rounds = dict.fromkeys(truth, 0), 60
+    for seed in range(rounds):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.multinomial(shares[labels], 1, generator=generator)[:, 0]
+        found = measure_accuracy(torch.nn.functional.one_hot(chosen, 3).float(), labels, ("a", "b", "c"))
+        for name, value in truth.items():
+            low, high = found.intervals[name]
+            covered[name] += low <= value <= high
+    assert all(count >= 0.93 * rounds for count in covered.values()), covered
 
 
 def test_resampling_follows_its_seed():

@@ -2,14 +2,15 @@
 
 import copy
 import functools
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from paretina.measure.cost import cost, counted, counting
+from paretina.measure.cost import NOTHING, cost, counted, counting, without
 from paretina.model.families.efficientnet import B0
 
 TINY = replace(B0, resolution=32, classes=5, stages=B0.stages[:3])
@@ -252,3 +253,76 @@ class Wrapped(nn.Module):
 
     def forward(self, images):
         return self.layers(images.float()) * 2
+
+
+# --- what has no formula ------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("paretina_tests::doubled", mutates_args=())
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x @ torch.full((x.shape[-1], x.shape[-1]), 2.0)
+
+
+@doubled.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+class Spectral(nn.Module):
+    """Mixes places by their spectrum, and channels by a product that torch has no formula for."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.middle = Mixed()
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(self, images):
+        return self.classifier(self.middle(self.stem(images.float())).mean((2, 3)))
+
+
+class Mixed(nn.Module):
+    def forward(self, x):
+        mixed = torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:])
+        return doubled(mixed + torch.mv(mixed.flatten(1), mixed.flatten())[:, None, None, None])
+
+
+def test_an_operator_without_a_formula_is_named():
+    found = cost(Spectral(), 8)
+    assert found.uncounted == ("aten::_fft_c2r", "aten::_fft_r2c", "aten::mv", "paretina_tests::doubled")
+    assert found.macs == 8 * 8 * 4 * 27 + 4 * 5
+    assert json.loads(json.dumps(asdict(found)))["uncounted"] == list(found.uncounted)
+    assert without(found.uncounted) == (
+        "the MACs do not include aten::_fft_c2r, aten::_fft_r2c, aten::mv, paretina_tests::doubled: there is no formula for "
+        "what is multiplied there"
+    )
+
+
+def test_what_counts_as_nothing_by_convention_is_not_named():
+    x = map_of(1, 4, 8, 8)
+    with counting() as counter:
+        y = F.gelu(F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x).view(1, 4, -1).softmax(-1)
+        y = torch.cat((y, y.flip(1)), 1).sort(-1).values.cumsum(-1)
+        nn.LayerNorm(64, device="meta")(y)[:, ::2].clone().masked_fill_(y[:, ::2] > 0, 0.0)
+        x.clone().as_strided_((4, 8), (8, 1)).unsqueeze_(0)
+        torch.zeros(3, device="meta")
+        torch.arange(3, device="meta") * 2
+    assert not counter.uncounted
+    assert counter.counts.macs == 0
+
+
+def test_a_sum_over_named_axes_is_counted_whole():
+    a, b = map_of(2, 3, 4, 5), map_of(2, 3, 5, 6)
+    with counting() as counter:
+        torch.einsum("bhij,bhjk->bhik", a, b)
+    assert (counter.counts.macs, counter.uncounted) == (2 * 3 * 4 * 5 * 6, set())
+
+
+def test_every_entry_of_the_list_is_an_operator():
+    # a name that torch no longer has would let its successor pass for something unknown
+    assert not [name for name in NOTHING if not hasattr(torch.ops.aten, name)]
+
+
+def test_networks_of_ours_have_nothing_unknown():
+    assert whole().uncounted == ()
+    assert without(whole().uncounted) == ""

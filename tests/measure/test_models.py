@@ -47,7 +47,7 @@ def fake_clock(monkeypatch):
 @pytest.fixture
 def measured(opened):
     """Measures networks by their names."""
-    made = {"tiny": opened, "other": foreign}
+    made = {"tiny": opened, "other": foreign, "spectral": spectral}
 
     def measure(*names, **settings):
         settings = {"rounds": 2, "seconds": 1.0, "batch": 2, "use_cache": False, "fold": fold, **settings}
@@ -70,6 +70,30 @@ def test_two_networks_side_by_side(measured):
     assert len(found.table()) == 3
     assert len({len(line) for line in found.table()}) == 1
     assert math.isfinite(ours.timing.latency.p50.value)
+
+
+class Spectral(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        return self.network(torch.fft.fft2(images.float()).real)
+
+
+def spectral(name):
+    opened = foreign(name)
+    return replace(opened, network=Spectral(opened.network))
+
+
+@pytest.mark.usefixtures("fake_clock")
+def test_operators_that_the_macs_lack_are_in_the_notes_and_the_row(measured):
+    tiny, odd = measured("tiny", "spectral", training=False).models
+    assert odd.cost.uncounted == ("aten::_fft_c2c",)
+    missing = "the MACs do not include aten::_fft_c2c: there is no formula for what is multiplied there"
+    assert missing in odd.notes
+    assert missing not in tiny.notes
+    assert (tiny.row()["uncounted"], odd.row()["uncounted"]) == ("", "aten::_fft_c2c")
 
 
 @pytest.mark.usefixtures("fake_clock")

@@ -173,7 +173,7 @@ def test_confident_answers_are_told_from_faint_ones(tmp_path):
         assert [row["score"] for row in csv.DictReader(file)] == ["probability", "entropy", "energy"]
     lines = list(found.table())
     assert lines[0].startswith("60 known against 40 unknown pictures")
-    assert lines[2].startswith(f"probability of the answer   {found.scores[0].auroc.value:.3f}  [")
+    assert lines[2].startswith(f"probability of the answer  {found.scores[0].auroc.value:.3f}  [")
     assert measure_ood(logits(0, 60, 4.0), logits(1, 40, 0.5)) == found
 
 

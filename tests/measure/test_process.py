@@ -1,10 +1,13 @@
 import os
+import random
+from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 
 from paretina.measure import process as module
-from paretina.measure.process import process_settings, spin_briefly, threaded
+from paretina.measure.process import process_settings, randomness_kept, spin_briefly, threaded
 
 
 def spun(monkeypatch, **asked):
@@ -66,3 +69,33 @@ def test_how_memory_is_kept_is_set_by_the_outermost_and_undone_by_it(monkeypatch
     with process_settings():
         pass
     assert done == ["kept", "given back"]
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(module):
+    return {"random": random.random, "numpy": np.random.rand, "torch": lambda: torch.rand(()).item()}[module]()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    # the checker of types in these tests draws of Python's own, so for that nothing may stand around it
+    [("random", randomness_kept), ("numpy", process_settings), ("torch", process_settings)],
+)
+def test_random_numbers_go_on_as_if_nothing_had_been_drawn_also_after_an_error(module, settings, fails):
+    found = []
+    for touched in (False, True):
+        random.seed(4)
+        np.random.seed(4)
+        torch.manual_seed(4)
+        if touched:
+            with suppress(ZeroDivisionError), settings():
+                random.seed(5)
+                np.random.seed(5)
+                torch.manual_seed(5)
+                drawn(module)
+                1 / (0 if fails else 1)
+        found.append(drawn(module))
+    assert found[0] == found[1]

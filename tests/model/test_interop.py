@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import socket
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants as hub_constants
 from safetensors.torch import save_file
 from torchvision.models import _api
-from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
@@ -35,6 +36,7 @@ from paretina.model.interop import (
     without_weights,
 )
 from paretina.model.norms.group import GroupNorm
+from paretina.model.roles import BATCH_NORMS
 from paretina.model.weights import FORMAT, About, load_model, packaged_file, save_model
 from paretina.train.objective import Teacher
 from paretina.train.terms.distill import Distill
@@ -78,11 +80,7 @@ def randomise(module, resolution, largest=1.5):
             tensor.uniform_(-0.2, 0.2)
         else:
             tensor.normal_(0.0, tensor[0].numel() ** -0.5)
-    hooks = [
-        child.register_forward_pre_hook(set_statistics)
-        for child in module.modules()
-        if isinstance(child, torch.nn.modules.batchnorm._BatchNorm)
-    ]
+    hooks = [child.register_forward_pre_hook(set_statistics) for child in module.modules() if isinstance(child, BATCH_NORMS)]
     module.eval()
     if hooks:
         with torch.no_grad():
@@ -286,6 +284,7 @@ def hub(monkeypatch):
         return model
 
     monkeypatch.setattr(timm, "create_model", create_model)
+    monkeypatch.setattr(interop, "reach", lambda name: None)
     return made
 
 
@@ -372,8 +371,30 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(interop, "reach", lambda name: None)
     with pytest.raises(ValueError, match=f"timm could not make {LITE}: no route to host$"):
         import_weights(f"timm:{LITE}")
+
+
+@pytest.mark.parametrize("ask", [import_weights, lambda source: timm_model(source.removeprefix("timm:"))])
+def test_a_hub_is_asked_once_and_what_its_library_says_is_not_printed(monkeypatch, capfd, caplog, tmp_path, ask):
+    tried = []
+
+    def offline(*_, **__):
+        tried.append(1)
+        raise OSError("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    said = rf"timm:{LITE} could not be downloaded: .*no such host.*; is there a connection to its hub\? A file .* is read too"
+    with pytest.raises(ValueError, match=said):
+        ask(f"timm:{LITE}")
+    assert len(tried) <= 2  # its own downloader would try a dozen times
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
 
 
 def test_without_timm_the_extra_is_named(monkeypatch, b0):
@@ -430,7 +451,8 @@ def test_the_names_of_imagenet_are_a_thousand_different_ones():
         "maillot tank suit",
         "toilet tissue",
     ]
-    assert [i for i, name in enumerate(_IMAGENET_CATEGORIES) if IMAGENET[i] != name] in ([], [134, 639], [134], [639])
+    released = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]
+    assert [i for i, name in enumerate(released) if IMAGENET[i] != name] in ([], [134, 639], [134], [639])
 
 
 def test_which_peers_have_weights_is_known():
@@ -480,7 +502,7 @@ def test_torchvision_that_cannot_be_reached_is_one_sentence(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(_api, "load_state_dict_from_url", offline)
-    with pytest.raises(ValueError, match=r"torchvision could not load ResNet18_Weights.IMAGENET1K_V1: no route to host"):
+    with pytest.raises(ValueError, match=r"torchvision:resnet18.IMAGENET1K_V1 could not be downloaded: no route to host"):
         import_weights("torchvision:resnet18")
 
 
@@ -616,6 +638,15 @@ def test_what_computes_something_else_has_no_peer():
         peer_for(wide, "", "timm")
     with pytest.raises(ValueError, match="no library 'tim'; did you mean 'timm'"):
         peer_for(b0, "", "tim")
+
+
+@pytest.mark.parametrize(("name", "table"), [("levit_128s", "attention"), ("deit_tiny", "stages.0.positions")])
+def test_a_network_with_tables_has_a_peer_at_its_own_size_only(name, table):
+    blueprint = network_named(name).blueprint
+    assert peer_for(replace(blueprint, classes=3), name, "timm")[0].blueprint.classes == 3
+    said = rf"the network is for 128 pixels, timm:\S+ for 224, and .*{table}.* on it; .* resolution=224"
+    with pytest.raises(ValueError, match=said):
+        peer_for(replace(blueprint, classes=3, resolution=128), name, "timm")
 
 
 # --- packages ---------------------------------------------------------------------------------------------------------------

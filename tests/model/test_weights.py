@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from paretina.model import weights
 from paretina.model.activations.pointwise import SiLU
+from paretina.model.blocks.levit import Levit
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Door, Stage
 from paretina.model.family import network_named
@@ -20,6 +21,7 @@ from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import About, from_file, from_package, load_model, load_start, save_model, with_door
+from paretina.spec import put as put_field
 
 BLUEPRINT = Blueprint(
     source="tests",
@@ -453,3 +455,14 @@ def test_positions_are_fitted_to_another_resolution(tmp_path):
     levit = replace(network_named("levit_128s").blueprint, resolution=64).build()
     with pytest.raises(ValueError, match="the weights do not fit the network"):
         load_start(levit, from_file(path))
+
+
+def test_weights_with_biases_for_another_size_say_that_the_size_is_the_reason(tmp_path):
+    stages = (Stage(block=Levit(key=4, heads=2), depth=1, width=8, stride=2),)
+    base = put_field(replace(network_named("resnet18").blueprint, stages=stages, classes=5), "stem.width", 4)
+    path = tmp_path / "old.safetensors"
+    save_model(path, replace(base, resolution=64).build(), About(classes=tuple("abcde")))
+    wanted = r"is 64 pixels in the weights and 96 in the network: give resolution=64 \(and size=64\), or .*--weights none"
+    with pytest.raises(ValueError, match=wanted):
+        load_start(replace(base, resolution=96).build(), from_file(path))
+    assert load_start(replace(base, resolution=63).build(), from_file(path)).same  # whose map is as large

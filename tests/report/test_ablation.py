@@ -108,6 +108,15 @@ def unfinished(study, tmp_path):
     return path
 
 
+def test_operators_that_the_macs_lack_are_noted(findings, unfinished):
+    assert not any("MACs do not include" in note for note in findings.notes)
+    run = next((unfinished / "runs" / "average").iterdir())
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "cost": {**result["cost"], "uncounted": ["aten::mv"]}}))
+    wanted = "the MACs do not include aten::mv: there is no formula for what is multiplied there"
+    assert wanted in read_findings(unfinished).notes
+
+
 class Page(html.parser.HTMLParser):
     """Tags with their attributes, in order; raises where tags are not nested."""
 

@@ -176,3 +176,13 @@ def test_each_candidate_links_to_the_report_of_its_last_run(page, standing):
 
 def test_the_same_frontier_gives_the_same_page(page, standing):
     assert write_frontier(read_standing(standing.folder))[0].read_text() == page
+
+
+def test_operators_that_the_macs_lack_are_noted(standing):
+    assert not any("MACs do not include" in note for note in standing.notes())
+    run = standing.folder / "runs" / "large" / "rung-1"
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "cost": {**result["cost"], "uncounted": ["aten::mv"]}}))
+    found = read_standing(standing.folder)
+    assert "large: the MACs do not include aten::mv: there is no formula for what is multiplied there" in found.notes()
+    assert "large: the MACs do not include aten::mv" in write_frontier(found)[0].read_text()

@@ -1,5 +1,7 @@
 import contextlib
 import json
+import re
+import shlex
 import shutil
 import threading
 from dataclasses import replace
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paretina.cli.program import duration
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -22,7 +25,7 @@ from paretina.run import Run
 from paretina.search import frontier
 from paretina.search.candidates import Candidate
 from paretina.search.claims import LoneClaims, Presence, SharedClaims
-from paretina.search.frontier import Tools, begin, equal_epochs, timer, work, write_once
+from paretina.search.frontier import Tools, begin, equal_epochs, give_time, timer, work, write_once
 from paretina.search.standing import Budget, Halving, read_standing, recommend, with_budgets
 from paretina.spec import encode
 from paretina.train import training
@@ -268,10 +271,78 @@ def test_equal_epochs_by_hand():
     assert equal_epochs(1e9, {"a": (1.0, 9.0)}) == {"a": 9.0}
 
 
-def test_a_time_that_is_too_short_says_how_much_is_needed(world, start):
-    with pytest.raises(ValueError, match=r"does not suffice for one update of each.* takes about \d+ s"):
-        work(start(replace(SIX, seconds=5.0)), world.tools())
+def named_time(error):
+    """The seconds of the --time that a message names."""
+    command = shlex.split(re.search(r"paretina frontier --resume .* --time \d+[sm]", str(error.value))[0])
+    return duration(command[-1])
+
+
+def test_a_time_that_is_too_short_is_refused_as_soon_as_it_is_known_and_names_one_with_which_it_goes_on(world, start):
+    folder, said = start(replace(SIX, seconds=5.0)), []
+    with pytest.raises(ValueError, match=r"5s does not suffice for one update of each.* takes about \d+s: paretina") as short:
+        work(folder, world.tools(), say=said.append)
+    # a third of 5 s has no room for half an epoch of tiny, small and clumsy, which take 6 s: the others are not rehearsed
+    assert sorted(path.stem for path in (folder / "rehearsed").iterdir()) == ["clumsy", "small", "tiny"]
+    assert sum("is short: an epoch of each candidate" in line for line in said) == 1
+    with pytest.raises(ValueError, match="does not suffice"):
+        work(folder, world.tools())
     assert not world.trained
+    assert len(list((folder / "rehearsed").iterdir())) == 3  # what cannot end well is not gone on with
+    # (3 * 6 s + 0.3 s) * 6 / 3, as if the others were like tiny, small and clumsy
+    assert named_time(short) == 37.0
+    give_time(folder, 37.0)
+    found = work(folder, world.tools())
+    assert found.done
+    assert len(found.rehearsed) == 6
+
+
+def test_of_a_frontier_by_time_too_short_a_time_is_said_once_all_are_refused_and_can_be_lengthened(world, start):
+    real = world.train
+
+    def train(asked, folder, seconds, listen):
+        if seconds < 2.0:
+            raise training.ShortTimeError(f"nothing can be learned in {seconds:.3g} s", 2.0)
+        return real(asked, folder, seconds, listen)
+
+    world.train = train
+    folder = start(replace(SIX, seconds=6.0, by="seconds"))
+    with pytest.raises(ValueError, match=r"(?s)every candidate failed.*--time 36s") as short:
+        work(folder, world.tools())
+    give_time(folder, named_time(short))
+    found = work(folder, world.tools())
+    assert found.done
+    assert not any(entry.failed for entry in found.entries)
+    assert len(found.rungs) == 3
+
+
+def test_more_time_opens_the_rungs_that_were_left_out(world, start):
+    real = world.finish
+
+    def slower(run):
+        world.now += 60.0
+        return real(run)
+
+    world.finish = slower
+    folder = start()
+    assert len(work(folder, world.tools()).finalists) == 6
+    trained = len(world.trained)
+    give_time(folder, 2000.0)
+    found = work(folder, world.tools())
+    assert [bool(rung["stopped"]) for rung in found.rungs] == [False, False, False]
+    assert len(found.finalists) == 2
+    assert len(world.trained) == trained + 3 + 2
+    assert read_standing(folder).halving.seconds == 2000.0
+
+
+def test_time_is_not_taken_back_nor_given_in_vain(world, start):
+    folder = start()
+    with pytest.raises(ValueError, match=r"can only grow: .* was given 150 s, got 100 s"):
+        give_time(folder, 100.0)
+    work(folder, world.tools())
+    with pytest.raises(ValueError, match=r"all 3 rungs of .* have their lengths already"):
+        give_time(folder, 1000.0)
+    give_time(folder, 150.0)
+    assert read_standing(folder).done
 
 
 def test_a_rung_for_which_no_time_is_left_is_left_out(world, start):

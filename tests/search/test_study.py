@@ -11,6 +11,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.family import network_named
+from paretina.model.weights import About, save_model
 from paretina.search.study import Rival, Study, check, settled
 from paretina.search.switches import switch_of
 from paretina.train.asked import Asked
@@ -116,6 +117,15 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("size=0", "size: images must have a side of 1 pixel or more at every update"),
         ("frozen_stride=4", "there are no weights to start from"),
         ("average=off dropout=0", "it is the same as average"),
+        ("batch_size=1 size=32", "batch_size=1 size=32: this network cannot learn from 1 picture of 32 x 32 pixels"),
+        ("weights=gone.safetensors", "weights=gone.safetensors: there is no model file"),
+        ("dropout=2", r"dropout=2: Recipe.dropout must stay in \[0, 1\)"),
+        ("dropout=0.1 dropout=0.2", "dropout is given twice, as dropout=0.1 and as dropout=0.2"),
+        ("dropout=0.1 recipe.dropout=0.2", "is given twice, as dropout=0.1 and as recipe.dropout=0.2"),
+        ("lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 say two things of one field"),
+        ("weights=none weights=auto", "weights is given twice, as none and as auto"),
+        ("progressive=96:160 size=96", "the size is given twice, as progressive=96:160 and as size=96"),
+        ("seed=3", "every run of a study gets its own seed"),
     ],
 )
 def test_a_switch_that_cannot_be_trained_is_found_and_named(text, said):
@@ -144,3 +154,17 @@ def test_a_model_file_fits_one_network_only():
     check(study)
     with pytest.raises(ValueError, match="fit one network only"):
         check(replace(study, base=replace(BASE, weights="somewhere.safetensors")))
+
+
+def test_weights_of_a_switch_are_tried_before_anything_is_trained(tmp_path):
+    other = replace(SMALL, stages=SMALL.stages[:1], classes=2, resolution=32)
+    (tmp_path / "run").mkdir()
+    save_model(tmp_path / "run" / "model.safetensors", other.build(), About(classes=("cat", "dog"), origin="made for a test"))
+    (tmp_path / "text").write_text("no weights")
+    for path, said in ((tmp_path / "run", "the weights do not fit|do not fit"), (tmp_path / "text", "is no model file")):
+        with pytest.raises(ValueError, match=f"weights={path}: .*({said})"):
+            check(replace(STUDY, switches=(switch_of(f"weights={path}"),)))
+    fits = replace(BASE, model=other, model_name="")
+    changed = switch_of(f"weights={tmp_path / 'run'}")
+    assert changed(fits).weights == str(tmp_path / "run" / "model.safetensors")
+    check(replace(STUDY, base=fits, switches=(changed,)))

@@ -1,4 +1,6 @@
-from dataclasses import replace
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +13,16 @@ from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.edits.fuse import Fuse
 from paretina.model.family import network_named
-from paretina.schedules import Constant, Cosine, Staged
-from paretina.search.switches import Switch, default_switches, switch_of
+from paretina.schedules import Constant, Cosine, Schedule, Staged
+from paretina.search.switches import Switch, default_switches, refinements, switch_of
+from paretina.spec import Spec
 from paretina.train.asked import Asked, recipe_named, recipes
 from paretina.train.average import Average
+from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe, StochasticDepth
+from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.train.terms.distill import Distill
+from paretina.traits import INSIDE, Never, SetTo, traits
 
 BASE = Asked(data=Shapes(), model=network_named("efficientnet_b0").blueprint, recipe=Recipe(average=Average()), plan=Plan())
 
@@ -113,6 +120,15 @@ def test_every_refinement_of_every_recipe_can_be_left_out(name):
     assert any(isinstance(each, Squash | CentreCrop) for each in without.recipe.transforms)
 
 
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_the_switches_of_a_recipe_are_those_of_earlier_releases(name):
+    # written by the release in which switches.py itself listed all refinements
+    known = json.loads((Path(__file__).parent / "switches.json").read_text())
+    if name not in known:
+        pytest.skip("a recipe that came later")
+    assert [[switch.title, *switch.fields] for switch in default_switches(with_recipe(recipe_named(name)))] == known[name]
+
+
 def test_the_plain_recipe_has_no_refinement():
     assert default_switches(with_recipe(recipe_named("plain"))) == ()
 
@@ -141,3 +157,46 @@ def test_what_rises_is_left_out_at_its_end():
     assert not found["zero gamma"].zero_gamma
     assert found["warm-up"].optimizer.rate.then == Cosine(start=1e-3)
     assert found["decay of the rate"].optimizer.rate.then == Constant(value=1e-3)
+
+
+def test_frozen_parts_are_one_switch():
+    base = with_recipe(Recipe(frozen=("stem",), frozen_stride=4, tail=1))
+    (frozen,) = (switch for switch in default_switches(base) if switch.title == "frozen parts")
+    assert frozen.fields == ("frozen_stride=0", "frozen=[]", "tail=none")
+    assert not frozen(base).recipe.needs_weights
+
+
+def test_a_term_is_left_out_where_another_stays():
+    both = Recipe(objective=Supervised(terms=(CrossEntropy(smoothing=0), Distill())))
+    assert ("Distill", ("objective.terms.Distill=off",)) in named(both)
+    assert "Distill" not in dict(named(Recipe(objective=Supervised(terms=(Distill(),)))))
+
+
+def test_a_method_says_itself_how_it_is_left_out():
+    @dataclass(frozen=True, kw_only=True)
+    class TrialTerm(CrossEntropy):
+        sharpness: Schedule = field(default=Constant(value=2.0), metadata=traits(left_out=SetTo("sharpening", "1")))
+
+    assert named(Recipe(objective=Supervised(terms=(TrialTerm(),)))) >= {
+        ("label smoothing", ("objective.terms.TrialTerm.smoothing=0",)),
+        ("sharpening", ("objective.terms.TrialTerm.sharpness=1",)),
+    }
+
+
+def named(recipe):
+    return {(switch.title, switch.fields) for switch in default_switches(with_recipe(recipe))}
+
+
+def test_what_stands_in_a_part_of_its_own_is_found_too():
+    @dataclass(frozen=True, kw_only=True)
+    class Inner(Spec):
+        strength: float = field(default=0.0, metadata=traits(left_out=SetTo("strength", "0")))
+        length: int = field(default=3, metadata=traits(left_out=Never("it is a test")))
+
+    @dataclass(frozen=True, kw_only=True)
+    class Outer(Spec):
+        inner: Inner = field(default=Inner(), metadata=traits(left_out=INSIDE))
+        closed: Inner = field(default=Inner(strength=1.0), metadata=traits(left_out=Never("it is a test")))
+
+    assert list(refinements(Outer(inner=Inner(strength=2.0)), Recipe())) == [("strength", "inner.strength=0")]
+    assert list(refinements(Outer(), Recipe())) == []

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, t_limit
 from paretina.search.verdicts import (
     LEVEL,
     Pairs,
@@ -18,8 +19,6 @@ from paretina.search.verdicts import (
     mean_of,
     more_pairs,
     power,
-    t_above,
-    t_limit,
 )
 
 FREE = Price(most=None)
@@ -36,32 +35,34 @@ def only(*given, **choices):
     return verdict
 
 
-# --- Student's t ----------------------------------------------------------------------------------------------------------
+# --- power ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30, 301])
-@pytest.mark.parametrize("t", [-3.0, 0.0, 0.7, 2.5, 12.0])
-def test_tails_agree_with_scipy(t, freedom):
-    assert t_above(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-9, abs=1e-14)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30, 301])
-@pytest.mark.parametrize("level", [0.2, 0.05, 0.05 / 7, 0.025 / 20])
-def test_limits_agree_with_scipy(level, freedom):
-    assert t_limit(level, freedom) == pytest.approx(stats.t.isf(level / 2, freedom), rel=1e-8)
-
-
-@pytest.mark.parametrize(("level", "freedom"), [(0.0, 3), (1.0, 3), (0.05, 0)])
-def test_a_limit_needs_a_level_and_freedom(level, freedom):
-    with pytest.raises(ValueError, match="0 < level < 1 and freedom >= 1"):
-        t_limit(level, freedom)
+# published with G*Power (Faul et al. 2007) and in Cohen 1988, table 2.3: pairs that find an effect with a power of 0.8
+@pytest.mark.parametrize(("effect", "count", "wanted"), [(0.5, 34, 0.8078), (0.8, 15, 0.8213), (0.2, 199, 0.8017)])
+def test_power_as_published(effect, count, wanted):
+    assert power(effect, count, 0.05) == pytest.approx(wanted, abs=1e-4)
+    assert power(-effect, count, 0.05) == power(effect, count, 0.05)
 
 
 @pytest.mark.parametrize(("effect", "count", "level"), [(0.5, 3, 0.05), (1.5, 5, 0.0083), (-1.0, 12, 0.05), (0.2, 200, 0.01)])
 def test_power_agrees_with_scipy(effect, count, level):
-    limit = stats.t.isf(level / 2, count - 1)
-    wanted = stats.nct.sf(limit, count - 1, abs(effect) * math.sqrt(count))
+    wanted = stats.nct.sf(t_limit(level, count - 1), count - 1, abs(effect) * math.sqrt(count))
     assert power(effect, count, level) == pytest.approx(wanted, abs=2e-4)
+
+
+@pytest.mark.parametrize("count", [3, 5, 40, 200])
+def test_power_of_no_effect_and_of_a_huge_one(count):
+    assert power(0.0, count, 0.05) == pytest.approx(0.025, abs=2e-4)
+    for effect in (20.0, 1e3, 1e6):
+        assert power(effect, count, 0.05) == pytest.approx(1.0, abs=2e-4)
+
+
+def test_power_has_no_gaps():
+    for count in (3, 5, 20, 60, 200):
+        for level in (0.2, 0.05, 1e-3, 1e-5):
+            found = [power(effect, count, level) for effect in (0.0, 0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 1e3, 1e12)]
+            assert all(0 <= one <= other + 1e-6 <= 1 + 1e-5 for one, other in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize(("mean", "deviation", "now"), [(1.0, 1.0, 5), (-0.4, 0.7, 3), (3.0, 1.0, 4)])
@@ -241,9 +242,9 @@ def test_prices_that_cannot_be_are_refused(wrong):
 
 SIMULATED = """
 import json, sys
+from statistics import NormalDist
 sys.path.insert(0, sys.argv[1])
 import ablation_statistics as simulated
-from statistics import NormalDist
 from paretina.search import verdicts
 
 none, some = simulated.KINDS[11], simulated.Kind("some", (0.0, 0.5, -1.0, 2.0), time_spread=0.1, looks=2, most=20)

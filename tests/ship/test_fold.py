@@ -16,6 +16,7 @@ from paretina.model.family import networks
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.norms.group import GroupNorm
+from paretina.model.roles import BATCH_NORMS
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import About, save_model
 from paretina.ship.fold import Folded, fold, fold_module, scale_and_shift
@@ -65,7 +66,7 @@ def images(size=64):
 
 
 def batch_norms(network):
-    return [name for name, module in network.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [name for name, module in network.named_modules() if isinstance(module, BATCH_NORMS)]
 
 
 @pytest.mark.parametrize("family", FIRST)

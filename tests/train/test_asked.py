@@ -22,12 +22,14 @@ from paretina.train.asked import (
     choose,
     flattened,
     full_path,
+    holds,
     read_config,
     recipe_named,
     recipes,
     source_named,
 )
 from paretina.train.average import Average
+from paretina.train.fields import PARTS
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
@@ -108,7 +110,7 @@ def test_no_short_name_means_two_things():
 
     places = [set(field_map(spec)) for spec in (Recipe, Plan, Blueprint)]
     assert sum(map(len, places)) == len(set.union(*places))
-    assert not set.union(*places) & {"data", "model", "recipe", "plan", "edits"}
+    assert not set.union(*places) & set(PARTS)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,58 @@ def test_values_that_do_not_fit_say_why(choice, path, value, said):
         choice.set(path, value, "command line")
     assert choice.asked == before
     assert choice.origins == {}
+
+
+# --- given twice ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"lr": "0.1"}, {"lr.then.start": "0.2"}),
+        ({"optimizer.weight_decay": "0.3"}, {"optimizer": "SGD"}),
+        ({"optimizer": '{"kind": "SGD", "rate": 0.3}'}, {"lr": 0.1}),
+        ({"lr": 0.1}, {"optimizer": {"kind": "SGD", "rate": 0.3}}),
+        ({"epochs": "3"}, {"recipe": {}}),
+        ({"transforms.MixUp": "on"}, {"transforms": []}),
+        ({"stages.*.depth": "1"}, {"stages.0.depth": "2"}),
+        ({"stages.*.block.kernel": "5"}, {"stages.1.block.kernel": "3"}),
+        ({"size": "96"}, {"pixels": "0.5"}),
+    ],
+)
+def test_what_takes_back_what_was_said_is_refused_with_both(tiny, first, second):
+    with pytest.raises(ValueError, match=r"say two things of one field|both say at which size") as caught:
+        choose(Shapes(), tiny, SLOPED, Plan(), "none", fields={**first, **second})
+    for name in (*first, *second):
+        assert f"{name}=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"optimizer": "SGD", "optimizer.momentum": "0.5", "lr": "0.1"},
+        {"lr": "0.1", "optimizer": "SGD", "optimizer.momentum": "0.5"},
+        {"lr": "0.1", "lr.epochs": "3"},
+        {"lr.epochs": "3", "lr": "0.1"},
+        {"average": "on", "average.decay": "0.5"},
+        {"transforms.MixUp": "on", "transforms.MixUp.alpha": "0.4", "transforms.HorizontalFlip": "off"},
+        {"optimizer": '{"kind": "SGD", "rate": 0.1}', "optimizer.momentum": "0.5"},
+        {"edits.Scale": "on", "edits.Scale.width": "0.5"},
+        {"stages.*.block": "MBConv", "stages.*.block.kernel": "5"},
+        {"optimizer.scale_rate": "on", "lr": "0.1"},
+        {"resolution": "32", "size": "16"},
+    ],
+    ids=str,
+)
+def test_a_kind_may_stand_before_what_is_in_it(tiny, fields):
+    choice = choose(Shapes(), tiny, SLOPED, Plan(), "none", fields=fields)
+    for path, value in fields.items():
+        assert holds(choice.asked, path, value)
+
+
+def test_a_field_by_two_names_is_refused_with_both():
+    with pytest.raises(ValueError, match=r"recipe\.epochs is given twice, as epochs=3 and as recipe\.epochs=5; leave one out"):
+        choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"epochs": 3, "recipe.epochs": 5})
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -175,8 +175,8 @@ def test_refuses_what_cannot_work(wrong, message):
 
 
 def test_refuses_a_decay_out_of_range():
-    with pytest.raises(ValueError, match=r"decay=1\.5 at update 0"):
-        Average(decay=1.5).decay_at(0, START)
+    with pytest.raises(ValueError, match=r"Average.decay must stay in \[0, 1\], but is 1\.5"):
+        Average(decay=1.5)
 
 
 @pytest.mark.parametrize("choice", EXAMPLES)

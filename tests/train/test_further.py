@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -81,6 +82,22 @@ def test_other_data_gets_a_new_last_layer(before, tmp_path):
     assert not torch.equal(new.stages[1][0].expand.conv.weight, old.stages[1][0].expand.conv.weight)
     assert run.asked()["recipe_name"] == "finetune"
     assert load_model(run.path / "model.safetensors")[1].classes == ("odd", "even")
+
+
+def test_the_same_data_may_have_as_many_damaged_pictures_as_before(before, tmp_path):
+    folder, run = before
+    more = shutil.copytree(run, tmp_path / "run")
+    asked = json.loads((more / "asked.json").read_text())
+    asked["asked"]["recipe"]["max_damaged"] = 0.25
+    (more / "asked.json").write_text(json.dumps(asked))
+    same = str(folder / "a.npz")
+    for wanted in ({"resolution": 48}, {"data": same}):
+        choice, _ = go_on(more, PLAN, **wanted)
+        assert choice.asked.recipe.max_damaged == 0.25
+        assert choice.origin("recipe.max_damaged") == str(more)
+    assert go_on(more, PLAN, data=same, fields={"max_damaged": 0.5})[0].asked.recipe.max_damaged == 0.5
+    assert go_on(more, PLAN, data=same, recipe=Recipe())[0].asked.recipe.max_damaged == 0.01
+    assert go_on(more, PLAN, data=str(folder / "b.npz"))[0].asked.recipe.max_damaged == 0.01
 
 
 def test_without_an_aim_there_is_nothing_to_do(before):

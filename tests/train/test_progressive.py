@@ -1,16 +1,21 @@
+from dataclasses import dataclass, field
+
 import pytest
 
 from paretina.clock import END, START, Clock
+from paretina.data.transform import View
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.erase import RandomErasing
+from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.mix_or_cut import MixOrCut
 from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.randaugment import RandAugment
-from paretina.schedules import Constant, Linear
+from paretina.schedules import Constant, Linear, Schedule
 from paretina.train.asked import recipe_named
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
+from paretina.traits import traits
 
 STRONG = Recipe(
     epochs=350.0,
@@ -83,6 +88,24 @@ def test_what_is_switched_off_stays_off():
     assert Progressive(start=64, end=96)(Recipe(transforms=(MixOrCut(probability=Constant(value=0.0)),))).transforms == (
         MixOrCut(probability=Constant(value=0.0)),
     )
+
+
+def test_what_a_single_view_gets_rises_too():
+    recipe = Recipe(views=(View(), View(transforms=(RandAugment(magnitude=9.0), HorizontalFlip()))))
+    first, second = Progressive(start=64, end=96)(recipe).views
+    assert first == View()
+    assert stages(second.transforms[0].magnitude) == pytest.approx([3, 5, 7, 9])
+    assert second.transforms[1] == HorizontalFlip()
+
+
+def test_a_strength_that_a_transform_names_itself_rises():
+    @dataclass(frozen=True, kw_only=True)
+    class TrialNoise(RandomErasing):
+        spread: Schedule = field(default=Constant(value=4.0), metadata=traits(rises=0.5))
+
+    (noise,) = Progressive(start=64, end=96)(Recipe(transforms=(TrialNoise(),))).transforms
+    assert stages(noise.spread) == pytest.approx([2, 8 / 3, 10 / 3, 4])
+    assert stages(noise.probability)[0] == 0  # as its base says
 
 
 def test_a_strength_with_a_schedule_of_its_own_is_refused():

@@ -9,7 +9,8 @@ import torch
 
 from paretina.data.pictures import read_pictures
 from paretina.data.transforms.squash import Squash
-from paretina.measure.evaluate import Evaluation
+from paretina.measure.accuracy import measure_accuracy
+from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.plan import Plan
 from paretina.model.norms.group import GroupNorm
 from paretina.model.weights import load_model
@@ -20,7 +21,7 @@ from paretina.train.asked import Arrays, Asked
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.training import train
+from paretina.train.training import metrics, train
 
 # --- alone ------------------------------------------------------------------------------------------------------------
 
@@ -56,8 +57,17 @@ def test_which_process_is_first_is_known_before_they_meet(monkeypatch):
 def test_the_ranks_see_every_validation_picture_exactly_once(collection, tiny, count):
     val = read_pictures(collection, collection.split("val"))
     network = tiny.build().eval()
-    found = [Evaluation(val, tiny.door, 16, 3, Plan(), rank, count).run(network) for rank in range(count)]
+    found = [Evaluation(val, tiny.door, 16, 3, Plan(), rank, count, batch=2).run(network) for rank in range(count)]
     assert sorted(torch.cat([ids for _, ids in found]).tolist()) == list(range(9))
+    # each picture stands in the same batch as in a single process, so that every digit is the same
+    for one, other in zip(joined(found), Evaluation(val, tiny.door, 16, 3, Plan(), batch=2).run(network), strict=True):
+        assert torch.equal(one, other)
+    batches = [loaded.batch.ids.tolist() for rank in range(count) for loaded in evaluated(val, tiny, rank, count)]
+    assert sorted(batches) == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
+
+
+def evaluated(val, tiny, rank, count):
+    return Evaluation(val, tiny.door, 16, 3, Plan(), rank, count, batch=2).batches(0)
 
 
 def test_a_rank_without_any_picture_has_no_answer(collection, tiny):
@@ -170,8 +180,8 @@ def test_the_result_of_two_processes_is_that_of_the_model_file(launched):
     collection = Arrays(path=str(launched / "numbers.npz")).open()
     val = read_pictures(collection, collection.split("val"))
     logits, ids = Evaluation(val, network.blueprint.door, network.blueprint.resolution, 3, Plan()).run(network)
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(val.labels())[ids]).item()
-    assert run.result()["metrics"]["val/nll"] == pytest.approx(loss, rel=1e-5)
+    accuracy = measure_accuracy(logits, torch.tensor(val.labels())[ids], about.classes)
+    assert run.result()["metrics"] == metrics(accuracy)
     assert len(images) == len(labels) == 39
     assert about.metrics["val/nll"] == run.result()["metrics"]["val/nll"]
 

@@ -109,7 +109,7 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
-    from paretina.cli.program import duration, taken_apart
+    from paretina.cli.program import duration, note, print_lines, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation import csv_table, text_tables, write_ablation, write_tables
     from paretina.run import write_aside
@@ -122,7 +122,11 @@ def ablate(
     limit = most if most is not None else None if price_train else 2.0
     price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
     verbs.check_csv(table)
-    choice = verbs.ask(source, model, recipe, weights, device, None, taken_apart(fields))
+    given_fields = taken_apart(fields)
+    for name in given_fields:
+        if name in ("seed", "recipe.seed"):
+            raise verbs.MisuseError(f"{name} does nothing here: every run of a study gets its own seed; see --seeds")
+    choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)
     with Progress() as progress:
@@ -159,22 +163,22 @@ def ablate(
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     for text in found.notes:
-        click.echo(f"note: {text}", err=True)
-    click.echo("\n".join(text_tables(found)))
+        note(text)
+    print_lines(text_tables(found))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
 
 
 def switch_named(text: str, adds: bool) -> Any:
     """A switch, whose fields are looked up, so that a name of another tool gets ours."""
-    from paretina.search.switches import switch_of
+    from paretina.search.switches import WORDS, switch_of
     from paretina.train.asked import assignment
     from paretina.verbs import known_path
 
     switch = switch_of(text, adds)
     for field in switch.fields:
         path, _ = assignment(field)
-        if path not in ("progressive", "weights"):
+        if path not in WORDS:
             known_path(path)
     return switch
 
@@ -188,7 +192,9 @@ def rival_named(name: str) -> Any:
 
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """What would be trained, and what is trained already."""
+    from paretina.cli.program import print_lines
     from paretina.search.findings import is_over
+    from paretina.text import how_many
 
     rows = [
         {
@@ -205,5 +211,5 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
-        click.echo(f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip())
-    click.echo(f"{sum(row['runs'] - row['done'] for row in rows)} runs to make")
+        print_lines([f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip()])
+    click.echo(f"{how_many(sum(row['runs'] - row['done'] for row in rows), 'run')} to make")

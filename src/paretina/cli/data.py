@@ -2,7 +2,7 @@
 
 import click
 
-from paretina.cli.program import CONTEXT, Suggesting, command, example, main, print_json, waiting
+from paretina.cli.program import CONTEXT, Suggesting, command, example, main, print_json, print_lines, waiting
 
 
 @main.group(cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/"))
@@ -14,8 +14,9 @@ def data() -> None:
 @click.argument("source", metavar="DATA")
 def data_check(source: str, as_json: bool) -> None:
     """Classes, counts, sizes, faults, and pictures that are there twice or nearly so, within a split and across splits.
+    Says so where `paretina train` would refuse the data, since too many pictures cannot be read.
 
-    DATA is a folder, an .npz file, clipart or shapes.
+    DATA is {data}.
     """
     from paretina import verbs
 
@@ -24,4 +25,4 @@ def data_check(source: str, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        click.echo("\n".join(report.lines()))
+        print_lines(report.lines())

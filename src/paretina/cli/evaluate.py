@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import FailedError, command, main, note, print_json, waiting
+from paretina.cli.program import FailedError, command, main, note, print_json, print_lines, waiting
+from paretina.text import how_many, printable
 
 
 @command(
@@ -41,7 +42,7 @@ def evaluate(
 ) -> None:
     """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
 
-    MODEL is a model file or the directory of a finished run; DATA a folder, an .npz file, clipart or shapes. Pictures that
+    MODEL is a model file or the directory of a finished run; DATA {data}. Pictures that
     cannot be read are named and not counted; if they are more than --max-damaged allows, the exit code is 1.
     """
     from paretina import verbs
@@ -57,13 +58,13 @@ def evaluate(
     for text in found.notes:
         note(text)
     for loss in found.losses:
-        click.echo(loss)
+        print_lines([str(loss)])
     if found.sweep is not None:
-        click.echo("\n".join([*found.sweep.table(), *found.sweep.verdict(), ""]))
-    click.echo("\n".join(accuracy_lines(found)))
+        print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
+    print_lines(accuracy_lines(found))
     for more in (found.corrupted, found.unknown):
         if more is not None:
-            click.echo("\n".join(["", *more.table()]))
+            print_lines(["", *more.table()])
     if html is not None:
         click.echo(f"page: {html}")
     if trouble:
@@ -79,7 +80,7 @@ def accuracy_lines(found: Any) -> list[str]:
         between = f"  [{low[name][0]:.{digits}f} to {low[name][1]:.{digits}f}]" if name in low else ""
         return f"{title:<28}{value:8.{digits}f}{unit}{between}"
 
-    lines = [f"{accuracy.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
+    lines = [f"{how_many(accuracy.n, 'picture')} ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
     lines.append(line("top-1", "top1", " %", 1))
     if accuracy.top5 is not None:
         lines.append(line("top-5", "top5", " %", 1))
@@ -120,16 +121,16 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in found.damaged.items())
+        reasons = "".join(f"\n  {printable(f'{name}: {reason}')}" for name, reason in found.damaged.items())
         raise FailedError(f"none of the pictures could be read:{reasons}", **found.to_dict())
     if as_json:
         print_json(found.to_dict())
     else:
         for text in found.notes:
             note(text)
-        width = max((len(each.name) for each in found.predictions), default=0)
-        for each in found.predictions:
+        names = [printable(each.name) for each in found.predictions]
+        width = max(map(len, names), default=0)
+        for shown, each in zip(names, found.predictions, strict=True):
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers)
-            click.echo(f"{each.name:<{width}}  {answers}")
-        for name, reason in found.damaged.items():
-            click.echo(f"could not be read: {name}: {reason}", err=True)
+            print_lines([f"{shown:<{width}}  {answers}"])
+        print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

@@ -51,19 +51,19 @@ def finetune(
     With DATA it learns other pictures; classes that MODEL knows by name keep their row of the last layer, others start anew.
     """
     from paretina import verbs
-    from paretina.cli.program import duration, taken_apart
+    from paretina.cli.program import duration, print_lines, taken_apart
     from paretina.cli.train import finished, show_config, tried
 
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)
     given, planning = taken_apart(fields), planning_named(tuning, plan)
     if tail is not None:
-        if "tail" in given:
-            raise click.UsageError("tail is given twice, as an option and as a field; leave one out")
+        verbs.check_names(given)
+        verbs.check_parts({"--tail": tail}, given)
         given["tail"] = "0" if tail == "head" else tail
     choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
     for text in notes:
-        click.echo(text, err=True)
+        print_lines([text], err=True)
     if print_config:
         show_config(choice, as_json)
         return

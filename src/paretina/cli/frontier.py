@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from paretina.cli.once import Once
+from paretina.cli.program import Explaining
+from paretina.text import how_many
 
 EXAMPLE = (
     "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
@@ -17,7 +18,7 @@ EXAMPLE = (
     "  paretina frontier --resume runs/photos-frontier-1"
 )
 
-NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "time", "rungs", "keep", "by", "cost", "output")
+NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "rungs", "keep", "by", "cost", "output")
 
 
 class UnmetError(ValueError):
@@ -34,7 +35,7 @@ class StoppedError(ValueError):
 
 @click.command(
     "frontier",
-    cls=Once,
+    cls=Explaining,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"\b\nExample:\n{EXAMPLE}",
     short_help="Find what accuracy costs, over many networks.",
@@ -46,9 +47,9 @@ class StoppedError(ValueError):
 @click.option(
     "--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; chosen by --weights unless told."
 )
-@click.option("--weights", default=None, help="Weights to start from: auto, hub or none, as in `paretina train`.  [auto]")
+@click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
-@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m, 2h.")
+@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m; longer with --resume.")
 @click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
 @click.option("--keep", type=float, default=None, help="One in so many goes on to the next rung.  [2]")
 @click.option(
@@ -95,13 +96,15 @@ def frontier(
     """Find what accuracy costs: train many candidates on DATA under a time budget, time them, and draw the frontier.
 
     Candidates are all of --models at all of --sizes with all of --recipes, or a list. All are trained a little; the better part
-    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume; further
-    processes with the same --resume help. A budget ends with one recommendation, and exit code 3 if nobody keeps it.
+    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume, and with a
+    longer --time where the time was too short; further processes with the same --resume help. A budget ends with one
+    recommendation, and exit code 3 if nobody keeps it.
     """
+    from paretina.cli.program import duration
     from paretina.progress import Pace, Progress
     from paretina.report.frontier import write_frontier
     from paretina.run import free_folder
-    from paretina.search.frontier import begin, tools_for, work
+    from paretina.search.frontier import begin, give_time, tools_for, work
     from paretina.search.standing import budget_of, read_standing, with_budgets
     from paretina.ship.fold import fold
     from paretina.verbs import check_output, misuse
@@ -109,6 +112,10 @@ def frontier(
     given = click.get_current_context().params
     if source is not None and "=" in source and not Path(source).exists():
         fields, source = (source, *fields), None
+    named = [text for text in fields if text.partition("=")[0] in ("device", "plan.device")]
+    if resume is None and device is None and len(named) == 1:  # networks are timed where they are trained
+        (text,) = named
+        fields, device = tuple(field for field in fields if field != text), text.partition("=")[2].strip()
     with misuse():
         limits = [budget_of(text) for text in budgets]
     if resume is not None:
@@ -117,6 +124,8 @@ def frontier(
             usage(f"a frontier goes on as it was asked for; leave out {', '.join(wrong)}")
         with misuse():
             read_standing(resume)
+            if time is not None:
+                give_time(resume, duration(time, "--time"))
         folder = resume
     else:
         found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device)
@@ -139,7 +148,7 @@ def frontier(
         if resume is None:
             with misuse():
                 begin(folder, str(source), found, halving, tools.device, limits, command_line())
-            progress.plain(f"directory: {shlex.quote(str(folder))}, {len(found)} candidates")
+            progress.plain(f"directory: {shlex.quote(str(folder))}, {how_many(len(found), 'candidate')}")
         try:
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
         except KeyboardInterrupt:
@@ -155,6 +164,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate keeps the budgets.
     """
+    from paretina.cli.program import note, print_lines
     from paretina.report.frontier import cost_lines, recommended_lines, spelled
     from paretina.search.frontier import result_of
     from paretina.search.standing import recommend
@@ -164,18 +174,20 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         click.echo(json.dumps({"directory": str(standing.folder), **result_of(standing)}, indent=2))
     else:
         front = standing.frontier(cost).front()
-        click.echo(f"the front of accuracy and {cost}, among {len(standing.finalists)} finalists of {len(standing.entries)}:")
+        click.echo(
+            f"the front of accuracy and {cost}, among {how_many(len(standing.finalists), 'finalist')} of "
+            f"{len(standing.entries)}:"
+        )
         width = max((len(point.name) for point in front), default=0)
         for point in front:
             share = standing.shares.get(point.name)
             often = f"  on the front in {100 * share:.0f} % of resamples" if share is not None else ""
-            click.echo(
-                f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
-            )
+            row = f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
+            print_lines([row])
         if best:
             click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))
         for text in standing.notes():
-            click.echo(f"note: {text}", err=True)
+            note(text)
         click.echo(f"\nreport: {written[0]}")
     if standing.budgets and best is None:
         raise UnmetError(f"no candidate keeps {' and '.join(map(str, standing.budgets))}")
@@ -198,8 +210,10 @@ def check_candidates(
     source: str | None, models: Sequence[str], listing: Path | None, sizes: str | None, recipes: str | None
 ) -> None:
     """Looks whether data and candidates are named, in one way each."""
+    from paretina.verbs.outline import table
+
     if source is None:
-        usage("name the data: a folder, an .npz file, clipart or shapes; or go on with --resume DIR")
+        usage(f"name the data: {table()['data']}; or continue a frontier with --resume DIR")
     if bool(models) == (listing is not None):
         usage("name the candidates, either with --models or with --candidates FILE")
     if listing is not None and (sizes or recipes):
@@ -222,11 +236,13 @@ def asked_for(
     from paretina import verbs
     from paretina.cli.program import taken_apart
     from paretina.measure.plan import default_plan
-    from paretina.search.candidates import grid, listed
+    from paretina.search.candidates import check_any, grid, listed
 
     check_candidates(source, models, listing, sizes, recipes)
     values = taken_apart(fields)
-    verbs.whole_paths(values)  # refuses two names of one field
+    verbs.check_names(values)
+    options = {"DATA": source, "--models": ",".join(models), "--sizes": sizes, "--recipes": recipes, "--device": device}
+    verbs.check_parts({name: value or None for name, value in options.items()}, values)
     with verbs.misuse():
         plan = default_plan(device or "auto")
         if listing is not None:
@@ -242,6 +258,7 @@ def asked_for(
                 weights,
                 values,
             )
+        check_any(found)
     chosen = ("--device", device) if device else ()
     return tuple(replace(each, words=(*each.words, *chosen)) for each in found)
 

@@ -4,7 +4,9 @@ import re
 
 import click
 
-from paretina.cli.program import command, main, misuse, print_json
+from paretina.cli.program import command, main, misuse, print_json, print_lines
+from paretina.tables import in_columns
+from paretina.text import how_many
 
 
 @command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
@@ -16,6 +18,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
     """
     from paretina import verbs
+    from paretina.measure.cost import without
     from paretina.model.preprocessing import in_words
 
     shown = verbs.show(model, resolution)
@@ -23,29 +26,29 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_json(shown.to_dict())
         return
     counted, published = shown.cost, shown.published
-    click.echo(f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {shown.model.classes} classes")
+    print_lines([f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}"])
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
         output = " x ".join(map(str, stage.output))
         rows.append((stage.name, output, f"{stage.params:,}", f"{stage.macs / 1e6:,.1f} M", stage.spec))
     rows.append(("total", "", f"{counted.params:,}", f"{counted.macs / 1e6:,.1f} M", ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    for name, output, params, macs, spec in rows:
-        click.echo(f"{name:<{widths[0]}}  {output:<{widths[1]}}  {params:>{widths[2]}}  {macs:>{widths[3]}}  {spec}".rstrip())
+    click.echo("\n".join(in_columns(rows, "<<>><")))
     maps = f", feature maps at strides {', '.join(map(str, shown.strides))}" if shown.strides else ""
     click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
+    if counted.uncounted:
+        click.echo(without(counted.uncounted))
     click.echo(f"pictures: {in_words(shown.model.door, shown.model.resolution)}")
     if published:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")
     if shown.about:
         licence = f"; licence of the weights it started from: {shown.about.licence}" if shown.about.licence else ""
-        click.echo(f"{shown.about.origin}{licence}")
+        print_lines([f"{shown.about.origin}{licence}"])
         figures = {"top-1": "val/top1", "balanced": "val/balanced"}
         measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
         if measured:
             click.echo(f"measured when it was saved: {', '.join(measured)}")
-        click.echo(f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}")
+        print_lines([f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}"])
 
 
 @command(
@@ -69,14 +72,12 @@ def models(
     if as_json:
         print_json(rows)
         return
-    name_width, weights_width = (max(7, *(len(row[field]) for row in rows)) for field in ("name", "weights"))
-    header = f"{'name':<{name_width}} {'params':>8} {'GMACs':>8} {'pixels':>6} {'top-1':>6}"
-    click.echo(f"{header}  {'weights':<{weights_width}}  published by")
+    lines = [["name", "params", "GMACs", "pixels", "top-1", "weights", "published by"]]
     for row in rows:
         top1 = f"{row['top1']:.1f}" if row["top1"] else "-"
-        figures = f"{row['params'] / 1e6:7.1f}M {row['gmacs']:8.2f} {row['resolution']:6} {top1:>6}"
-        had = f"{row['weights'] or '-':<{weights_width}}"
-        click.echo(f"{row['name']:<{name_width}} {figures}  {had}  {row['note']}".rstrip())
+        figures = (f"{row['params'] / 1e6:.1f}M", f"{row['gmacs']:.2f}", f"{row['resolution']}", top1)
+        lines.append([row["name"], *figures, row["weights"] or "-", row["note"]])
+    click.echo("\n".join(in_columns(lines, "<>>>><")))
 
 
 def count(option: str, text: str | None) -> float | None:

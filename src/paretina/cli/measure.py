@@ -1,12 +1,13 @@
 """The command `paretina measure`, which `paretina.cli` adds to the program."""
 
-import csv
 import json
 from pathlib import Path
 
 import click
 
 from paretina.cli.planning import TuneCommand, planning_named, planning_options
+from paretina.tables import write_csv
+from paretina.text import how_many
 
 
 @click.command(
@@ -54,13 +55,13 @@ def measure(
     MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
     intervals of the median.
     """
-    from paretina.cli.program import duration
+    from paretina.cli.program import duration, note, print_lines
+    from paretina.data.named import source_named
     from paretina.measure.models import measure_models
     from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
     from paretina.progress import Progress
     from paretina.ship.fold import fold
-    from paretina.train.asked import source_named
     from paretina.verbs import check_csv, misuse
 
     check_once(names)
@@ -90,24 +91,23 @@ def measure(
             open_one=lambda name, _: opened[name],
         )
     if table is not None:
-        rows = found.rows()
-        with open(table, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(table, found.rows())
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
         return
     here = found.device
-    click.echo(f"{here.name}, {here.cores} cores, {here.threads} threads, torch {here.torch}; in brackets 95 % intervals")
-    click.echo("\n".join(found.table()))
+    click.echo(
+        f"{here.name}, {how_many(here.cores, 'core')}, {how_many(here.threads, 'thread')}, torch {here.torch}; "
+        "in brackets 95 % intervals"
+    )
+    print_lines(found.table())
     if stages or (stages is None and len(names) <= 2):
-        click.echo("\n".join(found.stage_tables()))
+        print_lines(found.stage_tables())
         for key, ceiling in found.ceilings.items():
             click.echo(f"\nceilings ({key}): {ceiling.gmacs_s:,.0f} GMAC/s, {ceiling.gb_s:,.1f} GB/s")
     for model in found.models:
         for text in model.notes:
-            click.echo(f"note: {model.name}: {text}", err=True)
+            note(f"{model.name}: {text}")
     if found.disturbed:
         used = found.models[0].timing.others
         click.echo(f"note: other processes used {used:.1f} cores meanwhile, so these times are not to be trusted", err=True)

@@ -4,7 +4,17 @@ import click
 
 
 class Once(click.Command):
-    """Options that take several values, and flags, may be repeated; others may not."""
+    """Options that take several values, and flags, may be repeated; others may not.
+
+    `{data}` in the help of a command stands for what can be named as data.
+    """
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.help and "{data}" in self.help:
+            from paretina.verbs.outline import table
+
+            self.help = self.help.replace("{data}", table()["data"])
+        super().format_help_text(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         left = super().parse_args(ctx, list(args))

@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +19,10 @@ class TuneCommand(Once):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         said = []
         for word, following in itertools.zip_longest(args, args[1:]):
+            if word == "--tune" and following is not None and "=" not in following and not Path(following).exists():
+                close = get_close_matches(following, TUNINGS[1:], n=1)
+                if close and following not in TUNINGS:
+                    raise click.UsageError(f"--tune cannot be {following!r}; did you mean {close[0]!r}?", ctx)
             said += [word, "eager"] if word == "--tune" and following not in TUNINGS else [word]
         return super().parse_args(ctx, said)
 

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ import click
 from paretina.cli.once import Once
 from paretina.cli.planning import TuneCommand
 from paretina.measure.process import spin_briefly
+from paretina.text import paragraphs, printable
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
@@ -98,12 +99,29 @@ class Program(Suggesting):
                 print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
             if found is None:
                 raise
-            click.echo(f"error: {found}", err=True)
+            click.echo(paragraphs(f"error: {found}"), err=True)
             sys.exit(found.code)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-class FieldCommand(TuneCommand):
+OWN_WAYS = {
+    ("finetune", "resume"): "an interrupted fine-tuning is continued with: paretina train --resume RUN",
+    ("ablate", "resume"): "an interrupted study is continued by the same command",
+    ("finetune", "pretrained"): "MODEL is what it starts from",
+    ("finetune", "weights"): "MODEL is what it starts from",
+    ("finetune", "model"): "MODEL is the network",
+    ("frontier", "model"): "--models names the networks",
+    ("frontier", "time_limit"): "--time says how long all trainings together may take",
+}
+"""By command and name: what is done instead, where that is another option or none than in `paretina train`."""
+
+
+def own_way(ctx: click.Context | None, name: str) -> str | None:
+    """What a command does instead of an option or field of that name."""
+    return None if ctx is None else OWN_WAYS.get((str(ctx.info_name), name.replace("-", "_")))
+
+
+class Explaining(Once):
     """Explains `--epochs 30` as `epochs=30`, since fields are not options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -112,6 +130,12 @@ class FieldCommand(TuneCommand):
         except click.NoSuchOption as error:
             elsewhere, known_path = early_or_late()
             name = error.option_name.lstrip("-").replace("-", "_")
+            if own := own_way(ctx, name):
+                raise click.UsageError(f"{error.option_name} is no option of `{ctx.command_path}`; {own}", ctx) from None
+            if elsewhere.get(name, "").startswith("--"):
+                raise click.UsageError(f"{error.option_name} is no option; write {elsewhere[name]}", ctx) from None
+            if error.possibilities and name in ("data", "edits", "model", "plan", "recipe"):  # no fields but whole parts
+                raise error from None
             try:
                 known_path(name)
             except ValueError as reason:
@@ -121,15 +145,19 @@ class FieldCommand(TuneCommand):
             raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
 
 
+class FieldCommand(Explaining, TuneCommand):
+    """A command with fields and `--tune`."""
+
+
 def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
     """What other tools call our fields, and what finds the place of a field: without torch, if the outline can be used."""
     from paretina.verbs.outline import read
 
     outline = read()
     if outline is None:
-        from paretina.verbs import ELSEWHERE, known_path
+        from paretina.verbs import elsewhere, known_path
 
-        return ELSEWHERE, known_path
+        return elsewhere(), known_path
     from paretina.cli.slips import full_path
 
     return outline["elsewhere"], full_path
@@ -156,6 +184,12 @@ def misuse(message: str) -> NoReturn:
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+def print_lines(lines: Iterable[str], err: bool = False) -> None:
+    """Prints lines of text, each on one line whatever names are in it; nothing where there is none."""
+    for line in lines:
+        click.echo(printable(line), err=err)
 
 
 def note(text: str) -> None:
@@ -186,6 +220,8 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
             name, value = assignment(text)
         except ValueError as error:
             misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
+        if own := own_way(click.get_current_context(silent=True), name):
+            misuse(f"{name} is no field; {own}")
         if name in found:
             misuse(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
         found[name] = value

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import command, main, note, print_json
+from paretina.cli.program import command, main, note, print_json, print_lines
+from paretina.tables import in_columns
+from paretina.text import printable
 
 
 @command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
@@ -32,24 +34,36 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         print_json(found.to_dict())
         return
     for path in found.written:
-        click.echo(path)
-    click.echo("\n".join(["", *table(found.runs)]))
+        print_lines([str(path)])
+    print_lines(["", *table(found.runs)])
+    if len(found.groups) > 1:
+        apart = "; ".join(", ".join(group) for group in found.groups)
+        note(f"measured on different data, so accuracies can be ranked only within each: {apart}")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train."""
+    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train.
+
+    Below the runs stands which operators their MACs lack.
+    """
     lines = [("run", "pixels", "epochs", "params", "MMACs", "top-1, %", "balanced, %", "copies", "seconds")]
     for row in rows:
-        counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), millions(row["macs"]))
+        counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), macs(row))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
-        lines.append((row["run"], *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *cells in lines:
-        yield "  ".join([f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))])
+        lines.append((printable(row["run"]), *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
+    yield from in_columns(lines, "<>")
+    missing = sorted({name for row in rows for name in row["uncounted"]})
+    if missing:
+        yield f"> MACs without {', '.join(missing)}: there is no formula for what is multiplied there"
 
 
 def figure(value: int | float | None, form: str = "") -> str:
     return "-" if value is None else format(value, form)
+
+
+def macs(row: dict[str, Any]) -> str:
+    """Millions of MACs; "> " where operators are left out that have no formula."""
+    return ("> " if row["uncounted"] else "") + millions(row["macs"])
 
 
 def millions(value: int | float | None) -> str:

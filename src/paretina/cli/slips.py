@@ -7,6 +7,7 @@ the authority. Tests compare the two.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, make_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -15,11 +16,12 @@ from paretina.cli.measure import check_once
 from paretina.cli.planning import planning_named
 from paretina.cli.program import duration, taken_apart
 from paretina.measure.sizes import resolutions_named
-from paretina.run import Run
+from paretina.model.words import WORDS, hint
+from paretina.run import Run, model_in
 from paretina.search.costs import COSTS, budget_of
 from paretina.spec import Spec, field_map, near, put
-from paretina.train.fields import OTHER_PARTS, PARTS, read_config, rise_of, unabbreviated
-from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, misuse, model_file
+from paretina.train.fields import LR, OTHER_PARTS, PARTS, read_config, rise_of, unabbreviated
+from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
 
@@ -31,9 +33,6 @@ HELD = ("edits", "assembly")
 
 USUAL = ("scratch", "finetune")
 """Recipes of which one is taken where none is named."""
-
-STARTS = ("auto", "hub", "none")
-"""Words for weights that are no files."""
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -65,9 +64,14 @@ def check_recipe(name: str | None) -> None:
 
 
 def check_source(data: str | None) -> None:
-    if data is None or data in known("sources") or data.endswith(".npz") or Path(data).expanduser().exists():
+    if data is None or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
         return
     refuse(f"there is no folder {data!r}, and no built-in data of that name{near(data, known('sources'))}")
+
+
+def is_data_file(data: str) -> bool:
+    """Whether a word names a file of pictures, by its end."""
+    return data.lower().endswith(tuple(known("suffixes")))
 
 
 def check_device(device: str | None) -> None:
@@ -77,8 +81,9 @@ def check_device(device: str | None) -> None:
 
 def check_weights(weights: str | None) -> None:
     """A name with a colon in it may be another library's network, which the command knows."""
-    if weights is not None and weights not in STARTS and ":" not in weights:
-        model_file(weights)
+    if weights is not None and weights not in WORDS and ":" not in weights:
+        with misuse():
+            model_in(Path(weights), hint(weights))
 
 
 def is_data(word: str) -> bool:
@@ -150,6 +155,8 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
     held = holder()
     for path, value, origin in places:
         head, _, rest = path.partition(".")
+        if path == LR and is_number(value):
+            continue  # the peak of the schedule that there is, which stays as it is
         if head == "recipe":
             said: dict[str, str] = {}
             for name, spec in tried.items():
@@ -177,12 +184,22 @@ def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str 
                     raise ValueError(f"Blueprint has no field {step!r}{near(step, names)}")
 
 
+def is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
 def source_of(data: str) -> Any:
     """The outlined source that a word stands for; None where another spelling would be another one."""
     specs: dict[str, Any] = {**outlined()}
     if data in known("sources") and not Path(data).exists():
-        return next((spec() for name, spec in specs.items() if name.lower() == data), None)
-    return specs["Arrays" if data.endswith(".npz") else "Folder"](path=data)
+        return specs[known("sources")[data]]()
+    ends = next((suffix for suffix in known("suffixes") if data.lower().endswith(suffix)), None)
+    if ends is None and Path(data).expanduser().is_file():
+        return None
+    return specs[known("suffixes")[ends] if ends and not Path(data).expanduser().is_dir() else known("folder")](path=data)
 
 
 def holder() -> Any:
@@ -197,7 +214,7 @@ def holder() -> Any:
 
 def check_output(output: Path | None, data: str | None) -> None:
     if data is not None:
-        folder = None if data in known("sources") or data.endswith(".npz") else data
+        folder = None if data in known("sources") or is_data_file(data) else data
         check_place(output, folder)
 
 
@@ -221,7 +238,7 @@ def train(given: Mapping[str, Any]) -> None:
         for name in taken:
             if name not in known("words"):
                 full_path(name)
-        refuse("name the data: a folder, an .npz file, clipart or shapes")
+        refuse(f"name the data: {known('data')}")
     check_asked({**given, "source": source}, taken)
     if given["dry_run"] or not given["print_config"]:
         check_output(given["output"], source)
@@ -298,6 +315,7 @@ def frontier(given: Mapping[str, Any]) -> None:
     check_source(source)
     for name in parts(given["recipes"]):
         check_recipe(name)
+    check_weights(given["weights"])
     for name in taken_apart(fields):
         full_path(name)
     if given["time"] is None:
@@ -332,7 +350,7 @@ def evaluate(given: Mapping[str, Any]) -> None:
     for name in parts(given["corruptions"]):
         if name not in known("corruptions"):
             refuse(f"there is no corruption {name!r}{near(name, known('corruptions'))}")
-    check_there([given["ood"]] if given["ood"] is not None else [])
+    check_strangers(given["ood"])
     if given["html"] is not None and len(sizes) < 2:
         refuse("--html draws several resolutions, such as --resolution 96:224:16")
 

@@ -18,9 +18,11 @@ from paretina.cli.program import (
     main,
     misuse,
     print_json,
+    print_lines,
     taken_apart,
     waiting,
 )
+from paretina.text import how_many
 
 
 @command(
@@ -72,7 +74,7 @@ def train(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train a classifier on DATA: a folder, an .npz file, clipart or shapes.
+    """Train a classifier on DATA: {data}.
 
     A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
 
@@ -126,7 +128,7 @@ def show_config(choice: Any, as_json: bool) -> None:
         return
     width = max(len(path) for path, _, _ in rows)
     for path, value, origin in rows:
-        click.echo(f"{path:<{width}}  {typed(value)}  ({origin})")
+        print_lines([f"{path:<{width}}  {typed(value)}  ({origin})"])
 
 
 def typed(value: Any) -> str:
@@ -180,9 +182,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
     )
     if warning := result["data"].get("copies", {}).get("warning"):
-        click.echo(warning)
-    click.echo(f"model:  {run.path / 'model.safetensors'} ({result['chosen']})")
-    click.echo(f"report: {run.path / 'report.html'}")
+        print_lines([warning])
+    print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])
 
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
@@ -212,18 +213,19 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
         print_json(described)
         return
     for text in prepared.notes:
-        click.echo(f"- {text}")
+        print_lines([f"- {text}"])
     for name, reason in prepared.damaged.items():
-        click.echo(f"- left out: {name}: {reason}")
+        print_lines([f"- left out: {name}: {reason}"])
     asked = prepared.asked
-    click.echo(f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels")
+    print_lines([f"model   {asked.model_name or 'given blueprint'}, tested at {prepared.model.resolution} pixels"])
     click.echo(
-        f"data    {len(prepared.train)} pictures to train on, {len(prepared.val)} to validate on, "
-        f"{len(prepared.collection.classes)} classes"
+        f"data    {how_many(len(prepared.train), 'picture')} to train on, {len(prepared.val)} to validate on, "
+        f"{how_many(len(prepared.collection.classes), 'class')}"
     )
     click.echo(
-        f"recipe  {asked.recipe_name or 'given recipe'}: {prepared.recipe.epochs:g} epochs, {estimate.updates} updates of "
-        f"{prepared.epochs.batch} pictures"
+        f"recipe  {asked.recipe_name or 'given recipe'}: {how_many(prepared.recipe.epochs, 'epoch')}, "
+        f"{how_many(estimate.updates, 'update')} of "
+        f"{how_many(prepared.epochs.batch, 'picture')}"
     )
     click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
     click.echo(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from paretina.cli.program import command, main, note, print_json, waiting
+from paretina.cli.program import command, main, note, print_json, print_lines, waiting
+from paretina.text import how_many
 
 
 @command(
@@ -45,10 +46,9 @@ def import_(
     for text in written.notes:
         note(text)
     about, blueprint = written.about, written.blueprint
-    click.echo(f"{written.name}, {blueprint.classes:,} classes, tested at {blueprint.resolution} pixels")
+    click.echo(f"{written.name}, {how_many(blueprint.classes, 'class', ',')}, tested at {blueprint.resolution} pixels")
     click.echo(f"pictures: {written.prepared}")
-    click.echo(f"{about.origin}; licence: {about.licence or 'not known'}")
-    click.echo(f"model: {written.path}")
+    print_lines([f"{about.origin}; licence: {about.licence or 'not known'}", f"model: {written.path}"])
 
 
 @command(
@@ -79,5 +79,5 @@ def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> Non
         return
     for text in written.notes:
         note(text)
-    click.echo(f"weights of {to}'s {written.name}: {written.path}")
+    print_lines([f"weights of {to}'s {written.name}: {written.path}"])
     click.echo(f"pictures: {written.prepared}\n\n{written.lines}")

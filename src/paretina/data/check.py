@@ -6,7 +6,7 @@
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from paretina.data import likeness
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.decode import DecodeError
 from paretina.data.likeness import LOOK, Leaks
 from paretina.data.remarks import remarks_heard, told
 from paretina.data.source import Collection, Sample
+from paretina.text import how_many, printable
 
 CHUNK = 32
 """Pictures a thread takes at a time; one by one, a large folder would cost a queue entry a picture."""
@@ -72,6 +74,7 @@ class Report:
         near: groups of pictures that are not equal but near the first of their group; of equal ones the first stands for all.
         copied: split -> its pictures that have a copy in train, for each split beside train.
         notes: what the source decided while opening, and what is odd about pictures that can be read.
+        refusal: why `train` does not begin with this data; "" if it does, as far as the pictures go.
     """
 
     classes: tuple[str, ...]
@@ -86,6 +89,7 @@ class Report:
     near: tuple[tuple[Seen, ...], ...]
     copied: dict[str, Leaks]
     notes: tuple[str, ...]
+    refusal: str = ""
 
     @property
     def samples(self) -> int:
@@ -113,14 +117,15 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """The report as plain text for people."""
+        """The report as plain text for people, a line each."""
         splits = list(self.counts)
         totals = ", ".join(f"{sum(self.counts[split].values())} {split}" for split in splits)
-        text = [f"{len(self.classes)} classes, {self.samples} pictures: {totals}", ""]
-        broad = max(len("class"), *map(len, self.classes))
+        text = [f"{how_many(len(self.classes), 'class')}, {how_many(self.samples, 'picture')}: {totals}", ""]
+        titles = {kind: printable(kind) for kind in self.classes}
+        broad = max(len("class"), *map(len, titles.values()))
         text.append("  ".join([f"{'class':<{broad}}", *(f"{split:>7}" for split in splits)]))
         for kind in self.classes:
-            text.append("  ".join([f"{kind:<{broad}}", *(f"{self.counts[split][kind]:>7}" for split in splits)]))
+            text.append("  ".join([f"{titles[kind]:<{broad}}", *(f"{self.counts[split][kind]:>7}" for split in splits)]))
         text.append("")
         if self.width and self.height:
             for side, spread in (("width", self.width), ("height", self.height)):
@@ -133,6 +138,8 @@ class Report:
             text.append(f"note: {note}")
         text += [f"note: {leaks.note()}" for leaks in self.copied.values() if leaks.note()]
         text += [leaks.warning() for leaks in self.copied.values() if leaks.warning()]
+        if self.refusal:
+            text.append(f"train refuses this data: {self.refusal}")
         text += section("damaged, cannot be read", [f"{name}: {reason}" for name, reason in self.faults.items()])
         text += section("very long or tall", [f"{name}: {aspect:.1f} to 1" for name, aspect in self.odd_aspects.items()])
         text += section("same picture in several splits (the score will look too good)", map_groups(self.leaks))
@@ -152,7 +159,7 @@ class Report:
         text += section("nearly the same picture several times in one class", map_groups(within, " ~ "))
         if not self.faults and not self.duplicates and not self.near and not across:
             text.append("no damaged pictures, no duplicates")
-        return text
+        return [printable(line) for line in text]
 
 
 def section(title: str, items: list[str]) -> list[str]:
@@ -196,12 +203,32 @@ def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int,
         return [one for some in looks for one in some]
 
 
-def check(collection: Collection, splits: Sequence[str] | None = None, workers: int = 2) -> Report:
+def refusal_of(collection: Collection, faults: Container[str], max_damaged: float) -> str:
+    """Why no run begins with these pictures: too many of train and val together, or all of one, cannot be read."""
+    names = {split: [sample.name for sample in collection.split(split)] for split in ("train", "val")}
+    lost = {split: sum(name in faults for name in names[split]) for split in names}
+    damaged, count = sum(lost.values()), sum(map(len, names.values()))
+    if count and is_too_much(damaged, count, max_damaged):
+        return (
+            f"{damaged} of {count} pictures in train and val cannot be read, more than max_damaged={max_damaged:g} allows; "
+            f"mend or remove them, or allow it with max_damaged={allowing(damaged, count):g}"
+        )
+    for split in names:
+        if lost[split] == len(names[split]):
+            return f"there is no picture in {split} that can be read"
+    return ""
+
+
+def check(
+    collection: Collection, splits: Sequence[str] | None = None, workers: int = 2, max_damaged: float | None = None
+) -> Report:
     """Looks at every picture of some splits.
 
     Args:
         splits: names of splits; all if None.
         workers: number of threads; the report does not depend on it.
+        max_damaged: share of unreadable pictures above which a run refuses to start; whether it would is not said if this is
+            None, or if not both `train` and `val` are looked at.
 
     Raises:
         ValueError: the collection has no such split.
@@ -236,6 +263,7 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
     for i, leader in zip(firsts, likeness.leaders(likes[firsts]), strict=True):
         near[leader].append(everyone[i])
     at = {split: [i for i, (own, _) in enumerate(placed) if own == split] for split in splits}
+    both = {"train", "val"} <= set(splits)
     few = () if can_be_near else (likeness.too_many(len(placed)),)
     return Report(
         classes=names,
@@ -256,6 +284,7 @@ def check(collection: Collection, splits: Sequence[str] | None = None, workers: 
             if split != "train" and "train" in splits
         },
         notes=tuple(dict.fromkeys((*collection.notes, *told(remarks), *few))),
+        refusal=refusal_of(collection, faults, max_damaged) if max_damaged is not None and both else "",
     )
 
 

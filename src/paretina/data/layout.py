@@ -31,19 +31,27 @@ ENGLISH = {
     "test": ("test", "testing", "tst"),
 }
 
+
+def without_accents(word: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter))
+
+
 FOREIGN = {
     "train": (
         *("entrenamiento", "entrenar", "trainieren", "apprentissage", "entrainement"),
-        *("treino", "treinamento", "addestramento", "训练", "训练集", "訓練", "学習", "обучение"),
+        *("treino", "treinamento", "addestramento", "训练", "训练集", "訓練", "訓練集", "学習", "обучение", "훈련", "학습"),
     ),
-    "val": ("validacion", "validierung", "validieren", "validacao", "validazione", "验证", "验证集", "検証", "валидация"),
+    "val": (
+        *("validacion", "validierung", "validieren", "validacao", "validazione", "validatie"),
+        *("验证", "验证集", "驗證", "驗證集", "検証", "валидация", "검증"),
+    ),
     "test": (
         *("prueba", "pruebas", "testen", "essai", "essais", "teste", "testes", "prova"),
-        *("测试", "测试集", "テスト", "тест"),
+        *("测试", "测试集", "測試", "測試集", "テスト", "тест", "테스트"),
     ),
 }
 
-WORDS = {split: (*ENGLISH[split], *FOREIGN[split]) for split in EXACT}
+WORDS = {split: (*ENGLISH[split], *map(without_accents, FOREIGN[split])) for split in EXACT}
 """Words that say of a folder which split it is, if it has other words in its name too; without accents."""
 
 WORD = re.compile(
@@ -119,14 +127,23 @@ MONTHS = frozenset(
     | {"jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
 )
 
-IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "pics", "pictures", "photos"})
-"""Words for the pictures of a set, where their annotations lie beside them."""
+IMAGES = frozenset(
+    {"image", "images", "img", "imgs", "jpegimages", "pics", "pictures", "photos"}
+    | {"bild", "bilder", "fotos", "imagen", "imagenes", "imagem", "imagens", "immagine", "immagini", "foto", "afbeeldingen"}
+    | set(map(without_accents, ("图像", "图片", "圖像", "圖片", "画像", "изображение", "изображения", "картинки", "이미지")))
+)
+"""Words for the pictures of a set, where their annotations lie beside them; without accents."""
 
 ANNOTATIONS = frozenset(
     {"annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "seg", "segs"}
     | {"trimap", "trimaps", "bbox", "bboxes", "groundtruth", "gt", "heatmaps", "keypoints"}
+    | {"annotationen", "maske", "masken", "beschriftungen", "etiquette", "etiquettes", "masque", "masques"}
+    | {"anotacion", "anotaciones", "etiqueta", "etiquetas", "mascara", "mascaras", "anotacao", "anotacoes", "rotulos"}
+    | {"annotazione", "annotazioni", "etichetta", "etichette", "maschera", "maschere", "annotaties", "maskers"}
+    | set(map(without_accents, ("标注", "标签", "掩码", "標註", "標籤", "アノテーション", "ラベル", "マスク")))
+    | set(map(without_accents, ("аннотация", "аннотации", "разметка", "маска", "маски", "라벨", "마스크", "주석")))
 )
-"""Words for what is drawn or written about pictures."""
+"""Words for what is drawn or written about pictures; without accents."""
 
 BY_THE_WAY = frozenset({"class", "object", "instance", "semantic", "pixel", "binary", "color", "png", "xml"})
 """Words that come with those for annotations: SegmentationClass."""
@@ -247,10 +264,6 @@ def split_said(name: str) -> str | None:
 def split_of_word(word: str) -> str | None:
     match = WORD.fullmatch(without_accents(word))
     return next((split for split, words in WORDS.items() if match["word"] in words), None) if match else None
-
-
-def without_accents(word: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter))
 
 
 def valid_means_good(places: Sequence[Place]) -> bool:
@@ -408,7 +421,7 @@ def checked_classes(root: Place, classes: list[Place]) -> list[str]:
 def check_roles(root: Place, override: str = OVERRIDE) -> None:
     """Raises ValueError where the folders are pictures and annotations of them, or what is searched and what for."""
     classes = class_folders(root)
-    words = {place: set(words_of(place.name)) for place in classes}
+    words = {place: set(map(without_accents, words_of(place.name))) for place in classes}
     images = [place for place in classes if words[place] and words[place] <= IMAGES]
     drawn = [place for place in classes if words[place] & ANNOTATIONS and words[place] <= ANNOTATIONS | IMAGES | BY_THE_WAY]
     nothing_else = len(images) + len(drawn) == len(classes)

@@ -30,6 +30,7 @@ from paretina.data.look_cache import LookCache
 from paretina.data.source import Collection, Sample
 from paretina.data.split import held_out, in_order
 from paretina.shapes import Image
+from paretina.text import how_many
 
 BITS = 256
 """Of a hash: the 16 x 16 lowest frequencies of 64 x 64 pixels. With the usual 8 x 8, one in 2,400 pairs of the built-in
@@ -131,12 +132,17 @@ class Looked:
         if self.unkept:
             found.append(self.unkept)
         elif self.new >= MANY:
-            found.append(f"{self.new:,} pictures were looked at once to find copies among them; that is kept for the next time")
+            found.append(
+                f"{how_many(self.new, 'picture was', ',', 'pictures were')} looked at once to find copies among "
+                "them; that is kept for the next time"
+            )
         return tuple(found)
 
 
 def too_many(pictures: int) -> str:
-    return f"there are {pictures:,} pictures, more than {MOST:,}: only equal ones were looked for, not near copies"
+    return (
+        f"there are {how_many(pictures, 'picture', ',')}, more than {MOST:,}: only equal ones were looked for, not near copies"
+    )
 
 
 def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None) -> Looked:

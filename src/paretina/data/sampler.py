@@ -12,6 +12,7 @@ import numpy as np
 
 from paretina.clock import Clock
 from paretina.schedules import Schedule
+from paretina.text import how_many
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Epochs:
         shortest = self.samples // self.updates_per_epoch if self.whole else self.per_update
         if parts > shortest:
             raise ValueError(
-                f"an update of {shortest} pictures cannot be cut into {parts} parts (processes times accumulate); "
+                f"an update of {how_many(shortest, 'picture')} cannot be cut into {parts} parts (processes times accumulate); "
                 "lower accumulate, or raise batch_size if there are more pictures"
             )
         return shortest // parts

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from paretina.shapes import Image
-from paretina.spec import Spec
+from paretina.traits import Method, Never
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,21 @@ class Collection(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Spec):
-    """A choice of data; opening it looks at names and classes, and at the pictures only to keep copies together in a split."""
+class Source(Method):
+    """A choice of data; opening it looks at names and classes, and at the pictures only to keep copies together in a split.
+
+    Attributes:
+        WORD: what names it where data is asked for, such as "clipart"; "" for a source that is named by a path.
+        SUFFIXES: ends of the names of files that are opened with it, such as ".npz"; it then has a field `path`.
+        FOLDERS: whether folders are opened with it; it then has a field `path`.
+    """
 
     PLUGINS = ("paretina.data.sources",)
+    LEFT_OUT = Never("nothing can be trained without data")
+    LOW_PRECISION = Never("it gives pictures and computes nothing")
+    WORD: ClassVar[str] = ""
+    SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    FOLDERS: ClassVar[bool] = False
 
     def pinned(self, collection: Collection) -> "Source":
         """The same with what opening found out about copies written down, so that the split never moves again.

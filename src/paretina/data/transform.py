@@ -6,7 +6,7 @@ A recipe lists both in one tuple and they act in the order written there, those 
 import functools
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -15,10 +15,14 @@ from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.shapes import Image
 from paretina.spec import Spec
+from paretina.traits import OFF, HowLeftOut, Method, Never, traits
+
+PLAIN = Never("it does no more than bring a picture to its size, without which nothing can be trained")
+"""Never left out: what a transform answers that is a plain way to a square picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transform(Spec):
+class Transform(Method):
     """Base of both kinds.
 
     Attributes:
@@ -28,6 +32,8 @@ class Transform(Spec):
     """
 
     PLUGINS = ("paretina.data.transforms",)
+    LEFT_OUT: ClassVar[HowLeftOut] = OFF
+    LOW_PRECISION = Never("pictures are transformed before anything is computed in low precision")
     MIRRORS: ClassVar[bool] = False
     MIXES: ClassVar[bool] = False
 
@@ -64,9 +70,9 @@ class View(Spec):
             or fewer, for a teacher that wants another size.
     """
 
-    transforms: tuple[ImageTransform, ...] = ()
-    own: bool = True
-    scale: float = 1.0
+    transforms: tuple[ImageTransform, ...] = field(default=(), metadata=traits(elsewhere=()))
+    own: bool = field(default=True, metadata=traits(elsewhere=()))
+    scale: float = field(default=1.0, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
         if self.scale <= 0:

@@ -9,12 +9,15 @@ best, and the other way round, so no sample is judged with a temperature that it
 fitted on all samples. ece sorts the samples by the probability of their answer into 15 bins of equal width, (0, 1/15], ...,
 (14/15, 1]. Intervals of shares are Wilson's. The others come from 1,000 resamples of the samples: the middle 95 % of the
 resampled figures, moved so that their mean lies at the figure itself, since the ece of a resample is too large on average.
+Of balanced accuracy and macro F1, where a class is always right or never, resampling shows no spread, though other samples may
+well differ; so their intervals reach at least as far as the Wilson intervals of the classes combine to. (Of F1 that is the one
+of h / (h + m), with h hits and m mistakes that the class has part in, of which F1 is 2h / (2h + m).)
 
 Source: temperature scaling and ece: Guo et al. 2017 (arXiv:1706.04599), sections 2 and 4.2; balanced accuracy: Brodersen et al.
-2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers.
+2010; macro F1 as in scikit-learn: the mean over classes that occur in the labels or in the answers; combined intervals: Zou,
+Huang & Zhang 2009.
 """
 
-import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -25,8 +28,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretina.measure.intervals import wilson
+from paretina.measure.intervals import Interval, combined_mean, wilson
 from paretina.shapes import Logits
+from paretina.tables import write_csv
+from paretina.text import how_many
 
 Labels = Int[Tensor, " batch"]
 PerSample = Float[Tensor, " batch"]
@@ -147,6 +152,8 @@ def measure_accuracy(logits: Logits, labels: Labels, classes: tuple[str, ...], *
     drawn = resampled(labels, answers, width, (nll, nll_scaled), (confidence, confidence_scaled), seed)
     most = {"balanced": 100.0, "f1_macro": 100.0, "nll": math.inf, "nll_scaled": math.inf, "ece": 1.0, "ece_scaled": 1.0}
     intervals = {name: around(value, drawn[name], most[name]) for name, value in figures.items()}
+    for name, parts in (("balanced", recalls(truth, hits)), ("f1_macro", f1_scores(truth, named, hits))):
+        intervals[name] = reaching(intervals[name], combined_mean(parts))
     top1, intervals["top1"] = percent(int(correct.sum()), n)
     top5 = None
     if width > 5:
@@ -173,13 +180,14 @@ def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]
     if len(logits) != len(labels):
         raise ValueError(f"each sample needs logits and a label, got {len(logits)} rows of logits and {len(labels)} labels")
     if logits.shape[1] != width:
-        raise ValueError(f"each class needs a logit, got {logits.shape[1]} logits a sample and {width} classes")
+        raise ValueError(f"each class needs a logit, got {logits.shape[1]} logits a sample and {how_many(width, 'class')}")
     if labels.min() < 0 or labels.max() >= width:
         raise ValueError(f"labels must lie in 0 to {width - 1}, got {labels.min()} to {labels.max()}")
     faulty = torch.cat([~rows.isfinite().all(1) for rows in logits.split(ROWS)]).nonzero().flatten()
     if len(faulty):
         raise ValueError(
-            f"{len(faulty)} of {len(labels)} samples have logits that are not finite, the first is sample {int(faulty[0])}; "
+            f"{len(faulty)} of {how_many(len(labels), 'sample')} have logits that are not finite, the first is "
+            f"sample {int(faulty[0])}; "
             "evaluate in float32, and see whether the training diverged"
         )
     return logits, labels
@@ -243,6 +251,25 @@ def macro(truth: Tensor, named: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
     return mean(hits, truth), mean(2 * hits, truth + named)
 
 
+def recalls(truth: Tensor, hits: Tensor) -> list[Interval]:
+    """The recall of each class that has samples, a share."""
+    return [wilson(hit, n) for hit, n in zip(hits.tolist(), truth.tolist(), strict=True) if n]
+
+
+def f1_scores(truth: Tensor, named: Tensor, hits: Tensor) -> list[Interval]:
+    """F1 of each class that occurs, a share."""
+    found = []
+    for hit, concerned in zip(hits.tolist(), (truth + named - hits).tolist(), strict=True):
+        if concerned:
+            found.append(Interval(*(2 * share / (1 + share) for share in wilson(hit, concerned))))
+    return found
+
+
+def reaching(ends: tuple[float, float], least: Interval) -> tuple[float, float]:
+    """An interval in percent, widened to hold one of shares."""
+    return min(ends[0], 100 * least.low), max(ends[1], 100 * least.high)
+
+
 def percent(successes: int, n: int) -> tuple[float, tuple[float, float]]:
     share = wilson(successes, n)
     return 100 * successes / n, (100 * share.low, 100 * share.high)
@@ -263,11 +290,14 @@ def class_accuracy(name: str, truth: int, named: int, hits: int) -> ClassAccurac
 
 def remarks(classes: tuple[str, ...], truth: Tensor, temperature: float) -> Iterator[str]:
     if len(classes) <= 5:
-        yield f"top-5 is left out: with {len(classes)} classes the right one is always among the first five answers"
+        yield f"top-5 is left out: with {how_many(len(classes), 'class')} the right one is always among the first five answers"
     absent = [name for name, count in zip(classes, truth.tolist(), strict=True) if not count]
     if absent:
         some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-        yield f"{len(absent)} of {len(classes)} classes have no sample and do not count in the balanced accuracy: {some}"
+        yield (
+            f"{len(absent)} of {how_many(len(classes), 'class')} have no sample and do not count in the "
+            f"balanced accuracy: {some}"
+        )
     if temperature in (COLDEST, HOTTEST):
         yield f"the temperature stopped at its limit of {temperature:g}: these samples do not determine it"
 
@@ -401,14 +431,12 @@ def write_predictions(
     known = labels is not None
     logits, given = checked(logits, torch.zeros(len(logits), dtype=torch.long) if labels is None else labels, len(classes))
     if len(names) != len(logits):
-        raise ValueError(f"each sample needs a name, got {len(names)} names and {len(logits)} rows of logits")
+        raise ValueError(f"each sample needs a name, got {how_many(len(names), 'name')} and {len(logits)} rows of logits")
     shown = min(5, len(classes))
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
-    # names of files that are no valid UTF-8 must not make the table so
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
+
+    def lines() -> Iterator[dict[str, str]]:
         waiting = iter(names)
         for rows, true in in_rows(logits, given):
             # a stable sort, so that of equal logits the first class leads here too
@@ -421,4 +449,6 @@ def write_predictions(
                 for place in range(1, shown):
                     line[f"class_{place + 1}"] = classes[answers[place]]
                     line[f"confidence_{place + 1}"] = f"{chances[place]:.6f}"
-                table.writerow(line)
+                yield line
+
+    write_csv(path, lines(), columns)

@@ -16,13 +16,12 @@ published ones on ImageNet-C. Neither are the errors divided by those of a refer
 Source: Hendrycks & Dietterich 2019 (arXiv:1903.12261), sections 3 and 4.
 """
 
-import csv
 import io
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,12 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.intervals import Interval, paired_interval, wilson
+from paretina.measure.intervals import Interval, as_columns, paired_interval, wilson
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores
+from paretina.tables import write_csv
+from paretina.text import how_many
 
 REFERENCE = 224
 """Shorter side in pixels that the settings are for."""
@@ -80,27 +81,16 @@ def unpillow(image: PIL.Image.Image) -> Pixels:
     return np.asarray(image).transpose(2, 0, 1).astype(np.float32) / 255
 
 
-def fast_length(least: int) -> int:
-    """The next length that has no prime factor above 5, for which Fourier transforms are fast."""
-    length = least
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 1
-
-
 def blurred(maps: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolution of [..., rows, columns] with an odd square kernel that sums to 1; borders are mirrored."""
+    from scipy.fft import next_fast_len
+
     radius = len(kernel) // 2
     if radius == 0:
         return maps
     rows, columns = maps.shape[-2:]
     around = [(0, 0)] * (maps.ndim - 2) + [(radius, radius)] * 2
-    size = (fast_length(rows + 2 * radius), fast_length(columns + 2 * radius))
+    size = tuple(next_fast_len(side + 2 * radius, real=True) for side in (rows, columns))
     spectrum = np.fft.rfft2(np.pad(maps, around, mode="symmetric"), size) * np.fft.rfft2(kernel.astype(np.float32), size)
     whole = np.fft.irfft2(spectrum, size)
     return whole[..., 2 * radius : 2 * radius + rows, 2 * radius : 2 * radius + columns].astype(np.float32)
@@ -116,18 +106,13 @@ def disc(radius: float) -> np.ndarray:
 
 def softened(maps: np.ndarray, deviation: float) -> np.ndarray:
     """A Gaussian blur of [..., rows, columns], cut off at three deviations; borders are mirrored."""
+    from scipy import ndimage
+
     reach = math.ceil(3 * deviation)
     if reach == 0:
         return maps
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    for axis in (-2, -1):
-        length, around = maps.shape[axis], [(0, 0)] * maps.ndim
-        around[axis] = (reach, reach)
-        padded = np.moveaxis(np.pad(maps, around, mode="symmetric"), axis, 0)
-        total = sum(weight * padded[place : place + length] for place, weight in enumerate(weights))
-        maps = np.moveaxis(np.asarray(total), 0, axis)
-    return maps
+    blur: np.ndarray = ndimage.gaussian_filter(maps, deviation, radius=reach, axes=(-2, -1))
+    return blur
 
 
 def wrapped(noise: np.ndarray, *kernels: np.ndarray) -> list[np.ndarray]:
@@ -201,14 +186,12 @@ def photon_counts(photons: float) -> np.ndarray:
 
     Drawing from a table is several times faster than drawing from the distribution.
     """
+    from scipy.special import pdtr
+
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     counts = np.arange(math.ceil(photons + 8 * math.sqrt(photons)) + 8)
-    logs = np.concatenate(([0.0], np.log(counts[1:]).cumsum()))
-    table = np.zeros((256, QUANTILES), np.uint16)
-    for level in range(1, 256):
-        mean = photons * level / 255
-        table[level] = np.exp(counts * math.log(mean) - mean - logs).cumsum().searchsorted(quantiles)
-    return table
+    means = photons * np.arange(256) / 255
+    return np.stack([pdtr(counts, mean).searchsorted(quantiles) for mean in means]).astype(np.uint16)
 
 
 def impulse_noise(pixels: Pixels, settings: Settings, random: np.random.Generator) -> Pixels:
@@ -311,24 +294,14 @@ def contrast(pixels: Pixels, settings: Settings, random: np.random.Generator) ->
 
 def elastic(pixels: Pixels, settings: Settings, random: np.random.Generator) -> Pixels:
     """Moves each place by a smooth random field."""
+    from scipy import ndimage
+
     rows, columns = pixels.shape[1:]
     waves = canvas_of(pixels, 14)
     fields = [resized(random.standard_normal(waves, dtype=np.float32), (rows, columns)) for _ in range(2)]
     down, across = (field * (settings[0] * scale_of(pixels)) for field in fields)
-    down = (np.arange(rows, dtype=np.float32)[:, None] + down).clip(0, rows - 1)
-    across = (np.arange(columns, dtype=np.float32) + across).clip(0, columns - 1)
-    top, left = np.floor(down).astype(int), np.floor(across).astype(int)
-    bottom, right = np.minimum(top + 1, rows - 1), np.minimum(left + 1, columns - 1)
-    low, far = (down - top).astype(np.float32), (across - left).astype(np.float32)
-    flat = pixels.reshape(3, -1)
-
-    def at(row: np.ndarray, column: np.ndarray) -> np.ndarray:
-        return flat.take(row * columns + column, axis=1)
-
-    above = at(top, left) * (1 - far) + at(top, right) * far
-    below = at(bottom, left) * (1 - far) + at(bottom, right) * far
-    moved: Pixels = above * (1 - low) + below * low
-    return moved
+    places = np.stack([np.arange(rows, dtype=np.float32)[:, None] + down, np.arange(columns, dtype=np.float32) + across])
+    return np.stack([ndimage.map_coordinates(channel, places, order=1, mode="nearest") for channel in pixels])
 
 
 def pixelate(pixels: Pixels, settings: Settings, random: np.random.Generator) -> Pixels:
@@ -510,16 +483,14 @@ class CorruptedAccuracy:
         low, high = self.lost_interval or (None, None)
         return {
             "n": self.n,
-            "top1": self.clean.value,
-            "top1_low": self.clean.low,
-            "top1_high": self.clean.high,
+            **as_columns("top1", self.clean),
             "corruption_error": self.error,
             "corruption_error_ratio": self.ratio,
             "lost": self.lost,
             "lost_low": low,
             "lost_high": high,
             "seed": self.seed,
-            "rows": [{field.name: getattr(row, field.name) for field in fields(row)} for row in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "faults": list(self.faults),
         }
 
@@ -539,10 +510,7 @@ class CorruptedAccuracy:
 
     def write_csv(self, path: Path | str) -> None:
         """Writes a line for each kind and strength."""
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Corrupted)])
-            table.writeheader()
-            table.writerows({field.name: getattr(row, field.name) for field in fields(row)} for row in self.rows)
+        write_csv(path, map(asdict, self.rows))
 
 
 def corrupted_accuracy(
@@ -604,7 +572,7 @@ def corrupted_accuracy(
                     rows.append(answers(torch.stack(list(made))) == labels)
                 right.append(torch.stack(rows))
                 done += len(ids)
-                say(f"corrupted {done} of {len(evaluation.mine)} pictures in {len(conditions)} ways")
+                say(f"corrupted {done} of {how_many(len(evaluation.mine), 'picture')} in {how_many(len(conditions), 'way')}")
     finally:
         network.train(training)
     if not right:

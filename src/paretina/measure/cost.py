@@ -3,8 +3,10 @@
 Counts come from the operators of the module itself, run forward on the meta device in evaluation mode: nothing is allocated,
 and there is no second description of the network that could drift. Gradients stay enabled while counting, because
 `nn.MultiheadAttention` otherwise takes a fused path that torch's counter sees as nothing; the backward pass is not counted,
-because that counter is wrong for grouped convolutions. One multiply-add is one MAC; norms, activations, pooling and additions
-count as none.
+because that counter is wrong for grouped convolutions. One multiply-add is one MAC; norms, activations, pooling, resizing,
+sorting and additions count as none. Those operators are listed (`NOTHING`), besides views and what torch calls pointwise. An
+operator that is neither listed nor has a formula, such as a Fourier transform, is named in `Cost.uncounted`: the MACs are then
+fewer than those of the network.
 
 Bytes are counted twice, since what moves depends on what is fused. `bytes_moved` has only convolutions and matrix products:
 each reads its inputs and weights once and writes its output once, as if everything between were done on the way. It is the
@@ -14,20 +16,19 @@ what is stored counts. Neither knows of caches, nor of copies that a kernel make
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from paretina.measure.parts import params_of, parts_of, passages
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.torch_internals import TorchDispatchMode, tree_leaves
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Cost:
         bytes_unfused: the same for all operators, run one after another.
         resolution: side of the image, in pixels.
         batch: number of images.
+        uncounted: operators with neither a formula nor an entry in `NOTHING`, such as "aten::_fft_r2c"; MACs and activations
+            lack what they do.
     """
 
     params: int
@@ -72,11 +75,18 @@ class Cost:
     bytes_moved: int
     bytes_unfused: int
     batch: int = 1
+    uncounted: tuple[str, ...] = ()
 
     @property
     def intensity(self) -> float:
         """Arithmetic intensity: floating-point operations, two a MAC, for each byte moved."""
         return 2 * self.macs / self.bytes_moved if self.bytes_moved else 0.0
+
+
+def without(uncounted: Iterable[str]) -> str:
+    """What MACs lack that were counted without these operators, a sentence; empty where there are none."""
+    names = sorted(uncounted)
+    return f"the MACs do not include {', '.join(names)}: there is no formula for what is multiplied there" if names else ""
 
 
 class Counts(NamedTuple):
@@ -86,12 +96,49 @@ class Counts(NamedTuple):
     bytes_unfused: int = 0
 
 
+NOTHING = frozenset(
+    name
+    for names in (
+        # copies, and numbers in another order
+        "_to_copy _unsafe_index cat channel_shuffle clone col2im constant_pad_nd copy embedding fill flip gather im2col "
+        "index index_add index_copy index_put index_select masked_fill masked_scatter masked_select "
+        "native_channel_shuffle pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat "
+        "replication_pad1d replication_pad2d replication_pad3d roll scatter scatter_add select_scatter slice_scatter "
+        "stack take tril triu zero",
+        # new tensors in the shape of another
+        "empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like rand_like randn_like "
+        "zeros_like",
+        # one number from one or two, where torch does not say so, and softmax and dropout
+        "_log_softmax _prelu_kernel _safe_softmax _softmax abs bernoulli eq ge gelu glu gt hardswish le lt mish "
+        "native_dropout ne relu6 rrelu rsub threshold",
+        # norms
+        "_batch_norm_no_update _fused_rms_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+        "_weight_norm_interface cudnn_batch_norm native_batch_norm native_group_norm native_layer_norm",
+        # sums, means, extremes and orders
+        "all amax amin aminmax any argmax argmin argsort count_nonzero cummax cummin cumsum linalg_vector_norm "
+        "logsumexp max mean median min nansum norm sort std std_mean sum topk var var_mean",
+        # pooling and resizing
+        "_adaptive_avg_pool2d _adaptive_avg_pool3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa "
+        "_upsample_nearest_exact2d adaptive_max_pool2d adaptive_max_pool3d avg_pool2d avg_pool3d "
+        "max_pool2d_with_indices max_pool3d_with_indices upsample_bicubic2d upsample_bilinear2d upsample_linear1d "
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d",
+    )
+    for name in names.split()
+)
+"""Operators of torch (`aten`), also in place, that count as no MACs; besides views and what torch calls pointwise."""
+
+
 class Counter(TorchDispatchMode):
-    """Adds up the MACs and the outputs of every operator that torch has a formula for, and the bytes of all operators."""
+    """Adds up the MACs and the outputs of every operator that torch has a formula for, and the bytes of all operators.
+
+    Attributes:
+        uncounted: names of operators that should count and have no formula.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.counts = Counts()
+        self.uncounted: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -100,20 +147,32 @@ class Counter(TorchDispatchMode):
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         traffic = 0 if not inputs or is_view(func) else sum(map(stored_bytes, inputs + outputs))
-        formula = flop_registry.get(func._overloadpacket)
+        formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
             macs += formula(*args, **kwargs, out_val=out) // 2
             activations += outputs[0].numel()
             moved += traffic
+        elif inputs and not counts_as_nothing(func):
+            self.uncounted.add(name_of(func))
         self.counts = Counts(macs, activations, moved, unfused + traffic)
         return out
 
 
 def is_view(func: Any) -> bool:
     """Whether an operator returns its input's own numbers in another shape."""
-    if func._overloadpacket in (torch.ops.aten._unsafe_view, torch.ops.aten._reshape_alias, torch.ops.aten.detach):
-        return True
-    return any(out.alias_info is not None and not out.alias_info.is_write for out in func._schema.returns)
+    return bool(func.is_view) or name_of(func) in ("aten::_unsafe_view", "aten::_reshape_alias", "aten::detach")
+
+
+def name_of(func: Any) -> str:
+    """Of an operator, such as "aten::mm"."""
+    return str(func.name()).partition(".")[0]
+
+
+def counts_as_nothing(func: Any) -> bool:
+    """Whether an operator has no MACs by convention."""
+    space, _, name = name_of(func).partition("::")
+    tagged = {torch.Tag.pointwise, torch.Tag.inplace_view} & set(func.tags)
+    return is_view(func) or bool(tagged) or (space == "aten" and name.removesuffix("_") in NOTHING)
 
 
 def stored_bytes(tensor: Tensor) -> int:
@@ -184,6 +243,7 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
         bytes_moved=bytes_moved,
         bytes_unfused=bytes_unfused,
         batch=batch,
+        uncounted=tuple(sorted(counter.uncounted)),
     )
 
 

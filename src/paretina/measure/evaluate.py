@@ -36,7 +36,9 @@ class Evaluation:
     ) -> None:
         self.pictures = pictures
         self.plan = plan
-        self.mine = range(rank, len(pictures), ranks)
+        # whole batches in turn, the same ones whatever the number of ranks: what stands beside a picture can change last digits
+        starts = range(rank * batch, len(pictures), ranks * batch)
+        self.mine = [number for start in starts for number in range(start, min(start + batch, len(pictures)))]
         self.settings = (door, size, classes, batch)
         self.kept: list[Loaded] | None = None
         self.faults: dict[str, None] = {}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from paretina.data.source import Source
-from paretina.measure.cost import Cost, cost
+from paretina.measure.cost import Cost, cost, without
 from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.inference import Fold
@@ -24,6 +24,8 @@ from paretina.measure.settle import Plans, Say, Tuning, settle
 from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
+from paretina.tables import in_columns
+from paretina.text import how_many, printable
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class MeasuredModel:
         """The figures on one line, for a CSV file; samples are left out."""
         timing, flat = self.timing, asdict(self.cost)
         del flat["stages"]
+        flat["uncounted"] = " ".join(self.cost.uncounted)
         row = {"name": self.name, **flat, "intensity": self.cost.intensity}
         row |= {f"latency_{key}": value for key, value in timing.latency.to_dict().items() if key != "samples_ms"}
         for prefix, batch in (("inference", timing.inference), ("training", timing.training)):
@@ -118,7 +121,7 @@ class Measured:
             p95, training, peak = timing.latency.p95, timing.training, timing.inference.peak_mb
             rows.append(
                 (
-                    model.name,
+                    printable(model.name),
                     f"{model.resolution}",
                     f"{counted.params / 1e6:.2f}M",
                     f"{counted.macs / 1e9:.3f}",
@@ -133,15 +136,14 @@ class Measured:
                     f"{peak:.0f}" if peak is not None else "-",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        return in_columns(rows, "<>")
 
     def stage_tables(self) -> list[str]:
         """For each network what its stages are bound by, as lines of text."""
         lines = []
         for model in self.models:
             if model.stages:
-                title = f"{model.name}, {model.timing.inference.batch} images of {model.resolution} pixels"
+                title = f"{model.name}, {how_many(model.timing.inference.batch, 'image')} of {model.resolution} pixels"
                 lines += ["", title, *stage_table(model.stages)]
         return lines
 
@@ -242,6 +244,7 @@ def measure_models(
     for opened in every:
         chosen, timing = plans[opened.name], timings[opened.name]
         timing = replace(timing, plan=replace(chosen.inference, batch=timing.inference.batch))
+        missing = [note for note in (without(counts[opened.name].uncounted),) if note]
         stages, notes = staged(opened, steps[opened.name], chosen.inference, timing.inference.batch, ceilings, here)
         models.append(
             MeasuredModel(
@@ -252,7 +255,7 @@ def measure_models(
                 stages=stages,
                 tuned=chosen.tuned,
                 trained=opened.trained,
-                notes=(*chosen.notes, *notes),
+                notes=(*missing, *chosen.notes, *notes),
             )
         )
     return Measured(here, tuple(models), ceilings)

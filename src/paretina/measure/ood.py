@@ -18,7 +18,6 @@ correlated receiver operating characteristic curves"; Newcombe 2006, "Confidence
 the Mann-Whitney statistic", part 2, method 5.
 """
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,8 +30,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretina.measure.intervals import LEVEL, Interval
+from paretina.measure.intervals import LEVEL, Interval, as_columns
 from paretina.shapes import Logits
+from paretina.tables import in_columns, write_csv
+from paretina.text import how_many
 
 Scores = Float[Tensor, " _picture"]
 
@@ -178,7 +179,7 @@ class OutOfDistribution:
         for each in self.scores:
             row: dict[str, Any] = {"score": each.score}
             for name, value in (("auroc", each.auroc), ("fpr95", each.passing)):
-                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+                row |= as_columns(name, value)
             found.append(row)
         return found
 
@@ -188,18 +189,15 @@ class OutOfDistribution:
     def table(self) -> Iterator[str]:
         """Lines for a terminal."""
         yield f"{self.known} known against {self.unknown} unknown pictures; in brackets the 95 % interval"
-        yield f"{'':<28}{'AUROC':<28}FPR at 95 % TPR"
+        rows = [["", "AUROC", "FPR at 95 % TPR"]]
         for each in self.scores:
             cells = (f"{found.value:.3f}  [{found.low:.3f} to {found.high:.3f}]" for found in (each.auroc, each.passing))
-            yield f"{TITLES[each.score]:<28}{next(cells):<28}{next(cells)}"
+            rows.append([TITLES[each.score], *cells])
+        yield from in_columns(rows, "<")
 
     def write_csv(self, path: Path | str) -> None:
         """Writes a line for each score."""
-        rows = self.rows()
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
+        write_csv(path, self.rows())
 
 
 def measure_ood(
@@ -214,7 +212,7 @@ def measure_ood(
         ValueError: there are fewer than two pictures of a kind, the numbers of classes disagree, or a logit is not finite.
     """
     if known.shape[1] != unknown.shape[1]:
-        raise ValueError(f"both must be answers of one network, got {known.shape[1]} and {unknown.shape[1]} classes")
+        raise ValueError(f"both must be answers of one network, got {known.shape[1]} and {how_many(unknown.shape[1], 'class')}")
     check_scores(known.sum(1), unknown.sum(1))
     inside, outside = known_scores(known), known_scores(unknown)
     found = (

@@ -17,7 +17,9 @@ from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, judge
 from paretina.model.blueprint import Door, Model
 from paretina.model.family import networks
+from paretina.model.sizes import check_side
 from paretina.model.weights import from_package, load_model, load_start
+from paretina.run import model_in
 from paretina.shapes import Logits
 from paretina.spec import near
 
@@ -63,8 +65,10 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
         foreign = timm_model(rest, pretrained=False)
         return Opened(name, foreign, None, foreign.preprocessing, resolution or foreign.resolution, 3, False)
     if path.exists() or name.endswith(".safetensors") or "/" in name:
-        network, _ = load_model(path / "model.safetensors" if path.is_dir() else path)
+        network, _ = load_model(model_in(path))
         model = network.model
+        if resolution is not None:
+            check_side(model, resolution)
         return Opened(name, network, model, model.door, resolution or model.resolution, model.channels, True)
     known = networks()
     if name not in known:

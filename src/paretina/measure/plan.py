@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from paretina.measure.process import threaded
-from paretina.model.blueprint import Model, Piece
+from paretina.model.blueprint import Model
 from paretina.model.layers import Convolution
 from paretina.spec import Spec, near
 from paretina.system import cores
+from paretina.traits import methods_in, shown_low, traits
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,14 +36,18 @@ class Plan(Spec):
         workers: processes that load pictures; None chooses.
     """
 
-    device: str = "cpu"
-    memory_format: Literal["channels_last", "contiguous"] = "channels_last"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    depthwise: Literal["same", "float32"] = "same"
-    grouped: Literal["same", "float32"] = "same"
-    compile: bool = False
-    threads: int | None = None
-    workers: int | None = None
+    device: str = field(default="cpu", metadata=traits(elsewhere=()))
+    memory_format: Literal["channels_last", "contiguous"] = field(
+        default="channels_last", metadata=traits(elsewhere={"channels_last": "channels_last"})
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = field(
+        default="float32", metadata=traits(elsewhere={"amp": "bfloat16", "amp_dtype": "bfloat16"})
+    )
+    depthwise: Literal["same", "float32"] = field(default="same", metadata=traits(elsewhere=()))
+    grouped: Literal["same", "float32"] = field(default="same", metadata=traits(elsewhere=()))
+    compile: bool = field(default=False, metadata=traits(elsewhere=()))
+    threads: int | None = field(default=None, metadata=traits(elsewhere=()))
+    workers: int | None = field(default=None, metadata=traits(elsewhere=("j",)))
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -164,13 +169,9 @@ def default_plan(device: str = "auto") -> Plan:
 def trains_low(model: Model) -> bool:
     """Whether training below float32 was shown to lose nothing for such a network, from scratch.
 
-    It was for models and pieces that say so (`LOW_PRECISION`) with dense convolutions. Source: records/precision.
+    It was for methods that say so (`Method.LOW_PRECISION`), as long as their convolutions are dense. Source: records/precision.
     """
-    pieces: list[Piece] = []
-    for table in model.blueprints():
-        pieces += [table.stem, table.head, table.norm, table.activation]
-        pieces += [piece for stage in table.stages for piece in (stage.block, stage.wiring)]
-    if not all(vars(type(piece)).get("LOW_PRECISION", False) for piece in (model, *pieces)):
+    if not shown_low(methods_in(model)):
         return False
     return all(layer.groups == 1 for layer in model.build("meta").modules() if isinstance(layer, Convolution))
 

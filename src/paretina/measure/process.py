@@ -1,11 +1,12 @@
-"""What belongs to the whole process: the number of threads, how freed memory is kept, how threads wait.
+"""What belongs to the whole process: the number of threads, how freed memory is kept, random numbers, how threads wait.
 
-`process_settings` is the only owner of the first two. Whoever trains or measures does so inside of it, and finds the process
+`process_settings` is the only owner of all but the last. Whoever trains or measures does so inside of it, and finds the process
 afterwards as it was before.
 """
 
 import ctypes
 import os
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ DEPTH = [0]
 def process_settings(threads: int | None = None) -> Iterator[None]:
     """While it lasts, tensors are computed by so many threads, and their freed memory is kept for the next ones.
 
-    Neither changes a number. Afterwards the number of threads is what it was, and freed memory goes back to the system.
+    Neither changes a number. Afterwards the number of threads and the global random state are what they were, and freed memory
+    goes back to the system.
 
     Args:
         threads: as in `threaded`.
@@ -33,12 +35,30 @@ def process_settings(threads: int | None = None) -> Iterator[None]:
     kept = not DEPTH[0] and keep_freed_memory()
     DEPTH[0] += 1
     try:
-        with threaded(threads):
+        with threaded(threads), randomness_kept():
             yield
     finally:
         DEPTH[0] -= 1
         if kept:
             give_back_freed_memory()
+
+
+@contextmanager
+def randomness_kept() -> Iterator[None]:
+    """Afterwards the global random state of Python, numpy and torch is what it was: a run seeds itself, and its caller too."""
+    import numpy as np
+    import torch
+
+    python, numpys, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cudas = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpys)
+        torch.set_rng_state(torchs)
+        if cudas:
+            torch.cuda.set_rng_state_all(cudas)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from paretina.measure.cost import Cost
 from paretina.measure.parts import Part, passages
 from paretina.measure.plan import Plan
 from paretina.measure.timing import Clock, Step
+from paretina.tables import in_columns
 
 EXPLAINED = 1 / 3
 """Share of the time that a ceiling must explain for it to be what bounds a stage."""
@@ -248,15 +249,10 @@ def bound(arithmetic: float, memory: float, took: float) -> Bound:
 
 def table(rows: Sequence[StageTime]) -> list[str]:
     """The table as lines of text."""
-    width = max(5, *(len(row.name) for row in rows))
-    lines = [
-        f"{'stage':<{width}} {'MACs':>10} {'share':>7} {'ms':>9} {'share':>7} {'arithmetic':>11} {'memory':>9} {'attained':>9}"
-        "  bound by"
-    ]
+    lines = [["stage", "MACs", "share", "ms", "share", "arithmetic", "memory", "attained", "bound by"]]
     for row in rows:
-        lines.append(
-            f"{row.name:<{width}} {row.macs / 1e6:>8.1f} M {100 * row.macs_share:>5.1f} % {row.ms:>9.3f} "
-            f"{100 * row.time_share:>5.1f} % {row.arithmetic_ms:>8.3f} ms {row.memory_ms:>6.3f} ms {100 * row.attained:>7.0f} %"
-            f"  {row.bound}"
-        )
-    return lines
+        shares = (f"{100 * share:.1f} %" for share in (row.macs_share, row.time_share))
+        limits = (f"{row.arithmetic_ms:.3f} ms", f"{row.memory_ms:.3f} ms", f"{100 * row.attained:.0f} %")
+        figures = (f"{row.macs / 1e6:.1f} M", next(shares), f"{row.ms:.3f}", next(shares))
+        lines.append([row.name, *figures, *limits, row.bound])
+    return in_columns(lines, "<>>>>>>><")

@@ -15,25 +15,25 @@ Source: Touvron et al. 2019 (arXiv:1906.06423), section 3; McNemar 1947, "Note o
 correlated proportions or percentages".
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
-from paretina.measure.cost import cost
+from paretina.measure.cost import cost, without
 from paretina.measure.device import Device, Others
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.inference import forward
-from paretina.measure.intervals import Interval, paired_interval, wilson
+from paretina.measure.intervals import Interval, as_columns, mcnemar, paired_interval, wilson
 from paretina.measure.plan import Plan
 from paretina.measure.sizes import resolutions_named as resolutions_named
 from paretina.measure.timing import Step, Turns
 from paretina.model.build import Network
+from paretina.tables import in_columns
 
 BATCH = 16
 """Images that are timed together."""
@@ -81,6 +81,7 @@ class Sweep:
         device: what was timed on; None where nothing was.
         disturbed: whether other processes used the device meanwhile.
         faults: pictures that could not be read, as `name: reason`.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     n: int
@@ -93,6 +94,7 @@ class Sweep:
     device: Device | None
     disturbed: bool = False
     faults: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
 
     def at(self, size: int) -> AtSize:
         """The row of a size."""
@@ -118,20 +120,22 @@ class Sweep:
             )
         if self.disturbed:
             said.append("other processes used the device meanwhile, so these times are not to be trusted")
+        if self.uncounted:
+            said.append(without(self.uncounted))
         return (*said, *(f"{size} pixels: {reason}" for size, reason in self.refused.items()))
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = f"{f'ms an image, of {self.batch}':>28}" if self.device else ""
-        yield f"{'pixels':>6}{'top-1, %':>24}{'MMACs':>10}{timed}{'behind the best':>24}{'p':>8}"
+        timed = [f"ms an image, of {self.batch}"] if self.device else []
+        lines = [["pixels", "top-1, %", "MMACs", *timed, "behind the best", "p"]]
         for row in self.rows:
-            top1 = f"{row.top1.value:.1f}  [{ends(row.top1)}]"
-            time = f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else ""
             macs = row.macs / 1e6
-            counted = f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"
-            behind = "best" if row.size == self.best else f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
-            timed = f"{time:>28}" if self.device else ""
-            yield f"{row.size:>6}{top1:>24}{counted:>10}{timed}{behind:>24}{row.p:>8.2g}"
+            cells = [f"{row.size}", f"{row.top1.value:.1f}  [{ends(row.top1)}]", f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"]
+            if self.device:
+                cells.append(f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else "")
+            behind = f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""
+            lines.append([*cells, "best" if row.size == self.best else behind, f"{row.p:.2g}"])
+        yield from in_columns(lines, ">")
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -146,6 +150,7 @@ class Sweep:
             "disturbed": self.disturbed,
             "verdict": list(self.verdict()),
             "faults": list(self.faults),
+            "uncounted": list(self.uncounted),
         }
 
     def records(self) -> list[dict[str, Any]]:
@@ -154,8 +159,7 @@ class Sweep:
         for row in self.rows:
             record: dict[str, Any] = {"size": row.size}
             for name, interval in (("top1", row.top1), ("image_ms", row.image_ms), ("behind", row.behind)):
-                value, low, high = interval or (None, None, None)
-                record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+                record |= as_columns(name, interval)
             found.append({**record, "p": row.p, "clearly_worse": row.clearly_worse, "macs": row.macs})
         return found
 
@@ -216,7 +220,9 @@ def sweep(
             if not taken:
                 raise ValueError(f"the network takes none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
             right, faults = answers(network, pictures, taken, plan, say)
-            macs = {size: cost(network.model, size).macs for size in taken}
+            costs = {size: cost(network.model, size) for size in taken}
+            macs = {size: counted.macs for size, counted in costs.items()}
+            uncounted = tuple(sorted({name for counted in costs.values() for name in counted.uncounted}))
             times: dict[int, Interval] = {}
             device, disturbed = (Device.here(plan.device), False) if timed else (None, False)
             if device is not None:
@@ -226,7 +232,7 @@ def sweep(
                 disturbed = others.disturbed(others.used())
     finally:
         network.train(training)
-    return swept(right, macs, times, refused, where, batch, device, disturbed, faults)
+    return swept(right, macs, times, refused, where, batch, device, disturbed, faults, uncounted)
 
 
 def refusal(network: Network, size: int, plan: Plan) -> str:
@@ -287,6 +293,7 @@ def swept(
     device: Device | None = None,
     disturbed: bool = False,
     faults: tuple[str, ...] = (),
+    uncounted: tuple[str, ...] = (),
 ) -> Sweep:
     """Compares the sizes.
 
@@ -318,6 +325,7 @@ def swept(
         device=device,
         disturbed=disturbed,
         faults=faults,
+        uncounted=uncounted,
     )
 
 
@@ -331,15 +339,4 @@ def points_behind(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]
 
 def paired_p(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]) -> float:
     """McNemar's exact test, two-sided: how likely such a difference is where both recognise equally many pictures."""
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    return sign_p(min(only_one, only_other), only_one + only_other)
-
-
-def sign_p(fewer: int, n: int) -> float:
-    """The probability that of n fair coins so few, or fewer, show one of the two sides, whichever it is."""
-    if n == 0:
-        return 1.0
-    counts: Int[Tensor, " count"] = torch.arange(fewer + 1)
-    k = counts.double()
-    logs = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)
-    return min(1.0, 2 * logs.logsumexp(0).exp().item())
+    return mcnemar(int((one & ~other).sum()), int((other & ~one).sum()))

@@ -26,7 +26,7 @@ import numpy as np
 
 from paretina.measure.device import Device, Others
 from paretina.measure.energy import Counter, Energy, measure_energy
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, as_columns
 from paretina.measure.memory import peak_of
 from paretina.measure.plan import Plan
 from paretina.spec import encode
@@ -102,15 +102,9 @@ class Series:
         return Interval(float(np.quantile(self.samples, share)), float(low), float(high))
 
     def to_dict(self) -> dict[str, Any]:
-        data = {"n": self.n, "rounds": len(self.rounds), **spread("p50_ms", self.p50)}
-        data |= spread("p95_ms", self.p95)
+        data = {"n": self.n, "rounds": len(self.rounds), **as_columns("p50_ms", self.p50)}
+        data |= as_columns("p95_ms", self.p95)
         return {**data, "samples_ms": [[round(sample, 5) for sample in turn] for turn in self.rounds]}
-
-
-def spread(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """An interval as JSON has it: `name`, `name_low`, `name_high`."""
-    value, low, high = interval or (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def drawn_rounds(count: int, seed: int) -> Counts:
@@ -396,7 +390,7 @@ class Batch:
     def to_dict(self) -> dict[str, Any]:
         return {
             "batch": self.batch,
-            **spread("img_s", self.img_s),
+            **as_columns("img_s", self.img_s),
             **self.step.to_dict(),
             "peak_mb": self.peak_mb,
             "largest_batch": self.largest.batch if self.largest else None,

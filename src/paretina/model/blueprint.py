@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from paretina.model.layers import Convolution
 from paretina.shapes import Map
 from paretina.spec import Spec
+from paretina.traits import OFF, Method, Never
 
 if TYPE_CHECKING:
     from paretina.model.build import Network
@@ -52,7 +53,7 @@ class Door(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Spec):
+class Model(Method):
     """Anything that can be built into a network: the table of one, or several networks that answer together.
 
     Attributes:
@@ -60,12 +61,12 @@ class Model(Spec):
         classes: number of answers.
         door: how pictures are prepared; one mean and one std for each channel.
         channels: of a picture.
-        LOW_PRECISION: whether training such a model in bfloat16 was shown to lose nothing; as in `Piece`.
     """
 
     PLUGINS = ("paretina.model.blueprint", "paretina.model.assemblies")
     USUAL = "Blueprint"
-    LOW_PRECISION: ClassVar[bool] = False
+    LEFT_OUT = Never("it is what is trained")
+    LOW_PRECISION: ClassVar[bool | Never] = Never("each of its pieces is asked")
 
     resolution: int
     classes: int = 1000
@@ -95,15 +96,11 @@ class Model(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece(Spec):
-    """What networks are put together from.
+class Piece(Method):
+    """What networks are put together from; a class with which low precision was shown to be harmless says so itself."""
 
-    Attributes:
-        LOW_PRECISION: whether training in bfloat16 was shown to lose nothing with it, from scratch (records/precision). Each
-            class says so itself; one that inherits it has not been shown anything.
-    """
-
-    LOW_PRECISION: ClassVar[bool] = False
+    LEFT_OUT = Never("a network is made of it")
+    LOW_PRECISION: ClassVar[bool | Never] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +193,7 @@ class Kit:
         channels: of the picture, for stems.
         counter: gives each block its number.
         sizes: what is known of the size behind a module, by how it was made.
+        image: rows and columns of the images at the blueprint's resolution; those of the map unless told.
     """
 
     norm: Norm
@@ -205,6 +203,7 @@ class Kit:
     channels: int = 3
     counter: Iterator[int] = field(default_factory=itertools.count)
     sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    image: tuple[int, int] | None = None
 
     def conv(
         self,
@@ -414,8 +413,6 @@ class Blueprint(Model):
         source: paper and table.
     """
 
-    LOW_PRECISION: ClassVar[bool] = True  # as far as its pieces do
-
     source: str
     stem: Stem
     stages: tuple[Stage, ...]
@@ -456,10 +453,12 @@ class Blueprint(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit(Spec):
+class Edit(Method):
     """A change of a blueprint, as data: calling it with a blueprint returns another."""
 
     PLUGINS = ("paretina.model.edits",)
+    LEFT_OUT = OFF
+    LOW_PRECISION = Never("the network that it makes is asked")
 
     @abstractmethod
     def edit(self, blueprint: Blueprint) -> Blueprint: ...
@@ -477,13 +476,15 @@ class Edit(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assembly(Spec):
+class Assembly(Method):
     """What several networks are made of one, as data: calling it with a blueprint returns the model that they form.
 
     It stands behind the edits, which change a table; nothing can be edited in what it returns.
     """
 
     PLUGINS = ("paretina.model.assemblies",)
+    LEFT_OUT = OFF
+    LOW_PRECISION = Never("the model that it makes is asked")
 
     @abstractmethod
     def __call__(self, blueprint: Blueprint) -> Model:

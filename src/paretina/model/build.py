@@ -12,6 +12,7 @@ from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape, M
 from paretina.model.layers import Dropout, Normalise, Pixels, Residual
 from paretina.shapes import Features, Logits, Map
 from paretina.spec import near
+from paretina.torch_internals import is_compiled
 
 
 class Network(nn.Module):
@@ -108,7 +109,7 @@ class Network(nn.Module):
 
     def embedding(self, images: Pixels) -> Features:
         """What comes before the classifier."""
-        if self._compiled_call_impl is not None:  # only the whole call is compiled
+        if is_compiled(self):  # only the whole call is compiled
             return self(images, extras=True)[1]["embedding"]  # type: ignore[no-any-return]
         return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
 
@@ -123,7 +124,7 @@ class Network(nn.Module):
         for stride in strides:
             if stride not in last:
                 raise ValueError(f"there are feature maps at the strides {', '.join(map(str, last))}, not at {stride}")
-        compiled = self._compiled_call_impl is not None
+        compiled = is_compiled(self)
         maps = self(images, extras=True)[1]["maps"] if compiled else self.borders(images)[0]
         return {stride: maps[last[stride]] for stride in strides}
 
@@ -201,7 +202,7 @@ def check_parts(places: Sequence[str], known: Sequence[str]) -> None:
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     """Returns the network of a blueprint; see `Model.build`."""
     size = (blueprint.resolution, blueprint.resolution)
-    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels)
+    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size)
     with torch.device("meta"):
         door = Normalise(blueprint.door.mean, blueprint.door.std)
         stem = blueprint.stem.make(kit)

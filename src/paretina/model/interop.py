@@ -8,8 +8,11 @@ with torch's `weights_only`, so nothing in them is executed. timm comes with the
 import functools
 import importlib
 import importlib.util
+import io
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ import safetensors.torch
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models._meta import _IMAGENET_CATEGORIES
+from torchvision.models import ResNet50_Weights
 
 from paretina.model.blueprint import Blueprint, Door, Initialisation
 from paretina.model.build import Network, materialise
@@ -28,17 +31,17 @@ from paretina.model.family import Peer, Published, network_named, networks
 from paretina.model.layers import Normalise
 from paretina.model.preprocessing import timm_door, torchvision_door
 from paretina.model.weights import FORMAT, About, from_package, load_start, shortened
+from paretina.model.words import LIBRARIES as LIBRARIES
 from paretina.shapes import Images, Logits
 from paretina.spec import near
-
-LIBRARIES = ("timm", "torchvision")
+from paretina.text import how_many
 
 COUNTER = "num_batches_tracked"
 
 IMAGENET = tuple(
     # as ImageNet's own synsets tell the two cranes and the two maillots apart, which some releases of torchvision do not
     {134: "crane bird", 517: "crane", 638: "maillot", 639: "maillot tank suit"}.get(number, name)
-    for number, name in enumerate(_IMAGENET_CATEGORIES)
+    for number, name in enumerate(ResNet50_Weights.DEFAULT.meta["categories"])
 )
 """The 1,000 classes of ImageNet-1k in the usual order, each name once."""
 
@@ -63,6 +66,10 @@ def key(peer: Peer) -> str:
 def has_weights(peer: Peer) -> bool:
     """Whether the peer's library has trained weights of it to download."""
     return key(peer) not in UNTRAINED
+
+
+TABLES = (".positions", ".table")
+"""What names of our tensors end with whose shape hangs on the size of the images."""
 
 
 # --- from names to names ----------------------------------------------------------------------------------------------------
@@ -139,9 +146,11 @@ def moved(
             continue
         same = [n for n in source.shape if n != 1] == [n for n in target.shape if n != 1]
         if not same or source.is_floating_point() != target.is_floating_point():
+            table = any(each.endswith(TABLES) for each in (name, sources[name]))
+            sized = "; its size is that of the images, so the network must be the one for the same resolution" if table else ""
             raise ValueError(
                 f"{side}: {sources[name]!r} should be {tuple(target.shape)} {target.dtype} for {name!r}, "
-                f"is {tuple(source.shape)} {source.dtype}"
+                f"is {tuple(source.shape)} {source.dtype}{sized}"
             )
         found[name] = source.detach().to("cpu", target.dtype).reshape(target.shape).contiguous()
     return found
@@ -290,10 +299,67 @@ def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
     timm = timm_library()
     if not check_timm(name) and pretrained:
         raise ValueError(f"timm has no weights of {name}")
+    if pretrained and "pretrained_cfg_overlay" not in options:
+        reach(name)
     try:
-        return timm.create_model(name, pretrained=pretrained, **options)
+        with quiet_hub():
+            return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # a hub that cannot be reached ends in almost any exception
         raise ValueError(f"timm could not make {name}: {shortened(error)}") from error
+
+
+def reach(name: str) -> None:
+    """Asks once whether timm's hub answers, unless it has given these weights before; the download would try for a minute.
+
+    Raises:
+        ValueError: it does not answer.
+    """
+    config = timm_library().get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return
+    hub = importlib.import_module("huggingface_hub")
+    files = hub_files(config)
+    if any(isinstance(hub.try_to_load_from_cache(config.hf_hub_id, file), str) for file in files):
+        return
+    try:
+        with quiet_hub():
+            hub.get_hf_file_metadata(hub.hf_hub_url(config.hf_hub_id, files[0]), timeout=TIMEOUT_S)
+    except importlib.import_module("huggingface_hub.errors").EntryNotFoundError:
+        return  # it answers, and has them under another name
+    except Exception as error:  # as above
+        raise ValueError(not_downloaded(f"timm:{name}", error)) from error
+
+
+TIMEOUT_S = 10
+"""Seconds without an answer after which a hub is given up."""
+
+
+def not_downloaded(source: str, error: Exception) -> str:
+    """What to say where a hub does not give what it has."""
+    return (
+        f"{source} could not be downloaded: {shortened(error)}; is there a connection to its hub? A file that was downloaded "
+        f"elsewhere is read too: paretina import FILE --network {source}"
+    )
+
+
+def hub_files(config: Any) -> list[str]:
+    """The names that a file of weights may have in a repository of the hub, safetensors first."""
+    return [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """While it lasts, libraries that download say nothing by themselves: what goes wrong is an error, and said once."""
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm", "urllib3", "httpx", "httpx2")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -320,7 +386,7 @@ def numbered(count: int) -> tuple[tuple[str, ...], str]:
     """Names for classes of which nothing is known, and that this is so."""
     digits = len(str(count - 1))
     names = tuple(f"class {number:0{digits}}" for number in range(count))
-    return names, f"nothing is known of its {count} classes, so they are numbered"
+    return names, f"nothing is known of its {how_many(count, 'class')}, so they are numbered"
 
 
 # --- import -----------------------------------------------------------------------------------------------------------------
@@ -378,7 +444,9 @@ def import_weights(
         about = replace(about, licence=licence)
     if classes is not None:
         if len(classes) != len(about.classes) or len(set(classes)) < len(classes):
-            raise ValueError(f"{source} has {len(about.classes)} classes, but {len(set(classes))} different names were given")
+            raise ValueError(
+                f"{source} has {how_many(len(about.classes), 'class')}, but {len(set(classes))} different names were given"
+            )
         about, unsure = replace(about, classes=classes), ""
     return replace(found, about=about, unsure=unsure)
 
@@ -470,12 +538,15 @@ def from_torchvision(source: str, file: Path | None = None) -> Imported:
     network, peer, tag = peer_named(source)
     weights = torchvision_weights(peer, tag)
     try:
-        state = (
-            weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-            if file is None
-            else read_state(file)[0]
-        )
+        with quiet_hub():
+            state = (
+                weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+                if file is None
+                else read_state(file)[0]
+            )
     except Exception as error:  # as above
+        if isinstance(error, OSError):  # of the connection
+            raise ValueError(not_downloaded(f"torchvision:{peer.name}.{weights.name}", error)) from error
         raise ValueError(f"torchvision could not load {weights}: {shortened(error)}") from error
     door, side = torchvision_door(weights)
     names = weights.meta["categories"]
@@ -536,7 +607,7 @@ def from_foreign_file(path: Path, name: str | None) -> Imported:
     network, peer = max((as_there(network, each) for each in candidates), key=lambda pair: shared(pair[0], pair[1], state))
     classes = classes_in(network, peer, state)
     if exported and len(exported.classes) != classes:
-        raise ValueError(f"{path}: its header names {len(exported.classes)} classes, but its tensors have {classes}")
+        raise ValueError(f"{path}: its header names {how_many(len(exported.classes), 'class')}, but its tensors have {classes}")
     if exported and exported.door:
         door, resolution, how = exported.door, exported.resolution, "pictures are prepared as its header says"
     else:
@@ -547,7 +618,7 @@ def from_foreign_file(path: Path, name: str | None) -> Imported:
     if exported:
         names = exported.classes
     elif classes == len(IMAGENET):
-        names, more = IMAGENET, f"its {classes:,} classes are taken to be those of ImageNet-1k"
+        names, more = IMAGENET, f"its {how_many(classes, 'class', ',')} are taken to be those of ImageNet-1k"
     else:
         names, more = numbered(classes)
     origin = f"{path.name}, read as {key(peer)}"
@@ -663,6 +734,22 @@ def compared(blueprint: Blueprint) -> Blueprint:
     return replace(plain(blueprint), source="", resolution=224, initialisation=Initialisation())
 
 
+def check_tables(there: Blueprint, resolution: int, peer: str) -> None:
+    """Looks whether a network of another size of images has the same tensors.
+
+    Raises:
+        ValueError: it has other tables of positions or biases.
+    """
+    ours, theirs = shapes(replace(plain(there), resolution=resolution)), shapes(plain(there))
+    tables = [name for name, tensor in theirs.items() if ours[name].shape != tensor.shape]
+    if tables:
+        raise ValueError(
+            f"the size of the images differs: the network is for {resolution} pixels, {peer} for {there.resolution}, and "
+            f"{some(tables)} {'hangs' if len(tables) == 1 else 'hang'} on it; only a network for {there.resolution} pixels can "
+            f"be exported, such as one trained with resolution={there.resolution}"
+        )
+
+
 def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, Peer]:
     """The network of a library that computes the same as a blueprint of ours.
 
@@ -670,7 +757,8 @@ def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, 
         name: the network's name in our tables, or "" if it has none.
 
     Raises:
-        ValueError: the library has no such network; the message says in which fields the nearest differs.
+        ValueError: the library has no such network; the message says in which fields the nearest differs. Or it has it for
+            another size of images, and the network has tables that hang on it.
     """
     if library not in LIBRARIES:
         raise ValueError(f"there is no library {library!r}{near(library, LIBRARIES)}")
@@ -679,6 +767,7 @@ def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, 
     theirs.sort(key=lambda pair: pair[0].name != name)
     for network, peer in theirs:
         if compared(peer.blueprint or network.blueprint) == own:
+            check_tables(peer.blueprint or network.blueprint, blueprint.resolution, key(peer))
             return as_there(network, peer, classes=blueprint.classes, resolution=blueprint.resolution, door=blueprint.door)
     reasons = []
     for network, peer in theirs:

@@ -77,14 +77,14 @@ class Convolution(nn.Conv2d):
             places = x.permute(0, 2, 3, 1)[:, ::step, ::step]  # sliced like this, its gradient is in channels_last too
             out = F.linear(places.reshape(-1, self.in_channels), weight.flatten(1), self.bias)
             return out.view(*places.shape[:3], -1).permute(0, 3, 1, 2)
-        if not self.same:
-            return self._conv_forward(x, weight, self.bias)
-        rows, columns = (self.missing(side) for side in x.shape[-2:])
-        if rows % 2 == 0 and columns % 2 == 0:
+        padding = self.padding
+        if self.same:
+            rows, columns = (self.missing(side) for side in x.shape[-2:])
             padding = (rows // 2, columns // 2)
-            return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
-        x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        return self._conv_forward(x, weight, self.bias)
+            if rows % 2 or columns % 2:
+                x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+                padding = (0, 0)
+        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def missing(self, side: int) -> int:
         """Pixels of padding that a side needs for an output of ceil(side / stride)."""

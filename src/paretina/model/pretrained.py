@@ -23,14 +23,13 @@ import torchvision
 from paretina.model import interop
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import Peer, Published, networks
+from paretina.model.interop import TIMEOUT_S as TIMEOUT_S
+from paretina.model.interop import hub_files, quiet_hub
 from paretina.model.rows import class_tensors
 from paretina.model.weights import Start, first_difference, fitted, from_file, from_package, packaged_file, shortened
-
-TIMEOUT_S = 10
-"""Seconds without an answer after which a hub is given up."""
-
-WORDS = ("auto", "hub", "none")
-"""What may stand in place of a model file or a library's name: what is on this machine, a hub too, nothing."""
+from paretina.model.words import WORDS as WORDS
+from paretina.model.words import hint
+from paretina.run import model_in
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,27 @@ def look_up(wanted: str) -> None:
         interop.peer_named(wanted)
 
 
+def weights_named(wanted: str) -> str:
+    """A word for weights as a run keeps it: the directory of a finished run becomes the model file in it.
+
+    Args:
+        wanted: "auto", "hub", "none", a library's name for them, a model file or the directory of a finished run.
+
+    Raises:
+        ValueError: there is no such file, or a library has no such network; the message has the near name.
+    """
+    look_up(wanted)
+    if wanted in WORDS or interop.library_of(wanted):
+        return wanted
+    return str(model_in(Path(wanted), hint(wanted)))
+
+
 def place_of(wanted: str, network: Published | None) -> Place | None:
     """Where the weights are that a word stands for; None if there are none.
 
     Args:
-        wanted: "auto", "hub", "none", "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", or the path of a model file.
+        wanted: "auto", "hub", "none", "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", or the path of a model file or of a
+            finished run.
         network: the named network, if it has a name.
 
     Raises:
@@ -79,11 +94,17 @@ def place_of(wanted: str, network: Published | None) -> Place | None:
     if wanted in WORDS:
         return None if network is None else known_place(network, ask=wanted == "hub")
     if not interop.library_of(wanted):
-        return Place(Path(wanted))
+        return Place(Path(weights_named(wanted)))
     owner, peer, tag = interop.peer_named(wanted)
     if network is not None and owner.name != network.name:
         raise ValueError(f"{wanted} has weights of {owner.name}, not of {network.name}: --model {owner.name}")
     return kept(peer, tag) or Place(None, peer, tag)
+
+
+def lies_here(wanted: str, network: Published | None) -> bool:
+    """Whether the weights that a word stands for are on this machine; as `place_of`."""
+    place = place_of(wanted, network)
+    return place is not None and place.file is not None
 
 
 def known_place(network: Published, ask: bool = False) -> Place | None:
@@ -155,7 +176,7 @@ def will_start(wanted: str, network: Published | None, model: Model | None = Non
     """
     place = place_of(wanted, network)
     if place is not None and place.peer is None and wanted not in WORDS:
-        from_file(Path(wanted))
+        from_file(Path(str(place.file)))
     return place is not None and not (wanted == "auto" and network and model and misfit(model, network.blueprint))
 
 
@@ -268,11 +289,6 @@ def timm_configs(peer: Peer, tag: str) -> Iterator[tuple[str, Any]]:
         yield each, timm.get_pretrained_cfg(f"{peer.name}.{each}" if each else peer.name)
 
 
-def hub_files(config: Any) -> list[str]:
-    """The names that a file of weights may have in a repository of the hub, safetensors first."""
-    return [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-
-
 # --- downloads ------------------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +309,7 @@ def downloaded(peer: Peer, tag: str = "") -> Path:
     Raises:
         ValueError: it cannot be had.
     """
-    with short_timeout():
+    with short_timeout(), quiet_hub():
         try:
             return by_timm(peer, tag) if peer.library == "timm" else by_torchvision(peer, tag)
         except Exception as error:  # a hub that cannot be reached ends in almost any exception

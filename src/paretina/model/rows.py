@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.text import how_many
 
 LISTED = 5
 """Up to so many classes are named in a note."""
@@ -89,13 +90,14 @@ class Rows:
         known = [name for name in self.classes if name not in self.new]
         if self.words:
             return (
-                f"the last layer is new for all {len(self.classes)} classes: the weights know those of ImageNet, which are "
+                f"the last layer is new for all {how_many(len(self.classes), 'class')}: the weights know those "
+                "of ImageNet, which are "
                 "matched only where all 1,000 are the same, since a word can mean another thing there (crane: the machine)"
             )
         if not self.new:
-            return f"the last layer goes on with all {len(self.classes)} classes, which the weights know by name"
+            return f"the last layer goes on with all {how_many(len(self.classes), 'class')}, which the weights know by name"
         if not known:
-            return f"the last layer is new: the weights know none of the {len(self.classes)} classes by name"
+            return f"the last layer is new: the weights know none of the {how_many(len(self.classes), 'class')} by name"
         return (
             f"the last layer goes on with the {counted(known)} that the weights know by name; "
             f"{counted(self.new)} {'starts' if len(self.new) == 1 else 'start'} anew"

@@ -20,10 +20,12 @@ from torch import Tensor
 from paretina.model.blueprint import Model
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
+from paretina.model.roles import roles
 from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
+from paretina.text import how_many
 
 M = TypeVar("M", bound=Model)
 
@@ -58,7 +60,9 @@ def save_model(path: Path, network: Network, about: About) -> None:
     """
     model = network.model
     if len(about.classes) != model.classes:
-        raise ValueError(f"the network has {model.classes} classes, but {len(about.classes)} names were given")
+        raise ValueError(
+            f"the network has {how_many(model.classes, 'class')}, but {how_many(len(about.classes), 'name')} were given"
+        )
     header = {"format": FORMAT, "version": VERSION, "model": encode(model), **asdict(about)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
@@ -78,7 +82,7 @@ def load_model(path: Path) -> tuple[Network, About]:
             model = decode(Model, header.get("model"))  # type: ignore[type-abstract]
             blocks = sum(stage.depth for table in model.blueprints() for stage in table.stages)
             if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
-                raise ValueError(f"it has {blocks} blocks, but the file only {len(given)} tensors")
+                raise ValueError(f"it has {how_many(blocks, 'block')}, but the file only {how_many(len(given), 'tensor')}")
             network = model.build("meta")
             wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
@@ -86,7 +90,7 @@ def load_model(path: Path) -> tuple[Network, About]:
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
         if len(about.classes) != model.classes:
-            raise ValueError(f"{path}: names {len(about.classes)} classes for a network of {model.classes}")
+            raise ValueError(f"{path}: names {how_many(len(about.classes), 'class')} for a network of {model.classes}")
         try:
             state = {name: file.get_tensor(name) for name in given}
         except Exception as error:
@@ -262,7 +266,8 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     for left_out in (last, {}):  # where all differs, the last layer says least
         one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (shared, theirs))
         if one != two:
-            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}")
+            sizes = size_difference(network, start.model, one, two)
+            raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}{sizes}")
     network.load_state_dict({name: state[name] for name in shared}, strict=False)
     return Loaded(rows, tuple(part for part in parts if part not in both), tuple(part for part in found if part not in both))
 
@@ -276,6 +281,21 @@ def part_of(name: str) -> str:
         if step in ("stem", "head"):
             return ".".join(steps[: at + 1])
     return steps[0]
+
+
+def size_difference(
+    network: Network, theirs: Model, wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
+) -> str:
+    """Says that only the size of the images is in the way, where all that differs are tables; "" otherwise."""
+    tables = {name for name, owned in roles(network).items() if owned.role == "table"}
+    here, there = network.model.resolution, theirs.resolution
+    different = {name for name in {*wanted, *given} if wanted.get(name) != given.get(name)}
+    if here == there or not different <= tables:
+        return ""
+    return (
+        f"; it is a table for images of one size, which is {there} pixels in the weights and {here} in the network: give "
+        f"resolution={there} (and size={there}), or train from scratch with --weights none"
+    )
 
 
 def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:

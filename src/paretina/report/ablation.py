@@ -4,15 +4,13 @@ The page keeps to what holds for all pages (see `paretina.report.page`): one fil
 light or dark, fit for a phone.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, as_columns
 from paretina.report.charts import COLOURS, Chart, Curve, Mark, Points, decades, path, ticks
 from paretina.report.page import environment
 from paretina.report.words import grouped, percent, short
@@ -20,6 +18,8 @@ from paretina.run import write_aside
 from paretina.search.findings import Finding, Findings, Scaling, read_findings
 from paretina.search.laws import Fit, Law, Noise
 from paretina.search.verdicts import MOST_SEEDS
+from paretina.tables import csv_text, in_columns
+from paretina.text import how_many, markdown_cells, printable
 
 STEPS = 60
 """Points of a drawn law."""
@@ -49,8 +49,8 @@ def advice(finding: Finding) -> str:
     if verdict.verdict != "cannot tell yet" or finding.pairs.failed:
         return verdict.why
     if verdict.more is None:
-        return f"{verdict.why}; it would take more than {MOST_SEEDS} seeds"
-    return f"{verdict.why}; about {verdict.more} more seed{'s' if verdict.more > 1 else ''} would tell"
+        return f"{verdict.why}; it would take more than {how_many(MOST_SEEDS, 'seed')}"
+    return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would tell"
 
 
 def change(ratio: Interval | None) -> Interval | None:
@@ -92,12 +92,12 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
             "fields": " ".join(finding.switch.fields),
             "judged": "the change" if finding.switch.adds else "what the base has",
             "pairs": len(finding.pairs.gain),
-            **ends("gain", finding.gain),
-            **ends("gain_corrected", verdict.corrected if verdict else None),
-            **ends("train_time_percent", change(finding.time)),
-            **ends("inference_time_percent", change(finding.inference)),
-            **ends("memory_percent", change(finding.memory)),
-            **ends("memory_mb", finding.memory_mb),
+            **as_columns("gain", finding.gain),
+            **as_columns("gain_corrected", verdict.corrected if verdict else None),
+            **as_columns("train_time_percent", change(finding.time)),
+            **as_columns("inference_time_percent", change(finding.inference)),
+            **as_columns("memory_percent", change(finding.memory)),
+            **as_columns("memory_mb", finding.memory_mb),
             "macs_percent": None if finding.macs is None else 100 * (finding.macs - 1),
             "params_percent": None if finding.params is None else 100 * (finding.params - 1),
             "p": verdict.p if verdict else None,
@@ -111,19 +111,10 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
     return found
 
 
-def ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    value, low, high = interval or (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
 def csv_table(findings: Findings) -> str:
     """The switches as CSV, a row each; only the names of the columns where there are none."""
     found = rows(findings)
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, list(found[0]) if found else ["switch"])
-    writer.writeheader()
-    writer.writerows(found)
-    return file.getvalue()
+    return csv_text(found, None if found else ["switch"])
 
 
 def cells(finding: Finding) -> list[str]:
@@ -183,16 +174,9 @@ def text_tables(findings: Findings) -> list[str]:
     for section in sections(findings):
         lines += ["", *([section.title] if section.title else [])]
         for header, body in section.tables:
-            lines += columns(header, body) if body else []
+            lines += in_columns([header, *body], "<") if body else []
         lines += section.words
     return lines
-
-
-def columns(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """A table in columns as wide as their longest cell; the last one is left as long as it is."""
-    lines = [header, *body]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header) - 1)]
-    return ["  ".join([*(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines]
 
 
 def markdown(findings: Findings) -> str:
@@ -203,7 +187,7 @@ def markdown(findings: Findings) -> str:
         for header, body in section.tables:
             lines += marked(header, body)
         lines += [*section.words, ""] if section.words else []
-    lines += [f"- {note}" for note in findings.notes]
+    lines += [f"- {printable(note)}" for note in findings.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -211,8 +195,7 @@ def marked(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table and an empty line; nothing where there is no row."""
     if not body:
         return []
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in (header, *body)]
-    lines = [f"| {' | '.join(line)} |" for line in escaped]
+    lines = [markdown_cells(line) for line in (header, *body)]
     return [lines[0], f"|{'---|' * len(header)}", *lines[1:], ""]
 
 
@@ -230,7 +213,10 @@ def about(findings: Findings) -> str:
     top1 = "" if not base else f"The base has {sum(base.values()) / len(base):.1f} % top-1"
     if findings.top1 is not None:
         top1 += f" (95 % interval over seeds: {findings.top1.low:.1f} to {findings.top1.high:.1f})"
-    sentences = [f"{top1}." if top1 else "", f"{findings.done} of {findings.runs} runs are done, with {len(seeds)} seeds."]
+    sentences = [
+        f"{top1}." if top1 else "",
+        f"{findings.done} of {how_many(findings.runs, 'run')} are done, with {how_many(len(seeds), 'seed')}.",
+    ]
     look = findings.look
     if look is not None:
         sentences += [

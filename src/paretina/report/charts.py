@@ -13,6 +13,8 @@ from paretina.report.words import SPACE, grouped, percent, short
 
 CURVE_POINTS = 400  # longer curves are averaged, or the page would take megabytes
 COLOURS = 8  # as many as the template names
+SHAPES = "●■○□"
+"""What points look like, by number; runs that share a colour differ in it, and so do the strokes of their curves."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Curve:
         path: the SVG path in a square of 1000, empty where there is nothing to draw.
         last: the value it ends with, in words.
         style: how it is stroked, in CSS, where a plain line would not be seen.
+        shape: number of the stroke: plain, dashed, dotted, or dashed and dotted.
     """
 
     label: str
@@ -32,11 +35,16 @@ class Curve:
     path: str
     last: str
     style: str = ""
+    shape: int = 0
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of a scatter plot, in thousandths of the plot, y downwards; `low` and `high` end the interval around it."""
+    """A point of a scatter plot, in thousandths of the plot, y downwards; `low` and `high` end the interval around it.
+
+    Attributes:
+        shape: its number in `SHAPES`.
+    """
 
     label: str
     colour: int
@@ -46,6 +54,7 @@ class Mark:
     low: float
     high: float
     side: str
+    shape: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ class Chart:
 
 
 Points = list[tuple[float, float]]
+
+
+def look_of(number: int) -> tuple[int, int]:
+    """Colour and shape of a run or curve, from its number from 1 on; no two of the first 32 share both."""
+    return 1 + (number - 1) % COLOURS, (number - 1) // COLOURS % len(SHAPES)
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -132,10 +146,11 @@ def chart(
         curves=tuple(
             Curve(
                 label,
-                1 + (colour - 1) % COLOURS,
+                look_of(colour)[0],
                 path(places[at], stepped),
                 say(series[colour - 1][1][-1][1]),
                 stroke(places, at),
+                look_of(colour)[1],
             )
             for at, (colour, label, _, _) in enumerate(shown)
         ),
@@ -237,10 +252,16 @@ def planned_epochs(record: RunRecord) -> float:
     return float(epochs) if across_of(record) == "epoch" else 0.0
 
 
-def scatter(title: str, across: str, found: Sequence[dict[str, Any]], key: str, scale: Number) -> Chart | None:
+def scatter(
+    title: str, across: str, found: Sequence[dict[str, Any]], key: str, scale: Number, groups: Sequence[int] | None = None
+) -> Chart | None:
     """Draws top-1 with its interval against a cost, and the runs that no other beats in both joined by a line.
 
     Costs are divided by `scale`; those that differ by more than ten times stand on a logarithmic axis.
+
+    Args:
+        groups: for each run a number, equal for those that were measured on the same pictures: only they are compared, each
+            group has a line of its own; one group unless told.
     """
     shown = [(at, run, run[key] / scale) for at, run in enumerate(found, 1) if run[key] is not None and run["top1"] is not None]
     if not shown:
@@ -266,7 +287,8 @@ def scatter(title: str, across: str, found: Sequence[dict[str, Any]], key: str, 
     for (at, run, cost), (x, y) in zip(shown, places, strict=True):
         mark = Mark(
             label=str(at),
-            colour=1 + (at - 1) % COLOURS,
+            colour=look_of(at)[0],
+            shape=look_of(at)[1],
             title=f"{at}: {run['run']}, {run['model']}, {percent(run['top1'])}, {short(cost)}",
             x=x,
             y=y,
@@ -275,8 +297,12 @@ def scatter(title: str, across: str, found: Sequence[dict[str, Any]], key: str, 
             side=free_side(x, y, [place for place in places if place != (x, y)], marks),
         )
         marks.append(mark)
-    points = {(cost, run["top1"]) for _, run, cost in shown}
-    front = sorted(point for point in points if not any(beats(other, point) for other in points))
+    apart: dict[int, set[tuple[float, float]]] = {}
+    for at, run, cost in shown:
+        apart.setdefault(groups[at - 1] if groups else 0, set()).add((cost, run["top1"]))
+    fronts = [
+        sorted(point for point in points if not any(beats(other, point) for other in points)) for points in apart.values()
+    ]
     return Chart(
         title=title,
         unit="%",
@@ -285,7 +311,9 @@ def scatter(title: str, across: str, found: Sequence[dict[str, Any]], key: str, 
         columns=tuple((x_of(tick), short(tick)) for tick in columns),
         lines=tuple((y_of(tick), short(tick)) for tick in lines),
         marks=tuple(marks),
-        front=path([(x_of(cost), y_of(top1)) for cost, top1 in front], stepped=True) if len(front) > 1 else "",
+        front="".join(
+            path([(x_of(cost), y_of(top1)) for cost, top1 in front], stepped=True) for front in fronts if len(front) > 1
+        ),
     )
 
 

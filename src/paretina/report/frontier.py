@@ -5,19 +5,19 @@ figures in the page: so they can be hovered and filtered, and fronts are those o
 table.
 """
 
-import csv
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from paretina.measure.frontier import rank_correlation, same_front
-from paretina.measure.intervals import Interval
+from paretina.measure.intervals import Interval, as_columns
 from paretina.report.page import environment, write_page, write_report
 from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
 from paretina.search.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
+from paretina.tables import csv_text
+from paretina.text import how_many, markdown_cells, printable
 
 TITLES = {
     "latency_ms": "Latency of one picture",
@@ -78,21 +78,16 @@ def rows(standing: Standing) -> list[dict[str, Any]]:
             "status": status(standing, entry),
             "rungs": len(entry.links),
             "epochs": round(entry.epochs, 3) if entry.links else None,
-            **spread("top1", entry.top1),
+            **as_columns("top1", entry.top1),
         }
         for cost in standing.known_costs():
-            row |= spread(cost, entry.costs.get(cost))
+            row |= as_columns(cost, entry.costs.get(cost))
             row[f"on_front_{cost}"] = int(entry.name in on[cost])
         row["front_share"] = shares.get(entry.name)
         row["run"] = str(entry.links[-1].run.relative_to(standing.folder)) if entry.links else None
         row["failed"] = entry.failed or None
         found.append(row)
     return found
-
-
-def spread(name: str, value: Interval | None) -> dict[str, float | None]:
-    middle, low, high = value or (None, None, None)
-    return {name: middle, f"{name}_low": low, f"{name}_high": high}
 
 
 def status(standing: Standing, entry: Entry) -> str:
@@ -105,12 +100,7 @@ def status(standing: Standing, entry: Entry) -> str:
 
 def csv_of(standing: Standing) -> str:
     """The rows as CSV."""
-    table = rows(standing)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
+    return csv_text(rows(standing))
 
 
 # --- words --------------------------------------------------------------------------------------------------------------
@@ -170,9 +160,9 @@ def compared(standing: Standing) -> dict[str, Any] | None:
 def markdown(standing: Standing) -> str:
     """The frontier as a table, with what has to be known about it."""
     costs, on = standing.known_costs(), fronts(standing)
-    lines = [f"# {heading(standing)}", "", *(f"- {note}" for note in standing.notes()), ""]
+    lines = [f"# {heading(standing)}", "", *(f"- {printable(note)}" for note in standing.notes()), ""]
     titles = ["candidate", "top-1 %", "95 %", "epochs", *(f"{cost}" for cost in costs), "on front", "status"]
-    lines += [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    lines += [markdown_cells(titles), f"|{'---|' * len(titles)}"]
     for entry in in_order(standing):
         top1 = entry.top1
         cells = [
@@ -186,11 +176,14 @@ def markdown(standing: Standing) -> str:
             ends = between(cost, known) if known else ""
             cells.append(spelled(cost, known.value) + (f" ({ends})" if ends else "") if known else "–")
         cells += ["yes" if entry.name in on.get(standing.halving.cost, ()) else "", status(standing, entry)]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_cells(cells))
     for found in correlations(standing):
         value, low, high = found["rho"]
         pair = f"{TITLES[found['counted']].lower()} with {title_of(found['measured'])}"
-        lines += ["", f"Rank correlation of {pair} over {found['n']} candidates: {value:.2f} [{low:.2f}, {high:.2f}]."]
+        lines += [
+            "",
+            f"Rank correlation of {pair} over {how_many(found['n'], 'candidate')}: {value:.2f} [{low:.2f}, {high:.2f}].",
+        ]
     differing = compared(standing)
     if differing:
         lines += ["", front_sentence(standing, differing)]
@@ -288,7 +281,9 @@ def page(standing: Standing) -> str:
         "device": standing.asked["device"],
         "spent": duration(standing.spent_s),
         "time": duration(standing.halving.seconds),
-        "rungs": [f"{len(rung['names'])} candidates, {rung_length(rung)}" for rung in standing.rungs if rung["names"]],
+        "rungs": [
+            f"{how_many(len(rung['names']), 'candidate')}, {rung_length(rung)}" for rung in standing.rungs if rung["names"]
+        ],
         "notes": standing.notes(),
         "disturbed": standing.disturbed,
         "best": best,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paretina.report.charts import across_of, chart, curves_of, kept_top1, points_of, scatter, schedules_of
+from paretina.report.charts import SHAPES, across_of, chart, curves_of, kept_top1, look_of, points_of, scatter, schedules_of
 from paretina.report.classes import MISTAKES, confusion_of, mistakes_of
 from paretina.report.records import (
     Number,
@@ -19,16 +19,19 @@ from paretina.report.records import (
     data_name,
     dicts,
     epoch_of,
+    groups_of,
     model_name,
     number,
     only,
     read_run,
     row,
     rows,
+    uncounted,
     update_of,
 )
 from paretina.report.words import between, duration, grouped, listed, measured, percent, quantity, spelled
 from paretina.run import write_aside
+from paretina.text import how_many
 
 MEASURES = (
     ("val/top5", "Top-5", "%"),
@@ -63,6 +66,8 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     records = [read_run(run) for run in runs]
     found = rows(records)
     by_epoch = all(across_of(record) == "epoch" for record in records if record.val)
+    groups = groups_of(records)
+    letters = [letters_of(group) if max(groups) else "" for group in groups]
     series = []
     for at, (record, facts) in enumerate(zip(records, found, strict=True), 1):
         epoch = epoch_of(record) if by_epoch else update_of
@@ -70,17 +75,30 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     longest = max((facts["time_s"] or 0 for facts in found), default=0)
     unit, scale = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
     charts = [
-        scatter("Top-1 against multiply-adds", "millions of MACs for one picture", found, "macs", 1e6),
-        scatter("Top-1 against training time", f"time in {unit}", found, "time_s", scale),
+        scatter("Top-1 against multiply-adds", "millions of MACs for one picture", found, "macs", 1e6, groups),
+        scatter("Top-1 against training time", f"time in {unit}", found, "time_s", scale, groups),
         chart("Top-1 on the validation set during training", "%", "epoch" if by_epoch else "update", series, say=percent),
     ]
     view = {
-        "rows": found,
+        "rows": [
+            {**facts, "colour": look_of(at)[0], "mark": SHAPES[look_of(at)[1]], "letter": letter}
+            for at, (facts, letter) in enumerate(zip(found, letters, strict=True), 1)
+        ],
         "charts": [drawn for drawn in charts if drawn],
-        "data_differ": len({spelled(record.asked.get("data")) for record in records}) > 1,
+        "groups": [
+            (letter, ", ".join(str(at) for at, own in enumerate(letters, 1) if own == letter))
+            for letter in dict.fromkeys(letters)
+            if letter
+        ],
+        "trained_apart": not max(groups) and len({spelled(record.asked.get("data")) for record in records}) > 1,
         "unfinished": [facts["run"] for record, facts in zip(records, found, strict=True) if not record.finished],
     }
-    return write_page(Path(out), render(title=f"{len(found)} runs compared", comparison=view))
+    return write_page(Path(out), render(title=f"{how_many(len(found), 'run')} compared", comparison=view))
+
+
+def letters_of(number: int) -> str:
+    """A, B, ..., Z, AA, AB, ... from 0 on."""
+    return (letters_of(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
 
 
 def page(record: RunRecord) -> dict[str, Any]:
@@ -199,6 +217,7 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
     sums = {key: sum(number(stage, key) or 0 for stage in stages) or 1 for key in ("params", "macs", "activations")}
     return {
         **{key: number(cost, key) for key in ("params", "macs", "activations", "weight_bytes", "resolution")},
+        "uncounted": uncounted(cost),
         "stages": [
             {
                 "name": str(stage.get("name", "")),
@@ -231,6 +250,7 @@ def environment(**filters: Callable[..., Any]) -> Any:
         "between": between,
         "duration": duration,
         "grouped": grouped,
+        "how_many": how_many,
         "percent": percent,
         "quantity": quantity,
         "sha256": sha256,

@@ -5,6 +5,8 @@ in percent, except the calibration error and the confidences of mistakes, which 
 """
 
 import bisect
+import csv
+import hashlib
 import json
 import math
 import re
@@ -33,6 +35,7 @@ class RunRecord:
         mistakes: `mistakes.json`, the most confident first; empty if there is none.
         attempts: how often the run was started or resumed, as far as the log says; at least 1.
         unreadable: number of lines of the log that are no JSON object; the last line, if cut off, does not count.
+        validated: what it was measured on: a digest of names and classes of the validation pictures; "" while it is not known.
     """
 
     path: Path
@@ -44,6 +47,7 @@ class RunRecord:
     mistakes: tuple[dict[str, Any], ...]
     attempts: int
     unreadable: int
+    validated: str = ""
 
     @property
     def name(self) -> str:
@@ -88,7 +92,52 @@ def read_run(path: Path) -> RunRecord:
         mistakes=tuple(mistake for mistake in mistakes if isinstance(mistake, dict)),
         attempts=1 + max((line["attempt"] for line in lines), default=0),
         unreadable=unreadable,
+        validated=validation_digest(path),
     )
+
+
+def validation_digest(path: Path) -> str:
+    """A digest of names and classes of the pictures in `predictions.csv`, whatever their order; "" where it is not there."""
+    try:
+        with (path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            pairs = sorted((row["name"], row["label"]) for row in csv.DictReader(file))
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error):
+        return ""
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16] if pairs else ""
+
+
+def same_pictures(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs were measured on the same pictures, so that their accuracies can be ranked.
+
+    They are if names and classes of the pictures are equal and so is the name of the data: that of its folder or file, that can
+    have been moved, or else all that describes it. Where a run does not say its pictures, it must have been asked for the same.
+    """
+    if one.validated and other.validated:
+        return one.validated == other.validated and origin_of(one) == origin_of(other)
+    samples = [record.asked.get("samples") for record in (one, other)]
+    return one.asked.get("data") == other.asked.get("data") and (None in samples or samples[0] == samples[1])
+
+
+def origin_of(record: RunRecord) -> Any:
+    """What tells the data of a run from others with the same names of pictures, whatever part of it was trained on."""
+    data = record.asked.get("data")
+    while isinstance(data, dict) and isinstance(data.get("source"), dict):
+        data = data["source"]
+    if isinstance(data, dict) and isinstance(data.get("path"), str):
+        return data.get("kind"), last_part(data["path"])
+    return data
+
+
+def groups_of(records: Sequence[RunRecord]) -> list[int]:
+    """For each run the number, from 0 on, of the pictures that it was measured on; see `same_pictures`."""
+    firsts: list[RunRecord] = []
+    found = []
+    for record in records:
+        at = next((at for at, first in enumerate(firsts) if same_pictures(first, record)), len(firsts))
+        if at == len(firsts):
+            firsts.append(record)
+        found.append(at)
+    return found
 
 
 def read_json(path: Path, kind: type) -> Any:
@@ -146,6 +195,12 @@ def number(record: Any, name: str) -> Number | None:
     return value
 
 
+def uncounted(cost: Any) -> list[str]:
+    """Operators that the MACs of a run lack, by name; none in runs of before they were looked for."""
+    names = cost.get("uncounted") if isinstance(cost, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def dicts(value: Any) -> list[dict[str, Any]]:
     """The objects of a JSON list; none where there is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
@@ -165,6 +220,15 @@ def table(runs: Sequence[Path]) -> list[dict[str, Any]]:
         ValueError: one of them is no run directory.
     """
     return rows([read_run(run) for run in runs])
+
+
+def measured_alike(runs: Sequence[Path]) -> list[int]:
+    """For each run the number, from 0 on, of the pictures that it was measured on; equal where they are the same.
+
+    Raises:
+        ValueError: one of them is no run directory.
+    """
+    return groups_of([read_run(run) for run in runs])
 
 
 def rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -187,6 +251,7 @@ def row(record: RunRecord, alone: bool) -> dict[str, Any]:
         "epochs": number(record.asked.get("recipe"), "epochs"),
         "params": number(cost, "params"),
         "macs": number(cost, "macs"),
+        "uncounted": uncounted(cost),
         "train": number(sizes, "train"),
         "val": number(sizes, "val"),
         "copies": copied(record),
@@ -216,8 +281,13 @@ def data_name(record: RunRecord) -> str:
         return str(data or "unnamed data")
     for key in ("name", "path", "root", "folder", "directory"):
         if isinstance(data.get(key), str) and data[key].strip("/\\"):
-            return re.split(r"[/\\]", data[key].rstrip("/\\"))[-1]
+            return last_part(data[key])
     return str(data.get("kind", "unnamed data")).lower()
+
+
+def last_part(path: str) -> str:
+    """The name of a folder or file, of whatever system its path is."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def resolution(record: RunRecord) -> Number | None:

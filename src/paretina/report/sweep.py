@@ -3,7 +3,6 @@
 The page keeps to what `paretina.report.page` says of all pages.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from paretina.measure.sweep import AtSize, Sweep
 from paretina.report.charts import Chart, Curve, Mark, path, scatter, ticks
 from paretina.report.page import environment, render, write_page
 from paretina.report.words import SPACE, percent, quantity, short
+from paretina.tables import write_csv
 
 PLAIN, BEST, CHEAPEST = 1, 2, 3
 """Numbers of colours."""
@@ -48,10 +48,7 @@ def write_sweep_csv(sweep: Sweep, out: Path | str) -> Path:
     """Writes a line for each size, and returns the path; sizes that the network refuses have no figures but a reason."""
     rows = [{**record, "refused": ""} for record in sweep.records()]
     rows += [{"size": size, "refused": reason} for size, reason in sweep.refused.items()]
-    with Path(out).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
+    write_csv(out, rows)
     return Path(out)
 
 

@@ -22,6 +22,7 @@ from paretina.data.source import Source
 from paretina.measure.device import Device, Others
 from paretina.measure.inference import forward, prepared
 from paretina.measure.memory import forget_peak, give_back_freed
+from paretina.measure.process import randomness_kept
 from paretina.measure.timing import Turns, ratio
 from paretina.model.blueprint import Model
 from paretina.run import Run, write_aside
@@ -30,6 +31,7 @@ from paretina.search.study import BASE, Study, Variant, check, settled, with_epo
 from paretina.search.switches import Switch
 from paretina.search.verdicts import UNPRICED, Price, level_of_look
 from paretina.spec import decode, encode, field_map
+from paretina.text import how_many
 from paretina.train import training
 from paretina.train.asked import spelled_out
 from paretina.train.journal import Listener
@@ -105,6 +107,7 @@ def by_title(old: Sequence[Switch], new: Sequence[Switch]) -> tuple[Switch, ...]
 # --- the runs ------------------------------------------------------------------------------------------------------------
 
 
+@randomness_kept()
 def run_study(
     path: Path,
     study: Study,
@@ -183,7 +186,10 @@ def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, floa
         for rival in wanted:
             other = prepare(replace(study.base, model=rival.model, model_name=rival.name))
             found[rival.name] = round(base.recipe.epochs * pace / rehearse(other, REHEARSED).update_s, 2) or 0.01
-            say(f"{rival.name} gets {found[rival.name]:g} epochs, which take as long as {base.recipe.epochs:g} of the base")
+            say(
+                f"{rival.name} gets {how_many(found[rival.name], 'epoch')}, which take as long as "
+                f"{base.recipe.epochs:g} of the base"
+            )
     return found
 
 
@@ -237,7 +243,7 @@ def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: 
         return dict(done)
     device = Device.here(study.base.plan.device)
     plan = replace(study.base.plan, precision="float32", compile=False)
-    say(f"timing an image in {len(different)} networks")
+    say(f"timing an image in {how_many(len(different), 'network')}")
     steps = {}
     for text in different:
         model = decode(Model, json.loads(text))  # type: ignore[type-abstract]

@@ -14,8 +14,9 @@ import yaml
 from paretina.data.source import Source
 from paretina.measure.plan import Plan
 from paretina.spec import decode, encode
-from paretina.train.asked import Asked, UniqueKeys, choose, flattened
+from paretina.train.asked import Asked, UniqueKeys, choose, flattened, full_path
 from paretina.train.planning import with_safe_precision
+from paretina.train.training import check_asked
 
 PARTS = ("model", "recipe", "weights")
 
@@ -67,7 +68,7 @@ def candidate(
 
     Args:
         recipe: chosen by the weights unless told, as `paretina train` does.
-        weights: "auto", "hub", "none", or a model file; as `paretina train` does unless told.
+        weights: "auto", "hub", "none", a model file or a finished run; as `paretina train` does unless told.
         fields: any field of the recipe, plan or network.
         name: made from model, size and recipe unless told.
 
@@ -146,13 +147,36 @@ def listed(
                 data,
                 plan,
                 **({"weights": weights} | words),
-                fields={**(fields or {}), **values},
+                fields={**unsaid(fields or {}, values), **values},
                 name=None if name is None else str(name),
             )
         except ValueError as error:
             raise ValueError(f"{path}: entry {number}: {error}") from None
         found.append(made)
     return distinct(found)
+
+
+def unsaid(fields: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of all candidates but for those that an entry gives itself, by whatever name."""
+    own = {full_path(name) for name in values}
+    return {name: value for name, value in fields.items() if full_path(name) not in own}
+
+
+def check_any(candidates: Sequence[Candidate]) -> None:
+    """Looks whether one of the candidates or more can be trained, as far as that can be told without the data.
+
+    Raises:
+        ValueError: none can, so there would be no frontier; the message has the reason of the first.
+    """
+    reasons = []
+    for each in candidates:
+        try:
+            check_asked(each.asked)
+            return
+        except ValueError as error:
+            reasons.append(f"{each.name}: {error}")
+    if reasons:
+        raise ValueError(f"no candidate can be trained; {reasons[0]}")
 
 
 def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -185,7 +185,7 @@ class SharedClaims(Claims):
             if self.presence.alive(str(trial.user_attrs.get("worker"))):
                 found.append(trial)
             else:
-                self.end(trial._trial_id, None)
+                self.end(self.storage.get_trial_id_from_study_id_trial_number(study, trial.number), None)
         return found
 
     def take(self, stage: str, jobs: Sequence[str]) -> str | None:
@@ -199,7 +199,7 @@ class SharedClaims(Claims):
                 study, self.optuna.trial.create_trial(state=state.RUNNING, user_attrs=said)
             )
             first = next(trial for trial in self.running(study) if trial.user_attrs["job"] == job)
-            if first._trial_id == trial_id:
+            if first.number == self.storage.get_trial_number_from_id(trial_id):
                 self.mine[stage, job] = trial_id
                 return job
             self.end(trial_id, None)

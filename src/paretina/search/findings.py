@@ -8,14 +8,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from paretina.measure.intervals import Interval
+from paretina.measure.cost import without
+from paretina.measure.intervals import Interval, as_object
 from paretina.run import Run
 from paretina.search import laws
 from paretina.search.laws import Exchange, Law, Noise
 from paretina.search.study import BASE, Budget, Study, Variant
 from paretina.search.switches import Switch
-from paretina.search.verdicts import Pairs, Price, Verdict, judge, level_of_look, mean_of, spread
+from paretina.search.verdicts import Pairs, Price, Verdict, judge, level_of_look, mean_of
 from paretina.spec import decode
+from paretina.text import how_many
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class Outcome:
         train: training pictures, repeated ones included; `val` likewise to validate on.
         network: a digest of it; the same for equal networks.
         machine: on which it was made.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     top1: float
@@ -64,6 +67,7 @@ class Outcome:
     params: int
     network: str
     machine: str
+    uncounted: tuple[str, ...] = ()
 
 
 def digest(text: str) -> str:
@@ -85,6 +89,7 @@ def outcome(folder: Path, peaks: bool) -> Outcome | None:
         train=result["data"]["train"],
         val=result["data"]["val"],
         macs=result["cost"]["macs"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
         params=result["cost"]["params"],
         network=digest(json.dumps(asked["model"])),
         machine=", ".join(f"{environment.get(name, '')}" for name in ("cpu", "gpu", "torch", "device")),
@@ -124,11 +129,11 @@ class Finding:
             "judged": "the change" if self.switch.adds else "what the base has",
             "seeds": list(self.seeds),
             "gains": list(self.pairs.gain),
-            "gain": spread(self.gain),
-            "time_ratio": spread(self.time),
-            "memory_ratio": spread(self.memory),
-            "memory_mb": spread(self.memory_mb),
-            "inference_ratio": spread(self.inference),
+            "gain": as_object(self.gain),
+            "time_ratio": as_object(self.time),
+            "memory_ratio": as_object(self.memory),
+            "memory_mb": as_object(self.memory_mb),
+            "inference_ratio": as_object(self.inference),
             "macs_ratio": self.macs,
             "params_ratio": self.params,
             "failed": self.pairs.failed,
@@ -156,7 +161,7 @@ class Scaling:
         return {
             "network": self.network or BASE,
             "budget": self.budget,
-            "points": {f"{x:g}": {"top1": top1, "interval": spread(ends)} for x, (top1, ends) in self.points.items()},
+            "points": {f"{x:g}": {"top1": top1, "interval": as_object(ends)} for x, (top1, ends) in self.points.items()},
             "laws": [law.to_dict() for law in self.laws],
         }
 
@@ -214,7 +219,7 @@ class Findings:
             "seeds": list(self.study.seeds),
             "base": {"model": self.study.base.model_name, "recipe": self.study.base.recipe_name},
             "base_top1": {str(seed): top1 for seed, top1 in self.base.items()},
-            "base_top1_interval": spread(self.top1),
+            "base_top1_interval": as_object(self.top1),
             "switches": [finding.to_dict() for finding in self.findings],
             "price": None if look is None else look.price.to_dict(),
             "look": None
@@ -458,7 +463,7 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
             yield f"{name}: came to no result with seed{'s' if len(seeds) > 1 else ''} {numbers}, see failed.json there"
     resumed = sum(came_out.time_s is None for came_out in everything)
     if resumed:
-        yield f"{resumed} of {len(everything)} runs were interrupted and went on later, so their times are left out"
+        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and went on later, so their times are left out"
     if not state["peaks"]:
         yield "this system does not tell the peak of memory run by run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})
@@ -469,7 +474,13 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
         yield "other processes were busy while images were timed, so inference times are not to be trusted"
     if study.time_limit_s is not None:
         epochs = state["epochs"].get("", study.base.recipe.epochs)
-        yield f"{epochs:g} epochs fit into the time limit of {study.time_limit_s:g} s for the base, and hold for every switch"
+        yield (
+            f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of "
+            f"{study.time_limit_s:g} s for the base, and hold for every switch"
+        )
+    missing = without({name for came_out in everything for name in came_out.uncounted})
+    if missing:
+        yield missing
     variants = study.variants(state["epochs"])
     for rival in study.rivals:
         name = next(each.name for each in variants if each.rival == rival.name and each.share == 1)
@@ -477,4 +488,7 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
         if all(times):
             ours, theirs = map(fmean, times)
             epochs = state["epochs"][rival.name]
-            yield f"{rival.name} got {epochs:g} epochs, for equal training time: {theirs:.0f} s, and {ours:.0f} s of the base"
+            yield (
+                f"{rival.name} got {how_many(epochs, 'epoch')}, for equal training time: {theirs:.0f} s, and "
+                f"{ours:.0f} s of the base"
+            )

@@ -21,8 +21,10 @@ Source: Jamieson & Talwalkar 2016 (arXiv:1502.07943); warm restarts: Loshchilov 
 
 import hashlib
 import json
+import math
 import os
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,12 +34,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from paretina.data.named import source_named
 from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.measure.device import Device, Others
 from paretina.measure.energy import counter_of
 from paretina.measure.frontier import Frontier
 from paretina.measure.plan import default_plan
+from paretina.measure.process import randomness_kept
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import Run
 from paretina.search.candidates import Candidate
@@ -45,8 +49,9 @@ from paretina.search.claims import Claims, DeviceLock, claiming
 from paretina.search.standing import TIMED, Budget, Entry, Halving, Standing, read_json, read_link, read_standing, recommend
 from paretina.spec import encode
 from paretina.system import cache_folder
+from paretina.text import how_many
 from paretina.train import training
-from paretina.train.asked import Asked, source_named
+from paretina.train.asked import Asked
 from paretina.train.journal import Listener
 
 Say = Callable[[str], None]
@@ -158,6 +163,49 @@ def begin(
     write_once(folder / "asked.json", asked)
 
 
+def give_time(folder: Path, seconds: float) -> None:
+    """Gives a frontier more time, what it has spent included; rungs that were left out for lack of it come up again.
+
+    Raises:
+        ValueError: there is no frontier, it is less than it had, or every rung has its length already.
+    """
+    standing = read_standing(folder)
+    had = standing.halving.seconds
+    if seconds < had:
+        raise ValueError(
+            f"the time of a frontier is that of all its trainings, and can only grow: {folder} was given {had:g} s, got "
+            f"{seconds:g} s; name a longer --time, or leave it out"
+        )
+    again = [place for place in lacking_time(standing) if place.exists()]
+    if seconds > had and not again and len(standing.rungs) == len(standing.counts):
+        raise ValueError(
+            f"all {len(standing.counts)} rungs of {folder} have their lengths already, so more --time would change nothing; "
+            "leave it out, or begin a new frontier"
+        )
+    asked = {**standing.asked, "halving": encode(replace(standing.halving, seconds=seconds))}
+    written_aside(folder / "asked.json", asked).replace(folder / "asked.json")
+    for place in again if seconds > had else ():
+        place.unlink()
+
+
+def lacking_time(standing: Standing) -> list[Path]:
+    """The files that say what was not done for lack of time: a rung left out, or one for which nobody's time sufficed."""
+    if not standing.rungs:
+        return []
+    number, last = len(standing.rungs) - 1, standing.rungs[-1]
+    decided = standing.folder / "rungs" / f"{number}.json"
+    if last["stopped"]:
+        return [decided]
+    faults = [standing.folder / "runs" / name / "failed.json" for name in last["names"]]
+    found = [place for place in faults if (read_json(place) or {}).get("needed_s")]
+    return [decided, *found] if found and not any(entry.rung == number for entry in standing.entries) else []
+
+
+def as_time(seconds: float) -> str:
+    """Rounded up, as `--time` takes it: 90s, 12m."""
+    return f"{max(1, math.ceil(seconds))}s" if seconds <= 600 else f"{math.ceil(seconds / 60)}m"
+
+
 def write_once(path: Path, value: Any) -> None:
     """Writes a JSON file whole; whoever comes second changes nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +228,7 @@ def written_aside(path: Path, value: Any) -> Path:
 # --- the work -----------------------------------------------------------------------------------------------------------
 
 
+@randomness_kept()
 def work(
     folder: Path,
     tools: Tools,
@@ -205,6 +254,8 @@ def work(
     with pictures_kept(), tools.claims(folder) as claims:
         worker = Worker(folder, standing, tools, claims, source, data, listen, say)
         if standing.halving.by == "epochs":
+            if not standing.rungs:
+                check_time(standing)
             worker.stage("rehearse", [entry.name for entry in standing.entries], worker.rehearsed, worker.rehearse)
         for rung in range(len(standing.counts)):
             decided = worker.decide(rung)
@@ -213,7 +264,7 @@ def work(
                 break
             worker.stage(f"rung-{rung}", names, worker.trained_for(rung), worker.trainer(decided))
             if not any(entry.links for entry in worker.look().entries):
-                raise ValueError(f"every candidate failed, so there is no frontier:\n{worker.failures()}")
+                raise ValueError(f"every candidate failed, so there is no frontier:\n{worker.failures()}{worker.enough()}")
             worker.stage("time", ["1"], worker.timed, worker.time)
         if worker.look().disturbed:
             say("the timing was disturbed, so it is taken once more")
@@ -259,7 +310,8 @@ class Worker:
     """One process at work on a frontier.
 
     Attributes:
-        begun: how it stood when this process came; what was asked does not change.
+        begun: how it stood when this process came; what was asked does not change, but for the time.
+        warned: whether it was said that the time seems short.
     """
 
     folder: Path
@@ -270,6 +322,7 @@ class Worker:
     data: str | None
     listen: Listener
     say: Say
+    warned: bool = False
 
     def look(self) -> Standing:
         return read_standing(self.folder)
@@ -319,6 +372,14 @@ class Worker:
     def failures(self) -> str:
         return "\n".join(f"  {entry.name}: {entry.failed}" for entry in self.look().entries if entry.failed)
 
+    def enough(self) -> str:
+        """The time that would do, where nobody's sufficed."""
+        faults = [read_json(self.place(entry.name) / "failed.json") or {} for entry in self.begun.entries]
+        needed = [fault["needed_s"] for fault in faults if fault.get("needed_s")]
+        if not needed:
+            return ""
+        return "\n" + with_more(self.folder, len(self.begun.counts) * len(self.begun.entries) * max(needed))
+
     @contextmanager
     def giving_up(self, name: str, stage: str) -> Iterator[None]:
         """Where faults are those of one candidate, which is then left out while the others go on."""
@@ -328,7 +389,8 @@ class Worker:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             text = " ".join(str(error).split()) or type(error).__name__
-            write_once(self.place(name) / "failed.json", {"stage": stage, "error": text})
+            short = {"needed_s": error.needed_s} if isinstance(error, training.ShortTimeError) else {}
+            write_once(self.place(name) / "failed.json", {"stage": stage, "error": text, **short})
             self.say(f"{name} is given up: {text}")
 
     # --- rehearsals ---------------------------------------------------------------------------------------------------
@@ -344,6 +406,23 @@ class Worker:
         if found is not None:
             found = {**found, "spent_s": self.tools.clock() - began}
             write_once(self.folder / "rehearsed" / f"{name}.json", found)
+            self.check_time()
+
+    def check_time(self) -> None:
+        """Ends what cannot end well as soon as that is known, and says once if it seems so.
+
+        Raises:
+            ValueError: the time does not suffice, whatever the candidates take that were not rehearsed yet.
+        """
+        standing = self.look()
+        check_time(standing)
+        needed = enough_for_an_epoch(standing)
+        if needed > standing.halving.seconds and not self.warned:
+            self.warned = True
+            self.say(
+                f"the time of {as_time(standing.halving.seconds)} is short: an epoch of each candidate on every rung would "
+                f"take about {as_time(needed)}, by what was rehearsed so far"
+            )
 
     # --- rungs --------------------------------------------------------------------------------------------------------
 
@@ -357,7 +436,7 @@ class Worker:
         if decided["stopped"]:
             self.say(decided["stopped"])
         else:
-            self.say(f"rung {rung}: {len(decided['names'])} candidates")
+            self.say(f"rung {rung}: {how_many(len(decided['names']), 'candidate')}")
         return decided
 
     def trained_for(self, rung: int) -> Callable[[str], bool]:
@@ -410,7 +489,7 @@ class Worker:
     def time(self, number: str) -> None:
         """Times all candidates in turn, while nobody trains."""
         runs = {entry.name: entry.links[-1].run for entry in self.look().entries if entry.links}
-        self.say(f"timing {len(runs)} networks in turn; trainings wait meanwhile")
+        self.say(f"timing {how_many(len(runs), 'network')} in turn; trainings wait meanwhile")
         with self.tools.lock.alone():
             session = self.tools.time_runs(runs, self.say)
         place = self.folder / "timed" / number
@@ -442,21 +521,74 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
     if halving.by == "seconds":
         if share > 0:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
-        return {**none, "stopped": f"rung {rung} was left out, since the time was used up; give more --time"}
-    pace = {entry.name: pace_of(standing, entry) for entry in kept}
-    epochs = equal_epochs(
-        share - sum(fixed for fixed, _, _ in pace.values()), {n: (s, most) for n, (_, s, most) in pace.items()}
-    )
-    least = max(1 / standing.rehearsed[name]["updates_per_epoch"] for name in names)
-    if min(epochs.values()) < least:
+        return {
+            **none,
+            "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+        }
+    epochs = affordable(standing, kept, share)
+    if min(epochs.values()) < least_epochs(standing, names):
         if rung:
-            return {**none, "stopped": f"rung {rung} was left out, since the time was used up; give more --time"}
-        needed = len(counts) * sum(fixed + s for fixed, s, _ in pace.values()) + standing.spent_s
-        raise ValueError(
-            f"the time of {halving.seconds:.0f} s does not suffice for one update of each candidate; an epoch of each, with as "
-            f"much for the other rungs, takes about {needed:.0f} s: give that, or fewer candidates, to a new frontier"
-        )
+            return {
+                **none,
+                "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+            }
+        raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
+
+
+def out_of_time(rung: int) -> str:
+    return f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time"
+
+
+def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:
+    """The epochs of each candidate, by name, that a rung of so many seconds has time for."""
+    pace = {entry.name: pace_of(standing, entry) for entry in entries}
+    left = seconds - sum(fixed for fixed, _, _ in pace.values())
+    return equal_epochs(left, {name: (epoch, most) for name, (_, epoch, most) in pace.items()})
+
+
+def least_epochs(standing: Standing, names: Sequence[str]) -> float:
+    """Epochs in which each candidate has at least one update."""
+    return max(1 / standing.rehearsed[name]["updates_per_epoch"] for name in names)
+
+
+def check_time(standing: Standing) -> None:
+    """Looks whether the first rung can have an update of each candidate, by those that were rehearsed so far.
+
+    More rehearsals only leave less time for more candidates, so what is too short now stays so.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
+    if not known:
+        return
+    share = (standing.halving.seconds - standing.spent_s) / len(standing.counts)
+    if min(affordable(standing, known, share).values()) < least_epochs(standing, [entry.name for entry in known]):
+        raise ValueError(too_short(standing))
+
+
+def too_short(standing: Standing) -> str:
+    return f"the time of {as_time(standing.halving.seconds)} does not suffice for one update of each candidate; " + with_more(
+        standing.folder, enough_for_an_epoch(standing)
+    )
+
+
+def with_more(folder: Path, seconds: float) -> str:
+    """How a frontier that lacks time goes on."""
+    return (
+        f"an epoch of each, with as much for the other rungs, takes about {as_time(seconds)}: "
+        f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time', as_time(seconds)])}, "
+        "or begin a new frontier with fewer candidates"
+    )
+
+
+def enough_for_an_epoch(standing: Standing) -> float:
+    """Seconds in all for an epoch of each candidate on each rung; those not rehearsed count like the mean of the others."""
+    known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
+    total = sum(not entry.failed for entry in standing.entries)
+    rung = math.fsum(sum(pace_of(standing, entry)[:2]) for entry in known)
+    return total / len(known) * (len(standing.counts) * rung + standing.spent_s)
 
 
 def going_on(standing: Standing, ready: Sequence[Entry], count: int) -> list[Entry]:

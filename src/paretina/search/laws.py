@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from paretina.measure.intervals import Interval
-from paretina.search.verdicts import mean_of, spread
+from paretina.measure.intervals import Interval, as_object
+from paretina.search.verdicts import mean_of
+from paretina.text import how_many
 
 Curve = Mapping[float, float]
 """Top-1 in percent by the number of training pictures, or by the share of wrong labels, of one seed."""
@@ -132,10 +133,10 @@ class Law:
             "form": self.fit.form,
             "offset": self.fit.offset,
             "slope": self.slope[0],
-            "slope_interval": spread(self.slope[1]),
+            "slope_interval": as_object(self.slope[1]),
             "floor": self.fit.floor,
             "at_twice": self.at_twice[0],
-            "at_twice_interval": spread(self.at_twice[1]),
+            "at_twice_interval": as_object(self.at_twice[1]),
             "residuals": {f"{pictures:g}": value for pictures, value in self.residuals.items()},
             "r2": self.r2,
             "foretold": self.foretold,
@@ -219,7 +220,7 @@ class Fall:
 
     def to_dict(self) -> dict[str, Any]:
         fall, ends = self.points
-        return {"noise": self.noise, "top1": self.top1, "fall": fall, "fall_interval": spread(ends)}
+        return {"noise": self.noise, "top1": self.top1, "fall": fall, "fall_interval": as_object(ends)}
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class Noise:
 
     def to_dict(self) -> dict[str, Any]:
         slope, ends = self.slope
-        return {"falls": [fall.to_dict() for fall in self.falls], "slope": slope, "slope_interval": spread(ends)}
+        return {"falls": [fall.to_dict() for fall in self.falls], "slope": slope, "slope_interval": as_object(ends)}
 
 
 def noise_law(curves: Sequence[Curve]) -> Noise:
@@ -280,9 +281,9 @@ class Exchange:
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "gains": {f"{x:g}": {"gain": gain, "interval": spread(ends)} for x, (gain, ends) in self.gains.items()},
+            "gains": {f"{x:g}": {"gain": gain, "interval": as_object(ends)} for x, (gain, ends) in self.gains.items()},
             "slope_difference": None if self.slopes is None else self.slopes[0],
-            "slope_difference_interval": None if self.slopes is None else spread(self.slopes[1]),
+            "slope_difference_interval": None if self.slopes is None else as_object(self.slopes[1]),
             "worth_in_data": self.worth,
         }
 
@@ -294,7 +295,7 @@ def exchange(name: str, base: Sequence[Curve], other: Sequence[Curve]) -> Exchan
         ValueError: the seeds differ in number, or no number of pictures is common to all.
     """
     if len(base) != len(other):
-        raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {len(other)} seeds")
+        raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {how_many(len(other), 'seed')}")
     shared = [x for x in mean_curve(base) if x in mean_curve(other)]
     if not shared:
         raise ValueError(f"{name} and the base have no number of pictures in common")

@@ -16,13 +16,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from paretina.measure.cost import without
 from paretina.measure.frontier import Axis, Frontier, Number, Point, chosen_interval, front_shares
-from paretina.measure.intervals import Interval, wilson
+from paretina.measure.intervals import Interval, as_columns, mcnemar, wilson
 from paretina.search.candidates import Candidate
 from paretina.search.costs import COSTS as COSTS
 from paretina.search.costs import Budget as Budget
 from paretina.search.costs import budget_of as budget_of
 from paretina.spec import Spec, decode, near
+from paretina.text import how_many
 
 TOP1 = Axis(name="top1", better="high", unit="%")
 
@@ -100,6 +102,8 @@ class Link:
         spent_s: seconds in all: reading, updates, evaluation.
         alone: whether no other worker was there meanwhile.
         machine: on which it was trained.
+        counted: its costs that are counted.
+        uncounted: operators that the MACs lack, as in `Cost`.
     """
 
     rung: int
@@ -113,6 +117,7 @@ class Link:
     alone: bool
     machine: str
     counted: Mapping[str, Number]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -267,7 +272,8 @@ class Standing:
         stopped = [entry for entry in self.entries if entry.rung < self.last_rung and entry.links]
         if stopped:
             found.append(
-                f"{len(stopped)} of {len(self.entries)} candidates were stopped early; their accuracy is of fewer epochs, and "
+                f"{len(stopped)} of {how_many(len(self.entries), 'candidate')} were stopped early; their "
+                "accuracy is of fewer epochs, and "
                 "they are on no front"
             )
         found += [f"{entry.name} was given up: {entry.failed}" for entry in self.entries if entry.failed]
@@ -275,7 +281,8 @@ class Standing:
         short = [epochs for rung in self.rungs for epochs in (rung["epochs"] or {}).values() if epochs < 2]
         if short:
             found.append(
-                f"the shortest run had {min(short):.2g} epochs: below two, ranks say little, and warm-ups hardly end; "
+                f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: below two, ranks say little, and "
+                "warm-ups hardly end; "
                 "give more --time or fewer candidates"
             )
         if self.disturbed and self.session:
@@ -284,6 +291,9 @@ class Standing:
                 "to be trusted; go on when the machine is quiet, and they are taken again"
             )
         links = [link for entry in self.entries for link in entry.links]
+        for entry in self.entries:
+            missing = without(entry.links[-1].uncounted) if entry.links else ""
+            found += [f"{entry.name}: {missing}"] if missing else []
         if any(not link.alone for link in links):
             found.append("several workers trained at the same time, so train_seconds is longer than it would be alone")
         machines = sorted({link.machine for link in links})
@@ -376,6 +386,7 @@ def read_link(place: Path, rung: int) -> Link | None:
         alone=done["alone"],
         machine=done["machine"],
         counted=result["cost"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
     )
 
 
@@ -407,9 +418,7 @@ class Recommendation:
         return {
             "candidate": self.entry.name,
             "budgets": [str(budget) for budget in self.budgets],
-            "top1": self.accuracy.value,
-            "top1_low": self.accuracy.low,
-            "top1_high": self.accuracy.high,
+            **as_columns("top1", self.accuracy),
             "chosen_among": self.among,
             "costs": {name: list(cost) for name, cost in self.entry.costs.items()},
             "model": str(self.entry.links[-1].model),
@@ -452,14 +461,17 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
         if not (budget.holds(low) and budget.holds(high)):
             notes.append(f"its {budget.cost} is {value:.4g}, but the interval [{low:.4g}, {high:.4g}] crosses the budget")
     if top < standing.last_rung:
-        notes.append(f"no finalist fits the budget, so it is one that was stopped early, after {best.epochs:g} epochs")
+        notes.append(
+            f"no finalist fits the budget, so it is one that was stopped early, after {how_many(best.epochs, 'epoch')}"
+        )
     if standing.disturbed and any(budget.cost in TIMED for budget in budgets):
         notes.append("the timing was disturbed, so whether it keeps the budget is not certain")
     full = best.candidate.asked.recipe.epochs
     schedules = "one schedule" if len(best.links) == 1 else f"{len(best.links)} schedules"
     notes.append(
-        f"the accuracy is that after {best.epochs:g} epochs in {schedules}, and its interval knows of pictures alone, not of "
-        f"seeds; the command trains anew, in one schedule of {full:g} epochs"
+        f"the accuracy is that after {how_many(best.epochs, 'epoch')} in {schedules}, and its interval knows of "
+        "pictures alone, not of "
+        f"seeds; the command trains anew, in one schedule of {how_many(full, 'epoch')}"
     )
     fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
     seconds = fixed + full * max(link.spent_s - fixed, 0.0) / link.epochs
@@ -480,11 +492,7 @@ def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
     """Whether two sets of answers to the same pictures differ by more than luck: McNemar's exact test, two-sided, at 5 %."""
     names = one.keys() & other.keys()
     better, worse = (sum(a[name] and not b[name] for name in names) for a, b in ((one, other), (other, one)))
-    n = better + worse
-    if n > 1000:  # the exact sum takes long, and the normal distribution is as good
-        return abs(better - worse) - 1 > 1.96 * math.sqrt(n)
-    tail = sum(math.comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
-    return min(1.0, 2 * tail) < 0.05
+    return mcnemar(better, worse) < 0.05
 
 
 def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:

@@ -4,20 +4,20 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from paretina.clock import END, START
+from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
 from paretina.model.blueprint import Model
-from paretina.model.pretrained import WORDS
-from paretina.search.switches import Switch
+from paretina.model.pretrained import WORDS, lies_here
+from paretina.search.switches import Switch, check_once
 from paretina.spec import Spec
 from paretina.train.asked import Asked
-from paretina.train.training import check_sizes
+from paretina.train.training import check_asked, settle
 
 Budget = Literal["updates", "epochs"]
 
@@ -194,28 +194,35 @@ def settled(asked: Asked) -> Asked:
 
 
 def check(study: Study) -> None:
-    """Makes every change and tries what can be tried without training.
+    """Makes every change and tries what can be tried without reading a picture and without training.
 
     Raises:
-        ValueError: a change does not exist, changes nothing, equals another one, or cannot be trained; the message names it.
+        ValueError: a change does not exist, changes nothing, equals another one, says something twice, or cannot be trained;
+            the message names it.
     """
-    seen: dict[Asked, str] = {}
-    for variant in study.variants():
-        title = variant.named or BASE
-        try:
-            if variant.asked in seen:
-                raise ValueError(f"it is the same as {seen[variant.asked]}; leave one out")
-            seen[variant.asked] = title
-            trainable(variant.asked)
-            check_start(study.base, variant)
-            if isinstance(variant.asked.data, Part):
-                variant.asked.data.open()
-        except ValueError as error:
-            raise ValueError(f"{title}: {error}") from None
     if study.rivals and study.base.weights not in WORDS:
         raise ValueError(
             f"the weights {study.base.weights} fit one network only, so others cannot be compared; take none or auto"
         )
+    seen: dict[Asked, str] = {}
+    opened: dict[Source, Collection] = {}
+    for variant in study.variants():
+        title, asked = variant.named or BASE, variant.asked
+        alike = replace(asked, recipe=replace(asked.recipe, seed=0))
+        try:
+            if variant.switch is not None and asked.recipe.seed != study.base.recipe.seed:
+                raise ValueError("every run of a study gets its own seed, so a seed is nothing to compare; leave it out")
+            if alike in seen:
+                raise ValueError(f"it is the same as {seen[alike]}; leave one out")
+            seen[alike] = title
+            if variant.switch is not None:
+                check_once(variant.switch, asked)
+            if asked.data not in opened:
+                opened[asked.data] = asked.data.open()
+            trainable(asked, opened[asked.data])
+            check_start(study.base, variant)
+        except ValueError as error:
+            raise ValueError(f"{title}: {error}") from None
 
 
 def check_start(base: Asked, variant: "Variant") -> None:
@@ -230,25 +237,18 @@ def check_start(base: Asked, variant: "Variant") -> None:
         raise ValueError(f"the {known} starts from weights, which do not fit the {other}; compare both with --weights none")
 
 
-@cache
-def takes(model: Model, sides: frozenset[int]) -> None:
-    """Looks whether a network takes images of each size; most changes leave the network as it is, so each is tried once."""
-    check_sizes(model, set(sides))
-
-
-def trainable(asked: Asked) -> None:
+def trainable(asked: Asked, collection: Collection) -> None:
     """Looks whether a run can be begun, without reading a picture.
 
     Raises:
-        ValueError: an edit does not fit, the network does not take the images, or the recipe leaves no way to a square.
+        ValueError: an edit does not fit, the network does not take the images, named weights cannot be read or do not fit, an
+            update is too small, or the recipe leaves no way to a square.
     """
-    recipe, model = asked.recipe, asked.assembled()
-    sides = asked.sides()
-    takes(model, sides)
-    recipe.frozen_parts(model)
-    if recipe.needs_weights and not asked.starts():
-        raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
-    recipe.objective.check(recipe, model)
+    check_asked(asked)
+    at_hand = asked.weights not in WORDS and lies_here(asked.weights, asked.published)
+    # words take whatever fits, and what has to be downloaded is left where it is
+    settle(asked if at_hand else replace(asked, weights="none", model_name=""), collection)
+    recipe = asked.recipe
     side = round(asked.sizes()(END))
     with torch.random.fork_rng(devices=[]):
         for look in recipe.looks():

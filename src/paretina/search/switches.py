@@ -4,24 +4,20 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from paretina.clock import END, START
-from paretina.data.transforms.centre_crop import CentreCrop
-from paretina.data.transforms.crop import RandomResizedCrop
-from paretina.data.transforms.letterbox import Letterbox
-from paretina.data.transforms.squash import Squash
-from paretina.schedules import Constant, Schedule, Warmup
-from paretina.spec import Spec, encode
-from paretina.train.asked import Asked, assignment, change
+from paretina.data.transform import Transform
+from paretina.model.pretrained import weights_named
+from paretina.spec import Spec, encode, field_map, put
+from paretina.train.asked import Asked, assignment, change, check_held, full_path, once, word
 from paretina.train.progressive import progressive_named
 from paretina.train.recipe import Recipe
+from paretina.traits import GIVES_WAY, OFF, By, Inside, Method, SetTo, held, said
 
-PLAIN = (CentreCrop, Letterbox, Squash)
-"""The transforms that only bring a picture to its size: without one of them nothing can be trained."""
+WORDS = ("progressive", "weights")
+"""What a switch may say beside fields."""
 
-OFF = ("off", "false", "0", "none", "[]")
-ON = ("on", "true")
+WORDS_OFF = ("off", "false", "0", "none", "[]")
+WORDS_ON = ("on", "true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +65,33 @@ class Switch(Spec):
         return changed
 
 
+def check_once(switch: Switch, changed: Asked) -> None:
+    """Looks whether each field of a switch holds in what it makes.
+
+    Raises:
+        ValueError: a value is given twice, or one takes back another; the message has both.
+    """
+    pairs = [assignment(field) for field in switch.fields]
+    fields = [pair for pair in pairs if pair[0] not in WORDS]
+    for name in WORDS:
+        values = [value for other, value in pairs if other == name]
+        if len(values) > 1:
+            raise ValueError(f"{name} is given twice, as {values[0]} and as {values[1]}; leave one out")
+    once(fields)
+    rises = dict(pairs).get("progressive")
+    size = next((word(*pair) for pair in fields if full_path(pair[0]) == "recipe.size"), None)
+    if rises and size:
+        raise ValueError(f"the size is given twice, as progressive={rises} and as {size}; leave one out")
+    if not rises:  # which also changes the strengths that are given beside it
+        check_held(changed, dict(fields))
+
+
 def assigned(asked: Asked, path: str, value: str) -> Asked:
     """The same with one field changed."""
     if path == "progressive":
         return replace(asked, recipe=progressive_named(value)(asked.recipe))
     if path == "weights":
-        return replace(asked, weights=value)
+        return replace(asked, weights=weights_named(value))
     return change(asked, path, value)
 
 
@@ -94,9 +111,9 @@ def switch_of(text: str, adds: bool = False) -> Switch:
     fields = tuple(re.split(r"\s+(?=[A-Za-z_][\w.*-]*=)", text))  # JSON has spaces too, but no name with = behind them
     path, value = assignment(fields[0])
     name = ""
-    if len(fields) == 1 and value.lower() in (*OFF, *ON):
+    if len(fields) == 1 and value.lower() in (*WORDS_OFF, *WORDS_ON):
         name = path.removeprefix("recipe.").removeprefix("transforms.")
-    return Switch(fields=fields, adds=adds or value.lower() in ON, name=name)
+    return Switch(fields=fields, adds=adds or value.lower() in WORDS_ON, name=name)
 
 
 # --- those of a recipe --------------------------------------------------------------------------------------------------------
@@ -105,76 +122,38 @@ def switch_of(text: str, adds: bool = False) -> Switch:
 def default_switches(asked: Asked) -> tuple[Switch, ...]:
     """Every refinement that a recipe and its edits have, each to be left out once.
 
-    A refinement is whatever goes beyond one image size, a constant rate and cross entropy with the labels. The crop of random
-    size gives way to the plain way of making a square that the recipe has in the test.
+    A refinement is whatever goes beyond one image size, a constant rate and cross entropy with the labels; each says of itself
+    how it is left out (`paretina.traits`). The crop of random size gives way to the plain way of making a square that the
+    recipe has in the test.
     """
-    found = [Switch(fields=fields, name=name) for name, fields in refinements(asked.recipe)]
-    found += [Switch(fields=(f"edits.{name}=off",), name=name) for name in (type(edit).__name__ for edit in asked.edits)]
-    return tuple(found)
+    found: dict[str, list[str]] = {}
+    for name, text in sorted(refinements(asked, asked.recipe), key=lambda each: not each[1].startswith("recipe.")):
+        found.setdefault(name, []).append(text.removeprefix("recipe."))
+    return tuple(Switch(fields=tuple(fields), name=name) for name, fields in found.items())
 
 
-def refinements(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The name of each refinement, and how it is left out."""
-    for transform in recipe.transforms:
-        name = type(transform).__name__
-        if isinstance(transform, RandomResizedCrop):
-            plain = Squash() if recipe.test_fit == "squash" else CentreCrop()
-            others = [plain if other is transform else other for other in recipe.transforms if not isinstance(other, PLAIN)]
-            yield name, (f"transforms={json.dumps([encode(other) for other in others])}",)
-        elif not isinstance(transform, PLAIN):
-            yield name, (f"transforms.{name}=off",)
-    yield from losses(recipe)
-    rate = recipe.optimizer.rate
-    if isinstance(rate, Warmup):
-        if rate.epochs:
-            yield "warm-up", ("optimizer.rate.epochs=0",)
-        if not isinstance(rate.then, Constant):
-            yield "decay of the rate", (f"optimizer.rate.then={first_of(rate.then)}",)
-    elif not isinstance(rate, Constant):
-        yield "decay of the rate", (f"optimizer.rate={Constant(value=rate(START)).to_json()}",)
-    if not is_zero(recipe.optimizer.weight_decay):
-        yield "weight decay", ("optimizer.weight_decay=0",)
-    if recipe.size is not None and not isinstance(recipe.size, Constant):
-        yield "rising size", (f"size={recipe.size(END):g}",)
-    if recipe.pixels != 1:
-        yield "fewer pixels", ("pixels=1",)
-    if not is_zero(recipe.dropout):
-        yield "dropout", ("dropout=0",)
-    for name, field in (("average", "average"), ("stochastic depth", "stochastic_depth"), ("clipping", "clip")):
-        if getattr(recipe, field) is not None:
-            yield name, (f"{field}=off",)
-    if recipe.zero_gamma:
-        yield "zero gamma", ("zero_gamma=off",)
-    if recipe.classifier_rate != 1:
-        yield "classifier rate", ("classifier_rate=1",)
-    if recipe.rate_decay != 1:
-        yield "layer-wise rates", ("rate_decay=1",)
-    if recipe.needs_weights:
-        set_back = {"frozen_stride": ("0", 0), "frozen": ("[]", ()), "tail": ("none", None)}
-        yield (
-            "frozen parts",
-            tuple(f"{field}={text}" for field, (text, usual) in set_back.items() if getattr(recipe, field) != usual),
-        )
-    if recipe.steady:
-        yield "steady norms", ("steady=off",)
+def refinements(spec: Spec, recipe: Recipe, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The name of each refinement in the fields of a spec, and the assignment that leaves it out; methods come first.
 
-
-def losses(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Refinements of the loss; objectives without terms have none."""
-    terms: tuple[Any, ...] = getattr(recipe.objective, "terms", ())
-    for term in terms:
-        name = type(term).__name__
-        if name != "CrossEntropy":
-            if len(terms) > 1:
-                yield name, (f"objective.terms.{name}=off",)
-        elif not is_zero(term.smoothing):
-            yield "label smoothing", ("objective.terms.CrossEntropy.smoothing=0",)
-
-
-def is_zero(schedule: Schedule) -> bool:
-    return schedule == Constant(value=0.0)
-
-
-def first_of(schedule: Schedule) -> str:
-    """The first value of a schedule, as text."""
-    return f"{schedule(START):g}"
+    Args:
+        recipe: that the spec is a part of, or that is a part of it.
+        prefix: path of the spec, with a dot behind it.
+    """
+    answers = {name: said(type(spec), name).left_out for name in field_map(type(spec))}
+    for name in sorted(answers, key=lambda name: not isinstance(answers[name], Inside)):
+        answer, value, path = answers[name], getattr(spec, name), f"{prefix}{name}"
+        if isinstance(answer, SetTo):
+            if put(spec, name, answer.text) != spec:
+                yield answer.name, f"{path}={answer.text}"
+        elif isinstance(answer, By):
+            yield from answer.function(value, path)
+        elif isinstance(answer, Inside):
+            inner = list(held(value, path))
+            for place, each in inner:
+                if not isinstance(each, Method) or isinstance(each.LEFT_OUT, Inside):
+                    yield from refinements(each, recipe, f"{place}.")
+                elif each.LEFT_OUT == OFF and len(inner) > answer.least:
+                    yield type(each).__name__, f"{place}=off"
+                elif isinstance(each, Transform) and each.LEFT_OUT == GIVES_WAY:
+                    others = json.dumps([encode(other) for other in recipe.without(each)])
+                    yield type(each).__name__, f"{path}={others}"

@@ -1,35 +1,35 @@
 """Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from paretina.clock import Clock
+from paretina.data.named import source_named
 from paretina.data.source import Source
-from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
-from paretina.data.sources.folder import Folder
-from paretina.data.sources.shapes import Shapes
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Assembly, Blueprint, Edit, Model
 from paretina.model.family import Published, network_named
-from paretina.model.pretrained import find_weights, will_start
+from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
-from paretina.spec import Spec, field_map, is_kind, modules_in, near, put
+from paretina.spec import Spec, encode, field_map, get, is_kind, modules_in, near, put
 from paretina.train.fields import LR, OTHER_PARTS, PARTS, unabbreviated
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
 from paretina.train.fields import read_config as read_config
 from paretina.train.recipe import Recipe
+from paretina.traits import INSIDE, Never, SetTo, traits
 
 MOMENTS = 1000
 """At how many moments of a run its schedule of sizes is looked up before it begins."""
 
-BUILT_IN: dict[str, type[Source]] = {"clipart": Clipart, "shapes": Shapes}
+BASE = Never("it is what an ablation compares on")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +49,16 @@ class Asked(Spec):
         verb: which command asked.
     """
 
-    data: Source
-    model: Model
-    model_name: str = ""
-    edits: tuple[Edit, ...] = ()
-    assembly: Assembly | None = None
-    recipe: Recipe
-    recipe_name: str = ""
-    plan: Plan
-    weights: str = "none"
-    verb: Literal["train", "finetune"] = "train"
+    data: Source = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model: Model = field(metadata=traits(left_out=BASE, elsewhere=()))
+    model_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    edits: tuple[Edit, ...] = field(default=(), metadata=traits(left_out=INSIDE, elsewhere=()))
+    assembly: Assembly | None = field(default=None, metadata=traits(left_out=SetTo("assembly", "none"), elsewhere=()))
+    recipe: Recipe = field(metadata=traits(left_out=INSIDE, elsewhere=()))
+    recipe_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
+    plan: Plan = field(metadata=traits(left_out=Never("it is how fast a run is, not what it learns"), elsewhere=()))
+    weights: str = field(default="none", metadata=traits(left_out=BASE, elsewhere={"pretrained": "auto"}))
+    verb: Literal["train", "finetune"] = field(default="train", metadata=traits(left_out=BASE, elsewhere=()))
 
     @property
     def published(self) -> Published | None:
@@ -117,19 +117,6 @@ class Asked(Spec):
         return blueprint if self.assembly is None else self.assembly(blueprint)
 
 
-def source_named(data: str | Source) -> Source:
-    """The source that a word stands for: a built-in set, an .npz file, or a folder."""
-    if isinstance(data, Source):
-        return data
-    if data in BUILT_IN and not Path(data).exists():
-        return BUILT_IN[data]()
-    if data.endswith(".npz"):
-        return Arrays(path=data)
-    if not Path(data).expanduser().exists():
-        raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{near(data, BUILT_IN)}")
-    return Folder(path=data)
-
-
 def recipes() -> dict[str, tuple[Recipe, str]]:
     """The named recipes with the text that opens their file; a file has one of its own name, or several by name."""
     found = {}
@@ -183,6 +170,100 @@ def change(asked: Asked, path: str, value: Any) -> Asked:
     if number is None:
         return put(asked, whole, value)
     return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
+
+
+def once(fields: Iterable[tuple[str, Any]]) -> None:
+    """Looks whether a field is given twice, by one name or by two.
+
+    Raises:
+        ValueError: one is; the message has both.
+    """
+    seen: dict[str, str] = {}
+    for name, value in fields:
+        place, said = full_path(name), word(name, value)
+        if place in seen:
+            raise ValueError(f"{name} is given twice, as {seen[place]} and as {said}; leave one out")
+        seen[place] = said
+
+
+def word(name: str, value: Any) -> str:
+    """A field and its value as they are written on a command line."""
+    if isinstance(value, Spec):
+        value = encode(value)
+    return f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+
+
+def check_held(asked: Asked, fields: Mapping[str, Any]) -> None:
+    """Looks whether each of the fields that were set still holds, whatever was set after it.
+
+    `optimizer=SGD` and `average=on` hold wherever there is such a thing, so fields in it may follow them.
+
+    Raises:
+        ValueError: one took back what another said, so that their order decides; the message has both.
+    """
+    for name, value in fields.items():
+        if holds(asked, name, value):
+            continue
+        others = [other for other in fields if other != name]
+        near_by = [other for other in others if related(full_path(name), full_path(other))]
+        other = next((each for each in reversed(near_by or others)), name)
+        raise ValueError(
+            f"{word(name, value)} and {word(other, fields[other])} say two things of one field, of which only the second would "
+            "hold; leave one out, or give the whole before what is in it"
+        )
+    given = {full_path(name): name for name in fields}
+    if "recipe.size" in given and "recipe.pixels" in given and asked.recipe.size is not None and asked.recipe.pixels < 1:
+        size, pixels = given["recipe.size"], given["recipe.pixels"]
+        raise ValueError(
+            f"{word(size, fields[size])} and {word(pixels, fields[pixels])} both say at which size is trained; leave one out"
+        )
+
+
+def related(one: str, other: str) -> bool:
+    """Whether one path lies in the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def holds(asked: Asked, name: str, value: Any) -> bool:
+    """Whether setting a field would change nothing but what a field in it says."""
+    path = full_path(name)
+    head, every, rest = path.partition(".*")
+    if every:
+        return all(holds(asked, f"{head}.{number}{rest}", value) for number in range(len(get(asked, head))))
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        again = change(asked, name, value)
+    except ValueError:
+        return text == "off"  # what was taken out of its tuple cannot be taken out twice
+    if again == asked or (path == LR and get(again, LR) == get(asked, LR)):
+        return True
+    try:
+        found, wanted = get(asked, path), get(again, path)
+    except ValueError:
+        return False
+    if text.isidentifier() or text == "on":
+        return isinstance(found, Spec) and type(found) is type(wanted)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return False
+    return isinstance(value, Mapping) and says(value, wanted, found)
+
+
+def says(given: Mapping[str, Any], wanted: Any, found: Any) -> bool:
+    """Whether a value has all that was written of another one; what was not written may differ."""
+    if not isinstance(wanted, Spec) or type(found) is not type(wanted):
+        return False
+    for name, value in given.items():
+        ours, theirs = getattr(found, name, None), getattr(wanted, name, None)
+        if (
+            name not in ("kind", "version")
+            and ours != theirs
+            and not (isinstance(value, Mapping) and says(value, theirs, ours))
+        ):
+            return False
+    return True
 
 
 def number_in(value: Any) -> float | None:
@@ -248,6 +329,17 @@ class Choice:
         if whole == "recipe.optimizer" and self.peak is not None and isinstance(value, str) and value.strip().isidentifier():
             self.set(LR, *self.peak)  # the peak that was asked for holds for an optimizer that is only named
 
+    def set_all(self, fields: Mapping[str, Any], origin: str) -> None:
+        """Sets fields of one origin in their order; each later origin wins over the one before.
+
+        Raises:
+            ValueError: one of them is given twice, or one takes back another; the message has both.
+        """
+        once(fields.items())
+        for path, value in fields.items():
+            self.set(path, value, origin)
+        check_held(self.asked, fields)
+
     def origin(self, path: str) -> str:
         """Where the value at a path came from."""
         found = [old for old in self.origins if path == old or path.startswith(f"{old}.")]
@@ -302,7 +394,7 @@ def choose(
     """Puts together what is asked: defaults, then the recipe, then the file, then the fields given one by one."""
     settings = read_config(config) if config else {}
     blueprint = network_named(model).blueprint if isinstance(model, str) else model
-    weights = default_weights(recipe) if weights is None else weights
+    weights = default_weights(recipe) if weights is None else weights_named(weights)
     if recipe is None:
         recipe = recipe_for(weights, model, {**settings, **(fields or {})})
     asked = Asked(
@@ -315,8 +407,6 @@ def choose(
         weights=weights,
     )
     choice = Choice(asked)
-    for path, value in settings.items():
-        choice.set(path, value, str(config))
-    for path, value in (fields or {}).items():
-        choice.set(path, value, "command line")
+    choice.set_all(settings, str(config))
+    choice.set_all(fields or {}, "command line")
     return choice

@@ -20,8 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec
+from paretina.torch_internals import foreach_lerp_
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +37,17 @@ class Average(Spec):
         every: updates from one averaging to the next; the decay of those between is caught up, and the last update is averaged.
     """
 
-    decay: Schedule = field(default=Constant(value=0.9999))
-    share: float | None = 0.1
-    debias: Literal["tensorflow", "none"] = "tensorflow"
-    every: int = 1
+    decay: Schedule = field(default=Constant(value=0.9999), metadata=traits(rises=STAYS, elsewhere=("model_ema_decay",)))
+    share: float | None = field(default=0.1, metadata=traits(elsewhere=()))
+    debias: Literal["tensorflow", "none"] = field(default="tensorflow", metadata=traits(elsewhere=()))
+    every: int = field(default=1, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share <= 1:
             raise ValueError(f"Average needs 0 < share <= 1, or share=None, got share={self.share}")
         if self.every < 1:
             raise ValueError(f"Average needs every >= 1, got every={self.every}")
+        require_within(self, 0.0, 1.0, "decay")
 
     def make(self, module: nn.Module) -> "Averager":
         """The average of a module, which starts as its copy."""
@@ -52,8 +56,6 @@ class Average(Spec):
     def decay_at(self, count: int, clock: Clock) -> float:
         """The share of the average that is kept at an update, after `count` updates were seen."""
         decay = self.decay(clock)
-        if not 0 <= decay <= 1:
-            raise ValueError(f"Average keeps a share in [0, 1], got decay={decay} at update {clock.update}")
         if self.share is not None:
             decay = min(decay, 1 - 1 / max(1.0, self.share * clock.updates))
         if self.debias == "tensorflow":
@@ -98,7 +100,7 @@ class Averager:
         # a no-op for those that have the precision of the average already
         latest = [values[name].to(means[name].dtype) for name in moving]
         if moving:
-            torch._foreach_lerp_([means[name] for name in moving], latest, weight)
+            foreach_lerp_([means[name] for name in moving], latest, weight)
         for name, mean in means.items():
             if not mean.is_floating_point():
                 mean.copy_(values[name])

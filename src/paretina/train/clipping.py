@@ -9,6 +9,7 @@ unit's gradient with its weights, which allows larger rates where batch norm is 
 Source: Pascanu et al. 2013 (arXiv:1211.5063), algorithm 1; adaptive: Brock et al. 2021 (arXiv:2102.06171), 4.1.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,17 +17,22 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from paretina.clock import Clock
+from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
-from paretina.spec import Spec
+from paretina.torch_internals import foreach_mul_
+from paretina.traits import OFF, STAYS, Method, Never, traits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip(Spec):
+class Clip(Method):
     """A way of shortening gradients."""
 
     PLUGINS = ("paretina.train.clipping",)
+    LEFT_OUT = OFF
+    LOW_PRECISION = Never("gradients are float32")
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
         """The parameters that learn and whose gradients this clip acts on; `place_of` gives the place of the one so named."""
@@ -49,14 +55,20 @@ class ClipNorm(Clip):
         limit: largest norm of all gradients together; above 0.
     """
 
-    limit: Schedule = field(default=Constant(value=1.0))
+    ELSEWHERE = ("clip_grad",)
+
+    limit: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, math.inf, "limit", above=True)
 
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
-        limit = positive(self, clock, self.limit)
+        limit = self.limit(clock)
         gradients = gradients_of(parameters)
-        total = norm_of(gradients)
+        total = get_total_norm(gradients)
         if gradients:
-            torch._foreach_mul_(gradients, (limit / total).clamp(max=1.0))
+            # clip_grad_norm_ divides by the norm plus 1e-6, which changes the bits of runs that were trained with this
+            foreach_mul_(gradients, (limit / total).clamp(max=1.0))
         return total
 
 
@@ -72,13 +84,14 @@ class AdaptiveClip(Clip):
         exclude: places whose gradients are left alone.
     """
 
-    limit: Schedule = field(default=Constant(value=0.01))
+    limit: Schedule = field(default=Constant(value=0.01), metadata=traits(rises=STAYS))
     floor: float = 1e-3
     exclude: tuple[str, ...] = ("head",)
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
             raise ValueError(f"AdaptiveClip needs floor > 0, got floor={self.floor}")
+        require_within(self, 0.0, math.inf, "limit", above=True)
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
         """The parameters that learn, but for those in the excluded places.
@@ -97,9 +110,9 @@ class AdaptiveClip(Clip):
 
     @torch.no_grad()
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
-        limit = positive(self, clock, self.limit)
+        limit = self.limit(clock)
         parameters = list(parameters)
-        total = norm_of(gradients_of(parameters))
+        total = get_total_norm(gradients_of(parameters))
         for parameter in parameters:
             if parameter.grad is not None:
                 allowed = limit * unit_norm(parameter).clamp(min=self.floor)
@@ -107,21 +120,8 @@ class AdaptiveClip(Clip):
         return total
 
 
-def positive(clip: Clip, clock: Clock, schedule: Schedule) -> float:
-    limit = schedule(clock)
-    if not limit > 0:
-        raise ValueError(f"{type(clip).__name__} needs limit > 0, got limit={limit} at update {clock.update}")
-    return limit
-
-
 def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def norm_of(gradients: list[Tensor]) -> Float[Tensor, ""]:
-    if not gradients:
-        return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 def unit_norm(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.rows import class_tensors, start_small
 from paretina.model.weights import Loaded, Start, load_start
+from paretina.text import how_many
 from paretina.train.recipe import Recipe
 
 FORGOTTEN = 10.0
@@ -104,6 +105,7 @@ def memory_notes(model: Model, recipe: Recipe, updates: int) -> tuple[str, ...]:
     ):
         return ()
     return (
-        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {updates} updates, so running statistics of "
+        f"norm_momentum={recipe.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
+        "so running statistics of "
         f"norms take {least:.2g} of each batch instead",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from paretina.clock import Clock
 from paretina.data.likeness import leaks
+from paretina.data.named import source_named
 from paretina.data.source import Sample, Source
 from paretina.data.sources.part import Part
 from paretina.data.transforms.centre_crop import CentreCrop
@@ -15,9 +16,10 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Door
 from paretina.model.family import networks
 from paretina.model.weights import load_model
-from paretina.run import Run
+from paretina.run import Run, model_in
 from paretina.spec import decode
-from paretina.train.asked import Asked, Choice, choose, recipe_named, source_named
+from paretina.text import how_many
+from paretina.train.asked import Asked, Choice, choose, recipe_named
 from paretina.train.recipe import ALIGNED, Recipe
 
 
@@ -29,11 +31,13 @@ class Trained:
         file: its model file.
         side: side in pixels at which it was last trained; that of its file where no run says it.
         data: what it was trained on; None where no run says it.
+        max_damaged: share of unreadable pictures that was allowed in that data; None where no run says it.
     """
 
     file: Path
     side: int
     data: Source | None
+    max_damaged: float | None = None
 
 
 def trained(path: Path) -> Trained:
@@ -42,11 +46,12 @@ def trained(path: Path) -> Trained:
     Raises:
         ValueError: there is no model file.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = model_in(path)
     folder = file.parent
     if (folder / "asked.json").is_file() and (folder / "result.json").is_file():
         asked = decode(Asked, Run.open(folder).asked()["asked"])
-        return Trained(file, round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))), asked.data)
+        side = round(asked.sizes()(Clock(1, 1, asked.recipe.epochs)))
+        return Trained(file, side, asked.data, asked.recipe.max_damaged)
     network, _ = load_model(file)
     return Trained(file, network.model.resolution, None)
 
@@ -92,7 +97,9 @@ class Learned:
             if known == len(names):
                 text = "warning: these are pictures that the model has learned"
             else:
-                text = f"warning: {known:,} of {len(names):,} pictures are among those that the model has learned"
+                text = (
+                    f"warning: {known:,} of {how_many(len(names), 'picture', ',')} are among those that the model has learned"
+                )
             return [f"{text}: the accuracy says little about new ones"]
         held = {name: [s for s in some if s.name in names] for name, some in whole.splits.items()}
         home = next((name for name, some in held.items() if len(some) == len(names)), split)
@@ -163,6 +170,12 @@ def go_on(
 ) -> tuple[Choice, tuple[str, ...]]:
     """Puts together a run that goes on with a trained network.
 
+    A run passes on its network with the way in which pictures are prepared for it, its data with everything that was said of
+    that (split, layout, mirror images), and, for the same data, the share of pictures that may be unreadable (`max_damaged`),
+    since the same pictures would be refused otherwise. How is trained (optimizer, epochs, batch, transforms, seed) and how that
+    is executed is a matter of the recipe and the plan. Fields win over what is passed on, and so does a recipe that is given as
+    a value.
+
     Args:
         path: a model file, or the directory of a finished run.
         data: what to learn from; that of the run unless told. Its classes may be others: those that the network knows by name
@@ -188,7 +201,12 @@ def go_on(
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
     settings = replace(settings, size=None, pixels=1.0, test_size=None)
+    most = before.max_damaged if isinstance(name, str) and source == before.data else None
+    if most is not None:
+        settings = replace(settings, max_damaged=most)
     choice = choose(source, model, settings, plan, str(before.file), config, dict(fields or {}))
+    if most is not None:
+        choice.origins.setdefault("recipe.max_damaged", str(path))
     if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
         door = choice.asked.recipe.door(choice.asked.assembled().door)
         choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(door),)))

@@ -21,6 +21,7 @@ from paretina.model.build import Network
 from paretina.model.roles import roles
 from paretina.run import Run
 from paretina.schedules import Schedule
+from paretina.text import how_many
 from paretina.train.checkpoint import gather, load_state, put_back, random_state, save_state, set_random_state
 from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
@@ -89,7 +90,9 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     if folder := run.last_state():
         state = load_state(folder)
         if len(state["random"]) != ranks.count:
-            raise ValueError(f"{len(state['random'])} processes made this run, so {ranks.count} cannot go on with it")
+            raise ValueError(
+                f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot go on with it"
+            )
         put_back(state, learner, optimizer, scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)
         best, start = state["best"], state["update"]
@@ -166,7 +169,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 ranks.wait()
                 saved = time.monotonic()
             if halt and done < epochs.updates:
-                raise KeyboardInterrupt(f"stopped after {done} of {epochs.updates} updates")
+                raise KeyboardInterrupt(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
 
     kept = [*judged.values()][-1]
     average = "the average of the weights" if averager else "the weights"

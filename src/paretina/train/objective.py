@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from paretina.data.batch import Batch
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.shapes import Logits, Loss
-from paretina.spec import Spec
+from paretina.traits import INSIDE, OFF, HowLeftOut, Method, Never
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -66,10 +66,12 @@ TermFn = Callable[[Outputs, Batch, Clock], Loss]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Term(Spec):
+class Term(Method):
     """A summand of the loss; owns no parameters."""
 
     PLUGINS = ("paretina.train.terms",)
+    LEFT_OUT: ClassVar[HowLeftOut] = OFF
+    LOW_PRECISION: ClassVar[bool | Never] = False
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         """As `Objective.check`."""
@@ -110,10 +112,12 @@ def learning_modules(module: nn.Module) -> Iterator[nn.Module]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective(Spec):
+class Objective(Method):
     """What is learned."""
 
     PLUGINS = ("paretina.train.objectives",)
+    LEFT_OUT = INSIDE
+    LOW_PRECISION: ClassVar[bool | Never] = False
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         """Looks whether the rest of a recipe, and the model, fit; called before anything is read or trained.

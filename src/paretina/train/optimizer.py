@@ -10,7 +10,7 @@ He et al. 2019 (arXiv:1812.01187), 3.1.
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,11 +21,16 @@ from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.model.roles import Role
 from paretina.schedules import Constant, Schedule
-from paretina.spec import Spec
+from paretina.traits import INSIDE, SETTING, STAYS, By, Method, Never, SetTo, traits
+
+
+def rate_left_out(rate: Schedule, path: str) -> Iterator[tuple[str, str]]:
+    """What of the rate's schedule an ablation may leave out."""
+    return rate.left_out(path, "the rate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer(Spec):
+class Optimizer(Method):
     """An update rule with its rates.
 
     Attributes:
@@ -38,12 +43,17 @@ class Optimizer(Spec):
     """
 
     PLUGINS = ("paretina.train.optimizers",)
+    LEFT_OUT = INSIDE
+    LOW_PRECISION = Never("weights, gradients and moments are float32")
 
-    rate: Schedule
-    weight_decay: Schedule = field(default=Constant(value=0.0))
-    decay: tuple[Role, ...] = ("kernel",)
-    scale_rate: bool = True
-    rate_batch: int = 256
+    rate: Schedule = field(metadata=traits(left_out=By(rate_left_out), rises=STAYS, elsewhere=("learning_rate",)))
+    weight_decay: Schedule = field(
+        default=Constant(value=0.0),
+        metadata=traits(left_out=SetTo("weight decay", "0"), rises=STAYS, elsewhere=("wd", "weight_decay")),
+    )
+    decay: tuple[Role, ...] = field(default=("kernel",), metadata=traits(left_out=SETTING))
+    scale_rate: bool = field(default=True, metadata=traits(left_out=SETTING))
+    rate_batch: int = field(default=256, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         if self.rate_batch < 1:

@@ -11,7 +11,9 @@ from paretina.measure.plan import Plan, trains_low
 from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
 from paretina.model.blueprint import Model
+from paretina.text import how_many
 from paretina.train.asked import Asked, Choice
+from paretina.traits import methods_in, shown_low
 
 Planning = Literal["default", "known", "eager", "full"]
 """default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did,
@@ -28,13 +30,14 @@ CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile")
 def with_safe_precision(choice: Choice) -> Asked:
     """What was chosen, in float32 unless somebody gave the precision or records show that less loses nothing.
 
-    They do for some networks that train from scratch (`trains_low`); for fine-tuning, intervals are too wide to say.
+    They do for some networks that train from scratch (`trains_low`) where the objective and its terms say so of themselves; for
+    fine-tuning, intervals are too wide to say.
     """
     asked = choice.asked
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
         return asked
     try:
-        shown = trains_low(asked.assembled())
+        shown = trains_low(asked.assembled()) and shown_low(methods_in(asked.recipe))
     except ValueError:
         return asked  # cannot be trained at all, which is said when training begins
     if shown and not asked.starts():
@@ -96,4 +99,6 @@ def affordable(tuned: Tuned, batch: int, sizes: int, steps: int) -> tuple[Plan, 
     if repays(compile_s, eager_s, compiled_s, steps):
         return compiled, ()
     saved = max(0.0, steps * (eager_s - compiled_s))
-    return eager, (f"not compiled: that takes {compile_s:.0f} s and would save {saved:.0f} s in {steps:,} steps",)
+    return eager, (
+        f"not compiled: that takes {compile_s:.0f} s and would save {saved:.0f} s in {how_many(steps, 'step', ',')}",
+    )

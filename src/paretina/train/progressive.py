@@ -1,41 +1,24 @@
 """Progressive: small images and weak regularisation first, large images and strong regularisation last.
 
 Small images are cheap, and a network learns most of what it will know from them; but it overfits less on them, so the
-regularisation that large images need would hold it back. Size, RandAugment, mixing, erasing and dropout therefore rise
-together, in equal stages. Costs nothing but a network that takes several sizes. Four stages from half the size to the whole
-have 60 % of the pixels. It is made for long runs: in runs of a few epochs it cost more than it saved
-(records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). Where small images are simply better (drawings,
-icons), there is nothing to win.
+regularisation that large images need would hold it back. So with the size rises whatever says so of itself (`paretina.traits`):
+RandAugment, mixing, erasing and dropout, together, in equal stages. Costs nothing but a network that takes several sizes. Four
+stages from half the size to the whole have 60 % of the pixels. It is made for long runs: in runs of a few epochs it cost more
+than it saved (records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). Where small images are simply
+better (drawings, icons), there is nothing to win.
 
 Source: Tan & Le 2021 (arXiv:2104.00298), section 4 and algorithm 1; ranges of strength after their table 6, whose magnitudes
 rise from a third to the whole, dropout likewise, and mixing from zero.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from paretina.data.transform import Transform
-from paretina.data.transforms.cutmix import CutMix
-from paretina.data.transforms.erase import RandomErasing
-from paretina.data.transforms.mix_or_cut import MixOrCut
-from paretina.data.transforms.mixup import MixUp
-from paretina.data.transforms.randaugment import RandAugment
 from paretina.schedules import Constant, Drawn, Schedule, Staged
-from paretina.spec import Spec
+from paretina.spec import Spec, put
 from paretina.train.fields import rise_of
 from paretina.train.recipe import Recipe
-
-ADAPTED: dict[type[Transform], tuple[str, float]] = {
-    RandAugment: ("magnitude", 1 / 3),
-    MixUp: ("alpha", 0.0),
-    CutMix: ("probability", 0.0),
-    MixOrCut: ("probability", 0.0),
-    RandomErasing: ("probability", 0.0),
-}
-"""The field of each transform that follows the image size, and its first value as a share of its last."""
-
-DROPOUT = 1 / 3
-"""First dropout rate as a share of the last."""
+from paretina.traits import places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +57,12 @@ class Progressive(Spec):
         """
         between = Staged.between(float(self.start), float(self.end), self.stages).values
         sides = (float(self.start), *(float(round(side / self.step) * self.step) for side in between[1:-1]), float(self.end))
-        changes: dict[str, Any] = {"size": self.schedule(sides), "test_size": recipe.test_size or self.end}
+        risen = replace(recipe, size=self.schedule(sides), test_size=recipe.test_size or self.end)
         if self.regularisation == "adaptive":
-            changes["transforms"] = tuple(self.adapted(transform) for transform in recipe.transforms)
-            changes["dropout"] = self.rise(recipe.dropout, DROPOUT, "dropout")
-        return replace(recipe, **changes)
-
-    def adapted(self, transform: Transform) -> Transform:
-        if type(transform) not in ADAPTED:
-            return transform
-        name, share = ADAPTED[type(transform)]
-        place = f"transforms.{type(transform).__name__}.{name}"
-        return replace(transform, **{name: self.rise(getattr(transform, name), share, place)})
+            for place in places(recipe):
+                if isinstance(place.says.rises, float):
+                    risen = put(risen, place.path, self.rise(place.value, place.says.rises, place.path))
+        return risen
 
     def rise(self, last: Schedule, share: float, place: str) -> Schedule:
         if not isinstance(last, Constant):

@@ -1,15 +1,19 @@
 """Recipe: everything that decides a training run, as one value."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from torch import nn
 
-from paretina.clock import Clock
+from paretina.clock import END, Clock
+from paretina.data.bounds import require_within
 from paretina.data.sampler import Epochs
-from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform, View
+from paretina.data.transform import PLAIN, BatchTransform, ImageTransform, Look, Transform, View
+from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.squash import Squash
 from paretina.model.blueprint import Blueprint, Door, Model
 from paretina.model.layers import Dropout, Residual
 from paretina.model.roles import networks_in, roles
@@ -21,6 +25,7 @@ from paretina.train.objective import Learner, Objective, learning_modules
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizer import Optimizer, parameter_groups
 from paretina.train.optimizers.adamw import AdamW
+from paretina.traits import INSIDE, STAYS, By, Never, SetTo, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,12 @@ class StochasticDepth(Spec):
             ("open", EfficientNet).
     """
 
-    rate: Schedule = field(default=Constant(value=0.2))
-    shape: Literal["linear", "uniform"] = "linear"
-    ends: Literal["open", "closed"] = "open"
+    rate: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS, elsewhere=("drop_path",)))
+    shape: Literal["linear", "uniform"] = field(default="linear", metadata=traits(elsewhere=()))
+    ends: Literal["open", "closed"] = field(default="open", metadata=traits(elsewhere=()))
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1.0, "rate", below=True)
 
     def rates(self, blocks: int, clock: Clock) -> list[float]:
         """The rate of each block."""
@@ -54,6 +62,18 @@ def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
         if {"evaluate_every", "max_damaged", "steady"} <= set(fields)
         else fields
     )
+
+
+LENGTH = Never("an ablation compares runs of one length")
+SIZES = Never("it is how many pictures are learned from at once, of which there is no least")
+TESTED = Never("it is how a run is judged, and an ablation judges all runs alike")
+DRIVES = Never("it is what the others rise with")
+
+
+def rising_size(size: Schedule | None, path: str) -> Iterator[tuple[str, str]]:
+    """A schedule of sizes is left out by its last size."""
+    if size is not None and not isinstance(size, Constant):
+        yield "rising size", f"{path}={size(END):g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +95,10 @@ class Recipe(Spec):
         views: what each picture is shown as, for objectives that compare several looks at it; each gets what `transforms` say
             of single pictures, then its own. Without any there is one view.
         objective: what is learned.
-        clip: how long gradients are shortened, if at all.
+        dropout: rate before the classifier, in [0, 1).
         average: whether a running average of the weights is kept, evaluated and saved.
         stochastic_depth: whether residual branches are dropped.
-        dropout: rate before the classifier, in [0, 1).
+        clip: how long gradients are shortened, if at all.
         zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch, and
             for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
         norm_momentum: share of a batch in the running statistics of norms; more in a run so short that they would not forget
@@ -88,13 +108,13 @@ class Recipe(Spec):
         classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
         rate_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
             everywhere (layer-wise rates, a stage a layer).
+        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
+            are the costly ones, and what they see is much the same in all pictures.
+        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
         tail: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with weights to start
             from.
         steady: whether norms keep their running statistics and nothing is dropped, also in the parts that learn.
-        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
-        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
-            are the costly ones, and what they see is much the same in all pictures.
-        teacher: model file of a network that terms may learn from, or timm:NAME.
+        teacher: model file or finished run of a network that terms may learn from, or timm:NAME.
         evaluate_every: epochs between evaluations on the validation data.
         keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
             that it is measured on, and the result says so).
@@ -104,37 +124,63 @@ class Recipe(Spec):
 
     UPGRADES = (with_leftovers,)
 
-    epochs: float = 30.0
-    batch_size: int = 64
-    whole_epochs: bool = True
-    size: Schedule | None = None
-    pixels: float = 1.0
-    test_size: int | None = None
-    test_fit: Literal["crop", "squash"] | None = None
-    test_crop: float | None = None
-    accumulate: int = 1
-    transforms: tuple[Transform, ...] = (RandomResizedCrop(), HorizontalFlip())
-    views: tuple[View, ...] = ()
-    objective: Objective = field(default_factory=Supervised)
-    optimizer: Optimizer = field(default_factory=lambda: AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=1e-3))))
-    clip: Clip | None = None
-    average: Average | None = None
-    stochastic_depth: StochasticDepth | None = None
-    dropout: Schedule = Constant(value=0.0)
-    zero_gamma: bool = False
-    norm_momentum: float = 0.1
-    bound_norm_memory: bool = True
-    classifier_rate: float = 1.0
-    rate_decay: float = 1.0
-    tail: int | None = None
-    steady: bool = False
-    frozen: tuple[str, ...] = ()
-    frozen_stride: int = 0
-    teacher: str | None = None
-    evaluate_every: float = 1.0
-    keep: Literal["last", "best"] = "last"
-    max_damaged: float = 0.01
-    seed: int = 0
+    epochs: float = field(default=30.0, metadata=traits(left_out=LENGTH, elsewhere=()))
+    batch_size: int = field(default=64, metadata=traits(left_out=SIZES, elsewhere=("b",)))
+    whole_epochs: bool = field(
+        default=True, metadata=traits(left_out=Never("it says how epochs are cut into updates"), elsewhere=())
+    )
+    size: Schedule | None = field(
+        default=None,
+        metadata=traits(left_out=By(rising_size), rises=DRIVES, elsewhere=("image_size", "img_size", "imgsz")),
+    )
+    pixels: float = field(default=1.0, metadata=traits(left_out=SetTo("fewer pixels", "1"), elsewhere=()))
+    test_size: int | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
+    test_fit: Literal["crop", "squash"] | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
+    test_crop: float | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
+    accumulate: int = field(default=1, metadata=traits(left_out=SIZES, elsewhere=("grad_accum_steps",)))
+    transforms: tuple[Transform, ...] = field(
+        default=(RandomResizedCrop(), HorizontalFlip()), metadata=traits(left_out=INSIDE, elsewhere=())
+    )
+    views: tuple[View, ...] = field(
+        default=(), metadata=traits(left_out=Never("the objective compares as many views as there are"), elsewhere=())
+    )
+    objective: Objective = field(default_factory=Supervised, metadata=traits(left_out=INSIDE, elsewhere=()))
+    optimizer: Optimizer = field(
+        default_factory=lambda: AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=1e-3))),
+        metadata=traits(left_out=INSIDE, elsewhere={"opt": "KIND lr=VALUE"}),
+    )
+    dropout: Schedule = field(
+        default=Constant(value=0.0),
+        metadata=traits(left_out=SetTo("dropout", "0"), rises=1 / 3, elsewhere=("drop",)),
+    )
+    average: Average | None = field(
+        default=None, metadata=traits(left_out=SetTo("average", "off"), elsewhere={"ema": "on", "model_ema": "on"})
+    )
+    stochastic_depth: StochasticDepth | None = field(
+        default=None, metadata=traits(left_out=SetTo("stochastic depth", "off"), elsewhere=())
+    )
+    clip: Clip | None = field(default=None, metadata=traits(left_out=SetTo("clipping", "off"), elsewhere=()))
+    zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
+    norm_momentum: float = field(default=0.1, metadata=traits(left_out=Never("running statistics need one"), elsewhere=()))
+    bound_norm_memory: bool = field(
+        default=True,
+        metadata=traits(left_out=Never("it keeps the test of a short run from being wrong"), elsewhere=()),
+    )
+    classifier_rate: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
+    rate_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
+    frozen_stride: int = field(default=0, metadata=traits(left_out=SetTo("frozen parts", "0"), elsewhere=()))
+    frozen: tuple[str, ...] = field(default=(), metadata=traits(left_out=SetTo("frozen parts", "[]"), elsewhere=()))
+    tail: int | None = field(default=None, metadata=traits(left_out=SetTo("frozen parts", "none"), elsewhere=()))
+    steady: bool = field(default=False, metadata=traits(left_out=SetTo("steady norms", "off"), elsewhere=()))
+    teacher: str | None = field(
+        default=None, metadata=traits(left_out=Never("the terms that learn from it are left out"), elsewhere=())
+    )
+    evaluate_every: float = field(default=1.0, metadata=traits(left_out=TESTED, elsewhere=()))
+    keep: Literal["last", "best"] = field(default="last", metadata=traits(left_out=TESTED, elsewhere=()))
+    max_damaged: float = field(
+        default=0.01, metadata=traits(left_out=Never("it decides whether a run starts, not what it learns"), elsewhere=())
+    )
+    seed: int = field(default=0, metadata=traits(left_out=Never("an ablation trains with several seeds"), elsewhere=()))
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "evaluate_every"):
@@ -154,6 +200,13 @@ class Recipe(Spec):
             raise ValueError(
                 f"Recipe needs 0 < rate_decay <= 1 and classifier_rate > 0, got {self.rate_decay}, {self.classifier_rate}"
             )
+        if self.test_size is not None and self.test_size < 1:
+            raise ValueError(f"Recipe.test_size is a side in pixels, at least 1, got {self.test_size}")
+        if self.test_crop is not None and not 0 < self.test_crop <= 1:
+            raise ValueError(f"Recipe.test_crop is a share in (0, 1], got {self.test_crop}")
+        if self.frozen_stride < 0:
+            raise ValueError(f"Recipe.frozen_stride must be at least 0, got {self.frozen_stride}")
+        require_within(self, 0.0, 1.0, "dropout", below=True)
         if self.tail is not None and self.tail < 0:
             raise ValueError(f"Recipe.tail counts stages at the end of the network, 0 or more, got {self.tail}")
 
@@ -168,6 +221,15 @@ class Recipe(Spec):
         """How each view of a picture is made."""
         shared = self.image_transforms()
         return tuple(Look((*shared, *view.transforms), view.own, view.scale) for view in self.views or (View(),))
+
+    def without(self, transform: Transform) -> tuple[Transform, ...]:
+        """The transforms with the plain way to a square picture, which is that of the test, in the place of one of them.
+
+        Other plain ways are dropped, since there is nothing left for them to do.
+        """
+        plain = Squash() if self.test_fit == "squash" else CentreCrop()
+        kept = (each for each in self.transforms if type(each).LEFT_OUT != PLAIN)
+        return tuple(plain if each is transform else each for each in kept)
 
     def batch_transforms(self) -> tuple[BatchTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, BatchTransform))

@@ -1,13 +1,16 @@
 """Train: from what was asked to a run directory with a model file in it."""
 
 import base64
+import functools
 import hashlib
 import io
 import itertools
+import math
 import shlex
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -19,9 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
+from paretina.data.bounds import check_run
+from paretina.data.damage import allowing, is_too_much
 from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
+from paretina.data.named import source_named
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
@@ -40,12 +46,14 @@ from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
-from paretina.model.roles import networks_in
+from paretina.model.roles import networks_in, roles
+from paretina.model.sizes import size_fault
 from paretina.model.weights import About, Start, load_model, save_model, with_door
-from paretina.run import Run, free_folder
+from paretina.run import Run, free_folder, model_in
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
-from paretina.train.asked import Asked, source_named
+from paretina.text import how_many, printable
+from paretina.train.asked import Asked
 from paretina.train.first import first_values, memory_notes, set_memory, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import Kept, Task, fit
@@ -125,16 +133,65 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     return asked
 
 
-def prepare(asked: Asked, ranks: int = 1) -> Prepared:
-    """Opens the data, reads every picture once, finds the weights, and settles the network.
+def check_asked(asked: Asked) -> None:
+    """Looks whether a run can be begun, as far as that can be told without its data.
+
+    Raises:
+        ValueError: an edit does not fit, the network does not take images of a size that the run has, a schedule leaves its
+            range, what learns cannot be set up, or parts are not to learn and there are no weights to start from.
+    """
+    recipe, model = asked.recipe, asked.assembled()
+    check_sizes(model, asked.sides())
+    recipe.frozen_parts(model)
+    recipe.objective.check(recipe, model)
+    check_run(recipe, recipe.epochs)
+    if recipe.needs_weights and not asked.starts():
+        raise ValueError(
+            f"this recipe leaves parts of the network as they are, and there are no weights to start from: it starts "
+            f"{asked.start()[1]}. Give a model file with --weights, choose the recipe scratch, or let all parts learn: "
+            "frozen_stride=0 frozen=[] tail=none"
+        )
+    if recipe.teacher is None:
+        check_learner(recipe, model)
+
+
+@functools.lru_cache(maxsize=64)
+def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) -> None:
+    """Sets up without values what a run sets up before its first update: parts that do not learn, objective, groups, clipping.
+
+    Raises:
+        ValueError: a part is not there, nothing learns, or a number does not fit.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is to be said is said when the run begins
+        network = model.build("meta")
+        network.freeze(recipe.frozen_parts(model))
+        learner = recipe.objective.make(network, teacher)
+        recipe.optimizer.make(recipe.groups(learner))
+        owned = roles(learner)
+        if recipe.clip:
+            recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a run will be, as far as it is known before a picture is read; see `Prepared`."""
+
+    asked: Asked
+    model: Model
+    start: Start | None
+    notes: tuple[str, ...]
+
+
+def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
+    """Finds the weights and settles the network, without reading a picture; after `check_asked`.
 
     Args:
         ranks: number of processes that share an update.
 
     Raises:
-        ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
+        ValueError: the weights, the teacher or the network cannot be used; the message says why and what to do.
     """
-    asked, collection = opened(asked)
     notes = list(collection.notes)
     recipe = asked.recipe
     if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
@@ -146,43 +203,53 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     if start is not None and recipe.zero_gamma:
         notes.append("zero_gamma is for training from scratch and was left out")
         recipe = replace(recipe, zero_gamma=False)
-    if start is None and recipe.needs_weights:
-        raise ValueError(
-            f"this recipe leaves parts of the network as they are, so it needs weights to start from, but starts {said}. "
-            "Give a model file with --weights, choose the recipe scratch, or let all parts learn: frozen_stride=0 frozen=[] "
-            "tail=none"
-        )
 
-    model = asked.assembled()
-    recipe.objective.check(recipe, model)
-    sides = asked.sides()
-    check_sizes(model, sides)
-    model = replace(model, classes=len(collection.classes), resolution=asked.final_size())
+    classes = len(collection.classes)
+    model = replace(asked.assembled(), classes=classes, resolution=asked.final_size())
     usual, model = model.door, with_door(model, start, door_asked(asked, start))
     model = replace(model, door=recipe.door(model.door))
     if model.door != recipe.door(usual):
         notes.append(f"pictures are prepared as its weights want them: {in_words(model.door, model.resolution)}")
     notes += teacher_notes(recipe.teacher, model.door, asked.training_sides())
-    model.build("meta").freeze(recipe.frozen_parts(model))  # finds names of parts that are not there
+    if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection.classes)):
+        check_learner.__wrapped__(recipe, model, Teacher(teacher))
     if start is not None:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
             loaded = first_values(model.build(), start, collection.classes)
         assert loaded is not None
         notes += start_notes(start, model, loaded, recipe)
+    asked = replace(asked, recipe=recipe)
+    if pictures := len(collection.split("train")):
+        check_parts(asked, model, pictures, ranks)
+    return Settled(asked, model, start, tuple(notes))
 
-    train = read_pictures(collection, collection.split("train"), at_least=2 * max(sides))
+
+def prepare(asked: Asked, ranks: int = 1) -> Prepared:
+    """Opens the data, finds the weights, settles the network, and reads every picture once.
+
+    Args:
+        ranks: number of processes that share an update.
+
+    Raises:
+        ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
+    """
+    asked, collection = opened(asked)
+    check_asked(asked)
+    settled = settle(asked, collection, ranks)
+    asked, model, notes = settled.asked, settled.model, list(settled.notes)
+    train = read_pictures(collection, collection.split("train"), at_least=2 * max(asked.sides()))
     val = read_pictures(collection, collection.split("val"))
     notes += told({**train.remarks, **val.remarks})
-    asked = replace(asked, recipe=recipe)
-    prepared = Prepared(asked, collection, train, val, model, start, tuple(notes))
+    prepared = Prepared(asked, collection, train, val, model, settled.start, tuple(notes))
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
-    check_parts(prepared, ranks)
+    if train.damaged:
+        check_parts(asked, model, len(train), ranks)
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
-    warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
+    warned = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
     more = [note for note in (*copied.notes, copied.note()) if note and note not in notes]
-    return replace(prepared, notes=(*prepared.notes, *more, *warnings), leaks=copied)
+    return replace(prepared, notes=(*prepared.notes, *more, *warned), leaks=copied)
 
 
 def opened(asked: Asked) -> tuple[Asked, Collection]:
@@ -206,28 +273,41 @@ def opened(asked: Asked) -> tuple[Asked, Collection]:
     return replace(asked, data=data), collection or data.open()
 
 
-def check_parts(prepared: Prepared, ranks: int) -> None:
+def check_parts(asked: Asked, model: Model, pictures: int, ranks: int) -> None:
     """Looks whether the network can learn from the smallest part of an update that there will be.
+
+    Args:
+        pictures: number of those that are trained on.
 
     Raises:
         ValueError: there are more parts than pictures, or a norm in it sees a single value of each channel, which is nothing
             to take a variance of.
     """
-    recipe, model = prepared.recipe, prepared.model
-    part = prepared.epochs.smallest_part(ranks * recipe.accumulate)
-    side = min(prepared.asked.sides())
-    network = model.build("meta")
-    network.steady = recipe.steady
-    network.freeze(recipe.frozen_parts(model))
+    recipe = asked.recipe
+    part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
+    side = min(asked.sides())
     try:
-        network.train()(torch.empty(part, model.channels, side, side, device="meta"))
+        learn_from(model, recipe.frozen_parts(model), recipe.steady, part, side)
     except ValueError as error:
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         raise ValueError(
-            f"this network cannot learn from {part} picture{'s' * (part > 1)} of {side} x {side} pixels at a time "
-            f"(batch_size={recipe.batch_size}, {len(prepared.train)} pictures{cut}): {error}. "
+            f"this network cannot learn from {how_many(part, 'picture')} of {side} x {side} pixels at a time "
+            f"(batch_size={recipe.batch_size}, {how_many(pictures, 'picture')}{cut}): {error}. "
             f"Raise {'batch_size, lower accumulate' if cut else 'batch_size'}, or take larger images"
         ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def learn_from(model: Model, frozen: tuple[str, ...], steady: bool, pictures: int, side: int) -> None:
+    """Sends so many pictures through a network in training, without values.
+
+    Raises:
+        ValueError: a norm takes no variance of so few.
+    """
+    network = model.build("meta")
+    network.steady = steady
+    network.freeze(frozen)
+    network.train()(torch.empty(pictures, model.channels, side, side, device="meta"))
 
 
 def check_sizes(model: Model, sides: Iterable[int]) -> None:
@@ -238,22 +318,27 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
+    takes(model, frozenset(sides))
+
+
+@functools.lru_cache(maxsize=64)
+def takes(model: Model, sides: frozenset[int]) -> None:
+    """As `check_sizes`; most changes leave the network as it is, so each is tried once."""
     network = model.build("meta").eval()
     for side in sorted(sides):
-        try:
-            network(torch.empty(1, model.channels, side, side, device="meta"))
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
+        if fault := size_fault(network, side):
+            raise ValueError(fault)
 
 
 def check_damage(prepared: Prepared, count: int) -> None:
     damaged, most = prepared.damaged, prepared.recipe.max_damaged
-    if len(damaged) > most * count:
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in list(damaged.items())[:50])
+    if is_too_much(len(damaged), count, most):
+        listed = "\n".join(f"  {printable(f'{name}: {reason}')}" for name, reason in list(damaged.items())[:50])
         more = f"\n  and {len(damaged) - 50} more" if len(damaged) > 50 else ""
         raise ValueError(
-            f"{len(damaged)} of {count} pictures cannot be read, more than max_damaged={most:g} allows:\n{listed}{more}\n"
-            "mend or remove them, or allow more with max_damaged=0.1"
+            f"{len(damaged)} of {how_many(count, 'picture')} cannot be read, more than max_damaged={most:g} "
+            f"allows:\n{listed}{more}\n"
+            f"mend or remove them, or allow it with max_damaged={allowing(len(damaged), count):g}"
         )
 
 
@@ -320,7 +405,7 @@ def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[s
     if path.startswith("timm:"):
         own, resolution, _, _ = timm_preprocessing(path.removeprefix("timm:"))
     else:
-        model = load_model(Path(path))[0].model
+        model = load_model(model_in(Path(path)))[0].model
         own, resolution = model.door, model.resolution
     if sides == {resolution} and (own.fit, own.interpolation) == (door.fit, door.interpolation):
         return []
@@ -328,14 +413,14 @@ def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[s
 
 
 def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:
-    """A model file, or a trained network of timm by its name, "timm:NAME"."""
+    """A model file or the directory of a finished run, or a trained network of timm by its name, "timm:NAME"."""
     if path is None:
         return None
     if path.startswith("timm:"):
         foreign = timm_model(path.removeprefix("timm:"))
         teacher, known = cast(nn.Module, foreign), foreign.classes
     else:
-        teacher, about = load_model(Path(path))
+        teacher, about = load_model(model_in(Path(path)))
         known = about.classes
     if known != classes:
         raise ValueError(f"the teacher {path} knows other classes ({', '.join(known[:5])} ...) than the data")
@@ -418,6 +503,18 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     )
 
 
+class ShortTimeError(ValueError):
+    """Not even one update fits into a time limit.
+
+    Attributes:
+        needed_s: seconds with which an epoch would fit, about.
+    """
+
+    def __init__(self, message: str, needed_s: float) -> None:
+        super().__init__(message)
+        self.needed_s = needed_s
+
+
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
     """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
 
@@ -425,19 +522,29 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
         ranks: number of processes that share an update.
 
     Raises:
-        ValueError: not even one update fits.
+        ShortTimeError: not even one update fits.
     """
     began = time.monotonic()
     estimate = rehearse(prepared)
-    left = 0.9 * (seconds - (time.monotonic() - began)) - 2 * estimate.evaluate_s
+    looked = time.monotonic() - began
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.evaluate_every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        raise ValueError(f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.0f} s")
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
+        raise ShortTimeError(
+            f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
+            f"evaluations takes about {needed:.0f} s",
+            needed,
+        )
     epochs = round(epochs, 2)
-    said = f"{epochs:g} epochs fit into the time limit of {seconds:.0f} s (the recipe has {recipe.epochs:g})"
+    said = (
+        f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of {seconds:.0f} s (the "
+        f"recipe has {recipe.epochs:g})"
+    )
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
+    check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():
         return replace(prepared, asked=asked), said
     # another length can bring other image sizes, which have to be checked and read for

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paretina.train.asked import recipes as recipes
-    from paretina.verbs.asking import ELSEWHERE as ELSEWHERE
     from paretina.verbs.asking import ask as ask
+    from paretina.verbs.asking import elsewhere as elsewhere
     from paretina.verbs.asking import known_path as known_path
-    from paretina.verbs.asking import whole_paths as whole_paths
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
     from paretina.verbs.checks import check_new as check_new
@@ -39,14 +38,16 @@ if TYPE_CHECKING:
 
 # those that are not in __all__ are for the command line; __all__ is for everybody
 PLACES = {
-    "ELSEWHERE": "verbs.asking",
     "MisuseError": "verbs.checks",
     "ask": "verbs.asking",
     "ask_further": "verbs.running",
     "check_csv": "verbs.checks",
+    "check_names": "verbs.asking",
     "check_new": "verbs.checks",
     "check_output": "verbs.running",
+    "check_parts": "verbs.asking",
     "data_check": "verbs.data",
+    "elsewhere": "verbs.asking",
     "estimate": "verbs.running",
     "evaluate": "verbs.evaluating",
     "export_weights": "verbs.weights",
@@ -63,7 +64,6 @@ PLACES = {
     "show": "verbs.networks",
     "start": "verbs.running",
     "train": "verbs.running",
-    "whole_paths": "verbs.asking",
 }
 """The module of each name, below `paretina`."""
 

@@ -1,72 +1,69 @@
 """Ask: puts together what is asked of a training run, from words, fields and files."""
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paretina.data.named import data_in_words, source_named
 from paretina.data.source import Source
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
-from paretina.model.interop import library_of
-from paretina.model.pretrained import WORDS as WEIGHTS
-from paretina.model.pretrained import look_up
-from paretina.spec import field_map
+from paretina.model.pretrained import weights_named
+from paretina.spec import decode, field_map
 from paretina.train.asked import (
+    Asked,
     Choice,
+    assignment,
     choose,
     default_weights,
     full_path,
+    once,
     read_config,
     recipe_for,
     recipe_named,
-    source_named,
+    word,
 )
+from paretina.train.fields import LR
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
-from paretina.verbs.checks import MisuseError, misuse, model_file
+from paretina.traits import words
+from paretina.verbs.checks import MisuseError, misuse
 
-ELSEWHERE = {
-    "aa": "transforms.RandAugment=on",
-    "amp": "precision=bfloat16",
-    "amp_dtype": "precision=bfloat16",
-    "auto_augment": "transforms.AutoAugment=on",
-    "b": "batch_size=VALUE",
-    "channels_last": "memory_format=channels_last",
-    "clip_grad": "clip=ClipNorm",
-    "cutmix": "transforms.CutMix=on",
-    "drop": "dropout=VALUE",
-    "drop_path": "stochastic_depth=on stochastic_depth.rate=VALUE",
-    "ema": "average=on",
-    "grad_accum_steps": "accumulate=VALUE",
-    "image_size": "size=VALUE",
-    "img_size": "size=VALUE",
-    "imgsz": "size=VALUE",
-    "j": "workers=VALUE",
-    "label_smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
-    "learning_rate": "lr=VALUE",
-    "mixup": "transforms.MixUp=on",
-    "model_ema": "average=on",
-    "model_ema_decay": "average=on average.decay=VALUE",
-    "momentum": "optimizer=SGD optimizer.momentum=0.9",
+OPTIONS = {
     "name": "--output DIR",
-    "opt": "optimizer=KIND lr=VALUE",
-    "pretrained": "--weights auto",
-    "randaugment": "transforms.RandAugment=on",
-    "reprob": "transforms.RandomErasing=on",
-    "smoothing": "objective.terms.CrossEntropy.smoothing=VALUE",
-    "wd": "optimizer.weight_decay=VALUE",
-    "weight_decay": "optimizer.weight_decay=VALUE",
     "output": "--output DIR",
     "resume": "--resume RUN",
     "time_limit": "--time-limit TIME",
 }
-"""What other tools call something, and what does not fit into a file, with what to write here."""
+"""What is an option of the command and no field, as other tools call it and as it would stand in a file."""
 
 WORDS = ("data", "model", "recipe", "weights", "device")
 """What stands for a whole part; may be an option, a field or a name in a file."""
+
+
+@functools.cache
+def elsewhere() -> Mapping[str, str]:
+    """What other tools call something, with what to write here; imports all plug-ins, since each says it of itself."""
+    found = dict(OPTIONS)
+    for name, text in words(Asked):
+        found.setdefault(name, " ".join(map(as_written, text.split(" "))))
+    return dict(sorted(found.items()))
+
+
+def as_written(text: str) -> str:
+    """An assignment as people write it: without the part that a field is in, and as an option where there is one."""
+    path, value = assignment(text)
+    if path in WORDS:
+        return f"--{path} {value}"
+    if path == LR:
+        return f"lr={value}"
+    part, _, rest = path.partition(".")
+    return f"{rest if part in ('recipe', 'plan', 'model') else path}={value}"
 
 
 class Given(NamedTuple):
@@ -91,41 +88,81 @@ def known_path(path: str) -> str:
         MisuseError: there is no such field; the message has the near name, or what other tools' name for it is called here.
     """
     with misuse():
-        name = path.replace("-", "_")
-        if name in ELSEWHERE:
-            raise ValueError(f"there is no field {path!r}; write {ELSEWHERE[name]}")
-        return full_path(path)
+        try:
+            return full_path(path)
+        except ValueError:
+            name = path.replace("-", "_")
+            if name not in elsewhere():
+                raise
+            raise ValueError(f"there is no field {path!r}; write {elsewhere()[name]}") from None
 
 
-def whole_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields by their whole paths.
+def check_names(fields: Mapping[str, Any]) -> None:
+    """Looks whether there is a field of each name, and no field by two names.
 
     Raises:
-        MisuseError: there is no such field, or two names stand for one.
+        MisuseError: there is not; the message has the near name, or both names.
     """
-    found: dict[str, Any] = {}
-    for path, value in fields.items():
-        place = known_path(path)
-        if place in found:
-            raise MisuseError(f"{path} is given twice, as {found[place]} and as {value}; leave one out")
-        found[place] = value
-    return found
+    for path in fields:
+        known_path(path)
+    with misuse():
+        once(fields.items())
 
 
 def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given], dict[str, Any]]:
-    """The words among some fields, and the rest by whole paths; nothing may be given twice."""
+    """The words among some fields, and the rest; nothing may be given twice."""
     words: dict[str, Given] = {}
     rest: dict[str, Any] = {}
+    names: dict[str, str] = {}
     for path, value in fields.items():
-        word = word_of(path, value)
-        place = word or known_path(path)
-        if place in words or place in rest:
-            raise MisuseError(f"{path} is given twice; leave one out")
-        if word:
-            words[word] = Given(value, origin)
+        named = word_of(path, value)
+        if named is None:
+            known_path(path)
+            rest[path] = value
+        elif named in words:
+            raise twice(named, word(names[named], words[named].value), word(path, value))
         else:
-            rest[place] = value
+            words[named], names[named] = Given(value, origin), path
+    with misuse():
+        once(rest.items())
+    check_parts({names[name]: given.value for name, given in words.items()}, rest)
     return words, rest
+
+
+def twice(what: str, first: str, second: str) -> MisuseError:
+    return MisuseError(f"{what} is given twice, as {first} and as {second}; leave one out")
+
+
+IN_PARTS = {
+    "data": ("data", "data.path"),
+    "device": ("plan.device", "plan"),
+    "models": ("model",),
+    "recipes": ("recipe",),
+    "sizes": ("recipe.size", "model.resolution"),
+    "resolution": ("model.resolution",),
+    "tail": ("recipe.tail",),
+}
+"""The fields that say what a word or an option says, where they have another name or are more than one."""
+
+
+def check_parts(words: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
+    """Looks whether what a word stands for is given as a field too, whole or where it lies.
+
+    Args:
+        words: by how they are written: "--model", "model", "DATA"; options that are not given are None.
+        rest: the other fields of the same origin.
+
+    Raises:
+        MisuseError: it is.
+    """
+    places = {full_path(path): path for path in rest}
+    for name, value in words.items():
+        part = {"DATA": "data", "plan.device": "device"}.get(name, name.removeprefix("--"))
+        for place in IN_PARTS.get(part, (part,)):
+            if place in places and isinstance(value, str | int):
+                path = places[place]
+                given = str(value) if name == "DATA" else f"{name} {value}" if name.startswith("--") else f"{name}={value}"
+                raise twice(part, given, word(path, rest[path]))
 
 
 def ask(
@@ -161,11 +198,9 @@ def ask(
     options = {"data": data, "model": model, "recipe": recipe, "weights": weights, "device": device}
     chosen = {name: Given(value, here) for name, value in options.items() if value is not None}
     words, changes = separated(fields or {}, here)
-    twice = sorted(set(words) & set(chosen))
-    if twice:
-        raise MisuseError(
-            f"{twice[0]} is given twice, as {chosen[twice[0]].value!r} and as {words[twice[0]].value!r}; leave one out"
-        )
+    for name in sorted(set(words) & set(chosen)):
+        raise twice(name, repr(chosen[name].value), repr(words[name].value))
+    check_parts({"DATA" if name == "data" else f"--{name}": given.value for name, given in chosen.items()}, changes)
     settings: dict[str, Any] = {}
     if config is not None:
         with misuse():
@@ -175,35 +210,58 @@ def ask(
         words = in_file | words
     unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": None, "device": "auto"}
     said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
+    for fields_of, origin in ((changes, here), (settings, str(config))):
+        if "data" in fields_of:
+            if said.get("data", Given(None, "")).origin == origin:
+                raise MisuseError(f"data is given twice, as {said['data'].value!r} and as {fields_of['data']!r}; leave one out")
+            with misuse("" if origin == here else origin):
+                source = source_spelled(fields_of.pop("data"))
+            said.setdefault("data", Given(source, origin))
     if "data" not in said:
-        raise MisuseError("name the data: a folder, an .npz file, clipart or shapes")
+        raise MisuseError(f"name the data: {data_in_words()}")
     for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
         if isinstance(said[name].value, str):
             with misuse(said[name].origin if said[name].origin != here else ""):
                 named(said[name].value)
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
         wanted = default_weights(said["recipe"].value) if said["weights"].value is None else str(said["weights"].value)
-        look_up(wanted)
-        source = wanted if wanted in WEIGHTS or library_of(wanted) else str(model_file(wanted))
+        found = weights_named(wanted)
         plan = default_plan(said["device"].value)
-        taken = said["recipe"].value or recipe_for(source, said["model"].value, {**settings, **changes})
-        choice = choose(said["data"].value, said["model"].value, taken, plan, source)
+        taken = said["recipe"].value or recipe_for(found, said["model"].value, {**settings, **changes})
+        choice = choose(said["data"].value, said["model"].value, taken, plan, found)
     choice.origins.update(origins(choice, said))
-    for path, value in settings.items():
-        with misuse(str(config)):
-            choice.set(path, value, str(config))
-    for path, value in changes.items():
-        with misuse():
-            choice.set(path, value, here)
+    with misuse(str(config)):
+        choice.set_all(settings, str(config))
+    with misuse():
+        choice.set_all(changes, here)
     if progressive is not None:
         with misuse("--progressive"):
             rise = progressive_named(progressive) if isinstance(progressive, str) else progressive
+            size = next((path for path in changes if full_path(path).startswith("recipe.size")), None)
+            if size is not None:
+                raise ValueError(f"the size is given twice, as {word(size, changes[size])} too; leave one out")
             if "recipe.size" in choice.origins:
                 raise ValueError("the size is given twice, as a field too; leave one out")
             choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
             choice.origins["recipe.size"] = here
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def source_spelled(value: Any) -> Source:
+    """A source that is given with all its fields, as JSON or as what JSON is read to.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise ValueError(f"data: not JSON: {error}") from None
+    try:
+        return decode(Source, found)  # type: ignore[type-abstract]
+    except ValueError as error:
+        raise ValueError(f"data: {error}") from None
 
 
 def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
-from paretina.run import Run
+from paretina.run import model_in
 
 
 class MisuseError(ValueError):
@@ -28,16 +29,27 @@ def model_file(model: Path | str) -> Path:
     Raises:
         MisuseError: there is none.
     """
-    path = Path(model)
-    if (path / "model.safetensors").is_file():
-        return path / "model.safetensors"
-    if (path / "asked.json").is_file():
-        with misuse():
-            Run(path).asked()
-        raise MisuseError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
-    if not path.is_file():
-        raise MisuseError(f"there is no model file {path}")
-    return path
+    with misuse():
+        return model_in(Path(model))
+
+
+def beside(path: Path) -> str:
+    """Returns "; did you mean 'photos'?" where something of a near name lies in the same folder, "" otherwise."""
+    names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, names, n=1)
+    return f"; did you mean {str(path.with_name(close[0]))!r}?" if close else ""
+
+
+def check_strangers(path: Path | str | None) -> None:
+    """Looks whether there are pictures to tell from those that are measured.
+
+    Raises:
+        MisuseError: there is no such folder or file, or nothing in it.
+    """
+    if path is not None and not Path(path).exists():
+        raise MisuseError(f"--ood names a folder of pictures, and there is no {path}{beside(Path(path))}")
+    if path is not None and Path(path).is_dir() and not any(Path(path).iterdir()):
+        raise MisuseError(f"there is no picture in the folder {path}")
 
 
 def check_csv(path: Path | str | None, option: str = "--csv") -> None:

@@ -1,6 +1,5 @@
 """Evaluate: how good a model is on pictures."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.data.damage import allowing, is_too_much
+from paretina.data.named import source_named
 from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
@@ -23,12 +24,13 @@ from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
+from paretina.model.sizes import check_side
 from paretina.model.weights import load_model
 from paretina.report.sweep import write_sweep
 from paretina.spec import near
-from paretina.train.asked import source_named
+from paretina.text import how_many
 from paretina.train.further import learned
-from paretina.verbs.checks import MisuseError, check_csv, misuse, model_file
+from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse, model_file
 from paretina.verbs.files import FileCollection, pictures_in
 
 
@@ -49,7 +51,10 @@ class Loss:
 
     def __str__(self) -> str:
         lost = f"; no picture is left of: {', '.join(self.classes)}" if self.classes else ""
-        return f"{self.unreadable} of {self.pictures} pictures ({self.where}) could not be read and are not counted{lost}"
+        return (
+            f"{self.unreadable} of {how_many(self.pictures, 'picture')} ({self.where}) could not be read and "
+            f"are not counted{lost}"
+        )
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,10 @@ class Evaluated:
     @property
     def too_damaged(self) -> str:
         """Why the figures are not those of the set that was asked for: more is unreadable than allowed; "" otherwise."""
-        found = [loss for loss in self.losses if loss.unreadable > self.max_damaged * loss.pictures]
+        found = [loss for loss in self.losses if is_too_much(loss.unreadable, loss.pictures, self.max_damaged)]
         if not found:
             return ""
-        most = max(math.ceil(1000 * loss.unreadable / loss.pictures) / 1000 for loss in found)
+        most = max(allowing(loss.unreadable, loss.pictures) for loss in found)
         return (
             f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures are not those of "
             f"this set; mend or remove them, or allow it with max_damaged={most:g}"
@@ -131,6 +136,7 @@ def evaluate(
         raise MisuseError(f"max_damaged is a share of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
     path = model_file(model)
+    check_strangers(ood)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
@@ -166,6 +172,8 @@ def evaluate(
     if swept is not None and html is not None:
         write_sweep(swept, Path(html), about.name or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.model.resolution
+    if side != network.model.resolution:
+        check_side(network.model, side)
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")

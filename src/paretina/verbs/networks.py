@@ -1,12 +1,13 @@
 """Show: the table of a network."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paretina.measure.cost import Cost, cost
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import Published, network_named
+from paretina.model.sizes import check_side
 from paretina.model.weights import About, load_model
 from paretina.spec import encode
 from paretina.verbs.checks import misuse, model_file
@@ -66,7 +67,13 @@ def show(model: str, resolution: int | None = None) -> Shown:
     if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
         path = model_file(model)
         network, about = load_model(path)
+        if resolution is not None:
+            check_side(network.model, resolution)
         return Shown(about.name or path.name, network.model, cost(network, resolution), None, about)
     with misuse():
         published = network_named(model)
-    return Shown(model, published.blueprint, cost(published.blueprint, resolution), published, None)
+    blueprint = published.blueprint
+    built = replace(blueprint, resolution=resolution or blueprint.resolution)  # tables of positions follow the size
+    if resolution is not None:
+        check_side(built, resolution)
+    return Shown(model, blueprint, cost(built), published, None)

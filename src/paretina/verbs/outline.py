@@ -62,11 +62,12 @@ def digests(files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
 
 def made() -> Table:
     """The outline of the source as it is; imports everything."""
+    from paretina.data.named import data_in_words, sources
     from paretina.measure.corruptions import KINDS
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
-    from paretina.train.asked import BUILT_IN, Asked, recipes
-    from paretina.verbs.asking import ELSEWHERE, WORDS
+    from paretina.train.asked import Asked, recipes
+    from paretina.verbs.asking import WORDS, elsewhere
 
     found = sorted(set(reachable(Asked)), key=key_of)
     modules = {spec.__module__ for spec in found}
@@ -74,17 +75,20 @@ def made() -> Table:
     plugins |= {"paretina.model.families", "paretina.train.recipes"}
     folders = sorted(folder_of(package) for package in plugins if (PACKAGE / folder_of(package)).is_dir())
     modules |= {"paretina.spec", "paretina.model.family", "paretina.model.interop", "paretina.measure.corruptions"}
-    modules |= {"paretina.train.asked", "paretina.verbs.asking", "paretina.verbs.outline"}
+    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.verbs.asking", "paretina.verbs.outline"}
     return {
         "files": digests((f"{folder_of(module)}.py" for module in modules), folders),
         "folders": folders,
         "networks": {name: network_entry(network) for name, network in networks().items()},
         "recipes": {name: {"about": about, "recipe": encode(recipe)} for name, (recipe, about) in recipes().items()},
-        "sources": sorted(BUILT_IN),
+        "sources": {kind.WORD: name for name, kind in sources().items() if kind.WORD},
+        "suffixes": {suffix: name for name, kind in sources().items() for suffix in kind.SUFFIXES},
+        "folder": next(name for name, kind in sources().items() if kind.FOLDERS),
+        "data": data_in_words(),
         "libraries": list(LIBRARIES),
         "corruptions": ["all", *sorted({kind.group for kind in KINDS.values()}), *KINDS],
         "words": list(WORDS),
-        "elsewhere": ELSEWHERE,
+        "elsewhere": elsewhere(),
         "specs": {key_of(spec): spec_entry(spec) for spec in found if spec.__module__.startswith("paretina.")},
     }
 

@@ -16,14 +16,21 @@ class Reported:
         written: the pages.
         runs: a row a run, as `paretina.report.table` has it.
         left_out: reason by path, of what is no run.
+        groups: names of runs that were measured on the same pictures, a group for each of several data.
     """
 
     written: tuple[Path, ...]
     runs: tuple[dict[str, Any], ...]
     left_out: dict[str, str]
+    groups: tuple[tuple[str, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"written": [str(path) for path in self.written], "runs": list(self.runs), "left_out": self.left_out}
+        return {
+            "written": [str(path) for path in self.written],
+            "runs": list(self.runs),
+            "left_out": self.left_out,
+            "groups": [list(group) for group in self.groups],
+        }
 
 
 def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Reported:
@@ -59,4 +66,8 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
         raise ValueError("\n".join(left_out.values()))
     if len(paths) > 1:
         written.append(pages.write_comparison(good, Path(output or "comparison.html")))
-    return Reported(tuple(written), tuple(pages.table(good)), left_out)
+    rows = pages.table(good)
+    groups: dict[int, list[str]] = {}
+    for row, number in zip(rows, pages.measured_alike(good), strict=True):
+        groups.setdefault(number, []).append(row["run"])
+    return Reported(tuple(written), tuple(rows), left_out, tuple(map(tuple, groups.values())))

@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from paretina import report as pages
+from paretina.data.named import source_named
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
 from paretina.train import training
-from paretina.train.asked import Choice, source_named
+from paretina.train.asked import Choice
 from paretina.train.fields import read_config
-from paretina.train.further import go_on
+from paretina.train.further import go_on, learned
 from paretina.train.journal import Listener
 from paretina.train.planning import CHOSEN, Planning, with_safe_precision
 from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse, with_memory_notes
-from paretina.verbs.asking import ask, whole_paths
+from paretina.verbs.asking import ask, check_names, check_parts
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
 
 
@@ -89,12 +90,12 @@ def ask_further(
     """
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path
-    changes = whole_paths(fields or {})
-    if device is not None and "plan.device" in changes:
-        raise MisuseError(f"device is given twice, as {device} and as {changes['plan.device']}; leave one out")
+    changes = dict(fields or {})
+    check_names(changes)
+    check_parts({"DATA": data, "--device": device, "--recipe": recipe, "--resolution": resolution}, changes)
     if config is not None:
         with misuse(str(config)):
-            whole_paths(read_config(Path(config)))  # refuses two names of one field
+            check_names(read_config(Path(config)))
     with misuse():
         plan = default_plan(device or "auto")
         choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
@@ -142,7 +143,8 @@ def start(
     """Trains as was put together by `ask`; see `train`.
 
     Raises:
-        MisuseError: a search for a plan is asked for, and what it would choose is given.
+        MisuseError: a search for a plan is asked for, and what it would choose is given; or what is asked cannot be trained,
+            whatever the data is.
     """
     place = None if output is None else Path(output)
     given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
@@ -150,6 +152,8 @@ def start(
         raise MisuseError(f"--tune chooses {given[0]}, which is given too; leave one out")
     if Ranks.is_first():
         check_output(place, choice.asked.data)
+    with misuse():
+        training.check_asked(choice.asked)
     planning = "default" if given else planning
     return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
 
@@ -159,15 +163,25 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
 
     Args:
         data: where the data is now, if it was moved.
+
+    Raises:
+        MisuseError: there is no such run, its data is not there, or it is finished and was trained on other data.
     """
     run = Path(run)
     with misuse():
         saved = Run.open(run)
         asked = saved.asked()
-        if data is not None:
-            source_named(data)
+        named = None if data is None else source_named(data)
     place = (asked.get("data") or {}).get("path")
-    if data is None and saved.result() is None and isinstance(place, str) and not Path(place).expanduser().exists():
+    gone = isinstance(place, str) and not Path(place).expanduser().exists()
+    if named is not None and saved.result() is not None and not gone:
+        same = learned(run, named)
+        if same.data is None or same.inside:
+            raise MisuseError(
+                f"{run} is finished and was trained on other data than {data}, so there is nothing to continue; "
+                f"to learn {data} too: paretina finetune {run} {data}"
+            )
+    if data is None and saved.result() is None and gone:
         raise MisuseError(
             f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
         )
@@ -186,6 +200,8 @@ def reported(run: Run) -> Run:
 
 def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.Prepared, Estimate]:
     """What a run would do and take, from a few updates that are really made and thrown away."""
+    with misuse():
+        training.check_asked(choice.asked)
     prepared = prepare(choice.asked)
     if time_limit is not None:
         prepared, said = fit_to_time(prepared, time_limit)

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from paretina.model.activations.pointwise import GELU
 from paretina.model.blocks.convnext import ConvNeXt, ConvNeXtBody, Downsample
 from paretina.model.blueprint import any_kit
 from paretina.model.layers import Residual
+from paretina.torch_internals import TorchDispatchMode
 
 
 def made(block, width_in=6, width_out=6, stride=1):

@@ -12,6 +12,7 @@ def test_has_the_published_parameters_and_macs(name):
     counted = cost(published.blueprint, published.macs_resolution)
     assert counted.params == published.params
     assert counted.macs == pytest.approx(published.macs * 1e9, rel=0.01)
+    assert not counted.uncounted
 
 
 def stage_params(name):

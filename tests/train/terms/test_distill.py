@@ -102,7 +102,7 @@ def test_a_batch_is_the_mean_of_its_pictures_whatever_the_number_of_classes():
 
 
 def test_weight_and_temperature_follow_the_clock():
-    term = Distill(weight=Linear(start=0.0, end=1.0), temperature=Linear(start=0.0, end=4.0)).make(Teacher(Says(TEACHER)))
+    term = Distill(weight=Linear(start=0.0, end=1.0), temperature=Linear(start=1.0, end=3.0)).make(Teacher(Says(TEACHER)))
     assert term(Outputs(STUDENT), batch(), HALFWAY).item() == pytest.approx(0.5 * 0.602209, abs=1e-6)
 
 

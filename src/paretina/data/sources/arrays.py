@@ -17,6 +17,7 @@ from paretina.data.likeness import Moved, together
 from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
+from paretina.text import how_many
 
 SPLITS = ("train", "val", "test")
 
@@ -38,6 +39,7 @@ class Arrays(Source):
     """
 
     UPGRADES = (split_by_names_alone,)
+    SUFFIXES = (".npz",)
 
     path: str
     val_share: float = 0.2
@@ -137,13 +139,15 @@ def from_arrays(
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3) or 0 in images.shape:
         raise ValueError(f"images must be [n, h, w] or [n, h, w, 3] and not empty, got {list(images.shape)}")
     if numbers.ndim != 1 or len(numbers) != len(images):
-        raise ValueError(f"labels must be one number a picture, got {list(numbers.shape)} for {len(images)} pictures")
+        raise ValueError(
+            f"labels must be one number a picture, got {list(numbers.shape)} for {how_many(len(images), 'picture')}"
+        )
     if numbers.dtype.kind not in "iu":
         raise ValueError(f"labels must be whole numbers, got {numbers.dtype}")
     names = tuple(str(name) for name in classes) if classes is not None else tuple(map(str, range(int(numbers.max()) + 1)))
     if numbers.min() < 0 or numbers.max() >= len(names):
         wrong = numbers.min() if numbers.min() < 0 else numbers.max()
-        raise ValueError(f"labels must lie in 0 to {len(names) - 1} ({len(names)} classes), got {wrong}")
+        raise ValueError(f"labels must lie in 0 to {len(names) - 1} ({how_many(len(names), 'class')}), got {wrong}")
     if len(set(names)) != len(names) or len(names) < 2:
         raise ValueError(f"two or more classes with different names are needed, got {list(names)}")
     samples = [Sample(str(place), int(label)) for place, label in enumerate(numbers)]
@@ -157,11 +161,12 @@ def from_arrays(
         held ^= {*(changed.names or ())}
         split = ["val" if sample.name in held else "train" for sample in samples]
         notes = (
-            f"no split was given, so {len(held)} of {len(samples)} pictures were held out as val by a hash of their places",
+            f"no split was given, so {len(held)} of {how_many(len(samples), 'picture')} were held out as val by "
+            "a hash of their places",
             *changed.notes,
         )
     elif len(split) != len(samples):
-        raise ValueError(f"split must name one split a picture, got {len(split)} for {len(samples)} pictures")
+        raise ValueError(f"split must name one split a picture, got {len(split)} for {how_many(len(samples), 'picture')}")
     strange = sorted(set(split) - set(SPLITS))
     if strange:
         raise ValueError(f"split must be train, val or test, got {strange[0]!r}")

@@ -24,6 +24,8 @@ PACK = Path(__file__).with_name("clipart.zip")
 class Clipart(Source):
     """The built-in drawings; a fixed quarter of each class is `val`."""
 
+    WORD = "clipart"
+
     def open(self) -> "ClipartCollection":
         files = sorted(pictures())
         classes = tuple(sorted({name.split("/")[1] for name in files}))

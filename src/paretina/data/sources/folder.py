@@ -32,6 +32,7 @@ from paretina.data.source import Collection, Sample, Source, split_by_names_alon
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
+from paretina.text import how_many
 
 
 def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Folder(Source):
     """
 
     UPGRADES = (split_by_names_alone, read_plainly)
+    FOLDERS = True
 
     path: str
     val_share: float = 0.2
@@ -153,7 +155,8 @@ class Folder(Source):
             notes.append(f"val_share is {self.val_share:g}, so {'all' if val else 'no'} pictures are held out as val")
             return {"train": train, "val": val}, None
         notes.append(
-            f"there is no val folder, so {len(val)} of {len(pool)} pictures ({len(val) / len(pool):.1%}) were held out as val, "
+            f"there is no val folder, so {len(val)} of {how_many(len(pool), 'picture')} "
+            f"({len(val) / len(pool):.1%}) were held out as val, "
             "chosen by a hash of their names; where several show one scene, make train/ and val/ yourself"
         )
         notes += moved.notes
@@ -322,7 +325,7 @@ def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Plac
         hint = f"; if the classes are {listed(within)} in it, name {shown(only)}" if len(within) > 1 else ""
         return f"{where} has a single class, {spelt(classes[0])}{lost}; a classifier needs two or more: {wanted}{hint}"
     if findings.loose:
-        return f"{where} has {findings.loose} pictures but no class folders with pictures in them{lost}; {wanted}"
+        return f"{where} has {how_many(findings.loose, 'picture')} but no class folders with pictures in them{lost}; {wanted}"
     rest = f" ({left_out_text(findings.left_out)})" if findings.left_out else ""
     return f"{where} has no pictures{rest}; {wanted}"
 

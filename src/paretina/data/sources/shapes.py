@@ -43,6 +43,8 @@ class Shapes(Source):
         seed: another seed draws other pictures.
     """
 
+    WORD = "shapes"
+
     per_class: int = 450
     val_per_class: int = 150
     size: int = 128

@@ -28,6 +28,8 @@ class AutoAugment(ImageTransform):
         fill: colour of what lies outside of a moved picture.
     """
 
+    ELSEWHERE = ("auto_augment",)
+
     policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
     fill: Fill = "grey"
     interpolation: Literal["nearest", "bilinear"] = "bilinear"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from paretina.clock import Clock
 from paretina.data.preprocess import preprocess
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import PLAIN, ImageTransform
 from paretina.model.blueprint import Door
 from paretina.shapes import Image
 
@@ -21,6 +21,8 @@ class CentreCrop(ImageTransform):
     Attributes:
         share: side of the square as a share of the picture's shorter side, in (0, 1]; 0.875 is "resize to 256, crop 224".
     """
+
+    LEFT_OUT = PLAIN
 
     share: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

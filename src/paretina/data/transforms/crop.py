@@ -7,7 +7,7 @@ away: for a few thousand pictures or whole drawings raise `smallest` to 0.25 and
 Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; torchvision does the work: ten tries, then the centre.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torchvision.transforms import v2
@@ -18,6 +18,7 @@ from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform, made
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import GIVES_WAY, STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ class RandomResizedCrop(ImageTransform):
         ratio: least and greatest width over height of the part that is kept; the logarithm is drawn uniformly.
     """
 
-    smallest: Schedule = Constant(value=0.08)
+    LEFT_OUT = GIVES_WAY
+
+    smallest: Schedule = field(default=Constant(value=0.08), metadata=traits(rises=STAYS))
     largest: float = 1.0
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

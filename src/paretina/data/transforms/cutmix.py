@@ -11,8 +11,7 @@ permutation. The recount follows the authors' code after its correction.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -22,6 +21,7 @@ from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
 from paretina.schedules import Constant, Linear, Schedule
+from paretina.traits import STAYS, traits
 
 
 def rectangle(kept: float, row: int, column: int, height: int, width: int) -> tuple[slice, slice]:
@@ -47,10 +47,11 @@ class CutMix(BatchTransform):
         probability: share of the batches that are mixed, in [0, 1]; the paper takes 1 for ImageNet and 0.5 for CIFAR.
     """
 
-    MIXES: ClassVar[bool] = True
+    MIXES = True
+    ELSEWHERE = ("cutmix",)
 
-    alpha: Schedule = Constant(value=1.0)
-    probability: Schedule = Constant(value=1.0)
+    alpha: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
+    probability: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=0.0))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, math.inf, "alpha")

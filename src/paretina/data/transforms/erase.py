@@ -8,7 +8,7 @@ With `ratio=(1.0, 1.0)` and one area it is near to Cutout (arXiv:1708.04552), wh
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -19,6 +19,7 @@ from paretina.data.fill import colour, plain
 from paretina.data.transform import ImageTransform
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import traits
 
 
 def rectangle(height: int, width: int, area: tuple[float, float], ratio: tuple[float, float]) -> tuple[int, int, int, int]:
@@ -42,7 +43,9 @@ class RandomErasing(ImageTransform):
         fill: what is painted over it; `noise` draws every pixel and channel anew, which the paper found best.
     """
 
-    probability: Schedule = Constant(value=0.25)
+    ELSEWHERE = ("reprob",)
+
+    probability: Schedule = field(default=Constant(value=0.25), metadata=traits(rises=0.0))
     area: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     fill: Literal["grey", "white", "black", "border", "noise"] = "grey"

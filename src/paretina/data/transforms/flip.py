@@ -6,7 +6,7 @@ says so makes this transform illegal.
 Source: Krizhevsky et al. 2012 (AlexNet), section 4.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class HorizontalFlip(ImageTransform):
 
     MIRRORS: ClassVar[bool] = True
 
-    probability: Schedule = Constant(value=0.5)
+    probability: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "probability")

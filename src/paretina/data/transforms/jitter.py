@@ -6,7 +6,7 @@ default. Costs a pass over the picture for each of the first three; hue costs se
 Source: Howard 2013 (arXiv:1312.5402), section 2; torchvision does the work.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torchvision.transforms import v2
 
@@ -15,6 +15,7 @@ from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform, made
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,10 @@ class ColorJitter(ImageTransform):
         hue: greatest turn of the colour circle, in turns, in [0, 0.5].
     """
 
-    brightness: Schedule = Constant(value=0.2)
-    contrast: Schedule = Constant(value=0.2)
-    saturation: Schedule = Constant(value=0.2)
-    hue: Schedule = Constant(value=0.0)
+    brightness: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
+    contrast: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
+    saturation: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
+    hue: Schedule = field(default=Constant(value=0.0), metadata=traits(rises=STAYS))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, float("inf"), "brightness", "contrast", "saturation")

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour, plain
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import PLAIN, ImageTransform
 from paretina.shapes import Image
 
 
@@ -21,6 +21,8 @@ class Letterbox(ImageTransform):
     Attributes:
         fill: colour of the bars.
     """
+
+    LEFT_OUT = PLAIN
 
     fill: Fill = "border"
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

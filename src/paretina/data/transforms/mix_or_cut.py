@@ -7,8 +7,7 @@ Source: Touvron et al. 2021 (DeiT, arXiv:2012.12877), section 6.
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,6 +18,7 @@ from paretina.data.transform import BatchTransform
 from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.mixup import MixUp
 from paretina.schedules import Constant, Linear, Schedule
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,12 @@ class MixOrCut(BatchTransform):
         probability: share of the batches that are mixed at all, in [0, 1].
     """
 
-    MIXES: ClassVar[bool] = True
+    MIXES = True
 
-    mixup_alpha: Schedule = Constant(value=0.8)
-    cutmix_alpha: Schedule = Constant(value=1.0)
-    share: Schedule = Constant(value=0.5)
-    probability: Schedule = Constant(value=1.0)
+    mixup_alpha: Schedule = field(default=Constant(value=0.8), metadata=traits(rises=STAYS))
+    cutmix_alpha: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
+    share: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))
+    probability: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=0.0))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, math.inf, "mixup_alpha", "cutmix_alpha")

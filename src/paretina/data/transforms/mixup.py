@@ -11,8 +11,7 @@ folding of the blend to the larger half.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -22,6 +21,7 @@ from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
 from paretina.schedules import Constant, Linear, Schedule
+from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,11 @@ class MixUp(BatchTransform):
         per_image: draw a blend for each picture instead of one for the batch.
     """
 
-    MIXES: ClassVar[bool] = True
+    MIXES = True
+    ELSEWHERE = ("mixup",)
 
-    alpha: Schedule = Constant(value=0.2)
-    probability: Schedule = Constant(value=1.0)
+    alpha: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=0.0))
+    probability: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
     per_image: bool = False
 
     def __post_init__(self) -> None:

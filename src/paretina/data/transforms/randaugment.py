@@ -27,7 +27,7 @@ Source: Cubuk et al. 2019 (arXiv:1909.13719); the ranges are torchvision's, afte
 
 import math
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -41,6 +41,7 @@ from paretina.data.transform import ImageTransform
 from paretina.data.transforms.shift import shifted
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import traits
 
 Operation = Literal[
     "identity",
@@ -132,8 +133,13 @@ class RandAugment(ImageTransform):
         fill: colour of what lies outside of a moved picture.
     """
 
+    ELSEWHERE = (
+        "aa",
+        "randaugment",
+    )
+
     number: int = 2
-    magnitude: Schedule = Constant(value=10.0)
+    magnitude: Schedule = field(default=Constant(value=10.0), metadata=traits(rises=1 / 3))
     scale: Literal["tensorflow", "torchvision"] = "tensorflow"
     operations: tuple[Operation, ...] = OPERATIONS
     fill: Fill = "grey"

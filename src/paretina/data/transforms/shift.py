@@ -7,7 +7,7 @@ copies memory. "Pad by 4 and crop" on 32 pixels, as for CIFAR, is `share=0.125, 
 Source: He et al. 2016 (arXiv:1512.03385), section 4.2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,6 +17,7 @@ from paretina.data.fill import Fill, colour, plain
 from paretina.data.transform import ImageTransform
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
+from paretina.traits import STAYS, traits
 
 
 def shifted(image: Image, down: int, right: int, gap: list[int]) -> Image:
@@ -37,7 +38,7 @@ class RandomShift(ImageTransform):
         fill: colour of the gap.
     """
 
-    share: Schedule = Constant(value=0.1)
+    share: Schedule = field(default=Constant(value=0.1), metadata=traits(rises=STAYS))
     fill: Fill = "border"
 
     def __post_init__(self) -> None:

@@ -11,12 +11,14 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
-from paretina.data.transform import ImageTransform
+from paretina.data.transform import PLAIN, ImageTransform
 from paretina.shapes import Image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squash(ImageTransform):
+    LEFT_OUT = PLAIN
+
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:

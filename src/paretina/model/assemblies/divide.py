@@ -52,6 +52,8 @@ class Ensemble(Model):
         count: number of networks.
     """
 
+    LOW_PRECISION = False
+
     member: Blueprint
     count: int = 2
 

@@ -27,6 +27,7 @@ class BiasedAttention(nn.Module):
 
     Attributes:
         size: rows and columns of the map that it takes.
+        image: rows and columns of the images that give such a map.
         table: one bias for each head and distance; distances are |rows| * columns + |columns|, in places of the input.
         gathered: the biases of all pairs of places, in inference form only.
     """
@@ -40,7 +41,7 @@ class BiasedAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.key, self.value, self.heads, self.stride = key, value, heads, stride
-        self.size = kit.size
+        self.size, self.image = kit.size, kit.image or kit.size
         rows, columns = kit.size
         self.size_out = (-(-rows // stride), -(-columns // stride))
         # rows of the weight: head by head its queries (unless they are made apart), keys and values
@@ -77,8 +78,8 @@ class BiasedAttention(nn.Module):
         if tuple(x.shape[2:]) != self.size:
             raise ValueError(
                 f"this attention has biases for maps of {self.size[0]} x {self.size[1]} places only, got "
-                f"{x.shape[2]} x {x.shape[3]}; give images of the size that the network was built for, or build it with "
-                "another Blueprint.resolution"
+                f"{x.shape[2]} x {x.shape[3]}; give images of {self.image[0]} x {self.image[1]} pixels, or train a network "
+                "that is built for others: resolution=SIDE (Blueprint.resolution)"
             )
         parts = self.by_head(self.project_in(x))
         if self.query is None:

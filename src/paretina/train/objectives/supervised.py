@@ -3,8 +3,8 @@
 The plain case: cross entropy with the labels, and whatever terms are added to it.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
@@ -13,6 +13,7 @@ from paretina.model.build import Network
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher, Term
 from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.traits import Inside, Never, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -40,7 +41,9 @@ class Supervised(Objective):
         terms: summands of the loss; a Distill among them needs a teacher in the recipe.
     """
 
-    terms: tuple[Term, ...] = (CrossEntropy(),)
+    LOW_PRECISION: ClassVar[bool | Never] = True
+
+    terms: tuple[Term, ...] = field(default=(CrossEntropy(),), metadata=traits(left_out=Inside(least=1)))
 
     def __post_init__(self) -> None:
         if not self.terms:

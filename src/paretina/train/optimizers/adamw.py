@@ -15,6 +15,7 @@ import torch
 
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
 from paretina.train.optimizer import Optimizer, can_fuse
+from paretina.traits import SETTING, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class AdamW(Optimizer):
 
     weight_decay: Schedule = field(default=Constant(value=0.05))
     scale_rate: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata=traits(left_out=SETTING))
+    eps: float = field(default=1e-8, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,13 +11,22 @@ Source: Tan & Le 2019 (arXiv:1905.11946), section 5.2; form: TensorFlow's RMSPro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from paretina.schedules import Constant, Exponential, Warmup
+from paretina.torch_internals import (
+    foreach_add,
+    foreach_addcdiv_,
+    foreach_addcmul_,
+    foreach_mul_,
+    foreach_sqrt_,
+    foreach_sub_,
+)
 from paretina.train.optimizer import Optimizer
+from paretina.traits import SETTING, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +38,9 @@ class RMSPropTF(Optimizer):
         eps: added to the mean square, inside the root.
     """
 
-    memory: float = 0.9
-    momentum: float = 0.9
-    eps: float = 1e-3
+    memory: float = field(default=0.9, metadata=traits(left_out=SETTING))
+    momentum: float = field(default=0.9, metadata=traits(left_out=SETTING))
+    eps: float = field(default=1e-3, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,19 +71,19 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
                 continue
             gradients = [weight.grad for weight in weights]
             if group["weight_decay"]:
-                gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+                gradients = list(foreach_add(gradients, weights, alpha=group["weight_decay"]))
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight] = {"square": torch.ones_like(weight), "step": torch.zeros_like(weight)}
             squares = [self.state[weight]["square"] for weight in weights]
             steps = [self.state[weight]["step"] for weight in weights]
-            torch._foreach_mul_(squares, group["memory"])
-            torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
-            roots = torch._foreach_add(squares, group["eps"])
-            torch._foreach_sqrt_(roots)
-            torch._foreach_mul_(steps, group["momentum"])
-            torch._foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
-            torch._foreach_sub_(weights, steps)
+            foreach_mul_(squares, group["memory"])
+            foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
+            roots = foreach_add(squares, group["eps"])
+            foreach_sqrt_(roots)
+            foreach_mul_(steps, group["momentum"])
+            foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
+            foreach_sub_(weights, steps)
         return loss
 
 

@@ -6,13 +6,14 @@ one number of memory a parameter. Weight decay is added to the gradient, so its 
 Source: momentum: Sutskever et al. 2013; as used in He et al. 2019 (arXiv:1812.01187), section 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from paretina.schedules import Constant, Cosine, Warmup
 from paretina.train.optimizer import Optimizer, can_fuse
+from paretina.traits import SETTING, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,8 @@ class SGD(Optimizer):
         nesterov: whether the step looks ahead by one update.
     """
 
-    momentum: float = 0.9
-    nesterov: bool = True
+    momentum: float = field(default=0.9, metadata=traits(left_out=SETTING, elsewhere={"momentum": "0.9"}))
+    nesterov: bool = field(default=True, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,15 +9,19 @@ Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7; He et al. 2019 (arXiv
 code: the true class gets 1 - s + s / K, every other s / K.
 """
 
+import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.bounds import require_within
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import INSIDE, SETTING, STAYS, HowLeftOut, Never, SetTo, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +32,18 @@ class CrossEntropy(Term):
         weight: factor on this term.
     """
 
-    smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+    LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
+    LOW_PRECISION: ClassVar[bool | Never] = True
+
+    smoothing: Schedule = field(
+        default_factory=lambda: Constant(value=0.1),
+        metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS, elsewhere=("label_smoothing", "smoothing")),
+    )
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1.0, "smoothing", below=True)
+        require_within(self, 0.0, math.inf, "weight")
 
     def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:

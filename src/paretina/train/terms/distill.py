@@ -9,6 +9,7 @@ Bag of Tricks writes the divergence as a cross entropy, whose gradient is the sa
 entropy times the squared temperature.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import STAYS, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -34,11 +37,13 @@ class Distill(Term):
         temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
     """
 
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
-    temperature: Schedule = field(default_factory=lambda: Constant(value=4.0))
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(rises=STAYS))
+    temperature: Schedule = field(default_factory=lambda: Constant(value=4.0), metadata=traits(rises=STAYS))
     view: int = 0
 
     def __post_init__(self) -> None:
+        require_within(self, 0.0, math.inf, "weight")
+        require_within(self, 0.0, math.inf, "temperature", above=True)
         if self.view < 0:
             raise ValueError(f"Distill.view counts the views of the recipe from 0, got {self.view}")
 

@@ -1,0 +1,34 @@
+"""Names of torch that torch does not promise to keep, all of them in this file.
+
+Every other file of the package uses names without a leading underscore alone. When a new torch has moved or changed one of
+these, `tests/test_torch_internals.py` says which; a release of paretina then changes this file and no other.
+"""
+
+from torch import _foreach_add as foreach_add
+from torch import _foreach_addcdiv_ as foreach_addcdiv_
+from torch import _foreach_addcmul_ as foreach_addcmul_
+from torch import _foreach_lerp_ as foreach_lerp_
+from torch import _foreach_mul_ as foreach_mul_
+from torch import _foreach_sqrt_ as foreach_sqrt_
+from torch import _foreach_sub_ as foreach_sub_
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = [
+    "TorchDispatchMode",
+    "foreach_add",
+    "foreach_addcdiv_",
+    "foreach_addcmul_",
+    "foreach_lerp_",
+    "foreach_mul_",
+    "foreach_sqrt_",
+    "foreach_sub_",
+    "is_compiled",
+    "tree_leaves",
+]
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether calls of a module run what `module.compile()` has made of it."""
+    return module._compiled_call_impl is not None

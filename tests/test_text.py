@@ -1,0 +1,51 @@
+import os
+
+import pytest
+
+from paretina.text import how_many, markdown_cells, paragraphs, printable
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat/1.png", "cat/1.png"),
+        ("röt, green\u202fand 猫 👩\u200d🚀.png", "röt, green\u202fand 猫 👩\u200d🚀.png"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x1b[31mred\x07\x7f\x85", "\\x1b[31mred\\x07\\x7f\\x85"),
+        ("one\u2028two\u2029", "one\\u2028two\\u2029"),
+        ("gnp.\u202etac", "gnp.\\u202etac"),
+        (os.fsdecode(b"K\xe4se.png"), "K\\xe4se.png"),
+        ("\ud800", "\\ud800"),
+        ("C:\\new", "C:\\new"),
+    ],
+)
+def test_what_would_break_or_hide_a_line_stands_there_as_an_escape(name, shown):
+    assert printable(name) == shown
+    assert len(shown.splitlines()) == 1
+    shown.encode()
+
+
+def test_paragraphs_keep_their_lines():
+    assert paragraphs("two\nli\tnes") == "two\nli\\tnes"
+
+
+def test_cells_of_a_markdown_table_stay_one_row():
+    assert markdown_cells(["a|b", "c\nd"]) == "| a\\|b | c\\nd |"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ((1, "picture"), "1 picture"),
+        ((0, "picture"), "0 pictures"),
+        ((2, "class"), "2 classes"),
+        ((1.0, "epoch"), "1 epoch"),
+        ((0.5, "epoch"), "0.5 epochs"),
+        ((1200, "picture", ","), "1,200 pictures"),
+        ((1.04, "epoch", ".2g"), "1 epoch"),
+        ((1.0, "epoch fits", "", "epochs fit"), "1 epoch fits"),
+        ((3.0, "epoch fits", "", "epochs fit"), "3 epochs fit"),
+    ],
+)
+def test_one_of_something_is_in_the_singular(given, text):
+    assert how_many(*given) == text
