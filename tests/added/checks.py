@@ -187,7 +187,7 @@ def test_is_refused_where_it_does_not_fit(name, word, data, tmp_path):
     run = tmp_path / "run"
     others = [other for other in WORDS[name] if not other.startswith(word.partition("=")[0])]
     ended = run_cli(str(data), *OPTIONS, *FIELDS, *others, word, "--output", str(run))
-    assert ended.exit_code == 1, ended.output
+    assert ended.exit_code == 2, ended.output
     assert REFUSED[name, word] in " ".join(ended.stderr.split())
     assert not run.exists()
 
