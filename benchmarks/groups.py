@@ -84,7 +84,9 @@ def main() -> None:
     for what, plan in PLANS.items():
         steps = {}
         for name, model in models.items():
-            made = Steps(Opened(name, model.build(), model, model.door, model.resolution, 3, False), fold, "cpu", here.threads)
+            made = Steps(
+                Opened(name, model.build(), model, model.preprocessing, model.resolution, 3, False), fold, "cpu", here.threads
+            )
             steps[name] = (made.infer if isinstance(plan, InferencePlan) else made.train)(plan)(options.batch)
         watch = Others()
         found = Turns(seconds=options.seconds).run(steps)

@@ -21,7 +21,7 @@ RESNET = (
 )
 SMALL_B0 = (
     "--model efficientnet_b0 edits.Scale=on edits.Scale.width=0.5 edits.Scale.depth=0.4 model.stages.5.stride=1 "
-    "optimizer.rate.then.start=6e-3 transforms.MixOrCut.probability=0.0"
+    "optimizer.lr.then.start=6e-3 transforms.MixOrCut.probability=0.0"
 )
 """EfficientNet-B0 of half the width and 0.4 of the depth, whose maps end at a sixteenth of the image: 9 blocks."""
 
@@ -39,7 +39,7 @@ LAYER, LAYER_PROXY, GROUP, GROUP_PROXY = (
     )
 )
 MIXED = "transforms.MixOrCut.probability=0.5"
-TWO = "batch_size=2 optimizer.rate.then.start=5e-4 threads=1"
+TWO = "batch_size=2 optimizer.lr.then.start=5e-4 threads=1"
 NORMS = (
     f"ablate scratch shapes {RESNET} {EASY} data.per_class=150 size=32 epochs=8 transforms.MixOrCut.probability=0.0 --seeds 3"
 )
@@ -62,7 +62,7 @@ STUDIES = {
     "precision-fast": (
         "bfloat16 against float32 from scratch, in a network of dense convolutions that learns nearly all there is to learn",
         f"ablate fast shapes {RESNET} {EASY} data.per_class=2000 data.val_per_class=500 size=64 epochs=1.5 "
-        "optimizer.rate.epochs=0.4 optimizer.rate.then.start=1e-2 threads=1 --seeds 10 --switch precision=float32",
+        "optimizer.lr.epochs=0.4 optimizer.lr.then.start=1e-2 threads=1 --seeds 10 --switch precision=float32",
     ),
     "precision-finetune": (
         "the same in fine-tuning a network of depthwise convolutions, with 5,000 pictures to judge by",

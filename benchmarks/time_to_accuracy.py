@@ -221,7 +221,7 @@ def like_timm(optimizer: str, share: float, more: str) -> list[str]:
     """Options under which ours does what timm's script does: the same crops, rates and decay, and no more."""
     rate = {"kind": "Warmup", "epochs": 1.0, "then": {"kind": "Cosine", "start": timm_rate(optimizer, share)}}
     kind, decay = ("AdamW", 0.05) if optimizer == "adamw" else ("RMSPropTF", 1e-5)
-    chosen = {"kind": kind, "rate": rate, "weight_decay": {"kind": "Constant", "value": decay}, "scale_rate": False}
+    chosen = {"kind": kind, "rate": rate, "weight_decay": {"kind": "Constant", "value": decay}, "scale_lr": False}
     epochs = 2 * EPOCHS if "--epochs" in more else EPOCHS
     options = ["--recipe", "bag-of-tricks", f"epochs={epochs}", f"size={SIZE}", "test_fit=squash", "test_crop=1.0"]
     options += ["zero_gamma=off", f"optimizer={json.dumps(chosen)}", "transforms.MixUp=off"]

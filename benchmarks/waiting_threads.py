@@ -41,7 +41,7 @@ def once(seconds: float) -> dict[str, float]:
         stages = tuple(replace(stage, width=width) for stage, width in zip(base.stages, WIDTHS, strict=True))
         stem = replace(base.stem, pool=False, width=WIDTHS[0])
         blueprint = replace(base, resolution=resolution, classes=10, stem=stem, stages=stages)
-        return Opened("narrow resnet18", blueprint.build(), blueprint, blueprint.door, resolution, 3, False)
+        return Opened("narrow resnet18", blueprint.build(), blueprint, blueprint.preprocessing, resolution, 3, False)
 
     keep_freed_memory()
     threads, train = Device.here("cpu").threads, default_plan("cpu")

@@ -20,7 +20,19 @@ from paretina import verbs
 from paretina.data.source import Source
 from paretina.data.transform import Transform
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Activation, Block, Blueprint, Door, Edit, Head, Initialisation, Norm, Stage, Stem, Wiring
+from paretina.model.blueprint import (
+    Activation,
+    Block,
+    Blueprint,
+    Edit,
+    Head,
+    Initialisation,
+    Norm,
+    Preprocessing,
+    Stage,
+    Stem,
+    Wiring,
+)
 from paretina.model.family import Published, networks
 from paretina.model.interop import has_weights, key
 from paretina.schedules import Constant, Schedule
@@ -56,7 +68,7 @@ PAGES: dict[str, tuple[type[Spec], str]] = {
 }
 """Base and opening sentence of each page of plug-ins."""
 
-SETTINGS = (Recipe, StochasticDepth, Average, Plan, Blueprint, Stage, Door, Initialisation)
+SETTINGS = (Recipe, StochasticDepth, Average, Plan, Blueprint, Stage, Preprocessing, Initialisation)
 """Specs that are no plug-ins, but whose fields are set by name."""
 
 

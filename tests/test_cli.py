@@ -24,7 +24,7 @@ from paretina import verbs
 from paretina.cli import main
 from paretina.cli.listing import count
 from paretina.cli.program import duration, outcome
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
 from paretina.spec import decode
@@ -575,8 +575,8 @@ def test_show_names_operators_that_the_macs_lack(monkeypatch):
 
 def test_show_of_a_file_says_where_it_comes_from():
     out, _ = run("show", MODEL)
-    door = decode(Door, document("show", MODEL)["preprocessing"])
-    assert f"pictures: {in_words(door, document('show', MODEL)['resolution'])}\n" in out
+    preprocessing = decode(Preprocessing, document("show", MODEL)["preprocessing"])
+    assert f"pictures: {in_words(preprocessing, document('show', MODEL)['resolution'])}\n" in out
     assert "trained on photos, from scratch\nmeasured when it was saved: top-1 " in out
     assert out.endswith("classes: blue, green, light, röt\n")
 

@@ -129,7 +129,7 @@ STAND_INS = {
             "0.1,0.3",
             "0.2,0.4",
             "6",
-            "rate_decay=0.7",
+            "lr_decay=0.7",
             'frozen=["stem"]',
         ]
     },

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+import re
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from paretina.schedules import Constant, Cosine, Linear, Schedule, Staged, Warmup
-from paretina.spec import Spec, field_map, get, kinds, modules_in, near, put
+from paretina.spec import Spec, canonical, decode, encode, field_map, get, kinds, modules_in, near, put
 
 quickly = settings(deadline=None, derandomize=True, max_examples=25, database=None)
 
@@ -533,3 +534,65 @@ def test_another_kind_takes_over_the_fields_that_it_has_no_default_for():
 
     drawn = Group(inner=Oblong(height=3.0, width=2.0))
     assert put(drawn, "inner", "Tower").inner == Tower(height=3.0)
+
+
+# --- other names ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel(Spec):
+    ALIASES = {"size": "diameter"}
+    FORMERLY = ("Disc",)
+
+    diameter: float = 1.0
+    spokes: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cart(Spec):
+    ALIASES = {"wheel_size": "wheel.diameter", "spokes": "wheel.spokes", "cargo": "load"}
+
+    wheel: Wheel = Wheel()
+    load: str = ""
+
+
+def test_what_an_earlier_release_wrote_under_other_names_is_read():
+    wanted = Cart(wheel=Wheel(diameter=3.0, spokes=5), load="hay")
+    assert decode(Cart, {"wheel_size": 3.0, "spokes": 5, "cargo": "hay"}) == wanted
+    assert decode(Cart, {"wheel": {"kind": "Disc", "size": 3.0}, "spokes": 5, "load": "hay"}) == wanted
+    assert decode(Cart, encode(wanted)) == wanted
+    assert encode(wanted)["wheel"] == {"kind": "Wheel", "diameter": 3.0, "spokes": 5}
+
+
+@pytest.mark.parametrize("path", ["wheel_size", "wheel.size", "wheel.diameter"])
+def test_a_path_may_have_other_names(path):
+    changed = put(Cart(), path, "4")
+    assert changed == Cart(wheel=Wheel(diameter=4.0))
+    assert get(changed, path) == 4.0
+    assert canonical(Cart, path) == "wheel.diameter"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"load": "hay", "cargo": "hay"}, "Cart.cargo is given twice, also as load"),
+        ({"wheel": {"diameter": 2.0}, "wheel_size": 3.0}, "Cart.wheel_size is given twice, also as wheel.diameter"),
+        ({"wheel": 3, "wheel_size": 3.0}, "Cart.wheel must be a JSON object, got 3"),
+        ({"crago": "hay"}, "Cart has no field 'crago'; did you mean 'cargo'?"),
+    ],
+)
+def test_a_field_has_one_value_whatever_its_name(data, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        decode(Cart, data)
+
+
+def test_an_alias_is_no_field():
+    @dataclass(frozen=True, kw_only=True)
+    class Twice(Spec):
+        ALIASES = {"one": "other"}
+
+        one: int = 1
+        other: int = 2
+
+    with pytest.raises(TypeError, match="Twice has a field 'one' and an alias of that name for 'other'"):
+        Twice()

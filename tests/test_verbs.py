@@ -728,7 +728,9 @@ def test_weights_go_to_another_library_and_come_back(tmp_path):
     with torch.no_grad():
         images = torch.rand(1, 3, 64, 64)
         wanted = network.eval()(images)
-        given = theirs.eval()(torchvision.transforms.functional.normalize(images, blueprint.door.mean, blueprint.door.std))
+        given = theirs.eval()(
+            torchvision.transforms.functional.normalize(images, blueprint.preprocessing.mean, blueprint.preprocessing.std)
+        )
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
     with safetensors.safe_open(there.path, framework="pt") as file:
         header = json.loads(file.metadata()["paretina-export"])
@@ -740,7 +742,7 @@ def test_weights_go_to_another_library_and_come_back(tmp_path):
         str(there.path), "torchvision:resnet18", tmp_path / "back.safetensors", tmp_path / "names.txt", "CC0-1.0"
     )
     assert back.notes == ("read as torchvision:resnet18", "pictures are prepared as its header says")
-    assert json.loads(json.dumps(back.to_dict()))["preprocessing"] == json.loads(json.dumps(encode(blueprint.door)))
+    assert json.loads(json.dumps(back.to_dict()))["preprocessing"] == json.loads(json.dumps(encode(blueprint.preprocessing)))
     found, about = load_model(back.path)
     assert (about.classes, about.licence, about.name) == (("a", "b"), "CC0-1.0", "resnet18")
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.state_dict().items())

@@ -11,7 +11,7 @@ Image = UInt8[Tensor, "3 _height _width"]
 """One decoded picture: red, green, blue, 0 to 255."""
 
 Images = UInt8[Tensor, "batch 3 _height _width"] | Float[Tensor, "batch 3 _height _width"]
-"""A batch before the door of a network: uint8 from 0 to 255, or float from 0 to 1. Never normalised."""
+"""A batch before the preprocessing of a network: uint8 from 0 to 255, or float from 0 to 1. Never normalised."""
 
 Targets = Float[Tensor, "batch classes"]
 """Class probabilities; each row sums to one."""

@@ -17,7 +17,7 @@ import pkgutil
 import types
 import typing
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean 'x'?" for a near name, otherwise the list of known names."""
+def near(name: str, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+    """Returns "; did you mean 'x'?" for a near name or alias, otherwise the list of known names."""
     known = list(known)
-    lowered = {k.lower(): k for k in known}
+    lowered = {k.lower(): k for k in (*aliases, *known)}
     close = difflib.get_close_matches(name.lower(), lowered, n=1)
     if close:
         return f"; did you mean {lowered[close[0]]!r}?"
@@ -67,11 +67,16 @@ class Spec(metaclass=SpecType):
         PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
         USUAL: on such a base, the kind of data that does not name one; "" where it must be named.
         UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
+        ALIASES: other names of fields, and of fields of the specs in them, by which they may be given and by which earlier
+            releases wrote them: `{"rate": "lr", "zero_gamma": "start.zero_gamma"}`.
+        FORMERLY: what earlier releases called the spec, where it is no plug-in.
         IN_WORDS: what may be given where this spec is asked for, with an example, for messages; "" for its name.
     """
 
     PLUGINS: ClassVar[tuple[str, ...]] = ()
     USUAL: ClassVar[str] = ""
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+    FORMERLY: ClassVar[tuple[str, ...]] = ()
     UPGRADES: ClassVar[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
     IN_WORDS: ClassVar[str] = ""
 
@@ -106,6 +111,8 @@ def field_map(spec: type[Spec]) -> dict[str, Field[Any]]:
     for name in ("kind", "version"):
         if name in known:
             raise TypeError(f"{spec.__name__} cannot have a field named {name!r}: its JSON has an entry of that name already")
+    for name in known.keys() & spec.ALIASES.keys():
+        raise TypeError(f"{spec.__name__} has a field {name!r} and an alias of that name for {spec.ALIASES[name]!r}")
     return known
 
 
@@ -299,16 +306,17 @@ def decode(base: type[S], data: Any) -> S:
         raise ValueError(f"{base.__name__} must be {base.IN_WORDS or 'a JSON object'}, got {data!r}")
     data = dict(data)
     name = data.pop("kind", base.USUAL or base.__name__)
-    spec = base if name == base.__name__ and not is_kind(base) else kind_named(base, str(name))
+    spec = base if name in (base.__name__, *base.FORMERLY) and not is_kind(base) else kind_named(base, str(name))
     version = data.pop("version", 0)
     if not isinstance(version, int) or not 0 <= version <= len(spec.UPGRADES):
         raise ValueError(f"{spec.__name__} has version {version!r}, but this release knows up to {len(spec.UPGRADES)}")
     for upgrade in spec.UPGRADES[version:]:
         data = upgrade(data)
+    data = unaliased(spec, data)
     hints, values = field_types(spec), {}
     for name, value in data.items():
         if name not in hints:
-            raise ValueError(f"{spec.__name__} has no field {name!r}{near(name, hints)}")
+            raise ValueError(f"{spec.__name__} has no field {name!r}{near(name, hints, spec.ALIASES)}")
         try:
             values[name] = read(value, hints[name])
         except (TypeError, ValueError) as error:
@@ -317,6 +325,28 @@ def decode(base: type[S], data: Any) -> S:
         return spec(**values)
     except TypeError as error:
         raise ValueError(str(error)) from None
+
+
+def unaliased(spec: type[Spec], data: dict[str, Any]) -> dict[str, Any]:
+    """Encoded fields under their own names, each in the spec that it belongs to now.
+
+    Raises:
+        ValueError: a field is given by two names, or what an alias leads into is no object.
+    """
+    found = {name: value for name, value in data.items() if name not in spec.ALIASES}
+    for alias, value in data.items():
+        if alias not in spec.ALIASES:
+            continue
+        inner, steps = found, spec.ALIASES[alias].split(".")
+        for step in steps[:-1]:
+            inside = encode_value(inner.get(step, {}))
+            if not isinstance(inside, dict):
+                raise ValueError(f"{spec.__name__}.{step} must be a JSON object, got {inside!r}")
+            inner[step] = inner = dict(inside)
+        if steps[-1] in inner:
+            raise ValueError(f"{spec.__name__}.{alias} is given twice, also as {spec.ALIASES[alias]}")
+        inner[steps[-1]] = value
+    return found
 
 
 def read(data: Any, hint: Any) -> Any:
@@ -358,11 +388,22 @@ def decode_tuple(data: Any, hint: Any) -> tuple[Any, ...]:
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
+def canonical(spec: type[Spec], path: str) -> str:
+    """A path without aliases, as far as the types of fields tell what stands in them."""
+    head, _, rest = path.partition(".")
+    if head in spec.ALIASES:
+        return canonical(spec, f"{spec.ALIASES[head]}.{rest}" if rest else spec.ALIASES[head])
+    inside = [choice for choice in options(field_types(spec).get(head)) if is_spec(choice)]
+    return f"{head}.{canonical(inside[0], rest)}" if rest and inside else path
+
+
 def get(spec: Any, path: str) -> Any:
     """Reads the value at a path such as `transforms.MixUp.alpha` or `stages.2.block.expand`."""
-    for step in path.split("."):
-        spec = step_into(spec, step)
-    return spec
+    head, _, rest = path.partition(".")
+    if isinstance(spec, Spec) and head in spec.ALIASES:
+        return get(spec, f"{spec.ALIASES[head]}.{rest}" if rest else spec.ALIASES[head])
+    found = step_into(spec, head)
+    return get(found, rest) if rest else found
 
 
 def step_into(value: Any, step: str) -> Any:
@@ -372,7 +413,7 @@ def step_into(value: Any, step: str) -> Any:
         raise ValueError(f"nothing can be named {step!r} inside {value!r}")
     known = field_map(type(value))
     if step not in known:
-        raise ValueError(f"{type(value).__name__} has no field {step!r}{near(step, known)}")
+        raise ValueError(f"{type(value).__name__} has no field {step!r}{near(step, known, value.ALIASES)}")
     return getattr(value, step)
 
 
@@ -397,9 +438,11 @@ def put(spec: S, path: str, value: Any) -> S:
         ValueError: a step of the path does not exist, or the value does not fit; the message has the near name.
     """
     head, _, rest = path.partition(".")
+    if head in spec.ALIASES:
+        return put(spec, f"{spec.ALIASES[head]}.{rest}" if rest else spec.ALIASES[head], value)
     known = field_map(type(spec))
     if head not in known:
-        raise ValueError(f"{type(spec).__name__} has no field {head!r}{near(head, known)}")
+        raise ValueError(f"{type(spec).__name__} has no field {head!r}{near(head, known, spec.ALIASES)}")
     hint, old = field_types(type(spec))[head], getattr(spec, head)
     where = f"{type(spec).__name__}.{head}"
     try:

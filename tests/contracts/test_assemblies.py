@@ -66,7 +66,7 @@ def pictures_file(tmp_path):
 @every_assembly
 def test_what_it_makes_says_what_is_in_it(assembly):
     model = assembly(TABLE)
-    assert (model.classes, model.resolution, model.door, model.channels) == (3, 32, TABLE.door, 3)
+    assert (model.classes, model.resolution, model.preprocessing, model.channels) == (3, 32, TABLE.preprocessing, 3)
     assert Model.from_json(model.to_json()) == model
     network = built(model)
     assert network.model == model
@@ -78,10 +78,10 @@ def test_what_it_makes_says_what_is_in_it(assembly):
 @every_assembly
 def test_classes_size_and_preprocessing_are_changed_in_one_place(assembly):
     model = assembly(TABLE)
-    door = replace(TABLE.door, mean=(0.0, 0.0, 0.0))
-    changed = replace(model, classes=7, resolution=48, door=door)
+    preprocessing = replace(TABLE.preprocessing, mean=(0.0, 0.0, 0.0))
+    changed = replace(model, classes=7, resolution=48, preprocessing=preprocessing)
     for table in changed.blueprints():
-        assert (table.classes, table.resolution, table.door) == (7, 48, door)
+        assert (table.classes, table.resolution, table.preprocessing) == (7, 48, preprocessing)
     network = built(changed)
     assert network(images(side=48)).shape == (2, 7)
     assert set(class_tensors(model)) == {name for name, tensor in network.state_dict().items() if tensor.shape[:1] == (7,)}
@@ -117,7 +117,7 @@ def test_every_parameter_has_a_role_and_the_place_in_its_own_network(assembly):
         assert found == {"stem", "stages.0", "stages.1", "head"}
     factors = {
         round(group.get("rate_factor", 1.0), 9)
-        for group in Recipe(rate_decay=0.5).groups(Supervised().make(network, None))
+        for group in Recipe(lr_decay=0.5).groups(Supervised().make(network, None))
         for parameter in group["params"]
     }
     assert factors == {1.0, 0.5, 0.25, 0.125}
@@ -169,7 +169,7 @@ def test_it_is_counted_and_folded_as_a_whole(assembly):
 
 @every_assembly
 def test_it_is_trained_resumed_evaluated_and_fine_tuned(assembly, tmp_path, pictures_file):
-    recipe = Recipe(epochs=2.0, batch_size=8, rate_decay=0.8, classifier_rate=2.0)
+    recipe = Recipe(epochs=2.0, batch_size=8, lr_decay=0.8, classifier_lr=2.0)
     asked = Asked(data=Arrays(path=str(pictures_file)), model=TABLE, assembly=assembly, recipe=recipe, plan=Plan(workers=0))
     whole = train(asked, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

@@ -39,7 +39,7 @@ class Tiny(nn.Module):
 def start(spec, module, rate=0.01, weight_decay=0.0):
     """The optimizer of a module whose bias is not decayed, and its spec with a constant rate."""
     spec = replace(
-        spec, rate=Constant(value=rate), weight_decay=Constant(value=weight_decay), decay=("kernel",), scale_rate=False
+        spec, rate=Constant(value=rate), weight_decay=Constant(value=weight_decay), decay=("kernel",), scale_lr=False
     )
     groups = parameter_groups(module.named_parameters(), lambda name: "bias" if name == "bias" else "kernel", spec.decay)
     optimizer = spec.make(groups)

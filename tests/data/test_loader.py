@@ -20,7 +20,7 @@ from paretina.data.transforms.erase import RandomErasing
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.randaugment import RandAugment
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.schedules import Constant, Linear, Staged
 
 TRANSFORMS = (
@@ -95,7 +95,10 @@ def test_spawned_workers_give_the_same_bytes(wanted, monkeypatch):
 
 def test_everything_that_a_worker_needs_can_be_sent_to_it():
     request = next(EPOCHS.requests(SIZE, 3, 1, slice(None)))[0]
-    for dataset, asked in ((Transformed(pictures(), (Look(TRANSFORMS),)), request), (Prepared(pictures(), Door(), 8), 5)):
+    for dataset, asked in (
+        (Transformed(pictures(), (Look(TRANSFORMS),)), request),
+        (Prepared(pictures(), Preprocessing(), 8), 5),
+    ):
         wanted, given = dataset[asked], pickle.loads(pickle.dumps(dataset))[asked]
         assert given[:2] == wanted[:2]
         assert all(torch.equal(one, other) for one, other in zip(given[2], wanted[2], strict=True))
@@ -136,7 +139,7 @@ def test_the_generator_of_the_network_is_left_alone():
         torch.manual_seed(5)
         before = torch.get_rng_state()
         loaded(pictures(), workers)
-        list(evaluation_batches(pictures(), Door(), 8, 4, 5, workers))
+        list(evaluation_batches(pictures(), Preprocessing(), 8, 4, 5, workers))
         assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -231,7 +234,7 @@ def test_a_batch_without_any_readable_picture_is_an_error_in_training(folder):
 
 
 def evaluated(shown, workers=0, size=8, batch=5, indices=None):
-    return list(evaluation_batches(shown, Door(), size, 4, batch, workers, indices))
+    return list(evaluation_batches(shown, Preprocessing(), size, 4, batch, workers, indices))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -241,7 +244,7 @@ def test_evaluation_sees_each_picture_once_and_in_order(workers):
     assert torch.cat([each.batch.ids for each in found]).tolist() == list(range(22))
     images = torch.cat([each.batch.images for each in found])
     for n in range(22):
-        assert torch.equal(images[n], preprocess(shown.image(n), Door(), 8))
+        assert torch.equal(images[n], preprocess(shown.image(n), Preprocessing(), 8))
 
 
 def test_evaluation_sees_only_the_pictures_that_are_asked_for():

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from paretina.data.preprocess import preprocess
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 
-DOOR = Door(crop=1.0)
+DOOR = Preprocessing(crop=1.0)
 
 
 def ramp(rows, columns):
@@ -56,12 +56,12 @@ def test_squashing_keeps_everything():
 @pytest.mark.parametrize("size", [10, 16, 37])
 def test_resizes_as_pillow_does(name, filter, size):
     image = noise(31, 29)
-    door = Door(crop=0.9, interpolation=name)
+    preprocessing = Preprocessing(crop=0.9, interpolation=name)
     side = int(0.9 * 29)
     row, column = (31 - side + 1) // 2, (29 - side + 1) // 2
     photo = PIL.Image.fromarray(image.permute(1, 2, 0).numpy()).crop((column, row, column + side, row + side))
     wanted = np.asarray(photo.resize((size, size), filter), dtype=int)
-    given = preprocess(image, door, size).permute(1, 2, 0).numpy()
+    given = preprocess(image, preprocessing, size).permute(1, 2, 0).numpy()
     assert np.abs(given - wanted).max() <= 1
 
 
@@ -74,7 +74,7 @@ def test_the_two_interpolations_differ():
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 40), (3, 2)])
 def test_the_smallest_pictures_come_through(rows, columns):
-    image = preprocess(noise(rows, columns), Door(crop=0.5), 16)
+    image = preprocess(noise(rows, columns), Preprocessing(crop=0.5), 16)
     assert image.shape == (3, 16, 16)
     assert image.dtype == torch.uint8
 
@@ -83,5 +83,5 @@ def test_the_smallest_pictures_come_through(rows, columns):
 def test_the_crop_of_the_efficientnets_is_theirs(resolution):
     # a picture of resolution + 32 pixels is cut to its resolution and not resized
     image = ramp(resolution + 32, resolution + 32)
-    kept = preprocess(image, Door(crop=resolution / (resolution + 32)), resolution)
+    kept = preprocess(image, Preprocessing(crop=resolution / (resolution + 32)), resolution)
     assert torch.equal(kept, image[:, 16 : 16 + resolution, 16 : 16 + resolution])

@@ -25,7 +25,7 @@ def opened():
     def make(name="tiny", resolution=None, trained=False):
         torch.manual_seed(0)
         blueprint = replace(TINY, resolution=resolution or 16)
-        return Opened(name, blueprint.build(), blueprint, blueprint.door, blueprint.resolution, 3, trained)
+        return Opened(name, blueprint.build(), blueprint, blueprint.preprocessing, blueprint.resolution, 3, trained)
 
     return make
 

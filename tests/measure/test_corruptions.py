@@ -13,7 +13,7 @@ from paretina.measure import corruptions
 from paretina.measure.corruptions import KINDS, STRENGTHS, corrupt, corrupted_accuracy, judged, kinds_named
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -271,7 +271,7 @@ def evaluation(batch=4, order=None):
     collection = from_arrays(images, np.arange(8) // 4, split=["val"] * 8)
     samples = collection.split("val")
     pictures = read_pictures(collection, samples if order is None else [samples[i] for i in order])
-    return Evaluation(pictures, Door(crop=1.0), 16, 2, Plan(), batch=batch)
+    return Evaluation(pictures, Preprocessing(crop=1.0), 16, 2, Plan(), batch=batch)
 
 
 def test_accuracy_falls_where_the_corruption_hides_the_class():

@@ -10,7 +10,7 @@ from paretina.data.sources.arrays import from_arrays
 from paretina.measure.evaluate import Evaluation, joined, quick_figures
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 
 
 class Brightness(nn.Module):
@@ -34,7 +34,7 @@ def pictures(count=10):
 
 
 def evaluation(batch=4, plan=Plan(), **changes):  # noqa: B008
-    return Evaluation(pictures(), Door(crop=1.0), 8, 2, plan, batch=batch, **changes)
+    return Evaluation(pictures(), Preprocessing(crop=1.0), 8, 2, plan, batch=batch, **changes)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 10, 100])

@@ -76,10 +76,10 @@ def test_rounded_weights_are_stored_so_but_for_door_and_classifier():
     ready = prepared(network(), ROUNDED)
     assert ready.stages[0][0].project.conv.weight.dtype == torch.bfloat16
     assert {tensor.dtype for tensor in ready.head.classifier.state_dict().values()} == {torch.float32}
-    assert {buffer.dtype for buffer in ready.door.buffers()} == {torch.float32}
+    assert {buffer.dtype for buffer in ready.preprocessing.buffers()} == {torch.float32}
     assert answers(ROUNDED).dtype == torch.float32
-    # the door computes exactly, and its result is rounded once
-    torch.testing.assert_close(ready.door(IMAGES), network().door(IMAGES).bfloat16(), rtol=0, atol=0)
+    # the preprocessing computes exactly, and its result is rounded once
+    torch.testing.assert_close(ready.normalise(IMAGES), network().normalise(IMAGES).bfloat16(), rtol=0, atol=0)
 
 
 def test_the_network_is_left_alone():

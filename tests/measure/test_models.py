@@ -12,7 +12,7 @@ from torch import nn
 from paretina.measure import models as module
 from paretina.measure.models import measure_models
 from paretina.measure.opened import Opened
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.ship.fold import fold
 
 
@@ -27,7 +27,7 @@ def foreign(name="other"):
         def forward(self, images):
             return self.network(images.float() / 255)
 
-    return Opened(name, Scaled(), None, Door(), 16, 3, False)
+    return Opened(name, Scaled(), None, Preprocessing(), 16, 3, False)
 
 
 @pytest.fixture

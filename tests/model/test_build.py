@@ -80,7 +80,7 @@ def test_rates_survive_a_copy_and_are_not_saved():
     network = copy.deepcopy(tiny())
     network.residuals()[0].set(0.25)
     assert copy.deepcopy(network).residuals()[0].rate.item() == 0.25
-    assert not [name for name in network.state_dict() if "rate" in name or name.startswith("door")]
+    assert not [name for name in network.state_dict() if "rate" in name or name.startswith("preprocessing")]
     assert network.state_dict().keys() == tiny().state_dict().keys()
 
 
@@ -169,7 +169,7 @@ def test_door_stands_in_front():
     whole = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(tiny()(whole), tiny()(whole.float() / 255))
-        other = replace(TINY, door=replace(TINY.door, mean=(0.0, 0.0, 0.0))).build().eval()
+        other = replace(TINY, preprocessing=replace(TINY.preprocessing, mean=(0.0, 0.0, 0.0))).build().eval()
         other.load_state_dict(tiny().state_dict())
         assert not torch.allclose(other(whole), tiny()(whole))
 

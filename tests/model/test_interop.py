@@ -16,7 +16,7 @@ from torchvision.models import _api
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
 from paretina.model import interop
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named, networks
 from paretina.model.interop import (
@@ -24,13 +24,13 @@ from paretina.model.interop import (
     as_there,
     filled,
     from_state,
+    from_timm_config,
     has_weights,
     import_weights,
     key,
     numbered,
     peer_for,
     timm_classes,
-    timm_door,
     timm_model,
     to_state,
     without_weights,
@@ -138,12 +138,15 @@ def check_there_and_back(network, peer):
         assert torch.equal(back[name], tensor), name
         assert (back[name].dtype, back[name].shape) == (tensor.dtype, tensor.shape)
     del state, back
-    # random networks enlarge the rounding of the door a thousandfold and more, so both sides get the same normalised images
+    # random networks enlarge rounding a thousandfold and more, so both sides get the same normalised images
     pixels = images(resolution)
-    inputs = ours.door(pixels)
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (network.blueprint.door.mean, network.blueprint.door.std))
+    inputs = ours.normalise(pixels)
+    mean, std = (
+        torch.tensor(value).view(3, 1, 1)
+        for value in (network.blueprint.preprocessing.mean, network.blueprint.preprocessing.std)
+    )
     torch.testing.assert_close(inputs, (pixels - mean) / std)
-    ours.door = torch.nn.Identity()
+    ours.preprocessing = torch.nn.Identity()
     assert largest_difference(theirs, ours, inputs) < 1e-4
     if network.params < 150e6:  # the largest would need more memory than a small machine has
         assert largest_difference(theirs.double(), ours.double(), inputs.double()) < 1e-10
@@ -293,7 +296,7 @@ def test_weights_of_timm_come_with_door_size_classes_licence_and_origin(hub, tmp
     blueprint = found.network.blueprint
     assert hub == [LITE]
     # timm writes 127.5 where the released code has 127 and 128
-    assert blueprint.door == Door(mean=(0.5,) * 3, std=(0.5,) * 3, crop=0.875)
+    assert blueprint.preprocessing == Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, crop=0.875)
     assert (blueprint.resolution, blueprint.classes) == (224, 1000)
     assert found.about == About(
         IMAGENET,
@@ -314,7 +317,7 @@ def test_a_network_of_timm_takes_unnormalised_images_and_can_be_a_teacher(hub):
     found = timm_model("mobilenetv3_small_050.lamb_in1k")
     assert not found.training
     assert (found.resolution, found.classes, found.notes) == (224, IMAGENET, ())
-    assert found.preprocessing == Door(crop=0.875)
+    assert found.preprocessing == Preprocessing(crop=0.875)
     pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     seen = []
     found.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -409,22 +412,22 @@ CONFIG = {"input_size": (3, 300, 300), "crop_pct": 0.9, "mean": (0.5,) * 3, "std
 
 
 @pytest.mark.parametrize(
-    ("mode", "crop", "door", "notes"),
+    ("mode", "crop", "preprocessing", "notes"),
     [
-        ("center", 0.9, Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=0.9), 0),
-        ("squash", 1.0, Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 0),
-        ("squash", 0.9, Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 1),
-        ("border", 1.0, Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 1),
+        ("center", 0.9, Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=0.9), 0),
+        ("squash", 1.0, Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 0),
+        ("squash", 0.9, Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 1),
+        ("border", 1.0, Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 1),
     ],
 )
-def test_the_door_is_that_of_timms_configuration(mode, crop, door, notes):
-    found, resolution, said = timm_door({**CONFIG, "crop_mode": mode, "crop_pct": crop})
-    assert (found, resolution, len(said)) == (door, 300, notes)
+def test_the_door_is_that_of_timms_configuration(mode, crop, preprocessing, notes):
+    found, resolution, said = from_timm_config({**CONFIG, "crop_mode": mode, "crop_pct": crop})
+    assert (found, resolution, len(said)) == (preprocessing, 300, notes)
 
 
 def test_pictures_that_are_not_square_are_refused():
     with pytest.raises(ValueError, match=r"\(1, 28, 32\) are asked for"):
-        timm_door({**CONFIG, "input_size": (1, 28, 32), "crop_mode": "center"})
+        from_timm_config({**CONFIG, "input_size": (1, 28, 32), "crop_mode": "center"})
 
 
 def test_classes_are_named_after_the_data_set():
@@ -489,7 +492,7 @@ def test_weights_of_torchvision_come_with_door_size_classes_and_origin(monkeypat
     assert asked["weights_only"] is True
     assert asked["check_hash"] is True
     blueprint = found.network.blueprint
-    assert blueprint.door == Door(crop=224 / 256)
+    assert blueprint.preprocessing == Preprocessing(crop=224 / 256)
     assert (blueprint.padding, blueprint.norm.eps, blueprint.resolution) == ("symmetric", 1e-5, 224)
     assert found.about.classes == IMAGENET
     assert found.about.origin == "efficientnet_b0.IMAGENET1K_V1 of torchvision"
@@ -617,7 +620,7 @@ def test_what_is_known_already_is_not_asked(b0, tmp_path, hub):
 
 
 def test_what_is_trained_here_finds_its_peer():
-    trained = replace(network_named("resnet18").blueprint, classes=3, resolution=96, door=Door(crop=1.0))
+    trained = replace(network_named("resnet18").blueprint, classes=3, resolution=96, preprocessing=Preprocessing(crop=1.0))
     for library in ("timm", "torchvision"):
         network, peer = peer_for(trained, "resnet18", library)
         assert (key(peer), network.blueprint) == (f"{library}:resnet18", trained)
@@ -678,7 +681,7 @@ def test_packaged_weights_answer_to_real_photos_as_the_original_does(number):
     theirs.load_state_dict(torch.load(file, weights_only=True))
     found = import_weights(name)
     blueprint = found.network.blueprint
-    pictures = {name: preprocess(picture, blueprint.door, blueprint.resolution) for name, picture in photos().items()}
+    pictures = {name: preprocess(picture, blueprint.preprocessing, blueprint.resolution) for name, picture in photos().items()}
     pixels = torch.stack(list(pictures.values()))
     with torch.no_grad():
         given, wanted = found.network(pixels), theirs((pixels.float() - 127) / 128)

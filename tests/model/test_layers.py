@@ -231,7 +231,7 @@ def test_the_last_norm_of_a_copy_is_its_own():
     assert copied.last_norm is not body[1]
 
 
-# --- squeeze and door ------------------------------------------------------------------------------------------------
+# --- squeeze and preprocessing ------------------------------------------------------------------------------------------------
 
 
 def test_squeeze_by_hand():
@@ -256,7 +256,7 @@ def test_squeeze_takes_another_gate():
     torch.testing.assert_close(squeeze(x), x * wanted)
 
 
-def door():
+def preprocessing():
     made = Normalise((0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
     made.reset_buffers()
     return made
@@ -264,17 +264,17 @@ def door():
 
 def test_door_by_hand():
     images = torch.tensor([0.0, 0.5, 1.0]).expand(1, 3, 1, 3)
-    assert door()(images)[0, :, 0].tolist() == [[-1.0, 0.0, 1.0], [-1.0, 1.0, 3.0], [0.0, 0.5, 1.0]]
+    assert preprocessing()(images)[0, :, 0].tolist() == [[-1.0, 0.0, 1.0], [-1.0, 1.0, 3.0], [0.0, 0.5, 1.0]]
 
 
 def test_door_sees_whole_and_real_pixels_alike():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
-    torch.testing.assert_close(door()(images), door()(images.float() / 255))
+    torch.testing.assert_close(preprocessing()(images), preprocessing()(images.float() / 255))
 
 
 def test_door_is_no_state():
-    assert not door().state_dict()
-    assert not list(door().parameters())
+    assert not preprocessing().state_dict()
+    assert not list(preprocessing().parameters())
 
 
 # --- memory formats on a CPU ------------------------------------------------------------------------------------------------

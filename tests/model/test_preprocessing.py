@@ -14,23 +14,27 @@ from safetensors.torch import save, save_file
 
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.exported import EXPORT, exported_header, read_exported
 from paretina.model.family import network_named, networks
 from paretina.model.interop import import_weights, timm_preprocessing, torchvision_weights
-from paretina.model.preprocessing import LINES, in_words, timm_config, timm_door, torchvision_door
+from paretina.model.preprocessing import LINES, from_timm_config, from_torchvision_preset, in_words, timm_config
 from paretina.model.weights import About, load_model, save_model
 from paretina.verbs import export_weights
 
 SIZE = 24
 
-DOORS = [
-    Door(fit=fit, crop=crop, interpolation=interpolation, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+PREPROCESSINGS = [
+    Preprocessing(fit=fit, crop=crop, interpolation=interpolation, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
     for fit, crop, interpolation in itertools.product(("crop", "squash"), (1.0, 0.95, 0.6), ("bilinear", "bicubic"))
 ]
 """Every fit and interpolation, and shares for which 24 pixels stand in the middle of no whole number."""
 
-every_door = pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door.fit}-{door.crop:g}-{door.interpolation}")
+every_preprocessing = pytest.mark.parametrize(
+    "preprocessing",
+    PREPROCESSINGS,
+    ids=lambda preprocessing: f"{preprocessing.fit}-{preprocessing.crop:g}-{preprocessing.interpolation}",
+)
 every_library = pytest.mark.parametrize("library", LINES)
 
 
@@ -60,29 +64,31 @@ def pasted(lines, picture, folder, **save):
     return found
 
 
-def ours(folder, door):
-    return preprocess(decode((folder / "picture.jpg").read_bytes(), "picture"), door, SIZE)
+def ours(folder, preprocessing):
+    return preprocess(decode((folder / "picture.jpg").read_bytes(), "picture"), preprocessing, SIZE)
 
 
 # --- lines to paste -----------------------------------------------------------------------------------------------------------
 
 
-@every_door
+@every_preprocessing
 @every_library
-def test_pasted_lines_see_what_we_see(library, door, exported, tmp_path, monkeypatch):
+def test_pasted_lines_see_what_we_see(library, preprocessing, exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written, network = exported
-    network.door.mean, network.door.std = door.mean, door.std
-    network.door.reset_buffers()
-    lines = LINES[library](written[library].name, 3, str(written[library].path), door, SIZE)
+    network.normalise.mean, network.normalise.std = preprocessing.mean, preprocessing.std
+    network.normalise.reset_buffers()
+    lines = LINES[library](written[library].name, 3, str(written[library].path), preprocessing, SIZE)
     seen = None
     for picture in pictures():
         seen = seen or pasted(lines, picture, tmp_path)
         picture.save("picture.jpg", "png")
-        here, there = ours(tmp_path, door), seen["transform"](picture)
+        here, there = ours(tmp_path, preprocessing), seen["transform"](picture)
         # torchvision resizes with the same function; Pillow, with which timm does, rounds otherwise, here and there by a few
         # levels of 255 in noise
-        apart = (there * torch.tensor(door.std)[:, None, None] + torch.tensor(door.mean)[:, None, None]) * 255 - here
+        apart = (
+            there * torch.tensor(preprocessing.std)[:, None, None] + torch.tensor(preprocessing.mean)[:, None, None]
+        ) * 255 - here
         assert apart.abs().max() < (0.01 if library == "torchvision" else 16)
         assert apart.abs().mean() < (0.01 if library == "torchvision" else 0.6)
         with torch.inference_mode():
@@ -94,10 +100,17 @@ def test_pasted_lines_see_what_we_see(library, door, exported, tmp_path, monkeyp
 def test_another_preprocessing_would_be_noticed(exported, tmp_path, monkeypatch):
     """The bounds above are far below what a wrong fit, share or filter does."""
     monkeypatch.chdir(tmp_path)
-    door, picture = DOORS[2], next(pictures())
-    found = pasted(LINES["timm"]("mobilenetv2_100", 3, str(exported[0]["timm"].path), door, SIZE), picture, tmp_path)
-    there = (found["transform"](picture) * torch.tensor(door.std)[:, None, None] + torch.tensor(door.mean)[:, None, None]) * 255
-    for other in (replace(door, fit="squash"), replace(door, crop=1.0), replace(door, interpolation="bicubic")):
+    preprocessing, picture = PREPROCESSINGS[2], next(pictures())
+    found = pasted(LINES["timm"]("mobilenetv2_100", 3, str(exported[0]["timm"].path), preprocessing, SIZE), picture, tmp_path)
+    there = (
+        found["transform"](picture) * torch.tensor(preprocessing.std)[:, None, None]
+        + torch.tensor(preprocessing.mean)[:, None, None]
+    ) * 255
+    for other in (
+        replace(preprocessing, fit="squash"),
+        replace(preprocessing, crop=1.0),
+        replace(preprocessing, interpolation="bicubic"),
+    ):
         assert (there - ours(tmp_path, other)).abs().mean() > 2
 
 
@@ -106,10 +119,10 @@ def test_what_the_command_prints_answers_as_the_model_file(library, exported, tm
     monkeypatch.chdir(tmp_path)
     written, _ = exported
     found = pasted(written[library].lines, next(pictures()), tmp_path)
-    door = network_named("mobilenet_v2").blueprint.door
+    preprocessing = network_named("mobilenet_v2").blueprint.preprocessing
     file = written[library].path.parent / "ours.safetensors"
     with torch.inference_mode():
-        wanted = load_model(file)[0](ours(tmp_path, door)[None])
+        wanted = load_model(file)[0](ours(tmp_path, preprocessing)[None])
     torch.testing.assert_close(found["logits"], wanted, rtol=0, atol=0.05 * wanted.std().item())
 
 
@@ -129,30 +142,37 @@ def test_the_name_of_a_file_is_pasted_whole(library, name, exported, tmp_path, m
     monkeypatch.chdir(tmp_path)
     source = exported[0][library]
     (tmp_path / name).write_bytes(source.path.read_bytes())
-    assert pasted(LINES[library](source.name, 3, name, Door(), SIZE), next(pictures()), tmp_path)["logits"].shape == (1, 3)
+    assert pasted(LINES[library](source.name, 3, name, Preprocessing(), SIZE), next(pictures()), tmp_path)["logits"].shape == (
+        1,
+        3,
+    )
 
 
 # --- the header of an exported file -------------------------------------------------------------------------------------------
 
 
-@every_door
-def test_a_door_is_the_same_after_timms_words_for_it(door):
-    config = timm.data.resolve_data_config({}, pretrained_cfg=timm_config(door, SIZE))
-    found, resolution, notes = timm_door(config)
-    assert (found, resolution, notes) == (replace(door, crop=1.0) if door.fit == "squash" else door, SIZE, ())
+@every_preprocessing
+def test_a_door_is_the_same_after_timms_words_for_it(preprocessing):
+    config = timm.data.resolve_data_config({}, pretrained_cfg=timm_config(preprocessing, SIZE))
+    found, resolution, notes = from_timm_config(config)
+    assert (found, resolution, notes) == (
+        replace(preprocessing, crop=1.0) if preprocessing.fit == "squash" else preprocessing,
+        SIZE,
+        (),
+    )
 
 
 @pytest.mark.parametrize(
-    ("library", "door", "named"),
+    ("library", "preprocessing", "named"),
     [
-        ("timm", DOORS[3], None),
-        ("timm", DOORS[-1], "timm:resnet18.a1_in1k"),  # whose own preprocessing is another
-        ("torchvision", DOORS[-1], "torchvision:resnet18"),
-        ("torchvision", DOORS[3], "resnet18"),
+        ("timm", PREPROCESSINGS[3], None),
+        ("timm", PREPROCESSINGS[-1], "timm:resnet18.a1_in1k"),  # whose own preprocessing is another
+        ("torchvision", PREPROCESSINGS[-1], "torchvision:resnet18"),
+        ("torchvision", PREPROCESSINGS[3], "resnet18"),
     ],
 )
-def test_what_was_exported_comes_back_with_preprocessing_and_classes(library, door, named, tmp_path):
-    network = replace(network_named("resnet18").blueprint, classes=2, resolution=SIZE, door=door).build()
+def test_what_was_exported_comes_back_with_preprocessing_and_classes(library, preprocessing, named, tmp_path):
+    network = replace(network_named("resnet18").blueprint, classes=2, resolution=SIZE, preprocessing=preprocessing).build()
     about = About(("ça", "b"), licence="CC0-1.0", origin="trained on photos", name="resnet18")
     save_model(tmp_path / "ours.safetensors", network, about)
     there = export_weights(tmp_path / "ours.safetensors", library, tmp_path / "there.safetensors")
@@ -164,7 +184,7 @@ def test_what_was_exported_comes_back_with_preprocessing_and_classes(library, do
 
 
 def test_the_header_has_timms_keys():
-    blueprint = replace(network_named("resnet18").blueprint, classes=2, resolution=SIZE, door=DOORS[-1])
+    blueprint = replace(network_named("resnet18").blueprint, classes=2, resolution=SIZE, preprocessing=PREPROCESSINGS[-1])
     header = exported_header("timm", "resnet18", blueprint, About(("a", "b"), licence="MIT"))
     assert header["format"] == "pt"
     found = json.loads(header[EXPORT])
@@ -212,9 +232,9 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
         ({"label_names": ["a", "a"]}, "must be different texts"),
         ({"label_names": "ab"}, "must be different texts"),
         ({"label_names": ["a"]}, "its header names 1 classes, but its tensors have 2"),
-        ({"door": {"kind": "Door", "crop": 7}}, "0 < crop <= 1"),
-        ({"door": {"kind": "Door", "cropp": 1}}, "cropp"),
-        ({"door": 5}, "its description is damaged"),
+        ({"preprocessing": {"kind": "Preprocessing", "crop": 7}}, "0 < crop <= 1"),
+        ({"preprocessing": {"kind": "Preprocessing", "cropp": 1}}, "cropp"),
+        ({"preprocessing": 5}, "its description is damaged"),
         ({"resolution": "many"}, "its description is damaged"),
         ({"resolution": 10**9}, "Blueprint.resolution must lie between"),
         ({"resolution": 64.7}, "resolution must be a whole number, got 64.7"),
@@ -269,36 +289,41 @@ def test_timms_networks_get_timms_preprocessing():
         config = timm.get_pretrained_cfg(peer.name).to_dict()
         side = config.get("test_input_size", config["input_size"])[1]
         crop = config.get("test_crop_pct", config["crop_pct"])
-        door, resolution, notes, name = timm_preprocessing(peer.name)
+        preprocessing, resolution, notes, name = timm_preprocessing(peer.name)
         assert name.partition(".")[0] == peer.name
-        assert (resolution, door.interpolation) == (side, config["interpolation"]), name
-        assert (door.mean, door.std) == (config["mean"], config["std"]), name
+        assert (resolution, preprocessing.interpolation) == (side, config["interpolation"]), name
+        assert (preprocessing.mean, preprocessing.std) == (config["mean"], config["std"]), name
         if config.get("crop_mode", "center") == "center":
-            assert (door.fit, door.crop) == ("crop", crop), name
+            assert (preprocessing.fit, preprocessing.crop) == ("crop", crop), name
         else:
-            assert (door.fit, door.crop) == ("squash", 1.0)
+            assert (preprocessing.fit, preprocessing.crop) == ("squash", 1.0)
             assert bool(notes) == (crop < 1), name
 
 
 @pytest.mark.parametrize(
-    ("named", "resolution", "door", "said"),
+    ("named", "resolution", "preprocessing", "said"),
     [
-        ("timm:resnet18", 288, Door(crop=1.0, interpolation="bicubic"), "as timm does for resnet18.a1_in1k"),
-        ("timm:resnet18.tv_in1k", 224, Door(crop=0.875, interpolation="bilinear"), "as timm does for resnet18.tv_in1k"),
-        ("timm:resnet18.a3_in1k", 224, Door(crop=0.95, interpolation="bicubic"), "as timm does for resnet18.a3_in1k"),
+        ("timm:resnet18", 288, Preprocessing(crop=1.0, interpolation="bicubic"), "as timm does for resnet18.a1_in1k"),
+        (
+            "timm:resnet18.tv_in1k",
+            224,
+            Preprocessing(crop=0.875, interpolation="bilinear"),
+            "as timm does for resnet18.tv_in1k",
+        ),
+        ("timm:resnet18.a3_in1k", 224, Preprocessing(crop=0.95, interpolation="bicubic"), "as timm does for resnet18.a3_in1k"),
         (
             "torchvision:resnet18",
             224,
-            Door(crop=0.875, interpolation="bilinear"),
+            Preprocessing(crop=0.875, interpolation="bilinear"),
             "torchvision does for resnet18.IMAGENET1K_V1",
         ),
-        ("resnet18", 224, Door(interpolation="bilinear"), "our resnet18 does; .* such as --network timm:resnet18"),
+        ("resnet18", 224, Preprocessing(interpolation="bilinear"), "our resnet18 does; .* such as --network timm:resnet18"),
     ],
 )
-def test_a_file_of_a_library_is_prepared_as_there(named, resolution, door, said, tmp_path):
+def test_a_file_of_a_library_is_prepared_as_there(named, resolution, preprocessing, said, tmp_path):
     save_file(torchvision.models.get_model("resnet18", num_classes=2).state_dict(), tmp_path / "weights.safetensors")
     found = import_weights(str(tmp_path / "weights.safetensors"), named)
-    assert (found.network.blueprint.resolution, found.network.blueprint.door) == (resolution, door)
+    assert (found.network.blueprint.resolution, found.network.blueprint.preprocessing) == (resolution, preprocessing)
     assert found.notes[1].startswith("the file does not say how pictures are prepared; it is done as ")
     assert re.search(said, found.notes[1])
 
@@ -321,7 +346,7 @@ def test_without_timm_it_is_said_what_was_assumed(tmp_path, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else real(name))
     found = import_weights(str(tmp_path / "weights.safetensors"), "timm:resnet18")
-    assert found.network.blueprint.door == network_named("resnet18").blueprint.door
+    assert found.network.blueprint.preprocessing == network_named("resnet18").blueprint.preprocessing
     assert found.notes[1] == (
         "the file does not say how pictures are prepared; it is done as our resnet18 does; timm would know its own way, but is "
         'not installed: pip install "paretina[interop]"'
@@ -332,17 +357,17 @@ def test_torchvisions_networks_get_torchvisions_preprocessing():
     """Beside torchvision's own transform, on a picture from which it cuts without rounding."""
     peers = [peer for network in networks().values() for peer in network.peers if peer.library == "torchvision"]
     for weights in {torchvision_weights(peer, "") for peer in peers}:
-        door, side = torchvision_door(weights)
+        preprocessing, side = from_torchvision_preset(weights)
         asked = weights.transforms()
-        assert ([side], list(door.mean), list(door.std)) == (asked.crop_size, asked.mean, asked.std)
-        assert round(side / door.crop) == asked.resize_size[0]
-        assert (door.fit, door.interpolation) == ("crop", asked.interpolation.value)
+        assert ([side], list(preprocessing.mean), list(preprocessing.std)) == (asked.crop_size, asked.mean, asked.std)
+        assert round(side / preprocessing.crop) == asked.resize_size[0]
+        assert (preprocessing.fit, preprocessing.interpolation) == ("crop", asked.interpolation.value)
 
 
 def test_a_way_to_resize_that_is_not_known_is_said():
     config = {"input_size": (3, 32, 32), "crop_pct": 1.0, "crop_mode": "center", "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    door, _, notes = timm_door({**config, "interpolation": "lanczos"})
-    assert door.interpolation == "bicubic"
+    preprocessing, _, notes = from_timm_config({**config, "interpolation": "lanczos"})
+    assert preprocessing.interpolation == "bicubic"
     assert notes == ("timm resizes by 'lanczos', which is not known here: bicubic is taken",)
 
 
@@ -350,12 +375,12 @@ def test_a_way_to_resize_that_is_not_known_is_said():
 
 
 @pytest.mark.parametrize(
-    ("door", "said"),
+    ("preprocessing", "said"),
     [
-        (Door(), "central square of 87.5 % of the shorter side, resized to 24 x 24 pixels, bicubic, "),
-        (Door(crop=1.0, interpolation="bilinear"), "central square, resized to 24 x 24 pixels, bilinear, "),
-        (Door(crop=0.5, fit="squash"), "whole, squashed to 24 x 24 pixels, bicubic, "),
+        (Preprocessing(), "central square of 87.5 % of the shorter side, resized to 24 x 24 pixels, bicubic, "),
+        (Preprocessing(crop=1.0, interpolation="bilinear"), "central square, resized to 24 x 24 pixels, bilinear, "),
+        (Preprocessing(crop=0.5, fit="squash"), "whole, squashed to 24 x 24 pixels, bicubic, "),
     ],
 )
-def test_preprocessing_in_words(door, said):
-    assert in_words(door, SIZE) == said + "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
+def test_preprocessing_in_words(preprocessing, said):
+    assert in_words(preprocessing, SIZE) == said + "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"

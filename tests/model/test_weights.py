@@ -15,12 +15,12 @@ from paretina.model import weights
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.levit import Levit
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Door, Stage
+from paretina.model.blueprint import Blueprint, Preprocessing, Stage
 from paretina.model.family import network_named
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
-from paretina.model.weights import About, from_file, from_package, load_model, load_start, save_model, with_door
+from paretina.model.weights import About, from_file, from_package, load_model, load_start, save_model, with_preprocessing
 from paretina.spec import put as put_field
 
 BLUEPRINT = Blueprint(
@@ -36,7 +36,7 @@ BLUEPRINT = Blueprint(
     activation=SiLU(),
     padding="same",
     classes=3,
-    door=Door(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop=0.9, fit="squash", interpolation="bilinear"),
+    preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop=0.9, fit="squash", interpolation="bilinear"),
 )
 ABOUT = About(
     classes=("blåbär", "with, comma", "日本"),
@@ -227,7 +227,7 @@ def without(name):
         (put("model", "resolution", 10**9), "resolution must lie between"),
         (put("model", "classes", 4), r"head.classifier.weight should be \(4, 16\), is \(3, 16\)"),
         (put("model", "classes", 10**9), "classes must lie between"),
-        (put("model", "door", "std", [0, 0, 0]), "Door needs"),
+        (put("model", "preprocessing", "std", [0, 0, 0]), "Preprocessing needs"),
         (put("classes", ["a", "b"]), "names 2 classes for a network of 3"),
         (put("classes", "abc"), "classes must be a list of names"),
         (put("classes", [1, 2, 3]), "classes must be a list of names"),
@@ -382,13 +382,15 @@ def test_weights_of_another_network_do_not_fit(saved):
 
 
 def test_the_door_comes_with_the_weights_but_for_what_is_kept(saved):
-    plain = replace(BLUEPRINT, door=Door(crop=0.5, fit="squash", interpolation="bilinear"))
-    assert with_door(plain, from_file(saved[1])).door == replace(plain.door, mean=BLUEPRINT.door.mean, std=BLUEPRINT.door.std)
-    assert with_door(plain, from_file(saved[1]), keep=()).door == BLUEPRINT.door
-    assert with_door(plain, from_file(saved[1]), keep={"crop", "mean"}).door == replace(
-        BLUEPRINT.door, crop=0.5, mean=plain.door.mean
+    plain = replace(BLUEPRINT, preprocessing=Preprocessing(crop=0.5, fit="squash", interpolation="bilinear"))
+    assert with_preprocessing(plain, from_file(saved[1])).preprocessing == replace(
+        plain.preprocessing, mean=BLUEPRINT.preprocessing.mean, std=BLUEPRINT.preprocessing.std
     )
-    assert with_door(plain, None) == with_door(plain, None, keep=()) == plain
+    assert with_preprocessing(plain, from_file(saved[1]), keep=()).preprocessing == BLUEPRINT.preprocessing
+    assert with_preprocessing(plain, from_file(saved[1]), keep={"crop", "mean"}).preprocessing == replace(
+        BLUEPRINT.preprocessing, crop=0.5, mean=plain.preprocessing.mean
+    )
+    assert with_preprocessing(plain, None) == with_preprocessing(plain, None, keep=()) == plain
 
 
 LITE0 = network_named("efficientnet_lite0")
@@ -428,8 +430,8 @@ def test_the_packaged_weights_give_the_answers_of_timm():
     assert [tensor.shape for tensor in moved] == [tensor.shape for tensor in target.values()]
     theirs.load_state_dict(dict(zip(target, moved, strict=True)))
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    door = LITE0.blueprint.door
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (door.mean, door.std))
+    preprocessing = LITE0.blueprint.preprocessing
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (preprocessing.mean, preprocessing.std))
     with torch.no_grad():
         wanted = theirs.eval()((images - mean) / std)
         given = ours.eval()(images)

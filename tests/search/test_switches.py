@@ -155,8 +155,8 @@ def test_what_rises_is_left_out_at_its_end():
     assert found["rising size"].size == Constant(value=128.0)
     assert found["stochastic depth"].stochastic_depth is None
     assert not found["zero gamma"].zero_gamma
-    assert found["warm-up"].optimizer.rate.then == Cosine(start=1e-3)
-    assert found["decay of the rate"].optimizer.rate.then == Constant(value=1e-3)
+    assert found["warm-up"].optimizer.lr.then == Cosine(start=1e-3)
+    assert found["decay of the rate"].optimizer.lr.then == Constant(value=1e-3)
 
 
 def test_frozen_parts_are_one_switch():

@@ -217,6 +217,6 @@ def test_refuses_what_it_does_not_know():
         pass
 
     network = TINY.build()
-    pair = Pair(network.blueprint, network.door, network.stem, [*network.stages], network.head)
+    pair = Pair(network.blueprint, network.normalise, network.stem, [*network.stages], network.head)
     with pytest.raises(TypeError, match="only a plain Network can be folded, got Pair"):
         fold(pair)

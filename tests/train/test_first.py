@@ -74,7 +74,7 @@ LEARNS = Recipe(
     epochs=8.0,
     batch_size=10,
     transforms=(Squash(),),
-    optimizer=AdamW(rate=Constant(value=3e-3)),
+    optimizer=AdamW(lr=Constant(value=3e-3)),
     norm_momentum=0.01,
     evaluate_every=100.0,
 )

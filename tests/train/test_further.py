@@ -14,7 +14,7 @@ from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.weights import load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
@@ -164,17 +164,19 @@ def test_the_published_misprint_is_found():
     assert "256 or 288 would fit" in (aligned(192, 260) or "")
 
 
-@pytest.mark.parametrize("door", [Door(crop=0.875), Door(crop=1.0, interpolation="bilinear"), Door(fit="squash")])
-def test_training_pictures_are_prepared_as_in_the_test(door):
+@pytest.mark.parametrize(
+    "preprocessing", [Preprocessing(crop=0.875), Preprocessing(crop=1.0, interpolation="bilinear"), Preprocessing(fit="squash")]
+)
+def test_training_pictures_are_prepared_as_in_the_test(preprocessing):
     image = torch.randint(0, 256, (3, 37, 52), dtype=torch.uint8)
-    transform = as_tested(door)
-    assert isinstance(transform, Squash if door.fit == "squash" else CentreCrop)
-    assert torch.equal(transform(image, 24, START), preprocess(image, door, 24))
+    transform = as_tested(preprocessing)
+    assert isinstance(transform, Squash if preprocessing.fit == "squash" else CentreCrop)
+    assert torch.equal(transform(image, 24, START), preprocess(image, preprocessing, 24))
 
 
 def test_rates_fall_from_head_to_stem(tiny):
     torch.manual_seed(0)
-    recipe = replace(Recipe(), rate_decay=0.5, classifier_rate=3.0)
+    recipe = replace(Recipe(), lr_decay=0.5, classifier_lr=3.0)
     learner = recipe.objective.make(tiny.build(), None)
     rates = {}
     for group in recipe.groups(learner):
@@ -187,9 +189,7 @@ def test_rates_fall_from_head_to_stem(tiny):
     assert {rates[id(p)] for p in network.stem.parameters()} == {0.125}
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"rate_decay": 0.0}, {"rate_decay": 1.5}, {"classifier_rate": 0.0}, {"tail": -1}, {"pixels": 0.0}]
-)
+@pytest.mark.parametrize("wrong", [{"lr_decay": 0.0}, {"lr_decay": 1.5}, {"classifier_lr": 0.0}, {"tail": -1}, {"pixels": 0.0}])
 def test_numbers_without_meaning_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Recipe(**wrong)
@@ -245,5 +245,5 @@ def test_pictures_are_prepared_in_training_as_in_the_test_that_is_asked_for(befo
 
     assert transforms() == (Squash(),)
     assert transforms(test_fit="crop", test_crop="0.5") == (CentreCrop(share=0.5),)
-    assert transforms(**{"model.door.interpolation": "bilinear"}) == (Squash(interpolation="bilinear"),)
+    assert transforms(**{"model.preprocessing.interpolation": "bilinear"}) == (Squash(interpolation="bilinear"),)
     assert transforms(transforms='[{"kind": "CentreCrop", "share": 0.75}]') == (CentreCrop(share=0.75),)

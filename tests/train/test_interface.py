@@ -93,7 +93,7 @@ RECIPE = Recipe(
     transforms=(Squash(),),
     views=(View(transforms=(ColorJitter(),)), View(transforms=(ColorJitter(), RandomErasing()))),
     objective=TrialByol(),
-    optimizer=AdamW(rate=Constant(value=0.01)),
+    optimizer=AdamW(lr=Constant(value=0.01)),
     average=Average(),
     evaluate_every=6.0,
     seed=5,
@@ -104,7 +104,7 @@ def task(collection, blueprint, updates=None):
     torch.manual_seed(RECIPE.seed)
     learner = PLAN.place(RECIPE.objective.make(blueprint.build(), None))
     train, val = (read_pictures(collection, collection.split(name)) for name in ("train", "val"))
-    evaluation = Evaluation(val, blueprint.door, 16, blueprint.classes, PLAN)
+    evaluation = Evaluation(val, blueprint.preprocessing, 16, blueprint.classes, PLAN)
     return Task(learner, train, evaluation, RECIPE.sizes(16), PLAN, Ranks(), updates=updates)
 
 

@@ -44,7 +44,7 @@ class Training:
         learner = self.plan.place(self.recipe.objective.make(self.blueprint.build(), None))
         torch.manual_seed(self.recipe.seed + 1000)
         train, val = (read_pictures(self.collection, self.collection.split(name)) for name in ("train", "val"))
-        evaluation = Evaluation(val, self.blueprint.door, 16, self.blueprint.classes, self.plan)
+        evaluation = Evaluation(val, self.blueprint.preprocessing, 16, self.blueprint.classes, self.plan)
         return replace(Task(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
 
     def fit(self, listen=lambda line: None, **changes):
@@ -114,7 +114,7 @@ def test_another_seed_is_another_run(training, everything, uninterrupted):
 
 def test_it_learns(training, tiny):
     recipe = Recipe(
-        epochs=10.0, batch_size=10, transforms=(Squash(),), optimizer=AdamW(rate=Constant(value=0.1)), evaluate_every=10.0
+        epochs=10.0, batch_size=10, transforms=(Squash(),), optimizer=AdamW(lr=Constant(value=0.1)), evaluate_every=10.0
     )
     learning = training(recipe)
     learning.fit()
@@ -159,9 +159,9 @@ def test_going_back_to_an_older_state_equals_uninterrupted(training, everything,
 @pytest.mark.parametrize(
     "optimizer",
     [
-        SGD(rate=Constant(value=0.1)),
-        AdamW(rate=Linear(start=0.01, end=0.0)),
-        RMSPropTF(rate=Constant(value=0.01)),
+        SGD(lr=Constant(value=0.1)),
+        AdamW(lr=Linear(start=0.01, end=0.0)),
+        RMSPropTF(lr=Constant(value=0.01)),
     ],
     ids=lambda optimizer: type(optimizer).__name__,
 )
@@ -281,7 +281,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_step_and_the_parts(trai
         epochs=2.0,
         batch_size=10,
         transforms=(Squash(),),
-        optimizer=SGD(rate=Staged(values=(0.1, 1e30)), scale_rate=False),
+        optimizer=SGD(lr=Staged(values=(0.1, 1e30)), scale_lr=False),
     )
     exploding = training(recipe)
     with pytest.raises(
@@ -331,7 +331,7 @@ def test_a_picture_that_vanishes_in_mid_run_is_named_and_left_out(training, ever
 
     task = run.task()
     shown = [read_pictures(run.collection, run.collection.split(name), budget=0) for name in ("train", "val")]
-    evaluation = Evaluation(shown[1], run.blueprint.door, 16, 3, PLAN)
+    evaluation = Evaluation(shown[1], run.blueprint.preprocessing, 16, 3, PLAN)
     monkeypatch.setattr(Evaluation, "KEEP", 0)
     journal = Journal(run.run, Ranks(), "cpu", vanish, every=0.0)
     fit(replace(task, pictures=shown[0], evaluation=evaluation), run.recipe, run.run, journal)
@@ -355,7 +355,7 @@ def test_accumulated_parts_equal_the_large_batch(training, tiny, batch_size, acc
     # also where the parts differ in length; batch norm would see the parts, so it is not there
     blueprint = replace(tiny, norm=GroupNorm(groups=2))
     recipe = Recipe(
-        epochs=1.0, batch_size=batch_size, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=1.0)), evaluate_every=9.0
+        epochs=1.0, batch_size=batch_size, transforms=(Squash(),), optimizer=SGD(lr=Constant(value=1.0)), evaluate_every=9.0
     )
     large = weights(training(recipe, "large", blueprint).fit())
     start = {
@@ -375,7 +375,7 @@ def test_one_update_by_hand(training, tiny):
         epochs=0.1,
         batch_size=30,
         transforms=(Squash(),),
-        optimizer=SGD(rate=Constant(value=0.5), momentum=0.0, nesterov=False, scale_rate=False),
+        optimizer=SGD(lr=Constant(value=0.5), momentum=0.0, nesterov=False, scale_lr=False),
         objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.0)),)),
     )
     run = training(recipe, "run", blueprint)
@@ -393,7 +393,7 @@ def test_one_update_by_hand(training, tiny):
 
 def test_the_rate_follows_the_pictures_that_an_update_really_has(training):
     # 30 pictures are fewer than the 64 asked for
-    recipe = Recipe(epochs=1.0, batch_size=64, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=0.256)))
+    recipe = Recipe(epochs=1.0, batch_size=64, transforms=(Squash(),), optimizer=SGD(lr=Constant(value=0.256)))
     run = training(recipe)
     run.fit()
     assert run.lines("train")[0]["lr"] == pytest.approx(0.03)
@@ -416,7 +416,7 @@ def test_the_log_says_what_happened(training, everything):
 
 
 def test_the_best_weights_are_those_of_the_best_evaluation(training, everything):
-    recipe = replace(everything, keep="best", epochs=6.0, average=None, optimizer=SGD(rate=Staged(values=(3.0, 0.0, 50.0))))
+    recipe = replace(everything, keep="best", epochs=6.0, average=None, optimizer=SGD(lr=Staged(values=(3.0, 0.0, 50.0))))
     run = training(recipe)
     kept = run.fit()
     val = {line["step"]: line["val/top1"] for line in run.lines("val")}

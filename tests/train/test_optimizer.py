@@ -16,17 +16,17 @@ def named(text):
 
 
 def test_rate_is_proportional_to_the_batch():
-    spec = SGD(rate=Constant(value=0.1))
+    spec = SGD(lr=Constant(value=0.1))
     assert [spec.rate_at(START, size) for size in (64, 256, 1024)] == pytest.approx([0.025, 0.1, 0.4])
 
 
 def test_rate_holds_for_every_batch_where_scaling_is_off():
-    spec = SGD(rate=Constant(value=0.1), scale_rate=False)
+    spec = SGD(lr=Constant(value=0.1), scale_lr=False)
     assert [spec.rate_at(START, size) for size in (64, 1024)] == [0.1, 0.1]
 
 
 def test_rates_follow_the_clock():
-    spec = SGD(rate=Linear(start=1.0, end=0.0), weight_decay=Linear(start=0.0, end=0.4), rate_batch=100)
+    spec = SGD(lr=Linear(start=1.0, end=0.0), weight_decay=Linear(start=0.0, end=0.4), lr_batch=100)
     groups = parameter_groups(named("wb"), ROLE_OF, spec.decay)
     groups[1]["rate_factor"] = 0.1
     optimizer = spec.make(groups)
@@ -37,17 +37,17 @@ def test_rates_follow_the_clock():
 
 
 def test_a_number_stands_for_a_constant():
-    assert SGD(rate=0.1, weight_decay=1e-4).weight_decay == Constant(value=1e-4)
+    assert SGD(lr=0.1, weight_decay=1e-4).weight_decay == Constant(value=1e-4)
 
 
 def test_refuses_a_role_that_does_not_exist():
     with pytest.raises(ValueError, match="did you mean 'kernel'"):
-        SGD(rate=0.1, decay=("kernels",))
+        SGD(lr=0.1, decay=("kernels",))
 
 
 def test_refuses_an_empty_reference_batch():
-    with pytest.raises(ValueError, match="SGD needs rate_batch >= 1, got rate_batch=0"):
-        SGD(rate=0.1, rate_batch=0)
+    with pytest.raises(ValueError, match="SGD needs lr_batch >= 1, got lr_batch=0"):
+        SGD(lr=0.1, lr_batch=0)
 
 
 def test_is_abstract():

@@ -57,22 +57,22 @@ def test_which_process_is_first_is_known_before_they_meet(monkeypatch):
 def test_the_ranks_see_every_validation_picture_exactly_once(collection, tiny, count):
     val = read_pictures(collection, collection.split("val"))
     network = tiny.build().eval()
-    found = [Evaluation(val, tiny.door, 16, 3, Plan(), rank, count, batch=2).run(network) for rank in range(count)]
+    found = [Evaluation(val, tiny.preprocessing, 16, 3, Plan(), rank, count, batch=2).run(network) for rank in range(count)]
     assert sorted(torch.cat([ids for _, ids in found]).tolist()) == list(range(9))
     # each picture stands in the same batch as in a single process, so that every digit is the same
-    for one, other in zip(joined(found), Evaluation(val, tiny.door, 16, 3, Plan(), batch=2).run(network), strict=True):
+    for one, other in zip(joined(found), Evaluation(val, tiny.preprocessing, 16, 3, Plan(), batch=2).run(network), strict=True):
         assert torch.equal(one, other)
     batches = [loaded.batch.ids.tolist() for rank in range(count) for loaded in evaluated(val, tiny, rank, count)]
     assert sorted(batches) == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
 
 
 def evaluated(val, tiny, rank, count):
-    return Evaluation(val, tiny.door, 16, 3, Plan(), rank, count, batch=2).batches(0)
+    return Evaluation(val, tiny.preprocessing, 16, 3, Plan(), rank, count, batch=2).batches(0)
 
 
 def test_a_rank_without_any_picture_has_no_answer(collection, tiny):
     val = read_pictures(collection, collection.split("val")[:2])
-    logits, ids = Evaluation(val, tiny.door, 16, 3, Plan(), 2, 3).run(tiny.build())
+    logits, ids = Evaluation(val, tiny.preprocessing, 16, 3, Plan(), 2, 3).run(tiny.build())
     assert logits.shape == (0, 3)
     assert ids.tolist() == []
 
@@ -132,7 +132,7 @@ def launched(tmp_path_factory, tiny, everything, arrays):
     plain = replace(
         full,
         model=replace(tiny, norm=GroupNorm(groups=2)),
-        recipe=Recipe(epochs=1.0, batch_size=7, transforms=(Squash(),), optimizer=SGD(rate=Constant(value=1.0))),
+        recipe=Recipe(epochs=1.0, batch_size=7, transforms=(Squash(),), optimizer=SGD(lr=Constant(value=1.0))),
     )
     np.savez(folder / "copies.npz", images=np.tile(images, (3, 1, 1, 1)), labels=np.tile(labels, 3))
     copied = replace(plain, data=Arrays(path=str(folder / "copies.npz")))
@@ -179,7 +179,7 @@ def test_the_result_of_two_processes_is_that_of_the_model_file(launched):
     images, labels = (np.load(launched / "numbers.npz")[name] for name in ("images", "labels"))
     collection = Arrays(path=str(launched / "numbers.npz")).open()
     val = read_pictures(collection, collection.split("val"))
-    logits, ids = Evaluation(val, network.blueprint.door, network.blueprint.resolution, 3, Plan()).run(network)
+    logits, ids = Evaluation(val, network.blueprint.preprocessing, network.blueprint.resolution, 3, Plan()).run(network)
     accuracy = measure_accuracy(logits, torch.tensor(val.labels())[ids], about.classes)
     assert run.result()["metrics"] == metrics(accuracy)
     assert len(images) == len(labels) == 39

@@ -20,7 +20,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.device import Others
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.model.interop import Foreign
@@ -116,7 +116,7 @@ def test_the_result_is_that_of_the_model_file(finished):
     result = run.result()
     network, about = load_model(run.path / "model.safetensors")
     pictures = prepare(wanted).val
-    evaluation = training.Evaluation(pictures, network.blueprint.door, network.blueprint.resolution, 3, Plan())
+    evaluation = training.Evaluation(pictures, network.blueprint.preprocessing, network.blueprint.resolution, 3, Plan())
     logits, ids = evaluation.run(network)
     labels = torch.tensor(pictures.labels())[ids]
     top1 = 100 * (logits.argmax(1) == labels).double().mean().item()
@@ -684,18 +684,18 @@ def test_weights_of_another_network_are_refused(finished, tiny, npz, tmp_path):
         train(asked(other, Arrays(path=str(npz)), weights=str(finished[-1].path / "model.safetensors")), tmp_path / "run")
 
 
-WANTED = Door(mean=(0.5,) * 3, std=(0.25,) * 3, crop=0.75, fit="squash", interpolation="bilinear")
+WANTED = Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=0.75, fit="squash", interpolation="bilinear")
 
 
 @pytest.fixture
 def squashed(tmp_path, tiny):
     """A model file whose pictures are squashed."""
     about = About(("red", "green", "blue"), origin="trained on photos")
-    save_model(tmp_path / "squashed.safetensors", replace(tiny, door=WANTED).build(), about)
+    save_model(tmp_path / "squashed.safetensors", replace(tiny, preprocessing=WANTED).build(), about)
     return str(tmp_path / "squashed.safetensors")
 
 
-DEIT = network_named("deit_small").blueprint.door
+DEIT = network_named("deit_small").blueprint.preprocessing
 
 
 @pytest.mark.parametrize(
@@ -704,25 +704,30 @@ DEIT = network_named("deit_small").blueprint.door
         (DEIT, "deit_small", "train", WANTED),  # as the network is unless told
         (replace(DEIT, crop=0.5), "deit_small", "train", replace(WANTED, crop=0.5)),  # asked for
         (replace(DEIT, mean=(0.1,) * 3), "deit_small", "train", replace(WANTED, mean=(0.1,) * 3)),
-        (Door(crop=0.5), "", "train", Door(mean=WANTED.mean, std=WANTED.std, crop=0.5)),  # handed in as a blueprint
+        (
+            Preprocessing(crop=0.5),
+            "",
+            "train",
+            Preprocessing(mean=WANTED.mean, std=WANTED.std, crop=0.5),
+        ),  # handed in as a blueprint
         (WANTED, "", "finetune", WANTED),
         (replace(WANTED, crop=0.875, fit="crop"), "", "finetune", replace(WANTED, crop=0.875, fit="crop")),
     ],
 )
 def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, verb, wanted, squashed, tiny, npz):
-    model = replace(tiny, door=own)
+    model = replace(tiny, preprocessing=own)
     found = prepare(asked(model, Arrays(path=str(npz)), weights=squashed, model_name=name, verb=verb))
-    assert found.blueprint.door == wanted
+    assert found.blueprint.preprocessing == wanted
     said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
     assert len(said) == (own != wanted)
     recipe = replace(SHORT, test_fit="crop", test_crop=1.0)
     found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))
-    assert found.blueprint.door == replace(wanted, fit="crop", crop=1.0)
+    assert found.blueprint.preprocessing == replace(wanted, fit="crop", crop=1.0)
 
 
 def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, monkeypatch):
     def noted(recipe, **changes):
-        model = replace(tiny, door=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
+        model = replace(tiny, preprocessing=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
         notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **recipe))).notes
         return [note.partition(" sees the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
 
@@ -840,7 +845,7 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
     def stand_in(name):
         asked_for.append(name)
         torch.manual_seed(0)
-        return Foreign(replace(tiny, classes=2).build(), tiny.door, 16, ("cat", "dog"))
+        return Foreign(replace(tiny, classes=2).build(), tiny.preprocessing, 16, ("cat", "dog"))
 
     monkeypatch.setattr(training, "timm_model", stand_in)
     assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", ("cat", "dog")), Foreign)

@@ -8,7 +8,7 @@ from paretina.cli.planning import planning_named, planning_options
 
 EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
-    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 rate_decay=0.7 frozen='[\"stem\"]'"
+    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 lr_decay=0.7 frozen='[\"stem\"]'"
 )
 
 

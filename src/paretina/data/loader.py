@@ -15,7 +15,7 @@ from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Request, seed_of
 from paretina.data.transform import Look
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.shapes import Image
 
 
@@ -57,11 +57,11 @@ class Transformed(Dataset[Item]):
 
 
 class Prepared(Dataset[Item]):
-    """The pictures as evaluation sees them, through the door of the network."""
+    """The pictures as evaluation sees them, through the preprocessing of the network."""
 
-    def __init__(self, pictures: Pictures, door: Door, size: int) -> None:
+    def __init__(self, pictures: Pictures, preprocessing: Preprocessing, size: int) -> None:
         self.pictures = pictures
-        self.door = door
+        self.preprocessing = preprocessing
         self.size = size
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Prepared(Dataset[Item]):
             image = self.pictures.image(index)
         except DecodeError as error:
             return str(error)
-        return index, self.pictures.samples[index].label, (preprocess(image, self.door, self.size),)
+        return index, self.pictures.samples[index].label, (preprocess(image, self.preprocessing, self.size),)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,13 @@ def training_batches(
 
 
 def evaluation_batches(
-    pictures: Pictures, door: Door, size: int, classes: int, batch: int, workers: int, indices: Sequence[int] | None = None
+    pictures: Pictures,
+    preprocessing: Preprocessing,
+    size: int,
+    classes: int,
+    batch: int,
+    workers: int,
+    indices: Sequence[int] | None = None,
 ) -> Iterator[Loaded]:
     """The pictures (or those of the given numbers) in order, as evaluation sees them.
 
@@ -125,7 +131,7 @@ def evaluation_batches(
     """
     return iter(
         DataLoader(
-            Prepared(pictures, door, size),
+            Prepared(pictures, preprocessing, size),
             sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
             batch_size=batch,
             collate_fn=Collate(classes, size),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from paretina.data.loader import Loaded, evaluation_batches
 from paretina.data.pictures import Pictures
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 
 
 class Evaluation:
@@ -26,7 +26,7 @@ class Evaluation:
     def __init__(
         self,
         pictures: Pictures,
-        door: Door,
+        preprocessing: Preprocessing,
         size: int,
         classes: int,
         plan: Plan,
@@ -39,15 +39,15 @@ class Evaluation:
         # whole batches in turn, the same ones whatever the number of ranks: what stands beside a picture can change last digits
         starts = range(rank * batch, len(pictures), ranks * batch)
         self.mine = [number for start in starts for number in range(start, min(start + batch, len(pictures)))]
-        self.settings = (door, size, classes, batch)
+        self.settings = (preprocessing, size, classes, batch)
         self.kept: list[Loaded] | None = None
         self.faults: dict[str, None] = {}
 
     def batches(self, workers: int) -> Iterable[Loaded]:
         if self.kept is not None:
             return self.kept
-        door, size, classes, batch = self.settings
-        found = evaluation_batches(self.pictures, door, size, classes, batch, workers, self.mine)
+        preprocessing, size, classes, batch = self.settings
+        found = evaluation_batches(self.pictures, preprocessing, size, classes, batch, workers, self.mine)
         if len(self.mine) * 3 * size * size > self.KEEP:
             return found
         self.kept = list(found)

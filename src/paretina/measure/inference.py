@@ -79,10 +79,10 @@ def is_rounded(plan: Plan) -> bool:
 
 
 def round_weights(network: Network, dtype: torch.dtype) -> None:
-    """Stores the weights in another precision, in place; the door and the classifier stay in float32."""
-    door, classifier = copy.deepcopy(network.door), copy.deepcopy(network.head.classifier)
+    """Stores the weights in another precision, in place; the preprocessing and the classifier stay in float32."""
+    normalise, classifier = copy.deepcopy(network.normalise), copy.deepcopy(network.head.classifier)
     network.to(dtype)
-    network.door = RoundedTo(door, dtype)
+    network.normalise = RoundedTo(normalise, dtype)
     network.head.classifier = InFloat32(classifier)  # type: ignore[arg-type]
 
 

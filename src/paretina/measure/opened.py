@@ -15,7 +15,7 @@ from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, judge
-from paretina.model.blueprint import Door, Model
+from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.family import networks
 from paretina.model.sizes import check_side
 from paretina.model.weights import from_package, load_model, load_start
@@ -31,14 +31,14 @@ class Opened:
     Attributes:
         name: as it was asked for.
         model: what it was built from; None of another library's network.
-        door: how it wants pictures cut.
+        preprocessing: how it wants pictures cut.
         trained: whether its weights are; those of random ones say nothing about answers.
     """
 
     name: str
     network: nn.Module
     model: Model | None
-    door: Door
+    preprocessing: Preprocessing
     resolution: int
     channels: int
     trained: bool
@@ -69,7 +69,7 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
         model = network.model
         if resolution is not None:
             check_side(model, resolution)
-        return Opened(name, network, model, model.door, resolution or model.resolution, model.channels, True)
+        return Opened(name, network, model, model.preprocessing, resolution or model.resolution, model.channels, True)
     known = networks()
     if name not in known:
         hint = near(name, known)
@@ -80,7 +80,9 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
     start = from_package(published)
     if start is not None:
         load_start(network, start)
-    return Opened(name, network, blueprint, blueprint.door, blueprint.resolution, blueprint.channels, start is not None)
+    return Opened(
+        name, network, blueprint, blueprint.preprocessing, blueprint.resolution, blueprint.channels, start is not None
+    )
 
 
 # --- steps --------------------------------------------------------------------------------------------------------------
@@ -175,4 +177,4 @@ def pictures_for(opened: Opened, source: Source, count: int) -> Tensor:
     collection = source.open()
     samples = collection.split("val")
     chosen = samples[:: max(1, len(samples) // count)][:count]
-    return torch.stack([preprocess(collection.image(sample), opened.door, opened.resolution) for sample in chosen])
+    return torch.stack([preprocess(collection.image(sample), opened.preprocessing, opened.resolution) for sample in chosen])

@@ -178,7 +178,7 @@ def training_plan(
     here = Device.here(default_plan(device).device)
     sized = replace(model, resolution=resolution or model.resolution)
     network = sized.build("meta" if tuning == "none" else "cpu")
-    opened = Opened("this network", network, sized, sized.door, sized.resolution, sized.channels, False)
+    opened = Opened("this network", network, sized, sized.preprocessing, sized.resolution, sized.channels, False)
     steps = Steps(opened, None, here.device, here.threads)
     asked: dict[str, Any] = {"low": low, "training_batch": batch, "use_cache": use_cache, "say": say}
     return settle(steps, here, tuning, inference=False, **asked)

@@ -256,7 +256,7 @@ def answers(
     faults: dict[str, None] = {}
     for size in sizes:
         say(f"accuracy at {size} pixels")
-        evaluation = Evaluation(pictures, network.model.door, size, network.model.classes, plan)
+        evaluation = Evaluation(pictures, network.model.preprocessing, size, network.model.classes, plan)
         logits, ids = evaluation.run(network)
         read = torch.zeros(len(labels), dtype=torch.bool)
         read[ids] = True

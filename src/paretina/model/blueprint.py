@@ -27,7 +27,7 @@ Rounding = Callable[[int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door(Spec):
+class Preprocessing(Spec):
     """A network's own preprocessing, so that pictures outside are never normalised.
 
     Attributes:
@@ -39,6 +39,8 @@ class Door(Spec):
         interpolation: of the resize.
     """
 
+    FORMERLY = ("Preprocessing",)
+
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop: float = 0.875
@@ -47,9 +49,9 @@ class Door(Spec):
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
-            raise ValueError(f"Door needs one mean and one std for each channel, got mean={self.mean}, std={self.std}")
+            raise ValueError(f"Preprocessing needs one mean and one std for each channel, got mean={self.mean}, std={self.std}")
         if not 0 < self.crop <= 1 or min(self.std) <= 0:
-            raise ValueError(f"Door needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
+            raise ValueError(f"Preprocessing needs 0 < crop <= 1 and std > 0, got crop={self.crop}, std={self.std}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +61,29 @@ class Model(Method):
     Attributes:
         resolution: side of the square image at test time, in pixels.
         classes: number of answers.
-        door: how pictures are prepared; one mean and one std for each channel.
+        preprocessing: how pictures are prepared; one mean and one std for each channel.
         channels: of a picture.
     """
 
     PLUGINS = ("paretina.model.blueprint", "paretina.model.assemblies")
     USUAL = "Blueprint"
+    ALIASES = {"door": "preprocessing"}
     LEFT_OUT = Never("it is what is trained")
-    LOW_PRECISION: ClassVar[bool | Never] = Never("each of its pieces is asked")
+    LOW_PRECISION: ClassVar[bool | Never] = False
 
     resolution: int
     classes: int = 1000
-    door: Door = Door()
+    preprocessing: Preprocessing = Preprocessing()
     channels: int = 3
 
     def __post_init__(self) -> None:
         for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{type(self).__name__}.{name} must lie between {low} and {high}, got {getattr(self, name)}")
-        if len(self.door.mean) != self.channels:
+        if len(self.preprocessing.mean) != self.channels:
             raise ValueError(
-                f"{type(self).__name__}.door has statistics of {len(self.door.mean)} channels, but channels={self.channels}; "
+                f"{type(self).__name__}.preprocessing has statistics of {len(self.preprocessing.mean)} channels, but "
+                f"channels={self.channels}; "
                 f"the edit Channels(count={self.channels}) changes both"
             )
 
@@ -412,6 +416,8 @@ class Blueprint(Model):
     Attributes:
         source: paper and table.
     """
+
+    LOW_PRECISION: ClassVar[bool | Never] = True  # it adds nothing to its pieces, each of which is asked
 
     source: str
     stem: Stem

@@ -16,9 +16,9 @@ from paretina.torch_internals import is_compiled
 
 
 class Network(nn.Module):
-    """An image classifier: door, stem, stages, head.
+    """An image classifier: normalisation, stem, stages, head.
 
-    Takes unnormalised images and gives logits. Its state has no entry for rates or for the door, which the blueprint holds.
+    Takes unnormalised images and gives logits. Its state has no entry for rates or for the normalisation.
 
     Attributes:
         model: what it was built from.
@@ -29,11 +29,11 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, blueprint: Blueprint, door: nn.Module, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Module
+        self, blueprint: Blueprint, normalise: nn.Module, stem: nn.Module, stages: Sequence[nn.Module], head: nn.Module
     ) -> None:
         super().__init__()
         self.model: Model = blueprint
-        self.door = door
+        self.normalise = normalise
         self.stem = stem
         self.stages = nn.ModuleList(stages)
         self.head = head
@@ -98,7 +98,7 @@ class Network(nn.Module):
 
     def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
         """The map behind the stem and behind every stage, and what else the stages have to say."""
-        maps, extras = [self.stem(self.door(images))], {}
+        maps, extras = [self.stem(self.normalise(images))], {}
         for stage in self.stages:
             out = stage(maps[-1])
             if isinstance(out, tuple):
@@ -204,7 +204,7 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     size = (blueprint.resolution, blueprint.resolution)
     kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size)
     with torch.device("meta"):
-        door = Normalise(blueprint.door.mean, blueprint.door.std)
+        normalise = Normalise(blueprint.preprocessing.mean, blueprint.preprocessing.std)
         stem = blueprint.stem.make(kit)
         kit = kit.behind(stem, blueprint.channels)
         strides = blueprint.border_strides
@@ -216,7 +216,7 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
             kit = kit.behind(stages[-1], width_in)
             maps.append(MapShape(stage.width, kit.size, stride))
         head = blueprint.head.make(tuple(maps), blueprint.classes, kit)
-    network = Network(blueprint, door, stem, stages, head)
+    network = Network(blueprint, normalise, stem, stages, head)
     blueprint.norm.connect(network)
     network.blocks = next(kit.counter)
     for module in network.modules():

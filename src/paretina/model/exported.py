@@ -6,7 +6,7 @@ from pathlib import Path
 
 import safetensors
 
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model.blueprint import Blueprint, Preprocessing
 from paretina.model.preprocessing import timm_config
 from paretina.model.weights import About, shortened
 from paretina.spec import decode, encode
@@ -22,27 +22,27 @@ class Exported:
     Attributes:
         network: as "timm:NAME"; "" in files of before it was kept.
         classes: names in the order of the logits.
-        door: None in files of before it was kept.
-        resolution: side of the image at test time, in pixels; only with a door.
+        preprocessing: None in files of before it was kept.
+        resolution: side of the image at test time, in pixels; only with a preprocessing.
     """
 
     network: str
     classes: tuple[str, ...]
     licence: str
     origin: str
-    door: Door | None = None
+    preprocessing: Preprocessing | None = None
     resolution: int = 0
 
 
 def exported_header(library: str, name: str, blueprint: Blueprint, about: About) -> dict[str, str]:
-    """The header of an exported file: under timm's keys what timm's configurations have, and the door itself."""
+    """The header of an exported file: under timm's keys what timm's configurations have, and the preprocessing itself."""
     description = {
         "library": library,
         "architecture": name,
         "num_classes": blueprint.classes,
         "label_names": list(about.classes),
-        **timm_config(blueprint.door, blueprint.resolution),
-        "door": encode(blueprint.door),
+        **timm_config(blueprint.preprocessing, blueprint.resolution),
+        "preprocessing": encode(blueprint.preprocessing),
         "resolution": blueprint.resolution,
         "licence": about.licence,
         "origin": about.origin,
@@ -80,8 +80,8 @@ def read_exported(path: Path) -> Exported | None:
             licence=header["licence"],
             origin=header["origin"],
         )
-        if "door" not in header:
+        if "preprocessing" not in header:
             return found
-        return replace(found, door=decode(Door, header["door"]), resolution=header["resolution"])
+        return replace(found, preprocessing=decode(Preprocessing, header["preprocessing"]), resolution=header["resolution"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: its description is damaged: {shortened(error)}") from None

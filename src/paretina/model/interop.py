@@ -1,4 +1,4 @@
-"""Interop: weights to and from timm and torchvision, and any timm network behind a door like ours.
+"""Interop: weights to and from timm and torchvision, and any timm network with its preprocessing in front.
 
 A named network lists its `peers`: where another library has the same network, and what our tensors are called there. Weights
 are moved name by name; what is missing, left over or of another shape is refused by name. Files are read as safetensors or
@@ -24,12 +24,12 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
-from paretina.model.blueprint import Blueprint, Door, Initialisation
+from paretina.model.blueprint import Blueprint, Initialisation, Preprocessing
 from paretina.model.build import Network, materialise
 from paretina.model.exported import Exported, read_exported
 from paretina.model.family import Peer, Published, network_named, networks
 from paretina.model.layers import Normalise
-from paretina.model.preprocessing import timm_door, torchvision_door
+from paretina.model.preprocessing import from_timm_config, from_torchvision_preset
 from paretina.model.weights import FORMAT, About, from_package, load_start, shortened
 from paretina.model.words import LIBRARIES as LIBRARIES
 from paretina.shapes import Images, Logits
@@ -76,7 +76,7 @@ TABLES = (".positions", ".table")
 
 
 def as_there(network: Published, peer: Peer, **changes: Any) -> tuple[Published, Peer]:
-    """The network and its peer with the blueprint that the peer has, changed in some fields (classes, resolution, door)."""
+    """The network and its peer with the blueprint that the peer has, changed in some fields."""
     blueprint = replace(peer.blueprint or network.blueprint, **changes)
     return replace(network, blueprint=blueprint), replace(peer, blueprint=None)
 
@@ -88,13 +88,15 @@ def shapes(blueprint: Blueprint) -> dict[str, Tensor]:
 
 
 def names_there(blueprint: Blueprint, peer: Peer) -> Mapping[str, str]:
-    """The peer's name of each of our tensors but the counters; they do not depend on classes and door."""
+    """The peer's name of each of our tensors but the counters; they do not depend on classes and preprocessing."""
     return cached_names(plain(blueprint), replace(peer, blueprint=None))
 
 
 def plain(blueprint: Blueprint) -> Blueprint:
-    """With 1,000 classes and a door that does nothing."""
-    return replace(blueprint, classes=1000, door=Door(mean=(0.0,) * blueprint.channels, std=(1.0,) * blueprint.channels))
+    """With 1,000 classes and a preprocessing that does nothing."""
+    return replace(
+        blueprint, classes=1000, preprocessing=Preprocessing(mean=(0.0,) * blueprint.channels, std=(1.0,) * blueprint.channels)
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -220,7 +222,7 @@ def timm_library() -> Any:
     return importlib.import_module("timm")
 
 
-def timm_preprocessing(name: str) -> tuple[Door, int, tuple[str, ...], str]:
+def timm_preprocessing(name: str) -> tuple[Preprocessing, int, tuple[str, ...], str]:
     """How timm's weights of a name, with or without their tag, want pictures, what differs here, and the name with its tag.
 
     Raises:
@@ -229,9 +231,11 @@ def timm_preprocessing(name: str) -> tuple[Door, int, tuple[str, ...], str]:
     timm = timm_library()
     check_timm(name)
     config = timm.get_pretrained_cfg(name)
-    door, resolution, notes = timm_door(timm.data.resolve_data_config({}, pretrained_cfg=config.to_dict(), use_test_size=True))
+    preprocessing, resolution, notes = from_timm_config(
+        timm.data.resolve_data_config({}, pretrained_cfg=config.to_dict(), use_test_size=True)
+    )
     tag = "" if config.tag in (None, "", "untrained") else f".{config.tag}"
-    return door, resolution, notes, name.partition(".")[0] + tag
+    return preprocessing, resolution, notes, name.partition(".")[0] + tag
 
 
 class Foreign(nn.Module):
@@ -246,19 +250,24 @@ class Foreign(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, preprocessing: Door, resolution: int, classes: tuple[str, ...], notes: tuple[str, ...] = ()
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        resolution: int,
+        classes: tuple[str, ...],
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.preprocessing = preprocessing
         self.resolution = resolution
         self.classes = classes
         self.notes = notes
-        self.door = Normalise(preprocessing.mean, preprocessing.std)
-        self.door.reset_buffers()
+        self.normalise = Normalise(preprocessing.mean, preprocessing.std)
+        self.normalise.reset_buffers()
         self.network = network
 
     def forward(self, images: Images) -> Logits:
-        return self.network(self.door(images))
+        return self.network(self.normalise(images))
 
 
 def timm_model(name: str, pretrained: bool = True, **options: Any) -> Foreign:
@@ -274,9 +283,9 @@ def timm_model(name: str, pretrained: bool = True, **options: Any) -> Foreign:
     """
     timm = timm_library()
     network = made_by_timm(name, pretrained, **options)
-    door, resolution, notes = timm_door(timm.data.resolve_model_data_config(network, use_test_size=True))
+    preprocessing, resolution, notes = from_timm_config(timm.data.resolve_model_data_config(network, use_test_size=True))
     classes, remark = timm_classes(network.num_classes, network.pretrained_cfg if pretrained else {})
-    return Foreign(network, door, resolution, classes, (*notes, remark) if remark else notes).eval()
+    return Foreign(network, preprocessing, resolution, classes, (*notes, remark) if remark else notes).eval()
 
 
 def check_timm(name: str) -> list[str]:
@@ -516,14 +525,14 @@ def peer_named(source: str) -> tuple[Published, Peer, str]:
 
 
 def from_timm(source: str, file: Path | None = None) -> Imported:
-    """Weights that timm downloads, or those of a file that it has downloaded, with its door and test resolution."""
+    """Weights that timm downloads, or those of a file that it has downloaded, with its preprocessing and test resolution."""
     network, peer, tag = peer_named(source)
     timm = timm_library()
     given = {} if file is None else {"pretrained_cfg_overlay": {"state_dict": read_state(file)[0]}}
     model = made_by_timm(source.partition(":")[2], pretrained=True, **given)
     config = dict(model.pretrained_cfg)
-    door, resolution, notes = timm_door(timm.data.resolve_model_data_config(model, use_test_size=True))
-    network, peer = as_there(network, peer, classes=model.num_classes, resolution=resolution, door=door)
+    preprocessing, resolution, notes = from_timm_config(timm.data.resolve_model_data_config(model, use_test_size=True))
+    network, peer = as_there(network, peer, classes=model.num_classes, resolution=resolution, preprocessing=preprocessing)
     made = filled(network.blueprint, from_state(network, peer, model.state_dict()))
     classes, remark = timm_classes(model.num_classes, config)
     name = ".".join(part for part in (peer.name, config.get("tag") or tag) if part)
@@ -534,7 +543,7 @@ def from_timm(source: str, file: Path | None = None) -> Imported:
 
 
 def from_torchvision(source: str, file: Path | None = None) -> Imported:
-    """Weights that torchvision downloads, or those of a file that it has downloaded, with its door and test resolution."""
+    """Weights that torchvision downloads, or those of a file that it has downloaded, with its preprocessing and test size."""
     network, peer, tag = peer_named(source)
     weights = torchvision_weights(peer, tag)
     try:
@@ -548,10 +557,10 @@ def from_torchvision(source: str, file: Path | None = None) -> Imported:
         if isinstance(error, OSError):  # of the connection
             raise ValueError(not_downloaded(f"torchvision:{peer.name}.{weights.name}", error)) from error
         raise ValueError(f"torchvision could not load {weights}: {shortened(error)}") from error
-    door, side = torchvision_door(weights)
+    preprocessing, side = from_torchvision_preset(weights)
     names = weights.meta["categories"]
     classes = IMAGENET if len(names) == len(IMAGENET) else tuple(names)
-    network, peer = as_there(network, peer, classes=len(classes), resolution=side, door=door)
+    network, peer = as_there(network, peer, classes=len(classes), resolution=side, preprocessing=preprocessing)
     made = filled(network.blueprint, from_state(network, peer, state))
     name = f"{peer.name}.{weights.name}"
     licence = str(weights.meta.get("license", "BSD-3-Clause, as torchvision; that of the training pictures may say more"))
@@ -608,11 +617,11 @@ def from_foreign_file(path: Path, name: str | None) -> Imported:
     classes = classes_in(network, peer, state)
     if exported and len(exported.classes) != classes:
         raise ValueError(f"{path}: its header names {how_many(len(exported.classes), 'class')}, but its tensors have {classes}")
-    if exported and exported.door:
-        door, resolution, how = exported.door, exported.resolution, "pictures are prepared as its header says"
+    if exported and exported.preprocessing:
+        preprocessing, resolution, how = exported.preprocessing, exported.resolution, "pictures are prepared as its header says"
     else:
-        door, resolution, how = assumed(network, peer, tag, named)
-    network, peer = as_there(network, peer, classes=classes, resolution=resolution, door=door)
+        preprocessing, resolution, how = assumed(network, peer, tag, named)
+    network, peer = as_there(network, peer, classes=classes, resolution=resolution, preprocessing=preprocessing)
     made = filled(network.blueprint, from_state(network, peer, state))
     more = ""
     if exported:
@@ -643,7 +652,7 @@ def named_in(path: Path, name: str | None, exported: Exported | None) -> str:
     return header
 
 
-def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Door, int, str]:
+def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Preprocessing, int, str]:
     """How pictures are prepared for weights that do not say it themselves, and a sentence on whose way that is.
 
     Args:
@@ -651,20 +660,20 @@ def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Door, 
         tag: of the library's weights, "" for those that it has by default.
         name: as the network was asked for; the library's way is taken only where its library was named.
     """
-    door, resolution = network.blueprint.door, network.blueprint.resolution
+    preprocessing, resolution = network.blueprint.preprocessing, network.blueprint.resolution
     whose, remarks = f"our {network.name} does", ""
     if ":" not in name:
         remarks = f"; for a library's way name it, such as --network {key(peer)}"
     elif peer.library == "torchvision":
         weights = torchvision_weights(peer, tag)
-        door, resolution = torchvision_door(weights)
+        preprocessing, resolution = from_torchvision_preset(weights)
         whose = f"torchvision does for {peer.name}.{weights.name}"
     elif importlib.util.find_spec("timm") is None:
         remarks = '; timm would know its own way, but is not installed: pip install "paretina[interop]"'
     else:
-        door, resolution, notes, full = timm_preprocessing(f"{peer.name}.{tag}" if tag else peer.name)
+        preprocessing, resolution, notes, full = timm_preprocessing(f"{peer.name}.{tag}" if tag else peer.name)
         whose, remarks = f"timm does for {full}", "".join(f"; {note}" for note in notes)
-    return door, resolution, f"the file does not say how pictures are prepared; it is done as {whose}{remarks}"
+    return preprocessing, resolution, f"the file does not say how pictures are prepared; it is done as {whose}{remarks}"
 
 
 def shared(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> int:
@@ -768,7 +777,9 @@ def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, 
     for network, peer in theirs:
         if compared(peer.blueprint or network.blueprint) == own:
             check_tables(peer.blueprint or network.blueprint, blueprint.resolution, key(peer))
-            return as_there(network, peer, classes=blueprint.classes, resolution=blueprint.resolution, door=blueprint.door)
+            return as_there(
+                network, peer, classes=blueprint.classes, resolution=blueprint.resolution, preprocessing=blueprint.preprocessing
+            )
     reasons = []
     for network, peer in theirs:
         if network.name == name:

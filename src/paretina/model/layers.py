@@ -1,4 +1,4 @@
-"""The modules that blocks are made of: convolution, residual, dropout, squeeze-and-excitation, door.
+"""The modules that blocks are made of: convolution, residual, dropout, squeeze-and-excitation, normalisation of pixels.
 
 Rates are buffers that the training loop sets, never Python floats: a float that changes would be compiled again for every
 value. They are no part of the state, and nothing is drawn while a module is in evaluation or its rate was never set.
@@ -219,7 +219,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Normalise(nn.Module):
-    """The first thing a network does: from pixels to centred values, by the statistics of its door."""
+    """The first thing a network does: from pixels to centred values, by the statistics of its preprocessing."""
 
     scale: Tensor
     shift: Tensor

@@ -26,7 +26,7 @@ class Owned:
     Attributes:
         role: kernel (of a convolution or linear layer), bias, norm (scale or shift of a norm), proxy (of a proxy norm), table
             (positions, attention biases), token, or scale (one factor a channel).
-        place: the part it belongs to: door, stem, stages.N or head of the network that it is in; outside of any network the
+        place: the part it belongs to: stem, stages.N or head of the network that it is in; outside of any network the
             name of what holds it.
         network: where that network is inside the module that was asked about, such as "network" or "members.1"; "" for the
             module itself, and for what is in no network.

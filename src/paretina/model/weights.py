@@ -1,7 +1,7 @@
 """The model file: one safetensors file with everything that a classifier needs.
 
-Weights, blueprint (door and normalisation included), class names, metrics, licence and origin. Nothing in it is executed; a
-file that is cut short, foreign or hostile gets one clear sentence before anything large is allocated.
+Weights, blueprint (preprocessing and normalisation included), class names, metrics, licence and origin. Nothing in it is
+executed; a file that is cut short, foreign or hostile gets one clear sentence before anything large is allocated.
 """
 
 import hashlib
@@ -307,13 +307,13 @@ def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor
     return fit(field, tensor) if callable(fit) else tensor
 
 
-def with_door(model: M, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> M:
+def with_preprocessing(model: M, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> M:
     """The model that prepares pictures as its weights want them.
 
     Args:
-        keep: fields of the door that stay as the model has them.
+        keep: fields of the preprocessing that stay as the model has them.
     """
     if start is None:
         return model
-    kept = {name: getattr(model.door, name) for name in keep}
-    return replace(model, door=replace(start.model.door, **kept))
+    kept = {name: getattr(model.preprocessing, name) for name in keep}
+    return replace(model, preprocessing=replace(start.model.preprocessing, **kept))

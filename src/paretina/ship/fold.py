@@ -79,7 +79,7 @@ def fold(network: Network) -> Network:
     if type(network) is not Network:
         raise TypeError(f"only networks of ours can be folded, got {type(network).__name__}")
     inner = copy.deepcopy(network).eval()
-    folded = Folded(inner.blueprint, inner.door, inner.stem, [*inner.stages], inner.head)
+    folded = Folded(inner.blueprint, inner.normalise, inner.stem, [*inner.stages], inner.head)
     folded.blocks = inner.blocks
     # a module stands before those inside it
     for module in reversed([*folded.modules()]):

@@ -17,8 +17,8 @@ from paretina.model.family import Published, network_named
 from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
-from paretina.spec import Spec, encode, field_map, get, is_kind, modules_in, near, put
-from paretina.train.fields import LR, OTHER_PARTS, PARTS, unabbreviated
+from paretina.spec import Spec, canonical, encode, field_map, get, is_kind, modules_in, near, put, unaliased
+from paretina.train.fields import LR, OTHER_PARTS, PARTS
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
@@ -148,16 +148,16 @@ def full_path(path: str) -> str:
     Raises:
         ValueError: no part has a field of that name; the message has the near name.
     """
-    path = unabbreviated(path)
     head = path.partition(".")[0]
     if head in PARTS:
-        return path
+        return canonical(Asked, path)
     places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
     for place, spec in places.items():
-        if head in field_map(spec):
-            return f"{place}.{path}"
+        if head in field_map(spec) or head in spec.ALIASES:
+            return canonical(Asked, f"{place}.{path}")
     known = [name for spec in places.values() for name in field_map(spec)]
-    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS])}")
+    aliases = [name for spec in places.values() for name in spec.ALIASES]
+    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS], aliases)}")
 
 
 def change(asked: Asked, path: str, value: Any) -> Asked:
@@ -255,7 +255,7 @@ def says(given: Mapping[str, Any], wanted: Any, found: Any) -> bool:
     """Whether a value has all that was written of another one; what was not written may differ."""
     if not isinstance(wanted, Spec) or type(found) is not type(wanted):
         return False
-    for name, value in given.items():
+    for name, value in unaliased(type(wanted), dict(given)).items():
         ours, theirs = getattr(found, name, None), getattr(wanted, name, None)
         if (
             name not in ("kind", "version")
@@ -315,9 +315,9 @@ class Choice:
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)
-        scaled = f"{LR.rpartition('.')[0]}.scale_rate"
+        scaled = f"{LR.rpartition('.')[0]}.scale_lr"
         if whole == LR and number_in(value) is not None:
-            kept = self.asked.recipe.optimizer.scale_rate if scaled in self.origins else False
+            kept = self.asked.recipe.optimizer.scale_lr if scaled in self.origins else False
             self.asked = put(change(self.asked, whole, value), scaled, kept)
             self.origins.setdefault(scaled, origin)
             self.peak = (value, origin)

@@ -88,13 +88,5 @@ def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], 
     )
 
 
-LR = "recipe.optimizer.rate"
+LR = "recipe.optimizer.lr"
 """Where the learning rate is; `lr` for short."""
-
-
-def unabbreviated(path: str) -> str:
-    """A path with the learning rate by its whole name, which `lr`, `optimizer.lr` and `recipe.optimizer.lr` stand for."""
-    for short in ("lr", "optimizer.lr", "recipe.optimizer.lr"):
-        if path == short or path.startswith(f"{short}."):
-            return LR + path.removeprefix(short)
-    return path

@@ -13,7 +13,7 @@ from paretina.data.sources.part import Part
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.run import Run, model_in
@@ -139,11 +139,11 @@ def place_of(source: Source) -> Path | None:
     return None if path is None else Path(path).expanduser().resolve()
 
 
-def as_tested(door: Door) -> CentreCrop | Squash:
+def as_tested(preprocessing: Preprocessing) -> CentreCrop | Squash:
     """The transform that prepares pictures as they are prepared in the test."""
-    if door.fit == "squash":
-        return Squash(interpolation=door.interpolation)
-    return CentreCrop(share=door.crop, interpolation=door.interpolation)
+    if preprocessing.fit == "squash":
+        return Squash(interpolation=preprocessing.interpolation)
+    return CentreCrop(share=preprocessing.crop, interpolation=preprocessing.interpolation)
 
 
 def aligned(side: int, resolution: int) -> str | None:
@@ -208,8 +208,8 @@ def go_on(
     if most is not None:
         choice.origins.setdefault("recipe.max_damaged", str(path))
     if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
-        door = choice.asked.recipe.door(choice.asked.assembled().door)
-        choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(door),)))
+        preprocessing = choice.asked.recipe.tested_with(choice.asked.assembled().preprocessing)
+        choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(preprocessing),)))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")
     final = choice.asked.final_size()

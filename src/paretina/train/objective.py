@@ -32,7 +32,7 @@ class Outputs:
 
 
 class Teacher:
-    """A frozen network to learn from. It answers each view of a batch once, however many terms ask, through its own door.
+    """A frozen network to learn from. It answers each view of a batch once, however many terms ask, behind its own statistics.
 
     Attributes:
         module: one of ours, or of another library.
@@ -78,7 +78,7 @@ class Term(Method):
 
     @abstractmethod
     def make(self, teacher: Teacher | None) -> TermFn:
-        """Returns the function; `teacher` gets the batch that the student gets and answers through its own door.
+        """Returns the function; `teacher` gets the batch that the student gets and answers through its own preprocessing.
 
         Raises:
             ValueError: the term needs a teacher and there is none.

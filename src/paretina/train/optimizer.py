@@ -24,9 +24,9 @@ from paretina.schedules import Constant, Schedule
 from paretina.traits import INSIDE, SETTING, STAYS, By, Method, Never, SetTo, traits
 
 
-def rate_left_out(rate: Schedule, path: str) -> Iterator[tuple[str, str]]:
+def lr_left_out(lr: Schedule, path: str) -> Iterator[tuple[str, str]]:
     """What of the rate's schedule an ablation may leave out."""
-    return rate.left_out(path, "the rate")
+    return lr.left_out(path, "the rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,31 +34,33 @@ class Optimizer(Method):
     """An update rule with its rates.
 
     Attributes:
-        rate: learning rate; where `scale_rate` is on, that for `rate_batch` pictures an update, and the rate in use is
+        lr: learning rate; where `scale_lr` is on, that for `lr_batch` pictures an update, and the rate in use is
             proportional to the pictures of an update.
         weight_decay: pull of the decayed parameters towards zero; never scaled with the batch.
         decay: roles of the parameters that are decayed.
-        scale_rate: whether the rate follows the batch.
-        rate_batch: number of pictures for which `rate` is written.
+        scale_lr: whether the rate follows the batch.
+        lr_batch: number of pictures for which `lr` is written.
     """
 
     PLUGINS = ("paretina.train.optimizers",)
     LEFT_OUT = INSIDE
     LOW_PRECISION = Never("weights, gradients and moments are float32")
 
-    rate: Schedule = field(metadata=traits(left_out=By(rate_left_out), rises=STAYS, elsewhere=("learning_rate",)))
+    ALIASES = {"rate": "lr", "scale_rate": "scale_lr", "rate_batch": "lr_batch"}
+
+    lr: Schedule = field(metadata=traits(left_out=By(lr_left_out), rises=STAYS, elsewhere=("learning_rate",)))
     weight_decay: Schedule = field(
         default=Constant(value=0.0),
         metadata=traits(left_out=SetTo("weight decay", "0"), rises=STAYS, elsewhere=("wd", "weight_decay")),
     )
     decay: tuple[Role, ...] = field(default=("kernel",), metadata=traits(left_out=SETTING))
-    scale_rate: bool = field(default=True, metadata=traits(left_out=SETTING))
-    rate_batch: int = field(default=256, metadata=traits(left_out=SETTING))
+    scale_lr: bool = field(default=True, metadata=traits(left_out=SETTING))
+    lr_batch: int = field(default=256, metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
-        if self.rate_batch < 1:
-            raise ValueError(f"{type(self).__name__} needs rate_batch >= 1, got rate_batch={self.rate_batch}")
-        require_within(self, 0.0, math.inf, "rate", "weight_decay")
+        if self.lr_batch < 1:
+            raise ValueError(f"{type(self).__name__} needs lr_batch >= 1, got lr_batch={self.lr_batch}")
+        require_within(self, 0.0, math.inf, "lr", "weight_decay")
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """The optimizer over the groups of `parameter_groups`; its rates are zero until `set_rates`.
@@ -80,11 +82,11 @@ class Optimizer(Method):
         Raises:
             ValueError: the schedule has no peak that could be moved.
         """
-        return replace(self, rate=self.rate.with_peak(lr), scale_rate=False)
+        return replace(self, lr=self.lr.with_peak(lr), scale_lr=False)
 
     def rate_at(self, clock: Clock, batch_size: int) -> float:
         """The learning rate of an update over `batch_size` pictures, those of all ranks and accumulated steps together."""
-        return self.rate(clock) * (batch_size / self.rate_batch if self.scale_rate else 1.0)
+        return self.lr(clock) * (batch_size / self.lr_batch if self.scale_lr else 1.0)
 
     def set_rates(self, optimizer: torch.optim.Optimizer, clock: Clock, batch_size: int) -> float:
         """Writes rate and decay of the coming update into the groups and returns the rate.

@@ -14,7 +14,7 @@ from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
-from paretina.model.blueprint import Blueprint, Door, Model
+from paretina.model.blueprint import Blueprint, Model, Preprocessing
 from paretina.model.layers import Dropout, Residual
 from paretina.model.roles import networks_in, roles
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
@@ -88,8 +88,9 @@ class Recipe(Spec):
         pixels: share of the pixels of the blueprint's resolution that are trained on, in (0, 1]. Below 1 the side is the
             nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
         test_size: side at which it is evaluated and saved; None for the last training size.
-        test_fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the door of the network.
-        test_crop: share of the shorter side that is kept in evaluation; None for the door of the network.
+        test_fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the preprocessing of
+            the network.
+        test_crop: share of the shorter side that is kept in evaluation; None for the preprocessing of the network.
         accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
         transforms: what happens to pictures on their way in, in this order.
         views: what each picture is shown as, for objectives that compare several looks at it; each gets what `transforms` say
@@ -105,8 +106,8 @@ class Recipe(Spec):
             what they start from (`paretina.train.first`).
         bound_norm_memory: whether running statistics take more of each batch than `norm_momentum` where a run is too short for
             them to forget what they start with.
-        classifier_rate: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
-        rate_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
+        classifier_lr: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
+        lr_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
             everywhere (layer-wise rates, a stage a layer).
         frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn either; 0 for none. They
             are the costly ones, and what they see is much the same in all pictures.
@@ -123,6 +124,7 @@ class Recipe(Spec):
     """
 
     UPGRADES = (with_leftovers,)
+    ALIASES = {"lr": "optimizer.lr", "rate_decay": "lr_decay", "classifier_rate": "classifier_lr"}
 
     epochs: float = field(default=30.0, metadata=traits(left_out=LENGTH, elsewhere=()))
     batch_size: int = field(default=64, metadata=traits(left_out=SIZES, elsewhere=("b",)))
@@ -146,7 +148,7 @@ class Recipe(Spec):
     )
     objective: Objective = field(default_factory=Supervised, metadata=traits(left_out=INSIDE, elsewhere=()))
     optimizer: Optimizer = field(
-        default_factory=lambda: AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=1e-3))),
+        default_factory=lambda: AdamW(lr=Warmup(epochs=1.0, then=Cosine(start=1e-3))),
         metadata=traits(left_out=INSIDE, elsewhere={"opt": "KIND lr=VALUE"}),
     )
     dropout: Schedule = field(
@@ -166,8 +168,8 @@ class Recipe(Spec):
         default=True,
         metadata=traits(left_out=Never("it keeps the test of a short run from being wrong"), elsewhere=()),
     )
-    classifier_rate: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
-    rate_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
+    classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
+    lr_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
     frozen_stride: int = field(default=0, metadata=traits(left_out=SetTo("frozen parts", "0"), elsewhere=()))
     frozen: tuple[str, ...] = field(default=(), metadata=traits(left_out=SetTo("frozen parts", "[]"), elsewhere=()))
     tail: int | None = field(default=None, metadata=traits(left_out=SetTo("frozen parts", "none"), elsewhere=()))
@@ -196,10 +198,8 @@ class Recipe(Spec):
             raise ValueError(f"the first view has the size of the recipe, so its scale is 1, got {self.views[0].scale:g}")
         if not 0 < self.pixels <= 1:
             raise ValueError(f"Recipe.pixels is a share in (0, 1], got {self.pixels}")
-        if not 0 < self.rate_decay <= 1 or self.classifier_rate <= 0:
-            raise ValueError(
-                f"Recipe needs 0 < rate_decay <= 1 and classifier_rate > 0, got {self.rate_decay}, {self.classifier_rate}"
-            )
+        if not 0 < self.lr_decay <= 1 or self.classifier_lr <= 0:
+            raise ValueError(f"Recipe needs 0 < lr_decay <= 1 and classifier_lr > 0, got {self.lr_decay}, {self.classifier_lr}")
         if self.test_size is not None and self.test_size < 1:
             raise ValueError(f"Recipe.test_size is a side in pixels, at least 1, got {self.test_size}")
         if self.test_crop is not None and not 0 < self.test_crop <= 1:
@@ -242,9 +242,9 @@ class Recipe(Spec):
         """Side in pixels at which the network is evaluated and saved."""
         return self.test_size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
 
-    def door(self, door: Door) -> Door:
-        """The door that a trained network gets: its own, but for what the recipe says of evaluation."""
-        return replace(door, fit=self.test_fit or door.fit, crop=self.test_crop or door.crop)
+    def tested_with(self, preprocessing: Preprocessing) -> Preprocessing:
+        """The preprocessing that a trained network gets: its own, but for what the recipe says of evaluation."""
+        return replace(preprocessing, fit=self.test_fit or preprocessing.fit, crop=self.test_crop or preprocessing.crop)
 
     @property
     def needs_weights(self) -> bool:
@@ -280,9 +280,9 @@ class Recipe(Spec):
         for name, parameter in learner.named_parameters():
             place, order = owned[name].place, depths.get(owned[name].network, ())
             # what an objective or an assembly adds to the networks is new, as the head is
-            factor = self.rate_decay ** (order.index(place) if place in order else 0)
+            factor = self.lr_decay ** (order.index(place) if place in order else 0)
             if id(parameter) in last:
-                factor *= self.classifier_rate
+                factor *= self.classifier_lr
             parts.setdefault(factor, []).append((name, parameter))
         if parts.keys() == {1.0}:
             return parameter_groups(parts[1.0], lambda name: owned[name].role, self.optimizer.decay)

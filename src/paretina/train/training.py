@@ -40,7 +40,7 @@ from paretina.measure.evaluate import Evaluation, joined
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
-from paretina.model.blueprint import Door, Model
+from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.build import Network, materialise
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
@@ -48,7 +48,7 @@ from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in, roles
 from paretina.model.sizes import size_fault
-from paretina.model.weights import About, Start, load_model, save_model, with_door
+from paretina.model.weights import About, Start, load_model, save_model, with_preprocessing
 from paretina.run import Run, free_folder, model_in
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
@@ -206,11 +206,11 @@ def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
 
     classes = len(collection.classes)
     model = replace(asked.assembled(), classes=classes, resolution=asked.final_size())
-    usual, model = model.door, with_door(model, start, door_asked(asked, start))
-    model = replace(model, door=recipe.door(model.door))
-    if model.door != recipe.door(usual):
-        notes.append(f"pictures are prepared as its weights want them: {in_words(model.door, model.resolution)}")
-    notes += teacher_notes(recipe.teacher, model.door, asked.training_sides())
+    usual, model = model.preprocessing, with_preprocessing(model, start, preprocessing_asked(asked, start))
+    model = replace(model, preprocessing=recipe.tested_with(model.preprocessing))
+    if model.preprocessing != recipe.tested_with(usual):
+        notes.append(f"pictures are prepared as its weights want them: {in_words(model.preprocessing, model.resolution)}")
+    notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection.classes)):
         check_learner.__wrapped__(recipe, model, Teacher(teacher))
     if start is not None:
@@ -366,7 +366,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     torch.manual_seed(recipe.seed + ranks.rank)  # from here on ranks drop different branches
     evaluation = Evaluation(
         prepared.val,
-        prepared.model.door,
+        prepared.model.preprocessing,
         prepared.model.resolution,
         prepared.model.classes,
         plan,
@@ -383,18 +383,18 @@ def start_branches_at_zero(module: nn.Module) -> None:
             nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
 
 
-def door_asked(asked: Asked, start: Start | None) -> set[str]:
-    """The fields of the door that stay whatever the weights want: those that are not as the network has them unless told."""
+def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
+    """The fields of the preprocessing that stay whatever the weights want: those that are not the defaults of the network."""
     if asked.verb == "finetune" and start is not None:
-        usual = start.model.door
+        usual = start.model.preprocessing
     elif asked.model_name:
-        usual = network_named(asked.model_name).blueprint.door
+        usual = network_named(asked.model_name).blueprint.preprocessing
     else:  # a blueprint that was handed in, so nobody knows which fields were chosen; wrong statistics would be no choice
         return {"crop", "fit", "interpolation"}
-    return {name for name, value in vars(asked.model.door).items() if value != getattr(usual, name)}
+    return {name for name, value in vars(asked.model.preprocessing).items() if value != getattr(usual, name)}
 
 
-def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[str]:
+def teacher_notes(path: str | None, preprocessing: Preprocessing, sides: frozenset[int]) -> list[str]:
     """What a teacher is given by itself, where that is not what it gets: the images of the run, behind its own statistics.
 
     Args:
@@ -406,8 +406,8 @@ def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[s
         own, resolution, _, _ = timm_preprocessing(path.removeprefix("timm:"))
     else:
         model = load_model(model_in(Path(path)))[0].model
-        own, resolution = model.door, model.resolution
-    if sides == {resolution} and (own.fit, own.interpolation) == (door.fit, door.interpolation):
+        own, resolution = model.preprocessing, model.resolution
+    if sides == {resolution} and (own.fit, own.interpolation) == (preprocessing.fit, preprocessing.interpolation):
         return []
     return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
 

@@ -189,7 +189,7 @@ def evaluate(
     remarks = pictures.remarks
     corrupted = unknown = None
     if kinds:
-        seen = Evaluation(pictures, network.model.door, side, network.model.classes, plan)
+        seen = Evaluation(pictures, network.model.preprocessing, side, network.model.classes, plan)
         corrupted = corrupted_accuracy(network, seen, kinds)
     if strangers:
         files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
@@ -240,7 +240,7 @@ def inference_plan(device: str) -> Plan:
 def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
     """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
     plan.place(network)
-    evaluation = Evaluation(pictures, network.model.door, resolution, network.model.classes, plan)
+    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
     logits, ids = joined([evaluation.run(network)])
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]

@@ -46,7 +46,7 @@ class Shown:
             "source": self.source,
             "classes": self.model.classes,
             "resolution": self.model.resolution,
-            "preprocessing": encode(self.model.door),
+            "preprocessing": encode(self.model.preprocessing),
             "strides": list(self.strides),
             "cost": asdict(self.cost),
             "published": models(self.published.name)[0] if self.published else None,

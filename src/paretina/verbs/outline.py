@@ -164,6 +164,7 @@ def spec_entry(spec: type[Spec]) -> dict[str, Any]:
         "kind": is_kind(spec),
         "abstract": bool(spec.__abstractmethods__),
         "upgrades": len(spec.UPGRADES),
+        "aliases": dict(spec.ALIASES),
         "fields": {name: [hint_entry(hints[name]), *default_entry(each)] for name, each in field_map(spec).items()},
     }
 
@@ -219,6 +220,7 @@ def outlined() -> dict[str, type[Spec]]:
             fields.append((place, hint, field(default=value_of(hint, default[0])) if default else field()))
         namespace = {
             "__module__": module,
+            "ALIASES": entry["aliases"],
             "PLUGINS": ("paretina.spec",) if entry["kind"] else (),  # a module without plug-ins: all of them are made here
             "outlined": abstractmethod(lambda self: None) if entry["abstract"] else lambda self: None,
         }

@@ -6,9 +6,10 @@ from typing import Any
 
 from safetensors.torch import save
 
-from paretina.model import interop, preprocessing
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model import interop
+from paretina.model.blueprint import Blueprint, Preprocessing
 from paretina.model.exported import exported_header
+from paretina.model.preprocessing import LINES, in_words
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import write_aside
 from paretina.spec import encode, near
@@ -35,7 +36,7 @@ class Written:
     @property
     def prepared(self) -> str:
         """How pictures are prepared for it, in words."""
-        return preprocessing.in_words(self.blueprint.door, self.blueprint.resolution)
+        return in_words(self.blueprint.preprocessing, self.blueprint.resolution)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -43,7 +44,7 @@ class Written:
             "name": self.name,
             "classes": self.blueprint.classes,
             "resolution": self.blueprint.resolution,
-            "preprocessing": encode(self.blueprint.door),
+            "preprocessing": encode(self.blueprint.preprocessing),
             "licence": self.about.licence,
             "origin": self.about.origin,
             "notes": list(self.notes),
@@ -120,16 +121,17 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
     check_new(target)
     state = interop.to_state(published, peer, network.state_dict())
     write_aside(target, save(state, exported_header(to, peer.name, blueprint, about)))
-    lines = preprocessing.LINES[to](peer.name, blueprint.classes, str(target), blueprint.door, blueprint.resolution)
-    return Written(target, peer.name, blueprint, about, export_notes(to, blueprint.door), lines)
+    lines = LINES[to](peer.name, blueprint.classes, str(target), blueprint.preprocessing, blueprint.resolution)
+    return Written(target, peer.name, blueprint, about, export_notes(to, blueprint.preprocessing), lines)
 
 
-def export_notes(to: str, door: Door) -> tuple[str, ...]:
+def export_notes(to: str, preprocessing: Preprocessing) -> tuple[str, ...]:
     """What has to be known of pictures in the other library."""
     notes = ["transparent pictures lie on white here, and 16 bits are scaled to 8, which Pillow's convert does not do"]
-    if to == "timm" and door.fit == "crop":
+    if to == "timm" and preprocessing.fit == "crop":
         notes.append(
-            f"the lines cut before they resize, as here; timm's own order (crop_pct={door.crop:.4g}, crop_mode='center', as in "
+            f"the lines cut before they resize, as here; timm's own order (crop_pct={preprocessing.crop:.4g}, "
+            "crop_mode='center', as in "
             "the header of the file) sees up to a pixel more or less at each side"
         )
     return tuple(notes)

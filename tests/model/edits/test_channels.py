@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paretina.model.blueprint import Blueprint, Door
+from paretina.model.blueprint import Blueprint, Preprocessing
 from paretina.model.edits.channels import Channels
 from paretina.model.families.efficientnet import B0
 from paretina.model.stems.conv import ConvStem, DeepStem
 
 TINY = replace(B0, resolution=32, classes=5, stages=B0.stages[:2])
-GREY = replace(TINY, door=Door(mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2)))
+GREY = replace(TINY, preprocessing=Preprocessing(mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2)))
 
 
 def shapes(blueprint):
@@ -32,7 +32,7 @@ def shapes(blueprint):
 def test_nothing_but_the_door_and_the_first_convolution_changes(count, stem, first, kernel):
     base = replace(TINY, stem=stem)
     edited = Channels(count=count)(base)
-    assert replace(edited, channels=3, door=base.door) == base
+    assert replace(edited, channels=3, preprocessing=base.preprocessing) == base
     assert shapes(edited) == shapes(base) | {first: (8, count, kernel, kernel)}
 
 
@@ -56,11 +56,11 @@ def test_one_channel_sees_a_grey_picture_as_three_do():
 
 
 def test_the_door_gets_the_average():
-    base = replace(TINY, door=Door(mean=(0.1, 0.2, 0.6), std=(0.2, 0.3, 0.7), crop=0.9))
-    door = Channels(count=2)(base).door
-    assert door.mean == pytest.approx((0.3, 0.3))
-    assert door.std == pytest.approx((0.4, 0.4))
-    assert door.crop == 0.9
+    base = replace(TINY, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.6), std=(0.2, 0.3, 0.7), crop=0.9))
+    preprocessing = Channels(count=2)(base).preprocessing
+    assert preprocessing.mean == pytest.approx((0.3, 0.3))
+    assert preprocessing.std == pytest.approx((0.4, 0.4))
+    assert preprocessing.crop == 0.9
 
 
 def test_a_blueprint_written_without_channels_has_three():
@@ -81,11 +81,13 @@ def test_no_channel_is_refused(count):
 
 
 def test_a_door_for_another_number_is_refused():
-    with pytest.raises(ValueError, match=r"door has statistics of 3 channels, but channels=4; the edit Channels\(count=4\)"):
+    with pytest.raises(
+        ValueError, match=r"preprocessing has statistics of 3 channels, but channels=4; the edit Channels\(count=4\)"
+    ):
         replace(TINY, channels=4)
 
 
 @pytest.mark.parametrize("mean", [(0.5, 0.5), ()])
 def test_a_door_needs_one_mean_and_one_std_for_each_channel(mean):
-    with pytest.raises(ValueError, match="Door needs one mean and one std for each channel"):
-        Door(mean=mean, std=(0.5,) * 3 if mean else ())
+    with pytest.raises(ValueError, match="Preprocessing needs one mean and one std for each channel"):
+        Preprocessing(mean=mean, std=(0.5,) * 3 if mean else ())

@@ -57,7 +57,9 @@ def test_has_the_macs_of_the_paper(number):
 
 
 def test_ends_at_convnext_tiny():
-    other = {name: getattr(TINY, name) for name in ("source", "door", "initialisation")}  # where weights start is no step
+    other = {
+        name: getattr(TINY, name) for name in ("source", "preprocessing", "initialisation")
+    }  # where weights start is no step
     assert replace(STEPS[-1], **other) == TINY
     assert counted(len(MODERNISATION)).params == 28_589_128
 

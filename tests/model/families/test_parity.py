@@ -34,13 +34,13 @@ def largest_error(theirs, ours, resolution):
     torch.manual_seed(0)
     dtype = next(ours.parameters()).dtype
     images = torch.rand(2, 3, resolution, resolution, dtype=dtype)
-    door = ours.blueprint.door
-    mean, std = (torch.tensor(v, dtype=dtype).view(3, 1, 1) for v in (door.mean, door.std))
+    preprocessing = ours.blueprint.preprocessing
+    mean, std = (torch.tensor(v, dtype=dtype).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
     inputs = (images - mean) / std
     with torch.no_grad():
-        if dtype == torch.float64:  # what the door rounds in float32 would be magnified too
-            torch.testing.assert_close(ours.door(images), inputs, atol=1e-5, rtol=1e-5)
-            ours.door, images = torch.nn.Identity(), inputs
+        if dtype == torch.float64:  # what the preprocessing rounds in float32 would be magnified too
+            torch.testing.assert_close(ours.normalise(images), inputs, atol=1e-5, rtol=1e-5)
+            ours.preprocessing, images = torch.nn.Identity(), inputs
         wanted = theirs.eval()(inputs)
         return ((ours.eval()(images) - wanted).abs().max() / wanted.abs().max()).item()
 

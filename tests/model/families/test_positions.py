@@ -19,7 +19,9 @@ def test_equals_timm_on_images_of_another_size():
     ours = published.blueprint.build().eval()
     ours.load_state_dict(from_state(published, peer, theirs.state_dict()))
     images = torch.rand(1, 3, 128, 240)
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (ours.blueprint.door.mean, ours.blueprint.door.std))
+    mean, std = (
+        torch.tensor(value).view(3, 1, 1) for value in (ours.blueprint.preprocessing.mean, ours.blueprint.preprocessing.std)
+    )
     with torch.no_grad():
         wanted = theirs((images - mean) / std)
         assert (ours(images) - wanted).abs().max() < 1e-5 * wanted.abs().max()

@@ -11,7 +11,7 @@ from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.mixup import MixUp
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Door, Stage
+from paretina.model.blueprint import Blueprint, Preprocessing, Stage
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
@@ -116,9 +116,9 @@ def test_needs_a_teacher():
 # --- with networks ----------------------------------------------------------------------------------------------------
 
 
-def network(door=BLUEPRINT.door, seed=0):
+def network(preprocessing=BLUEPRINT.preprocessing, seed=0):
     torch.manual_seed(seed)
-    made = replace(BLUEPRINT, door=door).build()
+    made = replace(BLUEPRINT, preprocessing=preprocessing).build()
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(0.5, 1.5)
@@ -148,22 +148,22 @@ def test_is_not_zero_when_student_differs():
 
 
 def test_the_teacher_sees_the_same_pixels_through_its_own_door():
-    other = Door(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    other = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     teacher, student = network(other), network()
     seen = []
     for each in (student, teacher):
-        each.door.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+        each.preprocessing.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
     given = mixed(MixUp)
     only_distilled(student, teacher)(given, HALFWAY)
     assert len(seen) == 2
     assert torch.equal(seen[0], given.images)
     assert torch.equal(seen[1], given.images)
-    assert not torch.equal(student.door(given.images), teacher.door(given.images))
+    assert not torch.equal(student.normalise(given.images), teacher.normalise(given.images))
 
 
 def test_doors_that_undo_each_other_agree():
     # the student takes pixels in 0 to 1, the teacher takes them centred and its first layer takes the shift back
-    plain, shifted = Door(mean=(0.0,) * 3, std=(1.0,) * 3), Door(mean=(0.0,) * 3, std=(0.5,) * 3)
+    plain, shifted = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3), Preprocessing(mean=(0.0,) * 3, std=(0.5,) * 3)
     student, teacher = network(plain), network(shifted)
     with torch.no_grad():
         teacher.stem.conv.weight.mul_(0.5)

@@ -11,7 +11,7 @@ from typing import Literal
 from paretina.clock import Clock
 from paretina.data.preprocess import preprocess
 from paretina.data.transform import PLAIN, ImageTransform
-from paretina.model.blueprint import Door
+from paretina.model.blueprint import Preprocessing
 from paretina.shapes import Image
 
 
@@ -32,7 +32,7 @@ class CentreCrop(ImageTransform):
             raise ValueError(f"CentreCrop.share must be in (0, 1], got {self.share:g}")
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        return preprocess(image, Door(crop=self.share, interpolation=self.interpolation), size)
+        return preprocess(image, Preprocessing(crop=self.share, interpolation=self.interpolation), size)
 
 
 EXAMPLES = (CentreCrop(), CentreCrop(share=0.875, interpolation="bilinear"))

@@ -63,7 +63,13 @@ class Ensemble(Model):
             raise ValueError(f"Ensemble.count must lie between 1 and 100, got {self.count}")
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        member = replace(self.member, classes=self.classes, resolution=self.resolution, door=self.door, channels=self.channels)
+        member = replace(
+            self.member,
+            classes=self.classes,
+            resolution=self.resolution,
+            preprocessing=self.preprocessing,
+            channels=self.channels,
+        )
         return (member,) * self.count
 
     def build(self, device: torch.device | str = "cpu") -> Network:
@@ -90,7 +96,7 @@ class Divide(Assembly):
             count=self.count,
             resolution=member.resolution,
             classes=member.classes,
-            door=member.door,
+            preprocessing=member.preprocessing,
             channels=member.channels,
         )
 

@@ -3,10 +3,10 @@
 For grey pictures, or for more than red, green and blue (infrared, depth). Only the first convolution changes its size: it has
 kernel area times width for each channel.
 
-Nobody told the statistics of the new channels, so that the door gives all of them the average over those that it had; set
-`door.mean` and `door.std` where you know better.
+Nobody told the statistics of the new channels, so that the preprocessing gives all of them the average over those that it
+had; set `preprocessing.mean` and `preprocessing.std` where you know better.
 
-Invariant: nothing but the door and the first convolution changes.
+Invariant: nothing but the preprocessing and the first convolution changes.
 """
 
 from dataclasses import dataclass, replace
@@ -30,8 +30,10 @@ class Channels(Edit):
     def edit(self, blueprint: Blueprint) -> Blueprint:
         if self.count == blueprint.channels:
             return blueprint
-        mean, std = ((sum(values) / len(values),) * self.count for values in (blueprint.door.mean, blueprint.door.std))
-        return replace(blueprint, channels=self.count, door=replace(blueprint.door, mean=mean, std=std))
+        mean, std = (
+            (sum(values) / len(values),) * self.count for values in (blueprint.preprocessing.mean, blueprint.preprocessing.std)
+        )
+        return replace(blueprint, channels=self.count, preprocessing=replace(blueprint.preprocessing, mean=mean, std=std))
 
 
 EXAMPLES = (Channels(count=1),)

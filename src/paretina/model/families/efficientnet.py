@@ -17,7 +17,7 @@ import torch
 from paretina.model.activations.pointwise import ReLU6, SiLU
 from paretina.model.blocks.fused_mbconv import FusedMBConv
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Block, Blueprint, Door, Initialisation, Stage
+from paretina.model.blueprint import Block, Blueprint, Initialisation, Preprocessing, Stage
 from paretina.model.edits.scale import Scale
 from paretina.model.family import Peer, Published, Weights
 from paretina.model.heads.pool import PoolHead
@@ -43,7 +43,7 @@ B0 = Blueprint(
     activation=SiLU(),
     padding="same",
     initialisation=Initialisation(conv="fan_out", linear="outputs"),
-    door=Door(crop=224 / 256),
+    preprocessing=Preprocessing(crop=224 / 256),
 )
 
 LITE0 = replace(
@@ -51,7 +51,7 @@ LITE0 = replace(
     source="tensorflow/tpu, efficientnet/lite",
     stages=put(B0, "stages.*.block.squeeze", 0.0).stages,
     activation=ReLU6(),
-    door=Door(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, crop=224 / 256),
+    preprocessing=Preprocessing(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, crop=224 / 256),
 )
 
 
@@ -61,8 +61,8 @@ FIXED: tuple[Literal["stem", "head", "ends"], ...] = ("stem", "head", "ends")
 def scaled(base: Blueprint, width: float, depth: float, resolution: int, source: str | None = None) -> Blueprint:
     """A level of the family: scaled, and with the crop of the released evaluation, resolution / (resolution + 32)."""
     grown = Scale(width=width, depth=depth, resolution=resolution, keep=FIXED if base is LITE0 else ())(base)
-    door = replace(base.door, crop=resolution / (resolution + 32))
-    return replace(grown, door=door, source=source or base.source)
+    preprocessing = replace(base.preprocessing, crop=resolution / (resolution + 32))
+    return replace(grown, preprocessing=preprocessing, source=source or base.source)
 
 
 B1 = scaled(B0, 1.0, 1.1, 240)

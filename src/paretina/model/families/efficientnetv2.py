@@ -11,7 +11,7 @@ from dataclasses import replace
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.fused_mbconv import FusedMBConv
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Door, Initialisation, Stage
+from paretina.model.blueprint import Blueprint, Initialisation, Preprocessing, Stage
 from paretina.model.edits.scale import Round, Scale
 from paretina.model.families.efficientnet import plain, timm_names, torchvision_names
 from paretina.model.family import Peer, Published
@@ -19,7 +19,7 @@ from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 
-CENTRED = Door(mean=(128 / 255,) * 3, std=(128 / 255,) * 3, crop=1.0, fit="squash", interpolation="bilinear")
+CENTRED = Preprocessing(mean=(128 / 255,) * 3, std=(128 / 255,) * 3, crop=1.0, fit="squash", interpolation="bilinear")
 
 S = Blueprint(
     source="arXiv:2104.00298, table 4",
@@ -38,7 +38,7 @@ S = Blueprint(
     activation=SiLU(),
     padding="same",
     initialisation=Initialisation(conv="fan_out", linear="outputs"),
-    door=CENTRED,
+    preprocessing=CENTRED,
 )
 
 M = replace(
@@ -97,13 +97,13 @@ B0 = replace(
         Stage(block=MBConv(expand=6, kernel=3), depth=5, width=112, stride=1),
         Stage(block=MBConv(expand=6, kernel=3), depth=8, width=192, stride=2),
     ),
-    door=Door(crop=224 / 256),
+    preprocessing=Preprocessing(crop=224 / 256),
 )
 
 
 def scaled(width: float, depth: float, resolution: int) -> Blueprint:
     grown = Scale(width=width, depth=depth, resolution=resolution, round=Round(floor=0.0))(B0)
-    return replace(grown, door=replace(B0.door, crop=resolution / (resolution + 32)))
+    return replace(grown, preprocessing=replace(B0.preprocessing, crop=resolution / (resolution + 32)))
 
 
 B1 = scaled(1.0, 1.1, 240)
@@ -125,15 +125,17 @@ TABLE = (
 
 
 def peers(network: Published) -> tuple[Peer, ...]:
-    """timm has each as released, S to XL also in torch's manner; torchvision has S to L with doors of its own."""
+    """timm has each as released, S to XL also in torch's manner; torchvision has S to L with preprocessings of its own."""
     found = [Peer("timm", f"tf_{network.name}", timm_names)]
     size = network.name.removeprefix("efficientnetv2_")
     if size in ("s", "m", "l", "xl"):
         found.append(Peer("timm", network.name, timm_names, plain(network.blueprint)))
     if size in ("s", "m", "l"):
-        door = Door(crop=1.0, interpolation="bilinear")
-        door = replace(door, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic") if size == "l" else door
-        own = replace(plain(network.blueprint, 1e-3), door=door)
+        preprocessing = Preprocessing(crop=1.0, interpolation="bilinear")
+        preprocessing = (
+            replace(preprocessing, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic") if size == "l" else preprocessing
+        )
+        own = replace(plain(network.blueprint, 1e-3), preprocessing=preprocessing)
         found.append(Peer("torchvision", f"efficientnet_v2_{size}", torchvision_names, own))
     return tuple(found)
 

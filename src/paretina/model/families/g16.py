@@ -34,7 +34,9 @@ def g16(blueprint: Blueprint) -> Blueprint:
 
 def at(resolution: int, blueprint: Blueprint) -> Blueprint:
     """A network at another resolution, with the crop that belongs to it."""
-    return replace(blueprint, resolution=resolution, door=replace(blueprint.door, crop=resolution / (resolution + 32)))
+    return replace(
+        blueprint, resolution=resolution, preprocessing=replace(blueprint.preprocessing, crop=resolution / (resolution + 32))
+    )
 
 
 G16_B0, G16_B1, G16_B2, G16_B3, G16_B4, G16_B5 = map(g16, (B0, B1, B2, B3, B4, B5))

@@ -6,7 +6,7 @@ Source: Han et al. 2020 (arXiv:1911.11907), table 1; rounding of scaled widths a
 
 from paretina.model.activations.pointwise import ReLU
 from paretina.model.blocks.ghost import GhostBottleneck
-from paretina.model.blueprint import Blueprint, Door, Stage
+from paretina.model.blueprint import Blueprint, Preprocessing, Stage
 from paretina.model.edits.scale import Round, Scale
 from paretina.model.family import Peer, Published
 from paretina.model.heads.hidden import HiddenHead
@@ -43,7 +43,7 @@ GHOSTNET = Blueprint(
     head=HiddenHead(width=960, hidden=1280),
     norm=BatchNorm(),
     activation=ReLU(),
-    door=Door(interpolation="bilinear"),
+    preprocessing=Preprocessing(interpolation="bilinear"),
 )
 
 GHOSTNET_050 = Scale(width=0.5, round=Round(divisor=4))(GHOSTNET)

@@ -5,8 +5,8 @@ Source: V1: Howard et al. 2017 (arXiv:1704.04861), table 1. V2: Sandler et al. 2
 its factors (depth 1.4, width 1.2, resolution 1.3); the same for V2 is our reading, which meets the paper's MACs. Both
 compound networks have 288 pixels instead of 224 * 1.3 = 291: a multiple of 32, where the MACs come nearest to the paper's.
 
-MACs are counted at the resolution of the blueprint. Padding, norm and door are those of timm's weights. A number in a name is
-the width in percent; `d` says that the depth was scaled too, and that stem, head and the ends were not.
+MACs are counted at the resolution of the blueprint. Padding, norm and preprocessing are those of timm's weights. A number
+in a name is the width in percent; `d` says that the depth was scaled too, and that stem, head and the ends were not.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from dataclasses import replace
 from paretina.model.activations.pointwise import ReLU6
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blocks.separable import Separable
-from paretina.model.blueprint import Blueprint, Door, Stage
+from paretina.model.blueprint import Blueprint, Preprocessing, Stage
 from paretina.model.edits.scale import Scale
 from paretina.model.families.efficientnet import named, place, timm_names
 from paretina.model.family import Peer, Published
@@ -37,7 +37,7 @@ V1 = Blueprint(
     head=PoolHead(),
     norm=BatchNorm(),
     activation=ReLU6(),
-    door=Door(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 )
 
 V2 = replace(
@@ -53,7 +53,7 @@ V2 = replace(
         Stage(block=MBConv(expand=6, kernel=3, squeeze=0.0), depth=1, width=320, stride=1),
     ),
     head=PoolHead(width=1280),
-    door=Door(),
+    preprocessing=Preprocessing(),
 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from paretina.model.activations.pointwise import ReLU
 from paretina.model.blocks.resnet import Basic, Bottleneck
-from paretina.model.blueprint import Block, Blueprint, Door, Stage
+from paretina.model.blueprint import Block, Blueprint, Preprocessing, Stage
 from paretina.model.family import Peer, Published
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
@@ -29,7 +29,7 @@ def resnet(block: Block, depths: tuple[int, int, int, int], factor: int = 1) -> 
         head=PoolHead(),
         norm=BatchNorm(),
         activation=ReLU(),
-        door=Door(interpolation="bilinear"),
+        preprocessing=Preprocessing(interpolation="bilinear"),
     )
 
 

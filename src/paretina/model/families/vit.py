@@ -2,15 +2,15 @@
 
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), table 1, for base; tiny and small: Touvron et al. 2020 (arXiv:2012.12877),
 table 1. ViT and DeiT of one size are one network, trained differently: ViT on ImageNet-21k first, with other statistics at its
-door; DeiT on ImageNet-1k alone. Top-1 of DeiT is that of the released code's README. That of ViT is of the weights of Steiner
-et al. 2021 (arXiv:2106.10270), as timm measured it at 224 pixels and a crop of 0.9.
+preprocessing; DeiT on ImageNet-1k alone. Top-1 of DeiT is that of the released code's README. That of ViT is of the
+weights of Steiner et al. 2021 (arXiv:2106.10270), as timm measured it at 224 pixels and a crop of 0.9.
 """
 
 from dataclasses import replace
 
 from paretina.model.activations.pointwise import GELU
 from paretina.model.blocks.encoder import Encoder
-from paretina.model.blueprint import Blueprint, Door, Initialisation, Stage
+from paretina.model.blueprint import Blueprint, Initialisation, Preprocessing, Stage
 from paretina.model.family import Peer, Published
 from paretina.model.heads.token import TokenHead
 from paretina.model.norms.batch import BatchNorm
@@ -34,9 +34,9 @@ def deit(width: int, *, distilled: bool = False) -> Blueprint:
 
 
 def vit(width: int) -> Blueprint:
-    """The same network with the door of ViT."""
-    door = Door(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop=0.9)
-    return replace(deit(width), source="arXiv:2010.11929, table 1", door=door)
+    """The same network with the preprocessing of ViT."""
+    preprocessing = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop=0.9)
+    return replace(deit(width), source="arXiv:2010.11929, table 1", preprocessing=preprocessing)
 
 
 def timm_names(blueprint: Blueprint) -> dict[str, str]:

@@ -27,7 +27,7 @@ class AdamW(Optimizer):
     """
 
     weight_decay: Schedule = field(default=Constant(value=0.05))
-    scale_rate: bool = False
+    scale_lr: bool = False
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata=traits(left_out=SETTING))
     eps: float = field(default=1e-8, metadata=traits(left_out=SETTING))
 
@@ -40,4 +40,4 @@ class AdamW(Optimizer):
         return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=can_fuse(groups) or None)
 
 
-EXAMPLES = (AdamW(rate=Warmup(epochs=5.0, then=Cosine(start=1e-3))), AdamW(rate=Constant(value=3e-4), betas=(0.9, 0.95)))
+EXAMPLES = (AdamW(lr=Warmup(epochs=5.0, then=Cosine(start=1e-3))), AdamW(lr=Constant(value=3e-4), betas=(0.9, 0.95)))

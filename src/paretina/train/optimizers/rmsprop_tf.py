@@ -89,7 +89,7 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
 
 EXAMPLES = (
     RMSPropTF(
-        rate=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False),
+        lr=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False),
         weight_decay=Constant(value=1e-5),
         decay=("kernel", "bias"),
     ),

@@ -40,6 +40,6 @@ class SGD(Optimizer):
 
 
 EXAMPLES = (
-    SGD(rate=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
-    SGD(rate=Constant(value=0.05), momentum=0.0, nesterov=False),
+    SGD(lr=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
+    SGD(lr=Constant(value=0.05), momentum=0.0, nesterov=False),
 )

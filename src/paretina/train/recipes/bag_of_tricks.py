@@ -27,7 +27,7 @@ RECIPE = Recipe(
         ColorJitter(brightness=NOISE, contrast=NOISE, saturation=NOISE),
         MixUp(alpha=Constant(value=0.2)),
     ),
-    optimizer=SGD(rate=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
+    optimizer=SGD(lr=Warmup(epochs=5.0, then=Cosine(start=0.1)), weight_decay=Constant(value=1e-4)),
     zero_gamma=True,
     evaluate_every=5.0,
 )

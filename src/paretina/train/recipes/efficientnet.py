@@ -22,7 +22,7 @@ RECIPE = Recipe(
     batch_size=256,
     transforms=(RandomResizedCrop(), HorizontalFlip(), AutoAugment()),
     optimizer=RMSPropTF(
-        rate=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False),
+        lr=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False),
         weight_decay=Constant(value=1e-5),
         decay=("kernel", "bias"),
     ),

@@ -54,7 +54,7 @@ def recipe(
             mixing,
         ),
         optimizer=RMSPropTF(
-            rate=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False), weight_decay=Constant(value=1e-5)
+            lr=Warmup(epochs=5.0, then=Exponential(start=0.016), rebase=False), weight_decay=Constant(value=1e-5)
         ),
         average=Average(),
         stochastic_depth=StochasticDepth(),

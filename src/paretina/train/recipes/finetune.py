@@ -31,7 +31,7 @@ RECIPE = Recipe(
     ),
     test_fit="squash",
     test_crop=1.0,
-    optimizer=AdamW(rate=Warmup(epochs=1.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.02)),
+    optimizer=AdamW(lr=Warmup(epochs=1.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.02)),
     average=Average(),
     frozen_stride=8,
     evaluate_every=2.0,

@@ -30,8 +30,8 @@ RECIPE = Recipe(
     transforms=(RandomResizedCrop(), HorizontalFlip(), MixUp(alpha=Constant(value=0.1), per_image=True)),
     optimizer=RMSPropTF(
         # 146 drops in 350 epochs
-        rate=Warmup(epochs=5.0, then=Exponential(start=2**-14 * BATCH, factor=0.97, epochs=350 / 146), rebase=False),
-        rate_batch=BATCH,
+        lr=Warmup(epochs=5.0, then=Exponential(start=2**-14 * BATCH, factor=0.97, epochs=350 / 146), rebase=False),
+        lr_batch=BATCH,
         weight_decay=Constant(value=1e-5),
         decay=("kernel", "bias", "proxy"),
         memory=1 - 2**-14 * BATCH,

@@ -17,7 +17,7 @@ RECIPE = Recipe(
     test_fit="squash",
     test_crop=1.0,
     objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.0)),)),
-    optimizer=AdamW(rate=Constant(value=1e-3), weight_decay=Constant(value=0.0)),
+    optimizer=AdamW(lr=Constant(value=1e-3), weight_decay=Constant(value=0.0)),
 )
 
 EXAMPLES = (RECIPE,)

@@ -29,7 +29,7 @@ RECIPE = Recipe(
     ),
     test_fit="squash",
     test_crop=1.0,
-    optimizer=AdamW(rate=Warmup(epochs=2.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.05)),
+    optimizer=AdamW(lr=Warmup(epochs=2.0, then=Cosine(start=2e-3)), weight_decay=Constant(value=0.05)),
     average=Average(share=0.05),
     evaluate_every=4.0,
 )

@@ -22,7 +22,7 @@ RECIPE = Recipe(
     batch_size=64,
     transforms=(CentreCrop(share=0.875),),
     objective=Supervised(terms=(CrossEntropy(smoothing=Constant(value=0.1)),)),
-    optimizer=SGD(rate=Cosine(start=0.25), rate_batch=512),
+    optimizer=SGD(lr=Cosine(start=0.25), lr_batch=512),
     tail=0,
     steady=True,
     evaluate_every=1.0,
