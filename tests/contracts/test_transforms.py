@@ -121,7 +121,14 @@ def test_same_seed_gives_same_batch_and_the_input_stays(transform):
 @every_batch_transform
 def test_changes_some_batch(transform):
     batch = batch_of(6)
-    assert any(not torch.equal(mixed(transform, batch, seed).targets, batch.targets) for seed in range(20))
+    assert any(not torch.equal(mixed(transform, batch, seed).images, batch.images) for seed in range(20))
+
+
+@every_batch_transform
+def test_mixes_only_if_it_says_so(transform):
+    batch = batch_of(6)
+    changed = any(not torch.equal(mixed(transform, batch, seed).targets, batch.targets) for seed in range(20))
+    assert changed == transform.MIXES
 
 
 @every_batch_transform

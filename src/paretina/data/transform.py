@@ -27,12 +27,15 @@ class Transform(Method):
 
     Attributes:
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
+        MIXES: whether the transform may blend pictures with others of the batch, and targets with theirs; an objective that
+            blends by itself refuses it.
     """
 
     PLUGINS = ("paretina.data.transforms",)
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION = Never("pictures are transformed before anything is computed in low precision")
     MIRRORS: ClassVar[bool] = False
+    MIXES: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)

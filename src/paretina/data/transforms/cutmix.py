@@ -47,6 +47,7 @@ class CutMix(BatchTransform):
         probability: share of the batches that are mixed, in [0, 1]; the paper takes 1 for ImageNet and 0.5 for CIFAR.
     """
 
+    MIXES = True
     ELSEWHERE = ("cutmix",)
 
     alpha: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))

@@ -31,6 +31,8 @@ class MixOrCut(BatchTransform):
         probability: share of the batches that are mixed at all, in [0, 1].
     """
 
+    MIXES = True
+
     mixup_alpha: Schedule = field(default=Constant(value=0.8), metadata=traits(rises=STAYS))
     cutmix_alpha: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
     share: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))

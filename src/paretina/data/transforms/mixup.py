@@ -34,6 +34,7 @@ class MixUp(BatchTransform):
         per_image: draw a blend for each picture instead of one for the batch.
     """
 
+    MIXES = True
     ELSEWHERE = ("mixup",)
 
     alpha: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=0.0))
