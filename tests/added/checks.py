@@ -172,7 +172,7 @@ REFUSED = {
     ("BYOL", "assembly=Divide"): "BYOL trains a single network, and the model is Ensemble; leave the assembly out",
     ("Cosub", "stochastic_depth=none"): "Cosub compares two draws of stochastic depth, and the recipe has none; set",
     ("Cosub", "stochastic_depth.rate=0"): "nothing is ever dropped: it needs residual branches that learn",
-    ("Cosub", "steady=true"): "nothing is ever dropped",
+    ("Cosub", "freeze_norm_statistics=on"): "nothing is ever dropped",
     ("Cosub", "views=[{}, {}]"): "Cosub learns from one view, and the recipe makes 2; leave views out",
     ("MixSKD", "transforms.MixUp=on"): "leave MixUp out: transforms.MixUp=off",
     ("MixSKD", "transforms.MixOrCut=on"): "leave MixOrCut out: transforms.MixOrCut=off",

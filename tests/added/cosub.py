@@ -71,15 +71,15 @@ class Cosub(Objective):
         if recipe.stochastic_depth is None:
             raise ValueError("Cosub compares two draws of stochastic depth, and the recipe has none; set stochastic_depth=on")
         network = model.build("meta")
-        network.freeze(recipe.frozen_parts(model))
-        network.steady = recipe.steady
+        recipe.learning.apply(network)
         network.train()
         for moment in range(MOMENTS + 1):
             recipe.set_rates(network, Clock(moment, MOMENTS, recipe.epochs))
         if not any(each.active and each.training for each in network.residuals()):
             raise ValueError(
                 "Cosub compares two draws of stochastic depth, but nothing is ever dropped: it needs residual branches that "
-                "learn, steady=false, and stochastic_depth.rate above 0 in one of them (stochastic_depth.shape=uniform: in all)"
+                "learn, freeze_norm_statistics=off, and stochastic_depth.rate above 0 in one of them "
+                "(stochastic_depth.shape=uniform: in all)"
             )
 
     def parts(self, first: Logits, second: Logits, targets: Targets) -> tuple[Loss, Loss]:
