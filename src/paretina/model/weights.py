@@ -21,6 +21,8 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.rows import Rows, class_tensors, match_rows
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
@@ -39,6 +41,7 @@ class About:
         licence: of the weights.
         origin: where the weights come from: what they were trained on, and what they started from.
         name: the network's name in our tables, or "".
+        task: what the logits mean; a file that does not say so is of one class a picture.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +49,11 @@ class About:
     licence: str = ""
     origin: str = ""
     name: str = ""
+    task: Task = field(default_factory=OneOf)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return {**asdict(self), "task": encode(self.task)}
 
 
 def save_model(path: Path, network: Network, about: About) -> None:
@@ -57,7 +65,7 @@ def save_model(path: Path, network: Network, about: About) -> None:
     blueprint = network.blueprint
     if len(about.classes) != blueprint.classes:
         raise ValueError(f"the network has {blueprint.classes} classes, but {len(about.classes)} names were given")
-    header = {"format": FORMAT, "version": VERSION, "model": encode(blueprint), **asdict(about)}
+    header = {"format": FORMAT, "version": VERSION, "model": encode(blueprint), **about.to_dict()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
 
@@ -106,6 +114,7 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
             licence=str(header["licence"]),
             origin=str(header["origin"]),
             name=str(header["name"]),
+            task=decode(Task, header["task"]) if "task" in header else OneOf(),
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

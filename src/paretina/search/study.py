@@ -14,9 +14,11 @@ from paretina.clock import END, START
 from paretina.data.sources.part import Part
 from paretina.model.blueprint import Blueprint
 from paretina.model.pretrained import WORDS
+from paretina.model.tasks.one_of import OneOf
 from paretina.search.switches import Switch
 from paretina.spec import Spec
 from paretina.train.asked import Asked
+from paretina.train.tasks import check_task, require_top1
 from paretina.train.training import check_sizes
 
 Budget = Literal["updates", "epochs"]
@@ -186,7 +188,9 @@ def settled(asked: Asked) -> Asked:
         ValueError: the data or the weights cannot be had.
     """
     recipe = replace(asked.recipe, seed=0)
-    if not asked.data.open().mirrors:
+    collection = asked.data.open()
+    require_top1(collection.task, "an ablation judges changes")
+    if not collection.mirrors:
         recipe = replace(recipe, transforms=tuple(each for each in recipe.transforms if not each.MIRRORS))
     if recipe.zero_gamma and asked.starts():
         recipe = replace(recipe, zero_gamma=False)
@@ -249,6 +253,7 @@ def trainable(asked: Asked) -> None:
     if recipe.needs_weights and not asked.starts():
         raise ValueError("it leaves parts of the network as they are, and there are no weights to start from")
     recipe.objective.check(recipe, blueprint)
+    check_task(recipe, OneOf())
     side = round(asked.sizes()(END))
     with torch.random.fork_rng(devices=[]):
         for look in recipe.looks():

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures
 from paretina.data.sampler import seed_of
-from paretina.measure.evaluate import Evaluation, joined, quick_figures
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
 from paretina.model.roles import roles
@@ -149,13 +150,15 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 with journal.pause():
                     # the weights that are not kept are judged once, for comparison
                     asked = judged if done == epochs.updates else dict([[*judged.items()][-1]])
-                    figures = {name: judge(task, module, workers) for name, module in asked.items()}
+                    tallies = {name: tallied(task, module, workers) for name, module in asked.items()}
+                    figures = {name: tally.quick() for name, tally in tallies.items()}
                 journal.left_out(done, task.evaluation.faults)
-                journal.tell("val", done, epoch=now.epoch, **flat(figures))
-                top1 = figures[[*judged][-1]]["top1"]
-                if recipe.keep == "best" and top1 > best.get("top1", -1.0):
+                tally = [*tallies.values()][-1]
+                journal.tell("val", done, epoch=now.epoch, shown=tally.shown(), **flat(figures))
+                value = figures[[*judged][-1]][tally.KEY]
+                if recipe.keep == "best" and tally.better(value, best.get("value")):
                     weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
-                    best = {"top1": top1, "update": done, "weights": weights}
+                    best = {"value": value, "title": tally.TITLE, "update": done, "weights": weights}
             if evaluating or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
@@ -173,16 +176,16 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     if recipe.keep == "best":
         kept.load_state_dict(best["weights"])
         at = f"after update {best['update']} of {epochs.updates}"
-        chosen = f"{average} {at}, chosen for the best top-1 on the validation data, so the figures are optimistic"
+        chosen = f"{average} {at}, chosen for the best {best['title']} on the validation data, so the figures are optimistic"
         return Kept(kept, chosen)
     return Kept(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
 
 
-def judge(task: Task, network: nn.Module, workers: int) -> dict[str, float]:
-    """Figures of a network on the validation pictures of all ranks."""
+def tallied(task: Task, network: nn.Module, workers: int) -> Tally:
+    """The answers of a network to the validation pictures of all ranks."""
     task.ranks.agree(network)
-    logits, ids = joined(task.ranks.every(task.evaluation.run(network, workers)))
-    return quick_figures(logits, torch.tensor(task.evaluation.pictures.labels())[ids])
+    first, *others = task.ranks.every(task.evaluation.tally(network, workers))
+    return first.with_all(others)
 
 
 def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from paretina.data.sampler import Epochs
 from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform, View
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
+from paretina.measure.judge import Judge
 from paretina.model.blueprint import Blueprint, Door
 from paretina.model.layers import Dropout, Residual
 from paretina.model.roles import roles
@@ -96,8 +97,9 @@ class Recipe(Spec):
             are the costly ones, and what they see is much the same in all pictures.
         teacher: model file of a network that terms may learn from, or timm:NAME.
         evaluate_every: epochs between evaluations on the validation data.
-        keep: which weights are saved: the last, or those with the best validation top-1 (then the figure is chosen on the data
-            that it is measured on, and the result says so).
+        judge: which figures there are of the validation data; None for those of the task.
+        keep: which weights are saved: the last, or those with the best main figure of the judge, such as top-1 (then the figure
+            is chosen on the data that it is measured on, and the result says so).
         max_damaged: share of unreadable pictures above which a run refuses to start.
         seed: everything random follows from it.
     """
@@ -132,6 +134,7 @@ class Recipe(Spec):
     frozen_stride: int = 0
     teacher: str | None = None
     evaluate_every: float = 1.0
+    judge: Judge | None = None
     keep: Literal["last", "best"] = "last"
     max_damaged: float = 0.01
     seed: int = 0

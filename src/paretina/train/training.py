@@ -1,8 +1,6 @@
 """Train: from what was asked to a run directory with a model file in it."""
 
-import base64
 import hashlib
-import io
 import itertools
 import shlex
 import statistics
@@ -14,12 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import PIL.Image
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paretina.clock import Clock
-from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures, read_pictures
@@ -27,10 +23,10 @@ from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
-from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
 from paretina.measure.cost import cost
 from paretina.measure.device import Others
-from paretina.measure.evaluate import Evaluation, joined
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
@@ -41,6 +37,8 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Start, load_model, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
@@ -53,6 +51,7 @@ from paretina.train.objective import Teacher, learning_modules
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.tasks import HeldOut, check_logits, check_task
 
 Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
@@ -96,6 +95,10 @@ class Prepared:
     def digest(self) -> str:
         """What the samples are, in a few letters: a resumed run must have the same."""
         text = "\n".join(f"{s.name}\t{s.label}" for s in (*self.train.samples, *self.val.samples))
+        task = self.collection.task
+        if not isinstance(task, OneOf):  # the labels say little then; masks are too many to be read for this
+            said = [] if task.DENSE else [p.target(i).tolist() for p in (self.train, self.val) for i in range(len(p))]
+            text += f"\n{encode(task)}\n{said}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -155,8 +158,9 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
 
     blueprint = asked.edited()
     recipe.objective.check(recipe, blueprint)
+    check_task(recipe, collection.task)
     sides = asked.sides()
-    check_sizes(blueprint, sides)
+    check_sizes(blueprint, sides, collection)
     classes = len(collection.classes)
     blueprint = replace(blueprint, classes=classes, resolution=asked.final_size())
     usual, blueprint = blueprint.door, with_door(blueprint, start, door_asked(asked, start))
@@ -178,6 +182,8 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
+    for pictures in (train, val):
+        collection.task.targets([pictures.target(0)], classes)  # finds targets that do not fit
     check_parts(prepared, ranks)
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
     warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
@@ -230,20 +236,25 @@ def check_parts(prepared: Prepared, ranks: int) -> None:
         ) from None
 
 
-def check_sizes(blueprint: Blueprint, sides: Iterable[int]) -> None:
+def check_sizes(blueprint: Blueprint, sides: Iterable[int], collection: Collection | None = None) -> None:
     """Sends images of each size through the network, without values, before anything is read or trained.
 
+    Args:
+        collection: the data, where the answers must fit its task.
+
     Raises:
-        ValueError: the network refuses one of them.
+        ValueError: the network refuses one of them, or does not answer as the task wants.
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
     network = blueprint.build("meta").eval()
     for side in sorted(sides):
         try:
-            network(torch.empty(1, blueprint.channels, side, side, device="meta"))
+            logits = network(torch.empty(1, blueprint.channels, side, side, device="meta"))
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"the network does not take images of {side} x {side} pixels: {error}") from None
+        if collection is not None:
+            check_logits(logits, blueprint.classes, side, collection.task, type(blueprint.head).__name__)
 
 
 def check_damage(prepared: Prepared, count: int) -> None:
@@ -268,7 +279,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         start_branches_at_zero(network)  # before an objective makes copies of it
     network.freeze(recipe.frozen_parts(prepared.blueprint))
     network.steady = recipe.steady
-    teacher = load_teacher(recipe.teacher, prepared.collection.classes)
+    teacher = load_teacher(recipe.teacher, prepared.collection)
     learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
     set_memory(learner, recipe, prepared.epochs.updates)
     learner = plan.place(learner)
@@ -287,7 +298,9 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         plan,
         ranks.rank,
         ranks.count,
+        judge=recipe.judge,
     )
+    evaluation.loss = HeldOut(learner, len(recipe.looks()), Clock(1, 1, recipe.epochs))
     return Task(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
 
 
@@ -327,18 +340,24 @@ def teacher_notes(path: str | None, door: Door, sides: frozenset[int]) -> list[s
     return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
 
 
-def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:
-    """A model file, or a trained network of timm by its name, "timm:NAME"."""
+def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
+    """A model file, or a trained network of timm by its name, "timm:NAME".
+
+    Args:
+        collection: the data; the teacher must know its classes, and where there are labels have its task.
+    """
     if path is None:
         return None
     if path.startswith("timm:"):
         foreign = timm_model(path.removeprefix("timm:"))
-        teacher, known = cast(nn.Module, foreign), foreign.classes
+        teacher, about = cast(nn.Module, foreign), About(classes=foreign.classes)
     else:
         teacher, about = load_model(Path(path))
-        known = about.classes
-    if known != classes:
-        raise ValueError(f"the teacher {path} knows other classes ({', '.join(known[:5])} ...) than the data")
+    if about.task != collection.task and not isinstance(collection.task, Nothing):
+        names = (type(about.task).__name__, type(collection.task).__name__)
+        raise ValueError(f"the teacher {path} learned another task than that of the data, {names[0]}, not {names[1]}")
+    if about.classes != collection.classes:
+        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
     return teacher
 
 
@@ -623,12 +642,13 @@ def finish(
     task.evaluation.plan = Plan(device=task.plan.device)
     task.evaluation.plan.place(kept.network)
     workers = task.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
-    logits, ids = joined(ranks.every(task.evaluation.run(kept.network, workers)))
+    first, *others = ranks.every(task.evaluation.tally(kept.network, workers))
+    tally = first.with_all(others)
     journal.left_out(prepared.epochs.updates, task.evaluation.faults)
     for faults in ranks.every([*journal.faults]):
         journal.left_out(prepared.epochs.updates, faults)
     if ranks.first:
-        save_results(prepared, run, journal, task, kept, logits, ids)
+        save_results(prepared, run, journal, kept, tally)
         run.drop_states()
     ranks.wait()
     return run
@@ -642,16 +662,12 @@ def as_saved(network: Network) -> Network:
     return fresh.eval()
 
 
-def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kept: Kept, logits: Tensor, ids: Tensor) -> None:
-    samples = [prepared.val.samples[i] for i in ids.tolist()]
-    labels = torch.tensor([sample.label for sample in samples])
+def save_results(prepared: Prepared, run: Run, journal: Journal, kept: Kept, tally: Tally) -> None:
     classes = prepared.collection.classes
-    accuracy = measure_accuracy(logits, labels, classes)
-    names = [sample.name for sample in samples]
-    write_predictions(run.path / "predictions.csv", names, logits, labels, classes)
-    run.write("mistakes.json", mistakes(prepared.val, ids, logits, labels, classes))
+    judged = tally.judged(classes)
+    tally.write(run, prepared.val)
     start = prepared.start
-    figures = metrics(accuracy)
+    figures = judged.metrics
     data = getattr(prepared.asked.data, "path", type(prepared.asked.data).__name__.lower())
     about = About(
         classes=classes,
@@ -659,6 +675,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
         licence=start.licence if start else "",
         origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
         name=prepared.asked.model_name,
+        task=prepared.collection.task,
     )
     save_model(run.path / "model.safetensors", kept.network, about)
     last = [line for line in run.lines() if line["event"] == "train"]
@@ -673,15 +690,16 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
             "status": "done",
             "metrics": figures,
             "classes": list(classes),
-            "per_class": [each.to_dict() for each in accuracy.per_class],
-            "confusion": accuracy.to_dict()["confusion"],
+            "task": encode(prepared.collection.task),
+            "shown": tally.shown(),
+            **judged.details,
             "chosen": kept.chosen,
             "data": {
                 "train": len(prepared.train),
                 "val": len(prepared.val),
                 "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
                 "copies": prepared.leaks.to_dict(),
-                "notes": [*prepared.notes, *accuracy.notes],
+                "notes": [*prepared.notes, *judged.notes],
             },
             "cost": asdict(counted),
             "time_s": sum(spent_by_attempt(last)),
@@ -697,45 +715,3 @@ def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:
     for line in lines:
         spent[line["attempt"]] = line["time_s"]
     return list(spent.values())
-
-
-def metrics(accuracy: Accuracy) -> dict[str, float | None]:
-    """The figures of a validation by metric key."""
-    flat = accuracy.to_dict()
-    return {
-        name if name == "temperature" else f"val/{name}": value
-        for name, value in flat.items()
-        if isinstance(value, int | float) and name != "n"
-    }
-
-
-def mistakes(
-    pictures: Pictures, ids: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str], number: int = 24
-) -> list[dict[str, Any]]:
-    """The most confident wrong answers, with small pictures."""
-    found = []
-    probabilities = logits.softmax(1)
-    for i in confident_mistakes(logits, labels, number):
-        confidence, predicted = probabilities[i].max(0)
-        found.append(
-            {
-                "name": pictures.samples[int(ids[i])].name,
-                "label": classes[int(labels[i])],
-                "predicted": classes[int(predicted)],
-                "confidence": float(confidence),
-                "picture": thumbnail(pictures, int(ids[i])),
-            }
-        )
-    return found
-
-
-def thumbnail(pictures: Pictures, index: int) -> str:
-    """A small picture as a data URL; "" if it can no longer be read."""
-    try:
-        image = PIL.Image.fromarray(pictures.image(index).permute(1, 2, 0).contiguous().numpy())
-    except DecodeError:
-        return ""
-    image.thumbnail((160, 160))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -6,12 +6,13 @@ right of the middle is lost.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from paretina.clock import Clock
 from paretina.data.preprocess import preprocess
 from paretina.data.transform import ImageTransform
 from paretina.model.blueprint import Door
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
@@ -21,6 +22,9 @@ class CentreCrop(ImageTransform):
     Attributes:
         share: side of the square as a share of the picture's shorter side, in (0, 1]; 0.875 is "resize to 256, crop 224".
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
 
     share: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

@@ -8,7 +8,7 @@ Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; torchvision does the w
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as F
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform, made
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 
@@ -28,6 +29,9 @@ class RandomResizedCrop(ImageTransform):
         largest: greatest share, in (0, 1].
         ratio: least and greatest width over height of the part that is kept; the logarithm is drawn uniformly.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
 
     smallest: Schedule = Constant(value=0.08)
     largest: float = 1.0

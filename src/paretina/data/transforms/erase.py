@@ -9,7 +9,7 @@ With `ratio=(1.0, 1.0)` and one area it is near to Cutout (arXiv:1708.04552), wh
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -17,6 +17,7 @@ from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.fill import colour, plain
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 
@@ -41,6 +42,8 @@ class RandomErasing(ImageTransform):
         ratio: least and greatest height over width of the rectangle; the logarithm is drawn uniformly.
         fill: what is painted over it; `noise` draws every pixel and channel anew, which the paper found best.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
 
     probability: Schedule = Constant(value=0.25)
     area: tuple[float, float] = (0.02, 0.33)

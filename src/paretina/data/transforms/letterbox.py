@@ -4,7 +4,7 @@ For pictures far from square whose ends matter. The bars cost as much to compute
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour, plain
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
@@ -21,6 +22,9 @@ class Letterbox(ImageTransform):
     Attributes:
         fill: colour of the bars.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
 
     fill: Fill = "border"
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"

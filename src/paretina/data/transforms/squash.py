@@ -5,18 +5,22 @@ EfficientNetV2 tests this way from 320 pixels on. `Letterbox` keeps the shape to
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squash(ImageTransform):
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
+
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:

@@ -4,12 +4,13 @@ The plain case: cross entropy with the labels, and whatever terms are added to i
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.model.blueprint import Blueprint
 from paretina.model.build import Network
+from paretina.model.task import Task
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher, Term
 from paretina.train.terms.cross_entropy import CrossEntropy
@@ -39,6 +40,8 @@ class Supervised(Objective):
     Attributes:
         terms: summands of the loss; a Distill among them needs a teacher in the recipe.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
 
     terms: tuple[Term, ...] = (CrossEntropy(),)
 

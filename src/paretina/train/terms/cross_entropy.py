@@ -10,11 +10,15 @@ code: the true class gets 1 - s + s / K, every other s / K.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
@@ -27,6 +31,8 @@ class CrossEntropy(Term):
         smoothing: probability that is spread over all classes, in [0, 1).
         weight: factor on this term.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places)
 
     smoothing: Schedule = field(default_factory=lambda: Constant(value=0.1))
     weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
