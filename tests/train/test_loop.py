@@ -409,7 +409,7 @@ def test_the_log_says_what_happened(training, everything):
     assert train[0]["size"] == 12
     assert train[-1]["size"] == round(12 + 6 * 8 / 9)
     assert [line["schedule/stochastic_depth"] for line in train] == pytest.approx([0.1 + 0.4 * i / 9 for i in range(9)])
-    kept = {"event", "step", "attempt", "epoch", "val_ema/loss", "val_ema/top1"}
+    kept = {"event", "step", "attempt", "epoch", "shown", "val_ema/loss", "val_ema/top1"}
     assert [set(line) - kept for line in val] == [set(), set(), {"val/loss", "val/top1"}]  # the other weights once, at the end
     assert all(line["train/loss"] == pytest.approx(line["train/loss/CrossEntropy"]) for line in train)
     assert all(line["grad_norm"] > 0 for line in train)

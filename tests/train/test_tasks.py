@@ -376,7 +376,7 @@ def test_evaluate_refuses_what_cannot_be_right_or_wrong(runs):
 
 
 def test_evaluate_refuses_data_of_another_task(runs):
-    with pytest.raises(ValueError, match="answers with AnyOf, but what .* says about pictures is Places"):
+    with pytest.raises(ValueError, match=r"answers with AnyOf, but what .* says about pictures is Places"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=Places()))
 
 

@@ -788,7 +788,7 @@ def test_a_saved_model_can_be_saved_again(finished, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == (finished[-1].path / "model.safetensors").read_bytes()
 
 
-def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
+def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny, collection):
     asked_for = []
 
     def stand_in(name):
@@ -797,10 +797,10 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
         return Foreign(replace(tiny, classes=2).build(), tiny.door, 16, ("cat", "dog"))
 
     monkeypatch.setattr(training, "timm_model", stand_in)
-    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", ("cat", "dog")), Foreign)
+    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
     assert asked_for == ["resnet18.a1_in1k"]
     with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
-        training.load_teacher("timm:resnet18", ("cat", "cow"))
+        training.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
 
 
 def test_a_part_of_data_that_was_moved_stays_a_part():

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as F
 
 from paretina.data.batch import Batch
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
+from paretina.data.resize import resized
 from paretina.data.sampler import Request, seed_of
 from paretina.data.transform import Look
 from paretina.model.blueprint import Door
@@ -47,7 +47,7 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
     if target.ndim != 2:
         return None
     mask = tv_tensors.Mask(target.expand(3, -1, -1))
-    return mask if mask.shape == image.shape else F.resize(mask, list(image.shape[1:]))
+    return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
 class Transformed(Dataset[Item]):

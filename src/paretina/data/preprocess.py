@@ -1,8 +1,8 @@
 """Preprocessing for evaluation: what the door of a network asks for, without the normalisation, which the network does."""
 
 import torchvision.transforms.v2.functional as V
-from torchvision.transforms import InterpolationMode
 
+from paretina.data.resize import resized
 from paretina.model.blueprint import Door
 from paretina.shapes import Image
 
@@ -18,6 +18,4 @@ def preprocess(image: Image, door: Door, size: int) -> Image:
         side = max(1, int(door.crop * min(rows, columns)))
         # the odd pixel goes behind, as in the reference of the Lite weights
         image = V.crop(image, (rows - side + 1) // 2, (columns - side + 1) // 2, side, side)
-    mode = InterpolationMode.BICUBIC if door.interpolation == "bicubic" else InterpolationMode.BILINEAR
-    resized: Image = V.resize(image, [size, size], interpolation=mode, antialias=True)
-    return resized
+    return resized(image, size, size, door.interpolation)

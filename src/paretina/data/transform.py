@@ -28,9 +28,9 @@ class Transform(Spec):
         TASKS: kinds of tasks whose targets are still right after it; a run with another task is refused before it begins.
             `(Task,)` means every task.
         MOVES: whether it moves pixels or changes the size, so that a mask must move with the picture. It is then called on the
-            mask too, as `torchvision.tv_tensors.Mask` with three equal channels, for which torchvision's functions take the
-            nearest pixel. It must draw the same numbers for a mask as for a picture and must not change its values; gaps get
-            255.
+            mask too, as `torchvision.tv_tensors.Mask` with three equal channels, of which torchvision's functions take the
+            nearest pixel; to change the size use `paretina.data.resize`. It must draw the same numbers for a mask as for a
+            picture and must not change its values; gaps get 255.
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
     """
 

@@ -149,7 +149,7 @@ class Judge(Spec):
 
 def judge_of(task: Task) -> Judge:
     """The judge of a task where none is named."""
-    return kind_named(Judge, task.JUDGE)()
+    return kind_named(Judge, task.JUDGE)()  # type: ignore[type-abstract]
 
 
 # --- figures that several judges have -----------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
             licence=str(header["licence"]),
             origin=str(header["origin"]),
             name=str(header["name"]),
-            task=decode(Task, header["task"]) if "task" in header else OneOf(),
+            task=decode(Task, header["task"]) if "task" in header else OneOf(),  # type: ignore[type-abstract]
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

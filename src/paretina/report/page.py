@@ -151,7 +151,8 @@ def page(record: RunRecord) -> dict[str, Any]:
 def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
     """Metric key, label and unit of the figures of a task that is not one class a picture, as its result has them."""
     metrics = (record.result or {}).get("metrics")
-    names = [name for name in metrics if not name.endswith(("_low", "_high"))] if isinstance(metrics, dict) else []
+    metrics = metrics if isinstance(metrics, dict) else {}
+    names = [name for name in metrics if not name.endswith(("_low", "_high"))]
     return [(name, name.removeprefix("val/"), "%" if f"{name}_low" in metrics else "") for name in names]
 
 

@@ -155,7 +155,7 @@ def evaluate(
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
-    if not isinstance(about.task, OneOf):
+    if about.task != OneOf():
         only_one_class(path, about.task, **{"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]})
     before = learned(path, source)
     source, notes = before.source, []
@@ -176,7 +176,7 @@ def evaluate(
             samples = collection.split(split)
     notes += before.remarks(split, samples)
     check_task(path, about, collection, str(data))
-    if isinstance(about.task, OneOf):
+    if about.task == OneOf():
         samples = renumbered(collection, samples, about.classes, notes)
     pictures = read_pictures(collection, samples)
     if not len(pictures):
@@ -186,12 +186,19 @@ def evaluate(
         write_sweep(swept, Path(html), about.name or path.name)
     side = swept.best if swept else sizes[0] if sizes else network.blueprint.resolution
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
-    if not isinstance(about.task, OneOf):
+    if about.task != OneOf():
         judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
-        count = len(samples) - len(damaged)
-        losses = (Loss(split, len(damaged), len(samples)),) if damaged else ()
-        more = {"losses": losses, "max_damaged": max_damaged, "judged": judged, "n": count}
-        return Evaluated(None, damaged, (*notes, *told(pictures.remarks), *judged.notes), split, side, **more)
+        return Evaluated(
+            None,
+            damaged,
+            (*notes, *told(pictures.remarks), *judged.notes),
+            split,
+            side,
+            losses=(Loss(split, len(damaged), len(samples)),) if damaged else (),
+            max_damaged=max_damaged,
+            judged=judged,
+            n=len(samples) - len(damaged),
+        )
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
@@ -259,7 +266,7 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
         raise ValueError(f"{path} learned without labels, so its logits mean nothing that could be right; fine-tune it first")
     if about.task != collection.task:
         raise ValueError(f"{path} answers with {names[0]}, but what {data} says about pictures is {names[1]}")
-    if not isinstance(about.task, OneOf) and about.classes != collection.classes:
+    if about.task != OneOf() and about.classes != collection.classes:
         raise ValueError(
             f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
             f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same"

@@ -115,7 +115,7 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
         raise MisuseError(f"exported weights are a safetensors file, so the name {str(out)!r} must end with .safetensors")
     check_new(out)
     network, about = load_model(path)
-    if not isinstance(about.task, OneOf):
+    if about.task != OneOf():
         raise ValueError(
             f"{path} answers with {type(about.task).__name__}, but who reads an exported file takes its logits for one class a "
             "picture; only such networks are exported"

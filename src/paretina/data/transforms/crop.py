@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
+from paretina.data.resize import resized
 from paretina.data.transform import ImageTransform, made
 from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
@@ -48,9 +49,7 @@ class RandomResizedCrop(ImageTransform):
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         area = (self.smallest(clock), self.largest)
         place = made(v2.RandomResizedCrop, size, area, self.ratio).make_params([image])
-        return F.resized_crop(
-            image, **place, size=[size, size], interpolation=v2.InterpolationMode(self.interpolation), antialias=True
-        )
+        return resized(F.crop(image, **place), size, size, self.interpolation)
 
 
 EXAMPLES = (

@@ -7,10 +7,8 @@ EfficientNetV2 tests this way from 320 pixels on. `Letterbox` keeps the shape to
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
-
 from paretina.clock import Clock
+from paretina.data.resize import resized
 from paretina.data.transform import ImageTransform
 from paretina.model.task import Task
 from paretina.shapes import Image
@@ -24,7 +22,7 @@ class Squash(ImageTransform):
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        return F.resize(image, [size, size], v2.InterpolationMode(self.interpolation), antialias=True)
+        return resized(image, size, size, self.interpolation)
 
 
 EXAMPLES = (Squash(), Squash(interpolation="bilinear"))

@@ -1,4 +1,4 @@
-"""Places: each pixel is of one class. The logits have the size of the picture; of each pixel they mean what they do in OneOf."""
+"""Places: each pixel is of one class. The logits have the size of the picture and mean at each pixel what they do in OneOf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
