@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -44,7 +45,7 @@ from paretina.schedules import Constant
 from paretina.search.study import settled
 from paretina.spec import encode
 from paretina.spec import kinds as registered
-from paretina.train.asked import Asked
+from paretina.train.asked import Asked, assignment, change
 from paretina.train.average import Average
 from paretina.train.checkpoint import load_state, save_state
 from paretina.train.objectives.supervised import Supervised
@@ -283,6 +284,16 @@ def test_a_term_of_another_task_is_refused_and_one_that_fits_is_named(task, term
         check_task(recipe, task)
 
 
+def test_the_advice_for_a_term_that_does_not_fit_can_be_followed(tiny):
+    wanted = asked(tiny, AnyOf(), objective=Supervised())
+    with pytest.raises(ValueError, match="such as objective") as refusal:
+        check_task(wanted.recipe, AnyOf())
+    for text in re.findall(r"objective\.\S+=\S+", str(refusal.value)):
+        wanted = change(wanted, *assignment(text))
+    check_task(wanted.recipe, AnyOf())
+    assert wanted.recipe.objective == Supervised(terms=(BinaryCrossEntropy(),))
+
+
 @pytest.mark.parametrize(("task", "judge"), [(AnyOf(), TopOne()), (Places(), MeanPrecision()), (Nothing(), MeanIoU())])
 def test_a_judge_of_another_task_is_refused(task, judge, tiny, tmp_path):
     refused(asked(tiny, task, judge=judge), tmp_path, f"{type(judge).__name__} is not for the task of this data")
@@ -305,10 +316,24 @@ def test_targets_of_another_shape_are_found_before_there_is_a_run(tiny, tmp_path
     )
 
 
-def test_a_teacher_of_another_task_is_refused(runs, tiny):
-    wanted = asked(tiny, Places(), teacher=str(runs[AnyOf()].path / "model.safetensors"))
-    with pytest.raises(ValueError, match="learned another task than that of the data, AnyOf, not Places"):
-        train(wanted)
+def test_a_teacher_of_another_task_or_other_classes_is_refused(runs, tiny, tmp_path):
+    teachers = {task: str(run.path / "model.safetensors") for task, run in runs.items()}
+    wanted = asked(tiny, Places(), teacher=teachers[AnyOf()])
+    refused(wanted, tmp_path, "learned another task than that of the data, AnyOf, not Places")
+    refused(asked(tiny, Nothing(), teacher=teachers[Places()]), tmp_path, r"knows other classes \(ground, bright, dark")
+    prepare(asked(tiny, Nothing(), teacher=teachers[AnyOf()]))  # without labels it need only know the classes
+
+
+def test_a_judge_is_named_as_any_other_choice(tiny, runs):
+    wanted = change(asked(tiny, AnyOf()), "judge", "MeanPrecision")
+    assert wanted.recipe.judge == MeanPrecision()
+    with pytest.raises(ValueError, match="there is no Judge named 'MeanPrecison'; did you mean 'MeanPrecision'"):
+        change(wanted, "judge", "MeanPrecison")
+
+
+def test_an_unreadable_first_mask_is_no_reason_to_stop(tiny, tmp_path):
+    found = prepare(replace(asked(tiny, Places()), data=kinds.Drawing(task=Places(), damaged=("1", "25"))))
+    assert len(found.train) == 24
 
 
 def test_a_mask_that_cannot_be_read_is_named_and_left_out(tiny, tmp_path):

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
+from paretina.data.source import Collection
 from paretina.measure.judge import Judge
 from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About
 from paretina.shapes import Loss
 from paretina.spec import Spec, field_map, kinds
 from paretina.train.objective import Learner, Term
@@ -47,6 +52,8 @@ def check_task(recipe: Recipe, task: Task) -> None:
             terms = kinds(Term)  # type: ignore[type-abstract]
             known = [found for found, kind in terms.items() if isinstance(task, kind.TASKS)]
             instead = f"terms that are: {', '.join(known) or 'none'}"
+            if known and spec in getattr(recipe.objective, "terms", ()):
+                instead += f"; such as objective.terms.{known[0]}=on objective.terms.{title}=off"
         raise ValueError(f"{title} is not for the task of this data, {name}, but for {others}; {instead}")
 
 
@@ -61,6 +68,35 @@ def require_top1(task: Task, what: str) -> None:
     """
     if task != OneOf():
         raise ValueError(f"{what} by top-1, which needs one class a picture; the task of this data is {type(task).__name__}")
+
+
+def check_targets(pictures: Pictures, classes: int) -> None:
+    """Looks at the first target that can be read.
+
+    Raises:
+        ValueError: it does not have the shape or the values of the task.
+    """
+    for index in range(len(pictures)):
+        try:
+            target = pictures.target(index)
+        except DecodeError:
+            continue
+        pictures.collection.task.targets([target], classes)
+        return
+
+
+def check_teacher(path: str, about: About, collection: Collection) -> None:
+    """Looks whether a teacher knows what the data asks: its classes and, where there are labels, its task.
+
+    Raises:
+        ValueError: it does not.
+    """
+    task = collection.task
+    if about.task != task and not isinstance(task, Nothing):
+        names = (type(about.task).__name__, type(task).__name__)
+        raise ValueError(f"the teacher {path} learned another task than that of the data, {names[0]}, not {names[1]}")
+    if about.classes != collection.classes:
+        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
 
 
 def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:

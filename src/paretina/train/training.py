@@ -37,9 +37,8 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.layers import Residual
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in
-from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
-from paretina.model.weights import About, Start, load_model, save_model, with_door
+from paretina.model.weights import About, Start, load_model, read_about, read_header, save_model, with_door
 from paretina.run import Run, free_folder
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
@@ -51,7 +50,7 @@ from paretina.train.objective import Teacher, learning_modules
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.tasks import HeldOut, check_logits, check_task
+from paretina.train.tasks import HeldOut, check_logits, check_targets, check_task, check_teacher
 
 Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
@@ -159,6 +158,9 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     blueprint = asked.edited()
     recipe.objective.check(recipe, blueprint)
     check_task(recipe, collection.task)
+    if recipe.teacher is not None and not recipe.teacher.startswith("timm:"):
+        file = Path(recipe.teacher)
+        check_teacher(recipe.teacher, read_about(file, read_header(file)[1]), collection)
     sides = asked.sides()
     check_sizes(blueprint, sides, collection)
     classes = len(collection.classes)
@@ -183,7 +185,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
     for pictures in (train, val):
-        collection.task.targets([pictures.target(0)], classes)  # finds targets that do not fit
+        check_targets(pictures, classes)
     check_parts(prepared, ranks)
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
     warnings = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
@@ -353,11 +355,7 @@ def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
         teacher, about = cast(nn.Module, foreign), About(classes=foreign.classes)
     else:
         teacher, about = load_model(Path(path))
-    if about.task != collection.task and not isinstance(collection.task, Nothing):
-        names = (type(about.task).__name__, type(collection.task).__name__)
-        raise ValueError(f"the teacher {path} learned another task than that of the data, {names[0]}, not {names[1]}")
-    if about.classes != collection.classes:
-        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
+    check_teacher(path, about, collection)
     return teacher
 
 
