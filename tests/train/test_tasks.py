@@ -18,6 +18,7 @@ from paretina import verbs
 from paretina.cli import main
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.check import check
 from paretina.data.preprocess import preprocess
 from paretina.data.sources.part import Part
 from paretina.data.transform import View
@@ -137,8 +138,8 @@ def test_what_has_no_label_is_not_counted(runs):
     assert [row["name"] for row in found] == [str(n) for n in range(25, 34) if n != 28]
     assert {row["name"]: row["labels"] for row in found}["32"] == ""
     assert {row["name"]: row["labels"] for row in found}["27"] == "red; green"
-    # of the central 15 rows the first 2 are not known, which are nearest to the first 3 of 16
-    assert {row["pixels"] for row in table(runs[Places()].path / "predictions.csv")} == {str(13 * 16)}
+    # of the central 15 rows the first 2 are not known, which are nearest to the first 2 of 16
+    assert {row["pixels"] for row in table(runs[Places()].path / "predictions.csv")} == {str(14 * 16)}
 
 
 def test_without_labels_the_loss_on_the_validation_pictures_is_the_figure(runs):
@@ -344,6 +345,16 @@ def test_a_mask_that_cannot_be_read_is_named_and_left_out(tiny, tmp_path):
     assert len(table(run.path / "predictions.csv")) == 8
 
 
+def test_data_check_counts_the_pictures_that_show_each_class():
+    found = check(kinds.Drawing(task=AnyOf()).open())
+    # a class of number n in 1 to 24 is there by a bit of n % 8, and every seventh picture has no label
+    shown = [[n for n in range(1, 25) if n % 7 and n % 8 >> bit & 1] for bit in range(3)]
+    assert found.counts["train"] == dict(zip(("red", "green", "blue"), map(len, shown), strict=True))
+    dense = check(kinds.Drawing(task=Places(), damaged=("3",)).open())
+    assert dense.counts["train"]["ground"] == 23
+    assert dense.faults == {"3": "its mask is gone"}
+
+
 def test_a_part_has_the_task_of_the_whole_and_no_wrong_labels(tiny):
     part = Part(source=kinds.Drawing(task=Places()), share=0.5, repeat=True).open()
     assert part.task == Places()
@@ -413,7 +424,7 @@ def test_evaluate_refuses_what_is_measured_for_one_class_a_picture(runs, changes
 
 def test_evaluate_prints_the_figures_of_the_judge(runs, monkeypatch):
     monkeypatch.setattr("paretina.verbs.evaluating.source_named", lambda data: kinds.Drawing(task=Places()))
-    shown = CliRunner().invoke(main, ["evaluate", str(runs[Places()].path), "drawn"])
+    shown = CliRunner().invoke(main, ["evaluate", str(runs[Places()].path), "shapes"])
     assert shown.exit_code == 0, shown.output
     iou = runs[Places()].result()["metrics"]["val/iou"]
     assert f"{iou:.1f}" in shown.stdout
