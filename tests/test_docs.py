@@ -48,6 +48,11 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page):
             assert pages.same(output.block.text, output.printed), f"run make docs; now it is\n{output.printed}"
 
 
+CONTRACTS = (
+    *("assemblies", "blocks", "examples", "judges", "networks", "objectives", "tasks", "terms", "traits", "transforms"),
+)
+
+
 def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     pages.write_tree(ADDING, tmp_path)
     files = pages.files_of(ADDING)
@@ -55,8 +60,7 @@ def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     names = re.findall(r'^EXAMPLES = \((\w+)\(|Published\("(\w+)"', "\n".join(files.values()), re.MULTILINE)
     shown = ["".join(name) for name in names]
     assert len(shown) == len(files) - len(own) == 6
-    kinds = ("assemblies", "blocks", "examples", "networks", "objectives", "traits", "transforms")
-    contracts = [f"tests/contracts/test_{kind}.py" for kind in kinds]
+    contracts = [f"tests/contracts/test_{name}.py" for name in CONTRACTS]
     contracts += ["tests/model/families/test_families.py", "tests/test_docs.py"]
     chosen = " or ".join([*shown, *(Path(path).stem for path in own), "every_kind", "every_file", "adding.md"])
     arguments = ["-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen, *contracts, *own]

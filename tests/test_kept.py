@@ -1,7 +1,8 @@
 """Files that earlier releases wrote, kept in `tests/kept/`: they are read, evaluated, shown and continued.
 
-A folder is a release, named by its day: a finished `run`, and one that was `stopped` after 4 of 6 updates. `pictures` makes what
-both were trained on. `models/` has a model file of each kind of model; a release that changes what is written adds its own.
+A folder is a release, named by its day: a finished `run`, and one that was `stopped` after 4 of 6 updates. `pictures`
+makes what both were trained on. `models/` has a model file of each kind of model; a release that changes what is
+written adds its own.
 """
 
 import json

@@ -22,6 +22,10 @@ PLAIN_S = 10.0
 """Seconds from one plain line to the next, about."""
 
 
+TOP1 = {"key": "top1", "title": "top-1", "unit": "%"}
+"""The main figure where a line of a log names none."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a line of the log says about the pace.
@@ -103,7 +107,8 @@ class Progress:
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if on_terminal else None
         self.now = now
         self.run: str | None = None
-        self.top1: float | None = None
+        self.shown: dict[str, str] = {}
+        self.value: float | None = None
         self.pace = Pace()
         self.last_train = self.last_plain = -math.inf
 
@@ -130,14 +135,16 @@ class Progress:
         """Takes a line of the log."""
         if line["event"] == "start":
             self.run = line["run"]
-            self.pace, self.top1, self.last_plain = Pace(), None, -math.inf  # a study begins many runs
+            self.pace, self.value, self.last_plain = Pace(), None, -math.inf  # a study begins many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
-            self.top1 = line["val_ema/top1"] if "val_ema/top1" in line else line["val/top1"]
+            self.shown, key = line.get("shown", TOP1), line.get("shown", TOP1)["key"]
+            self.value = line[f"val_ema/{key}"] if f"val_ema/{key}" in line else line[f"val/{key}"]
             if not self.live:
                 loss = line["val_ema/loss"] if "val_ema/loss" in line else line["val/loss"]
-                self.plain(f"epoch {line['epoch']:.1f}: validation top-1 {self.top1:.1f} %, loss {loss:.3f}")
+                figure = f"{self.figure()}, " if key != "loss" else ""
+                self.plain(f"epoch {line['epoch']:.1f}: validation {figure}loss {loss:.3f}")
         elif line["event"] == "train":
             self.train(line)
 
@@ -146,16 +153,23 @@ class Progress:
         self.last_train = self.now()
         step, updates = line["step"], line["updates"]
         speed = self.pace.throughput() or line["throughput/img_s"]
-        top1 = f"  top-1 {self.top1:.1f} %" if self.top1 is not None else ""
+        figure = "" if self.value is None else f"  validation loss {self.value:.3f}"
+        if self.value is not None and self.shown["key"] != "loss":
+            figure = f"  {self.figure()}"
         text = (
             f"{math.floor(100 * step / updates):3} %  epoch {line['epoch']:.1f}  ETA {clock(self.pace.left(step, updates))}  "
-            f"{speed:.{0 if speed >= 10 else 1}f} img/s  loss {line['train/loss']:.3f}{top1}  {line['mem/peak_mb']:,.0f} MB"
+            f"{speed:.{0 if speed >= 10 else 1}f} img/s  loss {line['train/loss']:.3f}{figure}  {line['mem/peak_mb']:,.0f} MB"
         )
         if self.live:
             self.live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
         elif self.last_train - self.last_plain >= PLAIN_S or step == updates:
             self.last_plain = self.last_train
             self.plain(text)
+
+    def figure(self) -> str:
+        """The main figure of the last validation in text, such as "top-1 63.2 %"."""
+        unit = f" {self.shown['unit']}" if self.shown["unit"] else ""
+        return f"{self.shown['title']} {self.value:.{1 if unit else 3}f}{unit}"
 
     def plain(self, text: str) -> None:
         self.console.print(Text(paragraphs(text)), soft_wrap=True)  # a Text, since names of files may look like markup or emoji

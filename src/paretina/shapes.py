@@ -13,10 +13,18 @@ Image = UInt8[Tensor, "3 _height _width"]
 Images = UInt8[Tensor, "batch 3 _height _width"] | Float[Tensor, "batch 3 _height _width"]
 """A batch before the preprocessing of a network: uint8 from 0 to 255, or float from 0 to 1. Never normalised."""
 
-Targets = Float[Tensor, "batch classes"]
-"""Class probabilities; each row sums to one."""
+Targets = Float[Tensor, "batch classes *places"]
+"""Class probabilities; of dense tasks for each pixel, on the axes row and column.
 
-Logits = Float[Tensor, "batch classes"]
+A row, which is all classes of one picture or of one pixel, says nothing and weighs nothing where all of it is zero.
+"""
+
+Logits = Float[Tensor, "batch classes *places"]
+"""One for each target; what they mean is said by the task."""
+
+Mask = UInt8[Tensor, "_row _column"]
+"""The number of the class of each pixel; 255 where it is not known."""
+
 Map = Float[Tensor, "batch _channel _rows _columns"]
 """What stands at the border of two stages."""
 

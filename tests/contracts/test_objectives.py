@@ -145,7 +145,7 @@ def test_a_gradient_reaches_every_parameter_that_learns(objective):
     for recipe, assembly in sorted_out(objective)[0]:
         learner = learner_of(recipe, assembly)
         sum(learner(batch_for(recipe), MIDDLE).values()).backward()
-        given = {id(parameter) for group in recipe.groups(learner) for parameter in group["params"]}
+        given = {id(parameter) for group in recipe.learning.groups(learner, recipe.optimizer) for parameter in group["params"]}
         for name, parameter in learner.named_parameters():
             assert (id(parameter) in given) == parameter.requires_grad, name
             assert (parameter.grad is not None) == parameter.requires_grad, name

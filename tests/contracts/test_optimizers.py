@@ -38,9 +38,7 @@ class Tiny(nn.Module):
 
 def start(spec, module, rate=0.01, weight_decay=0.0):
     """The optimizer of a module whose bias is not decayed, and its spec with a constant rate."""
-    spec = replace(
-        spec, rate=Constant(value=rate), weight_decay=Constant(value=weight_decay), decay=("kernel",), scale_lr=False
-    )
+    spec = replace(spec, lr=Constant(value=rate), weight_decay=Constant(value=weight_decay), decay=("kernel",), scale_lr=False)
     groups = parameter_groups(module.named_parameters(), lambda name: "bias" if name == "bias" else "kernel", spec.decay)
     optimizer = spec.make(groups)
     spec.set_rates(optimizer, START, 256)
@@ -96,7 +94,7 @@ def test_follows_the_rate_of_the_moment(spec):
     optimizer = start(spec, module, rate=0.0)
     step(optimizer, module, 0)
     before = weights(module)
-    spec = replace(spec, rate=Constant(value=0.01))
+    spec = replace(spec, lr=Constant(value=0.01))
     spec.set_rates(optimizer, Clock(1, 2, 1.0), 256)
     step(optimizer, module, 1)
     assert not equal(weights(module), before)

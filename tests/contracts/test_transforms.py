@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.data.transform import BatchTransform, ImageTransform, Transform
+from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform
+from paretina.data.transforms.squash import Squash
+from paretina.model.tasks.places import Places
 from paretina.spec import modules_in
 
 FOUND = [example for module in modules_in("paretina.data.transforms") for example in getattr(module, "EXAMPLES", ())]
@@ -89,6 +92,79 @@ def test_mirrors_only_if_it_says_so(transform):
     image = picture(SIZE, SIZE)
     mirrored = any(torch.equal(transformed(transform, image, seed), image.flip(-1)) for seed in range(40))
     assert mirrored == transform.MIRRORS
+
+
+def apart(transform, seed, height, width):
+    """Where two pictures come out different that differ in a square, one black there and the other white, and the square.
+
+    Colours may change, also those of the whole picture with the square, but only a little elsewhere. None for another size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    row, column = (int(torch.randint(side - 5, (), generator=generator)) for side in (height, width))
+    there = torch.zeros(height, width, dtype=torch.bool)
+    there[row : row + 5, column : column + 5] = True
+    black, white = picture(height, width) // 4 + 90, picture(height, width) // 4 + 90
+    black[:, there], white[:, there] = 0, 255
+    results = [transformed(transform, image, seed).float() for image in (black, white)]
+    if results[0].shape[1:] != there.shape:
+        return None
+    distance = (results[0] - results[1]).abs().sum(0)
+    return distance > max(distance.max() / 2, 30), there
+
+
+@every_image_transform
+def test_moves_pixels_only_if_it_says_so(transform):
+    moved = []
+    for seed in range(40):
+        found = apart(transform, seed, 20, 30)
+        # sharpening reaches one pixel beyond the square
+        moved.append(found is None or bool((found[0] & (F.max_pool2d(found[1][None].float(), 3, 1, 1)[0] == 0)).any()))
+    assert any(moved) == transform.MOVES
+
+
+@pytest.mark.parametrize(
+    "transform", [t for t in FOUND if isinstance(t, ImageTransform) and t.MOVES and issubclass(Places, t.TASKS)], ids=repr
+)
+def test_a_transform_that_moves_takes_a_mask_along(transform):
+    overlaps = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        row, column = (int(torch.randint(2, side - 12, (), generator=generator)) for side in (24, 30))
+        mask = torch.zeros(3, 24, 30, dtype=torch.uint8)
+        mask[:, row : row + 10, column : column + 10] = 7
+        views = []
+        for colour in ((200, 40, 40), (40, 40, 200)):
+            image = torch.where(mask == 7, torch.tensor(colour, dtype=torch.uint8)[:, None, None], picture(24, 30) // 4 + 90)
+            torch.manual_seed(seed)
+            alone, drawn = Look((transform, Squash()))(image, SIZE, MIDDLE), torch.get_rng_state()
+            torch.manual_seed(seed)
+            view, moved = Look((transform, Squash())).both(image, mask, SIZE, MIDDLE)
+            # a mask beside it changes nothing, not even what is drawn next
+            assert torch.equal(alone, view)
+            assert torch.equal(torch.get_rng_state(), drawn)
+            views.append(view.float())
+        assert set(moved.unique().tolist()) <= {0, 7, 255}
+        assert torch.equal(moved[0], moved[1])
+        distance = (views[0] - views[1]).abs().sum(0)
+        there, said = distance > max(distance.max() / 2, 30), moved[0] == 7
+        if there.sum() >= 12:
+            overlaps.append(float((there & said).sum() / (there | said).sum()))
+    assert len(overlaps) >= 5
+    assert sorted(overlaps)[len(overlaps) // 2] > 0.8  # strong colours hide the square in some
+
+
+@pytest.mark.parametrize(
+    "transform", [t for t in FOUND if isinstance(t, BatchTransform) and issubclass(Places, t.TASKS)], ids=repr
+)
+def test_what_is_said_of_a_pixel_is_mixed_as_what_is_said_of_a_picture(transform):
+    batch = batch_of(6)
+    targets = torch.zeros(6, 4, SIZE, SIZE).scatter_(1, (batch.images[:, :1] // 64).long(), 1.0)
+    dense, plain = replace(batch, targets=targets), replace(batch, targets=targets[:, :, 3, 5])
+    for seed in range(10):
+        result = mixed(transform, dense, seed)
+        assert result.targets.shape == targets.shape
+        torch.testing.assert_close(result.targets.sum(1), torch.ones(6, SIZE, SIZE))
+        assert torch.equal(result.targets[:, :, 3, 5], mixed(transform, plain, seed).targets)
 
 
 @every_batch_transform

@@ -1,18 +1,19 @@
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from paretina.clock import START
 from paretina.data.decode import DecodeError
 from paretina.data.loader import Collate, Prepared, Transformed, evaluation_batches, training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Sample
-from paretina.data.sources.arrays import from_arrays
+from paretina.data.sources.arrays import ArrayCollection, from_arrays
 from paretina.data.transform import Look, View
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
@@ -20,7 +21,10 @@ from paretina.data.transforms.erase import RandomErasing
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.randaugment import RandAugment
+from paretina.data.transforms.shift import RandomShift
+from paretina.data.transforms.squash import Squash
 from paretina.model.blueprint import Preprocessing
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Linear, Staged
 
 TRANSFORMS = (
@@ -328,3 +332,75 @@ def test_a_view_that_is_too_small_or_of_a_wrong_shape_is_named():
         shown_as((Look((CentreCrop(),)), Look((HorizontalFlip(),))))
     with pytest.raises(ValueError, match="above 0, got 0"):
         View(scale=0.0)
+
+
+# --- targets of every shape -------------------------------------------------------------------------------------------
+
+
+def numbered(count, side=12):
+    """Pictures whose red channel is also their mask, where it is below 4, and labels by their number."""
+    red = np.random.default_rng(0).integers(0, 4, (count, 3, 3)).repeat(side // 3, 1).repeat(side // 3, 2).astype(np.uint8)
+    images = np.stack([red * 60, np.full_like(red, 9), np.full_like(red, 9)], -1)
+    return images, red
+
+
+@dataclass(frozen=True)
+class Masked(ArrayCollection):
+    masks: np.ndarray = field(kw_only=True, repr=False, compare=False)
+
+    def target(self, sample):
+        return torch.from_numpy(self.masks[int(sample.name)])
+
+
+def masked(count=8, side=12, mask_side=None):
+    images, red = numbered(count, side)
+    whole = from_arrays(images, np.arange(count) % 4, split=["val"] * count)
+    fields = {name: getattr(whole, name) for name in ("classes", "splits", "notes", "mirrors", "images", "path")}
+    masks = red if mask_side is None else red[:, :: side // mask_side, :: side // mask_side]
+    collection = Masked(**fields, task=Places(), masks=masks.copy())
+    return read_pictures(collection, collection.split("val"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mask_moves_with_its_picture(workers):
+    shown = masked()
+    look = Look((Squash(interpolation="bilinear"), RandomShift(share=Constant(value=0.4)), HorizontalFlip(), ColorJitter()))
+    requests = Epochs(len(shown), 4, 2.0, 0).requests(Constant(value=12.0), 0, 1, slice(None))
+    seen = 0
+    for loaded in training_batches(shown, (look,), requests, 4, workers):
+        batch = loaded.batch
+        assert batch.targets.shape == (4, 4, 12, 12)
+        known = batch.targets.any(1)
+        for image, target, there in zip(batch.images, batch.targets.argmax(1), known, strict=True):
+            levels = [image[0][there & (target == n)].float() for n in range(4)]
+            order = [level.median().item() for level in levels if len(level)]
+            assert order == sorted(order)  # jitter changes colours, but not which is the brighter
+        seen += int((~known).sum())
+    assert seen  # gaps are not known
+
+
+def test_masks_are_seen_through_the_door_as_pictures_are():
+    (loaded,) = evaluation_batches(masked(), Preprocessing(crop=0.5), 6, 4, 8, 0)
+    assert torch.equal(loaded.batch.targets.argmax(1) * 60, loaded.batch.images[:, 0].long())
+
+
+def test_a_smaller_mask_is_brought_to_the_size_of_its_picture():
+    (whole,), (small,) = (
+        list(evaluation_batches(shown, Preprocessing(crop=1.0), 12, 4, 8, 0)) for shown in (masked(), masked(8, 12, 3))
+    )
+    assert torch.equal(small.batch.targets, whole.batch.targets)
+
+
+def test_only_the_first_view_moves_the_mask():
+    shown = masked()
+    looks = (Look((Squash(),)), Look((Squash(), HorizontalFlip(probability=Constant(value=1.0)))))
+    loaded = next(training_batches(shown, looks, Epochs(8, 8, 1.0, 0).requests(Constant(value=12.0), 0, 1, slice(None)), 4, 0))
+    first, second = loaded.batch.views
+    assert torch.equal(second, first.flip(-1))
+    assert torch.equal(loaded.batch.targets.argmax(1) * 60, first[:, 0].long())
+
+
+def test_a_transform_that_forgets_to_say_that_it_changes_the_size_is_named(monkeypatch):
+    monkeypatch.setattr(Squash, "MOVES", False)
+    with pytest.raises(ValueError, match=r"behind Squash a picture has .* pixels, but its mask .*must say MOVES"):
+        Look((Squash(),)).both(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.zeros(3, 9, 9, dtype=torch.uint8), 6, START)

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,8 @@ from torch import nn
 
 from paretina.data.pictures import read_pictures
 from paretina.data.sources.arrays import from_arrays
-from paretina.measure.evaluate import Evaluation, joined, quick_figures
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judges.held_out_loss import HeldOutLoss
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Preprocessing
@@ -79,23 +78,30 @@ def test_answers_of_low_precision_come_as_float32():
 
 
 def test_the_answers_of_all_ranks_come_into_the_order_of_the_split():
-    parts = [evaluation(rank=rank, ranks=3).run(Brightness()) for rank in range(3)]
-    logits, ids = joined(parts)
+    first, *others = [evaluation(rank=rank, ranks=3).tally(Brightness()) for rank in range(3)]
+    ids, logits, labels = first.with_all(others).answers()
     assert ids.tolist() == list(range(10))
     assert logits[:, 0].tolist() == [10.0 * n for n in range(10)]
+    assert labels.tolist() == [0, 1] * 5
 
 
-def test_figures_by_hand():
-    # answers 0, 1, 1 for labels 0, 1, 0: two of three; probabilities of the truth 3/4, 3/4, 1/4
-    logits = torch.tensor([[math.log(3), 0.0], [0.0, math.log(3)], [0.0, math.log(3)]])
-    found = quick_figures(logits, torch.tensor([0, 1, 0]))
-    assert found == {"loss": pytest.approx((2 * math.log(4 / 3) + math.log(4)) / 3), "top1": pytest.approx(200 / 3)}
+def test_a_judge_by_loss_needs_something_that_learns():
+    made = evaluation(judge=HeldOutLoss())
+    with pytest.raises(ValueError, match="judges by the loss of what learns, which only a run has"):
+        made.tally(Brightness())
+    made.loss = lambda batch: batch.images.float().mean()
+    network = Brightness()
+    # four pictures of 0 to 30, four of 40 to 70, two of 80 and 90
+    assert made.tally(network).quick() == {"loss": pytest.approx((4 * 15 + 4 * 55 + 2 * 85) / 10)}
+    assert network.asked == 0
 
 
-def test_top5_by_hand():
-    logits = torch.arange(6.0).repeat(4, 1)  # class 5 first, class 0 last
-    found = quick_figures(logits, torch.tensor([5, 1, 0, 3]))
-    assert (found["top1"], found["top5"]) == (25.0, 75.0)
+def test_the_network_is_left_as_it_was_where_an_answer_fails():
+    network = Brightness().train()
+    network.forward = lambda images: images / 0 + torch.empty(7)
+    with pytest.raises(RuntimeError):
+        evaluation().run(network)
+    assert network.training
 
 
 def test_memory_is_that_of_a_process_that_holds_torch():

@@ -118,3 +118,22 @@ def test_answers_that_come_in_pairs_are_both_learned():
     update(network, Plan(), torch.full((2, 3, 2, 2), 255, dtype=torch.uint8))()
     assert not torch.equal(network.first.weight, before[0])
     assert not torch.equal(network.second.weight, before[1])
+
+
+def test_a_network_that_answers_for_each_pixel_is_updated_too():
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 2, 1).train()
+
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = network
+
+        def forward(self, images):
+            return self.conv(images.float())
+
+    before = network.bias.clone()
+    update(Wrapped(), Plan(), torch.zeros(2, 3, 4, 5, dtype=torch.uint8))()
+    # at every pixel the first class is wanted
+    assert network.bias[0] > before[0]
+    assert network.bias[1] < before[1]

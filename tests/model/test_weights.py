@@ -20,7 +20,18 @@ from paretina.model.family import network_named
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
-from paretina.model.weights import About, from_file, from_package, load_model, load_start, save_model, with_preprocessing
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import (
+    About,
+    from_file,
+    from_package,
+    load_model,
+    load_start,
+    save_model,
+    with_preprocessing,
+)
 from paretina.spec import put as put_field
 
 BLUEPRINT = Blueprint(
@@ -179,6 +190,18 @@ def rewritten(path, change, text=None):
     return path
 
 
+def test_a_file_that_does_not_say_what_its_logits_mean_is_of_one_class_a_picture(saved):
+    _, about = load_model(rewritten(saved[1], without("task")))
+    assert about == ABOUT
+    assert about.task == OneOf()
+
+
+@pytest.mark.parametrize("task", [OneOf(), AnyOf(), Nothing()])
+def test_what_the_logits_mean_comes_back(saved, tmp_path, task):
+    save_model(tmp_path / "other.safetensors", saved[0], replace(ABOUT, task=task))
+    assert load_model(tmp_path / "other.safetensors")[1] == replace(ABOUT, task=task)
+
+
 def put(*steps_and_value):
     *steps, value = steps_and_value
 
@@ -236,6 +259,8 @@ def without(name):
         (put("metrics", {"val/top1": [1]}), "its description is damaged"),
         (put("metrics", {"val/top1": 10**400}), "its description is damaged"),
         (put("metrics", []), "its description is damaged"),
+        (put("task", {"kind": "Guess"}), "its description is damaged: there is no Task named 'Guess'"),
+        (put("task", None), "its description is damaged"),
         (lambda header: [header], "its description is damaged"),
         (lambda header: "x" * 100_000, "its description is damaged"),
         (put("model", {"kind": "x" * 100_000}), "its network cannot be built"),

@@ -21,7 +21,7 @@ from paretina.train.learning import Learning
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.training import make_task, prepare, train
+from paretina.train.training import make_job, prepare, train
 
 # --- how long norms remember ------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ def test_a_run_from_weights_starts_each_class_from_its_own_row(tiny, npz, tmp_pa
     weights = str(first.path / "model.safetensors")
     asked = Asked(data=Arrays(path=str(other)), model=tiny, recipe=LEARNS, plan=Plan(workers=0), weights=weights)
     prepared = prepare(asked)
-    new = make_task(prepared, Ranks()).learner.result().head.classifier
+    new = make_job(prepared, Ranks()).learner.result().head.classifier
     assert torch.equal(new.weight[1:], old.weight[:2])
     assert torch.equal(new.bias[1:], old.bias[:2])
     assert not torch.equal(new.weight[0], old.weight[0])

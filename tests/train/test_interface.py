@@ -27,7 +27,7 @@ from paretina.schedules import Constant
 from paretina.train.average import Average
 from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
-from paretina.train.loop import Task, fit
+from paretina.train.loop import fit
 from paretina.train.objective import Learner, Objective
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
@@ -106,7 +106,7 @@ def task(collection, blueprint, updates=None):
     learner = PLAN.place(RECIPE.objective.make(blueprint.build(), None))
     train, val = (read_pictures(collection, collection.split(name)) for name in ("train", "val"))
     evaluation = Evaluation(val, blueprint.preprocessing, 16, blueprint.classes, PLAN)
-    return Task(learner, train, evaluation, RECIPE.sizes(16), PLAN, Ranks(), updates=updates)
+    return Job(learner, train, evaluation, RECIPE.sizes(16), PLAN, Ranks(), updates=updates)
 
 
 def fitted(path, collection, blueprint, updates=None):
@@ -136,7 +136,7 @@ def test_the_target_network_is_part_of_the_state(tmp_path, collection, tiny):
 def test_only_what_learns_is_given_to_the_optimizer(tiny):
     torch.manual_seed(0)
     learner = RECIPE.objective.make(tiny.build(), None)
-    given = {id(parameter) for group in RECIPE.groups(learner) for parameter in group["params"]}
+    given = {id(parameter) for group in RECIPE.learning.groups(learner, RECIPE.optimizer) for parameter in group["params"]}
     assert given == {id(p) for part in (learner.network, learner.projector, learner.predictor) for p in part.parameters()}
     assert {owned.place for owned in roles(learner).values()} >= {"projector", "predictor", "target", "stem", "head"}
 

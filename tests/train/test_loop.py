@@ -20,7 +20,7 @@ from paretina.schedules import Constant, Linear, Staged
 from paretina.train import loop
 from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
-from paretina.train.loop import Task, fit
+from paretina.train.loop import Job, fit
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
@@ -46,7 +46,7 @@ class Training:
         torch.manual_seed(self.recipe.seed + 1000)
         train, val = (read_pictures(self.collection, self.collection.split(name)) for name in ("train", "val"))
         evaluation = Evaluation(val, self.blueprint.preprocessing, 16, self.blueprint.classes, self.plan)
-        return replace(Task(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
+        return replace(Job(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
 
     def fit(self, listen=lambda line: None, **changes):
         """Goes on in a fresh process, as far as one can tell: nothing but the run directory is taken over."""
@@ -419,7 +419,7 @@ def test_the_log_says_what_happened(training, everything):
     assert train[0]["size"] == 12
     assert train[-1]["size"] == round(12 + 6 * 8 / 9)
     assert [line["schedule/stochastic_depth"] for line in train] == pytest.approx([0.1 + 0.4 * i / 9 for i in range(9)])
-    kept = {"event", "step", "attempt", "epoch", "val_ema/loss", "val_ema/top1"}
+    kept = {"event", "step", "attempt", "epoch", "shown", "val_ema/loss", "val_ema/top1"}
     assert [set(line) - kept for line in val] == [set(), set(), {"val/loss", "val/top1"}]  # the other weights once, at the end
     assert all(line["train/loss"] == pytest.approx(line["train/loss/CrossEntropy"]) for line in train)
     assert all(line["grad_norm"] > 0 for line in train)

@@ -52,7 +52,7 @@ def test_refuses_an_empty_reference_batch():
 
 def test_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        Optimizer(rate=Constant(value=0.1))
+        Optimizer(lr=Constant(value=0.1))
 
 
 # --- groups -------------------------------------------------------------------------------------------------------------

@@ -94,13 +94,14 @@ from paretina.train.training import opened, resume, train
 folder = Path(sys.argv[1])
 asked = {name: decode(Asked, value) for name, value in json.loads((folder / "asked.json").read_text()).items()}
 seen = []
-run = evaluate.Evaluation.run
+tally = evaluate.Evaluation.tally
 def watched(self, network, workers=0):
-    logits, ids = run(self, network, workers)
+    tallied = tally(self, network, workers)
+    ids = tallied.columns()[0]
     statistics = torch.cat([b.flatten() for n, b in network.named_buffers() if "running" in n] or [torch.zeros(1)])
     seen.append([ids.tolist(), statistics.tolist()])
-    return logits, ids
-evaluate.Evaluation.run = watched
+    return tallied
+evaluate.Evaluation.tally = watched
 
 train(asked["full"], folder / "first")
 told = Ranks.start("cpu")

@@ -483,7 +483,7 @@ def test_both_splits_need_pictures(tiny, tmp_path, arrays):
 
 
 def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
-    task = training.make_task(
+    task = training.make_job(
         prepare(
             asked(tiny, Arrays(path=str(npz)), replace(SHORT, start=replace(SHORT.start, zero_gamma=True, norm_momentum=1.0)))
         ),
@@ -507,7 +507,7 @@ def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):
             return learner
 
     recipe = replace(SHORT, start=replace(SHORT.start, zero_gamma=True), objective=TrialPair())
-    learner = training.make_task(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
+    learner = training.make_job(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
     assert not any(residual.last_norm.weight.any() for residual in learner.peer.residuals())
     assert all(residual.last_norm.weight.all() for residual in learner.target.residuals())
 
@@ -848,7 +848,7 @@ def test_a_saved_model_can_be_saved_again(finished, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == (finished[-1].path / "model.safetensors").read_bytes()
 
 
-def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
+def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny, collection):
     asked_for = []
 
     def stand_in(name):
@@ -857,10 +857,10 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny):
         return Foreign(replace(tiny, classes=2).build(), tiny.preprocessing, 16, ("cat", "dog"))
 
     monkeypatch.setattr(training, "timm_model", stand_in)
-    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", ("cat", "dog")), Foreign)
+    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
     assert asked_for == ["resnet18.a1_in1k"]
     with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
-        training.load_teacher("timm:resnet18", ("cat", "cow"))
+        training.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
 
 
 def test_a_part_of_data_that_was_moved_stays_a_part():

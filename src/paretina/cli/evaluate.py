@@ -61,7 +61,7 @@ def evaluate(
         print_lines([str(loss)])
     if found.sweep is not None:
         print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
-    print_lines(accuracy_lines(found))
+    print_lines(accuracy_lines(found) if found.accuracy is not None else figure_lines(found))
     for more in (found.corrupted, found.unknown):
         if more is not None:
             print_lines(["", *more.table()])
@@ -96,6 +96,20 @@ def accuracy_lines(found: Any) -> list[str]:
     return lines
 
 
+def figure_lines(found: Any) -> list[str]:
+    """The figures of another task than one class a picture, as its judge names them."""
+    metrics = found.judged.metrics
+    lines = [f"{found.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
+    for key, value in metrics.items():
+        if value is None or key.endswith(("_low", "_high")):
+            continue
+        low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+        between = "" if low is None or high is None else f"  [{low:.1f} to {high:.1f}]"
+        lines.append(f"{key.removeprefix('val/'):<28}{value:8.{1 if between else 3}f}{between}")
+    lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]
+    return lines
+
+
 @command(
     main,
     "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
@@ -103,7 +117,9 @@ def accuracy_lines(found: Any) -> list[str]:
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Number of answers a picture.")
+@click.option(
+    "--top", type=click.IntRange(1), default=3, show_default=True, help="Number of answers a picture, if it has one class."
+)
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all answers to a file.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, device: str, as_json: bool) -> None:
@@ -131,6 +147,6 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
         names = [printable(each.name) for each in found.predictions]
         width = max(map(len, names), default=0)
         for shown, each in zip(names, found.predictions, strict=True):
-            answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers)
+            answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers) or "none of the classes"
             print_lines([f"{shown:<{width}}  {answers}"])
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

@@ -140,7 +140,7 @@ def frontier(
 
     def listen(line: dict[str, Any]) -> None:
         if line["event"] == "start":
-            progress.pace, progress.top1 = Pace(), None
+            progress.pace, progress.value = Pace(), None
         elif line["event"] != "val" or progress.live:
             progress.listen(line)
 

@@ -44,8 +44,11 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     if shown.about:
         licence = f"; licence of the weights it started from: {shown.about.licence}" if shown.about.licence else ""
         print_lines([f"{shown.about.origin}{licence}"])
-        figures = {"top-1": "val/top1", "balanced": "val/balanced"}
+        figures = {"top-1": "val/top1", "balanced": "val/balanced", "mAP": "val/map", "mean IoU": "val/iou"}
         measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
+        task = type(shown.about.task).__name__
+        if task != "OneOf":
+            click.echo(f"task: {task}")
         if measured:
             click.echo(f"measured when it was saved: {', '.join(measured)}")
         print_lines([f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}"])

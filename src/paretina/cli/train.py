@@ -177,10 +177,13 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         print_json({"run": str(run.path), **result})
         return
     metrics = result["metrics"]
-    click.echo(
-        f"top-1 {metrics['val/top1']:.1f} % ({metrics['val/top1_low']:.1f} to {metrics['val/top1_high']:.1f}), "
-        f"balanced {metrics['val/balanced']:.1f} %, on {result['data']['val']} validation pictures"
-    )
+    shown = result.get("shown") or {"key": "top1", "title": "top-1", "unit": "%"}
+    value, low, high = (metrics.get(f"val/{shown['key']}{end}") for end in ("", "_low", "_high"))
+    digits, unit = (1, f" {shown['unit']}") if shown["unit"] else (3, "")
+    text = "unknown" if value is None else f"{value:.{digits}f}{unit}"
+    between = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+    balanced = f" balanced {metrics['val/balanced']:.1f} %," if "val/balanced" in metrics else ""
+    click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures")
     if warning := result["data"].get("copies", {}).get("warning"):
         print_lines([warning])
     print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])

@@ -9,11 +9,11 @@ from paretina.shapes import Ids, Images, Targets
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with their class probabilities.
+    """Pictures with what is said about them.
 
     Attributes:
         views: the same pictures, once for each view that the recipe asks for; unnormalised.
-        targets: class probabilities.
+        targets: class probabilities, of dense tasks for each pixel; a row of zeros says nothing and weighs nothing.
         ids: number of each sample in its split.
     """
 

@@ -19,6 +19,7 @@ from paretina.data.decode import DecodeError
 from paretina.data.likeness import LOOK, Leaks
 from paretina.data.remarks import remarks_heard, told
 from paretina.data.source import Collection, Sample
+from paretina.model.tasks.one_of import OneOf
 from paretina.text import how_many, printable
 
 CHUNK = 32
@@ -239,10 +240,11 @@ def check(
     looks = look_at_all(collection, [sample for _, sample in placed], workers, can_be_near)
     likes = np.array([seen.likeness for seen in looks], LOOK)
     names = collection.classes
-    counts = {split: Counter(sample.label for sample in collection.split(split)) for split in splits}
+    faults: dict[str, str] = {}
+    counts = {split: shown_classes(collection, collection.split(split), faults) for split in splits}
     first = next((count for count in counts.values() if count), Counter[int]())
     smallest = min((first[label] for label in range(len(names))), default=0)
-    faults, odd, remarks, good = {}, {}, {}, []
+    odd, remarks, good = {}, {}, []
     for (_, sample), seen in zip(placed, looks, strict=True):
         if seen.fault:
             faults[sample.name] = seen.fault
@@ -286,6 +288,29 @@ def check(
         notes=tuple(dict.fromkeys((*collection.notes, *told(remarks), *few))),
         refusal=refusal_of(collection, faults, max_damaged) if max_damaged is not None and both else "",
     )
+
+
+def shown_classes(collection: Collection, samples: Sequence[Sample], faults: dict[str, str]) -> Counter[int]:
+    """How many of some pictures show each class, by its number; of a mask, whether any pixel does.
+
+    Args:
+        faults: takes the reason, by name, of what is said about a picture but cannot be read.
+
+    Raises:
+        ValueError: what is said about a picture does not fit the task.
+    """
+    task, classes = collection.task, len(collection.classes)
+    if task == OneOf():
+        return Counter(sample.label for sample in samples)
+    found: Counter[int] = Counter()
+    for sample in samples:
+        try:
+            targets = task.targets([collection.target(sample)], classes)[0]
+        except DecodeError as error:
+            faults[sample.name] = str(error).removeprefix(f"{sample.name}: ")
+            continue
+        found.update((targets.flatten(1).amax(1) if task.DENSE else targets).gt(0.5).nonzero().flatten().tolist())
+    return found
 
 
 def spread(lengths: list[int]) -> Spread | None:

@@ -3,7 +3,9 @@
 from typing import Literal
 
 import torch
+from torchvision import tv_tensors
 
+from paretina.model.task import UNKNOWN
 from paretina.shapes import Image
 
 Fill = Literal["grey", "white", "black", "border"]
@@ -13,7 +15,9 @@ LEVELS = {"grey": 128, "white": 255, "black": 0}
 
 
 def colour(fill: Fill, image: Image) -> list[int]:
-    """The red, green and blue of the gap in this picture, 0 to 255."""
+    """The red, green and blue of the gap in this picture, 0 to 255; in a mask nothing is known of a gap."""
+    if isinstance(image, tv_tensors.Mask):
+        return [UNKNOWN] * 3
     if fill == "border":
         edge = torch.cat((image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]), dim=1)
         return [int(level) for level in edge.median(dim=1).values]

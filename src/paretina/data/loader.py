@@ -2,20 +2,24 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
 
 from paretina.data.batch import Batch
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
+from paretina.data.resize import resized
 from paretina.data.sampler import Request, seed_of
 from paretina.data.transform import Look
 from paretina.model.blueprint import Preprocessing
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 
 
@@ -31,8 +35,19 @@ class Loaded:
     faults: tuple[str, ...]
 
 
-Item = tuple[int, int, tuple[Image, ...]] | str
-"""Number, label and views of a picture, or why it cannot be read."""
+Item = tuple[int, Tensor, tuple[Image, ...]] | str
+"""Number, target and views of a picture, or why it cannot be read."""
+
+
+def mask_beside(target: Tensor, image: Image) -> Image | None:
+    """A target for each pixel as transforms take it, three equal channels of the size of the picture; None of other targets.
+
+    A picture may have been reduced while it was decoded.
+    """
+    if target.ndim != 2:
+        return None
+    mask = tv_tensors.Mask(target.expand(3, -1, -1))
+    return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
 class Transformed(Dataset[Item]):
@@ -44,16 +59,19 @@ class Transformed(Dataset[Item]):
 
     def __getitem__(self, request: Request) -> Item:  # type: ignore[override]
         try:
-            image = self.pictures.image(request.index)
+            image, target = self.pictures.image(request.index), self.pictures.target(request.index)
         except DecodeError as error:
             return str(error)
+        mask = mask_beside(target, image)
         views = []
         with torch.random.fork_rng(devices=[]):
             for number, look in enumerate(self.looks):
                 # the first view draws as the only one of a plain run
                 torch.default_generator.manual_seed(seed_of(request.seed, number) if number and look.own else request.seed)
-                views.append(look(image, request.size, request.clock))
-        return request.index, self.pictures.samples[request.index].label, tuple(views)
+                view, moved = look.both(image, None if number else mask, request.size, request.clock)
+                views.append(view)
+                target = target if moved is None else moved[0]
+        return request.index, target, tuple(views)
 
 
 class Prepared(Dataset[Item]):
@@ -69,10 +87,12 @@ class Prepared(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         try:
-            image = self.pictures.image(index)
+            image, target = self.pictures.image(index), self.pictures.target(index)
         except DecodeError as error:
             return str(error)
-        return index, self.pictures.samples[index].label, (preprocess(image, self.preprocessing, self.size),)
+        mask = mask_beside(target, image)
+        target = target if mask is None else preprocess(mask, self.preprocessing, self.size)[0]
+        return index, target, (preprocess(image, self.preprocessing, self.size),)
 
 
 @dataclass(frozen=True)
@@ -85,6 +105,7 @@ class Collate:
 
     classes: int
     size: int | None = None
+    task: Task = field(default_factory=OneOf)
 
     def __call__(self, items: Sequence[Item]) -> Loaded:
         good = [item for item in items if not isinstance(item, str)]
@@ -94,7 +115,7 @@ class Collate:
         side = self.size or 0
         nothing = (torch.empty(0, 3, side, side, dtype=torch.uint8),)
         views = tuple(map(torch.stack, zip(*(views for _, _, views in good), strict=True))) if good else nothing
-        targets = F.one_hot(torch.tensor([label for _, label, _ in good], dtype=torch.int64), self.classes).float()
+        targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
         return Loaded(Batch(views, targets, ids), faults)
 
@@ -107,7 +128,7 @@ def training_batches(
         DataLoader(
             Transformed(pictures, looks),
             batch_sampler=Stream(requests),
-            collate_fn=Collate(classes),
+            collate_fn=Collate(classes, task=pictures.collection.task),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=leave_signals,
@@ -134,7 +155,7 @@ def evaluation_batches(
             Prepared(pictures, preprocessing, size),
             sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
             batch_size=batch,
-            collate_fn=Collate(classes, size),
+            collate_fn=Collate(classes, size, pictures.collection.task),
             num_workers=workers,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),

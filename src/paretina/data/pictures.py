@@ -63,6 +63,10 @@ class Pictures:
         start, rows, columns = self.places[index]
         return self.pixels[start : start + 3 * rows * columns].view(rows, columns, 3).permute(2, 0, 1)
 
+    def target(self, index: int) -> Tensor:
+        """What is said about one picture; see `Collection.target`."""
+        return self.collection.target(self.samples[index])
+
     def labels(self) -> list[int]:
         return [sample.label for sample in self.samples]
 

@@ -1,8 +1,8 @@
 """Preprocess: pictures for evaluation, as a network wants them, but for the normalisation, which the network does itself."""
 
 import torchvision.transforms.v2.functional as V
-from torchvision.transforms import InterpolationMode
 
+from paretina.data.resize import resized
 from paretina.model.blueprint import Preprocessing
 from paretina.shapes import Image
 
@@ -18,6 +18,4 @@ def preprocess(image: Image, preprocessing: Preprocessing, size: int) -> Image:
         side = max(1, int(preprocessing.crop * min(rows, columns)))
         # the odd pixel goes behind, as in the reference of the Lite weights
         image = V.crop(image, (rows - side + 1) // 2, (columns - side + 1) // 2, side, side)
-    mode = InterpolationMode.BICUBIC if preprocessing.interpolation == "bicubic" else InterpolationMode.BILINEAR
-    resized: Image = V.resize(image, [size, size], interpolation=mode, antialias=True)
-    return resized
+    return resized(image, size, size, preprocessing.interpolation)

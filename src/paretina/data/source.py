@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 from paretina.traits import Method, Never
 
@@ -15,7 +20,7 @@ class Sample:
 
     Attributes:
         name: what the picture is called in messages, logs and tables; unique in its collection.
-        label: number of its class.
+        label: number of its class; 0 where the task is not one class a picture.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Collection(ABC):
         splits: the samples of `train`, `val` and, where there is one, `test`.
         notes: what was decided while opening, a sentence each: a split made, a folder left out.
         mirrors: whether the mirror image of a picture still belongs to its class.
+        task: what is said about a picture.
         moved: pictures on the other side of an automatic split than their names say, because their copies are there; None where
             no copies were looked for.
         COPIES: whether copies are looked for; not in pictures that we make ourselves.
@@ -45,6 +51,7 @@ class Collection(ABC):
     splits: dict[str, tuple[Sample, ...]]
     notes: tuple[str, ...] = ()
     mirrors: bool = True
+    task: Task = field(default_factory=OneOf, kw_only=True)
     moved: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     @abstractmethod
@@ -54,6 +61,19 @@ class Collection(ABC):
         Raises:
             paretina.data.decode.DecodeError: the picture cannot be read; the message names it.
         """
+
+    def target(self, sample: Sample) -> Tensor:
+        """What is said about a picture; its shape tells what it is, and must be one that `task` takes.
+
+        Returns:
+            `()`: the number of its class, negative where that is not known. `[class]`: a probability for each class. `[row
+            column]`: the class number of each pixel, uint8, 255 where it is not known; of the size that `image` gives when it
+            is asked for exact pixels.
+
+        Raises:
+            paretina.data.decode.DecodeError: it cannot be read; the message names the picture. The picture is then left out.
+        """
+        return torch.tensor(sample.label)
 
     def origin(self) -> "Collection":
         """Where the pixels really come from: itself, unless it is a part of something else."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from torchvision import tv_tensors
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 from paretina.spec import Spec
 from paretina.traits import OFF, HowLeftOut, Method, Never, traits
@@ -26,12 +29,20 @@ class Transform(Method):
     """Base of both kinds.
 
     Attributes:
+        TASKS: kinds of tasks whose targets are still right after it; a run with another task is refused before it begins.
+            `(Task,)` means every task.
+        MOVES: whether it moves pixels or changes the size, so that a mask must move with the picture. It is then called on the
+            mask too, as `torchvision.tv_tensors.Mask` with three equal channels, of which torchvision's functions take the
+            nearest pixel; to change the size use `paretina.data.resize`. It must draw the same numbers for a mask as for a
+            picture and must not change its values; gaps get 255.
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
         MIXES: whether the transform may blend pictures with others of the batch, and targets with theirs; an objective that
             blends by itself refuses it.
     """
 
     PLUGINS = ("paretina.data.transforms",)
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
+    MOVES: ClassVar[bool] = False
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION = Never("pictures are transformed before anything is computed in low precision")
     MIRRORS: ClassVar[bool] = False
@@ -104,16 +115,38 @@ class Look:
         Raises:
             ValueError: the transforms do not bring the picture to its size.
         """
+        return self.both(image, None, size, clock)[0]
+
+    def both(self, image: Image, mask: Image | None, size: int, clock: Clock) -> tuple[Image, Image | None]:
+        """The view, and the mask moved as its pixels are, by the same draws.
+
+        Args:
+            mask: as large as the picture, in three equal channels; None where there is none.
+
+        Raises:
+            ValueError: the transforms do not bring the picture to its size, or the mask to that of the picture.
+        """
         side = self.side(size)
         for transform in self.transforms:
+            before = torch.get_rng_state() if mask is not None and transform.MOVES else None
             image = transform(image, side, clock)
+            if mask is not None and before is not None:
+                after = torch.get_rng_state()
+                torch.set_rng_state(before)
+                mask = tv_tensors.Mask(transform(tv_tensors.Mask(mask), side, clock))
+                torch.set_rng_state(after)
+            if mask is not None and mask.shape != image.shape:
+                raise ValueError(
+                    f"behind {type(transform).__name__} a picture has {tuple(image.shape[1:])} pixels, but its mask "
+                    f"{tuple(mask.shape[1:])}; a transform that changes the size must say MOVES and treat both alike"
+                )
         if image.shape != (3, side, side):
             names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
             raise ValueError(
                 f"the transforms ({names}) gave a picture of {tuple(image.shape)}, not 3 x {side} x {side}; "
                 "one of them must crop or resize"
             )
-        return image
+        return image, mask
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,15 +1,17 @@
 """From pictures to answers: the forward passes of evaluation and prediction."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from paretina.data.batch import Batch
 from paretina.data.loader import Loaded, evaluation_batches
 from paretina.data.pictures import Pictures
+from paretina.measure.judge import Judge, Tally, judge_of
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Preprocessing
+from paretina.shapes import Logits, Loss
 
 
 class Evaluation:
@@ -18,6 +20,8 @@ class Evaluation:
     Keeps the prepared pictures where they take little memory, so that they are cropped and resized once in a run.
 
     Attributes:
+        judge: what the answers are tallied by.
+        loss: the loss of what learns on a batch, for judges that judge by it; None where nothing learns.
         faults: pictures that could no longer be read, as `name: reason`, each once.
     """
 
@@ -33,6 +37,7 @@ class Evaluation:
         rank: int = 0,
         ranks: int = 1,
         batch: int = 128,
+        judge: Judge | None = None,
     ) -> None:
         self.pictures = pictures
         self.plan = plan
@@ -40,6 +45,8 @@ class Evaluation:
         starts = range(rank * batch, len(pictures), ranks * batch)
         self.mine = [number for start in starts for number in range(start, min(start + batch, len(pictures)))]
         self.settings = (preprocessing, size, classes, batch)
+        self.judge = judge or judge_of(pictures.collection.task)
+        self.loss: Callable[[Batch], Loss] | None = None
         self.kept: list[Loaded] | None = None
         self.faults: dict[str, None] = {}
 
@@ -48,7 +55,8 @@ class Evaluation:
             return self.kept
         preprocessing, size, classes, batch = self.settings
         found = evaluation_batches(self.pictures, preprocessing, size, classes, batch, workers, self.mine)
-        if len(self.mine) * 3 * size * size > self.KEEP:
+        task = self.pictures.collection.task
+        if len(self.mine) * size * size * (3 + (4 * classes if task.DENSE else 0)) > self.KEEP:
             return found
         self.kept = list(found)
         return self.kept
@@ -58,36 +66,47 @@ class Evaluation:
 
         Pictures that can no longer be read have none; they are in `faults`.
         """
-        logits, ids = [torch.empty(0, self.settings[2])], [torch.empty(0, dtype=torch.int64)]
+        logits, ids = [], [torch.empty(0, dtype=torch.int64)]
+        for found, batch in self.answers(network, workers):
+            logits.append(found.cpu())
+            ids.append(batch.ids.cpu())
+        return torch.cat(logits) if logits else torch.empty(0, self.settings[2]), torch.cat(ids)
+
+    def tally(self, network: nn.Module, workers: int = 0) -> Tally:
+        """What the judge keeps of the answers to this rank's pictures; those that can no longer be read are in `faults`.
+
+        Raises:
+            ValueError: the judge judges by the loss of what learns, and nothing does.
+        """
+        if self.judge.LOSS and self.loss is None:
+            raise ValueError(
+                f"{type(self.judge).__name__} judges by the loss of what learns, which only a run has; nothing is there to "
+                "measure a model file by"
+            )
+        tally = self.judge.start(self.settings[2])
+        for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):
+            tally.add(logits, batch.targets, batch.ids)
+        return tally
+
+    def answers(
+        self, network: nn.Module, workers: int = 0, loss: Callable[[Batch], Loss] | None = None
+    ) -> Iterator[tuple[Logits, Batch]]:
+        """The logits of each batch, in float32, and the batch, on the device of the plan.
+
+        Args:
+            loss: what is asked instead of the network; its answer stands in the place of every logit.
+        """
         training = network.training
         network.eval()
-        with torch.inference_mode():
+        try:
             for loaded in self.batches(workers):
                 self.faults.update(dict.fromkeys(loaded.faults))
                 if not len(loaded.batch):
                     continue
                 batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
-                with self.plan.arithmetic():
-                    logits.append(network(batch.images).float().cpu())
-                ids.append(loaded.batch.ids)
-        network.train(training)
-        return torch.cat(logits), torch.cat(ids)
-
-
-def joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The logits of all ranks in the order of the split."""
-    logits, ids = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    order = ids.argsort()
-    return logits[order], ids[order]
-
-
-def quick_figures(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Loss, top-1 and (from five classes on) top-5 in percent, without intervals: what a progress line shows."""
-    figures: dict[str, Any] = {
-        "loss": torch.nn.functional.cross_entropy(logits, labels).item(),
-        "top1": 100.0 * (logits.argmax(1) == labels).float().mean().item(),
-    }
-    if logits.shape[1] >= 5:
-        top5 = logits.topk(5, dim=1).indices
-        figures["top5"] = 100.0 * (top5 == labels[:, None]).any(1).float().mean().item()
-    return figures
+                with torch.inference_mode(), self.plan.arithmetic():
+                    found = network(batch.images) if loss is None else loss(batch).expand(batch.targets.shape)
+                    found = found.float()
+                yield found, batch
+        finally:
+            network.train(training)

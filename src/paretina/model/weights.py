@@ -22,6 +22,8 @@ from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.roles import roles
 from paretina.model.rows import Rows, class_tensors, match_rows
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.packages import installed_file
 from paretina.run import write_aside
 from paretina.spec import decode, encode
@@ -43,6 +45,7 @@ class About:
         licence: of the weights.
         origin: where the weights come from: what they were trained on, and what they started from.
         name: the network's name in our tables, or "".
+        task: what the logits mean; a file that does not say so is of one class a picture.
     """
 
     classes: tuple[str, ...]
@@ -50,6 +53,11 @@ class About:
     licence: str = ""
     origin: str = ""
     name: str = ""
+    task: Task = field(default_factory=OneOf)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return {**asdict(self), "task": encode(self.task)}
 
 
 def save_model(path: Path, network: Network, about: About) -> None:
@@ -63,7 +71,7 @@ def save_model(path: Path, network: Network, about: About) -> None:
         raise ValueError(
             f"the network has {how_many(model.classes, 'class')}, but {how_many(len(about.classes), 'name')} were given"
         )
-    header = {"format": FORMAT, "version": VERSION, "model": encode(model), **asdict(about)}
+    header = {"format": FORMAT, "version": VERSION, "model": encode(model), **about.to_dict()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_aside(path, save(tensors, {FORMAT: json.dumps(header)}))
 
@@ -112,6 +120,7 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
             licence=str(header["licence"]),
             origin=str(header["origin"]),
             name=str(header["name"]),
+            task=decode(Task, header["task"]) if "task" in header else OneOf(),  # type: ignore[type-abstract]
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paretina.report.records import Line, Number, RunRecord, epoch_of, number
+from paretina.report.records import Line, Number, RunRecord, epoch_of, main_figure, number
 from paretina.report.words import SPACE, grouped, percent, short
 
 CURVE_POINTS = 400  # longer curves are averaged, or the page would take megabytes
@@ -194,9 +194,10 @@ def points_of(lines: Iterable[Line], name: str, epoch: Callable[[Line], float]) 
     return [(epoch(line), float(value)) for line in lines if (value := number(line, name)) is not None]
 
 
-def kept_top1(record: RunRecord) -> str:
-    """The key of the top-1 of the weights that are kept: those of the average where there is one."""
-    return "val_ema/top1" if any("val_ema/top1" in line for line in record.val) else "val/top1"
+def kept_figure(record: RunRecord) -> str:
+    """The key of the main figure of the weights that are kept: those of the average where there is one."""
+    key = main_figure(record)["key"]
+    return f"val_ema/{key}" if any(f"val_ema/{key}" in line for line in record.val) else f"val/{key}"
 
 
 def curves_of(record: RunRecord) -> list[Chart]:
@@ -209,11 +210,14 @@ def curves_of(record: RunRecord) -> list[Chart]:
         held_out, averaged_weights = (points_of(record.val, f"{prefix}/{what}", epoch) for prefix in ("val", "val_ema"))
         return [("training", trained), ("validation", held_out), ("averaged weights", averaged_weights)]
 
+    figure = main_figure(record)
+    title = "Top-1 accuracy" if figure["key"] == "top1" else figure["title"][:1].upper() + figure["title"][1:]
+    figures = three(figure["key"]) if figure["key"] != "loss" else []
     parts = sorted({name for line in record.train for name in line if name.startswith("train/loss/")})
     losses = [(name.removeprefix("train/loss/"), points_of(record.train, name, epoch)) for name in parts]
     charts = [
         chart("Loss", "nats", across, three("loss"), end, say="{:.3f}".format),
-        chart("Top-1 accuracy", "%", across, three("top1"), end, say="{:.1f}".format),
+        chart(title, figure["unit"], across, figures, end, say="{:.1f}".format) if figures else None,
         chart("Parts of the training loss", "nats", across, losses, end, say="{:.3f}".format) if len(parts) > 1 else None,
     ]
     return [found for found in charts if found]

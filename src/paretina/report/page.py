@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paretina.report.charts import SHAPES, across_of, chart, curves_of, kept_top1, look_of, points_of, scatter, schedules_of
+from paretina.report.charts import (
+    SHAPES,
+    across_of,
+    chart,
+    curves_of,
+    kept_figure,
+    look_of,
+    points_of,
+    scatter,
+    schedules_of,
+)
 from paretina.report.classes import MISTAKES, confusion_of, mistakes_of
 from paretina.report.records import (
     Number,
@@ -20,6 +30,7 @@ from paretina.report.records import (
     dicts,
     epoch_of,
     groups_of,
+    main_figure,
     model_name,
     number,
     only,
@@ -70,8 +81,10 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     letters = [letters_of(group) if max(groups) else "" for group in groups]
     series = []
     for at, (record, facts) in enumerate(zip(records, found, strict=True), 1):
+        if main_figure(record)["key"] != "top1":
+            continue
         epoch = epoch_of(record) if by_epoch else update_of
-        series.append((f"{at} {facts['run']}", points_of(record.val, kept_top1(record), epoch)))
+        series.append((f"{at} {facts['run']}", points_of(record.val, kept_figure(record), epoch)))
     longest = max((facts["time_s"] or 0 for facts in found), default=0)
     unit, scale = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
     charts = [
@@ -105,20 +118,21 @@ def page(record: RunRecord) -> dict[str, Any]:
     """Everything that the page of one run shows, in the order in which it is shown."""
     result, asked = record.result or {}, record.asked
     schedules, constant = schedules_of(record)
+    one_class = main_figure(record)["key"] == "top1"  # the tables of classes count pictures of one class
     data = result["data"] if isinstance(result.get("data"), dict) else {}
     return {
         "facts": row(record, alone=True),
         "status": status(record),
         "headline": headline(record),
         "copies": copies_warning(record),
-        "commonest": commonest_share(result.get("confusion")),
+        "commonest": commonest_share(result.get("confusion")) if one_class else None,
         "measures": [
             {
                 "label": label,
                 "value": measured(record.metric(name), unit),
                 "interval": between(record.metric(f"{name}_low"), record.metric(f"{name}_high"), unit),
             }
-            for name, label, unit in MEASURES
+            for name, label, unit in (MEASURES if one_class else other_measures(record))
             if record.metric(name) is not None
         ],
         "chosen": result.get("chosen"),
@@ -131,10 +145,11 @@ def page(record: RunRecord) -> dict[str, Any]:
         "curves": curves_of(record),
         "schedules": schedules,
         "constant": constant,
-        "confusion": confusion_of(record),
+        "confusion": confusion_of(record) if one_class else None,
         "per_class": [
             {"class": one.get("class"), **{key: number(one, key) for key in PER_CLASS}}
             for one in dicts(result.get("per_class"))
+            if one_class
         ],
         "mistakes": mistakes_of(record),
         "mistakes_left_out": max(0, len(record.mistakes) - MISTAKES),
@@ -161,6 +176,14 @@ def page(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
+    """Metric key, label and unit of the figures of a task that is not one class a picture, as its result has them."""
+    metrics = (record.result or {}).get("metrics")
+    metrics = metrics if isinstance(metrics, dict) else {}
+    names = [name for name in metrics if not name.endswith(("_low", "_high"))]
+    return [(name, name.removeprefix("val/"), "%" if f"{name}_low" in metrics else "") for name in names]
+
+
 def status(record: RunRecord) -> str:
     """How far the run is; empty when it is done."""
     if record.finished:
@@ -177,16 +200,19 @@ def status(record: RunRecord) -> str:
 
 
 def headline(record: RunRecord) -> dict[str, str] | None:
-    """The number on top: the result's top-1, or the last that the log has."""
-    top1 = record.metric("val/top1")
-    if top1 is not None:
-        interval = between(record.metric("val/top1_low"), record.metric("val/top1_high"), "%")
-        return {"value": f"{top1:.1f}", "label": "top-1 accuracy on the validation set", "interval": interval}
-    logged = points_of(record.val, kept_top1(record), epoch_of(record))
+    """The number on top: the main figure of the result, or the last that the log has."""
+    figure = main_figure(record)
+    key, unit, digits = figure["key"], figure["unit"], 1 if figure["unit"] else 3
+    name = "top-1 accuracy" if key == "top1" else figure["title"]
+    value = record.metric(f"val/{key}")
+    if value is not None:
+        interval = between(record.metric(f"val/{key}_low"), record.metric(f"val/{key}_high"), unit)
+        return {"value": f"{value:.{digits}f}", "unit": unit, "label": f"{name} on the validation set", "interval": interval}
+    logged = points_of(record.val, kept_figure(record), epoch_of(record))
     if logged:
         at, value = logged[-1]
         place = f"at epoch {at:.1f}" if across_of(record) == "epoch" else f"at update {grouped(at)}"
-        return {"value": f"{value:.1f}", "label": f"top-1 accuracy {place}, so far", "interval": ""}
+        return {"value": f"{value:.{digits}f}", "unit": unit, "label": f"{name} {place}, so far", "interval": ""}
     return None
 
 

@@ -320,6 +320,19 @@ def copies_warning(record: RunRecord) -> str:
     return str(copies_of(record).get("warning") or "")
 
 
+TOP1 = {"key": "top1", "title": "top-1", "unit": "%"}
+"""The main figure of runs that do not name one."""
+
+
+def main_figure(record: RunRecord) -> dict[str, str]:
+    """The figure that the judge of a run puts first: its key behind `val/`, its name in text, and its unit."""
+    for said in (record.result, *reversed(record.val)):
+        shown = (said or {}).get("shown")
+        if isinstance(shown, dict) and all(isinstance(shown.get(key), str) for key in TOP1):
+            return {key: shown[key] for key in TOP1}
+    return TOP1
+
+
 def update_of(line: Line) -> float:
     return float(line["step"])
 

@@ -53,6 +53,7 @@ from paretina.text import how_many
 from paretina.train import training
 from paretina.train.asked import Asked
 from paretina.train.journal import Listener
+from paretina.train.tasks import require_top1
 
 Say = Callable[[str], None]
 
@@ -281,6 +282,7 @@ def check_pictures(folder: Path, source: Source) -> None:
         ValueError: it cannot be used, or is not what the frontier began with.
     """
     collection = source.open()
+    require_top1(collection.task, "a frontier compares candidates")
     splits = [[(sample.name, sample.label) for sample in collection.split(name)] for name in ("train", "val")]
     digest = hashlib.sha256(json.dumps(splits).encode()).hexdigest()[:16]
     write_once(folder / "samples.json", {"digest": digest})

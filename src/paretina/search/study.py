@@ -17,6 +17,7 @@ from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.switches import Switch, check_once
 from paretina.spec import Spec
 from paretina.train.asked import Asked
+from paretina.train.tasks import require_top1
 from paretina.train.training import check_asked, settle
 
 Budget = Literal["updates", "epochs"]
@@ -186,7 +187,9 @@ def settled(asked: Asked) -> Asked:
         ValueError: the data or the weights cannot be had.
     """
     recipe = replace(asked.recipe, seed=0)
-    if not asked.data.open().mirrors:
+    collection = asked.data.open()
+    require_top1(collection.task, "an ablation judges changes")
+    if not collection.mirrors:
         recipe = replace(recipe, transforms=tuple(each for each in recipe.transforms if not each.MIRRORS))
     if recipe.start.zero_gamma and asked.starts():
         recipe = replace(recipe, start=replace(recipe.start, zero_gamma=False))

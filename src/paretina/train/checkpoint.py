@@ -66,6 +66,9 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise ValueError(f"the state in {folder} cannot be read: {error}") from None
     if not isinstance(state, dict):
         raise ValueError(f"the state in {folder} is damaged")
+    best = state.get("best")
+    if isinstance(best, dict) and "top1" in best:  # saved by an earlier release, which knew no other figure
+        best.update(value=best.pop("top1"), title="top-1")
     return state
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from paretina.data.transform import ImageTransform
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
+from paretina.measure.judge import Judge
 from paretina.model.blueprint import Preprocessing
 from paretina.spec import Spec
 from paretina.traits import Never, traits
@@ -22,14 +23,16 @@ class Evaluated(Spec):
             network.
         crop: share of the shorter side that is kept in evaluation, in (0, 1]; None for the preprocessing of the network.
         every: epochs between evaluations on the validation data.
-        keep: which weights are saved: the last, or those with the best figure on the validation data (then that figure is
-            chosen on the data that it is measured on, and the result says so).
+        judge: which figures there are of the validation data; None for those of the task.
+        keep: which weights are saved: the last, or those with the best main figure of the judge, such as top-1 (then that
+            figure is chosen on the data that it is measured on, and the result says so).
     """
 
     size: int | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
     fit: Literal["crop", "squash"] | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
     crop: float | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
     every: float = field(default=1.0, metadata=traits(left_out=TESTED, elsewhere=()))
+    judge: Judge | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
     keep: Literal["last", "best"] = field(default="last", metadata=traits(left_out=TESTED, elsewhere=()))
 
     def __post_init__(self) -> None:

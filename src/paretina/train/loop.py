@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures
 from paretina.data.sampler import seed_of
-from paretina.measure.evaluate import Evaluation, joined, quick_figures
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
 from paretina.model.roles import roles
@@ -31,7 +32,7 @@ from paretina.train.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """What the loop needs besides the recipe.
 
     Attributes:
@@ -66,16 +67,16 @@ class Kept:
     chosen: str
 
 
-def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
+def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     """Trains, from the last state of the run if there is one.
 
     Raises:
         FloatingPointError: the loss was not finite; names the step and the parts of the loss.
-        KeyboardInterrupt: the run was interrupted, or `task.updates` are done; its state is saved.
+        KeyboardInterrupt: the run was interrupted, or `job.updates` are done; its state is saved.
     """
-    learner, plan, ranks = task.learner, task.plan, task.ranks
+    learner, plan, ranks = job.learner, job.plan, job.ranks
     network = learner.result()
-    epochs = recipe.updates(len(task.pictures))
+    epochs = recipe.updates(len(job.pictures))
     owned = roles(learner)
     optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
     clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
@@ -99,11 +100,11 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
     wrapped = ranks.wrap(learner)
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
-    requests = epochs.requests(task.size, start, ranks.count * recipe.accumulate, mine)
-    workers = plan.worker_count(ranks.locals, kept=task.pictures.pixels is not None)
-    batches = training_batches(task.pictures, recipe.looks(), requests, network.model.classes, workers)
+    requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
+    workers = plan.worker_count(ranks.locals, kept=job.pictures.pixels is not None)
+    batches = training_batches(job.pictures, recipe.looks(), requests, network.model.classes, workers)
     evaluate_every = max(1, round(recipe.test.every * epochs.updates_per_epoch))
-    end = task.updates or epochs.updates
+    end = job.updates or epochs.updates
     saved = time.monotonic()
     learner.train()
 
@@ -144,7 +145,7 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
             done, now = update + 1, epochs.clock(update + 1)
             evaluating = done % evaluate_every == 0 or done == epochs.updates
-            halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= task.save_every))
+            halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= job.save_every))
             if evaluating or halt or done == start + 1 or journal.due():
                 schedules.update(lr=rate, size=batch.images.shape[-1], epoch=now.epoch, updates=epochs.updates)
                 journal.train(done, losses, **schedules)
@@ -152,13 +153,15 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
                 with journal.pause():
                     # the weights that are not kept are judged once, for comparison
                     asked = judged if done == epochs.updates else dict([[*judged.items()][-1]])
-                    figures = {name: judge(task, module, workers) for name, module in asked.items()}
-                journal.left_out(done, task.evaluation.faults)
-                journal.tell("val", done, epoch=now.epoch, **flat(figures))
-                top1 = figures[[*judged][-1]]["top1"]
-                if recipe.test.keep == "best" and top1 > best.get("top1", -1.0):
+                    tallies = {name: tallied(job, module, workers) for name, module in asked.items()}
+                    figures = {name: tally.quick() for name, tally in tallies.items()}
+                journal.left_out(done, job.evaluation.faults)
+                tally = [*tallies.values()][-1]
+                journal.tell("val", done, epoch=now.epoch, shown=tally.shown(), **flat(figures))
+                value = figures[[*judged][-1]][tally.KEY]
+                if recipe.test.keep == "best" and tally.better(value, best.get("value")):
                     weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
-                    best = {"top1": top1, "update": done, "weights": weights}
+                    best = {"value": value, "title": tally.TITLE, "update": done, "weights": weights}
             if evaluating or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
@@ -176,16 +179,16 @@ def fit(task: Task, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     if recipe.test.keep == "best":
         kept.load_state_dict(best["weights"])
         at = f"after update {best['update']} of {epochs.updates}"
-        chosen = f"{average} {at}, chosen for the best top-1 on the validation data, so the figures are optimistic"
+        chosen = f"{average} {at}, chosen for the best {best['title']} on the validation data, so the figures are optimistic"
         return Kept(kept, chosen)
     return Kept(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
 
 
-def judge(task: Task, network: nn.Module, workers: int) -> dict[str, float]:
-    """Figures of a network on the validation pictures of all ranks."""
-    task.ranks.agree(network)
-    logits, ids = joined(task.ranks.every(task.evaluation.run(network, workers)))
-    return quick_figures(logits, torch.tensor(task.evaluation.pictures.labels())[ids])
+def tallied(job: Job, network: nn.Module, workers: int) -> Tally:
+    """The answers of a network to the validation pictures of all ranks."""
+    job.ranks.agree(network)
+    first, *others = job.ranks.every(job.evaluation.tally(network, workers))
+    return first.with_all(others)
 
 
 def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -12,6 +12,8 @@ from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Logits, Loss
 from paretina.traits import INSIDE, OFF, HowLeftOut, Method, Never
 
@@ -67,11 +69,20 @@ TermFn = Callable[[Outputs, Batch, Clock], Loss]
 
 @dataclass(frozen=True, kw_only=True)
 class Term(Method):
-    """A summand of the loss; owns no parameters."""
+    """A summand of the loss; owns no parameters.
+
+    Its value is a mean over rows, the classes of one picture or of one pixel. A row of zeros in the targets weighs nothing in
+    it: it adds nothing, and the sum is divided by the number of the others, or by 1 where there are none.
+
+    Attributes:
+        TASKS: kinds of tasks that it is a loss for; with another, a run is refused before it begins. A term that fits `Nothing`
+            does not look at the targets at all, so that it learns from every picture.
+    """
 
     PLUGINS = ("paretina.train.terms",)
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION: ClassVar[bool | Never] = False
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         """As `Objective.check`."""
@@ -113,11 +124,16 @@ def learning_modules(module: nn.Module) -> Iterator[nn.Module]:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Method):
-    """What is learned."""
+    """What is learned.
+
+    Attributes:
+        TASKS: kinds of tasks that it fits, as `Term.TASKS`; what its terms fit is looked at besides.
+    """
 
     PLUGINS = ("paretina.train.objectives",)
     LEFT_OUT = INSIDE
     LOW_PRECISION: ClassVar[bool | Never] = False
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         """Looks whether the rest of a recipe, and the model, fit; called before anything is read or trained.

@@ -117,6 +117,7 @@ class Recipe(Spec):
         "test_fit": "test.fit",
         "test_crop": "test.crop",
         "evaluate_every": "test.every",
+        "judge": "test.judge",
         "keep": "test.keep",
     }
 

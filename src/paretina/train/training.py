@@ -1,9 +1,7 @@
 """Train: from what was asked to a run directory with a model file in it."""
 
-import base64
 import functools
 import hashlib
-import io
 import itertools
 import math
 import shlex
@@ -17,14 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import PIL.Image
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paretina.clock import Clock
 from paretina.data.bounds import check_run
 from paretina.data.damage import allowing, is_too_much
-from paretina.data.decode import DecodeError
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.loader import training_batches
 from paretina.data.named import source_named
@@ -33,10 +29,10 @@ from paretina.data.remarks import told
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
-from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
 from paretina.measure.cost import cost
 from paretina.measure.device import Others
-from paretina.measure.evaluate import Evaluation, joined
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
@@ -47,6 +43,8 @@ from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.model.roles import networks_in, roles
 from paretina.model.sizes import size_fault
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Start, load_model, save_model, with_preprocessing
 from paretina.run import Run, free_folder, model_in
 from paretina.schedules import Constant
@@ -56,11 +54,12 @@ from paretina.train.asked import Asked
 from paretina.train.first import first_values, start_notes
 from paretina.train.journal import Journal, Listener
 from paretina.train.learning import Learning
-from paretina.train.loop import Kept, Task, fit
+from paretina.train.loop import Job, Kept, fit
 from paretina.train.objective import Teacher
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.tasks import HeldOut, check_logits, check_targets, check_task, check_teacher
 
 Say = Callable[[str], None]
 """Takes a sentence about a decision or a finding."""
@@ -104,6 +103,10 @@ class Prepared:
     def digest(self) -> str:
         """What the samples are, in a few letters: a resumed run must have the same."""
         text = "\n".join(f"{s.name}\t{s.label}" for s in (*self.train.samples, *self.val.samples))
+        task = self.collection.task
+        if task != OneOf():  # the labels say little then; masks are too many to be read for this
+            said = [] if task.DENSE else [p.target(i).tolist() for p in (self.train, self.val) for i in range(len(p))]
+            text += f"\n{encode(task)}\n{said}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -201,6 +204,7 @@ def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
         names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
         notes.append(f"left out {names}: in this data a mirror image can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
+    check_task(recipe, collection.task)
     start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.start.zero_gamma:
@@ -214,8 +218,9 @@ def settle(asked: Asked, collection: Collection, ranks: int = 1) -> Settled:
     if model.preprocessing != recipe.test.preprocessing(usual):
         notes.append(f"pictures are prepared as its weights want them: {in_words(model.preprocessing, model.resolution)}")
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
-    if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection.classes)):
+    if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection)):
         check_learner.__wrapped__(recipe, model, Teacher(teacher))
+    check_answers(model, asked.sides(), collection.task)
     if start is not None:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
             loaded = first_values(model.build(), start, collection.classes)
@@ -247,6 +252,8 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     check_damage(prepared, len(collection.split("train")) + len(collection.split("val")))
     if not len(train) or not len(val):
         raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
+    for pictures in (train, val):
+        check_targets(pictures, len(collection.classes))
     if train.damaged:
         check_parts(asked, model, len(train), ranks)
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
@@ -324,6 +331,19 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
 
 
 @functools.lru_cache(maxsize=64)
+def check_answers(model: Model, sides: frozenset[int], task: Task) -> None:
+    """Looks whether a network answers images of each size as the task of the data wants.
+
+    Raises:
+        ValueError: it does not.
+    """
+    network = model.build("meta").eval()
+    for side in sorted(sides):
+        logits = network(torch.empty(1, model.channels, side, side, device="meta"))
+        check_logits(logits, model.classes, side, task, type(getattr(model, "head", model)).__name__)
+
+
+@functools.lru_cache(maxsize=64)
 def takes(model: Model, sides: frozenset[int]) -> None:
     """As `check_sizes`; most changes leave the network as it is, so each is tried once."""
     network = model.build("meta").eval()
@@ -344,7 +364,7 @@ def check_damage(prepared: Prepared, count: int) -> None:
         )
 
 
-def make_task(prepared: Prepared, ranks: Ranks) -> Task:
+def make_job(prepared: Prepared, ranks: Ranks) -> Job:
     """The network with its first weights, what learns, and how it is judged."""
     asked, recipe = prepared.asked, prepared.recipe
     plan = replace(asked.plan, device=ranks.device(asked.plan.device))
@@ -353,7 +373,7 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
     first_values(network, prepared.start, prepared.collection.classes)
     recipe.start.close_branches(network)  # before an objective makes copies of it
     recipe.learning.apply(network)
-    teacher = load_teacher(recipe.teacher, prepared.collection.classes)
+    teacher = load_teacher(recipe.teacher, prepared.collection)
     learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
     recipe.start.set_memory(learner, prepared.epochs.updates * recipe.accumulate)
     learner = plan.place(learner)
@@ -371,8 +391,10 @@ def make_task(prepared: Prepared, ranks: Ranks) -> Task:
         plan,
         ranks.rank,
         ranks.count,
+        judge=recipe.test.judge,
     )
-    return Task(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
+    evaluation.loss = HeldOut(learner, len(recipe.looks()), Clock(1, 1, recipe.epochs))
+    return Job(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
 
 
 def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
@@ -404,18 +426,20 @@ def teacher_notes(path: str | None, preprocessing: Preprocessing, sides: frozens
     return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
 
 
-def load_teacher(path: str | None, classes: tuple[str, ...]) -> nn.Module | None:
-    """A model file or the directory of a finished run, or a trained network of timm by its name, "timm:NAME"."""
+def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
+    """A model file or the directory of a finished run, or a trained network of timm by its name, "timm:NAME".
+
+    Args:
+        collection: the data; the teacher must know its classes, and where there are labels have its task.
+    """
     if path is None:
         return None
     if path.startswith("timm:"):
         foreign = timm_model(path.removeprefix("timm:"))
-        teacher, known = cast(nn.Module, foreign), foreign.classes
+        teacher, about = cast(nn.Module, foreign), About(classes=foreign.classes)
     else:
         teacher, about = load_model(model_in(Path(path)))
-        known = about.classes
-    if known != classes:
-        raise ValueError(f"the teacher {path} knows other classes ({', '.join(known[:5])} ...) than the data")
+    check_teacher(path, about, collection)
     return teacher
 
 
@@ -453,8 +477,8 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     sizes = prepared.asked.sizes()
     sides = [sizes(Clock(i, 100, recipe.epochs)) for i in range(100)]
     largest = Constant(value=max(sides))
-    task = make_task(prepared, Ranks())
-    learner, plan = task.learner.train(), task.plan
+    job = make_job(prepared, Ranks())
+    learner, plan = job.learner.train(), job.plan
     clock = epochs.clock(epochs.updates // 2)
     optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
     recipe.set_rates(learner, clock)
@@ -708,26 +732,27 @@ def finish(
         listen({"event": "start", "step": 0, "run": str(run.path)})
     plan = prepared.asked.plan
     with plan.threaded():
-        task = replace(make_task(prepared, ranks), save_every=save_every, updates=stop_after)
-        journal = Journal(run, ranks, task.plan.device, listen)
+        job = replace(make_job(prepared, ranks), save_every=save_every, updates=stop_after)
+        journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
             if run.attempt == 0:
                 journal.tell("note", 0, message=note)
                 if ranks.first:
                     say(note)
-        kept = fit(task, prepared.recipe, run, journal)
+        kept = fit(job, prepared.recipe, run, journal)
     kept = replace(kept, network=as_saved(kept.network))
     # as `paretina evaluate` measures a file, so that both give the same figures whatever the plan of the training
-    task.evaluation.plan = Plan(device=task.plan.device)
-    task.evaluation.plan.place(kept.network)
-    workers = task.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
-    logits, ids = joined(ranks.every(task.evaluation.run(kept.network, workers)))
-    journal.left_out(prepared.epochs.updates, task.evaluation.faults)
+    job.evaluation.plan = Plan(device=job.plan.device)
+    job.evaluation.plan.place(kept.network)
+    workers = job.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
+    first, *others = ranks.every(job.evaluation.tally(kept.network, workers))
+    tally = first.with_all(others)
+    journal.left_out(prepared.epochs.updates, job.evaluation.faults)
     for faults in ranks.every([*journal.faults]):
         journal.left_out(prepared.epochs.updates, faults)
     if ranks.first:
-        save_results(prepared, run, journal, task, kept, logits, ids)
+        save_results(prepared, run, journal, kept, tally)
         run.drop_states()
     ranks.wait()
     return run
@@ -741,16 +766,12 @@ def as_saved(network: Network) -> Network:
     return fresh.eval()
 
 
-def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kept: Kept, logits: Tensor, ids: Tensor) -> None:
-    samples = [prepared.val.samples[i] for i in ids.tolist()]
-    labels = torch.tensor([sample.label for sample in samples])
+def save_results(prepared: Prepared, run: Run, journal: Journal, kept: Kept, tally: Tally) -> None:
     classes = prepared.collection.classes
-    accuracy = measure_accuracy(logits, labels, classes)
-    names = [sample.name for sample in samples]
-    write_predictions(run.path / "predictions.csv", names, logits, labels, classes)
-    run.write("mistakes.json", mistakes(prepared.val, ids, logits, labels, classes))
+    judged = tally.judged(classes)
+    tally.write(run, prepared.val)
     start = prepared.start
-    figures = metrics(accuracy)
+    figures = judged.metrics
     data = getattr(prepared.asked.data, "path", type(prepared.asked.data).__name__.lower())
     about = About(
         classes=classes,
@@ -758,6 +779,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
         licence=start.licence if start else "",
         origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
         name=prepared.asked.model_name,
+        task=prepared.collection.task,
     )
     save_model(run.path / "model.safetensors", kept.network, about)
     last = [line for line in run.lines() if line["event"] == "train"]
@@ -772,15 +794,16 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, task: Task, kep
             "status": "done",
             "metrics": figures,
             "classes": list(classes),
-            "per_class": [each.to_dict() for each in accuracy.per_class],
-            "confusion": accuracy.to_dict()["confusion"],
+            "task": encode(prepared.collection.task),
+            "shown": tally.shown(),
+            **judged.details,
             "chosen": kept.chosen,
             "data": {
                 "train": len(prepared.train),
                 "val": len(prepared.val),
                 "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
                 "copies": prepared.leaks.to_dict(),
-                "notes": [*prepared.notes, *accuracy.notes],
+                "notes": [*prepared.notes, *judged.notes],
             },
             "cost": asdict(counted),
             "time_s": sum(spent_by_attempt(last)),
@@ -796,45 +819,3 @@ def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:
     for line in lines:
         spent[line["attempt"]] = line["time_s"]
     return list(spent.values())
-
-
-def metrics(accuracy: Accuracy) -> dict[str, float | None]:
-    """The figures of a validation by metric key."""
-    flat = accuracy.to_dict()
-    return {
-        name if name == "temperature" else f"val/{name}": value
-        for name, value in flat.items()
-        if isinstance(value, int | float) and name != "n"
-    }
-
-
-def mistakes(
-    pictures: Pictures, ids: Tensor, logits: Tensor, labels: Tensor, classes: Sequence[str], number: int = 24
-) -> list[dict[str, Any]]:
-    """The most confident wrong answers, with small pictures."""
-    found = []
-    probabilities = logits.softmax(1)
-    for i in confident_mistakes(logits, labels, number):
-        confidence, predicted = probabilities[i].max(0)
-        found.append(
-            {
-                "name": pictures.samples[int(ids[i])].name,
-                "label": classes[int(labels[i])],
-                "predicted": classes[int(predicted)],
-                "confidence": float(confidence),
-                "picture": thumbnail(pictures, int(ids[i])),
-            }
-        )
-    return found
-
-
-def thumbnail(pictures: Pictures, index: int) -> str:
-    """A small picture as a data URL; "" if it can no longer be read."""
-    try:
-        image = PIL.Image.fromarray(pictures.image(index).permute(1, 2, 0).contiguous().numpy())
-    except DecodeError:
-        return ""
-    image.thumbnail((160, 160))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

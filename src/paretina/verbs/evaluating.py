@@ -19,13 +19,17 @@ from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.folder import Folder
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
-from paretina.measure.evaluate import Evaluation, joined
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.judge import Judged
 from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
 from paretina.model.sizes import check_side
-from paretina.model.weights import load_model
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About, load_model
 from paretina.report.sweep import write_sweep
 from paretina.spec import near
 from paretina.text import how_many
@@ -61,6 +65,7 @@ class Loss:
 class Evaluated:
     """
     Attributes:
+        accuracy: of one class a picture; None for other tasks.
         damaged: reason by name, for pictures that could not be read and are not counted; those of `ood` among them.
         split: which was measured; "all" for every picture of a folder that has no splits.
         sweep: accuracy and cost at several resolutions, if they were asked for; the other figures are those of the best.
@@ -68,9 +73,11 @@ class Evaluated:
         unknown: how well other pictures are told from these, if asked for.
         losses: what could not be read in the labelled pictures, and in those of `ood`, where anything could not.
         max_damaged: share of unreadable pictures that was allowed.
+        judged: the figures of another task than one class a picture.
+        n: number of pictures that were read.
     """
 
-    accuracy: Accuracy
+    accuracy: Accuracy | None
     damaged: dict[str, str]
     notes: tuple[str, ...]
     split: str
@@ -80,6 +87,8 @@ class Evaluated:
     unknown: OutOfDistribution | None = None
     losses: tuple[Loss, ...] = ()
     max_damaged: float = 0.01
+    judged: Judged | None = None
+    n: int = 0
 
     @property
     def too_damaged(self) -> str:
@@ -94,7 +103,12 @@ class Evaluated:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        figures = {"split": self.split, "resolution": self.resolution, **self.accuracy.to_dict()}
+        figures: dict[str, Any] = {"split": self.split, "resolution": self.resolution}
+        if self.accuracy is not None:
+            figures |= self.accuracy.to_dict()
+        if self.judged is not None:
+            values = {name.removeprefix("val/"): value for name, value in self.judged.metrics.items()}
+            figures |= {"n": self.n, **values, **self.judged.details}
         more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
@@ -129,7 +143,8 @@ def evaluate(
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder.
-        ValueError: the model file or the data cannot be used, or the data has a class that the model does not know.
+        ValueError: the model file or the data cannot be used, the data has another task or a class that the model does not
+            know, or what is asked for is only there for one class a picture.
     """
     check_csv(csv)
     if not 0 <= max_damaged <= 1:
@@ -146,6 +161,8 @@ def evaluate(
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
+    if about.task != OneOf():
+        only_one_class(path, about.task, **{"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]})
     before = learned(path, source)
     source, notes = before.source, []
     collection: Collection
@@ -164,7 +181,9 @@ def evaluate(
         with misuse():
             samples = collection.split(split)
     notes += before.remarks(split, samples)
-    samples = renumbered(collection, samples, about.classes, notes)
+    check_task(path, about, collection, str(data))
+    if about.task == OneOf():
+        samples = renumbered(collection, samples, about.classes, notes)
     pictures = read_pictures(collection, samples)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
@@ -174,6 +193,20 @@ def evaluate(
     side = swept.best if swept else sizes[0] if sizes else network.model.resolution
     if side != network.model.resolution:
         check_side(network.model, side)
+    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
+    if about.task != OneOf():
+        judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
+        return Evaluated(
+            None,
+            damaged,
+            (*notes, *told(pictures.remarks), *judged.notes),
+            split,
+            side,
+            losses=(Loss(split, len(damaged), len(samples)),) if damaged else (),
+            max_damaged=max_damaged,
+            judged=judged,
+            n=len(samples) - len(damaged),
+        )
     logits, ids, damaged = forward(network, pictures, side, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
@@ -181,7 +214,6 @@ def evaluate(
     if csv is not None:
         names = [pictures.samples[i].name for i in ids.tolist()]
         write_predictions(Path(csv), names, logits, labels, about.classes)
-    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     accuracy = measure_accuracy(logits, labels, about.classes)
     left = set(labels.tolist())
     lost = tuple(about.classes[label] for label in sorted({sample.label for sample in samples} - left))
@@ -216,6 +248,53 @@ def evaluate(
     )
 
 
+def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
+    """Refuses what is only measured for one class a picture.
+
+    Args:
+        asked: by name, what is empty where it was not asked for.
+
+    Raises:
+        ValueError: something is asked for.
+    """
+    for name, given in asked.items():
+        if given:
+            raise ValueError(f"{path} answers with {type(task).__name__}; {name} is only measured for one class a picture")
+
+
+def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
+    """Looks whether a model answers what the data asks.
+
+    Raises:
+        ValueError: the data has another task, or the model no answers that could be right or wrong, or (where classes are not
+            found by name) the data has other classes.
+    """
+    names = type(about.task).__name__, type(collection.task).__name__
+    if isinstance(about.task, Nothing):
+        raise ValueError(f"{path} learned without labels, so its logits mean nothing that could be right; fine-tune it first")
+    if about.task != collection.task:
+        raise ValueError(f"{path} answers with {names[0]}, but what {data} says about pictures is {names[1]}")
+    if about.task != OneOf() and about.classes != collection.classes:
+        raise ValueError(
+            f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
+            f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same"
+        )
+
+
+def judged_by_task(
+    network: Network, pictures: Pictures, resolution: int, plan: Plan, csv: Path | None, classes: tuple[str, ...]
+) -> tuple[Judged, dict[str, str]]:
+    """The figures by the judge of the task, and the reason by name for all that could not be read."""
+    plan.place(network)
+    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan)
+    tally = evaluation.tally(network)
+    if csv is not None:
+        tally.table(csv, pictures, classes)
+    faults = [fault.partition(": ") for fault in evaluation.faults]
+    reasons = {name: f"became unreadable while it was used: {reason}" for name, _, reason in faults}
+    return tally.judged(classes), {**pictures.damaged, **reasons}
+
+
 def renumbered(
     collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
 ) -> tuple[Sample, ...]:
@@ -241,7 +320,7 @@ def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -
     """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
     plan.place(network)
     evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
-    logits, ids = joined([evaluation.run(network)])
+    logits, ids = evaluation.run(network)
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
     reasons = dict.fromkeys(gone, "became unreadable while it was used")

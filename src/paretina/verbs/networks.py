@@ -50,7 +50,7 @@ class Shown:
             "strides": list(self.strides),
             "cost": asdict(self.cost),
             "published": models(self.published.name)[0] if self.published else None,
-            "about": asdict(self.about) if self.about else None,
+            "about": self.about.to_dict() if self.about else None,
         }
 
 

@@ -12,6 +12,9 @@ from paretina.data.pictures import read_pictures
 from paretina.data.remarks import told
 from paretina.data.source import Sample
 from paretina.measure.accuracy import write_predictions
+from paretina.measure.judges.mean_precision import write_shares
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
 from paretina.model.weights import load_model
 from paretina.verbs.checks import check_csv, misuse, model_file
 from paretina.verbs.evaluating import forward, inference_plan
@@ -22,7 +25,8 @@ from paretina.verbs.files import FileCollection, pictures_in
 class Prediction:
     """
     Attributes:
-        answers: class names with their probabilities, most likely first.
+        answers: class names with their probabilities, most likely first; of a network that can name several classes in a
+            picture, those above 0.5, which may be none.
     """
 
     name: str
@@ -58,12 +62,12 @@ def predict(
 
     Args:
         model: a model file, or the directory of a finished run.
-        top: number of answers a picture.
+        top: number of answers a picture, where each picture has one class.
         csv: where to write all answers.
 
     Raises:
         MisuseError: there is no such model file, path or device.
-        ValueError: the model file cannot be used.
+        ValueError: the model file cannot be used, or does not answer once for a picture.
     """
     check_csv(csv)
     left_out: Counter[str] = Counter()
@@ -71,6 +75,9 @@ def predict(
     with misuse():
         plan = inference_plan(device)
     network, about = load_model(path)
+    if about.task.DENSE or isinstance(about.task, Nothing):
+        says = "says a class for each pixel" if about.task.DENSE else "learned without labels, so it names no classes"
+        raise ValueError(f"{path} {says}; predict lists the classes of whole pictures")
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
     damaged = pictures.damaged
@@ -82,12 +89,18 @@ def predict(
     if not len(logits):
         return Predicted((), damaged, dict(left_out), notes)
     shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
+    shares = about.task.probabilities(logits)
+    several = isinstance(about.task, AnyOf)
     if csv is not None:
-        write_predictions(Path(csv), shown, logits, None, about.classes)
-    best = logits.softmax(1).topk(min(top, len(about.classes)), dim=1)
+        if several:
+            write_shares(Path(csv), shown, shares, about.classes)
+        else:
+            write_predictions(Path(csv), shown, logits, None, about.classes)
+    best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(
-        Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True))) for name, ps, indices in rows
+        Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True) if not several or p > 0.5))
+        for name, ps, indices in rows
     )
     return Predicted(answers, damaged, dict(left_out), notes)
 

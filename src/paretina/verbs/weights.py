@@ -10,6 +10,7 @@ from paretina.model import interop
 from paretina.model.blueprint import Blueprint, Preprocessing
 from paretina.model.exported import exported_header
 from paretina.model.preprocessing import LINES, in_words
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import write_aside
 from paretina.spec import encode, near
@@ -115,6 +116,11 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
         raise MisuseError(f"exported weights are a safetensors file, so the name {str(out)!r} must end with .safetensors")
     check_new(out)
     network, about = load_model(path)
+    if about.task != OneOf():
+        raise ValueError(
+            f"{path} answers with {type(about.task).__name__}, but who reads an exported file takes its logits for one class a "
+            "picture; only such networks are exported"
+        )
     blueprint = network.blueprint
     published, peer = interop.peer_for(blueprint, about.name, to)
     target = Path(f"{peer.name}.{to}.safetensors" if out is None else out)

@@ -13,11 +13,15 @@ Source: subsets as in Sun et al. 2017 (arXiv:1707.02968), section 5; here they a
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
 
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.shapes import Shapes
 from paretina.data.split import place
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 
 
@@ -56,13 +60,18 @@ class Part(Source):
         if self.share < 1:
             notes.append(f"kept {len(kept):,} of {len(before):,} training pictures, the same share of each class")
         if self.noise:
+            if not isinstance(whole.task, OneOf):
+                raise ValueError(
+                    f"Part.noise needs one class a picture, but the task of this data is {type(whole.task).__name__}"
+                )
             notes.append(f"made {wrong:,} of {len(kept):,} training labels wrong, on purpose; validation labels are untouched")
         originals: dict[str, str] = {}
         if self.repeat and len(labelled) < len(before):
             labelled, originals = repeated(labelled, len(before))
             notes.append(f"repeated them until they were {len(before):,} again, so that an epoch has as many updates")
         splits = {**whole.splits, "train": labelled}
-        return PartCollection(whole.classes, splits, tuple(notes), whole.mirrors, whole=whole, originals=originals)
+        more: dict[str, Any] = {"task": whole.task, "whole": whole, "originals": originals}
+        return PartCollection(whole.classes, splits, tuple(notes), whole.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "Part":
         return replace(self, source=self.source.pinned(collection.whole)) if isinstance(collection, PartCollection) else self
@@ -117,6 +126,9 @@ class PartCollection(Collection):
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         return self.whole.image(self.at_whole(sample), at_least)
+
+    def target(self, sample: Sample) -> Tensor:
+        return self.whole.target(self.at_whole(sample))
 
     def origin(self) -> Collection:
         return self.whole.origin()

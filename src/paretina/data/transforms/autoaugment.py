@@ -10,13 +10,17 @@ Source: Cubuk et al. 2019 (arXiv:1805.09501), tables 7 to 9; torchvision does th
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour
 from paretina.data.transform import ImageTransform, made
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 
 
@@ -28,6 +32,8 @@ class AutoAugment(ImageTransform):
         fill: colour of what lies outside of a moved picture.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)
+    MOVES: ClassVar[bool] = True
     ELSEWHERE = ("auto_augment",)
 
     policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"

@@ -6,12 +6,13 @@ right of the middle is lost.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from paretina.clock import Clock
 from paretina.data.preprocess import preprocess
 from paretina.data.transform import PLAIN, ImageTransform
 from paretina.model.blueprint import Preprocessing
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
@@ -22,6 +23,8 @@ class CentreCrop(ImageTransform):
         share: side of the square as a share of the picture's shorter side, in (0, 1]; 0.875 is "resize to 256, crop 224".
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     LEFT_OUT = PLAIN
 
     share: float = 1.0

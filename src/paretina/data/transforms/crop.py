@@ -8,14 +8,16 @@ Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; torchvision does the w
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
+from paretina.data.resize import resized
 from paretina.data.transform import ImageTransform, made
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import GIVES_WAY, STAYS, traits
@@ -30,6 +32,8 @@ class RandomResizedCrop(ImageTransform):
         ratio: least and greatest width over height of the part that is kept; the logarithm is drawn uniformly.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     LEFT_OUT = GIVES_WAY
 
     smallest: Schedule = field(default=Constant(value=0.08), metadata=traits(rises=STAYS))
@@ -47,9 +51,7 @@ class RandomResizedCrop(ImageTransform):
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         area = (self.smallest(clock), self.largest)
         place = made(v2.RandomResizedCrop, size, area, self.ratio).make_params([image])
-        return F.resized_crop(
-            image, **place, size=[size, size], interpolation=v2.InterpolationMode(self.interpolation), antialias=True
-        )
+        return resized(F.crop(image, **place), size, size, self.interpolation)
 
 
 EXAMPLES = (

@@ -12,6 +12,7 @@ permutation. The recount follows the authors' code after its correction.
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +21,10 @@ from paretina.data.batch import Batch
 from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.traits import STAYS, traits
 
@@ -47,6 +52,7 @@ class CutMix(BatchTransform):
         probability: share of the batches that are mixed, in [0, 1]; the paper takes 1 for ImageNet and 0.5 for CIFAR.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)
     MIXES = True
     ELSEWHERE = ("cutmix",)
 

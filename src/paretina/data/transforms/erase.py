@@ -9,7 +9,7 @@ With `ratio=(1.0, 1.0)` and one area it is near to Cutout (arXiv:1708.04552), wh
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -17,6 +17,7 @@ from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.fill import colour, plain
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import traits
@@ -43,6 +44,7 @@ class RandomErasing(ImageTransform):
         fill: what is painted over it; `noise` draws every pixel and channel anew, which the paper found best.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     ELSEWHERE = ("reprob",)
 
     probability: Schedule = field(default=Constant(value=0.25), metadata=traits(rises=0.0))

@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import STAYS, traits
@@ -27,6 +28,8 @@ class HorizontalFlip(ImageTransform):
         probability: how often, in [0, 1].
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     MIRRORS: ClassVar[bool] = True
 
     probability: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))

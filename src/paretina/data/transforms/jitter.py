@@ -7,12 +7,14 @@ Source: Howard 2013 (arXiv:1312.5402), section 2; torchvision does the work.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.transform import ImageTransform, made
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import STAYS, traits
@@ -27,6 +29,8 @@ class ColorJitter(ImageTransform):
         saturation: likewise, about the grey picture.
         hue: greatest turn of the colour circle, in turns, in [0, 0.5].
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
 
     brightness: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
     contrast: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))

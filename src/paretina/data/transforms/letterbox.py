@@ -4,14 +4,13 @@ For pictures far from square whose ends matter. The bars cost as much to compute
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
+from typing import ClassVar, Literal
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour, plain
+from paretina.data.resize import resized
 from paretina.data.transform import PLAIN, ImageTransform
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
@@ -22,6 +21,8 @@ class Letterbox(ImageTransform):
         fill: colour of the bars.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     LEFT_OUT = PLAIN
 
     fill: Fill = "border"
@@ -29,7 +30,7 @@ class Letterbox(ImageTransform):
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         height, width = (max(1, round(side * size / max(image.shape[-2:]))) for side in image.shape[-2:])
-        inside = F.resize(image, [height, width], v2.InterpolationMode(self.interpolation), antialias=True)
+        inside = resized(image, height, width, self.interpolation)
         boxed = plain(colour(self.fill, image), size, size)
         top, left = (size - height) // 2, (size - width) // 2
         boxed[:, top : top + height, left : left + width] = inside

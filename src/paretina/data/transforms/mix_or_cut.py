@@ -8,6 +8,7 @@ Source: Touvron et al. 2021 (DeiT, arXiv:2012.12877), section 6.
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -17,6 +18,10 @@ from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
 from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.mixup import MixUp
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.traits import STAYS, traits
 
@@ -31,6 +36,7 @@ class MixOrCut(BatchTransform):
         probability: share of the batches that are mixed at all, in [0, 1].
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)
     MIXES = True
 
     mixup_alpha: Schedule = field(default=Constant(value=0.8), metadata=traits(rises=STAYS))

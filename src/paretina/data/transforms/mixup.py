@@ -12,6 +12,7 @@ folding of the blend to the larger half.
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +21,7 @@ from paretina.data.batch import Batch
 from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.traits import STAYS, traits
 
@@ -34,6 +36,7 @@ class MixUp(BatchTransform):
         per_image: draw a blend for each picture instead of one for the batch.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     MIXES = True
     ELSEWHERE = ("mixup",)
 
@@ -56,7 +59,8 @@ class MixUp(BatchTransform):
         for view in batch.views:
             images = view if view.is_floating_point() else view.float() / 255
             views.append(images.lerp(images[partner], other.to(images.dtype).view(-1, 1, 1, 1)))
-        targets = batch.targets.lerp(batch.targets[partner], other.to(batch.targets.dtype).view(-1, 1))
+        beside = [-1] + [1] * (batch.targets.ndim - 1)
+        targets = batch.targets.lerp(batch.targets[partner], other.to(batch.targets.dtype).view(beside))
         return replace(batch, views=tuple(views), targets=targets)
 
 

@@ -28,9 +28,10 @@ Source: Cubuk et al. 2019 (arXiv:1909.13719); the ranges are torchvision's, afte
 import math
 import typing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -39,6 +40,7 @@ from paretina.data.bounds import require_within
 from paretina.data.fill import Fill, colour
 from paretina.data.transform import ImageTransform
 from paretina.data.transforms.shift import shifted
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import traits
@@ -60,6 +62,9 @@ Operation = Literal[
     "equalize",
 ]
 OPERATIONS: tuple[Operation, ...] = typing.get_args(Operation)
+MOVING: tuple[Operation, ...] = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+"""Those that move pixels; the others leave a mask as it is."""
+
 FULL = {"tensorflow": 10.0, "torchvision": 30.0}
 """The level of full strength on each scale."""
 
@@ -73,7 +78,7 @@ def operate(
         strength: 0 leaves the picture as it is, 1 is full; the sign is the direction, where the operation has one.
         gap: colour of what lies outside of the picture.
     """
-    if strength == 0:
+    if strength == 0 or (isinstance(image, tv_tensors.Mask) and operation not in MOVING):
         return image
     height, width = image.shape[-2:]
     size = abs(strength)
@@ -133,6 +138,8 @@ class RandAugment(ImageTransform):
         fill: colour of what lies outside of a moved picture.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     ELSEWHERE = (
         "aa",
         "randaugment",
@@ -159,8 +166,10 @@ class RandAugment(ImageTransform):
         if strength == 0:
             return image
         gap = colour(self.fill, image)
+        mask = isinstance(image, tv_tensors.Mask)
         for index, back in zip(chosen, backwards, strict=True):
             image = operate(self.operations[index], image, -strength if back else strength, gap, self.interpolation)
+            image = tv_tensors.Mask(image) if mask else image  # what only copies memory gives a plain tensor
         return image
 
 

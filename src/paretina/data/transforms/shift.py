@@ -8,6 +8,7 @@ Source: He et al. 2016 (arXiv:1512.03385), section 4.2.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -15,6 +16,7 @@ from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.fill import Fill, colour, plain
 from paretina.data.transform import ImageTransform
+from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import STAYS, traits
@@ -37,6 +39,9 @@ class RandomShift(ImageTransform):
         share: farthest move as a share of each side, in [0, 1]; every move up to there is equally likely.
         fill: colour of the gap.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
 
     share: Schedule = field(default=Constant(value=0.1), metadata=traits(rises=STAYS))
     fill: Fill = "border"

@@ -5,24 +5,25 @@ EfficientNetV2 tests this way from 320 pixels on. `Letterbox` keeps the shape to
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
+from typing import ClassVar, Literal
 
 from paretina.clock import Clock
+from paretina.data.resize import resized
 from paretina.data.transform import PLAIN, ImageTransform
+from paretina.model.task import Task
 from paretina.shapes import Image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squash(ImageTransform):
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
+    MOVES: ClassVar[bool] = True
     LEFT_OUT = PLAIN
 
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        return F.resize(image, [size, size], v2.InterpolationMode(self.interpolation), antialias=True)
+        return resized(image, size, size, self.interpolation)
 
 
 EXAMPLES = (Squash(), Squash(interpolation="bilinear"))

@@ -8,13 +8,17 @@ Source: Müller & Hutter 2021 (arXiv:2103.10158), the wide space; torchvision do
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torchvision.transforms import v2
 
 from paretina.clock import Clock
 from paretina.data.fill import Fill, colour
 from paretina.data.transform import ImageTransform, made
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 
 
@@ -24,6 +28,9 @@ class TrivialAugment(ImageTransform):
     Attributes:
         fill: colour of what lies outside of a moved picture.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)
+    MOVES: ClassVar[bool] = True
 
     fill: Fill = "grey"
     interpolation: Literal["nearest", "bilinear"] = "bilinear"

@@ -10,6 +10,7 @@ from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.model.task import Task
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher, Term
 from paretina.train.terms.cross_entropy import CrossEntropy
@@ -41,6 +42,7 @@ class Supervised(Objective):
         terms: summands of the loss; a Distill among them needs a teacher in the recipe.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     LOW_PRECISION: ClassVar[bool | Never] = True
 
     terms: tuple[Term, ...] = field(default=(CrossEntropy(),), metadata=traits(left_out=Inside(least=1)))

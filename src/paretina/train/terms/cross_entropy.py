@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.bounds import require_within
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
@@ -32,6 +35,7 @@ class CrossEntropy(Term):
         weight: factor on this term.
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places)
     LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
     LOW_PRECISION: ClassVar[bool | Never] = True
 

@@ -11,7 +11,7 @@ entropy times the squared temperature.
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch.nn.functional as F
 
@@ -19,6 +19,10 @@ from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
@@ -36,6 +40,8 @@ class Distill(Term):
         view: the view that the teacher looks at, from 0. Another than the student's can be larger (`View.scale`).
         temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places, Nothing)
 
     weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(rises=STAYS))
     temperature: Schedule = field(default_factory=lambda: Constant(value=4.0), metadata=traits(rises=STAYS))
@@ -62,7 +68,7 @@ class Distill(Term):
             temperature = self.temperature(clock)
             wanted = (teacher(batch, self.view).logits / temperature).log_softmax(1)
             given = (outputs.logits / temperature).log_softmax(1)
-            divergence = F.kl_div(given, wanted, log_target=True, reduction="batchmean")
+            divergence = F.kl_div(given, wanted, log_target=True, reduction="sum") / (given.numel() // given.shape[1])
             return self.weight(clock) * temperature**2 * divergence
 
         return term

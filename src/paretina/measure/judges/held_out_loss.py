@@ -1,0 +1,64 @@
+"""HeldOutLoss: nobody says what is right, so the loss of the objective on the validation pictures has to do.
+
+It is that of what learns, in evaluation mode and at the end of all schedules, on the pictures as evaluation sees them, once for
+each view. It says when a run diverges or overfits; between objectives, and between strengths of one, it compares nothing.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from paretina.data.pictures import Pictures
+from paretina.measure.judge import Judge, Judged, PerPicture, Tally
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.shapes import Ids, Logits, Targets
+
+
+class Losses(PerPicture):
+    """The loss of its batch, for each picture."""
+
+    KEY: ClassVar[str] = "loss"
+    TITLE: ClassVar[str] = "loss"
+    UNIT: ClassVar[str] = ""
+    RISES: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__(torch.empty(0, dtype=torch.float64))
+
+    def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
+        self.keep(ids, logits[:, 0].double())
+
+    def quick(self) -> dict[str, float]:
+        return {"loss": self.columns()[1].mean().item()}
+
+    def judged(self, classes: tuple[str, ...]) -> Judged:
+        if not len(self.columns()[0]):
+            raise ValueError("there are no pictures to judge; the split is empty")
+        note = "the pictures have no labels, so the only figure is the loss of the objective on the validation pictures"
+        return Judged({"val/loss": self.quick()["loss"]}, {}, (note,))
+
+    def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
+        """The columns are name, and the loss of the batch that the picture was in."""
+        ids, losses = self.columns()
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(["name", "batch_loss"])
+            lines.writerows(
+                [pictures.samples[i].name, f"{loss:.6f}"] for i, loss in zip(ids.tolist(), losses.tolist(), strict=True)
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutLoss(Judge):
+    TASK: ClassVar[type[Task]] = Nothing
+    LOSS: ClassVar[bool] = True
+
+    def start(self, classes: int) -> Tally:
+        return Losses()
+
+
+EXAMPLES = (HeldOutLoss(),)

@@ -1,0 +1,115 @@
+"""MeanIoU: one class a pixel: intersection over union, by class and on average, and the share of pixels that are right.
+
+The pixels of all pictures are counted together, class by class: those that are of the class and named so, over those that are
+either. The mean is over classes that occur in the masks or in the answers. Pixels that are not known are not counted. Keeps
+three counts a class for each picture instead of its logits, which would take a thousand times as much. Intervals come from
+resampled pictures, not pixels.
+
+Source: Everingham et al. 2015 (PASCAL VOC), section 4.1.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from paretina.data.pictures import Pictures
+from paretina.measure.accuracy import around
+from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
+from paretina.model.task import Task
+from paretina.model.tasks.places import Places
+from paretina.shapes import Ids, Logits, Targets
+
+
+class Overlaps(PerPicture):
+    """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss."""
+
+    KEY: ClassVar[str] = "iou"
+    TITLE: ClassVar[str] = "mean IoU"
+
+    def __init__(self, classes: int) -> None:
+        counts = torch.empty(0, classes, dtype=torch.int64)
+        super().__init__(counts, counts, counts, torch.empty(0, dtype=torch.float64))
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
+        classes = targets.shape[1]
+        known = targets.any(1)
+        losses = F.cross_entropy(logits, targets, reduction="none").double().sum((1, 2))
+        pairs = targets.argmax(1) * classes + Places().answer(logits)
+        counts = [torch.bincount(pair[there], minlength=classes**2) for pair, there in zip(pairs, known, strict=True)]
+        tables = torch.stack(counts).view(-1, classes, classes).cpu()
+        some = known.flatten(1).any(1).cpu()
+        columns = (tables.sum(2), tables.sum(1), tables.diagonal(dim1=1, dim2=2), losses.cpu())
+        self.keep(ids.cpu()[some], *(column[some] for column in columns))
+        self.confusion = self.confusion + tables.sum(0)
+
+    def with_all(self, others: Sequence[Tally]) -> "Overlaps":
+        joined = cast(Overlaps, super().with_all(others))
+        joined.confusion = sum((cast(Overlaps, other).confusion for other in others), self.confusion)
+        return joined
+
+    def quick(self) -> dict[str, float]:
+        _, truth, named, hits, losses = self.columns()
+        return {
+            "loss": (losses.sum() / truth.sum()).item(),
+            "iou": 100 * iou(truth.sum(0), named.sum(0), hits.sum(0)).nanmean().item(),
+            "pixel_accuracy": 100 * (hits.sum() / truth.sum()).item(),
+        }
+
+    def judged(self, classes: tuple[str, ...]) -> Judged:
+        _, truth, named, hits, losses = self.columns()
+        if not len(truth):
+            raise ValueError("there are no pixels of a known class to judge; the split is empty, or none of it is labelled")
+        if not bool(losses.isfinite().all()):
+            raise ValueError("some logits are not finite; evaluate in float32, and see whether the training diverged")
+        figures = self.quick()
+        drawn = resampled_sums(truth, named, hits)
+        values = {
+            "iou": 100 * iou(*drawn).nanmean(1),
+            "pixel_accuracy": 100 * drawn[2].sum(1) / drawn[0].sum(1),
+        }
+        metrics: dict[str, float | None] = {"val/loss": figures["loss"]}
+        for name, resampled in values.items():
+            low, high = around(figures[name], resampled, 100.0)
+            metrics |= {f"val/{name}": figures[name], f"val/{name}_low": low, f"val/{name}_high": high}
+        by_class = iou(truth.sum(0), named.sum(0), hits.sum(0)).tolist()
+        rows = zip(classes, truth.sum(0).tolist(), by_class, strict=True)
+        per_class = [{"class": name, "n": n, "iou": 100 * value if value == value else None} for name, n, value in rows]
+        absent = [name for name, value in zip(classes, by_class, strict=True) if value != value]
+        notes = (
+            (f"classes that occur neither in the masks nor in the answers do not count: {', '.join(absent)}",) if absent else ()
+        )
+        return Judged(metrics, {"per_class": per_class, "confusion": self.confusion.tolist()}, notes)
+
+    def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
+        """The columns are name, known pixels, pixel_accuracy and iou, in percent, each of that picture alone."""
+        ids, truth, named, hits, _ = self.columns()
+        right = 100 * hits.sum(1) / truth.sum(1)
+        overlaps = 100 * iou(truth, named, hits).nanmean(1)
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(["name", "pixels", "pixel_accuracy", "iou"])
+            for i, *numbers in zip(ids.tolist(), truth.sum(1).tolist(), right.tolist(), overlaps.tolist(), strict=True):
+                lines.writerow([pictures.samples[i].name, numbers[0], *(f"{number:.3f}" for number in numbers[1:])])
+
+
+def iou(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
+    """Intersection over union by class, as a share, the classes on the last axis; not a number where a class occurs nowhere."""
+    return hits.double() / (truth + named - hits).double()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanIoU(Judge):
+    TASK: ClassVar[type[Task]] = Places
+
+    def start(self, classes: int) -> Tally:
+        return Overlaps(classes)
+
+
+EXAMPLES = (MeanIoU(),)

@@ -1,0 +1,171 @@
+"""MeanPrecision: any number of classes a picture: mean average precision, and macro F1 of the classes above 0.5.
+
+Average precision asks only for the order in which the pictures are put for a class: the precision at each picture that has it,
+on average, without interpolation; pictures of equal score count together. F1 asks for decisions. Both are means over classes:
+average precision over those that a picture has, F1 over those that occur in the labels or in the answers. Intervals come from
+resampled pictures.
+
+Source: average precision as in scikit-learn (`average_precision_score`), after Buckley & Voorhees 2000; resampling as in
+`accuracy`.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from paretina.data.pictures import Pictures
+from paretina.measure.accuracy import around
+from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums, times_drawn
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.shapes import Ids, Logits, Targets
+
+ORDERS = 200
+"""Resamples from which the interval of the mean average precision comes; each has to be followed through every order."""
+
+Weights = Float[Tensor, "resample picture"]
+There = Bool[Tensor, "batch classes"]
+
+
+def average_precision(
+    scores: Float[Tensor, " picture"], there: Bool[Tensor, " picture"], weights: Weights
+) -> Float[Tensor, " resample"]:
+    """The average precision of one class in several weightings of the pictures; not a number where no picture has the class."""
+    order = scores.argsort(descending=True, stable=True)
+    scores, weights = scores[order], weights[:, order]
+    hits = weights * there[order]
+    # of equal scores, the last place stands for all of them
+    last = torch.cat((scores[1:] != scores[:-1], torch.ones(1, dtype=torch.bool))).nonzero().flatten()
+    found, seen = hits.cumsum(1)[:, last], weights.cumsum(1)[:, last]
+    new = torch.diff(found, dim=1, prepend=torch.zeros(len(found), 1, dtype=found.dtype))
+    return (new * found / seen.clamp(min=1e-12)).sum(1) / hits.sum(1)
+
+
+class Scores(PerPicture):
+    """The logits and the labels of each picture that has labels."""
+
+    KEY: ClassVar[str] = "map"
+    TITLE: ClassVar[str] = "mean average precision"
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(torch.empty(0, classes), torch.empty(0, classes))
+
+    def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
+        known = targets.any(1)
+        self.keep(ids.to(known.device)[known], logits[known], targets[known])
+
+    def decided(self) -> tuple[Logits, There, There]:
+        """Logits, which classes are there, and which are named."""
+        _, logits, targets = self.columns()
+        return logits, targets > 0.5, AnyOf().answer(logits)
+
+    def loss(self) -> float:
+        _, logits, targets = self.columns()
+        return F.binary_cross_entropy_with_logits(logits.double(), targets.double()).item()
+
+    def precisions(self, weights: Weights | None = None) -> Float[Tensor, "resample classes"]:
+        """Average precision of each class, as a share."""
+        logits, there, _ = self.decided()
+        weights = torch.ones(1, len(logits), dtype=torch.float64) if weights is None else weights
+        found = [average_precision(logits[:, i], there[:, i], weights) for i in range(logits.shape[1])]
+        return torch.stack(found, 1)
+
+    def quick(self) -> dict[str, float]:
+        _, there, named = self.decided()
+        f1 = f1_of((there & named).sum(0), there.sum(0), named.sum(0))
+        return {"loss": self.loss(), "map": 100 * self.precisions().nanmean().item(), "f1_macro": 100 * f1.nanmean().item()}
+
+    def judged(self, classes: tuple[str, ...]) -> Judged:
+        logits, there, named = self.decided()
+        if not len(logits):
+            raise ValueError("there are no pictures with labels to judge; the split is empty, or none of it is labelled")
+        if not bool(logits.isfinite().all()):
+            raise ValueError("some logits are not finite; evaluate in float32, and see whether the training diverged")
+        figures = self.quick()
+        hits, truth, answers = there & named, there, named
+        sums = resampled_sums(hits.long(), truth.long(), answers.long())
+        weights = times_drawn(len(logits), ORDERS, torch.Generator().manual_seed(0))
+        drawn = {"f1_macro": 100 * f1_of(*sums).nanmean(1), "map": 100 * self.precisions(weights).nanmean(1)}
+        metrics: dict[str, float | None] = {"val/loss": figures["loss"]}
+        for name in ("map", "f1_macro"):
+            low, high = ends(figures[name], drawn[name])
+            value = figures[name] if math.isfinite(figures[name]) else None
+            metrics |= {f"val/{name}": value, f"val/{name}_low": low, f"val/{name}_high": high}
+        precision = self.precisions()[0]
+        f1 = f1_of(hits.sum(0), truth.sum(0), answers.sum(0))
+        rows = zip(classes, truth.sum(0).tolist(), precision.tolist(), f1.tolist(), strict=True)
+        per_class = [{"class": name, "n": n, "average_precision": share(ap), "f1": share(f)} for name, n, ap, f in rows]
+        return Judged(metrics, {"per_class": per_class}, remarks(classes, truth))
+
+    def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
+        """As `write_shares`, with the labels."""
+        ids, logits, targets = self.columns()
+        names = [pictures.samples[i].name for i in ids.tolist()]
+        write_shares(path, names, AnyOf().probabilities(logits), classes, targets > 0.5)
+
+
+def write_shares(
+    path: Path, names: Sequence[str], shares: Logits, classes: tuple[str, ...], there: There | None = None
+) -> None:
+    """Writes a line for each picture, as CSV in UTF-8.
+
+    The columns are name, labels (where they are known) and predicted, both with "; " between classes, and then the probability
+    of each class under its name.
+
+    Args:
+        shares: probabilities; what is above 0.5 is predicted.
+        there: which classes are in the picture.
+    """
+
+    def listed(row: Tensor) -> str:
+        return "; ".join(name for name, yes in zip(classes, row.tolist(), strict=True) if yes)
+
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["name", *(["labels"] if there is not None else []), "predicted", *classes])
+        for i, name in enumerate(names):
+            true = [listed(there[i])] if there is not None else []
+            lines.writerow([name, *true, listed(shares[i] > 0.5), *(f"{share:.6f}" for share in shares[i].tolist())])
+
+
+def f1_of(hits: Tensor, truth: Tensor, named: Tensor) -> Tensor:
+    """F1 by class, as a share, with the classes on the last axis; not a number where a class occurs nowhere."""
+    return 2 * hits.double() / (truth + named).double()
+
+
+def share(value: float) -> float | None:
+    """In percent; None where there is none."""
+    return 100 * value if math.isfinite(value) else None
+
+
+def ends(value: float, drawn: Tensor) -> tuple[float | None, float | None]:
+    """The ends of the interval of a figure in percent; None where it does not exist."""
+    drawn = drawn[drawn.isfinite()]
+    return around(value, drawn, 100.0) if math.isfinite(value) and len(drawn) else (None, None)
+
+
+def remarks(classes: tuple[str, ...], there: Tensor) -> tuple[str, ...]:
+    absent = [name for name, some in zip(classes, there.any(0).tolist(), strict=True) if not some]
+    if not absent:
+        return ()
+    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    return (f"{len(absent)} of {len(classes)} classes are in no picture and do not count in the mean precision: {listed}",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanPrecision(Judge):
+    TASK: ClassVar[type[Task]] = AnyOf
+
+    def start(self, classes: int) -> Tally:
+        return Scores(classes)
+
+
+EXAMPLES = (MeanPrecision(),)

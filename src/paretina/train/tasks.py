@@ -1,0 +1,137 @@
+"""Tasks: whether a recipe and a network fit what is said about the pictures; looked at before there is a run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paretina.clock import Clock
+from paretina.data.batch import Batch
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
+from paretina.data.source import Collection
+from paretina.measure.judge import Judge
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About
+from paretina.shapes import Loss
+from paretina.spec import Spec, field_map, kinds
+from paretina.train.objective import Learner, Term
+from paretina.train.recipe import Recipe
+
+
+def specs_in(value: Any) -> Iterator[Spec]:
+    """A spec and all that are in its fields, at any depth."""
+    if isinstance(value, Spec):
+        yield value
+        for name in field_map(type(value)):
+            yield from specs_in(getattr(value, name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from specs_in(each)
+
+
+def check_task(recipe: Recipe, task: Task) -> None:
+    """Looks whether transforms, objective, terms and judge of a recipe fit the task of the data.
+
+    Raises:
+        ValueError: one does not; the message says which tasks it is for, and what to take instead.
+    """
+    name = type(task).__name__
+    for spec in specs_in(recipe):
+        fits = (spec.TASK,) if isinstance(spec, Judge) else getattr(spec, "TASKS", (Task,))
+        if isinstance(task, fits):
+            continue
+        title = type(spec).__name__
+        others = ", ".join(each.__name__ for each in fits)
+        instead = "leave it out"
+        if isinstance(spec, Term):
+            terms = kinds(Term)  # type: ignore[type-abstract]
+            known = [found for found, kind in terms.items() if isinstance(task, kind.TASKS)]
+            instead = f"terms that are: {', '.join(known) or 'none'}"
+            if known and spec in getattr(recipe.objective, "terms", ()):
+                instead += f"; such as objective.terms.{known[0]}=on objective.terms.{title}=off"
+        raise ValueError(f"{title} is not for the task of this data, {name}, but for {others}; {instead}")
+
+
+def require_top1(task: Task, what: str) -> None:
+    """Refuses what compares networks by top-1 where there is none.
+
+    Args:
+        what: is to be done, as the beginning of a sentence.
+
+    Raises:
+        ValueError: the task is not one class a picture.
+    """
+    if task != OneOf():
+        raise ValueError(f"{what} by top-1, which needs one class a picture; the task of this data is {type(task).__name__}")
+
+
+def check_targets(pictures: Pictures, classes: int) -> None:
+    """Looks at the first target that can be read.
+
+    Raises:
+        ValueError: it does not have the shape or the values of the task.
+    """
+    for index in range(len(pictures)):
+        try:
+            target = pictures.target(index)
+        except DecodeError:
+            continue
+        pictures.collection.task.targets([target], classes)
+        return
+
+
+def check_teacher(path: str, about: About, collection: Collection) -> None:
+    """Looks whether a teacher knows what the data asks: its classes and, where there are labels, its task.
+
+    Raises:
+        ValueError: it does not.
+    """
+    task = collection.task
+    if about.task != task and not isinstance(task, Nothing):
+        names = (type(about.task).__name__, type(task).__name__)
+        raise ValueError(f"the teacher {path} learned another task than that of the data, {names[0]}, not {names[1]}")
+    if about.classes != collection.classes:
+        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
+
+
+def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:
+    """Looks whether a network answers as its task wants: once for a picture of `side` x `side` pixels, or for each pixel.
+
+    Raises:
+        ValueError: it does not; the message names its head.
+    """
+    wanted = (classes, side, side) if task.DENSE else (classes,)
+    if tuple(logits.shape[1:]) != wanted:
+        asks = f"{classes} logits for each of {side} x {side} pixels" if task.DENSE else f"{classes} logits for each picture"
+        raise ValueError(
+            f"the task of this data, {type(task).__name__}, needs {asks}, but this network, with the head {head}, gives "
+            f"{' x '.join(map(str, logits.shape[1:]))}; choose a head that answers so"
+        )
+
+
+class HeldOut:
+    """The loss of what learns on a batch of validation pictures, in evaluation mode.
+
+    Args:
+        views: number of views that the learner takes; all of them are the picture as evaluation sees it.
+        clock: the time that schedules are asked for; always the same, so that losses during a run can be compared.
+    """
+
+    def __init__(self, learner: Learner, views: int, clock: Clock) -> None:
+        self.learner = learner
+        self.views = views
+        self.clock = clock
+
+    def __call__(self, batch: Batch) -> Loss:
+        training = self.learner.training
+        self.learner.eval()
+        try:
+            parts = self.learner(replace(batch, views=batch.views * self.views), self.clock)
+        finally:
+            self.learner.train(training)
+        return sum((part.float() for part in parts.values()), torch.zeros((), device=batch.targets.device))
