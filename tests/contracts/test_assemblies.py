@@ -26,7 +26,6 @@ from paretina.spec import kinds
 from paretina.train.asked import Asked
 from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
-from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
 from paretina.train.training import resume, train
 
@@ -119,7 +118,7 @@ def test_every_parameter_has_a_role_and_the_place_in_its_own_network(assembly):
         assert found == {"stem", "stages.0", "stages.1", "head"}
     factors = {
         round(group.get("rate_factor", 1.0), 9)
-        for group in Learning(lr_decay=0.5).groups(Supervised().make(network, None), AdamW())
+        for group in Learning(lr_decay=0.5).groups(Supervised().make(network, None), Recipe().optimizer)
         for parameter in group["params"]
     }
     assert factors == {1.0, 0.5, 0.25, 0.125}

@@ -27,7 +27,7 @@ from paretina.schedules import Constant
 from paretina.train.average import Average
 from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
-from paretina.train.loop import fit
+from paretina.train.loop import Job, fit
 from paretina.train.objective import Learner, Objective
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks

@@ -49,6 +49,7 @@ from paretina.spec import kinds as registered
 from paretina.train.asked import Asked, assignment, change
 from paretina.train.average import Average
 from paretina.train.checkpoint import load_state, save_state
+from paretina.train.evaluated import Evaluated
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
@@ -231,7 +232,9 @@ def test_two_processes_finish_resume_and_agree_with_the_model_file(tiny, tmp_pat
 @pytest.mark.parametrize(("task", "worst"), [(Places(), min), (Nothing(), max)])
 def test_the_best_weights_are_those_with_the_best_figure(task, worst, tiny, tmp_path):
     best = max if worst is min else min
-    run = train(asked(tiny, task, keep="best", average=Average(decay=Constant(value=0.5), share=None)), tmp_path / "run")
+    run = train(
+        asked(tiny, task, test=Evaluated(keep="best"), average=Average(decay=Constant(value=0.5), share=None)), tmp_path / "run"
+    )
     key = run.result()["shown"]["key"]
     values = {line["step"]: line[f"val_ema/{key}"] for line in val_lines(run)}
     step = best(values, key=values.get)
@@ -297,7 +300,9 @@ def test_the_advice_for_a_term_that_does_not_fit_can_be_followed(tiny):
 
 @pytest.mark.parametrize(("task", "judge"), [(AnyOf(), TopOne()), (Places(), MeanPrecision()), (Nothing(), MeanIoU())])
 def test_a_judge_of_another_task_is_refused(task, judge, tiny, tmp_path):
-    refused(asked(tiny, task, judge=judge), tmp_path, f"{type(judge).__name__} is not for the task of this data")
+    refused(
+        asked(tiny, task, test=Evaluated(judge=judge)), tmp_path, f"{type(judge).__name__} is not for the task of this data"
+    )
 
 
 def test_a_head_that_answers_once_a_picture_is_refused_for_pixels_and_the_other_way_round(tiny, tmp_path):

@@ -22,6 +22,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
+from paretina.traits import SETTING, STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class BinaryCrossEntropy(Term):
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (AnyOf, OneOf)
 
-    weight: Schedule = field(default_factory=lambda: Constant(value=1.0))
+    weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
 
     def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
