@@ -408,7 +408,7 @@ def test_a_dry_run_leaves_nothing_behind():
     assert "weights can be had for efficientnet_lite0 (package), " in out
     assert "- norm_momentum=0.1 remembers too long for a run of " in out
     assert "12 pictures to train on, 6 to validate on, 3 classes" in out
-    assert "1 epochs, 3 updates of 4 pictures" in out
+    assert "1 epoch, 3 updates of 4 pictures" in out
     found = document("train", "photos", *TINY, "epochs=2", "--dry-run")
     assert (found["epochs"], found["updates"], found["classes"]) == (2.0, 6, sorted(COLOURS))
     assert found["total_s"] > 0
@@ -483,7 +483,7 @@ def test_a_fine_tuning_says_what_it_would_do(tmp_path):
     assert rows["verb"].startswith("finetune")
     out, _ = run("finetune", RUN, "photos", "size=24", "epochs=1", "workers=0", "--dry-run", "-o", tmp_path / "new")
     assert re.search(r"^model .*, tested at 24 pixels$", out, re.M)
-    assert re.search(r"^recipe  finetune: 1 epochs, \d+ updates?", out, re.M)
+    assert re.search(r"^recipe  finetune: 1 epoch, \d+ updates?", out, re.M)
     assert not (tmp_path / "new").exists()
 
 

@@ -49,9 +49,10 @@ def test_help_has_an_example():
 def test_switches_are_judged_and_everything_is_written(home):
     out, err = run(*STUDY, "--switch", "average", "--add", "transforms.CutMix", "--seeds", "4", "--csv", "here.csv")
     lines = out.splitlines()
-    assert lines[1].startswith("average")
-    assert "worth it: it gains" in lines[1]
-    assert "cannot tell yet" in lines[2]
+    assert lines[0].startswith("The base has ")
+    assert lines[3].startswith("average")
+    assert "worth it: it gains" in lines[3]
+    assert "cannot tell yet" in lines[4]
     assert lines[-1] == "report: study/report.html"
     assert "run 12 of 12" in err
     written = {path.name for path in (home / "study").iterdir()}
@@ -145,4 +146,4 @@ def test_after_an_interruption_the_same_command_goes_on(home, monkeypatch):
     monkeypatch.setattr(training, "train", real)
     out, err = run(*STUDY, "--switch", "average", "--seeds", "3")
     assert err.count("run ") == 4
-    assert out.splitlines()[1].startswith("average")
+    assert out.splitlines()[3].startswith("average")

@@ -73,5 +73,5 @@ def test_a_source_that_is_none_is_refused(value, said):
 
 
 def test_a_source_is_given_once():
-    with pytest.raises(MisuseError, match=r"^data is given twice, as 'clipart' and as '\{"):
+    with pytest.raises(MisuseError, match=r"^data is given twice, as clipart and as data=\{"):
         verbs.ask("clipart", fields={"data": '{"kind": "Shapes"}'}, model="resnet18")

@@ -320,7 +320,7 @@ def test_predictions_without_labels_leave_their_columns_out(tmp_path):
 
 
 def test_predictions_need_a_name_each(tmp_path):
-    with pytest.raises(ValueError, match="got 1 names and 2 rows"):
+    with pytest.raises(ValueError, match="got 1 name and 2 rows"):
         write_predictions(tmp_path / "a.csv", ["a"], torch.zeros(2, 2), None, ("a", "b"))
 
 

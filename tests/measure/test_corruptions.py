@@ -343,7 +343,7 @@ def test_what_was_found_is_written(tmp_path):
 def test_says_how_far_it_is_and_what_could_not_be_asked():
     said = []
     corrupted_accuracy(Bright(), evaluation(), ["fog"], [1], say=said.append)
-    assert said == ["corrupted 4 of 8 pictures in 1 ways", "corrupted 8 of 8 pictures in 1 ways"]
+    assert said == ["corrupted 4 of 8 pictures in 1 way", "corrupted 8 of 8 pictures in 1 way"]
     with pytest.raises(ValueError, match="no corruption 'fogg'; did you mean 'fog'"):
         corrupted_accuracy(Bright(), evaluation(), ["fogg"])
     with pytest.raises(ValueError, match="the strengths are 1, 2, 3, got 5"):

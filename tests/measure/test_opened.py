@@ -19,7 +19,7 @@ def test_a_model_file_is_opened_as_it_stands(tmp_path, opened, tiny):
     for place in (tmp_path, tmp_path / "model.safetensors"):
         found = open_model(str(place))
         assert found.trained
-        assert (found.resolution, found.blueprint) == (16, tiny)
+        assert (found.resolution, found.model) == (16, tiny)
         assert torch.equal(found.network.head.classifier.weight, made.head.classifier.weight)
     assert open_model(str(tmp_path), 32).resolution == 32
 
@@ -33,7 +33,7 @@ def known(monkeypatch, tiny):
 @pytest.mark.usefixtures("known")
 def test_one_of_our_names_is_built_at_its_resolution():
     found = open_model("resnet18", 32)
-    assert (found.resolution, found.blueprint.resolution, found.trained) == (32, 32, False)
+    assert (found.resolution, found.model.resolution, found.trained) == (32, 32, False)
     assert found.images(2).shape == (2, 3, 32, 32)
     assert torch.equal(found.images(2), found.images(2))
 

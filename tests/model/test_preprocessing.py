@@ -231,7 +231,7 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
     [
         ({"label_names": ["a", "a"]}, "must be different texts"),
         ({"label_names": "ab"}, "must be different texts"),
-        ({"label_names": ["a"]}, "its header names 1 classes, but its tensors have 2"),
+        ({"label_names": ["a"]}, "its header names 1 class, but its tensors have 2"),
         ({"preprocessing": {"kind": "Preprocessing", "crop": 7}}, "0 < crop <= 1"),
         ({"preprocessing": {"kind": "Preprocessing", "cropp": 1}}, "cropp"),
         ({"preprocessing": 5}, "its description is damaged"),

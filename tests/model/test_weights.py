@@ -492,4 +492,4 @@ def test_weights_with_biases_for_another_size_say_that_the_size_is_the_reason(tm
     wanted = r"is 64 pixels in the weights and 96 in the network: give resolution=64 \(and size=64\), or .*--weights none"
     with pytest.raises(ValueError, match=wanted):
         load_start(replace(base, resolution=96).build(), from_file(path))
-    assert load_start(replace(base, resolution=63).build(), from_file(path)).same  # whose map is as large
+    assert load_start(replace(base, resolution=63).build(), from_file(path)).rows.same  # whose map is as large

@@ -218,5 +218,5 @@ def test_refuses_what_it_does_not_know():
 
     network = TINY.build()
     pair = Pair(network.blueprint, network.normalise, network.stem, [*network.stages], network.head)
-    with pytest.raises(TypeError, match="only a plain Network can be folded, got Pair"):
+    with pytest.raises(TypeError, match="only networks of ours can be folded, got Pair"):
         fold(pair)

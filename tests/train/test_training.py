@@ -726,12 +726,12 @@ DEIT = network_named("deit_small").blueprint.preprocessing
 def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, verb, wanted, squashed, tiny, npz):
     model = replace(tiny, preprocessing=own)
     found = prepare(asked(model, Arrays(path=str(npz)), weights=squashed, model_name=name, verb=verb))
-    assert found.blueprint.preprocessing == wanted
+    assert found.model.preprocessing == wanted
     said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
     assert len(said) == (own != wanted)
     recipe = replace(SHORT, test=replace(SHORT.test, fit="crop", crop=1.0))
     found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))
-    assert found.blueprint.preprocessing == replace(wanted, fit="crop", crop=1.0)
+    assert found.model.preprocessing == replace(wanted, fit="crop", crop=1.0)
 
 
 def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, monkeypatch):

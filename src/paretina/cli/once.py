@@ -1,6 +1,11 @@
 """A command that refuses an option that is given twice, of which click would silently keep the last."""
 
+import json
+from pathlib import Path
+
 import click
+
+OUTLINE = Path(__file__).parents[1] / "verbs" / "outline.json"
 
 
 class Once(click.Command):
@@ -11,9 +16,8 @@ class Once(click.Command):
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.help and "{data}" in self.help:
-            from paretina.verbs.outline import table
-
-            self.help = self.help.replace("{data}", table()["data"])
+            outline = json.loads(OUTLINE.read_text("utf-8"))  # without the module that makes it, which a help need not load
+            self.help = self.help.replace("{data}", outline["data"])
         super().format_help_text(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

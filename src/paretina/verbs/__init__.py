@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paretina.train.asked import recipes as recipes
     from paretina.verbs.asking import ask as ask
+    from paretina.verbs.asking import check_names as check_names
+    from paretina.verbs.asking import check_parts as check_parts
     from paretina.verbs.asking import elsewhere as elsewhere
     from paretina.verbs.asking import known_path as known_path
     from paretina.verbs.checks import MisuseError as MisuseError
