@@ -15,6 +15,7 @@ from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, judge
+from paretina.measure.update import Update
 from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.family import networks
 from paretina.model.sizes import check_side
@@ -156,17 +157,18 @@ class Steps:
 def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:
     """A function that makes one update of a network in training mode; every image, or every pixel, has the first class."""
     images = images.to(device=plan.device).contiguous(memory_format=plan.torch_memory_format)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-5, momentum=0.9)
+    learning = Update(plan, torch.optim.SGD(network.parameters(), lr=1e-5, momentum=0.9))
+
+    def losses() -> dict[str, Tensor]:
+        found = network(images)
+        # a network of another library that is distilled answers twice while it learns
+        answers = found if isinstance(found, tuple) else (found,)
+        each = [F.cross_entropy(answer.float(), answer.new_zeros(answer[:, 0].shape, dtype=torch.long)) for answer in answers]
+        return {"first": torch.stack(each).mean()}
 
     def run() -> None:
-        with plan.arithmetic():
-            found = network(images)
-            # a network of another library that is distilled answers twice while it learns
-            answers = found if isinstance(found, tuple) else (found,)
-            losses = [F.cross_entropy(each.float(), each.new_zeros(each[:, 0].shape, dtype=torch.long)) for each in answers]
-        torch.stack(losses).mean().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        learning.learn(losses)
+        learning.step()
 
     return run
 

@@ -4,22 +4,19 @@ One update: rates, batch, transforms, forward, loss, backward, clip, step, avera
 generators that follow from the seed; no method is named here. Interrupted and resumed equals uninterrupted, bit for bit.
 """
 
+import functools
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paretina.data.loader import training_batches
 from paretina.data.pictures import Pictures
-from paretina.data.sampler import seed_of
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
-from paretina.model.roles import roles
 from paretina.run import Run
 from paretina.schedules import Schedule
 from paretina.text import how_many
@@ -29,6 +26,7 @@ from paretina.train.journal import Journal
 from paretina.train.objective import Learner
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.step import Step
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,7 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
     learner, plan, ranks = job.learner, job.plan, job.ranks
     network = learner.result()
     epochs = recipe.updates(len(job.pictures))
-    owned = roles(learner)
-    optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
-    clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
-    scaler = torch.amp.GradScaler(plan.device_type, enabled=plan.precision == "float16")
+    step = Step(learner, recipe, plan, ranks, epochs)
     averager = recipe.average.make(network) if recipe.average else None
     judged: dict[str, Network] = {"val": network}
     if averager:
@@ -94,11 +89,11 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
             raise ValueError(
                 f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot go on with it"
             )
-        put_back(state, learner, optimizer, scaler, averager)
+        put_back(state, learner, step.optimizer, step.scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)
         best, start = state["best"], state["update"]
 
-    wrapped = ranks.wrap(learner)
+    step.begin()
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
     requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
     workers = plan.worker_count(ranks.locals, kept=job.pictures.pixels is not None)
@@ -110,45 +105,17 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
 
     with asked_to_stop() as stop:
         for update in range(start, epochs.updates):
-            clock = epochs.clock(update)
-            rate = recipe.optimizer.set_rates(optimizer, clock, epochs.per_update)
-            schedules = recipe.set_rates(learner, clock)
-            losses: dict[str, Tensor] = {}
-            for number in range(recipe.accumulate):
-                loaded = next(batches)
-                journal.left_out(update, loaded.faults)
-                batch = loaded.batch.to(plan.device, plan.torch_memory_format)
-                generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
-                for transform in recipe.batch_transforms():
-                    batch = transform(batch, clock, generator)
-                with nullcontext() if number == recipe.accumulate - 1 else ranks.apart(wrapped):
-                    with plan.arithmetic():
-                        parts = wrapped(batch, clock)
-                    # every picture weighs the same, also where the parts of an update differ in length by one
-                    share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.count(update)
-                    scaler.scale(sum(parts.values()) * share).backward()
-                for name, part in parts.items():
-                    losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate
-                journal.seen += len(batch) * ranks.count
-            journal.check(update, losses)
-            if recipe.clip:
-                scaler.unscale_(optimizer)
-                schedules["grad_norm"] = float(recipe.clip(clipped, clock))
-            scale = scaler.get_scale()
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-            if scaler.get_scale() >= scale:  # a step that overflowed was skipped
-                learner.updated(clock)
-                if averager:
-                    averager.update(network, clock)
+            made = step(update, batches, functools.partial(journal.check, update))
+            journal.left_out(update, made.faults)
+            journal.seen += made.seen * ranks.count
+            if averager and made.moved:
+                averager.update(network, epochs.clock(update))
 
             done, now = update + 1, epochs.clock(update + 1)
             evaluating = done % evaluate_every == 0 or done == epochs.updates
             halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= job.save_every))
             if evaluating or halt or done == start + 1 or journal.due():
-                schedules.update(lr=rate, size=batch.images.shape[-1], epoch=now.epoch, updates=epochs.updates)
-                journal.train(done, losses, **schedules)
+                journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
                 with journal.pause():
                     # the weights that are not kept are judged once, for comparison
@@ -165,7 +132,7 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
             if evaluating or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
-                state = gather(learner, optimizer, scaler, averager, best, done, random)
+                state = gather(learner, step.optimizer, step.scaler, averager, best, done, random)
                 if ranks.first:
                     with run.new_state(done) as folder:
                         save_state(folder, state)

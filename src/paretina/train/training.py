@@ -59,6 +59,7 @@ from paretina.train.objective import Teacher
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.step import Step
 from paretina.train.tasks import HeldOut, check_logits, check_targets, check_task, check_teacher
 
 Say = Callable[[str], None]
@@ -479,33 +480,25 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     largest = Constant(value=max(sides))
     job = make_job(prepared, Ranks())
     learner, plan = job.learner.train(), job.plan
-    clock = epochs.clock(epochs.updates // 2)
-    optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
-    recipe.set_rates(learner, clock)
+    step = Step(learner, recipe, plan, Ranks(), epochs)
+    step.begin()
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
     stamps = [time.monotonic()]
-    for update in range(updates + 1):
-        for _ in range(recipe.accumulate):
-            batch = next(batches).batch.to(plan.device, plan.torch_memory_format)
-            for transform in recipe.batch_transforms():
-                batch = transform(batch, clock, torch.Generator().manual_seed(update))
-            with plan.arithmetic():
-                parts = learner(batch, clock)
-            sum(parts.values(), torch.zeros((), device=plan.device)).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        float(sum(part.detach().float().item() for part in parts.values()))  # waits for the device
+    for _ in range(updates + 1):
+        made = step(epochs.updates // 2, batches, lambda losses: None)
+        sum(part.float().item() for part in made.losses.values())  # waits for the device
         stamps.append(time.monotonic())
     share = sum((side / largest.value) ** 2 for side in sides) / len(sides)
     update_s = statistics.median(b - a for a, b in itertools.pairwise(stamps[1:])) * share
+    images = next(batches).batch.to(plan.device, plan.torch_memory_format).images
     with torch.inference_mode(), plan.arithmetic():
         network = learner.result().eval()
         for _ in range(2):  # the first pass takes longer than the others will
             began = time.monotonic()
-            network(batch.images).float().sum().item()
-            image_s = (time.monotonic() - began) / len(batch)
+            network(images).float().sum().item()
+            image_s = (time.monotonic() - began) / len(images)
     evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
     evaluations = recipe.test.evaluations(recipe.epochs)
     return Estimate(

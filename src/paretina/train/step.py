@@ -1,0 +1,95 @@
+"""Step: one update, from its pictures to the moved weights; the loop and its rehearsal make the same ones."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from paretina.data.loader import Loaded
+from paretina.data.sampler import Epochs, seed_of
+from paretina.measure.plan import Plan
+from paretina.measure.update import Update
+from paretina.model.roles import roles
+from paretina.train.objective import Learner
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an update was.
+
+    Attributes:
+        losses: parts of the loss by name, means over the update.
+        schedules: what varies over the run, by its column in the log: `lr`, `size`, drop rates, the norm of the gradient.
+        seen: number of pictures, those of this process.
+        faults: pictures that could not be read any more.
+        moved: whether the weights were moved, which they are not where float16 overflowed.
+    """
+
+    losses: dict[str, Tensor]
+    schedules: dict[str, float]
+    seen: int
+    faults: tuple[str, ...]
+    moved: bool
+
+
+class Step:
+    """Makes updates of a learner.
+
+    Attributes:
+        optimizer: its state, and that of `scaler`, belongs into a checkpoint.
+    """
+
+    def __init__(self, learner: Learner, recipe: Recipe, plan: Plan, ranks: Ranks, epochs: Epochs) -> None:
+        owned = roles(learner)
+        self.learner, self.recipe, self.plan, self.ranks, self.epochs = learner, recipe, plan, ranks, epochs
+        self.optimizer = recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
+        self.clipped = recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place) if recipe.clip else []
+        self.update = Update(plan, self.optimizer)
+        self.scaler = self.update.scaler
+        self.wrapped: nn.Module = learner
+
+    def begin(self) -> None:
+        """Called once the weights are those that training begins with, or continues with."""
+        self.wrapped = self.ranks.wrap(self.learner)
+
+    def __call__(self, update: int, batches: Iterator[Loaded], check: Callable[[dict[str, Tensor]], None]) -> Made:
+        """Makes an update.
+
+        Args:
+            update: its number in the run, from 0; rates, seeds and weights of pictures follow from it.
+            check: looks at the losses before the weights are moved.
+        """
+        recipe, ranks, epochs = self.recipe, self.ranks, self.epochs
+        clock = epochs.clock(update)
+        rate = recipe.optimizer.set_rates(self.optimizer, clock, epochs.per_update)
+        schedules = recipe.set_rates(self.learner, clock)
+        losses: dict[str, Tensor] = {}
+        faults: list[str] = []
+        seen = 0
+        for number in range(recipe.accumulate):
+            loaded = next(batches)
+            batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
+            generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
+            for transform in recipe.batch_transforms():
+                batch = transform(batch, clock, generator)
+            # every picture weighs the same, also where the parts of an update differ in length by one
+            share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.count(update)
+            with nullcontext() if number == recipe.accumulate - 1 else ranks.apart(self.wrapped):
+                parts = self.update.learn(functools.partial(self.wrapped, batch, clock), share)
+            for name, part in parts.items():
+                losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate
+            seen += len(batch)
+            faults += loaded.faults
+        check(losses)
+        moved, norm = self.update.step(functools.partial(recipe.clip, self.clipped, clock) if recipe.clip else None)
+        if norm is not None:
+            schedules["grad_norm"] = float(norm)
+        if moved:
+            self.learner.updated(clock)
+        schedules.update(lr=rate, size=batch.images.shape[-1])
+        return Made(losses, schedules, seen, tuple(faults), moved)
