@@ -19,12 +19,12 @@ import numpy as np
 import paretina
 from paretina import verbs
 from paretina.measure.plan import Plan
-from paretina.train import training
+from paretina.train import resolve
 from paretina.train.asked import Asked, Choice
 from paretina.train.recipe import Recipe
 
 ROOT = Path(paretina.__file__).parent
-CARRIES = (Asked, Choice, Recipe, Plan, training.Prepared)
+CARRIES = (Asked, Choice, Recipe, Plan, resolve.Prepared)
 
 
 class ArrivedError(Exception):

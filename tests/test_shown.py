@@ -34,7 +34,7 @@ from paretina.measure.timing import Turns
 from paretina.model.family import network_named
 from paretina.model.weights import About, save_model
 from paretina.spec import put
-from paretina.train import training
+from paretina.train import estimate, training
 from paretina.verbs import running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -406,12 +406,12 @@ def replayed(monkeypatch):
 
 @pytest.fixture
 def lengths(monkeypatch):
-    estimate = training.rehearse
+    real = estimate.rehearse
 
     def rehearse(prepared):
-        return replace(estimate(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
+        return replace(real(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
 
-    monkeypatch.setattr(training, "rehearse", rehearse)
+    monkeypatch.setattr(estimate, "rehearse", rehearse)
     monkeypatch.setattr(running, "rehearse", rehearse)
     monkeypatch.setattr(sweep, "Turns", lambda seconds, wait: Turns(seconds=TURNS_S, wait=wait))
 

@@ -24,7 +24,7 @@ from paretina.search.study import Rival, Study
 from paretina.search.switches import switch_of
 from paretina.search.verdicts import LEVEL, Price
 from paretina.spec import encode
-from paretina.train import training
+from paretina.train import estimate, training
 from paretina.train.asked import Asked
 from paretina.train.average import Average
 from paretina.train.recipe import Recipe
@@ -140,11 +140,11 @@ def test_epochs_are_fitted_once_and_rivals_train_as_long(tmp_path, base, monkeyp
     wider = replace(TINY, stem=ConvStem(width=16))
     study = Study(base=base, seeds=(0,), switches=(AVERAGE,), rivals=(Rival(name="resnet18", model=wider),), time_limit_s=60.0)
     pace = {8: 0.01, 16: 0.04}  # seconds an update, by the width of the stem
-    monkeypatch.setattr(training, "fit_to_time", lambda prepared, seconds: (prepared_for(prepared, 5.0), "5 epochs fit"))
-    estimate = type("Estimate", (), {})
+    monkeypatch.setattr(estimate, "fit_to_time", lambda prepared, seconds: (prepared_for(prepared, 5.0), "5 epochs fit"))
+    found_pace = type("Estimate", (), {})
 
     def rehearse(prepared, updates):
-        found = estimate()
+        found = found_pace()
         found.update_s = pace[prepared.model.stem.width]
         return found
 
@@ -159,7 +159,7 @@ def test_epochs_are_fitted_once_and_rivals_train_as_long(tmp_path, base, monkeyp
     assert epochs == {"base": 5.0, "average": 5.0, "resnet18": 1.25}
     assert read_state(tmp_path / "study")["epochs"] == {"": 5.0, "resnet18": 1.25}
     assert said[0] == "5 epochs fit"
-    monkeypatch.setattr(training, "fit_to_time", None)  # is known already
+    monkeypatch.setattr(estimate, "fit_to_time", None)  # is known already
     run_study(tmp_path / "study", study)
 
 

@@ -28,7 +28,7 @@ from paretina.search.claims import LoneClaims, Presence, SharedClaims
 from paretina.search.frontier import Tools, begin, equal_epochs, give_time, timer, work, write_once
 from paretina.search.standing import Budget, Halving, read_standing, recommend, with_budgets
 from paretina.spec import encode
-from paretina.train import training
+from paretina.train import estimate, training
 from paretina.train.asked import Asked
 from paretina.train.recipe import Recipe
 
@@ -301,7 +301,7 @@ def test_of_a_frontier_by_time_too_short_a_time_is_said_once_all_are_refused_and
 
     def train(asked, folder, seconds, listen):
         if seconds < 2.0:
-            raise training.ShortTimeError(f"nothing can be learned in {seconds:.3g} s", 2.0)
+            raise estimate.ShortTimeError(f"nothing can be learned in {seconds:.3g} s", 2.0)
         return real(asked, folder, seconds, listen)
 
     world.train = train
@@ -669,11 +669,11 @@ def test_real_training_goes_through_all_rungs(npz, tmp_path, world):
 
 @pytest.mark.parametrize(("others", "epoch_s", "looks"), [(0.0, 6.0, 1), (1.5, 2.0, 2)])
 def test_a_rehearsal_that_others_disturb_is_done_twice_and_the_faster_counts(npz, monkeypatch, others, epoch_s, looks):
-    slow = training.Estimate(
+    slow = estimate.Estimate(
         updates=2, updates_per_epoch=2, update_s=3.0, evaluate_s=0.0, evaluations=1, total_s=6.0, peak_mb=1.0
     )
     estimates = [replace(slow, update_s=1.0), slow]
-    monkeypatch.setattr(training, "rehearse", lambda prepared: estimates.pop())
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared: estimates.pop())
     monkeypatch.setattr(frontier.Others, "used", lambda self: others)
     asked = Asked(data=Arrays(path=str(npz)), model=network(), recipe=Recipe(epochs=1.0, batch_size=7), plan=Plan(workers=0))
     assert frontier.rehearse(asked)["epoch_s"] == epoch_s

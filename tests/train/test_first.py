@@ -21,7 +21,8 @@ from paretina.train.learning import Learning
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.training import make_job, prepare, train
+from paretina.train.resolve import make_job, prepare
+from paretina.train.training import train
 
 # --- how long norms remember ------------------------------------------------------------------------------------------
 

@@ -92,7 +92,8 @@ from paretina.measure import evaluate
 from paretina.spec import decode
 from paretina.train.asked import Asked
 from paretina.train.ranks import Ranks
-from paretina.train.training import opened, resume, train
+from paretina.train.resolve import opened
+from paretina.train.training import resume, train
 
 folder = Path(sys.argv[1])
 asked = {name: decode(Asked, value) for name, value in json.loads((folder / "asked.json").read_text()).items()}

@@ -53,11 +53,12 @@ from paretina.train.evaluated import Evaluated
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.recipe import Recipe
+from paretina.train.resolve import prepare
 from paretina.train.tasks import HeldOut, check_task
 from paretina.train.terms.binary_cross_entropy import BinaryCrossEntropy
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
-from paretina.train.training import prepare, resume, train
+from paretina.train.training import resume, train
 
 KINDS = Path(__file__).parent / "task_kinds.py"
 spec = importlib.util.spec_from_file_location("task_kinds", KINDS)

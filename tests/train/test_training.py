@@ -29,17 +29,21 @@ from paretina.model.weights import About, load_model, save_model
 from paretina.report import read_run, table, write_comparison, write_report
 from paretina.schedules import Constant, Exponential, Linear, Warmup
 from paretina.spec import decode, encode
-from paretina.train import training
+from paretina.train import estimate, feasible, resolve, training
 from paretina.train.asked import Asked
 from paretina.train.average import Average
 from paretina.train.clipping import AdaptiveClip
+from paretina.train.estimate import ShortTimeError, fit_to_time, rehearse
+from paretina.train.evaluated import Evaluated
+from paretina.train.learning import Learning
 from paretina.train.objective import Objective
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.resolve import opened, prepare
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
-from paretina.train.training import ShortTimeError, fit_to_time, moved_to, opened, prepare, rehearse, resume, train
+from paretina.train.training import moved_to, resume, train
 
 SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
 
@@ -116,7 +120,7 @@ def test_the_result_is_that_of_the_model_file(finished):
     result = run.result()
     network, about = load_model(run.path / "model.safetensors")
     pictures = prepare(wanted).val
-    evaluation = training.Evaluation(pictures, network.blueprint.preprocessing, network.blueprint.resolution, 3, Plan())
+    evaluation = resolve.Evaluation(pictures, network.model.preprocessing, network.model.resolution, 3, Plan())
     logits, ids = evaluation.run(network)
     labels = torch.tensor(pictures.labels())[ids]
     top1 = 100 * (logits.argmax(1) == labels).double().mean().item()
@@ -244,11 +248,11 @@ def test_a_resumed_run_starts_from_what_it_started_from(tiny, npz):
     auto = asked(tiny, Arrays(path=str(npz)), model_name="efficientnet_lite0", weights="auto")
     lite = replace(auto, model=network_named("efficientnet_lite0").blueprint)
     assert lite.starts()
-    assert training.as_started(lite, {"start": None}).weights == "none"  # its weights came later
-    assert training.as_started(lite, {"start": {"weights": "a package"}}) == lite
+    assert resolve.as_started(lite, {"start": None}).weights == "none"  # its weights came later
+    assert resolve.as_started(lite, {"start": {"weights": "a package"}}) == lite
     with pytest.raises(ValueError, match="the run started with a package, which are not on this machine any more"):
-        training.as_started(auto, {"start": {"weights": "a package"}})
-    assert training.as_started(replace(lite, weights="none"), {}) == replace(lite, weights="none")
+        resolve.as_started(auto, {"start": {"weights": "a package"}})
+    assert resolve.as_started(replace(lite, weights="none"), {}) == replace(lite, weights="none")
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path):
@@ -401,7 +405,7 @@ def test_a_long_list_of_damaged_pictures_is_cut_and_says_so(tiny, folder):
     many = {f"copy{n:03d}": "broken" for n in range(70)}
     prepared = prepare(asked(tiny, Folder(path=str(folder))))
     with pytest.raises(ValueError, match="and 20 more"):
-        training.check_damage(replace(prepared, train=replace(prepared.train, damaged=many)), len(paths) + 70)
+        feasible.check_damage({**prepared.damaged, **many}, len(paths) + 70, prepared.recipe.max_damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -483,7 +487,7 @@ def test_both_splits_need_pictures(tiny, tmp_path, arrays):
 
 
 def test_zero_gamma_starts_each_block_as_its_shortcut(tiny, npz):
-    task = training.make_job(
+    task = resolve.make_job(
         prepare(
             asked(tiny, Arrays(path=str(npz)), replace(SHORT, start=replace(SHORT.start, zero_gamma=True, norm_momentum=1.0)))
         ),
@@ -507,7 +511,7 @@ def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):
             return learner
 
     recipe = replace(SHORT, start=replace(SHORT.start, zero_gamma=True), objective=TrialPair())
-    learner = training.make_job(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
+    learner = resolve.make_job(prepare(asked(tiny, Arrays(path=str(npz)), recipe)), training.Ranks()).learner
     assert not any(residual.last_norm.weight.any() for residual in learner.peer.residuals())
     assert all(residual.last_norm.weight.all() for residual in learner.target.residuals())
 
@@ -571,13 +575,18 @@ def test_a_run_of_an_earlier_release_keeps_its_sizes_and_its_memory_when_it_is_r
         tiny, Shapes(per_class=4), replace(SHORT, start=replace(SHORT.start, norm_momentum=0.01)), edits=(Scale(resolution=24),)
     )
     saved = encode(wanted)
-    new = ("version", "whole_epochs", "bound_norm_memory", "views")
-    saved["recipe"] = {name: value for name, value in saved["recipe"].items() if name not in new}
-    old = training.as_started(decode(Asked, saved), {"start": None})
+    saved["recipe"] = {  # as it was written then, with the defaults of all else
+        **{name: value for name, value in saved["recipe"].items() if name in ("kind", "epochs", "batch_size", "transforms")},
+        "norm_momentum": 0.01,
+        "evaluate_every": 1.0,
+        "max_damaged": 0.01,
+        "steady": False,
+    }
+    old = resolve.as_started(decode(Asked, saved), {"start": None})
     assert (old.training_sides(), old.final_size()) == ({16}, 24)  # edits did not reach the size of the training
-    assert training.memory_notes(tiny, old.recipe, 3) == ()
-    assert training.memory_notes(tiny, wanted.recipe, 3)
-    assert training.as_started(wanted, {"start": None}).sides() == {24}
+    assert old.recipe.start.notes(tiny.build("meta"), 3, 3) == ()
+    assert wanted.recipe.start.notes(tiny.build("meta"), 3, 3)
+    assert resolve.as_started(wanted, {"start": None}).sides() == {24}
 
 
 # --- how the process is left --------------------------------------------------------------------------------------------
@@ -620,7 +629,7 @@ def test_a_run_leaves_random_numbers_as_they_were_also_where_it_is_resumed(tiny,
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"frozen": ("stem", "stages.0", "stages.1", "head")}, "there are no weights to start from"),
+        ({"learning": Learning(frozen=("stem", "stages.0", "stages.1", "head"))}, "there are no weights to start from"),
         ({"clip": AdaptiveClip(exclude=("tail",))}, "AdaptiveClip.exclude names 'tail'"),
         ({"dropout": Exponential(start=0.1, factor=2.0, epochs=20.0), "epochs": 100.0}, r"dropout must stay in \[0, 1\)"),
         ({"teacher": "gone.safetensors"}, "there is no model file gone.safetensors"),
@@ -742,9 +751,9 @@ def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, 
 
     assert noted({}) == noted({"teacher": squashed}) == []
     text = f"whole, squashed to 16 x 16 pixels, {in_words(WANTED, 16).partition(', ')[2].partition(', ')[2]}"
-    for recipe in ({"size": Constant(value=24.0)}, {"size": Linear(start=12.0, end=16.0)}, {"test_fit": "crop"}):
+    for recipe in ({"size": Constant(value=24.0)}, {"size": Linear(start=12.0, end=16.0)}, {"test": Evaluated(fit="crop")}):
         assert [(who, own) for who, _, own in noted({"teacher": squashed, **recipe})] == [(f"the teacher {squashed}", text)]
-    monkeypatch.setattr(training, "load_teacher", lambda path, classes: None)  # what timm says of it is asked of no hub
+    monkeypatch.setattr(resolve, "load_teacher", lambda path, classes: None)  # what timm says of it is asked of no hub
     [(who, _, own)] = noted({"teacher": "timm:resnet18.tv_in1k"})
     assert who == "the teacher timm:resnet18.tv_in1k"
     assert own.startswith("central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bilinear, ")
@@ -793,7 +802,7 @@ def clockwork(monkeypatch):
     def rehearsed(prepared):
         return replace(real(prepared, updates=1), update_s=0.5, evaluate_s=2.0)
 
-    monkeypatch.setattr(training, "rehearse", rehearsed)
+    monkeypatch.setattr(estimate, "rehearse", rehearsed)
     monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
 
 
@@ -819,8 +828,8 @@ def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
 
 
 def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "rehearse", lambda prepared: replace(estimate, update_s=0.4, evaluate_s=0.1))
-    estimate = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
+    found = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared: replace(found, update_s=0.4, evaluate_s=0.1))
     monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
     run = train(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=50.0)), tmp_path / "run", time_limit=3.0)
     epochs = run.asked()["recipe"]["epochs"]
@@ -856,11 +865,11 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny, collection):
         torch.manual_seed(0)
         return Foreign(replace(tiny, classes=2).build(), tiny.preprocessing, 16, ("cat", "dog"))
 
-    monkeypatch.setattr(training, "timm_model", stand_in)
-    assert isinstance(training.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
+    monkeypatch.setattr(resolve, "timm_model", stand_in)
+    assert isinstance(resolve.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
     assert asked_for == ["resnet18.a1_in1k"]
     with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
-        training.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
+        resolve.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
 
 
 def test_a_part_of_data_that_was_moved_stays_a_part():

@@ -32,11 +32,13 @@ from paretina.search.switches import Switch
 from paretina.search.verdicts import UNPRICED, Price, level_of_look
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
-from paretina.train import training
+from paretina.train import estimate, training
 from paretina.train.asked import spelled_out
+from paretina.train.estimate import rehearse
 from paretina.train.journal import Listener
 from paretina.train.ranks import Ranks
-from paretina.train.training import Say, prepare, rehearse
+from paretina.train.resolve import prepare
+from paretina.train.training import Say
 
 REHEARSED = 8
 """Updates by which the pace of a network is known."""
@@ -178,7 +180,7 @@ def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, floa
         return found
     base = prepare(with_epochs(study.base, found.get("")))
     if study.time_limit_s is not None and "" not in found:
-        base, said = training.fit_to_time(base, study.time_limit_s)
+        base, said = estimate.fit_to_time(base, study.time_limit_s)
         found[""] = base.recipe.epochs
         say(said)
     if wanted:

@@ -15,8 +15,8 @@ from paretina.data.source import Source
 from paretina.measure.plan import Plan
 from paretina.spec import decode, encode
 from paretina.train.asked import Asked, UniqueKeys, choose, flattened, full_path
+from paretina.train.feasible import check_asked
 from paretina.train.planning import with_safe_precision
-from paretina.train.training import check_asked
 
 PARTS = ("model", "recipe", "weights")
 

@@ -50,7 +50,7 @@ from paretina.search.standing import TIMED, Budget, Entry, Halving, Standing, re
 from paretina.spec import encode
 from paretina.system import cache_folder
 from paretina.text import how_many
-from paretina.train import training
+from paretina.train import estimate, resolve, training
 from paretina.train.asked import Asked
 from paretina.train.journal import Listener
 from paretina.train.tasks import require_top1
@@ -84,12 +84,12 @@ def rehearse(asked: Asked) -> dict[str, float]:
         ValueError: it cannot be trained.
     """
     began = time.monotonic()
-    prepared = training.prepare(asked)
+    prepared = resolve.prepare(asked)
     read_s = time.monotonic() - began
     others = Others()
-    found = training.rehearse(prepared)
+    found = estimate.rehearse(prepared)
     if others.disturbed(others.used()):
-        found = min(found, training.rehearse(prepared), key=lambda each: each.update_s)
+        found = min(found, estimate.rehearse(prepared), key=lambda each: each.update_s)
     evaluations = found.evaluate_s / asked.recipe.test.every
     return {
         "epoch_s": found.update_s * found.updates_per_epoch + evaluations,
@@ -391,7 +391,7 @@ class Worker:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
             text = " ".join(str(error).split()) or type(error).__name__
-            short = {"needed_s": error.needed_s} if isinstance(error, training.ShortTimeError) else {}
+            short = {"needed_s": error.needed_s} if isinstance(error, estimate.ShortTimeError) else {}
             write_once(self.place(name) / "failed.json", {"stage": stage, "error": text, **short})
             self.say(f"{name} is given up: {text}")
 

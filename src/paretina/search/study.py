@@ -17,8 +17,9 @@ from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.switches import Switch, check_once
 from paretina.spec import Spec
 from paretina.train.asked import Asked
+from paretina.train.feasible import check_asked
+from paretina.train.resolve import resolve
 from paretina.train.tasks import require_top1
-from paretina.train.training import check_asked, settle
 
 Budget = Literal["updates", "epochs"]
 
@@ -250,7 +251,7 @@ def trainable(asked: Asked, collection: Collection) -> None:
     check_asked(asked)
     at_hand = asked.weights not in WORDS and lies_here(asked.weights, asked.published)
     # words take whatever fits, and what has to be downloaded is left where it is
-    settle(asked if at_hand else replace(asked, weights="none", model_name=""), collection)
+    resolve(asked if at_hand else replace(asked, weights="none", model_name=""), collection)
     recipe = asked.recipe
     side = round(asked.sizes()(END))
     with torch.random.fork_rng(devices=[]):

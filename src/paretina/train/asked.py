@@ -1,11 +1,12 @@
 """Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
 
+import functools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from paretina.clock import Clock
 from paretina.data.named import source_named
@@ -30,6 +31,21 @@ MOMENTS = 1000
 """At how many moments of a run its schedule of sizes is looked up before it begins."""
 
 BASE = Never("it is what an ablation compares on")
+
+Found = TypeVar("Found")
+
+
+def kept(method: Callable[["Asked"], Found]) -> Callable[["Asked"], Found]:
+    """Works out once what follows from what is asked, which never changes."""
+    name = f"_{method.__name__}"
+
+    @functools.wraps(method)
+    def found(self: "Asked") -> Found:
+        if name not in self.__dict__:
+            self.__dict__[name] = method(self)
+        return self.__dict__[name]  # type: ignore[no-any-return]
+
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +89,7 @@ class Asked(Spec):
         """
         return find_weights(self.weights, self.published, self.assembled())
 
+    @kept
     def starts(self) -> bool:
         """Whether there are weights to start from.
 
@@ -81,23 +98,28 @@ class Asked(Spec):
         """
         return will_start(self.weights, self.published, self.assembled())
 
+    @kept
     def sizes(self) -> Schedule:
         """The schedule of the training size, in pixels."""
         return self.recipe.sizes(self.assembled().resolution)
 
+    @kept
     def training_sides(self) -> frozenset[int]:
         """Every training size of the run, in pixels."""
         size = self.sizes()
         return frozenset(round(size(Clock(moment, MOMENTS, self.recipe.epochs))) for moment in range(MOMENTS + 1))
 
+    @kept
     def sides(self) -> frozenset[int]:
         """Every training size of the run, in pixels, and the size of the test."""
         return self.training_sides() | {self.final_size()}
 
+    @kept
     def final_size(self) -> int:
         """Side in pixels at which the network is tested and saved."""
         return self.recipe.final_size(self.assembled().resolution)
 
+    @kept
     def assembled(self) -> Model:
         """The network after the edits, or those that the assembly makes of it.
 

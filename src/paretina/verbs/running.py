@@ -12,8 +12,9 @@ from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
-from paretina.train import training
+from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
+from paretina.train.estimate import Estimate, fit_to_time, rehearse
 from paretina.train.fields import read_config
 from paretina.train.further import go_on, learned
 from paretina.train.journal import Listener
@@ -21,7 +22,8 @@ from paretina.train.planning import CHOSEN, Planning, with_safe_precision
 from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.training import Estimate, Say, fit_to_time, prepare, rehearse, with_memory_notes
+from paretina.train.resolve import prepare, with_memory_notes
+from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
 
@@ -153,7 +155,7 @@ def start(
     if Ranks.is_first():
         check_output(place, choice.asked.data)
     with misuse():
-        training.check_asked(choice.asked)
+        feasible.check_asked(choice.asked)
     planning = "default" if given else planning
     return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
 
@@ -198,10 +200,10 @@ def reported(run: Run) -> Run:
     return run
 
 
-def estimate(choice: Choice, time_limit: float | None = None) -> tuple[training.Prepared, Estimate]:
+def estimate(choice: Choice, time_limit: float | None = None) -> tuple[resolve.Prepared, Estimate]:
     """What a run would do and take, from a few updates that are really made and thrown away."""
     with misuse():
-        training.check_asked(choice.asked)
+        feasible.check_asked(choice.asked)
     prepared = prepare(choice.asked)
     if time_limit is not None:
         prepared, said = fit_to_time(prepared, time_limit)

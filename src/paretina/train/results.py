@@ -1,0 +1,79 @@
+"""Results: what a finished run leaves in its directory."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from paretina.measure.cost import cost
+from paretina.measure.judge import Tally
+from paretina.model.build import Network, materialise
+from paretina.model.weights import About, save_model
+from paretina.run import Run
+from paretina.spec import encode
+from paretina.train.journal import Journal
+from paretina.train.loop import Kept
+from paretina.train.resolve import Prepared
+
+
+def as_saved(network: Network) -> Network:
+    """The network as its file will hold it: built anew with the same weights, neither compiled nor frozen."""
+    fresh = network.model.build("meta")
+    materialise(fresh)
+    fresh.load_state_dict(network.state_dict())
+    return fresh.eval()
+
+
+def save_results(prepared: Prepared, run: Run, journal: Journal, kept: Kept, tally: Tally) -> None:
+    classes = prepared.collection.classes
+    judged = tally.judged(classes)
+    tally.write(run, prepared.val)
+    start = prepared.start
+    figures = judged.metrics
+    data = getattr(prepared.asked.data, "path", type(prepared.asked.data).__name__.lower())
+    about = About(
+        classes=classes,
+        metrics={name: value for name, value in figures.items() if value is not None},
+        licence=start.licence if start else "",
+        origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
+        name=prepared.asked.model_name,
+        task=prepared.collection.task,
+    )
+    save_model(run.path / "model.safetensors", kept.network, about)
+    last = [line for line in run.lines() if line["event"] == "train"]
+    counted = cost(prepared.model)
+    faults = dict(prepared.damaged)
+    for fault in journal.faults:
+        name, _, reason = fault.partition(": ")
+        faults[name] = f"became unreadable while it was used: {reason}"
+    run.write(
+        "result.json",
+        {
+            "status": "done",
+            "metrics": figures,
+            "classes": list(classes),
+            "task": encode(prepared.collection.task),
+            "shown": tally.shown(),
+            **judged.details,
+            "chosen": kept.chosen,
+            "data": {
+                "train": len(prepared.train),
+                "val": len(prepared.val),
+                "damaged": [{"name": name, "reason": reason} for name, reason in faults.items()],
+                "copies": prepared.leaks.to_dict(),
+                "notes": [*prepared.notes, *judged.notes],
+            },
+            "cost": asdict(counted),
+            "time_s": sum(spent_by_attempt(last)),
+            "throughput_img_s": last[-1]["throughput/img_s"],
+            "peak_mb": max(line["mem/peak_mb"] for line in last),
+        },
+    )
+
+
+def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:
+    """Training seconds of each attempt, as far as they were logged."""
+    spent: dict[int, float] = {}
+    for line in lines:
+        spent[line["attempt"]] = line["time_s"]
+    return list(spent.values())
