@@ -5,7 +5,7 @@ Each network is trained in a process of its own, by the command line, from the s
     git worktree add ../before COMMIT
     python benchmarks/same_bits.py ../before/src src
 
-Prints a line a network; ends with 1 if one differs.
+Prints a line a network, with the figures of the result that differ; ends with 1 if anything differs.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def pictures(path: Path) -> None:
     np.savez(path, images=images, labels=labels, split=["train"] * 24 + ["val"] * 9, classes=["a", "b", "c"])
 
 
-def trained(source: Path, network: str, size: int, recipe: str, data: Path, output: Path) -> tuple[str, str]:
+def trained(source: Path, network: str, size: int, recipe: str, data: Path, output: Path) -> tuple[str, dict[str, float]]:
     """A digest of the weights, and the figures of the result, of a run from a source tree."""
     words = ["train", str(data), "--model", network, "--recipe", recipe, "--device", "cpu", "--output", str(output)]
     command = [sys.executable, "-m", "paretina", *words, "--weights", "none", f"size={size}", f"resolution={size}", *FIELDS]
@@ -58,7 +58,7 @@ def trained(source: Path, network: str, size: int, recipe: str, data: Path, outp
     with safe_open(output / "model.safetensors", framework="np") as file:
         for name in sorted(file.keys()):
             digest.update(name.encode() + file.get_tensor(name).tobytes())
-    return digest.hexdigest()[:16], json.dumps(json.loads((output / "result.json").read_text())["metrics"], sort_keys=True)
+    return digest.hexdigest()[:16], json.loads((output / "result.json").read_text())["metrics"]
 
 
 def main() -> int:
@@ -80,9 +80,11 @@ def main() -> int:
                     trained(source.resolve(), network, size, recipe, data, output)
                     for source, output in zip((chosen.before, chosen.after), outputs, strict=True)
                 ]
-                same = found[0] == found[1]
-                differ += not same
-                print(f"{recipe:<8} {network:<26} {found[0][0]}  {'same' if same else f'differs: {found[1][0]}'}", flush=True)
+                (one, figures), (other, others) = found
+                changed = sorted(name for name in figures.keys() | others if figures.get(name) != others.get(name))
+                said = "same weights" if one == other else f"other weights: {other}"
+                differ += one != other or bool(changed)
+                print(f"{recipe:<8} {network:<26} {one}  {said}; other figures: {', '.join(changed) or 'none'}", flush=True)
     return int(differ > 0)
 
 

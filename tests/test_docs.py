@@ -59,7 +59,7 @@ def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     own = [path for path in files if path.startswith("tests/")]
     names = re.findall(r'^EXAMPLES = \((\w+)\(|Published\("(\w+)"', "\n".join(files.values()), re.MULTILINE)
     shown = ["".join(name) for name in names]
-    assert len(shown) == len(files) - len(own) == 6
+    assert len(shown) == len(files) - len(own) == 9
     contracts = [f"tests/contracts/test_{name}.py" for name in CONTRACTS]
     contracts += ["tests/model/families/test_families.py", "tests/test_docs.py"]
     chosen = " or ".join([*shown, *(Path(path).stem for path in own), "every_kind", "every_file", "adding.md"])
