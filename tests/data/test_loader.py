@@ -379,7 +379,7 @@ def test_a_mask_moves_with_its_picture(workers):
     assert seen  # gaps are not known
 
 
-def test_masks_are_seen_through_the_door_as_pictures_are():
+def test_masks_are_seen_through_the_preprocessing_as_pictures_are():
     (loaded,) = evaluation_batches(masked(), Preprocessing(crop=0.5), 6, 4, 8, 0)
     assert torch.equal(loaded.batch.targets.argmax(1) * 60, loaded.batch.images[:, 0].long())
 

@@ -72,11 +72,11 @@ def test_folding_leaves_no_norm_in_what_is_executed():
     assert not any(isinstance(module, nn.BatchNorm2d) for module in ready.modules())
 
 
-def test_rounded_weights_are_stored_so_but_for_door_and_classifier():
+def test_rounded_weights_are_stored_so_but_for_preprocessing_and_classifier():
     ready = prepared(network(), ROUNDED)
     assert ready.stages[0][0].project.conv.weight.dtype == torch.bfloat16
     assert {tensor.dtype for tensor in ready.head.classifier.state_dict().values()} == {torch.float32}
-    assert {buffer.dtype for buffer in ready.preprocessing.buffers()} == {torch.float32}
+    assert {buffer.dtype for buffer in ready.normalise.buffers()} == {torch.float32}
     assert answers(ROUNDED).dtype == torch.float32
     # the preprocessing computes exactly, and its result is rounded once
     torch.testing.assert_close(ready.normalise(IMAGES), network().normalise(IMAGES).bfloat16(), rtol=0, atol=0)

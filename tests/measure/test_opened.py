@@ -87,7 +87,7 @@ def test_steps_run_with_the_threads_of_their_plan(steps):
     assert seen == [2, made.threads]
 
 
-def test_pictures_are_spread_over_the_split_and_seen_through_the_door(opened):
+def test_pictures_are_spread_over_the_split_and_seen_through_the_preprocessing(opened):
     found = pictures_for(opened(), Clipart(), 5)
     assert found.shape == (5, 3, 16, 16)
     assert found.dtype == torch.uint8

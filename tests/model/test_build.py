@@ -165,7 +165,7 @@ def test_embedding_is_what_the_classifier_sees():
         torch.testing.assert_close(tiny().head.classifier(embedding), tiny()(images()))
 
 
-def test_door_stands_in_front():
+def test_preprocessing_stands_in_front():
     whole = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(tiny()(whole), tiny()(whole.float() / 255))

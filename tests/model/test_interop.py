@@ -146,7 +146,7 @@ def check_there_and_back(network, peer):
         for value in (network.blueprint.preprocessing.mean, network.blueprint.preprocessing.std)
     )
     torch.testing.assert_close(inputs, (pixels - mean) / std)
-    ours.preprocessing = torch.nn.Identity()
+    ours.normalise = torch.nn.Identity()
     assert largest_difference(theirs, ours, inputs) < 1e-4
     if network.params < 150e6:  # the largest would need more memory than a small machine has
         assert largest_difference(theirs.double(), ours.double(), inputs.double()) < 1e-10
@@ -291,7 +291,7 @@ def hub(monkeypatch):
     return made
 
 
-def test_weights_of_timm_come_with_door_size_classes_licence_and_origin(hub, tmp_path):
+def test_weights_of_timm_come_with_preprocessing_size_classes_licence_and_origin(hub, tmp_path):
     found = import_weights(f"timm:{LITE}")
     blueprint = found.network.blueprint
     assert hub == [LITE]
@@ -420,7 +420,7 @@ CONFIG = {"input_size": (3, 300, 300), "crop_pct": 0.9, "mean": (0.5,) * 3, "std
         ("border", 1.0, Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3, crop=1.0, fit="squash"), 1),
     ],
 )
-def test_the_door_is_that_of_timms_configuration(mode, crop, preprocessing, notes):
+def test_the_preprocessing_is_that_of_timms_configuration(mode, crop, preprocessing, notes):
     found, resolution, said = from_timm_config({**CONFIG, "crop_mode": mode, "crop_pct": crop})
     assert (found, resolution, len(said)) == (preprocessing, 300, notes)
 
@@ -478,7 +478,7 @@ def equal(network, state):
 # --- torchvision ------------------------------------------------------------------------------------------------------------
 
 
-def test_weights_of_torchvision_come_with_door_size_classes_and_origin(monkeypatch):
+def test_weights_of_torchvision_come_with_preprocessing_size_classes_and_origin(monkeypatch):
     source = "torchvision:efficientnet_b0"
     network, peer, theirs = theirs_of(*pair("efficientnet_b0", source))
     asked = {}

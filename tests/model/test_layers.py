@@ -262,17 +262,17 @@ def preprocessing():
     return made
 
 
-def test_door_by_hand():
+def test_preprocessing_by_hand():
     images = torch.tensor([0.0, 0.5, 1.0]).expand(1, 3, 1, 3)
     assert preprocessing()(images)[0, :, 0].tolist() == [[-1.0, 0.0, 1.0], [-1.0, 1.0, 3.0], [0.0, 0.5, 1.0]]
 
 
-def test_door_sees_whole_and_real_pixels_alike():
+def test_preprocessing_sees_whole_and_real_pixels_alike():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
     torch.testing.assert_close(preprocessing()(images), preprocessing()(images.float() / 255))
 
 
-def test_door_is_no_state():
+def test_preprocessing_is_no_state():
     assert not preprocessing().state_dict()
     assert not list(preprocessing().parameters())
 

@@ -152,7 +152,7 @@ def test_the_name_of_a_file_is_pasted_whole(library, name, exported, tmp_path, m
 
 
 @every_preprocessing
-def test_a_door_is_the_same_after_timms_words_for_it(preprocessing):
+def test_a_preprocessing_is_the_same_after_timms_words_for_it(preprocessing):
     config = timm.data.resolve_data_config({}, pretrained_cfg=timm_config(preprocessing, SIZE))
     found, resolution, notes = from_timm_config(config)
     assert (found, resolution, notes) == (

@@ -406,7 +406,7 @@ def test_weights_of_another_network_do_not_fit(saved):
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
-def test_the_door_comes_with_the_weights_but_for_what_is_kept(saved):
+def test_the_preprocessing_comes_with_the_weights_but_for_what_is_kept(saved):
     plain = replace(BLUEPRINT, preprocessing=Preprocessing(crop=0.5, fit="squash", interpolation="bilinear"))
     assert with_preprocessing(plain, from_file(saved[1])).preprocessing == replace(
         plain.preprocessing, mean=BLUEPRINT.preprocessing.mean, std=BLUEPRINT.preprocessing.std

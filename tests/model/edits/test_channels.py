@@ -29,7 +29,7 @@ def shapes(blueprint):
     ],
     ids=repr,
 )
-def test_nothing_but_the_door_and_the_first_convolution_changes(count, stem, first, kernel):
+def test_nothing_but_the_preprocessing_and_the_first_convolution_changes(count, stem, first, kernel):
     base = replace(TINY, stem=stem)
     edited = Channels(count=count)(base)
     assert replace(edited, channels=3, preprocessing=base.preprocessing) == base
@@ -55,7 +55,7 @@ def test_one_channel_sees_a_grey_picture_as_three_do():
         torch.testing.assert_close(one(grey), three(grey.expand(2, 3, 32, 32)))
 
 
-def test_the_door_gets_the_average():
+def test_the_preprocessing_gets_the_average():
     base = replace(TINY, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.6), std=(0.2, 0.3, 0.7), crop=0.9))
     preprocessing = Channels(count=2)(base).preprocessing
     assert preprocessing.mean == pytest.approx((0.3, 0.3))
@@ -80,7 +80,7 @@ def test_no_channel_is_refused(count):
         Channels(count=count)
 
 
-def test_a_door_for_another_number_is_refused():
+def test_a_preprocessing_for_another_number_is_refused():
     with pytest.raises(
         ValueError, match=r"preprocessing has statistics of 3 channels, but channels=4; the edit Channels\(count=4\)"
     ):
@@ -88,6 +88,6 @@ def test_a_door_for_another_number_is_refused():
 
 
 @pytest.mark.parametrize("mean", [(0.5, 0.5), ()])
-def test_a_door_needs_one_mean_and_one_std_for_each_channel(mean):
+def test_a_preprocessing_needs_one_mean_and_one_std_for_each_channel(mean):
     with pytest.raises(ValueError, match="Preprocessing needs one mean and one std for each channel"):
         Preprocessing(mean=mean, std=(0.5,) * 3 if mean else ())

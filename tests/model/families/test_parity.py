@@ -40,7 +40,7 @@ def largest_error(theirs, ours, resolution):
     with torch.no_grad():
         if dtype == torch.float64:  # what the preprocessing rounds in float32 would be magnified too
             torch.testing.assert_close(ours.normalise(images), inputs, atol=1e-5, rtol=1e-5)
-            ours.preprocessing, images = torch.nn.Identity(), inputs
+            ours.normalise, images = torch.nn.Identity(), inputs
         wanted = theirs.eval()(inputs)
         return ((ours.eval()(images) - wanted).abs().max() / wanted.abs().max()).item()
 

@@ -147,12 +147,12 @@ def test_is_not_zero_when_student_differs():
     assert only_distilled(network().eval(), network(seed=1)).eval()(batch(6), HALFWAY)["Distill"].item() > 1e-4
 
 
-def test_the_teacher_sees_the_same_pixels_through_its_own_door():
+def test_the_teacher_sees_the_same_pixels_through_its_own_preprocessing():
     other = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     teacher, student = network(other), network()
     seen = []
     for each in (student, teacher):
-        each.preprocessing.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+        each.normalise.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
     given = mixed(MixUp)
     only_distilled(student, teacher)(given, HALFWAY)
     assert len(seen) == 2
@@ -161,7 +161,7 @@ def test_the_teacher_sees_the_same_pixels_through_its_own_door():
     assert not torch.equal(student.normalise(given.images), teacher.normalise(given.images))
 
 
-def test_doors_that_undo_each_other_agree():
+def test_preprocessings_that_undo_each_other_agree():
     # the student takes pixels in 0 to 1, the teacher takes them centred and its first layer takes the shift back
     plain, shifted = Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3), Preprocessing(mean=(0.0,) * 3, std=(0.5,) * 3)
     student, teacher = network(plain), network(shifted)
