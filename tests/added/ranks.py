@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from paretina import verbs
-from paretina.train import results, training
+from paretina.train import training
 from paretina.train.ranks import Ranks
 
 torch.set_num_threads(1)
 data, folder = sys.argv[1], Path(sys.argv[2])
 words = json.loads((Path(__file__).parent / "words.json").read_text())
 ends = {}
-as_saved = results.as_saved
+as_saved = training.as_saved
 
 
 def watched(network):
@@ -29,7 +29,7 @@ def watched(network):
     return found
 
 
-results.as_saved = watched
+training.as_saved = watched
 for name, given in words.items():
     fields = dict(word.split("=", 1) for word in ("epochs=2", "batch_size=10", "workers=0", *given))
     asked = verbs.ask(data, "tiny", "plain", "none", "cpu", fields=fields).asked
