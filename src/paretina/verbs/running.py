@@ -125,7 +125,7 @@ def finetune(
         model: a model file, or the directory of a finished run.
         data: pictures to learn; those of the run unless told.
         resolution: side in pixels to train and test at.
-        fields: any field of the recipe, plan or network by name, such as `tail=1`; see `train`.
+        fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
     choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
