@@ -48,6 +48,8 @@ def advice(finding: Finding) -> str:
         return "verdicts are given when all runs are done"
     if verdict.verdict != "cannot tell yet" or finding.pairs.failed:
         return verdict.why
+    if verdict.worth is None:  # the reason says how many pairs there must be
+        return verdict.why
     if verdict.more is None:
         return f"{verdict.why}; it would take more than {how_many(MOST_SEEDS, 'seed')}"
     return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would tell"
