@@ -576,6 +576,14 @@ def test_show_names_operators_that_the_macs_lack(monkeypatch):
     assert document("show", "resnet18")["cost"]["uncounted"] == ["aten::mv"]
 
 
+@pytest.mark.parametrize("name", ["resnet18", MODEL])
+def test_show_at_another_size_says_that_size_of_the_pictures_too(name):
+    out, _ = run("show", name, "--resolution", "160")
+    assert " at 160 pixels" in out
+    assert re.search(r"pictures: .*ed to 160 x 160 pixels", out)
+    assert document("show", name, "--resolution", "160")["resolution"] == 160
+
+
 def test_show_of_a_file_says_where_it_comes_from():
     out, _ = run("show", MODEL)
     preprocessing = decode(Preprocessing, document("show", MODEL)["preprocessing"])

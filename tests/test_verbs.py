@@ -336,6 +336,13 @@ def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_
     assert said[-1] == f"{stopped} is finished already"
 
 
+def test_a_run_that_another_process_holds_is_not_said_to_go_on(stopped):
+    said = []
+    with Run(stopped).held(), pytest.raises(ValueError, match="another process is at work"):
+        verbs.resume(stopped, say=said.append)
+    assert said == []
+
+
 @pytest.mark.parametrize("path", ["gone", "photos"])
 def test_only_a_run_can_go_on(path):
     with pytest.raises(MisuseError, match=f"{path} holds no run"):

@@ -37,7 +37,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
     if counted.uncounted:
         click.echo(without(counted.uncounted))
-    click.echo(f"pictures: {in_words(shown.model.preprocessing, shown.model.resolution)}")
+    click.echo(f"pictures: {in_words(shown.model.preprocessing, counted.resolution)}")
     if published:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")

@@ -4,9 +4,7 @@ import functools
 import hashlib
 import itertools
 import math
-import shlex
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,7 +44,7 @@ from paretina.model.sizes import size_fault
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Start, load_model, save_model, with_preprocessing
-from paretina.run import Run, free_folder, model_in
+from paretina.run import Run, command_line, free_folder, model_in
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many, printable
@@ -586,7 +584,7 @@ def shared_cores(plan: Plan, others: Others) -> tuple[str, ...]:
     Source: records/waiting-threads.
     """
     used = others.used()
-    if plan.device_type != "cpu" or plan.threads == 1 or used is None or used <= others.cores / 2:
+    if plan.device_type != "cpu" or (plan.threads or torch.get_num_threads()) == 1 or used is None or used <= others.cores / 2:
         return ()
     return (
         f"warning: other processes keep {used:.1f} of {others.cores} cores busy; threads that share cores with them can be "
@@ -676,6 +674,7 @@ def resume(
         if run.result() is not None:
             say(f"{path} is finished already")
             return run
+        say(run.point())
         prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
             raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
@@ -702,7 +701,7 @@ def description(prepared: Prepared) -> dict[str, Any]:
     start = prepared.start
     return {
         "verb": asked.verb,
-        "command": shlex.join(["paretina", *sys.argv[1:]]) if sys.argv and "paretina" in Path(sys.argv[0]).name else "",
+        "command": command_line(),
         "model": encode(prepared.model),
         "model_name": asked.model_name,
         "recipe_name": asked.recipe_name,
