@@ -29,6 +29,8 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     print_lines([f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}"])
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
+        if stage.name == "rest" and not stage.params and not stage.macs:
+            continue
         output = " x ".join(map(str, stage.output))
         rows.append((stage.name, output, f"{stage.params:,}", f"{stage.macs / 1e6:,.1f} M", stage.spec))
     rows.append(("total", "", f"{counted.params:,}", f"{counted.macs / 1e6:,.1f} M", ""))

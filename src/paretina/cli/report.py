@@ -30,6 +30,8 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     found = verbs.report(runs, output)
     for reason in found.left_out.values():
         note(f"left out: {reason}")
+    if len(runs) > 1 and len(found.runs) == 1:
+        note("no comparison was written, since a single run is left")
     if as_json:
         print_json(found.to_dict())
         return

@@ -224,8 +224,8 @@ def about(findings: Findings) -> str:
         sentences += [
             f"Worth it is what surely brings {look.price.said()}.",
             f"Verdicts are corrected for {how_many(len(findings.findings), 'switch', plural='switches')} (Holm): at this "
-            f"look, number {look.number}, any of them is wrong with a probability of at most {100 * look.level:.3g} %, and at all looks so far of at most "
-            f"{100 * look.spent:.3g} %.",
+            f"look, number {look.number}, any of them is wrong with a probability of at most {100 * look.level:.3g} %, and at "
+            f"all looks so far of at most {100 * look.spent:.3g} %.",
         ]
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,11 @@ class Rival(Spec):
     model: Model
 
 
+def in_a_row(values: Iterable[float]) -> str:
+    """0.1, 2"""
+    return ", ".join(f"{value:g}" for value in values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study(Spec):
     """
@@ -63,9 +68,9 @@ class Study(Spec):
         if not self.seeds or not self.budgets:
             raise ValueError(f"a study needs a seed and a budget or more, got seeds={self.seeds}, budgets={self.budgets}")
         if not all(0 < share <= 1 for share in self.shares):
-            raise ValueError(f"shares of the data must be in (0, 1], got {self.shares}")
+            raise ValueError(f"shares of the data must be in (0, 1], got {in_a_row(self.shares)}")
         if not all(0 <= noise <= 1 for noise in self.noises):
-            raise ValueError(f"shares of wrong labels must be in [0, 1], got {self.noises}")
+            raise ValueError(f"shares of wrong labels must be in [0, 1], got {in_a_row(self.noises)}")
         names = {
             "seeds": self.seeds,
             "switches": [switch.title for switch in self.switches],

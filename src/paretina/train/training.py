@@ -34,7 +34,7 @@ from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
-from paretina.model.blueprint import Model, Preprocessing
+from paretina.model.blueprint import LARGEST, Model, Preprocessing
 from paretina.model.build import Network, materialise
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
@@ -325,6 +325,8 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
+    if max(sides) > LARGEST:
+        raise ValueError(f"images must have a side of at most {LARGEST} pixels at every update, got {max(sides)}")
     takes(model, frozenset(sides))
 
 

@@ -42,7 +42,7 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
         output: where the comparison goes; comparison.html unless told.
 
     Raises:
-        MisuseError: a path does not exist, the only one is no run, or a comparison of a single run is asked for.
+        MisuseError: a path does not exist, the only one is no run, or a comparison is asked for where there is a single run.
         ValueError: none of them can be reported.
     """
     paths = [Path(run) for run in runs]
@@ -64,7 +64,9 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
     good = [path for path in paths if str(path) not in left_out]
     if not good:
         raise ValueError("\n".join(left_out.values()))
-    if len(paths) > 1:
+    if len(good) == 1 and output is not None:
+        raise MisuseError(f"{output} would compare several runs, and only {good[0]} is one:\n" + "\n".join(left_out.values()))
+    if len(good) > 1:
         written.append(pages.write_comparison(good, Path(output or "comparison.html")))
     rows = pages.table(good)
     groups: dict[int, list[str]] = {}
