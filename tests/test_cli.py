@@ -76,6 +76,8 @@ def home(tmp_path_factory):
         for name in ("train/blue/0.png", "val/blue/1.png"):
             (home / "damaged" / name).write_bytes(b"hello")
         (home / "empty").mkdir()
+        for name in ("horse", "zebra"):
+            shutil.copytree(home / "photos" / "val" / "blue", home / "others" / name)
         run("train", "photos", *TINY, "epochs=1")
     finally:
         os.chdir(before)
@@ -204,7 +206,7 @@ MISUSE = [
     ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
-    ("train photos epochs=many", "epochs must be float, got 'many'"),
+    ("train photos epochs=many", "epochs must be a number, got 'many'"),
     ("train photos epochs", "expected field=value, got 'epochs'"),
     ("train photos epochs=1 epochs=2", "epochs is given twice, as 1 and as 2"),
     ("train photos size=abc", "Recipe.size must be a number, such as 0.1, or a schedule, such as {"),
@@ -275,7 +277,23 @@ MISUSE = [
     ("report gone", "there is no run gone"),
     ("report photos", "photos is no run directory"),
     (f"report {RUN} -o x.html", "comparison of several runs"),
+    (f"report photos {RUN}", "nothing to compare it with"),
     ("data check gone", "there is no folder 'gone'"),
+    ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is no model file; model files end with .safetensors"),
+    ("train photos --model resnet18 --weights none --dry-run size=1000000", "a side of at most 4096 pixels at every update"),
+    ("train photos epochs=nan", "error: epochs must be a number, got 'nan'"),
+    ("train photos max_damaged=2", "error: max_damaged is a share in [0, 1], got 2.0"),
+    ("train photos recipe.lr=-1", "error: recipe.lr must stay at least 0, but is -"),
+    (
+        "train photos --model resnet18 model.stages.9.width=3",
+        "error: model.stages has 4 items, counted from 0, so none is",
+    ),
+    (f"finetune {RUN} --trainable-stages foo", "--trainable-stages takes head or a number of stages, such as 2, got 'foo'"),
+    (f"export-weights {MODEL} --to torchvision", "torchvision has no network that computes the same as resnet18"),
+    (f"evaluate {MODEL} photos --ood photos", "--ood names other pictures than those that are measured, got photos for both"),
+    (f"evaluate {MODEL} others", "the model does not know the class 'horse', nor 'zebra'"),
+    ("show nosuch", "error: there is no network named 'nosuch'; `paretina models` lists what there is\n"),
+    ("import nosuch", "error: there is no network named 'nosuch'; `paretina models` lists what there is\n"),
     ("data check clipar", "did you mean 'clipart'?"),
 ]
 
@@ -635,6 +653,11 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
     assert (written["path"], written["name"]) == (str(there), "resnet18")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in load_file(there).items())
+    (tmp_path / "names.txt").write_text("cat\n")
+    _, err = run("import", tmp_path / "weights.pth", "-n", "resnet18", "--classes", tmp_path / "names.txt", "-o", there, code=2)
+    assert "has 2 classes, but 1 different names were given" in err
+    _, err = run("import", there, "-n", "resnet34", "-o", tmp_path / "x.safetensors", code=2)
+    assert "says itself that it is torchvision:resnet18, not resnet34" in err
     there.unlink()
     out, err = run("export-weights", model, "--to", "torchvision", "--out", there)
     said, lines = out.split("\n\n", 1)

@@ -168,3 +168,9 @@ def test_weights_of_a_switch_are_tried_before_anything_is_trained(tmp_path):
     changed = switch_of(f"weights={tmp_path / 'run'}")
     assert changed(fits).weights == str(tmp_path / "run" / "model.safetensors")
     check(replace(STUDY, base=fits, switches=(changed,)))
+
+
+@pytest.mark.parametrize(("given", "said"), [({"shares": (2.0, 0.5)}, "2, 0.5"), ({"noises": (-1.0,)}, "-1")])
+def test_wrong_shares_are_said_as_they_were_given(given, said):
+    with pytest.raises(ValueError, match=rf"must be in .0, 1\], got {said}$"):
+        Study(base=BASE, **given)

@@ -23,15 +23,13 @@ from paretina.text import printable
 def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     """Write the report of each run, and of several a comparison; made from the run directories alone.
 
-    Of several, what is no run is named and left out.
+    Of several, what is no run is named and left out, as long as there are two runs or more to compare.
     """
     from paretina import verbs
 
     found = verbs.report(runs, output)
     for reason in found.left_out.values():
         note(f"left out: {reason}")
-    if len(runs) > 1 and len(found.runs) == 1:
-        note("no comparison was written, since a single run is left")
     if as_json:
         print_json(found.to_dict())
         return
