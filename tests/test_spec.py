@@ -604,6 +604,7 @@ def test_an_alias_is_no_field():
         ("AdamW.lr must stay at least 0", "lr", "lr must stay at least 0"),
         ("Recipe.epochs must be a number", "recipe.epochs", "recipe.epochs must be a number"),
         ("Blueprint.stages has 7 items", "stages.9.width", "stages has 7 items"),
+        ("Evaluated.size (test_size) is a side", "test_size", "test_size is a side"),
         ("HorizontalFlip has no field 'p'", "transforms.HorizontalFlip.p", "HorizontalFlip has no field 'p'"),
     ],
 )

@@ -607,7 +607,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
         (lambda: verbs.evaluate("model.safetensors", "gone"), "no folder 'gone'"),
         (lambda: verbs.evaluate("model.safetensors", "photos", split="tst"), "no split 'tst'; there are: train, val"),
         (lambda: verbs.evaluate("model.safetensors", "photos", csv="no/out.csv"), "no folder no"),
-        (lambda: verbs.evaluate("photos", "photos"), "no model file photos"),
+        (lambda: verbs.evaluate("photos", "photos"), "no model file in the directory photos"),
         (lambda: verbs.data_check("gone"), "no folder 'gone'"),
         (lambda: verbs.show("resnet_18"), "did you mean 'resnet18'"),
         (lambda: verbs.show("gone.safetensors"), "no model file"),

@@ -454,9 +454,11 @@ def by_own_name(message: str, path: str) -> str:
     """A message about a field with the name that was given for it: "lr must be ..." instead of "AdamW.lr must be ..."."""
     steps = path.split(".")
     for end in range(len(steps), 0, -1):
-        text, found = re.subn(rf"\b[A-Z]\w*\.{re.escape(steps[end - 1])}\b", lambda _, end=end: ".".join(steps[:end]), message)  # type: ignore[misc]
-        if found:
-            return text
+        word, called = re.escape(steps[end - 1]), ".".join(steps[:end])
+        # a field with a short name is told as "Evaluated.size (test_size)"
+        parts = re.split(rf"\b[A-Z]\w*\.(?:{word}\b|\w+ \({word}\))", message)
+        if len(parts) > 1:
+            return called.join(parts)
     return message
 
 
