@@ -290,7 +290,7 @@ MISUSE = [
     ),
     (
         f"finetune {RUN} --trainable-stages foo",
-        "--trainable-stages takes head or a number of stages at the end, such as 2, got 'foo'",
+        "--trainable-stages takes head or a number of stages at the end",
     ),
     (f"export-weights {MODEL} --to torchvision", "torchvision has no network that computes the same as resnet18"),
     (f"evaluate {MODEL} photos --ood photos", "--ood names other pictures than those that are measured, got photos for both"),
