@@ -15,7 +15,7 @@ from paretina.data.sources.part import Part
 from paretina.model.blueprint import Model
 from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.switches import Switch, check_once
-from paretina.spec import Spec
+from paretina.spec import Spec, by_own_name
 from paretina.train.asked import Asked
 from paretina.train.tasks import require_top1
 from paretina.train.training import check_asked, settle
@@ -161,7 +161,10 @@ def switched(asked: Asked, switch: Switch) -> Asked:
     try:
         return switch(asked)
     except ValueError as error:
-        raise ValueError(f"{switch.title}: {error}") from None
+        text = str(error)
+        for field in switch.fields:
+            text = by_own_name(text, field.partition("=")[0])
+        raise ValueError(f"{switch.title}: {text}") from None
 
 
 def with_epochs(asked: Asked, epochs: float | None) -> Asked:
