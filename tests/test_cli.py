@@ -76,6 +76,8 @@ def home(tmp_path_factory):
         for name in ("train/blue/0.png", "val/blue/1.png"):
             (home / "damaged" / name).write_bytes(b"hello")
         (home / "empty").mkdir()
+        for name in ("horse", "zebra"):
+            shutil.copytree(home / "photos" / "val" / "blue", home / "others" / name)
         run("train", "photos", *TINY, "epochs=1")
     finally:
         os.chdir(before)
@@ -204,13 +206,13 @@ MISUSE = [
     ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
-    ("train photos epochs=many", "epochs must be float, got 'many'"),
+    ("train photos epochs=many", "epochs must be a number, got 'many'"),
     ("train photos epochs", "expected field=value, got 'epochs'"),
     ("train photos epochs=1 epochs=2", "epochs is given twice, as 1 and as 2"),
-    ("train photos size=abc", "Recipe.size must be a number, such as 0.1, or a schedule, such as {"),
-    ("train photos lr=abc", "AdamW.lr must be a number, such as 0.1, or a schedule, such as {"),
+    ("train photos size=abc", "size must be a number, such as 0.1, or a schedule, such as {"),
+    ("train photos lr=abc", "lr must be a number, such as 0.1, or a schedule, such as {"),
     ("train photos lr=Cosin", "got 'Cosin'; did you mean 'Cosine'?"),
-    ("train photos dropout=0,1", "Recipe.dropout must be a number"),
+    ("train photos dropout=0,1", "dropout must be a number"),
     ("train photos --weights atuo", "there is no model file atuo; did you mean 'auto'?"),
     ("train photos --weights non", "did you mean 'none'?"),
     ("train photos --weights tim:resnet18", "did you mean 'timm:resnet18'?"),
@@ -224,12 +226,12 @@ MISUSE = [
     ("train photos --model resnet18 size=0 --dry-run", "images must have a side of 1 pixel or more at every update, got 0"),
     (f"finetune {RUN} photos tail=99", "the network has 4 stages, so trainable_stages=99 cannot learn"),
     ("train photos --model resnet18 --weights none frozen_stride=4", "there are no weights to start from"),
-    ("train photos --model resnet18 test_size=0", "Evaluated.size (test_size) is a side in pixels, at least 1, got 0"),
-    ("train photos dropout=2", "Recipe.dropout must stay in [0, 1), but is 2 at 0% of the run"),
-    ("train photos stochastic_depth=on stochastic_depth.rate=1", "StochasticDepth.rate must stay in [0, 1), but is 1"),
+    ("train photos --model resnet18 test_size=0", "test_size is a side in pixels, at least 1, got 0"),
+    ("train photos dropout=2", "dropout must stay in [0, 1), but is 2 at 0 % of the run"),
+    ("train photos stochastic_depth=on stochastic_depth.rate=1", "stochastic_depth.rate must stay in [0, 1), but is 1"),
     ("train photos objective.terms.CrossEntropy.smoothing=1", "CrossEntropy.smoothing must stay in [0, 1), but is 1"),
-    ("train photos average=on average.decay=1.5", "Average.decay must stay in [0, 1], but is 1.5"),
-    ("train photos clip=ClipNorm clip.limit=0", "ClipNorm.limit must stay above 0, but is 0"),
+    ("train photos average=on average.decay=1.5", "average.decay must stay in [0, 1], but is 1.5"),
+    ("train photos clip=ClipNorm clip.limit=0", "clip.limit must stay above 0, but is 0"),
     ("train photos --model resnet18 optimizer=SGD optimizer.momentum=-1", "momentum"),
     ('train photos --model resnet18 clip=AdaptiveClip clip.exclude=["tail"]', "AdaptiveClip.exclude names 'tail'"),
     ("frontier photos --models resnet18,resnet34 --time 3m size=0", "no candidate can be trained; resnet18-0-"),
@@ -275,7 +277,26 @@ MISUSE = [
     ("report gone", "there is no run gone"),
     ("report photos", "photos is no run directory"),
     (f"report {RUN} -o x.html", "comparison of several runs"),
+    (f"report photos {RUN}", "nothing to compare it with"),
     ("data check gone", "there is no folder 'gone'"),
+    ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is no model file; model files end with .safetensors"),
+    ("train photos --model resnet18 --weights none --dry-run size=1000000", "a side of at most 4096 pixels at every update"),
+    ("train photos epochs=nan", "epochs must be a number, got 'nan'"),
+    ("train photos max_damaged=2", "max_damaged is a share in [0, 1], got 2.0"),
+    ("train photos recipe.lr=-1", "recipe.lr must stay at least 0, but is -"),
+    (
+        "train photos --model resnet18 model.stages.9.width=3",
+        "model.stages has 4 items, counted from 0, so none is",
+    ),
+    (
+        f"finetune {RUN} --trainable-stages foo",
+        "--trainable-stages takes head or a number of stages at the end",
+    ),
+    (f"export-weights {MODEL} --to torchvision", "torchvision has no network that computes the same as resnet18"),
+    (f"evaluate {MODEL} photos --ood photos", "--ood names other pictures than those that are measured, got photos for both"),
+    (f"evaluate {MODEL} others", "the model does not know the class 'horse', nor 'zebra'"),
+    ("show nosuch", "there is no network named 'nosuch'; `paretina models` lists what there is"),
+    ("import nosuch", "there is no network named 'nosuch'; `paretina models` lists what there is"),
     ("data check clipar", "did you mean 'clipart'?"),
 ]
 
@@ -576,6 +597,14 @@ def test_show_names_operators_that_the_macs_lack(monkeypatch):
     assert document("show", "resnet18")["cost"]["uncounted"] == ["aten::mv"]
 
 
+@pytest.mark.parametrize("name", ["resnet18", MODEL])
+def test_show_at_another_size_says_that_size_of_the_pictures_too(name):
+    out, _ = run("show", name, "--resolution", "160")
+    assert " at 160 pixels" in out
+    assert re.search(r"pictures: .*ed to 160 x 160 pixels", out)
+    assert document("show", name, "--resolution", "160")["resolution"] == 160
+
+
 def test_show_of_a_file_says_where_it_comes_from():
     out, _ = run("show", MODEL)
     preprocessing = decode(Preprocessing, document("show", MODEL)["preprocessing"])
@@ -627,6 +656,11 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
     assert (written["path"], written["name"]) == (str(there), "resnet18")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in load_file(there).items())
+    (tmp_path / "names.txt").write_text("cat\n")
+    _, err = run(*words[:-1], tmp_path / "x.safetensors", code=2)
+    assert "has 2 classes, but 1 different names were given" in err
+    _, err = run("import", there, "-n", "resnet34", "-o", tmp_path / "x.safetensors", code=2)
+    assert "says itself that it is torchvision:resnet18, not resnet34" in err
     there.unlink()
     out, err = run("export-weights", model, "--to", "torchvision", "--out", there)
     said, lines = out.split("\n\n", 1)
@@ -646,11 +680,12 @@ def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):
 
 
 def test_reports_of_several_leave_out_what_is_none(tmp_path):
-    out, err = run("report", RUN, "photos", "-o", tmp_path / "all.html")
-    assert out.splitlines()[:2] == [f"{RUN}/report.html", str(tmp_path / "all.html")]
-    assert "photos-resnet18-1" in out.splitlines()[-1]
+    other = shutil.copytree(RUN, tmp_path / "other")
+    out, err = run("report", RUN, "photos", other, "-o", tmp_path / "all.html")
+    assert out.splitlines()[:3] == [f"{RUN}/report.html", f"{other}/report.html", str(tmp_path / "all.html")]
+    assert "photos-resnet18-1" in out
     assert err.startswith("note: left out: photos is no run directory")
-    assert list(document("report", RUN, "photos", "-o", tmp_path / "all.html")["left_out"]) == ["photos"]
+    assert list(document("report", RUN, "photos", other, "-o", tmp_path / "all.html")["left_out"]) == ["photos"]
 
 
 # --- interruption -----------------------------------------------------------------------------------------------------------

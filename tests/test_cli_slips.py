@@ -245,7 +245,7 @@ def test_outlined_recipes_take_what_recipes_take(name):
     assert encode(again) == unversioned(encode(recipe))
     assert encode(decode(outlined()["Recipe"], encode(again))) == encode(again)
     fields = {f"recipe.{path}": value for path, value in spelled_out(recipe)}
-    slips.check_values([(path, value, "") for path, value in fields.items()], "photos", name)
+    slips.check_values([(path, value, "", path) for path, value in fields.items()], "photos", name)
 
 
 @pytest.mark.parametrize("advice", sorted(advice for advice in set(elsewhere().values()) if not advice.startswith("--")))

@@ -754,6 +754,7 @@ def test_long_curves_are_averaged_and_say_so():
 def test_specs_are_spelled_as_in_python():
     spec = {"kind": "Warmup", "epochs": 5.0, "then": {"kind": "Constant", "value": 0.1}, "steps": [1, None], "rebase": True}
     assert words.spelled(spec) == "Warmup(epochs=5, then=0.1, steps=(1, none), rebase=true)"
+    assert words.spelled([]) == "[]"  # as --print-config writes it
 
 
 def test_import_is_cheap():

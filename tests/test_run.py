@@ -8,7 +8,7 @@ import pytest
 
 from paretina import verbs
 from paretina.report import read_run
-from paretina.run import Run, free_folder, write_aside
+from paretina.run import Run, command_line, free_folder, write_aside
 from paretina.verbs.checks import model_file
 
 
@@ -296,3 +296,17 @@ def test_the_directory_of_a_study_is_no_run(tmp_path, verb):
     run = Run.create(tmp_path / "run", {"verb": "train"})
     assert verbs.report([tmp_path, run.path], tmp_path / "comparison.html").left_out.keys() == {str(tmp_path)}
     assert (tmp_path / "report.html").read_text() == "the page of the study"
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted"),
+    [
+        ("/bin/paretina", "paretina train 'my photos'"),
+        ("/lib/paretina/__main__.py", "paretina train 'my photos'"),
+        ("/lib/pytest/__main__.py", ""),
+        ("my_script.py", ""),
+    ],
+)
+def test_the_command_of_this_process(monkeypatch, program, wanted):
+    monkeypatch.setattr(sys, "argv", [program, "train", "my photos"])
+    assert command_line() == wanted

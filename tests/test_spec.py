@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from paretina.schedules import Constant, Cosine, Linear, Schedule, Staged, Warmup
-from paretina.spec import Spec, canonical, decode, encode, field_map, get, kinds, modules_in, near, put
+from paretina.spec import Spec, by_own_name, canonical, decode, encode, field_map, get, kinds, modules_in, near, put
 
 quickly = settings(deadline=None, derandomize=True, max_examples=25, database=None)
 
@@ -478,13 +478,13 @@ def test_an_optional_spec_is_switched_on_and_off():
         ("shapes.Group.inner", "Circle", "Drawing.shapes has no Group; switch it on first .shapes.Group=on."),
         ("shapes.Group", "on", "Group cannot simply be switched on: Group needs the field 'inner'"),
         ("shapes.Group", "off", "'Group' is not switched on here"),
-        ("shapes.2.radius", "1", "there are 2 items, counted from 0, so none is number 2"),
+        ("shapes.2.radius", "1", "Drawing.shapes has 2 items, counted from 0, so none is number 2"),
         ("shapes.-1.radius", "1", "no Shape named '-1'"),
         ("frame.width", "1", "Drawing.frame is off; switch it on first .frame=on., then set 'width' in it"),
         ("count.x", "1", "Drawing.count is 1, there is no 'x' in it"),
-        ("count", "1.5", "Drawing.count: must be int, got 1.5"),
-        ("count", "many", "Drawing.count must be int, got 'many'"),
-        ("count", "none", "Drawing.count must be int, got 'none'"),
+        ("count", "1.5", "Drawing.count: must be a whole number, got 1.5"),
+        ("count", "many", "Drawing.count must be a whole number, got 'many'"),
+        ("count", "none", "Drawing.count must be a whole number, got 'none'"),
         ("mode", "chalky", "Drawing.mode cannot be 'chalky'; did you mean 'chalk'?"),
         ("words", '"abc"', "Drawing.words: must be a list, got 'abc'"),
         ("main", "Circel", "no Shape named 'Circel'; did you mean 'Circle'?"),
@@ -520,7 +520,7 @@ def test_what_cannot_be_got_is_said(path, message):
 def test_values_that_are_no_text_are_fitted_as_they_are():
     assert put(DRAWING, "shapes", [Circle(radius=3)]).shapes == (Circle(radius=3),)
     assert put(DRAWING, "rate", Staged(values=(1, 2))).rate == Staged(values=(1.0, 2.0))
-    with pytest.raises(ValueError, match=r"Drawing.count must be int, got 2.5"):
+    with pytest.raises(ValueError, match=r"Drawing.count must be a whole number, got 2.5"):
         put(DRAWING, "count", 2.5)
 
 
@@ -596,3 +596,17 @@ def test_an_alias_is_no_field():
 
     with pytest.raises(TypeError, match="Twice has a field 'one' and an alias of that name for 'other'"):
         Twice()
+
+
+@pytest.mark.parametrize(
+    ("message", "path", "wanted"),
+    [
+        ("AdamW.lr must stay at least 0", "lr", "lr must stay at least 0"),
+        ("Recipe.epochs must be a number", "recipe.epochs", "recipe.epochs must be a number"),
+        ("Blueprint.stages has 7 items", "stages.9.width", "stages has 7 items"),
+        ("Evaluated.size (test_size) is a side", "test_size", "test_size is a side"),
+        ("HorizontalFlip has no field 'p'", "transforms.HorizontalFlip.p", "HorizontalFlip has no field 'p'"),
+    ],
+)
+def test_an_error_has_the_name_that_was_given(message, path, wanted):
+    assert by_own_name(message, path) == wanted

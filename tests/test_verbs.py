@@ -13,12 +13,15 @@ import safetensors
 import timm
 import torch
 import torchvision
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from paretina import verbs
+from paretina.cli import main
 from paretina.cli.train import train
 from paretina.data.sources.folder import Folder
 from paretina.measure.opened import open_model
+from paretina.model.assemblies.divide import Divide
 from paretina.model.blocks.levit import Levit
 from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.family import network_named
@@ -199,7 +202,7 @@ def test_weights_may_be_a_file_or_the_directory_of_a_run():
         ({"device": "gpu"}, "there is no device 'gpu' on this machine"),
         ({"config": "gone.yaml"}, r"cannot read gone\.yaml"),
         ({"fields": {"epoch": "3"}}, "no field 'epoch'; did you mean 'epochs'"),
-        ({"fields": {"epochs": "many"}}, "epochs must be float, got 'many'"),
+        ({"fields": {"epochs": "many"}}, "epochs must be a number, got 'many'"),
         ({"fields": {"epochs": "-1"}}, "must be above 0"),
         ({"fields": {"optimizer.rat": "1"}}, "did you mean 'rate'"),
         ({"fields": {"transforms.MixUP": "on"}}, "did you mean 'MixUp'"),
@@ -334,6 +337,13 @@ def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_
     assert verbs.model_file(stopped) == stopped / "model.safetensors"
     assert verbs.resume(stopped, say=said.append).path == stopped
     assert said[-1] == f"{stopped} is finished already"
+
+
+def test_a_run_that_another_process_holds_is_not_said_to_go_on(stopped):
+    said = []
+    with Run(stopped).held(), pytest.raises(ValueError, match="another process is at work"):
+        verbs.resume(stopped, say=said.append)
+    assert said == []
 
 
 @pytest.mark.parametrize("path", ["gone", "photos"])
@@ -597,7 +607,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
         (lambda: verbs.evaluate("model.safetensors", "gone"), "no folder 'gone'"),
         (lambda: verbs.evaluate("model.safetensors", "photos", split="tst"), "no split 'tst'; there are: train, val"),
         (lambda: verbs.evaluate("model.safetensors", "photos", csv="no/out.csv"), "no folder no"),
-        (lambda: verbs.evaluate("photos", "photos"), "there is no model file in the directory photos"),
+        (lambda: verbs.evaluate("photos", "photos"), "no model file in the directory photos"),
         (lambda: verbs.data_check("gone"), "no folder 'gone'"),
         (lambda: verbs.show("resnet_18"), "did you mean 'resnet18'"),
         (lambda: verbs.show("gone.safetensors"), "no model file"),
@@ -763,10 +773,20 @@ def test_timm_loads_what_was_exported(tmp_path):
 
 def test_an_edited_network_is_not_exported():
     with pytest.raises(
-        ValueError, match="timm has no network that computes the same as resnet18: resnet18 differs in stem, stages"
+        MisuseError, match="timm has no network that computes the same as resnet18: resnet18 differs in stem, stages"
     ):
         verbs.export_weights("model.safetensors", "timm", "there.safetensors")
     assert not Path("there.safetensors").exists()
+
+
+def test_a_network_of_several_is_not_exported_and_its_table_has_no_empty_row(tmp_path):
+    model = Divide(count=2)(replace(tiny(), classes=3))
+    save_model(tmp_path / "two.safetensors", model.build(), About(("a", "b", "c")))
+    with pytest.raises(MisuseError, match=r"is made of 2 networks, .* cannot be exported to another library"):
+        verbs.export_weights(tmp_path / "two.safetensors", "timm", tmp_path / "there.safetensors")
+    shown = CliRunner().invoke(main, ["show", str(tmp_path / "two.safetensors")])
+    assert "\ntotal" in shown.stdout
+    assert "\nrest" not in shown.stdout
 
 
 def test_unknown_classes_and_licences_are_said(tmp_path):
@@ -786,10 +806,11 @@ def test_unknown_classes_and_licences_are_said(tmp_path):
 
 
 def test_reports_runs_and_leaves_out_and_names_what_is_none(stopped, tmp_path):
-    found = verbs.report([stopped, "photos", tmp_path], tmp_path / "all.html")
-    assert found.written == (stopped / "report.html", tmp_path / "all.html")
+    other = shutil.copytree(stopped, tmp_path / "other")
+    found = verbs.report([stopped, "photos", other, tmp_path], tmp_path / "all.html")
+    assert found.written == (stopped / "report.html", other / "report.html", tmp_path / "all.html")
     assert sorted(found.left_out) == sorted(["photos", str(tmp_path)])
-    assert len(found.runs) == 1
+    assert len(found.runs) == 2
     json.dumps(found.to_dict())
 
 
@@ -797,6 +818,13 @@ def test_a_single_run_has_no_comparison(stopped, tmp_path):
     assert verbs.report([stopped]).written == (stopped / "report.html",)
     with pytest.raises(MisuseError, match="comparison of several runs"):
         verbs.report([stopped], tmp_path / "all.html")
+
+
+def test_of_one_run_among_other_things_no_comparison_is_made_nor_overwritten(stopped, tmp_path):
+    (tmp_path / "all.html").write_text("of two runs")
+    with pytest.raises(MisuseError, match=r"only .* is a run, so there is nothing to compare it with(.|\n)*photos is no run"):
+        verbs.report(["photos", stopped], tmp_path / "all.html")
+    assert (tmp_path / "all.html").read_text() == "of two runs"
 
 
 def test_nothing_is_reported_where_a_run_is_missing_or_none_is_one(stopped, tmp_path):

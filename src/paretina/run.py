@@ -7,7 +7,9 @@ directories and nothing else.
 
 import json
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +92,17 @@ def free_folder(parent: Path, name: str) -> Path:
             number += 1
 
 
+class TakenError(ValueError):
+    """Another process works on the run, or has just begun it."""
+
+
+def command_line() -> str:
+    """The command that this process carries out, as it can be typed again; "" in a program of somebody's own."""
+    program = Path(sys.argv[0]) if sys.argv else Path()
+    ours = "paretina" in program.name or (program.name == "__main__.py" and program.parent.name == "paretina")
+    return shlex.join(["paretina", *sys.argv[1:]]) if ours else ""
+
+
 class Run:
     """A run directory.
 
@@ -107,10 +120,10 @@ class Run:
         """Makes the directory with what was asked.
 
         Raises:
-            ValueError: there is a run in it already.
+            TakenError: there is a run in it already.
         """
         if (path / "asked.json").exists():
-            raise ValueError(f"{path} holds a run already; choose another --output, or go on with --resume {path}")
+            raise TakenError(f"{path} holds a run already; choose another --output, or go on with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / "asked.json", json.dumps(asked, indent=2).encode())
         return cls(path)
@@ -132,13 +145,13 @@ class Run:
         """While it lasts, this process alone works on the run; a process that dies, however it does, holds nothing any more.
 
         Raises:
-            ValueError: another process works on it.
+            TakenError: another process works on it.
         """
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
-            raise ValueError(
+            raise TakenError(
                 f"another process is at work on {self.path}; wait until it is done, or stop it, and then continue with --resume"
             ) from None
         try:
@@ -146,6 +159,11 @@ class Run:
             (self.path / ".lock").unlink(missing_ok=True)  # what is left behind by an error does no harm
         finally:
             lock.release()
+
+    def point(self) -> str:
+        """Where it goes on, in words."""
+        state = self.last_state()
+        return f"goes on after update {int(state.name)}" if state else "no state was saved yet, so it begins anew"
 
     def asked(self) -> dict[str, Any]:
         try:

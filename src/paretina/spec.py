@@ -14,6 +14,7 @@ import importlib
 import json
 import math
 import pkgutil
+import re
 import types
 import typing
 from abc import ABCMeta
@@ -21,17 +22,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
+from paretina.text import how_many
+
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
 
 
-def near(name: str, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
-    """Returns "; did you mean 'x'?" for a near name or alias, otherwise the list of known names."""
+def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: str = "") -> str:
+    """Returns "; did you mean 'x'?" for a near name or alias, otherwise the list of known names.
+
+    Args:
+        listing: the command that lists them, which is said instead where they are too many for a message.
+    """
     known = list(known)
     lowered = {k.lower(): k for k in (*aliases, *known)}
     close = difflib.get_close_matches(name.lower(), lowered, n=1)
     if close:
         return f"; did you mean {lowered[close[0]]!r}?"
+    if listing:
+        return f"; `{listing}` lists what there is"
     return f"; known: {', '.join(sorted(known)) or 'none'}"
 
 
@@ -205,7 +214,7 @@ def fit_float(value: int | float, where: str) -> float:
 
 def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"{where} must be a tuple, got {value!r}")
+        raise TypeError(f"{where} must be a list, got {value!r}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         fitted = tuple(fit(item, arguments[0], f"{where}.{i}") for i, item in enumerate(value))
         if is_spec(arguments[0]) and is_kind(arguments[0]):
@@ -220,9 +229,14 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
     return tuple(fit(item, kind, f"{where}.{i}") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
 
 
+TYPES: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "on or off", str: "text"}
+
+
 def describe(hint: Any) -> str:
     if is_spec(hint) and hint.IN_WORDS:
         return str(hint.IN_WORDS)
+    if hint in TYPES:
+        return TYPES[hint]
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
@@ -416,7 +430,7 @@ def get(spec: Any, path: str) -> Any:
 
 def step_into(value: Any, step: str) -> Any:
     if isinstance(value, tuple):
-        return value[index_of(value, step)]
+        return value[index_of(value, step, "the list")]
     if not isinstance(value, Spec):
         raise ValueError(f"nothing can be named {step!r} inside {value!r}")
     known = field_map(type(value))
@@ -425,15 +439,27 @@ def step_into(value: Any, step: str) -> Any:
     return getattr(value, step)
 
 
-def index_of(items: tuple[Any, ...], step: str) -> int:
+def index_of(items: tuple[Any, ...], step: str, where: str) -> int:
     if step.isdecimal():
         if int(step) >= len(items):
-            raise ValueError(f"there are {len(items)} items, counted from 0, so none is number {step}")
+            raise ValueError(f"{where} has {how_many(len(items), 'item')}, counted from 0, so none is number {step}")
         return int(step)
     names = [type(item).__name__ for item in items]
     if step not in names:
         raise ValueError(f"{step!r} is not switched on here{near(step, names)}")
     return names.index(step)
+
+
+def by_own_name(message: str, path: str) -> str:
+    """A message about a field with the name that was given for it: "lr must be ..." instead of "AdamW.lr must be ..."."""
+    steps = path.split(".")
+    for end in range(len(steps), 0, -1):
+        word, called = re.escape(steps[end - 1]), ".".join(steps[:end])
+        # a field with a short name is told as "Evaluated.size (test_size)"
+        parts = re.split(rf"\b[A-Z]\w*\.(?:{word}\b|\w+ \({word}\))", message)
+        if len(parts) > 1:
+            return called.join(parts)
+    return message
 
 
 def put(spec: S, path: str, value: Any) -> S:
@@ -485,14 +511,14 @@ def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, valu
     if not rest and is_spec(hint) and is_kind(hint) and not step.isdecimal():
         kind = kind_named(hint, step)
         if value == "off":
-            at = index_of(items, step)
+            at = index_of(items, step, where)
             return items[:at] + items[at + 1 :]
         if value == "on":
             return items if step in names else (*items, make_default(kind, where))
     if is_spec(hint) and is_kind(hint) and not step.isdecimal() and step not in names:
         kind_named(hint, step)  # a misspelt name gets the near name
         raise ValueError(f"{where} has no {step}; switch it on first ({where.split('.')[-1]}.{step}=on)")
-    at = index_of(items, step)
+    at = index_of(items, step, where)
     return (*items[:at], put_value(items[at], hints[at], rest, value, f"{where}.{step}"), *items[at + 1 :])
 
 

@@ -11,12 +11,12 @@ from paretina.train.terms.distill import Distill
 
 
 def test_names_method_field_value_and_moment():
-    with pytest.raises(ValueError, match=r"MixUp.probability must stay in \[0, 1\], but is 1.0625 at 53% of the run"):
+    with pytest.raises(ValueError, match=r"MixUp.probability must stay in \[0, 1\], but is 1.0625 at 53 % of the run"):
         MixUp(probability=Linear(start=0.0, end=2.0))
 
 
 def test_finds_a_stage_in_the_middle():
-    with pytest.raises(ValueError, match=r"RandAugment.magnitude must stay at least 0, but is -1 at 25% of the run"):
+    with pytest.raises(ValueError, match=r"RandAugment.magnitude must stay at least 0, but is -1 at 25 % of the run"):
         RandAugment(magnitude=Staged(values=(5.0, -1.0, 5.0, 5.0)))
 
 
@@ -31,9 +31,9 @@ def test_lets_the_ends_of_the_range_pass():
 
 def test_open_ends_may_be_reached_at_the_end_which_no_update_sees():
     StochasticDepth(rate=Linear(start=0.0, end=1.0))
-    with pytest.raises(ValueError, match=r"StochasticDepth.rate must stay in \[0, 1\), but is 1 at 0% of the run"):
+    with pytest.raises(ValueError, match=r"StochasticDepth.rate must stay in \[0, 1\), but is 1 at 0 % of the run"):
         StochasticDepth(rate=Linear(start=1.0, end=0.0))
-    with pytest.raises(ValueError, match=r"Distill.temperature must stay above 0, but is 0 at 0% of the run"):
+    with pytest.raises(ValueError, match=r"Distill.temperature must stay above 0, but is 0 at 0 % of the run"):
         Distill(temperature=Linear(start=0.0, end=4.0))
 
 

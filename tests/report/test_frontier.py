@@ -110,11 +110,24 @@ def test_markdown_says_what_has_to_be_known(standing):
 def test_correlations_are_of_more_with_more(standing):
     found = {(each["counted"], each["measured"]): each for each in correlations(standing)}
     macs, ms = [row[2] for row in ROWS.values()], [row[1] for row in ROWS.values()]
-    wanted = rank_correlation(macs, ms)
-    assert found["macs", "latency_ms"]["rho"] == pytest.approx(list(wanted))
-    assert found["macs", "throughput"]["rho"] == pytest.approx(list(wanted))
+    rho, ended = rank_correlation(macs, ms)
+    for measured in ("latency_ms", "throughput"):
+        assert found["macs", measured]["rho"] == pytest.approx(rho)
+        assert found["macs", measured]["interval"] == pytest.approx(ended._asdict())
     assert ("weight_bytes", "latency_ms") not in found  # all weigh the same, so there is no order
     assert ("macs", "train_seconds") not in found  # an epoch took each the same time
+
+
+def test_an_exact_correlation_has_no_interval(standing):
+    timed = standing.folder / "timed" / "1" / "result.json"
+    costs = {name: {"latency_ms": [float(row[2])] * 3} for name, row in ROWS.items()}
+    timed.write_text(json.dumps({"disturbed": False, "others_cores": 0.0, "costs": costs}))
+    found = read_standing(standing.folder)
+    (pair,) = (each for each in correlations(found) if (each["counted"], each["measured"]) == ("macs", "latency_ms"))
+    assert (pair["rho"], pair["interval"]) == (1.0, None)
+    assert "with latency of one picture over 5 candidates: 1.00 [–]." in markdown(found)
+    row = r"<td>latency of one picture</td><td class=.number.>1\.00</td><td class=.number.>–</td>"
+    assert re.search(row, write_frontier(found)[0].read_text())
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

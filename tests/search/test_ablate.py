@@ -16,6 +16,7 @@ from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
+from paretina.report.ablation import advice
 from paretina.run import Run
 from paretina.search import ablate
 from paretina.search.ablate import inference, opened, run_study, write_state
@@ -128,6 +129,7 @@ def test_a_study_from_beginning_to_end(tmp_path, base, monkeypatch):
         assert gain == having - lacking
     assert finding.verdict.verdict == "cannot tell yet"
     assert finding.verdict.more == 1
+    assert advice(finding) == "3 pairs are needed at least"
     assert finding.inference == (1.0, 1.0, 1.0)
     asked = json.loads((tmp_path / "study" / "runs" / "average" / "1" / "asked.json").read_text())
     assert (asked["recipe"]["average"], asked["recipe"]["seed"]) == (None, 1)

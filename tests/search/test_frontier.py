@@ -25,7 +25,7 @@ from paretina.run import Run
 from paretina.search import frontier
 from paretina.search.candidates import Candidate
 from paretina.search.claims import LoneClaims, Presence, SharedClaims
-from paretina.search.frontier import Tools, begin, equal_epochs, give_time, timer, work, write_once
+from paretina.search.frontier import Tools, begin, device_name, equal_epochs, give_time, timer, work, write_once
 from paretina.search.standing import Budget, Halving, read_standing, recommend, with_budgets
 from paretina.spec import encode
 from paretina.train import estimate, training
@@ -198,8 +198,8 @@ SIX = Halving(seconds=150.0, least=2)
 def start(tmp_path, npz):
     """How to begin a frontier of the six networks; returns its directory."""
 
-    def begun(halving=SIX, budgets=(), names=NETWORKS):
-        begin(tmp_path / "out", "photos", candidates(npz, names), halving, "a quiet machine", budgets)
+    def begun(halving=SIX, budgets=(), names=NETWORKS, device="a quiet machine"):
+        begin(tmp_path / "out", "photos", candidates(npz, names), halving, device, budgets)
         return tmp_path / "out"
 
     return begun
@@ -290,10 +290,32 @@ def test_a_time_that_is_too_short_is_refused_as_soon_as_it_is_known_and_names_on
     assert len(list((folder / "rehearsed").iterdir())) == 3  # what cannot end well is not gone on with
     # (3 * 6 s + 0.3 s) * 6 / 3, as if the others were like tiny, small and clumsy
     assert named_time(short) == 37.0
+    # an update of each on each of 3 rungs: half an epoch of tiny, small and clumsy twice over, (0.5 + 1.0 + 1.5) s * 2 * 3
+    assert re.search(
+        r"rehearsing took 0\.3 s, 4\.7 s are left, and one update of each on every rung needs about 18\.0 s", str(short.value)
+    )
     give_time(folder, 37.0)
     found = work(folder, world.tools())
     assert found.done
     assert len(found.rehearsed) == 6
+
+
+def test_a_time_that_rehearsing_used_up_is_said_to_be_so(world, start):
+    folder = start(replace(SIX, seconds=40.0))
+    for name in ("tiny", "small", "clumsy"):
+        write_once(
+            folder / "rehearsed" / f"{name}.json", {"epoch_s": 1.0, "fixed_s": 0.0, "updates_per_epoch": 2.0, "spent_s": 13.0}
+        )
+    with pytest.raises(
+        ValueError, match=r"rehearsing the candidates used up the time of 40s: rehearsing took 39\.0 s, 1\.0 s are"
+    ):
+        work(folder, world.tools())
+
+
+def test_one_core_is_one_and_was_once_written_otherwise(world, start):
+    assert not re.search(r"\b1 cores", device_name("cpu"))
+    folder = start(SIX, device="Processor, 1 cores, cpu")
+    assert work(folder, replace(world.tools(), device="Processor, 1 core, cpu")).done
 
 
 def test_of_a_frontier_by_time_too_short_a_time_is_said_once_all_are_refused_and_can_be_lengthened(world, start):

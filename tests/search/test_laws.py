@@ -108,3 +108,24 @@ def test_no_factor_of_data_helps_where_data_does_not():
         exchange("larger", base, other * 2)
     with pytest.raises(ValueError, match="in common"):
         exchange("larger", [{1.0: 1.0}], [{2.0: 1.0}])
+
+
+def test_as_many_sizes_as_parameters_explain_no_variance():
+    assert law("log-linear", [{10.0: 30.0, 100.0: 40.0}]).r2 is None
+    assert law("power", [{10.0: 30.0, 100.0: 40.0}]).to_dict()["r2"] is None
+    assert law("power", [{10.0: 30.0, 100.0: 40.0, 1000.0: 44.0}]).r2 == pytest.approx(0.9, abs=0.1)
+
+
+def test_slope_and_foretold_accuracy_are_those_of_the_formula_with_the_interval_around_them():
+    curves = [
+        {10.0: 30.0, 100.0: 60.0, 1000.0: 70.0},
+        {10.0: 50.0, 100.0: 60.0, 1000.0: 90.0},
+        {10.0: 10.0, 100.0: 20.0, 1000.0: 60.0},
+    ]
+    found = law("power", curves)
+    slopes = [fit("power", each).slope for each in curves]
+    half = stats.t.isf(0.025, 2) * stats.sem(slopes)
+    assert found.fit.slope != pytest.approx(sum(slopes) / 3, abs=0.01)  # so the two could be told apart
+    assert found.slope == (found.fit.slope, pytest.approx((found.fit.slope, found.fit.slope - half, found.fit.slope + half)))
+    assert found.at_twice[0] == found.at_twice[1].value == found.fit(2000.0)
+    assert found.to_dict()["slope"] == found.to_dict()["slope_interval"]["value"]

@@ -119,7 +119,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("average=off dropout=0", "it is the same as average"),
         ("batch_size=1 size=32", "batch_size=1 size=32: this network cannot learn from 1 picture of 32 x 32 pixels"),
         ("weights=gone.safetensors", "weights=gone.safetensors: there is no model file"),
-        ("dropout=2", r"dropout=2: Recipe.dropout must stay in \[0, 1\)"),
+        ("dropout=2", r"dropout=2: dropout must stay in \[0, 1\)"),
         ("dropout=0.1 dropout=0.2", "dropout is given twice, as dropout=0.1 and as dropout=0.2"),
         ("dropout=0.1 recipe.dropout=0.2", "is given twice, as dropout=0.1 and as recipe.dropout=0.2"),
         ("lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 say two things of one field"),
@@ -168,3 +168,9 @@ def test_weights_of_a_switch_are_tried_before_anything_is_trained(tmp_path):
     changed = switch_of(f"weights={tmp_path / 'run'}")
     assert changed(fits).weights == str(tmp_path / "run" / "model.safetensors")
     check(replace(STUDY, base=fits, switches=(changed,)))
+
+
+@pytest.mark.parametrize(("given", "said"), [({"shares": (2.0, 0.5)}, "2, 0.5"), ({"noises": (-1.0,)}, "-1")])
+def test_wrong_shares_are_said_as_they_were_given(given, said):
+    with pytest.raises(ValueError, match=rf"must be in .0, 1\], got {said}$"):
+        Study(base=BASE, **given)

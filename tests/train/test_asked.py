@@ -170,8 +170,8 @@ def test_methods_are_switched_on_and_off(choice):
         ("transforms.MixUp", "off", "'MixUp' is not switched on here"),
         ("optimizer.rat", "0.1", "has no field 'rat'; did you mean 'rate'"),
         ("average.decay", "0.9", "is off; switch it on first"),
-        ("batch_size", "2.5", "Recipe.batch_size: must be int, got 2.5"),
-        ("epochs", "many", "Recipe.epochs must be float, got 'many'"),
+        ("batch_size", "2.5", "batch_size: must be a whole number, got 2.5"),
+        ("epochs", "many", "epochs must be a number, got 'many'"),
         ("epochs", "-1", "must be above 0"),
         ("precision", "float8", "cannot be 'float8'"),
         ("keep", "latest", "cannot be 'latest'"),
@@ -323,13 +323,13 @@ def test_another_optimizer_keeps_the_schedule_and_takes_a_rate_in_any_order(fiel
 
 @pytest.mark.parametrize("value", ["fast", "nan", True])
 def test_a_learning_rate_that_is_no_number_is_refused(value):
-    with pytest.raises(ValueError, match=r"AdamW\.lr must be a number, such as"):
+    with pytest.raises(ValueError, match=r"^lr must be a number, such as"):
         choose("shapes", "resnet18", SLOPED, Plan(), "none", fields={"lr": value})
 
 
 @pytest.mark.parametrize("fields", [{"lr": "-0.1"}, {"optimizer.weight_decay": "-1"}])
 def test_a_learning_rate_or_decay_below_zero_is_refused(fields):
-    with pytest.raises(ValueError, match=r"AdamW\.(lr|weight_decay) must stay at least 0, but is -"):
+    with pytest.raises(ValueError, match=r"^(lr|optimizer.weight_decay) must stay at least 0, but is -"):
         choose("shapes", "resnet18", SLOPED, Plan(), "none", fields=fields)
 
 

@@ -110,7 +110,7 @@ def test_a_norm_that_is_not_finite_is_returned(clip):
 
 @pytest.mark.parametrize("kind", [ClipNorm, AdaptiveClip])
 def test_refuses_a_limit_of_zero(kind):
-    with pytest.raises(ValueError, match=f"{kind.__name__}.limit must stay above 0, but is 0 at 0% of the run"):
+    with pytest.raises(ValueError, match=f"{kind.__name__}.limit must stay above 0, but is 0 at 0 % of the run"):
         kind(limit=0.0)
     kind(limit=Linear(start=1.0, end=0.0))  # which no update reaches
 

@@ -892,17 +892,19 @@ class Busy(Others):
 
 
 @pytest.mark.parametrize(
-    ("plan", "busy", "warned"),
+    ("plan", "threads", "busy", "warned"),
     [
-        (Plan(), 2.5, True),
-        (Plan(threads=2), 2.5, True),
-        (Plan(threads=1), 2.5, False),
-        (Plan(), 1.9, False),
-        (Plan(), None, False),
-        (Plan(device="cuda"), 4.0, False),
+        (Plan(), 4, 2.5, True),
+        (Plan(), 1, 2.5, False),  # as with OMP_NUM_THREADS=1
+        (Plan(threads=2), 1, 2.5, True),
+        (Plan(threads=1), 4, 2.5, False),
+        (Plan(), 4, 1.9, False),
+        (Plan(), 4, None, False),
+        (Plan(device="cuda"), 4, 4.0, False),
     ],
 )
-def test_warns_of_cores_that_are_shared(plan, busy, warned):
+def test_warns_of_cores_that_are_shared(monkeypatch, plan, threads, busy, warned):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     said = training.shared_cores(plan, Busy(busy))
     assert bool(said) == warned
     assert all("2.5 of 4 cores" in text and "threads=1" in text for text in said)
@@ -912,6 +914,7 @@ def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
     said = []
     monkeypatch.setattr(training, "Others", lambda: Busy(4.0))
     monkeypatch.setattr(training, "LEAST_WATCH_S", 0.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
     train(asked, tmp_path / "run", say=said.append)
     assert any(text.startswith("warning: other processes keep") for text in said)

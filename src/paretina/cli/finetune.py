@@ -62,6 +62,10 @@ def finetune(
     seconds = None if time_limit is None else duration(time_limit)
     given, planning = taken_apart(fields), planning_named(tuning, plan)
     if stages is not None:
+        if stages != "head" and not stages.isdecimal():
+            raise verbs.MisuseError(
+                f"--trainable-stages takes head or a number of stages at the end, such as 2, got {stages!r}"
+            )
         verbs.check_names(given)
         verbs.check_parts({"--trainable-stages": stages}, given)
         given["trainable_stages"] = "0" if stages == "head" else stages

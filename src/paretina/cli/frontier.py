@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def frontier(
     from paretina.cli.program import duration
     from paretina.progress import Pace, Progress
     from paretina.report.frontier import write_frontier
-    from paretina.run import free_folder
+    from paretina.run import command_line, free_folder
     from paretina.search.frontier import begin, give_time, tools_for, work
     from paretina.search.standing import budget_of, read_standing, with_budgets
     from paretina.ship.fold import fold
@@ -195,10 +194,6 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
 
 def usage(message: str) -> None:
     raise click.UsageError(message, click.get_current_context(silent=True))
-
-
-def command_line() -> str:
-    return shlex.join(["paretina", *sys.argv[1:]]) if "paretina" in Path(sys.argv[0]).name else ""
 
 
 def parts(text: str | None) -> list[str]:

@@ -29,6 +29,8 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     print_lines([f"{shown.name} ({shown.source}) at {counted.resolution} pixels, {how_many(shown.model.classes, 'class')}"])
     rows = [("", "output", "params", "MACs", "spec")]
     for stage in counted.stages:
+        if stage.name == "rest" and not stage.params and not stage.macs:
+            continue
         output = " x ".join(map(str, stage.output))
         rows.append((stage.name, output, f"{stage.params:,}", f"{stage.macs / 1e6:,.1f} M", stage.spec))
     rows.append(("total", "", f"{counted.params:,}", f"{counted.macs / 1e6:,.1f} M", ""))
@@ -37,7 +39,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
     if counted.uncounted:
         click.echo(without(counted.uncounted))
-    click.echo(f"pictures: {in_words(shown.model.preprocessing, shown.model.resolution)}")
+    click.echo(f"pictures: {in_words(shown.model.preprocessing, counted.resolution)}")
     if published:
         top1 = f", ImageNet top-1 {published.top1} % ({published.note})" if published.top1 else ""
         click.echo(f"published: {published.params:,} params, {published.macs:g} G MACs{top1}")

@@ -104,7 +104,8 @@ def measure(
     if stages or (stages is None and len(names) <= 2):
         print_lines(found.stage_tables())
         for key, ceiling in found.ceilings.items():
-            click.echo(f"\nceilings ({key}): {ceiling.gmacs_s:,.0f} GMAC/s, {ceiling.gb_s:,.1f} GB/s")
+            name = key.removesuffix(", 1 threads") + ", 1 thread" if key.endswith(", 1 threads") else key
+            click.echo(f"\nceilings ({name}): {ceiling.gmacs_s:,.0f} GMAC/s, {ceiling.gb_s:,.1f} GB/s")
     for model in found.models:
         for text in model.notes:
             note(f"{model.name}: {text}")

@@ -5,7 +5,8 @@ with the same words; whatever is in doubt (what a model file holds, what fits to
 the authority. Tests compare the two.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from math import isfinite
 from pathlib import Path
@@ -19,7 +20,7 @@ from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
 from paretina.search.costs import COSTS, budget_of
-from paretina.spec import Spec, canonical, field_map, near, put
+from paretina.spec import Spec, by_own_name, canonical, field_map, near, put
 from paretina.train.fields import LR, OTHER_PARTS, PARTS, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
@@ -49,14 +50,14 @@ def known(name: str) -> Any:
 # --- words --------------------------------------------------------------------------------------------------------------
 
 
-def check_name(what: str, name: str | None, names: Iterable[str]) -> None:
+def check_name(what: str, name: str | None, names: Iterable[str], listing: str = "") -> None:
     names = list(names)
     if name is not None and name not in names:
-        refuse(f"there is no {what} named {name!r}{near(name, names)}")
+        refuse(f"there is no {what} named {name!r}{near(name, names, listing=listing)}")
 
 
 def check_network(name: str | None) -> None:
-    check_name("network", name, known("networks"))
+    check_name("network", name, known("networks"), "paretina models")
 
 
 def check_recipe(name: str | None) -> None:
@@ -135,7 +136,7 @@ def check_fields(
     for name, value, origin in given:
         if name not in words:
             with misuse(origin):
-                places.append((full_path(name), value, origin))
+                places.append((full_path(name), value, origin, name))
     if any(not isinstance(value, str) or value.lstrip().startswith("{") for value in words.values()):
         return  # a whole part is given, and what follows may lie in it
     named = recipe or words.get("recipe")
@@ -143,45 +144,55 @@ def check_fields(
         check_values(places, data, named)
 
 
-def check_values(places: Sequence[tuple[str, Any, str]], data: str, recipe: str | None) -> None:
+@contextmanager
+def called(name: str, origin: str) -> Iterator[None]:
+    """Turns errors about a field into misuse, with the name by which it was given."""
+    with misuse(origin):
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(by_own_name(str(error), name)) from None
+
+
+def check_values(places: Sequence[tuple[str, Any, str, str]], data: str, recipe: str | None) -> None:
     """Sets each field in specs that have no more than fields and types, and sees whether its value fits.
 
     Where no recipe is named, a value is refused only if no recipe takes it, and the usual ones say the same of it.
     """
-    if any("." not in path and path != "assembly" for path, _, _ in places):
+    if any("." not in path and path != "assembly" for path, *_ in places):
         return  # a whole part is given, and what follows may lie in it
     specs = outlined()
     tried = {name: recipe_outlined(name) for name in ([recipe] if recipe else known("recipes"))}
     others = {"plan": specs["Plan"](), "data": source_of(data)}
     held = holder()
-    for path, value, origin in places:
+    for path, value, origin, name in places:
         head, _, rest = path.partition(".")
         if path == LR and is_number(value):
             continue  # the peak of the schedule that there is, which stays as it is
         if head == "recipe":
             said: dict[str, str] = {}
-            for name, spec in tried.items():
+            for each, spec in tried.items():
                 try:
-                    tried[name] = put(spec, rest, value)
+                    tried[each] = put(spec, rest, value)
                 except ValueError as error:
-                    said[name] = str(error)
-            usual = {said.get(name) for name in ([recipe] if recipe else USUAL)}
+                    said[each] = str(error)
+            usual = {said.get(each) for each in ([recipe] if recipe else USUAL)}
             if len(said) == len(tried) and len(usual) == 1:
-                with misuse(origin):
+                with called(name, origin):
                     raise ValueError(usual.pop())
             if said:
                 return
         elif head in HELD:
-            with misuse(origin):
+            with called(name, origin):
                 held = put(held, path, value)
         elif others.get(head) is not None:
-            with misuse(origin):
+            with called(name, origin):
                 others[head] = put(others[head], rest, value)
         elif head == "model":
             step = rest.partition(".")[0]
             names = field_map(specs["Blueprint"])
             if step not in names:
-                with misuse(origin):
+                with called(name, origin):
                     raise ValueError(f"Blueprint has no field {step!r}{near(step, names)}")
 
 
@@ -413,7 +424,7 @@ def check_peer(source: str) -> None:
     ]
     if name not in peers:
         more = "; any network of timm can be used as it is: paretina.model.interop.timm_model" if library == "timm" else ""
-        refuse(f"no network here is {library}'s {name!r}{near(name, peers)}{more}")
+        refuse(f"no network here is {library}'s {name!r}{near(name, peers, listing='paretina models')}{more}")
 
 
 def export_weights(given: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def require_within(spec: Spec, low: float, high: float, *names: str, above: bool
                 rule = f"above {low:g}" if above else f"at least {low:g}"
                 if math.isfinite(high):
                     rule = f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
-                moment = f"at {clock.progress:.0%} of the run"
+                moment = f"at {100 * clock.progress:.0f} % of the run"
                 raise ValueError(f"{type(spec).__name__}.{name} must stay {rule}, but is {value:g} {moment}")
 
 

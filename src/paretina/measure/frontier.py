@@ -262,10 +262,12 @@ def ranked(values: Sequence[Number]) -> list[float]:
     return places
 
 
-def rank_correlation(a: Sequence[Number], b: Sequence[Number]) -> Interval | None:
+def rank_correlation(a: Sequence[Number], b: Sequence[Number]) -> tuple[float, Interval | None] | None:
     """Spearman's rank correlation of paired values, in [-1, 1], with its 95 % interval.
 
-    None with fewer than 4 pairs, or where all values of a side are equal: no order can then be told.
+    None with fewer than 4 pairs, or where all values of a side are equal: no order can then be told. A correlation of exactly
+    1 or -1 has no interval: by Fisher's transformation, which the interval is taken from, it would have no width, however few
+    the pairs.
 
     Raises:
         ValueError: the numbers of values differ.
@@ -277,9 +279,9 @@ def rank_correlation(a: Sequence[Number], b: Sequence[Number]) -> Interval | Non
     rho = float(np.corrcoef(ranked(a), ranked(b))[0, 1])
     rho = max(-1.0, min(1.0, rho))
     if abs(rho) > 1 - 1e-12:
-        return Interval(float(round(rho)), float(round(rho)), float(round(rho)))
+        return float(round(rho)), None
     half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * math.sqrt((1 + rho * rho / 2) / (len(a) - 3))
-    return Interval(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))
+    return rho, Interval(rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))
 
 
 def same_front(counted: Frontier, measured: Frontier) -> tuple[set[str], set[str], set[str]]:

@@ -170,10 +170,10 @@ def ends(interval: Interval, digits: int = 1) -> str:
 
 def saved(best: AtSize, cheapest: AtSize) -> str:
     """What the cheaper one costs against the best, in words."""
-    macs = f"{cheapest.macs / best.macs:.0%} of the MACs" if best.macs else "as many MACs"
+    macs = f"{100 * cheapest.macs / best.macs:.0f} % of the MACs" if best.macs else "as many MACs"
     if best.image_ms is None or cheapest.image_ms is None:
         return f"for {macs}"
-    return f"in {cheapest.image_ms.value / best.image_ms.value:.0%} of the time and {macs}"
+    return f"in {100 * cheapest.image_ms.value / best.image_ms.value:.0f} % of the time and {macs}"
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------------

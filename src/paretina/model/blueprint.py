@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Padding = Literal["symmetric", "same"]
 Rounding = Callable[[int], int]
 
+LARGEST = 4096
+"""Side of the largest image that a network may be for, in pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing(Spec):
@@ -77,7 +80,7 @@ class Model(Method):
     channels: int = 3
 
     def __post_init__(self) -> None:
-        for name, low, high in (("resolution", 1, 4096), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
+        for name, low, high in (("resolution", 1, LARGEST), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{type(self).__name__}.{name} must lie between {low} and {high}, got {getattr(self, name)}")
         if len(self.preprocessing.mean) != self.channels:

@@ -97,5 +97,5 @@ def network_named(name: str) -> Published:
     """
     known = networks()
     if name not in known:
-        raise ValueError(f"there is no network named {name!r}{near(name, known)}")
+        raise ValueError(f"there is no network named {name!r}{near(name, known, listing='paretina models')}")
     return known[name]

@@ -420,6 +420,10 @@ class Imported:
     unsure: str = ""
 
 
+class WrongClassesError(ValueError):
+    """The names of classes that were given are not as many as the weights have, or not all different."""
+
+
 def import_weights(
     source: str, network: str | None = None, classes: tuple[str, ...] | None = None, licence: str | None = None
 ) -> Imported:
@@ -453,7 +457,7 @@ def import_weights(
         about = replace(about, licence=licence)
     if classes is not None:
         if len(classes) != len(about.classes) or len(set(classes)) < len(classes):
-            raise ValueError(
+            raise WrongClassesError(
                 f"{source} has {how_many(len(about.classes), 'class')}, but {len(set(classes))} different names were given"
             )
         about, unsure = replace(about, classes=classes), ""
@@ -478,6 +482,8 @@ def look_up(source: str, network: str | None = None) -> None:
     """
     is_file = names_file(source)
     exported = read_exported(Path(source)) if is_file and Path(source).is_file() else None
+    if exported and network is not None:
+        named_in(Path(source), network, exported)
     named = str(network or (exported.network if exported else ""))
     if library_of(source):
         peer_named(source)
@@ -520,7 +526,7 @@ def peer_named(source: str) -> tuple[Published, Peer, str]:
     known = {peer.name: (network, peer) for network in networks().values() for peer in network.peers if peer.library == library}
     if name not in known:
         more = "; any network of timm can be used as it is: paretina.model.interop.timm_model" if library == "timm" else ""
-        raise ValueError(f"no network here is {library}'s {name!r}{near(name, known)}{more}")
+        raise ValueError(f"no network here is {library}'s {name!r}{near(name, known, listing='paretina models')}{more}")
     return (*known[name], tag)
 
 
@@ -711,10 +717,10 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             raise ValueError(f"{path} is no safetensors file, or was cut short ({shortened(error)})") from None
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception:  # whose text advises to execute whatever is in the file
         raise ValueError(
             f"{path} cannot be read without executing what is in it, or was cut short; save its tensors alone: "
-            f"torch.save(model.state_dict(), FILE) ({shortened(error)})"
+            "torch.save(model.state_dict(), FILE)"
         ) from None
     notes: tuple[str, ...] = ()
     for name in INNER:

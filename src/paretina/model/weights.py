@@ -134,6 +134,12 @@ def shortened(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
+class OtherFileError(ValueError):
+    """What is named as a model file is something else, and not a damaged one; so the name is wrong."""
+
+    exit_code = 2
+
+
 def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
     """The open tensors of a model file and its description."""
     if not path.is_file():
@@ -142,9 +148,11 @@ def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
         file = safetensors.safe_open(path, framework="pt")
         text = (file.metadata() or {}).get(FORMAT)
     except (safetensors.SafetensorError, OSError) as error:
+        if path.suffix != ".safetensors":
+            raise OtherFileError(f"{path} is no model file; model files end with .safetensors") from None
         raise ValueError(f"{path} is no model file, or was cut short ({error})") from None
     if text is None:
-        raise ValueError(f"{path} holds tensors, but not a model of ours; its description is missing")
+        raise OtherFileError(f"{path} holds tensors, but not a model of ours; its description is missing")
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:

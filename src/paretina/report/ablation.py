@@ -48,6 +48,8 @@ def advice(finding: Finding) -> str:
         return "verdicts are given when all runs are done"
     if verdict.verdict != "cannot tell yet" or finding.pairs.failed:
         return verdict.why
+    if verdict.worth is None:  # the reason says how many pairs there must be
+        return verdict.why
     if verdict.more is None:
         return f"{verdict.why}; it would take more than {how_many(MOST_SEEDS, 'seed')}"
     return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would tell"
@@ -221,9 +223,9 @@ def about(findings: Findings) -> str:
     if look is not None:
         sentences += [
             f"Worth it is what surely brings {look.price.said()}.",
-            f"Verdicts are corrected for {len(findings.findings)} switches (Holm): at this look, number {look.number}, any of "
-            f"them is wrong with a probability of at most {100 * look.level:.3g} %, and at all looks so far of at most "
-            f"{100 * look.spent:.3g} %.",
+            f"Verdicts are corrected for {how_many(len(findings.findings), 'switch', plural='switches')} (Holm): at this "
+            f"look, number {look.number}, any of them is wrong with a probability of at most {100 * look.level:.3g} %, and at "
+            f"all looks so far of at most {100 * look.spent:.3g} %.",
         ]
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.measure.frontier import rank_correlation, same_front
-from paretina.measure.intervals import Interval, as_columns
+from paretina.measure.intervals import Interval, as_columns, as_object
 from paretina.report.page import environment, write_page, write_report
 from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
@@ -136,9 +136,12 @@ def correlations(standing: Standing) -> list[dict[str, Any]]:
                     value = value / entry.epochs if measured == "train_seconds" else value
                     # more multiply-adds should mean more time, and fewer pictures a second
                     pairs.append((entry.costs[counted].value, -COSTS[measured].worth(value)))
-            rho = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
-            if rho is not None:
-                found.append({"counted": counted, "measured": measured, "n": len(pairs), "rho": list(rho)})
+            correlation = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
+            if correlation is not None:
+                rho, ended = correlation
+                found.append(
+                    {"counted": counted, "measured": measured, "n": len(pairs), "rho": rho, "interval": as_object(ended)}
+                )
     return found
 
 
@@ -178,11 +181,12 @@ def markdown(standing: Standing) -> str:
         cells += ["yes" if entry.name in on.get(standing.halving.cost, ()) else "", status(standing, entry)]
         lines.append(markdown_cells(cells))
     for found in correlations(standing):
-        value, low, high = found["rho"]
+        ends = found["interval"]
+        interval = f"[{ends['low']:.2f}, {ends['high']:.2f}]" if ends else "[–]"
         pair = f"{TITLES[found['counted']].lower()} with {title_of(found['measured'])}"
         lines += [
             "",
-            f"Rank correlation of {pair} over {how_many(found['n'], 'candidate')}: {value:.2f} [{low:.2f}, {high:.2f}].",
+            f"Rank correlation of {pair} over {how_many(found['n'], 'candidate')}: {found['rho']:.2f} {interval}.",
         ]
     differing = compared(standing)
     if differing:

@@ -81,6 +81,8 @@ def spelled(value: Any) -> str:
             return f"{value['kind']}({', '.join(f'{key}={spelled(item)}' for key, item in fields.items())})"
         return "{" + ", ".join(f"{key}: {spelled(item)}" for key, item in fields.items()) + "}"
     if isinstance(value, list):
+        if not value:
+            return "[]"
         more = [f"and {len(value) - ITEMS:,} more"] if len(value) > ITEMS else []
         return f"({', '.join([*map(spelled, value[:ITEMS]), *more])})"
     if value is None or isinstance(value, bool):

@@ -25,7 +25,7 @@ from paretina.measure.memory import forget_peak, give_back_freed
 from paretina.measure.process import randomness_kept
 from paretina.measure.timing import Turns, ratio
 from paretina.model.blueprint import Model
-from paretina.run import Run, write_aside
+from paretina.run import Run, TakenError, command_line, write_aside
 from paretina.search.findings import Findings, digest, is_over, looked_at, outcomes_of, read_findings, read_state, verdicts_of
 from paretina.search.study import BASE, Study, Variant, check, settled, with_epochs
 from paretina.search.switches import Switch
@@ -134,6 +134,7 @@ def run_study(
         KeyboardInterrupt: interrupted; asking for the same study again goes on with it.
     """
     study, state = opened(path, replace(study, base=settled(study.base)))
+    state["command"] = command_line()
     check(study)
     if state["looks"] and looked_at(study, price) != state["looks"][-1]["of"]:
         level_of_look(state["looks"][-1]["spent"])
@@ -166,6 +167,11 @@ def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen:
                 training.resume(folder, None, listen, save_every=save_every)
             else:
                 training.train(variant.at(seed), folder, None, listen, save_every=save_every)
+        except TakenError:
+            raise TakenError(
+                f"another process is at work on {folder}; wait until it is done, or stop it, and then run the same command "
+                "again"
+            ) from None
         except FloatingPointError as error:
             say(f"{variant.named or BASE}, seed {seed}, came to no result: {error}")
             if Ranks.is_first():

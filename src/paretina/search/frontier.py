@@ -125,7 +125,7 @@ class Tools:
 def device_name(device: str) -> str:
     """What timings hang on, in words."""
     here = Device.here(default_plan(device).device)
-    return f"{here.name}, {here.cores} cores, {here.device}"
+    return f"{here.name}, {how_many(here.cores, 'core')}, {here.device}"
 
 
 def begin(
@@ -351,7 +351,7 @@ class Worker:
     def may(self, stage: str) -> bool:
         """Whether this machine may do it: timings belong to the one that began."""
         begun = self.begun.asked["device"]
-        if stage != "time" or begun == self.tools.device:
+        if stage != "time" or begun.replace(" 1 cores,", " 1 core,") == self.tools.device:  # as it was written once
             return True
         if not self.claims.others():
             raise ValueError(
@@ -571,9 +571,15 @@ def check_time(standing: Standing) -> None:
 
 
 def too_short(standing: Standing) -> str:
-    return f"the time of {as_time(standing.halving.seconds)} does not suffice for one update of each candidate; " + with_more(
-        standing.folder, enough_for_an_epoch(standing)
+    """Why the first rung cannot be: where the time was spent, what is left of it and what would be needed."""
+    time, spent, needed = standing.halving.seconds, standing.spent_s, enough_for_an_update(standing)
+    left = f"rehearsing took {spent:.1f} s, {max(0.0, time - spent):.1f} s are left, and one update of each on every rung"
+    said = (
+        f"rehearsing the candidates used up the time of {as_time(time)}"
+        if needed <= time
+        else f"the time of {as_time(time)} does not suffice for one update of each candidate"
     )
+    return f"{said}: {left} needs about {needed:.1f} s; {with_more(standing.folder, enough_for_an_epoch(standing))}"
 
 
 def with_more(folder: Path, seconds: float) -> str:
@@ -583,6 +589,15 @@ def with_more(folder: Path, seconds: float) -> str:
         f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time', as_time(seconds)])}, "
         "or begin a new frontier with fewer candidates"
     )
+
+
+def enough_for_an_update(standing: Standing) -> float:
+    """Seconds of training for an update of each on each rung; those not rehearsed count like the mean of the others."""
+    known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
+    total = sum(not entry.failed for entry in standing.entries)
+    least = least_epochs(standing, [entry.name for entry in known])
+    paces = [pace_of(standing, entry) for entry in known]
+    return total / len(known) * len(standing.counts) * math.fsum(fixed + least * epoch for fixed, epoch, _ in paces)
 
 
 def enough_for_an_epoch(standing: Standing) -> float:

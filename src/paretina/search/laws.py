@@ -28,6 +28,9 @@ Form = Literal["log-linear", "power", "power with floor"]
 LEAST_SIZES = {"log-linear": 2, "power": 2, "power with floor": 4}
 """Numbers of pictures below which a form fits whatever there is; with as many as it has parameters, it leaves no residual."""
 
+PARAMETERS = {"log-linear": 2, "power": 2, "power with floor": 3}
+"""That are fitted; with as many numbers of pictures the fit meets all of them, and R² would be 1 whatever they are."""
+
 FLOORS = 200
 
 
@@ -112,11 +115,12 @@ class Law:
 
     Attributes:
         fit: of the mean over seeds.
-        slope: mean over the seeds' own fits, with its interval, which is None with fewer than 3 seeds; points of top-1 for ten
-            times the pictures in the log-linear law, the exponent of the error in the others.
-        at_twice: top-1 foretold for twice the pictures there are, likewise.
+        slope: of `fit`, with its interval, as wide as that of the mean over the seeds' own fits, which is None with fewer than
+            3 seeds; points of top-1 for ten times the pictures in the log-linear law, the exponent of the error in the others.
+        at_twice: top-1 that `fit` foretells for twice the pictures there are, likewise.
         residuals: top-1 that was measured without that of the fit, by the number of pictures.
-        r2: share of the variance that the fit explains; None where there is no variance.
+        r2: share of the variance that the fit explains; None where there is no variance, or there are no more numbers of
+            pictures than parameters.
         foretold: what the fit without the largest number of pictures says of it, without what was measured there; None
             where too few are left.
     """
@@ -171,10 +175,10 @@ def law(form: Form, curves: Sequence[Curve]) -> Law:
     ahead = fit(form, smaller)(largest) - mean[largest] if len(smaller) >= LEAST_SIZES[form] else None
     return Law(
         fit=whole,
-        slope=averaged([found.slope for found in each]),
-        at_twice=averaged([found(2 * largest) for found in each]),
+        slope=centred(whole.slope, [found.slope for found in each]),
+        at_twice=centred(whole(2 * largest), [found(2 * largest) for found in each]),
         residuals={x: y - whole(x) for x, y in mean.items()},
-        r2=1 - squares(whole, mean) / variation if variation else None,
+        r2=1 - squares(whole, mean) / variation if variation and len(mean) > PARAMETERS[form] else None,
         foretold=ahead,
     )
 
@@ -193,6 +197,12 @@ def laws(curves: Sequence[Curve]) -> list[Law]:
 def averaged(values: Sequence[float]) -> tuple[float, Interval | None]:
     """The mean of one value a seed, with its interval."""
     return fmean(values), interval(values)
+
+
+def centred(value: float, values: Sequence[float]) -> tuple[float, Interval | None]:
+    """A value of the fit to the mean over seeds, with an interval around it as wide as the seeds' own fits give it."""
+    ends = interval(values)
+    return value, None if ends is None else Interval(value, value + ends.low - ends.value, value + ends.high - ends.value)
 
 
 def interval(values: Sequence[float]) -> Interval | None:

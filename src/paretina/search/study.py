@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from paretina.data.sources.part import Part
 from paretina.model.blueprint import Model
 from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.switches import Switch, check_once
-from paretina.spec import Spec
+from paretina.spec import Spec, by_own_name
 from paretina.train.asked import Asked
 from paretina.train.feasible import check_asked
 from paretina.train.resolve import resolve
@@ -33,6 +33,11 @@ class Rival(Spec):
 
     name: str
     model: Model
+
+
+def in_a_row(values: Iterable[float]) -> str:
+    """0.1, 2"""
+    return ", ".join(f"{value:g}" for value in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +69,9 @@ class Study(Spec):
         if not self.seeds or not self.budgets:
             raise ValueError(f"a study needs a seed and a budget or more, got seeds={self.seeds}, budgets={self.budgets}")
         if not all(0 < share <= 1 for share in self.shares):
-            raise ValueError(f"shares of the data must be in (0, 1], got {self.shares}")
+            raise ValueError(f"shares of the data must be in (0, 1], got {in_a_row(self.shares)}")
         if not all(0 <= noise <= 1 for noise in self.noises):
-            raise ValueError(f"shares of wrong labels must be in [0, 1], got {self.noises}")
+            raise ValueError(f"shares of wrong labels must be in [0, 1], got {in_a_row(self.noises)}")
         names = {
             "seeds": self.seeds,
             "switches": [switch.title for switch in self.switches],
@@ -157,7 +162,10 @@ def switched(asked: Asked, switch: Switch) -> Asked:
     try:
         return switch(asked)
     except ValueError as error:
-        raise ValueError(f"{switch.title}: {error}") from None
+        text = str(error)
+        for field in switch.fields:
+            text = by_own_name(text, field.partition("=")[0])
+        raise ValueError(f"{switch.title}: {text}") from None
 
 
 def with_epochs(asked: Asked, epochs: float | None) -> Asked:

@@ -18,7 +18,7 @@ from paretina.model.family import Published, network_named
 from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
-from paretina.spec import Spec, canonical, encode, field_map, get, is_kind, modules_in, near, put, unaliased
+from paretina.spec import Spec, by_own_name, canonical, encode, field_map, get, is_kind, modules_in, near, put, unaliased
 from paretina.train.fields import LR, OTHER_PARTS, PARTS
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
@@ -360,7 +360,10 @@ class Choice:
         """
         once(fields.items())
         for path, value in fields.items():
-            self.set(path, value, origin)
+            try:
+                self.set(path, value, origin)
+            except ValueError as error:
+                raise ValueError(by_own_name(str(error), path)) from None
         check_held(self.asked, fields)
 
     def origin(self, path: str) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from paretina.data.bounds import check_run
 from paretina.data.damage import allowing, is_too_much
-from paretina.model.blueprint import Model
+from paretina.model.blueprint import LARGEST, Model
 from paretina.model.roles import roles
 from paretina.model.sizes import size_fault
 from paretina.model.task import Task
@@ -104,6 +104,8 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
+    if max(sides) > LARGEST:
+        raise ValueError(f"images must have a side of at most {LARGEST} pixels at every update, got {max(sides)}")
     takes(model, frozenset(sides))
 
 

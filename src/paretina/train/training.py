@@ -1,7 +1,5 @@
 """Train: from what was asked to a run directory with a model file in it."""
 
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,7 +13,7 @@ from paretina.data.sources.part import Part
 from paretina.measure.device import Others
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
-from paretina.run import Run, free_folder
+from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
 from paretina.train.asked import Asked
 from paretina.train.estimate import fit_to_time
@@ -49,7 +47,7 @@ def shared_cores(plan: Plan, others: Others) -> tuple[str, ...]:
     Source: records/waiting-threads.
     """
     used = others.used()
-    if plan.device_type != "cpu" or plan.threads == 1 or used is None or used <= others.cores / 2:
+    if plan.device_type != "cpu" or (plan.threads or torch.get_num_threads()) == 1 or used is None or used <= others.cores / 2:
         return ()
     return (
         f"warning: other processes keep {used:.1f} of {others.cores} cores busy; threads that share cores with them can be "
@@ -136,6 +134,7 @@ def resume(
         if run.result() is not None:
             say(f"{path} is finished already")
             return run
+        say(run.point())
         prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
             raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
@@ -162,7 +161,7 @@ def description(prepared: Prepared) -> dict[str, Any]:
     start = prepared.start
     return {
         "verb": asked.verb,
-        "command": shlex.join(["paretina", *sys.argv[1:]]) if sys.argv and "paretina" in Path(sys.argv[0]).name else "",
+        "command": command_line(),
         "model": encode(prepared.model),
         "model_name": asked.model_name,
         "recipe_name": asked.recipe_name,

@@ -142,9 +142,9 @@ def evaluate(
         max_damaged: share of unreadable pictures above which `too_damaged` of the result says so.
 
     Raises:
-        MisuseError: there is no such model file, data, split, device, kind or folder.
-        ValueError: the model file or the data cannot be used, the data has another task or a class that the model does not
-            know, or what is asked for is only there for one class a picture.
+        MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
+            that the model does not know, or `ood` are the pictures that are measured.
+        ValueError: the model file or the data cannot be used, or what is asked for is only there for one class a picture.
     """
     check_csv(csv)
     if not 0 <= max_damaged <= 1:
@@ -156,6 +156,8 @@ def evaluate(
         source, plan = source_named(data), inference_plan(device)
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
         kinds = kinds_named(corruptions) if corruptions else ()
+    if ood is not None and isinstance(source, Folder) and Path(ood).resolve() == Path(source.path).expanduser().resolve():
+        raise MisuseError(f"--ood names other pictures than those that are measured, got {ood} for both")
     left_out: Counter[str] = Counter()
     strangers = pictures_in([ood], left_out) if ood is not None else []
     if html is not None and len(sizes) < 2:
@@ -266,16 +268,16 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
     """Looks whether a model answers what the data asks.
 
     Raises:
-        ValueError: the data has another task, or the model no answers that could be right or wrong, or (where classes are not
-            found by name) the data has other classes.
+        MisuseError: the data has another task, or (where classes are not found by name) other classes.
+        ValueError: the model has no answers that could be right or wrong.
     """
     names = type(about.task).__name__, type(collection.task).__name__
     if isinstance(about.task, Nothing):
         raise ValueError(f"{path} learned without labels, so its logits mean nothing that could be right; fine-tune it first")
     if about.task != collection.task:
-        raise ValueError(f"{path} answers with {names[0]}, but what {data} says about pictures is {names[1]}")
+        raise MisuseError(f"{path} answers with {names[0]}, but what {data} says about pictures is {names[1]}")
     if about.task != OneOf() and about.classes != collection.classes:
-        raise ValueError(
+        raise MisuseError(
             f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
             f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same"
         )
@@ -303,7 +305,7 @@ def renumbered(
     unknown = [name for name, own in known.items() if own is None]
     if unknown:
         others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
-        raise ValueError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
+        raise MisuseError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
     respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
     if respelt:
         notes.append(f"names that differ only in case or spaces are taken for classes of the model: {', '.join(respelt)}")

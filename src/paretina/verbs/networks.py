@@ -45,7 +45,7 @@ class Shown:
             "name": self.name,
             "source": self.source,
             "classes": self.model.classes,
-            "resolution": self.model.resolution,
+            "resolution": self.cost.resolution,
             "preprocessing": encode(self.model.preprocessing),
             "strides": list(self.strides),
             "cost": asdict(self.cost),

@@ -42,7 +42,8 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
         output: where the comparison goes; comparison.html unless told.
 
     Raises:
-        MisuseError: a path does not exist, the only one is no run, or a comparison of a single run is asked for.
+        MisuseError: a path does not exist, the only one is no run, of several there is one run alone, or a comparison of a
+            single run is asked for.
         ValueError: none of them can be reported.
     """
     paths = [Path(run) for run in runs]
@@ -54,17 +55,23 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
             pages.read_run(paths[0])
         if output is not None:
             raise MisuseError(f"--output names the comparison of several runs; the report of one goes into {paths[0]}")
-    written: list[Path] = []
     left_out: dict[str, str] = {}
     for path in paths:
         try:
-            written.append(pages.write_report(path))
+            pages.read_run(path)
         except ValueError as error:
             left_out[str(path)] = str(error)
     good = [path for path in paths if str(path) not in left_out]
     if not good:
         raise ValueError("\n".join(left_out.values()))
-    if len(paths) > 1:
+    if len(good) == 1 and left_out:
+        reasons = "\n".join(left_out.values())
+        raise MisuseError(
+            f"of what is named only {good[0]} is a run, so there is nothing to compare it with, and nothing was written; name "
+            f"other runs, or that one alone: paretina report {good[0]}\n{reasons}"
+        )
+    written = [pages.write_report(path) for path in good]
+    if len(good) > 1:
         written.append(pages.write_comparison(good, Path(output or "comparison.html")))
     rows = pages.table(good)
     groups: dict[int, list[str]] = {}

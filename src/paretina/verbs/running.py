@@ -187,9 +187,6 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         raise MisuseError(
             f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
         )
-    if saved.result() is None:
-        state = saved.last_state()
-        say(f"goes on after update {int(state.name)}" if state else "no state was saved yet, so it begins anew")
     return reported(training.resume(run, data, listen, say))
 
 

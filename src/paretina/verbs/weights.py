@@ -72,14 +72,18 @@ def import_weights(
         licence: of the weights, where the source says nothing.
 
     Raises:
-        MisuseError: the source or the network is unknown, or there is a file at `out` already.
+        MisuseError: the source or the network is unknown, the file says that it is another network, the classes are not as
+            many as the weights have, or there is a file at `out` already.
         ValueError: the weights cannot be had or read, or do not fit the network.
     """
     with misuse():
         interop.look_up(source, network)
     check_new(out)
     names = None if classes is None else lines_of(Path(classes))
-    found = interop.import_weights(source, network, names, licence)
+    try:
+        found = interop.import_weights(source, network, names, licence)
+    except interop.WrongClassesError as error:
+        raise MisuseError(str(error)) from None
     path = Path(found.file if out is None else out)
     check_new(path)
     save_model(path, found.network, found.about)
@@ -106,8 +110,8 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
         out: the safetensors file; named after the network there, in the current folder, unless told.
 
     Raises:
-        MisuseError: there is no such model file or library, or `out` is no safetensors file or there already.
-        ValueError: the library has no network that computes the same; the message says what differs.
+        MisuseError: there is no such model file or library, `out` is no safetensors file or there already, or the library has
+            no network that computes the same; the message says what differs.
     """
     path = model_file(model)
     if to not in interop.LIBRARIES:
@@ -117,12 +121,18 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
     check_new(out)
     network, about = load_model(path)
     if about.task != OneOf():
-        raise ValueError(
+        raise MisuseError(
             f"{path} answers with {type(about.task).__name__}, but who reads an exported file takes its logits for one class a "
             "picture; only such networks are exported"
         )
+    if not isinstance(network.model, Blueprint):
+        raise MisuseError(
+            f"{path} is made of {len(network.networks())} networks, and {to} has none that is; a network of several cannot be "
+            "exported to another library, so use it here: paretina predict, paretina evaluate"
+        )
     blueprint = network.blueprint
-    published, peer = interop.peer_for(blueprint, about.name, to)
+    with misuse():
+        published, peer = interop.peer_for(blueprint, about.name, to)
     target = Path(f"{peer.name}.{to}.safetensors" if out is None else out)
     check_new(target)
     state = interop.to_state(published, peer, network.state_dict())

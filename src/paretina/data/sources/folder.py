@@ -156,7 +156,7 @@ class Folder(Source):
             return {"train": train, "val": val}, None
         notes.append(
             f"there is no val folder, so {len(val)} of {how_many(len(pool), 'picture')} "
-            f"({len(val) / len(pool):.1%}) were held out as val, "
+            f"({100 * len(val) / len(pool):.1f} %) were held out as val, "
             "chosen by a hash of their names; where several show one scene, make train/ and val/ yourself"
         )
         notes += moved.notes
