@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from paretina.data.named import source_named
 from paretina.data.source import Source
 from paretina.data.sources.part import Part
