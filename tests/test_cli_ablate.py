@@ -67,6 +67,7 @@ def test_json_is_one_document(home):
     assert found["switches"][0]["verdict"]["n"] == 3
 
 
+@pytest.mark.slow
 def test_everything_that_the_recipe_has_is_left_out_unless_told(home):
     rows = json.loads(run(*STUDY, "--seeds", "2", "--dry-run", "--json")[0])
     names = [row["name"] for row in rows["variants"]]
@@ -88,6 +89,7 @@ def test_data_and_noise_alone_have_no_switches(home):
     ]
 
 
+@pytest.mark.slow
 def test_more_seeds_continue_a_study(home):
     run(*STUDY, "--switch", "average", "--seeds", "2")
     out, _ = run(*STUDY, "--switch", "average", "--seeds", "3", "--dry-run")
@@ -149,6 +151,7 @@ def test_a_second_process_is_told_what_this_command_has(home, monkeypatch):
     assert "--resume" not in err
 
 
+@pytest.mark.slow
 def test_after_an_interruption_the_same_command_goes_on(home, monkeypatch):
     real = training.train
 

@@ -53,6 +53,7 @@ CONTRACTS = (
 )
 
 
+@pytest.mark.slow
 def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     pages.write_tree(ADDING, tmp_path)
     files = pages.files_of(ADDING)
@@ -69,7 +70,9 @@ def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     new = [path.removeprefix("src/").removesuffix(".py").replace("/", ".") for path in files if path not in own]
     conftest = (tmp_path / "tests" / "conftest.py").read_text()
     (tmp_path / "tests" / "conftest.py").write_text(conftest.replace('"paretina"', repr(new)))
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\nfilterwarnings = error\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = --import-mode=importlib\nmarkers = slow\nfilterwarnings = error\n"
+    )
     ended = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     for name in [*shown, *own, "adding.md"]:

@@ -151,7 +151,10 @@ BEGUN = {
 }
 """What is made before a line that goes on with it."""
 
-SLOW = r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m)|paretina train photos/ --model \w+( --weights \w+)?$"
+SLOW = (
+    r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m)|"
+    r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
+)
 """Lines that take long even so, or train as another line does."""
 
 

@@ -212,6 +212,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_finish_resume_and_agree_with_the_model_file(tiny, tmp_path):
     wanted = {type(task).__name__: encode(asked(tiny, task, epochs=1.0)) for task in TERMS}
     (tmp_path / "asked.json").write_text(json.dumps(wanted))

@@ -23,7 +23,7 @@ from paretina.text import printable
 def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     """Write the report of each run, and of several a comparison; made from the run directories alone.
 
-    Of several, what is no run is named and left out, as long as there are two runs or more to compare.
+    Of several, what is no run is named and left out; a comparison is made of two runs or more.
     """
     from paretina import verbs
 

@@ -64,12 +64,6 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
     good = [path for path in paths if str(path) not in left_out]
     if not good:
         raise ValueError("\n".join(left_out.values()))
-    if len(good) == 1 and left_out:
-        reasons = "\n".join(left_out.values())
-        raise MisuseError(
-            f"of what is named only {good[0]} is a run, so there is nothing to compare it with, and nothing was written; name "
-            f"other runs, or that one alone: paretina report {good[0]}\n{reasons}"
-        )
     written = [pages.write_report(path) for path in good]
     if len(good) > 1:
         written.append(pages.write_comparison(good, Path(output or "comparison.html")))
