@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2
 
 test-slow: $(VENV)/.installed-dev
-	timeout 3600 $(BIN)/pytest -m slow -n 2
+	timeout 3600 $(BIN)/pytest -m "slow and not large" -n 2
 
 test-busy: $(VENV)/.installed-dev
 	$(BIN)/pytest -m busy

@@ -46,6 +46,7 @@ def test_help_has_an_example():
     assert "paretina ablate finetune photos/" in run("--help")[0]
 
 
+@pytest.mark.slow
 def test_switches_are_judged_and_everything_is_written(home):
     out, err = run(*STUDY, "--switch", "average", "--add", "transforms.CutMix", "--seeds", "4", "--csv", "here.csv")
     lines = out.splitlines()
@@ -126,6 +127,7 @@ def test_a_slip_is_misuse_and_nothing_is_done(home, arguments, said):
     assert not (home / "study").exists()
 
 
+@pytest.mark.slow
 def test_another_base_in_the_same_place_is_misuse(home):
     run(*STUDY, "--switch", "average", "--seeds", "2")
     assert "holds a study of another base" in run(*STUDY, "epochs=3", "--switch", "average", code=2)[1]
@@ -134,6 +136,7 @@ def test_another_base_in_the_same_place_is_misuse(home):
     assert "is not empty" in run(*STUDY[:-1], "other", "--switch", "average", code=2)[1]
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_what_this_command_has(home, monkeypatch):
     run(*STUDY, "--switch", "average", "--seeds", "1")
 

@@ -44,6 +44,7 @@ def check_family(blueprint):
         assert first_loss(network) == pytest.approx(1.0, abs=0.03), classes
 
 
+@pytest.mark.slow
 @every_family
 def test_the_first_loss_of_every_family_is_that_of_guessing(name):
     blueprint = networks()[name].blueprint

@@ -152,6 +152,7 @@ def check_there_and_back(network, peer):
         assert largest_difference(theirs.double(), ours.double(), inputs.double()) < 1e-10
 
 
+@pytest.mark.slow
 @named(SMALL)
 def test_logits_agree_and_the_way_back_is_exact(network, peer):
     check_there_and_back(network, peer)
@@ -174,6 +175,7 @@ QUICK = ("resnet", "vit")
 """Families with few tensors."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [

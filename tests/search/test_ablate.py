@@ -103,6 +103,7 @@ def gaining(points):
 # --- for real -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_from_beginning_to_end(tmp_path, base, monkeypatch):
     """Two seeds and one switch, really trained; interrupted, continued, and the same as if it had not been."""
     monkeypatch.setattr(ablate.gc, "collect", lambda: 0)  # takes long in a process that holds all tests
@@ -138,6 +139,7 @@ def test_a_study_from_beginning_to_end(tmp_path, base, monkeypatch):
     assert whole.findings[0].pairs.gain == finding.pairs.gain
 
 
+@pytest.mark.slow
 def test_epochs_are_fitted_once_and_rivals_train_as_long(tmp_path, base, monkeypatch):
     wider = replace(TINY, stem=ConvStem(width=16))
     study = Study(base=base, seeds=(0,), switches=(AVERAGE,), rivals=(Rival(name="resnet18", model=wider),), time_limit_s=60.0)
@@ -259,6 +261,7 @@ def test_a_study_of_an_earlier_release_goes_on_with_its_split(tmp_path, study):
         opened(tmp_path, replace(study, base=replace(base, data=Arrays(path="a.npz"))))
 
 
+@pytest.mark.slow
 def test_what_was_once_asked_stays_part_of_the_study(tmp_path, study, monkeypatch):
     made_up(monkeypatch, gaining(2.0))
     run_study(tmp_path, replace(study, seeds=(0, 1, 2), shares=(0.5,)))
@@ -321,6 +324,7 @@ def test_what_was_told_is_not_taken_back(tmp_path, study, monkeypatch):
     assert (later.verdict, later.why) == ("worth it", "it was told at an earlier look, with fewer runs")
 
 
+@pytest.mark.slow
 def test_a_last_look_spends_all_and_ends_the_study(tmp_path, study, monkeypatch):
     made_up(monkeypatch, gaining(0.05))
     run_study(tmp_path, study)

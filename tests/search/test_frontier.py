@@ -663,6 +663,7 @@ def test_the_result_is_left_for_other_programs(wide):
 # --- real runs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_real_training_goes_through_all_rungs(npz, tmp_path, world):
     recipe = Recipe(epochs=2.0, batch_size=7, transforms=(Squash(),))
     data, plan = Arrays(path=str(npz)), Plan(workers=0)

@@ -137,6 +137,7 @@ def test_what_can_be_trained_passes():
     check(replace(STUDY, shares=(0.5,), noises=(0.3,)))
 
 
+@pytest.mark.slow
 def test_a_change_that_the_weights_do_not_fit_is_not_compared_with_a_base_that_has_them():
     lite = Asked(
         data=BASE.data, model=LITE, model_name="efficientnet_lite0", recipe=BASE.recipe, plan=BASE.plan, weights="auto"

@@ -180,6 +180,7 @@ def test_the_report_and_the_last_line_name_the_figure(runs, task):
 # --- repeatable -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_task
 def test_resumed_is_as_uninterrupted_to_the_bit(runs, task, tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):

@@ -102,6 +102,7 @@ def test_equals_torchvision(name, padding):
     assert largest_error(theirs, ours, 64) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_single_perturbed_tensor_is_noticed():
     torch.manual_seed(1)
     ours = replace(network_named("resnet18d").blueprint, resolution=32, classes=10).build().eval()
