@@ -118,7 +118,7 @@ class Machine:
         return self.rng.standard_t(self.kind.tails, len(spreads)) * scale * np.asarray(spreads)
 
     def run(self, seeds: int) -> None:
-        """Goes on until there are so many seeds."""
+        """Continues until there are so many seeds."""
         kind, count = self.kind, len(self.kind.gains)
         spreads = each(kind.spreads, count)
         while len(self.gains) < seeds:

@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["efficientnet_b0", "efficientnetv2_s", "resnet50"])
     parser.add_argument("--families", action="store_true", help="one member of each family instead")
     parser.add_argument("--sizes", nargs="+", type=int, default=[96, 224])
-    parser.add_argument("--batch", type=int, default=0, help="images a step; 32 at 96 pixels and 8 at 224 unless told")
+    parser.add_argument("--batch", type=int, default=0, help="images a step; default: 32 at 96 pixels and 8 at 224")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--defaults", action="store_true", help="our default plan against contiguous float32")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each row, warm-up not counted")

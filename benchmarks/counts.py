@@ -165,7 +165,7 @@ class Remark:
         column: which figure of the authors it is about: 0 parameters, 1 MACs.
         about: the networks whose figures differ.
         rule: by which the networks are counted again.
-        over: start of the names of the networks that are; those of `about` unless told.
+        over: start of the names of the networks that are; default: those of `about`.
         tried: other networks that were tried in vain, or that would do, in words and as a function that counts one.
     """
 

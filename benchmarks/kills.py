@@ -30,7 +30,7 @@ KINDS = ("training", "saving", "anywhere", "saving")
 
 
 def child(folder: Path) -> None:
-    """Goes on with the run in a folder, or starts it."""
+    """Continues with the run in a folder, or starts it."""
     import torch
 
     from paretina.data.sources.arrays import Arrays
@@ -116,7 +116,7 @@ class Kill:
     """
     Attributes:
         passed: seconds that the process lived.
-        step: of the state that the next process goes on from.
+        step: of the state that the next process continues from.
         half: whether a checkpoint was cut off.
         alive: whether the process was still there to be killed.
     """
@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--keep", type=Path, help="folder for the runs; a temporary one unless told")
+    parser.add_argument("--keep", type=Path, help="folder for the runs; default: a temporary one")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=["96x32", "224x16", "96x2", "224x2"], help="pixels x images a step")
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--norms", nargs="+", default=["again", "proxy", "plain"], choices=["again", "proxy", "plain"])
-    parser.add_argument("--threads", type=int, default=0, help="of the process; torch's choice unless told")
+    parser.add_argument("--threads", type=int, default=0, help="of the process; default: torch's choice")
     parser.add_argument("--clock", default="wall", choices=CLOCKS)
     parser.add_argument("--seconds", type=float, default=60.0, help="for each row, warm-up not counted")
     parser.add_argument("--least", type=int, default=15, help="rounds of each row, at least")

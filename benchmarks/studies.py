@@ -1,7 +1,7 @@
 """The studies behind `records/`, each one command of `paretina`, by name.
 
     python benchmarks/studies.py                    # what there is, and the command of each
-    python benchmarks/studies.py ablation-clipart   # runs it; interrupted, the same command goes on
+    python benchmarks/studies.py ablation-clipart   # runs it; interrupted, the same command continues
     python benchmarks/studies.py frontier-elpv --elpv elpv/
 
 The folder of elpv comes from `benchmarks/elpv.py`. Studies leave everything in `runs/studies/NAME`, with a report in HTML. They

@@ -253,11 +253,14 @@ MISUSE = [
     ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
     ("train photos --time-limit 0s", "--time-limit must be a time"),
     ("train photos --output photos/run", "lies inside the data"),
-    (f"train photos --output {RUN}", f"go on with --resume {RUN}"),
+    (f"train photos --output {RUN}", f"continue with --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
     ("train --resume gone", "gone holds no run"),
     ("train --resume photos", "photos holds no run"),
-    (f"train --resume {RUN} epochs=2 --device cpu", "a resumed run goes on as it was asked for; leave out --device, epochs=2"),
+    (
+        f"train --resume {RUN} epochs=2 --device cpu",
+        "a resumed run continues as it was asked for; leave out --device, epochs=2",
+    ),
     (f"train --resume {RUN} --dry-run", "leave out --dry-run"),
     ("evaluate gone.safetensors photos", "there is no model file gone.safetensors"),
     (f"evaluate {MODEL} gone", "there is no folder 'gone'"),
@@ -704,7 +707,9 @@ def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch)
     interrupted_by(monkeypatch, "stopped after 4 of 9 updates")
     out, err = run("train", "photos", code=130)
     assert out == ""
-    assert err.endswith("interrupted: stopped after 4 of 9 updates; go on with\n  paretina train --resume 'runs/my photos-1'\n")
+    assert err.endswith(
+        "interrupted: stopped after 4 of 9 updates; continue with\n  paretina train --resume 'runs/my photos-1'\n"
+    )
     found = document("train", "photos", code=130)
     assert (found["run"], found["resume"]) == ("runs/my photos-1", "paretina train --resume 'runs/my photos-1'")
 
@@ -720,7 +725,7 @@ def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_wit
 
     monkeypatch.setattr(verbs, "start", stops)
     _, err = run("train", "photos", code=130)
-    assert err == "error: interrupted before the training began; there is nothing to go on with\n"
+    assert err == "error: interrupted before the training began; there is nothing to continue with\n"
     monkeypatch.setattr(verbs, "resume", stops)
     assert run("train", "--resume", RUN, code=130)[1].endswith(f"  paretina train --resume {RUN}\n")
 
@@ -748,7 +753,7 @@ def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
     assert process.returncode == 130, "".join(said) + rest
     assert out == ""
     place = tmp_path / "runs" / "photos-resnet18-1"
-    assert rest.endswith("go on with\n  paretina train --resume runs/photos-resnet18-1\n")
+    assert rest.endswith("continue with\n  paretina train --resume runs/photos-resnet18-1\n")
     (state,) = (place / "state").iterdir()
     assert f"interrupted: stopped after {int(state.name)} of 300000 updates" in rest
     assert not (place / "result.json").exists()

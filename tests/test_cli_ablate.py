@@ -165,7 +165,7 @@ def test_after_an_interruption_the_same_command_goes_on(home, monkeypatch):
 
     monkeypatch.setattr(training, "train", interrupted)
     _, err = run(*STUDY, "--switch", "average", "--seeds", "3", code=130)
-    assert "go on with the same command" in err
+    assert "continue with the same command" in err
     monkeypatch.setattr(training, "train", real)
     out, err = run(*STUDY, "--switch", "average", "--seeds", "3")
     assert err.count("run ") == 4

@@ -37,7 +37,7 @@ def test_what_was_asked_is_there_from_the_start(run):
 
 
 def test_a_directory_holds_one_run(run):
-    with pytest.raises(ValueError, match="holds a run already; choose another --output, or go on with --resume"):
+    with pytest.raises(ValueError, match="holds a run already; choose another --output, or continue with --resume"):
         Run.create(run.path, {"verb": "other"})
     assert run.asked() == {"verb": "train"}
 

@@ -149,7 +149,7 @@ ADDED = {
 BEGUN = {
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time 30m --output runs/frontier {ADDED['frontier']}",
 }
-"""What is made before a line that goes on with it."""
+"""What is made before a line that continues with it."""
 
 SLOW = (
     r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m)|"

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from paretina.tables import csv_text, in_columns, write_csv
+from paretina.tables import csv_text, in_columns, write_csv, write_lines
 
 
 def test_csv_has_the_names_first_and_empty_cells_for_none():
@@ -49,3 +49,8 @@ def test_the_last_side_stands_for_all_further_columns():
 def test_rows_of_a_table_are_equally_long():
     with pytest.raises(ValueError, match="shorter"):
         in_columns([("a", "b"), ("c",)], "<")
+
+
+def test_columns_that_are_named_alike_keep_their_own_values(tmp_path):
+    write_lines(tmp_path / "a.csv", ["name", "name", "b"], [["cat.png", 0.25, "x, y"], ["dog\udce4.png", 0.5, None]])
+    assert (tmp_path / "a.csv").read_bytes() == b'name,name,b\ncat.png,0.25,"x, y"\ndog\\udce4.png,0.5,\n'

@@ -279,7 +279,7 @@ def test_a_run_goes_only_into_a_new_or_empty_directory(home, tmp_path):
     with pytest.raises(MisuseError, match="is a file"):
         verbs.check_output(tmp_path / "file", photos)
     Run.create(tmp_path / "run", {})
-    with pytest.raises(MisuseError, match=f"go on with --resume {tmp_path / 'run'}"):
+    with pytest.raises(MisuseError, match=f"continue with --resume {tmp_path / 'run'}"):
         verbs.check_output(tmp_path / "run", photos)
 
 
@@ -331,7 +331,7 @@ def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_
         run = verbs.resume(stopped, str(tmp_path / "moved"), listen=heard.append, say=said.append)
     finally:
         (tmp_path / "moved").rename(home / "photos")
-    assert said[0] == "goes on after update 4"
+    assert said[0] == "continues after update 4"
     assert min(line["step"] for line in heard if line["event"] == "train") == 5
     assert run.result()["status"] == "done"
     assert verbs.model_file(stopped) == stopped / "model.safetensors"

@@ -1,8 +1,8 @@
 """Run: one directory, one deed.
 
 `asked.json` says what was asked (written first, never changed), `log.jsonl` what happened (append only), `state/` is what an
-interrupted run needs to go on, `result.json` and `model.safetensors` are what came out. Reports, tables and frontiers read run
-directories and nothing else.
+interrupted run needs to continue, `result.json` and `model.safetensors` are what came out. Reports, tables and frontiers read
+run directories and nothing else.
 """
 
 import json
@@ -72,7 +72,7 @@ def model_in(path: Path, hint: str = "") -> Path:
         return path / "model.safetensors"
     if (path / "asked.json").is_file():
         Run(path).asked()
-        raise ValueError(f"{path} is not finished, so there is no model in it; go on with: paretina train --resume {path}")
+        raise ValueError(f"{path} is not finished, so there is no model in it; continue with: paretina train --resume {path}")
     if path.is_dir():
         raise ValueError(f"there is no model file in the directory {path}")
     if not path.is_file():
@@ -123,14 +123,14 @@ class Run:
             TakenError: there is a run in it already.
         """
         if (path / "asked.json").exists():
-            raise TakenError(f"{path} holds a run already; choose another --output, or go on with --resume {path}")
+            raise TakenError(f"{path} holds a run already; choose another --output, or continue with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / "asked.json", json.dumps(asked, indent=2).encode())
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Opens a directory to go on with it.
+        """Opens a directory to continue with it.
 
         Raises:
             ValueError: it holds no run.
@@ -161,9 +161,9 @@ class Run:
             lock.release()
 
     def point(self) -> str:
-        """Where it goes on, in words."""
+        """Where it continues, in words."""
         state = self.last_state()
-        return f"goes on after update {int(state.name)}" if state else "no state was saved yet, so it begins anew"
+        return f"continues after update {int(state.name)}" if state else "no state was saved yet, so it begins anew"
 
     def asked(self) -> dict[str, Any]:
         try:

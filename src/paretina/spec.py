@@ -132,6 +132,17 @@ def field_types(spec: type[Spec]) -> dict[str, Any]:
     return {name: hints[name] for name in field_map(spec)}
 
 
+def specs_within(value: Any) -> Iterator["Spec"]:
+    """A spec, and all that stand in its fields, however deep; of a tuple those of each item."""
+    if isinstance(value, Spec):
+        yield value
+        for name in field_map(type(value)):
+            yield from specs_within(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from specs_within(item)
+
+
 # --- the value of one field ------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,14 @@ def write_csv(path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequ
         write_rows(file, rows, columns)
 
 
+def write_lines(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """As `write_csv`, for rows by position: names of columns that come from data, such as those of classes, may be equal."""
+    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     """The text that `write_csv` writes."""
     file = io.StringIO(newline="")

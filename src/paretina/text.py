@@ -42,7 +42,7 @@ def how_many(number: int | float, noun: str, form: str = "", plural: str = "") -
 
     Args:
         noun: in the singular.
-        form: how the number is written, as in format strings; unless told, whole numbers in full and others as with "g".
+        form: how the number is written, as in format strings; default: whole numbers in full, others as with "g".
         plural: where it is not the noun with an s, or es behind s: "epochs fit" of "epoch fits".
     """
     text = format(number, form or ("g" if isinstance(number, float) else ""))

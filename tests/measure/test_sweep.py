@@ -171,7 +171,7 @@ def pictures(count=12):
 
 
 class Ticks:
-    """A clock that goes on by a millisecond whenever it is read."""
+    """A clock that continues by a millisecond whenever it is read."""
 
     def __init__(self):
         self.now = 0.0

@@ -96,14 +96,15 @@ def test_words_of_imagenet_count_only_all_together():
 
 def test_what_is_taken_over_is_said():
     animals = ("bear", "cat", "zebra")
-    assert match_rows(animals, animals).said() == "the last layer goes on with all 3 classes, which the weights know by name"
+    same = "the last layer keeps the rows of all 3 classes, which the weights know by name"
+    assert match_rows(animals, animals).said() == same
     assert match_rows(animals, ("apple", "bear", "cat")).said() == (
-        "the last layer goes on with the 2 classes (bear, cat) that the weights know by name; 1 class (apple) starts anew"
+        "the last layer keeps the rows of the 2 classes (bear, cat) that the weights know by name; 1 class (apple) starts anew"
     )
     assert match_rows(animals, ("x", "y")).said() == "the last layer is new: the weights know none of the 2 classes by name"
     many = tuple(map(str, range(20)))
     assert match_rows(many, (*many[:10], *"abcdef")).said() == (
-        "the last layer goes on with the 10 classes that the weights know by name; 6 classes start anew"
+        "the last layer keeps the rows of the 10 classes that the weights know by name; 6 classes start anew"
     )
     said = match_rows(IMAGENET, ("crane", "goose"), IMAGENET).said()
     assert said.startswith("the last layer is new for all 2 classes: the weights know those of ImageNet")

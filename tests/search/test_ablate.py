@@ -203,7 +203,7 @@ def test_networks_that_differ_are_timed_in_turn(tmp_path, study, monkeypatch):
 
 
 class Ticks:
-    """A clock that goes on by itself."""
+    """A clock that continues by itself."""
 
     def __init__(self):
         self.now = 0.0

@@ -432,7 +432,7 @@ def test_one_that_runs_out_of_memory_is_given_up(world, start):
 
 def test_a_directory_with_something_in_it_is_left_alone(world, start):
     start()
-    with pytest.raises(ValueError, match="is not empty; name another --output, or go on with"):
+    with pytest.raises(ValueError, match="is not empty; name another --output, or continue with"):
         start()
 
 

@@ -74,7 +74,7 @@ def test_it_is_said_where_it_acts(tiny):
     assert said.startswith(
         "norm_momentum=0.01 remembers too long for a run of 144 updates, so running statistics of norms take"
     )
-    assert said.endswith("take 0.067 of each batch instead")
+    assert said.endswith("take 0.0671 of each batch instead")
     assert said_of(tiny, 1000) == ()
     assert said_of(tiny, 144, accumulate=8) == ()  # norms see eight batches an update
     assert said_of(tiny, 144, Learning(freeze_norm_statistics=True)) == ()
@@ -157,7 +157,9 @@ def test_a_run_from_weights_starts_each_class_from_its_own_row(tiny, npz, tmp_pa
     assert torch.equal(new.bias[1:], old.bias[:2])
     assert not torch.equal(new.weight[0], old.weight[0])
     assert new.bias[0] == 0
-    wanted = "the last layer goes on with the 2 classes (red, green) that the weights know by name; 1 class (apple) starts anew"
+    wanted = (
+        "the last layer keeps the rows of the 2 classes (red, green) that the weights know by name; 1 class (apple) starts anew"
+    )
     assert wanted in prepared.notes
 
 
@@ -203,7 +205,7 @@ def test_new_rows_of_a_frozen_head_are_refused(tiny):
     start = Start(tiny, {}, "", "", "", ("a", "b", "c"))
     learning = Learning(frozen=("head",))
     with pytest.raises(
-        ValueError, match=r"the head is frozen, but the last layer goes on .* \(x\) starts anew; leave 'head' out"
+        ValueError, match=r"the head is frozen, but the last layer keeps the rows .* \(x\) starts anew; leave 'head' out"
     ):
         start_notes(start, tiny, Loaded(start.rows(("a", "b", "x"))), learning)
     same = Loaded(start.rows(("a", "b", "c")))

@@ -49,7 +49,7 @@ class Training:
         return replace(Job(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
 
     def fit(self, listen=lambda line: None, **changes):
-        """Goes on in a fresh process, as far as one can tell: nothing but the run directory is taken over."""
+        """Continues in a fresh process, as far as one can tell: nothing but the run directory is taken over."""
         torch.manual_seed(os.getpid())
         self.run = Run.open(self.run.path)
         journal = Journal(self.run, Ranks(), self.plan.device, listen, every=0.0)
@@ -229,7 +229,7 @@ def test_other_processes_cannot_go_on_with_it(training, everything):
     run.stop_after(2)
     ranks = Ranks(rank=0, count=2)
     journal = Journal(run.run, Ranks(), "cpu", lambda line: None)
-    with pytest.raises(ValueError, match="1 process made this run, so 2 cannot go on with it"):
+    with pytest.raises(ValueError, match="1 process made this run, so 2 cannot continue with it"):
         fit(run.task(ranks=ranks), run.recipe, run.run, journal)
 
 

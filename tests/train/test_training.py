@@ -225,7 +225,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 def test_a_directory_with_a_run_is_not_overwritten(finished):
     _, wanted, _, _, run = finished
     before = (run.path / "asked.json").read_bytes()
-    with pytest.raises(ValueError, match="holds a run already; choose another --output, or go on with --resume"):
+    with pytest.raises(ValueError, match="holds a run already; choose another --output, or continue with --resume"):
         train(wanted, run.path)
     assert (run.path / "asked.json").read_bytes() == before
 
@@ -410,7 +410,7 @@ def test_a_long_list_of_damaged_pictures_is_cut_and_says_so(tiny, folder):
 
 @dataclass(frozen=True, kw_only=True)
 class Fading(Source):
-    """Pictures of which some become unreadable while the run goes on."""
+    """Pictures of which some become unreadable while the run continues."""
 
     GONE = set()
 

@@ -12,7 +12,7 @@ from paretina.cli.program import FieldCommand, command, main
 
 command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate.ablate)
 command(
-    main, finetune.EXAMPLE, cls=FieldCommand, short_help="Go on with a trained network: another image size, other pictures."
+    main, finetune.EXAMPLE, cls=FieldCommand, short_help="Continue with a trained network: another image size, other pictures."
 )(finetune.finetune)
 main.add_command(frontier.frontier)
 main.add_command(measure.measure)

@@ -14,7 +14,7 @@ EXAMPLE = (
 
 
 class StoppedError(ValueError):
-    """The command was interrupted, and says how to go on."""
+    """The command was interrupted, and says how to continue."""
 
     exit_code = 130
 
@@ -35,7 +35,7 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="The directory of the study, new or begun."
 )
-@click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
+@click.option("--model", "-m", default=None, help="A name from `paretina models`; default: efficientnet_b0.")
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, in pairs by seed.")
@@ -105,7 +105,7 @@ def ablate(
     weights out, --switch dropout=0.5 trains with another rate instead, --add edits.Fuse adds an edit. Several fields in quotes
     make one switch. Unless told, everything that the recipe has is left out, one at a time.
 
-    Interrupted, the same command goes on; with more seeds, switches or data fractions it extends what is there. Adding seeds
+    Interrupted, the same command continues; with more seeds, switches or data fractions it extends what is there. Adding seeds
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
@@ -154,7 +154,7 @@ def ablate(
         try:
             found = run_study(output, study, price, final, progress.say, progress.listen)
         except KeyboardInterrupt:
-            raise StoppedError("interrupted; go on with the same command") from None
+            raise StoppedError("interrupted; continue with the same command") from None
     written = write_tables(found)
     page = write_ablation(output)
     if table is not None:

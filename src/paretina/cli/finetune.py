@@ -24,9 +24,7 @@ EXAMPLE = (
 )
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [test-resolution, or finetune for DATA]")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="The run directory; the next free one in runs/ unless told."
-)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run directory; default: the next free one in runs/.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @planning_options
@@ -48,7 +46,7 @@ def finetune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Go on with MODEL, a model file or the directory of a finished run.
+    """Continue with MODEL, a model file or the directory of a finished run.
 
     With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. The
     field size=SIZE is the side that is trained and tested at otherwise, unless test_size names another one.

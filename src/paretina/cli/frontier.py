@@ -27,7 +27,7 @@ class UnmetError(ValueError):
 
 
 class StoppedError(ValueError):
-    """The command was interrupted, and says how to go on."""
+    """The command was interrupted, and says how to continue."""
 
     exit_code = 130
 
@@ -42,15 +42,13 @@ class StoppedError(ValueError):
 @click.argument("source", metavar="[DATA]", required=False)
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
 @click.option("--models", "-m", multiple=True, help="Names from `paretina models`, or patterns such as 'resnet*', with commas.")
-@click.option("--sizes", default=None, help="Sides of the images in pixels, with commas; the networks' own unless told.")
-@click.option(
-    "--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; chosen by --weights unless told."
-)
+@click.option("--sizes", default=None, help="Sides of the images in pixels, with commas; default: the networks' own.")
+@click.option("--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; default: chosen by --weights.")
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
 @click.option("--time", "time", default=None, help="Training time of all candidates together: 30m; longer with --resume.")
 @click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
-@click.option("--keep", type=float, default=None, help="One in so many goes on to the next rung.  [2]")
+@click.option("--keep", type=float, default=None, help="One in so many continues to the next rung.  [2]")
 @click.option(
     "--by",
     type=click.Choice(["epochs", "seconds"]),
@@ -65,8 +63,8 @@ class StoppedError(ValueError):
 @click.option(
     "--budget", "budgets", multiple=True, help="A bound that the recommendation keeps: latency_ms=10, throughput=100."
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The directory; the next free one in runs/ unless told.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with a frontier, or help others who work on it.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The directory; default: the next free one in runs/.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue with a frontier, or help others who work on it.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default one.")
 @click.option("--timing", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds of timing, a network.")
@@ -95,8 +93,8 @@ def frontier(
     """Find what accuracy costs: train many candidates on DATA under a time budget, time them, and draw the frontier.
 
     Candidates are all of --models at all of --sizes with all of --recipes, or a list. All are trained a little; the better part
-    goes on, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it goes on with --resume, and with a
-    longer --time where the time was too short; further processes with the same --resume help. A budget ends with one
+    continues, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it continues with --resume, and
+    with a longer --time where the time was too short; further processes with the same --resume help. A budget ends with one
     recommendation, and exit code 3 if nobody keeps it.
     """
     from paretina.cli.program import duration
@@ -120,7 +118,7 @@ def frontier(
     if resume is not None:
         wrong = [f"--{name}" for name in NEW_ONLY if given.get(name)] + list(fields)
         if wrong:
-            usage(f"a frontier goes on as it was asked for; leave out {', '.join(wrong)}")
+            usage(f"a frontier continues as it was asked for; leave out {', '.join(wrong)}")
         with misuse():
             read_standing(resume)
             if time is not None:
@@ -152,7 +150,7 @@ def frontier(
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
         except KeyboardInterrupt:
             again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
-            raise StoppedError(f"interrupted; go on with\n  {again}") from None
+            raise StoppedError(f"interrupted; continue with\n  {again}") from None
     standing = with_budgets(standing, limits or standing.budgets)
     show(standing, write_frontier(standing), as_json)
 

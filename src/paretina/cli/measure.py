@@ -20,15 +20,13 @@ from paretina.text import how_many
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option(
-    "--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels; each network's own unless told."
+    "--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels; default: each network's own."
 )
-@click.option("--batch", type=click.IntRange(1), default=None, help="Images a step; the best is looked for unless told.")
+@click.option("--batch", type=click.IntRange(1), default=None, help="Images a step; default: the best is looked for.")
 @click.option("--training/--no-training", default=True, help="Whether the training step is timed too.  [yes]")
 @planning_options
 @click.option("--data", default=None, help="Pictures that the answers of plans are compared on.  [clipart]")
-@click.option(
-    "--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; as many as fit into --time unless told."
-)
+@click.option("--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; default: as many as fit into --time.")
 @click.option("--time", default="10s", show_default=True, help="How long each network is timed: 10s, 1m.")
 @click.option("--stages/--no-stages", default=None, help="Show what each stage is bound by.  [of one or two networks]")
 @click.option(

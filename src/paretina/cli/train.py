@@ -34,8 +34,8 @@ from paretina.text import how_many
 )
 @click.argument("source", metavar="[DATA]", required=False)
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
-@click.option("--model", "-m", default=None, help="A name from `paretina models`; efficientnet_b0 unless told.")
-@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`; chosen by --weights unless told.")
+@click.option("--model", "-m", default=None, help="A name from `paretina models`; default: efficientnet_b0.")
+@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`; default: chosen by --weights.")
 @click.option(
     "--weights",
     metavar="WORD|FILE",
@@ -44,10 +44,8 @@ from paretina.text import how_many
     "torchvision:NAME, or a model file.  [auto; none for the recipe scratch]",
 )
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="The run directory; the next free one in runs/ unless told."
-)
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run, as it was asked for.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run directory; default: the next free one in runs/.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue with an interrupted run, as it was asked for.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @click.option(
@@ -102,7 +100,7 @@ def train(
         }
         given = [*(name for name, value in options.items() if value is not None), *fields]
         if given:
-            misuse(f"a resumed run goes on as it was asked for; leave out {', '.join(given)}")
+            misuse(f"a resumed run continues as it was asked for; leave out {', '.join(given)}")
 
         finished(lambda progress: resumed(resume, source, progress), resume, as_json)
         return
@@ -153,7 +151,7 @@ def resumed(path: Path, source: str | None, progress: Any) -> Any:
 
 
 def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
-    """Runs to the end and says what came out; after an interruption, how to go on."""
+    """Runs to the end and says what came out; after an interruption, how to continue."""
     from paretina.progress import Progress
 
     progress = Progress()
@@ -191,10 +189,10 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
     if path is None:
-        return FailedError("interrupted before the training began; there is nothing to go on with", INTERRUPTED)
+        return FailedError("interrupted before the training began; there is nothing to continue with", INTERRUPTED)
     resume = shlex.join(["paretina", "train", "--resume", str(path)])
     said = said or "at once, so what was done since the last saved state is done again"
-    return FailedError(f"interrupted: {said}; go on with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+    return FailedError(f"interrupted: {said}; continue with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
 
 
 def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:

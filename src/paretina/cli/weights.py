@@ -19,9 +19,7 @@ from paretina.text import how_many
 )
 @click.argument("source")
 @click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME[.TAG].")
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; named after SOURCE unless told."
-)
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; default: named after SOURCE.")
 @click.option("--classes", type=click.Path(path_type=Path), default=None, help="Text file with the name of a class a line.")
 @click.option("--licence", default=None, help="Of the weights, where SOURCE says nothing.")
 def import_(
@@ -59,9 +57,7 @@ def import_(
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--to", required=True, help="timm or torchvision.")
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), default=None, help="The file; named after the network unless told."
-)
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, help="The file; default: named after the network.")
 def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> None:
     """Write the weights of a model file as the state dict that timm or torchvision has for the same network.
 

@@ -1,12 +1,10 @@
 """The range that a schedule must keep, checked where the method that follows it is written down, and again for a whole run."""
 
 import math
-from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any
 
 from paretina.clock import Clock
-from paretina.spec import Spec, field_map
+from paretina.spec import Spec, specs_within
 
 USUAL = tuple(Clock(update, 32, 32.0) for update in range(33))
 """The moments at which a schedule is looked up where nothing is known of the run: 33 of one of 32 epochs."""
@@ -47,18 +45,7 @@ def check_run(spec: Spec, epochs: float) -> None:
     """
     before = LOOKED_AT.set(tuple(Clock(moment, MOMENTS, epochs) for moment in range(MOMENTS)))
     try:
-        for each in within(spec):
+        for each in specs_within(spec):
             getattr(each, "__post_init__", lambda: None)()
     finally:
         LOOKED_AT.reset(before)
-
-
-def within(value: Any) -> Iterator[Spec]:
-    """A spec and all specs in it."""
-    if isinstance(value, Spec):
-        yield value
-        for name in field_map(type(value)):
-            yield from within(getattr(value, name))
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from within(item)

@@ -1,6 +1,6 @@
 """JPEG: the pixels, or that the file is damaged.
 
-Where coded data is damaged or missing, libjpeg makes up the rest, counts a warning, and goes on; Pillow hides the count.
+Where coded data is damaged or missing, libjpeg makes up the rest, counts a warning, and continues; Pillow hides the count.
 simplejpeg uses the same library, gives the same pixels, and raises the first warning. Not every warning means that pixels are
 wrong: some cameras and scanners leave bytes between the last row and the end, and their pictures are only remarked on.
 """
@@ -253,7 +253,7 @@ def first_symbols(body: bytes) -> dict[int, int]:
 
 
 def is_flat(first: dict[int, int], tables: int) -> bool:
-    """Whether zeros can go on and on in a component that uses these tables: blocks without detail, even or in a shallow ramp.
+    """Whether zeros can follow one another in a component that uses these tables: no detail, even or a shallow ramp.
 
     The low four bits of a symbol count the bits of a number. A ramp of more than one step a block would not be without detail.
     """

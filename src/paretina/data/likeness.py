@@ -150,7 +150,7 @@ def looked_at(collection: Collection, samples: Sequence[Sample], most: int | Non
 
     Args:
         samples: of this collection.
-        most: number of pictures up to which near copies can be told; MOST unless told.
+        most: number of pictures up to which near copies can be told; default: MOST.
     """
     origin = collection.origin()
     names = [collection.name_at_origin(sample) for sample in samples]
@@ -393,7 +393,7 @@ def leaks(collection: Collection, split: str = "val", among: Sequence[Sample] | 
     """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES.
 
     Args:
-        among: the pictures that are measured, of this collection; all of the split unless told.
+        among: the pictures that are measured, of this collection; default: all of the split.
     """
     train, measured = collection.split("train"), collection.split(split) if among is None else among
     if not collection.origin().COPIES or not train or not measured:

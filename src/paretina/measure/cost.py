@@ -205,7 +205,7 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
     Args:
         model: a blueprint, or a network as it stands (it is not changed); a module that is none of ours takes unnormalised
             images too.
-        resolution: side of the square image in pixels; the blueprint's unless told.
+        resolution: side of the square image in pixels; default: the blueprint's.
         batch: number of images.
 
     Raises:

@@ -174,14 +174,14 @@ def measure_models(
     Args:
         names: our names, model files, directories of finished runs, or timm:NAME.
         device: auto, cpu, cuda, cuda:1 or mps.
-        resolution: side of the image in pixels; each network's own unless told.
-        batch: images a step, in inference and training; the best is looked for unless told.
+        resolution: side of the image in pixels; default: each network's own.
+        batch: images a step, in inference and training; default: the best is looked for.
         training: whether the training step is timed too.
         tuning: how plans are chosen; see `settle`.
         use_cache: False takes the default plans, without looking for earlier ones.
-        rounds: of timing; as many as fit into the time unless told.
+        rounds: of timing; default: as many as fit into the time.
         seconds: for each network, without opening, tuning and memory.
-        source: of the pictures that plans are judged by; the built-in drawings unless told.
+        source: of the pictures that plans are judged by; default: the built-in drawings.
         fold: gives a copy in inference form, such as `paretina.ship.fold.fold`; without it no plan folds.
         say: called with what is being done.
         open_one: how a name becomes a network.

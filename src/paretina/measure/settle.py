@@ -78,7 +78,7 @@ def settle(
         use_cache: whether plans are looked up and kept.
         inference: whether a plan for inference is wanted; `training` whether one for training is.
         low: whether training may be below float32.
-        source: of the pictures that answers are judged by; the built-in drawings unless told.
+        source: of the pictures that answers are judged by; default: the built-in drawings.
     """
     opened, place = steps.opened, device.device
     network: Any = encode(opened.model) if opened.model else opened.name

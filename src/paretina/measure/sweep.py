@@ -198,7 +198,7 @@ def sweep(
     Args:
         network: it is moved to the device of the plan.
         plan: how it is executed, both where answers and where times are measured.
-        turns: how it is timed; for 2 s a size unless told.
+        turns: how it is timed; default: for 2 s a size.
         timed: whether times are measured at all.
         where: which pictures these are, in words.
         batch: images that are timed together.

@@ -456,8 +456,8 @@ def time_subjects(
 
     Args:
         turns: the clock, and how long; its time is for each subject, and for one image, batch and training together.
-        batch: images of a forward pass; the best is looked for unless told.
-        training_batch: images of an update; unless told, 32 or as many as the time allows.
+        batch: images of a forward pass; default: the best is looked for.
+        training_batch: images of an update; default: 32, or as many as the time allows.
         memory: whether peaks and the largest batch are measured too.
         others: watches other processes.
         counter: of energy; None leaves energy out.

@@ -200,7 +200,7 @@ class Kit:
         channels: of the picture, for stems.
         counter: gives each block its number.
         sizes: what is known of the size behind a module, by how it was made.
-        image: rows and columns of the images at the blueprint's resolution; those of the map unless told.
+        image: rows and columns of the images at the blueprint's resolution; default: those of the map.
     """
 
     norm: Norm

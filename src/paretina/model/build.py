@@ -114,7 +114,7 @@ class Network(nn.Module):
         return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
 
     def features(self, images: Pixels, strides: Sequence[int] | None = None) -> dict[int, Map]:
-        """The last map at each stride, by stride; all that there are unless told.
+        """The last map at each stride, by stride; default: all that there are.
 
         Raises:
             ValueError: the network has no map at a stride that is asked for.

@@ -202,7 +202,7 @@ class SqueezeExcite(nn.Module):
     """One gate a channel, from the mean of all channels (Hu et al., arXiv:1709.01507).
 
     Attributes:
-        gate: the function that turns the last convolution's output into a factor; sigmoid unless told.
+        gate: the function that turns the last convolution's output into a factor; default: sigmoid.
     """
 
     def __init__(self, width: int, squeezed: int, activation: nn.Module, gate: nn.Module | None = None) -> None:

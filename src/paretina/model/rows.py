@@ -1,4 +1,4 @@
-"""Rows: the outputs of the last layer, one a class, and which of them a network goes on with.
+"""Rows: the outputs of the last layer, one a class, and which of them a network keeps.
 
 A class is known by its name, never by its place: the third class of two data sets is rarely the same thing. What has a row for
 each class is found by building the head for two numbers of classes, so it holds for heads of any kind.
@@ -49,7 +49,7 @@ def start_small(network: Network, generator: torch.Generator | None = None) -> N
     features of a certain size, which are larger in a deep network without weights.
 
     Args:
-        generator: what they are drawn from; torch's global one unless told.
+        generator: what they are drawn from; default: torch's global one.
     """
     with torch.no_grad():
         for name, has_rows in class_tensors(network.model).items():
@@ -95,11 +95,13 @@ class Rows:
                 "matched only where all 1,000 are the same, since a word can mean another thing there (crane: the machine)"
             )
         if not self.new:
-            return f"the last layer goes on with all {how_many(len(self.classes), 'class')}, which the weights know by name"
+            return (
+                f"the last layer keeps the rows of all {how_many(len(self.classes), 'class')}, which the weights know by name"
+            )
         if not known:
             return f"the last layer is new: the weights know none of the {how_many(len(self.classes), 'class')} by name"
         return (
-            f"the last layer goes on with the {counted(known)} that the weights know by name; "
+            f"the last layer keeps the rows of the {counted(known)} that the weights know by name; "
             f"{counted(self.new)} {'starts' if len(self.new) == 1 else 'start'} anew"
         )
 

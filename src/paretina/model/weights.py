@@ -193,7 +193,7 @@ class Start:
     classes: tuple[str, ...]
 
     def rows(self, classes: Sequence[str]) -> Rows:
-        """The rows of their last layer that a network of other classes goes on with."""
+        """The rows of their last layer that a network of other classes continues with."""
         from paretina.model.interop import IMAGENET  # which needs this module
 
         return match_rows(self.classes, classes, IMAGENET)

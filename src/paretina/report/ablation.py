@@ -475,7 +475,7 @@ def noise_chart(findings: Findings) -> Chart | None:
 
 
 def write_ablation(study: Path, out: Path | None = None) -> Path:
-    """Writes the page of a study, finished or not, and returns its path: `report.html` in its directory unless told.
+    """Writes the page of a study, finished or not, and returns its path; default: `report.html` in its directory.
 
     Raises:
         ValueError: the directory holds no study, or a file in it is damaged.

@@ -265,7 +265,7 @@ def scatter(
 
     Args:
         groups: for each run a number, equal for those that were measured on the same pictures: only they are compared, each
-            group has a line of its own; one group unless told.
+            group has a line of its own; default: one group.
     """
     shown = [(at, run, run[key] / scale) for at, run in enumerate(found, 1) if run[key] is not None and run["top1"] is not None]
     if not shown:

@@ -88,7 +88,7 @@ def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
 
 
 def split_as(old: Source, new: Source) -> Source:
-    """The data, split by names alone where a study that goes on began so, before copies were kept together by default."""
+    """The data, split by names alone where a study that continues began so, before copies were kept together by default."""
     if {"copies", "moved"} <= field_map(type(new)).keys() and replace(new, copies="anywhere") == old:  # type: ignore[call-arg]
         return old
     return new
@@ -122,7 +122,7 @@ def run_study(
     """Trains whatever is not trained yet, and looks at the verdicts.
 
     Args:
-        path: the directory of the study; a new one, or one to go on with.
+        path: the directory of the study; a new one, or one to continue with.
         price: what accuracy may cost. Another price is another look.
         final: whether this is the last look at the verdicts, which may then spend all the error that is left.
         say: called with each decision and each run.
@@ -131,7 +131,7 @@ def run_study(
 
     Raises:
         ValueError: something asked for cannot be trained, or the study had its last look; nothing was trained.
-        KeyboardInterrupt: interrupted; asking for the same study again goes on with it.
+        KeyboardInterrupt: interrupted; asking for the same study again continues with it.
     """
     study, state = opened(path, replace(study, base=settled(study.base)))
     state["command"] = command_line()

@@ -67,10 +67,10 @@ def candidate(
     """One candidate by its words.
 
     Args:
-        recipe: chosen by the weights unless told, as `paretina train` does.
-        weights: "auto", "hub", "none", a model file or a finished run; as `paretina train` does unless told.
+        recipe: default: chosen by the weights, as `paretina train` does.
+        weights: "auto", "hub", "none", a model file or a finished run; default: as `paretina train` does.
         fields: any field of the recipe, plan or network.
-        name: made from model, size and recipe unless told.
+        name: default: made from model, size and recipe.
 
     Raises:
         ValueError: a word is unknown, or a value does not fit; the message has the near name.

@@ -463,7 +463,7 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
             yield f"{name}: came to no result with seed{'s' if len(seeds) > 1 else ''} {numbers}, see failed.json there"
     resumed = sum(came_out.time_s is None for came_out in everything)
     if resumed:
-        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and went on later, so their times are left out"
+        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and continued, so their times are left out"
     if not state["peaks"]:
         yield "this system does not tell the peak of memory run by run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})

@@ -1,19 +1,19 @@
 """The frontier of accuracy and cost over many candidates, by successive halving under a time budget.
 
 All candidates are rehearsed (a few updates, which also finds those that cannot be trained), trained a little, timed in turn,
-and compared; about half go on to the next rung, where they are trained longer. Each rung gets an equal share of the time that
-is left, so what falls early leaves its time to others. Who goes on is decided by fronts and not by accuracy alone, or only
+and compared; about half continue to the next rung, where they are trained longer. Each rung gets an equal share of the time
+that is left, so what falls early leaves its time to others. Fronts decide who continues, and not accuracy alone, or only
 costly networks would be left: whole ranks first, then what adds the least to the hypervolume falls, and with budgets whoever
 keeps them comes first. A decision waits for all of its rung, so it does not hang on who was faster.
 
-How survivors go on: each rung is a new run that starts from the weights of the one before, with a schedule of its own, as warm
-restarts have it, and with other random numbers. The other way, one long schedule that is halted at each rung, repeats nothing,
-but it would compare networks in the middle of their schedules, where accuracy says more about the learning rate than about the
-network; it would have to know the length of the last rung before the first; and what falls would leave no finished network. The
-price is one warm-up more a rung, and that a finalist is not quite what one schedule of the same length gives. So the
-recommendation is a command that trains anew, in one schedule of full length, and no part of a rung is passed off as that.
+How survivors continue: each rung is a new run that starts from the weights of the one before, with a schedule of its own, as
+warm restarts have it, and with other random numbers. The other way, one long schedule that is halted at each rung, repeats
+nothing, but it would compare networks in the middle of their schedules, where accuracy says more about the learning rate than
+about the network; it would have to know the length of the last rung before the first; and what falls would leave no finished
+network. The price is one warm-up more a rung, and that a finalist is not quite what one schedule of the same length gives. So
+the recommendation is a command that trains anew, in one schedule of full length, and no part of a rung is passed off as that.
 
-Every step leaves a file, and what has its file is not done again: an interrupted frontier goes on where it was, down to the
+Every step leaves a file, and what has its file is not done again: an interrupted frontier continues where it was, down to the
 update of an interrupted run. Any number of processes may work on one directory; see `paretina.search.claims`.
 
 Source: Jamieson & Talwalkar 2016 (arXiv:1502.07943); warm restarts: Loshchilov & Hutter 2017 (arXiv:1608.03983).
@@ -104,7 +104,7 @@ class Tools:
 
     Attributes:
         train: begins a run in a directory, of limited time if a number of seconds is given.
-        resume: goes on with one; its data may have been moved.
+        resume: continues with one; its data may have been moved.
         lock: keeps trainings and timings apart.
         claims: opens the claims on a directory.
         wait: sleeps.
@@ -149,7 +149,7 @@ def begin(
     if len(candidates) < 2:
         raise ValueError(f"a frontier needs at least two candidates, got {len(candidates)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not empty; name another --output, or go on with a frontier there: --resume {folder}")
+        raise ValueError(f"{folder} is not empty; name another --output, or continue with a frontier there: --resume {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     asked = {
         "verb": "frontier",
@@ -246,7 +246,7 @@ def work(
 
     Raises:
         ValueError: there is no frontier, the data cannot be used, or every candidate failed.
-        KeyboardInterrupt: interrupted; the same call goes on with it.
+        KeyboardInterrupt: interrupted; the same call continues with it.
     """
     standing = read_standing(folder)
     begun = standing.entries[0].candidate.asked.data
@@ -304,7 +304,7 @@ def result_of(standing: Standing) -> dict[str, Any]:
 
 
 FAULTS = (ValueError, FloatingPointError, MemoryError, RuntimeError)
-"""What can be wrong with one candidate while the others go on; runtime errors count only where memory ran out."""
+"""What can be wrong with one candidate while the others continue; runtime errors count only where memory ran out."""
 
 
 @dataclass
@@ -355,7 +355,7 @@ class Worker:
             return True
         if not self.claims.others():
             raise ValueError(
-                f"what is left is the timing, which belongs to the machine that began ({begun}); go on there: "
+                f"what is left is the timing, which belongs to the machine that began ({begun}); continue there: "
                 f"paretina frontier --resume {self.folder}"
             )
         return False
@@ -384,7 +384,7 @@ class Worker:
 
     @contextmanager
     def giving_up(self, name: str, stage: str) -> Iterator[None]:
-        """Where faults are those of one candidate, which is then left out while the others go on."""
+        """Where faults are those of one candidate, which is then left out while the others continue."""
         try:
             yield
         except FAULTS as error:
@@ -448,7 +448,7 @@ class Worker:
         return lambda name: self.train(name, decided)
 
     def train(self, name: str, decided: dict[str, Any]) -> float | None:
-        """Trains one candidate for a rung, or goes on with it; returns its accuracy."""
+        """Trains one candidate for a rung, or continues with it; returns its accuracy."""
         rung, place = decided["rung"], self.place(name)
         alone = self.claims.others() == 0
         began = self.tools.clock()
@@ -470,7 +470,7 @@ class Worker:
         return float(result["metrics"]["val/top1"])
 
     def starter(self, name: str, decided: dict[str, Any]) -> Callable[[], Run]:
-        """What begins a candidate's run for a rung, or goes on with it."""
+        """What begins a candidate's run for a rung, or continues with it."""
         rung = decided["rung"]
         folder = self.place(name) / f"rung-{rung}"
         if (folder / "asked.json").exists():
@@ -525,21 +525,21 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
         return {
             **none,
-            "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+            "stopped": f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time",
         }
     epochs = affordable(standing, kept, share)
     if min(epochs.values()) < least_epochs(standing, names):
         if rung:
             return {
                 **none,
-                "stopped": f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time",
+                "stopped": f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time",
             }
         raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
 
 
 def out_of_time(rung: int) -> str:
-    return f"rung {rung} was left out, since the time was used up; go on with --resume and a longer --time"
+    return f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time"
 
 
 def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:
@@ -583,7 +583,7 @@ def too_short(standing: Standing) -> str:
 
 
 def with_more(folder: Path, seconds: float) -> str:
-    """How a frontier that lacks time goes on."""
+    """How a frontier that lacks time continues."""
     return (
         f"an epoch of each, with as much for the other rungs, takes about {as_time(seconds)}: "
         f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time', as_time(seconds)])}, "
@@ -609,7 +609,7 @@ def enough_for_an_epoch(standing: Standing) -> float:
 
 
 def going_on(standing: Standing, ready: Sequence[Entry], count: int) -> list[Entry]:
-    """The candidates that go on: those within the budgets first, and of each group the best by rank and hypervolume."""
+    """The candidates that continue: those within the budgets first, and of each group the best by rank and hypervolume."""
     cost = standing.halving.cost
     frontier = standing.frontier(cost, ready)
     if ready and not frontier.points:

@@ -1,7 +1,7 @@
 """Laws: how accuracy follows the number of training pictures and the share of wrong labels, and what another network is worth.
 
 From 10 to 300 million pictures, scores grow by about the same number of points with each factor of ten (Sun et al. 2017). Near
-100 % that cannot go on, and the error follows a power of the number better, which may have a floor. All are fitted, and each is
+100 % that cannot last, and the error follows a power of the number better, which may have a floor. All are fitted, and each is
 asked to foretell the largest set from the smaller ones: the law that does so best is the one to extrapolate with.
 
 Each seed draws its own nested subsets and gives a fit of its own, so the intervals are Student's over seeds and include the

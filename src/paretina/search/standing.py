@@ -39,7 +39,7 @@ class Halving(Spec):
     Attributes:
         seconds: of training, all candidates together, on however many processes.
         rungs: how often candidates are compared, at most; each rung gets an equal share of the time.
-        factor: one in so many goes on to the next rung.
+        factor: one in so many continues to the next rung.
         least: candidates that the last rung has at least, so that a front is left.
         by: whether candidates of a rung get the same number of epochs, or the same time.
         cost: what the front is of, besides accuracy.
@@ -245,7 +245,7 @@ class Standing:
         return [entry.name for entry in self.entries if entry.name in names and entry.rung < rung and not entry.failed]
 
     def frontier(self, cost: str, entries: Sequence[Entry] | None = None) -> Frontier:
-        """Accuracy against a cost, of the finalists unless told; whoever lacks either is left out."""
+        """Accuracy against a cost, by default of the finalists; whoever lacks either is left out."""
         points = [entry.point(cost) for entry in (self.finalists if entries is None else entries)]
         return Frontier((COSTS[cost], TOP1), tuple(point for point in points if point is not None))
 
@@ -288,7 +288,7 @@ class Standing:
         if self.disturbed and self.session:
             found.append(
                 f"other processes used {self.session['others_cores']:.1f} cores during the timing, so timed costs are not "
-                "to be trusted; go on when the machine is quiet, and they are taken again"
+                "to be trusted; continue when the machine is quiet, and they are taken again"
             )
         links = [link for entry in self.entries for link in entry.links]
         for entry in self.entries:

@@ -17,7 +17,7 @@ priced, and a refinement is worth it if it gains and training surely takes at mo
 Adding seeds because of what was seen gives chance another try. So each look at the verdicts of a study spends a part of the
 5 % of error: half of what is left, or all of it where it is said to be the last. What was told at an earlier look stays told.
 How many seeds are added may follow from what was seen, which the sum of these parts does not quite cover: of simulated studies
-in which nothing matters and which go on twice as advised, 4.6 % have a wrong verdict (benchmarks/ablation_statistics.py).
+in which nothing matters and which continue twice as advised, 4.6 % have a wrong verdict (benchmarks/ablation_statistics.py).
 
 With fewer than 3 pairs nothing can be told. Equal differences do not make a gain certain where there are few validation
 pictures: the spread is never taken to be smaller than what a difference of two counts of pictures cannot show.
@@ -347,7 +347,7 @@ def judge(
 
     Args:
         level: the error that this look may spend; see `level_of_look`.
-        next_level: that of the next look, by which the seeds that are still needed are reckoned; `level` unless told.
+        next_level: that of the next look, by which the seeds that are still needed are reckoned; default: `level`.
         earlier: what was told at earlier looks, by the name of the switch.
     """
     found = [Evidence(each, price) for each in pairs]

@@ -381,12 +381,12 @@ class Choice:
 
 
 def default_weights(recipe: str | Recipe | None) -> str:
-    """What weights are looked for unless told: whatever is on this machine, or none for the recipe that is named after that."""
+    """What weights are looked for by default: whatever is on this machine, or none for the recipe that is named after that."""
     return "none" if recipe == "scratch" else "auto"
 
 
 def recipe_for(weights: str, model: str | Model, fields: Mapping[str, Any]) -> str:
-    """The recipe that is taken unless told: `finetune` where there are weights to start from, `scratch` where not.
+    """The recipe that is taken by default: `finetune` where there are weights to start from, `scratch` where not.
 
     Args:
         fields: what is given one by one; edits among them may make a network that the weights do not fit.

@@ -1,4 +1,4 @@
-"""Checkpoint: all that a run needs to go on as if nothing had happened. Tensors in safetensors, the rest in JSON; no pickle."""
+"""Checkpoint: all that a run needs to continue as if nothing had happened; safetensors and JSON, no pickle."""
 
 import json
 from pathlib import Path

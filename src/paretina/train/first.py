@@ -144,7 +144,7 @@ class Starting(Spec):
             return ()
         return (
             f"norm_momentum={self.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
-            f"so running statistics of norms take {least:.2g} of each batch instead",
+            f"so running statistics of norms take {least:.3g} of each batch instead",
         )
 
 

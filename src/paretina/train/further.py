@@ -1,4 +1,4 @@
-"""Further: from a trained network to a run that goes on with it, at another image size or on other data."""
+"""Further: from a trained network to a run that continues with it, at another image size or on other data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from paretina.train.recipe import ALIGNED, Recipe
 
 @dataclass(frozen=True)
 class Trained:
-    """A network to go on with.
+    """A network to continue with.
 
     Attributes:
         file: its model file.
@@ -41,7 +41,7 @@ class Trained:
 
 
 def trained(path: Path) -> Trained:
-    """What to go on with: a model file, or the directory of a finished run.
+    """What to continue with: a model file, or the directory of a finished run.
 
     Raises:
         ValueError: there is no model file.
@@ -168,7 +168,7 @@ def go_on(
     config: Path | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Choice, tuple[str, ...]]:
-    """Puts together a run that goes on with a trained network.
+    """Puts together a run that continues with a trained network.
 
     A run passes on its network with the way in which pictures are prepared for it, its data with everything that was said of
     that (split, layout, mirror images), and, for the same data, the share of pictures that may be unreadable (`max_damaged`),
@@ -178,10 +178,10 @@ def go_on(
 
     Args:
         path: a model file, or the directory of a finished run.
-        data: what to learn from; that of the run unless told. Its classes may be others: those that the network knows by name
+        data: what to learn from; default: that of the run. Its classes may be others: those that the network knows by name
             keep their row of the last layer, the rest start anew. The data of the run, named again, keeps its split.
-        resolution: side in pixels to train and test at; that of the model file unless told.
-        recipe: unless told, `finetune` where data is given, and `test-resolution` where only a resolution is.
+        resolution: side in pixels to train and test at; default: that of the model file.
+        recipe: default: `finetune` where data is given, and `test-resolution` where only a resolution is.
 
     Returns:
         The choice, and what the user should know of it, a sentence each.

@@ -87,7 +87,7 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
         state = load_state(folder)
         if len(state["random"]) != ranks.count:
             raise ValueError(
-                f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot go on with it"
+                f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot continue with it"
             )
         put_back(state, learner, step.optimizer, step.scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)

@@ -1,6 +1,6 @@
 """Planning: under which plan a run is executed, found by the first process before anything is trained.
 
-The plan stands in `asked.json` with the rest, so a resumed run goes on under it, and all processes have the same. Candidates
+The plan stands in `asked.json` with the rest, so a resumed run continues under it, and all processes have the same. Candidates
 are timed on updates of the whole network with random weights; parts that will be frozen learn too meanwhile.
 """
 

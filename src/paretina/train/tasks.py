@@ -1,8 +1,6 @@
 """Tasks: whether a recipe and a network fit what is said about the pictures; looked at before there is a run."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,20 +16,9 @@ from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.shapes import Loss
-from paretina.spec import Spec, field_map, kinds
+from paretina.spec import kinds, specs_within
 from paretina.train.objective import Learner, Term
 from paretina.train.recipe import Recipe
-
-
-def specs_in(value: Any) -> Iterator[Spec]:
-    """A spec and all that are in its fields, at any depth."""
-    if isinstance(value, Spec):
-        yield value
-        for name in field_map(type(value)):
-            yield from specs_in(getattr(value, name))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from specs_in(each)
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
@@ -41,7 +28,7 @@ def check_task(recipe: Recipe, task: Task) -> None:
         ValueError: one does not; the message says which tasks it is for, and what to take instead.
     """
     name = type(task).__name__
-    for spec in specs_in(recipe):
+    for spec in specs_within(recipe):
         fits = (spec.TASK,) if isinstance(spec, Judge) else getattr(spec, "TASKS", (Task,))
         if isinstance(task, fits):
             continue

@@ -71,7 +71,7 @@ def train(
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
     Args:
-        output: the run directory; the next free one under `runs/` unless told.
+        output: the run directory; default: the next free one under `runs/`.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
         listen: called with each line of the log.
         say: called with each decision that was made on the way.
@@ -82,7 +82,7 @@ def train(
     Raises:
         ValueError: what was asked cannot be done; nothing was trained.
         FloatingPointError: the loss was not finite.
-        KeyboardInterrupt: interrupted; the state is saved and `resume` goes on with it.
+        KeyboardInterrupt: interrupted; the state is saved and `resume` continues with it.
     """
     ranks = Ranks.start(asked.plan.device)
     began, others = time.monotonic(), Others()
@@ -118,7 +118,7 @@ def resume(
     save_every: float = 60.0,
     stop_after: int | None = None,
 ) -> Run:
-    """Goes on with an interrupted run, as it was asked for; the same as if it had never been interrupted.
+    """Continues with an interrupted run, as it was asked for; the same as if it had never been interrupted.
 
     Args:
         data: where the data is now, if it was moved; the pictures must be the same.

@@ -182,12 +182,12 @@ def ask(
     Each source wins over the one before: the defaults, the recipe, the file, what is given here.
 
     Args:
-        model: efficientnet_b0 unless told.
-        recipe: `finetune` where weights to start from are found and `scratch` where not, unless told.
+        model: default: efficientnet_b0.
+        recipe: default: `finetune` where weights to start from are found, `scratch` where not.
         weights: "auto" (what is on this machine), "hub" (timm or torchvision may download them), "none", "timm:NAME",
-            "torchvision:NAME", a model file or the directory of a finished run; auto unless told, but none for the recipe
+            "torchvision:NAME", a model file or the directory of a finished run; default: auto, but none for the recipe
             `scratch`.
-        device: auto, cpu, cuda, cuda:1 or mps; auto unless told.
+        device: auto, cpu, cuda, cuda:1 or mps; default: auto.
         config: a YAML or JSON file with the same names, in sections or with dots.
         fields: any field of the recipe, plan or network by name.
         progressive: first and last image size, "96:160", between which size and regularisation rise together, up to what the

@@ -90,6 +90,6 @@ def check_place(output: Path | None, folder: str | None) -> None:
     if not output.is_dir():
         raise MisuseError(f"{output} is a file; --output names a directory to make")
     if (output / "asked.json").exists():
-        raise MisuseError(f"{output} holds a run already; choose another --output, or go on with --resume {output}")
+        raise MisuseError(f"{output} holds a run already; choose another --output, or continue with --resume {output}")
     if any(output.iterdir()):
         raise MisuseError(f"{output} is not empty; --output names a directory to make")

@@ -131,9 +131,9 @@ def evaluate(
 
     Args:
         model: a model file, or the directory of a finished run.
-        data: a folder with one folder a class, or a source; of one with splits, `split` is taken, which is `val` unless told.
+        data: a folder with one folder a class, or a source; of one with splits, `split` is taken; default: `val`.
             What the model was trained on keeps the split that its run used.
-        resolution: side of the image in pixels; that of the model file unless told. Several, as "96:224:16" or "96,128", give
+        resolution: side of the image in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give
             a table, and the figures of the best of them, which is then chosen on these pictures.
         csv: where to write the answer to every picture.
         html: where to draw accuracy and cost against the resolution.

@@ -39,7 +39,7 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
     Of several, those that are no run or are damaged are left out and named.
 
     Args:
-        output: where the comparison goes; comparison.html unless told.
+        output: where the comparison goes; default: comparison.html.
 
     Raises:
         MisuseError: a path does not exist, the only one is no run, of several there is one run alone, or a comparison of a

@@ -59,7 +59,7 @@ def train(
 
     Args:
         data: a folder, an .npz file, "clipart", "shapes", or a source.
-        output: the run directory; the next free one in runs/ unless told.
+        output: the run directory; default: the next free one in runs/.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
         progressive: first and last image size, "96:160"; see `ask`.
         planning: how the network is executed: "default"; "known", as an earlier search has found; "eager" and "full" search.
@@ -82,7 +82,7 @@ def ask_further(
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Choice, tuple[str, ...]]:
-    """Puts together a run that goes on with a trained network; see `paretina.train.further.go_on`.
+    """Puts together a run that continues with a trained network; see `paretina.train.further.go_on`.
 
     Returns:
         The choice, and what the user should know of it, a sentence each.
@@ -119,11 +119,11 @@ def finetune(
     say: Say = lambda text: None,
     **fields: Any,
 ) -> Run:
-    """Goes on with a trained network, at another image size or on other pictures; a run of its own.
+    """Continues with a trained network, at another image size or on other pictures; a run of its own.
 
     Args:
         model: a model file, or the directory of a finished run.
-        data: pictures to learn; those of the run unless told.
+        data: pictures to learn; default: those of the run.
         resolution: side in pixels to train and test at.
         fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
     """
@@ -161,7 +161,7 @@ def start(
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
-    """Goes on with an interrupted run; see `paretina.train.training.resume`.
+    """Continues with an interrupted run; see `paretina.train.training.resume`.
 
     Args:
         data: where the data is now, if it was moved.

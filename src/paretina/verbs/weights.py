@@ -67,7 +67,7 @@ def import_weights(
             with a state dict.
         network: of a file: our name of its network, or the library's as "timm:NAME[.TAG]", whose preprocessing then holds; a
             file of `export_weights` says it itself.
-        out: the model file; named after the source, in the current folder, unless told.
+        out: the model file; default: named after the source, in the current folder.
         classes: a text file with the name of a class a line, instead of the names that are known.
         licence: of the weights, where the source says nothing.
 
@@ -107,7 +107,7 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
     Args:
         model: a model file, or the directory of a finished run.
         to: "timm" or "torchvision".
-        out: the safetensors file; named after the network there, in the current folder, unless told.
+        out: the safetensors file; default: named after the network there, in the current folder.
 
     Raises:
         MisuseError: there is no such model file or library, `out` is no safetensors file or there already, or the library has

@@ -205,7 +205,7 @@ def keeps_forms(tmp_path):
 def test_the_forms_of_unicode_are_one_class_between_splits(tmp_path):
     fill(tmp_path, f"set/train/{NFD}/1.png", "set/train/Birnen/1.png", f"set/val/{NFC}/2.png", "set/val/Birnen/2.png")
     collection = opened(tmp_path / "set")
-    assert collection.classes == (NFD, "Birnen")  # as in the folder, so that a run of it goes on with the same numbers
+    assert collection.classes == (NFD, "Birnen")  # as in the folder, so that a run of it continues with the same numbers
     assert [sample.label for sample in collection.split("val")] == [0, 1]
     assert collection.notes == ()
 

@@ -50,7 +50,7 @@ class Folder(Source):
         mirrors: whether the mirror image of a picture still belongs to its class; say no for letters or left and right hands.
         layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever they are called; "plain" goes
             by the names train, val and test (valid, ...) alone and takes each other name for a class of its own, as earlier
-            releases did, and as their runs go on.
+            releases did, and as their runs continue.
         copies: whether copies of one picture stay `together` on one side of a split that is made here, or may be `anywhere`.
         moved: pictures that are for this on the other side than their names say; found by looking unless given. A run writes
             down what it found, so that its split never moves.

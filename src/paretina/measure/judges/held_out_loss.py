@@ -4,7 +4,6 @@ It is that of what learns, in evaluation mode and at the end of all schedules, o
 each view. It says when a run diverges or overfits; between objectives, and between strengths of one, it compares nothing.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +15,7 @@ from paretina.measure.judge import Judge, Judged, PerPicture, Tally
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
 from paretina.shapes import Ids, Logits, Targets
+from paretina.tables import write_lines
 
 
 class Losses(PerPicture):
@@ -44,12 +44,8 @@ class Losses(PerPicture):
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         """The columns are name, and the loss of the batch that the picture was in."""
         ids, losses = self.columns()
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow(["name", "batch_loss"])
-            lines.writerows(
-                [pictures.samples[i].name, f"{loss:.6f}"] for i, loss in zip(ids.tolist(), losses.tolist(), strict=True)
-            )
+        rows = zip(ids.tolist(), losses.tolist(), strict=True)
+        write_lines(path, ["name", "batch_loss"], ([pictures.samples[i].name, f"{loss:.6f}"] for i, loss in rows))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ resampled pictures, not pixels.
 Source: Everingham et al. 2015 (PASCAL VOC), section 4.1.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_s
 from paretina.model.task import Task
 from paretina.model.tasks.places import Places
 from paretina.shapes import Ids, Logits, Targets
+from paretina.tables import write_lines
 
 
 class Overlaps(PerPicture):
@@ -92,11 +92,9 @@ class Overlaps(PerPicture):
         ids, truth, named, hits, _ = self.columns()
         right = 100 * hits.sum(1) / truth.sum(1)
         overlaps = 100 * iou(truth, named, hits).nanmean(1)
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow(["name", "pixels", "pixel_accuracy", "iou"])
-            for i, *numbers in zip(ids.tolist(), truth.sum(1).tolist(), right.tolist(), overlaps.tolist(), strict=True):
-                lines.writerow([pictures.samples[i].name, numbers[0], *(f"{number:.3f}" for number in numbers[1:])])
+        found = zip(ids.tolist(), truth.sum(1).tolist(), right.tolist(), overlaps.tolist(), strict=True)
+        rows = ((pictures.samples[i].name, pixels, f"{share:.3f}", f"{overlap:.3f}") for i, pixels, share, overlap in found)
+        write_lines(path, ["name", "pixels", "pixel_accuracy", "iou"], rows)
 
 
 def iou(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:

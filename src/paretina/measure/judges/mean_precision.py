@@ -9,7 +9,6 @@ Source: average precision as in scikit-learn (`average_precision_score`), after 
 `accuracy`.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_s
 from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
 from paretina.shapes import Ids, Logits, Targets
+from paretina.tables import write_lines
 
 ORDERS = 200
 """Resamples from which the interval of the mean average precision comes; each has to be followed through every order."""
@@ -128,12 +128,11 @@ def write_shares(
     def listed(row: Tensor) -> str:
         return "; ".join(name for name, yes in zip(classes, row.tolist(), strict=True) if yes)
 
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(["name", *(["labels"] if there is not None else []), "predicted", *classes])
-        for i, name in enumerate(names):
-            true = [listed(there[i])] if there is not None else []
-            lines.writerow([name, *true, listed(shares[i] > 0.5), *(f"{share:.6f}" for share in shares[i].tolist())])
+    rows = []
+    for i, name in enumerate(names):
+        true = [] if there is None else [listed(there[i])]
+        rows.append([name, *true, listed(shares[i] > 0.5), *(f"{share:.6f}" for share in shares[i].tolist())])
+    write_lines(path, ["name", *([] if there is None else ["labels"]), "predicted", *classes], rows)
 
 
 def f1_of(hits: Tensor, truth: Tensor, named: Tensor) -> Tensor:
