@@ -157,6 +157,8 @@ def refinements(spec: Spec, recipe: Recipe, prefix: str = "") -> Iterator[tuple[
                     yield from refinements(each, recipe, f"{place}.")
                 elif each.LEFT_OUT == OFF and len(inner) > answer.least:
                     yield type(each).__name__, f"{place}=off"
+                    if recipe.teacher is not None and recipe.taught() == (type(each).__name__,):  # nothing else learns from it
+                        yield type(each).__name__, "recipe.teacher=none"
                 elif isinstance(each, Transform) and each.LEFT_OUT == GIVES_WAY:
                     others = json.dumps([encode(other) for other in recipe.without(each)])
                     yield type(each).__name__, f"{path}={others}"

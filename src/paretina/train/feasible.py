@@ -1,10 +1,15 @@
 """Feasible: whether a run can be begun at all; looked at without values, before anything is read or written."""
 
+import copy
 import functools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
+from torch import nn
+
+from paretina.clock import START
+from paretina.data.batch import Batch
 
 from paretina.data.bounds import check_run
 from paretina.data.damage import allowing, is_too_much
@@ -12,10 +17,11 @@ from paretina.model.blueprint import LARGEST, Model
 from paretina.model.roles import roles
 from paretina.model.sizes import size_fault
 from paretina.model.task import Task
+from paretina.spec import kinds
 from paretina.text import how_many, printable
 from paretina.train.asked import Asked
 from paretina.train.learning import Learning
-from paretina.train.objective import Teacher
+from paretina.train.objective import Learner, Objective, Teacher, Term
 from paretina.train.recipe import Recipe
 from paretina.train.tasks import check_logits
 
@@ -25,12 +31,14 @@ def check_asked(asked: Asked) -> None:
 
     Raises:
         ValueError: an edit does not fit, the network does not take images of a size that the run has, a schedule leaves its
-            range, what learns cannot be set up, or parts are not to learn and there are no weights to start from.
+            range, what learns cannot be set up, nothing learns from the teacher that is given, or parts are not to learn and
+            there are no weights to start from.
     """
     recipe, model = asked.recipe, asked.assembled()
     check_sizes(model, asked.sides())
     recipe.learning.frozen_parts(model)
     recipe.objective.check(recipe, model)
+    check_taught(recipe)
     check_run(recipe, recipe.epochs)
     if recipe.learning.needs_weights and not asked.starts():
         raise ValueError(
@@ -42,6 +50,59 @@ def check_asked(asked: Asked) -> None:
         check_learner(recipe, model)
 
 
+def check_taught(recipe: Recipe) -> None:
+    """Looks whether anything learns from the teacher that a recipe names.
+
+    Raises:
+        ValueError: nothing does, so that the teacher would be loaded for nothing; the message says which terms would.
+    """
+    if recipe.teacher is None or recipe.taught():
+        return
+    objective, switch = type(recipe.objective).__name__, ""
+    if hasattr(recipe.objective, "terms"):
+        terms = kinds(Term).items()  # type: ignore[type-abstract]
+        switch = next((f"switch on a term that does (objective.terms.{name}=on), or " for name, kind in terms if kind.TEACHER), "")
+    raise ValueError(
+        f"the recipe names a teacher, {recipe.teacher}, and nothing in its objective {objective} learns from one; {switch}"
+        "leave the teacher out: teacher=none"
+    )
+
+
+def without_values(look: Callable[[str], None]) -> None:
+    """Looks at something on the device "meta", or on the CPU where it cannot be done without values; draws no random number.
+
+    Args:
+        look: takes the name of the device.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is to be said is said when the run begins
+        try:
+            look("meta")
+        except (RuntimeError, TypeError):  # no narrower class says that values were asked for; what is really wrong fails again
+            look("cpu")
+
+
+def learner_on(
+    device: str, objective: Objective, learning: Learning, model: Model, teacher: Teacher | None
+) -> Learner:
+    """What learns in a run, with fresh weights, on a device.
+
+    Args:
+        teacher: stays as it is; on "meta" a copy without values stands for it.
+    """
+    network = model.build(device)
+    learning.apply(network)
+    if teacher is not None and device == "meta":
+        teacher = Teacher(emptied(teacher.module))
+    return objective.make(network, teacher).to(device).train()
+
+
+def emptied(module: nn.Module) -> nn.Module:
+    """A copy without values, on "meta", for which no memory is needed."""
+    empty = {id(each): nn.Parameter(each.to("meta"), each.requires_grad) for each in module.parameters()}
+    return copy.deepcopy(module, {**empty, **{id(each): each.to("meta") for each in module.buffers()}})
+
+
 @functools.lru_cache(maxsize=64)
 def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) -> None:
     """Sets up without values what a run sets up before its first update: parts that do not learn, objective, groups, clipping.
@@ -49,51 +110,95 @@ def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) 
     Raises:
         ValueError: a part is not there, nothing learns, or a number does not fit.
     """
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is to be said is said when the run begins
-        network = model.build("meta")
-        recipe.learning.apply(network)
-        learner = recipe.objective.make(network, teacher)
+
+    def look(device: str) -> None:
+        learner = learner_on(device, recipe.objective, recipe.learning, model, teacher)
         recipe.optimizer.make(recipe.learning.groups(learner, recipe.optimizer))
         owned = roles(learner)
         if recipe.clip:
             recipe.clip.choose(learner.named_parameters(), lambda name: owned[name].place)
 
+    without_values(look)
 
-def check_parts(asked: Asked, model: Model, pictures: int, ranks: int) -> None:
-    """Looks whether the network can learn from the smallest part of an update that there will be.
+
+def check_parts(
+    asked: Asked, model: Model, task: Task, pictures: int, ranks: int, teacher: Teacher | None = None
+) -> None:
+    """Looks whether what learns can do so from the smallest part of an update that there will be.
 
     Args:
         pictures: number of those that are trained on.
+        teacher: that of the recipe, if it names one.
 
     Raises:
-        ValueError: there are more parts than pictures, or a norm in it sees a single value of each channel, which is nothing
-            to take a variance of.
+        ValueError: there are more parts than pictures, a view has no pixel, or a norm sees a single value of each channel,
+            which is nothing to take a variance of.
     """
     recipe = asked.recipe
     part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
-    side = min(asked.sides())
+    side = min(asked.training_sides())
+    sides = tuple(look.side(side) for look in recipe.looks())
+    found = learn_from if teacher is None else learn_from.__wrapped__  # a teacher must not stay in memory
     try:
-        learn_from(model, recipe.learning, part, side)
-    except ValueError as error:
+        found(recipe.objective, recipe.learning, model, task, part, sides, teacher)
+    except (ValueError, RuntimeError) as error:  # torch has no narrower class for shapes that do not fit
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"this network cannot learn from {how_many(part, 'picture')} of {side} x {side} pixels at a time "
-            f"(batch_size={recipe.batch_size}, {how_many(pictures, 'picture')}{cut}): {error}. "
+            f"this network cannot learn from {how_many(part, 'picture')} of {side} x {side} pixels at a time with the objective "
+            f"{type(recipe.objective).__name__} (batch_size={recipe.batch_size}, {how_many(pictures, 'picture')}{cut}): {reason}. "
             f"Raise {'batch_size, lower accumulate' if cut else 'batch_size'}, or take larger images"
         ) from None
 
 
+FEW = 4
+"""Pictures that are tried first where values are needed: what learns from these learns from more, which would take longer."""
+
+
 @functools.lru_cache(maxsize=64)
-def learn_from(model: Model, learning: Learning, pictures: int, side: int) -> None:
-    """Sends so many pictures through a network in training, without values.
+def learn_from(
+    objective: Objective,
+    learning: Learning,
+    model: Model,
+    task: Task,
+    pictures: int,
+    sides: tuple[int, ...],
+    teacher: Teacher | None = None,
+) -> None:
+    """Sends so many pictures through what learns, in training, without values where the objective can do without them.
+
+    Args:
+        sides: of each view, in pixels.
 
     Raises:
-        ValueError: a norm takes no variance of so few.
+        ValueError: a norm takes no variance of so few, or the objective refuses them.
+        RuntimeError: there are too few for something else.
     """
-    network = model.build("meta")
-    learning.apply(network)
-    network.train()(torch.empty(pictures, model.channels, side, side, device="meta"))
+
+    def look(device: str) -> None:
+        learner = learner_on(device, objective, learning, model, teacher)
+        for count in (pictures,) if device == "meta" else sorted({min(FEW, pictures), pictures}):
+            try:
+                learner(any_batch(model, task, count, sides, device), START)
+                return
+            except (ValueError, RuntimeError):
+                if count == pictures:
+                    raise
+
+    without_values(look)
+
+
+def any_batch(model: Model, task: Task, count: int, sides: tuple[int, ...], device: str) -> Batch:
+    """A batch as the loader gives it, of noise that is of the first class; without values on "meta".
+
+    Args:
+        sides: of each view, in pixels.
+    """
+    shapes = [(count, model.channels, side, side) for side in sides]
+    targets = torch.zeros(count, model.classes, *((sides[0],) * 2 if task.DENSE else ()), device=device)
+    targets[:, 0] = 1.0
+    views = tuple(torch.randint(256, shape, dtype=torch.uint8, device=device) for shape in shapes)
+    return Batch(views, targets, torch.arange(count, device=device))
 
 
 def check_sizes(model: Model, sides: Iterable[int]) -> None:

@@ -77,11 +77,13 @@ class Term(Method):
     Attributes:
         TASKS: kinds of tasks that it is a loss for; with another, a run is refused before it begins. A term that fits `Nothing`
             does not look at the targets at all, so that it learns from every picture.
+        TEACHER: whether it learns from a teacher. One that nothing learns from is refused before a run begins.
     """
 
     PLUGINS = ("paretina.train.terms",)
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION: ClassVar[bool | Never] = False
+    TEACHER: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
@@ -128,11 +130,13 @@ class Objective(Method):
 
     Attributes:
         TASKS: kinds of tasks that it fits, as `Term.TASKS`; what its terms fit is looked at besides.
+        TEACHER: whether it learns from a teacher by itself, as `Term.TEACHER`; its terms are asked besides.
     """
 
     PLUGINS = ("paretina.train.objectives",)
     LEFT_OUT = INSIDE
     LOW_PRECISION: ClassVar[bool | Never] = False
+    TEACHER: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:

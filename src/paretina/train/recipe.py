@@ -14,7 +14,7 @@ from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.model.layers import Dropout, Residual
 from paretina.schedules import Constant, Cosine, Schedule, Warmup
-from paretina.spec import Spec
+from paretina.spec import Spec, specs_within
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
 from paretina.train.evaluated import TESTED, Evaluated
@@ -96,7 +96,7 @@ class Recipe(Spec):
         clip: how long gradients are shortened, if at all.
         start: what the network starts with, and how long its norms remember it.
         learning: which parts learn, and how fast against each other.
-        teacher: model file or finished run of a network that terms may learn from, or timm:NAME.
+        teacher: model file or finished run of a network that terms learn from, or timm:NAME; refused where nothing does.
         test: how a run is judged on its way and at its end, and which weights it keeps.
         max_damaged: share of unreadable pictures above which a run refuses to start.
         seed: everything random follows from it.
@@ -182,6 +182,10 @@ class Recipe(Spec):
     def updates(self, pictures: int) -> Epochs:
         """The updates of a run over so many pictures."""
         return Epochs(pictures, min(self.batch_size, pictures), self.epochs, self.seed, self.whole_epochs)
+
+    def taught(self) -> tuple[str, ...]:
+        """The names of those that learn from a teacher: the objective, and what stands in it."""
+        return tuple(type(each).__name__ for each in specs_within(self.objective) if getattr(each, "TEACHER", False))
 
     def image_transforms(self) -> tuple[ImageTransform, ...]:
         return tuple(transform for transform in self.transforms if isinstance(transform, ImageTransform))

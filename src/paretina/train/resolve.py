@@ -112,7 +112,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     for pictures in (train, val):
         check_targets(pictures, len(collection.classes))
     if train.damaged:
-        check_parts(asked, resolved.model, len(train), ranks)
+        check_parts(asked, resolved.model, collection.task, len(train), ranks, teacher_of(asked.recipe, collection))
     copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
     warned = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
     more = [note for note in (*copied.notes, copied.note()) if note and note not in notes]
@@ -169,8 +169,9 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     if model.preprocessing != recipe.test.preprocessing(usual):
         notes.append(f"pictures are prepared as its weights want them: {in_words(model.preprocessing, model.resolution)}")
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
-    if recipe.teacher is not None and (teacher := load_teacher(recipe.teacher, collection)):
-        check_learner.__wrapped__(recipe, model, Teacher(teacher))
+    teacher = teacher_of(recipe, collection)
+    if teacher is not None:
+        check_learner.__wrapped__(recipe, model, teacher)
     check_answers(model, asked.sides(), collection.task)
     if start is not None:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
@@ -179,7 +180,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         notes += start_notes(start, model, loaded, recipe.learning)
     asked = replace(asked, recipe=recipe)
     if pictures := len(collection.split("train")):
-        check_parts(asked, model, pictures, ranks)
+        check_parts(asked, model, collection.task, pictures, ranks, teacher)
     return Resolved(asked, collection, model, start, tuple(notes))
 
 
@@ -229,6 +230,12 @@ def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
     return teacher
 
 
+def teacher_of(recipe: Recipe, collection: Collection) -> Teacher | None:
+    """The teacher of a recipe, on the CPU; None where it names none."""
+    module = load_teacher(recipe.teacher, collection)
+    return None if module is None else Teacher(module)
+
+
 def with_memory_notes(prepared: Prepared) -> Prepared:
     """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
     recipe, updates = prepared.recipe, prepared.epochs.updates
@@ -251,6 +258,8 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
         # a run of an earlier release, which trained at the size that the network had before its edits
         recipe, side = asked.recipe, asked.recipe.sizes(asked.model.resolution)
         asked = replace(asked, recipe=replace(recipe, size=side, test=replace(recipe.test, size=asked.final_size())))
+    if not asked.recipe.taught():  # a teacher that nothing learns from was no error in earlier releases
+        asked = replace(asked, recipe=replace(asked.recipe, teacher=None))
     if asked.weights in ("auto", "hub") and saved.get("start") is None:
         return replace(asked, weights="none")
     if asked.weights == "auto" and not asked.starts():

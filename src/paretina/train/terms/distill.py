@@ -42,6 +42,7 @@ class Distill(Term):
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places, Nothing)
+    TEACHER: ClassVar[bool] = True
 
     weight: Schedule = field(default_factory=lambda: Constant(value=1.0), metadata=traits(rises=STAYS))
     temperature: Schedule = field(default_factory=lambda: Constant(value=4.0), metadata=traits(rises=STAYS))
