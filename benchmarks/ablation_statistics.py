@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from paretina.measure.intervals import Interval, wilson
-from paretina.search.verdicts import LEVEL, UNPRICED, Pairs, Price, Said, Verdict, judge, level_of_look
+from paretina.measure.statistics import Interval, wilson
+from paretina.search.ablation.verdicts import LEVEL, UNPRICED, Pairs, Price, Said, Verdict, decide_verdicts, level_of_look
 
 TOP1 = 75.0
 SEED_SPREAD = 2.0
@@ -165,7 +165,7 @@ def study(kind: Kind, rng: np.random.Generator) -> tuple[list[bool], list[Said]]
         level = level_of_look(spent, final=kind.final and look == kind.looks - 1)
         spent += level
         after = level_of_look(spent) if look < kind.looks - 1 else None
-        verdicts = judge(machine.pairs(), kind.price, level, after, told)
+        verdicts = decide_verdicts(machine.pairs(), kind.price, level, after, told)
         told.update({each.name: each.verdict for each in verdicts if each.verdict != "cannot tell yet"})
         if not look:
             ends = [verdict.gain for verdict in verdicts]

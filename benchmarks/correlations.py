@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from paretina.measure.choose_plan import default_inference_plan
 from paretina.measure.cost import cost
-from paretina.measure.device import Device, Others
+from paretina.measure.machine import Device, Others
 from paretina.measure.opened import Steps, open_model
 from paretina.measure.plan import Plan
 from paretina.measure.process import keep_freed_memory
-from paretina.measure.settle import default_inference_plan
 from paretina.measure.timing import Turns
 from paretina.model.family import networks
 

@@ -20,7 +20,7 @@ spin_briefly()  # before torch is imported
 import torch
 
 from paretina.measure.cost import cost
-from paretina.measure.device import Device, Others
+from paretina.measure.machine import Device, Others
 from paretina.measure.opened import Opened, Steps
 from paretina.measure.plan import InferencePlan, Plan, default_plan
 from paretina.measure.process import keep_freed_memory

@@ -18,8 +18,8 @@ from paretina.measure.process import spin_briefly
 spin_briefly()  # before torch is imported
 
 from paretina import verbs
-from paretina.measure.intervals import mean_interval
 from paretina.measure.plan import machine
+from paretina.measure.statistics import mean_interval
 from paretina.run import Run
 from paretina.train import training
 

@@ -21,10 +21,10 @@ spin_briefly()  # before torch is imported
 
 import numpy as np
 
-from paretina.measure.device import Device, Others
+from paretina.measure.choose_plan import default_inference_plan
+from paretina.measure.machine import Device, Others
 from paretina.measure.opened import Steps, open_model
 from paretina.measure.process import keep_freed_memory
-from paretina.measure.settle import default_inference_plan
 from paretina.measure.timing import Turns
 
 NETWORKS = ("resnet18", "resnet50", "efficientnet_b0", "mobilenet_v2", "levit_256", "convnext_tiny")

@@ -46,8 +46,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from paretina.data.sources.shapes import Shapes
-from paretina.measure.intervals import mean_interval
 from paretina.measure.plan import machine
+from paretina.measure.statistics import mean_interval
 
 SIZE, EPOCHS, BATCH = 64, 6, 64
 SEEDS = (0, 1, 2)

@@ -26,12 +26,12 @@ import torch
 import torch.nn.functional as F
 
 from paretina.measure import tune
-from paretina.measure.device import Device, Others
-from paretina.measure.intervals import Interval
+from paretina.measure.choose_plan import Plans, settle
+from paretina.measure.machine import Device, Others
 from paretina.measure.opened import Opened, Steps, open_model
 from paretina.measure.plan import Plan
 from paretina.measure.process import keep_freed_memory
-from paretina.measure.settle import Plans, settle
+from paretina.measure.statistics import Interval
 from paretina.measure.timing import Step, Turns, ratio
 from paretina.measure.tune import brief
 from paretina.model.family import network_named

@@ -30,7 +30,7 @@ WIDTHS = (16, 32, 64, 128)
 
 def once(seconds: float) -> dict[str, float]:
     """Median milliseconds of each step, in this process."""
-    from paretina.measure.device import Device
+    from paretina.measure.machine import Device
     from paretina.measure.opened import Opened, Steps, open_model
     from paretina.measure.plan import InferencePlan, default_plan
     from paretina.measure.process import keep_freed_memory

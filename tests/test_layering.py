@@ -110,3 +110,13 @@ def test_undefined_names_are_found_and_shapes_are_none():
     found = subprocess.run(arguments, input=SNIPPET, capture_output=True, text=True).stdout
     assert [line for line in found.splitlines() if "F821" in line] == ["-:7:12: F821 Undefined name `twice`"]
     assert "name-defined" not in tomllib.loads(settings.read_text())["tool"]["mypy"]["disable_error_code"]
+
+
+def test_no_two_classes_have_one_name():
+    """A name means one thing: whoever reads it in an error or searches for it finds one class."""
+    places = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert not {name: found for name, found in places.items() if len(found) > 1}

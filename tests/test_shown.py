@@ -35,7 +35,7 @@ from paretina.model.family import network_named
 from paretina.model.weights import About, save_model
 from paretina.spec import put
 from paretina.train import estimate, training
-from paretina.verbs import running
+from paretina.verbs import training as running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -392,9 +392,9 @@ sizes are timed in turn."""
 
 REPLAYED = {
     "paretina.verbs": ("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
-    "paretina.measure.models": ("measure_models",),
-    "paretina.search.ablate": ("run_study",),
-    "paretina.search.frontier": ("work",),
+    "paretina.measure.compare": ("measure_models",),
+    "paretina.search.ablation.run": ("run_study",),
+    "paretina.search.frontier.run": ("work",),
 }
 """What is done once for both outputs of a line: it takes long, has other times again, or writes what may not be there."""
 

@@ -61,7 +61,7 @@ class SpecType(ABCMeta):
         hints = field_types(spec)
         # defaults are fitted too: a schedule's default may be a plain number
         values = {name: field.default for name, field in known.items() if field.default is not MISSING} | given
-        fitted = {name: fit(value, hints[name], f"{spec.__name__}.{name}") for name, value in values.items()}
+        fitted = {name: as_hinted(value, hints[name], f"{spec.__name__}.{name}") for name, value in values.items()}
         return typing.cast(T, ABCMeta.__call__(spec, **fitted))
 
 
@@ -167,7 +167,7 @@ def options(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def fit(value: Any, hint: Any, where: str) -> Any:
+def as_hinted(value: Any, hint: Any, where: str) -> Any:
     """Returns the value as the field holds it, or raises naming the field.
 
     A list becomes a tuple, an int becomes a float where a float is asked for, a number becomes a constant schedule. Nothing
@@ -180,7 +180,7 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if len(choices) > 1:
         for choice in choices:
             try:
-                return fit(value, choice, where)
+                return as_hinted(value, choice, where)
             except (TypeError, ValueError):
                 continue
         raise TypeError(f"{where} must be one of {', '.join(map(describe, choices))}, got {value!r}")
@@ -227,7 +227,7 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
     if not isinstance(value, list | tuple):
         raise TypeError(f"{where} must be a list, got {value!r}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        fitted = tuple(fit(item, arguments[0], f"{where}.{i}") for i, item in enumerate(value))
+        fitted = tuple(as_hinted(item, arguments[0], f"{where}.{i}") for i, item in enumerate(value))
         if is_spec(arguments[0]) and is_kind(arguments[0]):
             seen: set[type] = set()
             for item in fitted:
@@ -237,7 +237,7 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
         return fitted
     if len(value) != len(arguments):
         raise ValueError(f"{where} must have {len(arguments)} items, got {value!r}")
-    return tuple(fit(item, kind, f"{where}.{i}") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
+    return tuple(as_hinted(item, kind, f"{where}.{i}") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
 
 
 TYPES: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "on or off", str: "text"}
@@ -324,7 +324,7 @@ def decode(base: type[S], data: Any) -> S:
         return data
     if isinstance(data, int | float) and not isinstance(data, bool):
         try:
-            return typing.cast(S, fit(data, base, base.__name__))
+            return typing.cast(S, as_hinted(data, base, base.__name__))
         except TypeError as error:
             raise ValueError(str(error)) from None
     if not isinstance(data, dict):
@@ -382,7 +382,7 @@ def read(data: Any, hint: Any) -> Any:
         return decode_union(data, hint)
     if is_tuple(hint):
         return decode_tuple(data, hint)
-    return fit(data, hint, "value")
+    return as_hinted(data, hint, "value")
 
 
 def decode_union(data: Any, hint: Any) -> Any:
@@ -547,7 +547,7 @@ def make_default(kind: type[S], where: str, old: Any = None) -> S:
 def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
     """Reads text as the value that the field asks for; anything but text is fitted as it is."""
     if not isinstance(value, str):
-        return decode_value(value, hint, where) if isinstance(value, dict | list) else fit(value, hint, where)
+        return decode_value(value, hint, where) if isinstance(value, dict | list) else as_hinted(value, hint, where)
     choices = options(hint)
     text = value.strip()
     if type(None) in choices and text.lower() in ("none", "off", "null"):
@@ -570,7 +570,7 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
     try:
         data = json.loads(text)
     except json.JSONDecodeError:
-        return fit(value, hint, where)  # raises with the reason
+        return as_hinted(value, hint, where)  # raises with the reason
     return decode_value(data, hint, where)
 
 

@@ -15,7 +15,7 @@ from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import Start
 from paretina.spec import modules_in
-from paretina.train.first import first_values
+from paretina.train.starting import first_values
 
 FAMILIES = {network.family: network for network in sorted(networks().values(), key=lambda each: -each.params)}
 """The smallest network of each family."""

@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from paretina.data.layout import layout_of, split_said
-from paretina.data.scan import Place
+from paretina.data.scan import PicturePlace
 
 
 def put(root, *folders):
@@ -19,7 +19,7 @@ def crossed(*parts):
 
 def told(root, *reading):
     """The splits by their folders, and what is said of it."""
-    layout = layout_of(Place(root), *reading)
+    layout = layout_of(PicturePlace(root), *reading)
     return {split: place.path for split, place in layout.splits.items()}, list(layout.notes)
 
 
@@ -110,7 +110,7 @@ def test_a_lone_class_in_val_is_no_wrapper(tmp_path):
 def test_a_folder_around_it_all_is_passed_through_and_named(tmp_path, inner):
     put(tmp_path, *(crossed(["deeper/dataset"], inner, CLASSES) if inner != CLASSES else crossed(["deeper/dataset"], CLASSES)))
     (tmp_path / "deeper/docs").mkdir()
-    layout = layout_of(Place(tmp_path))
+    layout = layout_of(PicturePlace(tmp_path))
     assert layout.root.full_path.rstrip("/") == str(tmp_path / "deeper/dataset")
     assert [note.partition(" holds pictures only in ")[2] for note in layout.notes[:2]] == [
         "deeper/, so that is the folder that is read",

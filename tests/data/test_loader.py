@@ -8,7 +8,7 @@ import torch
 
 from paretina.clock import START
 from paretina.data.decode import DecodeError
-from paretina.data.loader import Collate, Prepared, Transformed, evaluation_batches, training_batches
+from paretina.data.loader import Collate, Preprocessed, Transformed, evaluation_batches, training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Epochs
@@ -101,7 +101,7 @@ def test_everything_that_a_worker_needs_can_be_sent_to_it():
     request = next(EPOCHS.requests(SIZE, 3, 1, slice(None)))[0]
     for dataset, asked in (
         (Transformed(pictures(), (Look(TRANSFORMS),)), request),
-        (Prepared(pictures(), Preprocessing(), 8), 5),
+        (Preprocessed(pictures(), Preprocessing(), 8), 5),
     ):
         wanted, given = dataset[asked], pickle.loads(pickle.dumps(dataset))[asked]
         assert given[:2] == wanted[:2]

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from paretina.data.scan import Place, left_out_text
+from paretina.data.scan import PicturePlace, left_out_text
 from paretina.data.sources.folder import Folder
 from paretina.verbs.files import pictures_in
 
@@ -21,7 +21,7 @@ def touch(root, *names):
 
 def scanned(root):
     left_out = Counter()
-    return list(Place(root).all_pictures(left_out)), dict(left_out)
+    return list(PicturePlace(root).all_pictures(left_out)), dict(left_out)
 
 
 def test_pictures_are_told_by_their_endings_in_any_case_and_come_in_order(tmp_path):
@@ -72,7 +72,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 def test_a_folder_is_listed_only_when_it_is_looked_into(tmp_path):
     touch(tmp_path, "a/1.png", "b/c/2.png")
-    place = Place(tmp_path)
+    place = PicturePlace(tmp_path)
     assert [each.name for each in place.folders] == ["a", "b"]
     assert place.pictures == []
     assert place.has_pictures

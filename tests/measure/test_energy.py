@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from paretina.measure.energy import Counter, Nvml, counter_of, measure_energy, rapl
+from paretina.measure.energy import EnergyCounter, Nvml, counter_of, measure_energy, rapl
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Clock:
         self.now += seconds
 
 
-class Meter(Counter):
+class Meter(EnergyCounter):
     """Some watts when idle, and joules for each step."""
 
     name = "meter"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from paretina.measure.device import Device
+from paretina.measure.machine import Device
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.plan_cache import cached_plan, keep_plan, key_of, place_of
 from paretina.measure.tune import Judgement, Tried, Tuned

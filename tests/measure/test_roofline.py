@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from paretina.measure.cost import Cost, StageCost
-from paretina.measure.parts import Part
+from paretina.measure.parts import NetworkPart
 from paretina.measure.plan import Plan
 from paretina.measure.roofline import Ceilings, bound, measure_ceilings, roofline, table, time_parts
 
@@ -145,7 +145,7 @@ def test_time_between_two_borders_belongs_to_the_later_part_and_the_end_to_the_l
             return x
 
     network = Network()
-    parts = (Part("a", "", network.a), Part("b", "", network.b))
+    parts = (NetworkPart("a", "", network.a), NetworkPart("b", "", network.b))
     found = time_parts(parts, lambda: network(torch.ones(1)), rounds=1, clock=clock)
     assert found == {"a": pytest.approx(1000), "b": pytest.approx(320_000)}
 
@@ -160,7 +160,7 @@ def test_parts_have_the_median_of_their_runs():
             return x
 
     network = nn.Sequential(Slow(), nn.Identity())
-    parts = (Part("slow", "", network[0]), Part("rest", "", network[1]))
+    parts = (NetworkPart("slow", "", network[0]), NetworkPart("rest", "", network[1]))
     found = time_parts(parts, lambda: network(torch.ones(1)), rounds=3, clock=clock)
     assert found == {"slow": pytest.approx(4000), "rest": 0}
 
@@ -174,7 +174,7 @@ def test_runs_end_with_the_time_but_not_before_the_third():
         clock.now += 1.0
         return network(torch.ones(1))
 
-    time_parts((Part("a", "", network[0]),), run, seconds=0.5, clock=clock)
+    time_parts((NetworkPart("a", "", network[0]),), run, seconds=0.5, clock=clock)
     assert len(runs) == 2 + 3
-    time_parts((Part("a", "", network[0]),), run, seconds=5.5, clock=clock)
+    time_parts((NetworkPart("a", "", network[0]),), run, seconds=5.5, clock=clock)
     assert len(runs) == 5 + 2 + 6

@@ -7,8 +7,8 @@ import torch
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import read_pictures
 from paretina.data.sources.arrays import ArrayCollection, from_arrays
-from paretina.measure.intervals import Interval
 from paretina.measure.plan import Plan
+from paretina.measure.statistics import Interval
 from paretina.measure.sweep import paired_p, resolutions_named, sweep, swept
 from paretina.measure.timing import Turns
 from paretina.model.activations.pointwise import SiLU
@@ -18,7 +18,7 @@ from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
-from paretina.report.sweep import write_sweep, write_sweep_csv
+from paretina.report.sweep_page import write_sweep, write_sweep_csv
 
 # --- names --------------------------------------------------------------------------------------------------------------
 

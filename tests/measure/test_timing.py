@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from paretina.measure.device import Device, Others, Usage
+from paretina.measure.machine import Device, Others, Usage
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import (
-    Batch,
+    BatchTiming,
     Series,
     Subject,
     Turns,
@@ -369,7 +369,7 @@ def test_a_timing_as_json_names_its_device_and_plan():
 
 
 def test_images_a_second_have_their_ends_the_right_way_round():
-    found = Batch(8, series([10], [20], [40])).img_s
+    found = BatchTiming(8, series([10], [20], [40])).img_s
     assert found.value == pytest.approx(400)
     assert found.low <= found.value <= found.high
 

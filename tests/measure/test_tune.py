@@ -12,8 +12,8 @@ from paretina.measure.tune import (
     Judgement,
     Tuned,
     brief,
+    compare_answers,
     inference_candidates,
-    judge,
     repays,
     thread_candidates,
     training_candidates,
@@ -62,7 +62,7 @@ def logits(*rows):
 def test_judgement_by_hand():
     wanted = logits([0.7, 0.3], [0.4, 0.6])
     found = logits([0.72, 0.28], [0.55, 0.45])
-    judgement = judge(wanted, found)
+    judgement = compare_answers(wanted, found)
     assert (judgement.n, judgement.agreement) == (2, 0.5)
     assert judgement.probability == pytest.approx((0.02 + 0.15) / 2)
     assert judgement.worst == pytest.approx(0.15)
@@ -71,7 +71,7 @@ def test_judgement_by_hand():
 
 def test_equal_answers_agree_whatever_their_offset():
     wanted = torch.randn(5, 7)
-    judgement = judge(wanted, wanted + 3)
+    judgement = compare_answers(wanted, wanted + 3)
     assert judgement.agreement == 1
     assert judgement.worst == pytest.approx(0, abs=1e-6)
     assert judgement.passed
@@ -88,12 +88,12 @@ def test_answers_that_are_not_finite_agree_with_nothing():
     wanted = logits([0.7, 0.3], [0.4, 0.6])
     found = wanted.clone()
     found[0, 1] = float("nan")
-    assert judge(wanted, found) == Judgement(2, 0.5, 0.5, 1.0)
+    assert compare_answers(wanted, found) == Judgement(2, 0.5, 0.5, 1.0)
 
 
 def test_answers_must_be_to_the_same_pictures():
     with pytest.raises(ValueError, match=r"answers to the same pictures are compared, got \(0, 2\) and \(0, 2\)"):
-        judge(torch.empty(0, 2), torch.empty(0, 2))
+        compare_answers(torch.empty(0, 2), torch.empty(0, 2))
 
 
 # --- tuning -------------------------------------------------------------------------------------------------------------

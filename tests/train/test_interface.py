@@ -27,7 +27,7 @@ from paretina.schedules import Constant
 from paretina.train.average import Average
 from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
-from paretina.train.loop import Job, fit
+from paretina.train.loop import Job, run_updates
 from paretina.train.objective import Learner, Objective
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
@@ -111,7 +111,7 @@ def task(collection, blueprint, updates=None):
 
 def fitted(path, collection, blueprint, updates=None):
     run = Run.open(path) if path.exists() else Run.create(path, {})
-    kept = fit(
+    kept = run_updates(
         task(collection, blueprint, updates), RECIPE, run, Journal(run, Ranks(), PLAN.device, lambda line: None, every=0.0)
     )
     return kept, [line for line in run.lines() if line["event"] == "train"]

@@ -20,7 +20,7 @@ from paretina.schedules import Constant, Linear, Staged
 from paretina.train import loop
 from paretina.train.evaluated import Evaluated
 from paretina.train.journal import Journal
-from paretina.train.loop import Job, fit
+from paretina.train.loop import Job, run_updates
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
@@ -48,12 +48,12 @@ class Training:
         evaluation = Evaluation(val, self.blueprint.preprocessing, 16, self.blueprint.classes, self.plan)
         return replace(Job(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
 
-    def fit(self, listen=lambda line: None, **changes):
+    def run_updates(self, listen=lambda line: None, **changes):
         """Continues in a fresh process, as far as one can tell: nothing but the run directory is taken over."""
         torch.manual_seed(os.getpid())
         self.run = Run.open(self.run.path)
         journal = Journal(self.run, Ranks(), self.plan.device, listen, every=0.0)
-        return fit(self.task(**changes), self.recipe, self.run, journal)
+        return run_updates(self.task(**changes), self.recipe, self.run, journal)
 
     def stop_after(self, updates, **changes):
         with pytest.raises(KeyboardInterrupt, match=f"stopped after {updates} of"):
@@ -230,7 +230,7 @@ def test_other_processes_cannot_go_on_with_it(training, everything):
     ranks = Ranks(rank=0, count=2)
     journal = Journal(run.run, Ranks(), "cpu", lambda line: None)
     with pytest.raises(ValueError, match="1 process made this run, so 2 cannot continue with it"):
-        fit(run.task(ranks=ranks), run.recipe, run.run, journal)
+        run_updates(run.task(ranks=ranks), run.recipe, run.run, journal)
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_poisoned_weights_stop_the_run_at_their_first_loss(training, everything)
     task = poisoned.task(save_every=0.0)
     journal = Journal(poisoned.run, Ranks(), "cpu", poison, every=0.0)
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 4"):
-        fit(task, poisoned.recipe, poisoned.run, journal)
+        run_updates(task, poisoned.recipe, poisoned.run, journal)
     assert poisoned.lines("train")[-1]["step"] == 4
 
 
@@ -340,7 +340,7 @@ def test_a_picture_that_vanishes_in_mid_run_is_named_and_left_out(training, ever
     evaluation = Evaluation(shown[1], run.blueprint.preprocessing, 16, 3, PLAN)
     monkeypatch.setattr(Evaluation, "KEEP", 0)
     journal = Journal(run.run, Ranks(), "cpu", vanish, every=0.0)
-    fit(replace(task, pictures=shown[0], evaluation=evaluation), run.recipe, run.run, journal)
+    run_updates(replace(task, pictures=shown[0], evaluation=evaluation), run.recipe, run.run, journal)
     notes = [line["message"] for line in run.lines("note")]
     assert sorted(notes) == [
         f"left out, because it can no longer be read: {name}: No such file or directory" for name in ("0", "1", "31")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from paretina.measure.choose_plan import Plans
 from paretina.measure.plan import InferencePlan, Plan, trains_low
-from paretina.measure.settle import Plans
 from paretina.measure.tune import Tried, Tuned
 from paretina.model.activations.pointwise import GELU
 from paretina.model.blocks.resnet import Basic

@@ -17,11 +17,11 @@ from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear, Staged
 from paretina.spec import decode, encode, put
 from paretina.train.evaluated import Evaluated
-from paretina.train.first import Starting
 from paretina.train.learning import Learning
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.recipes.plain import RECIPE as PLAIN
+from paretina.train.starting import Starting
 
 HALFWAY = Clock(5, 10, 10.0)
 BLUEPRINT = Blueprint(

@@ -43,7 +43,7 @@ from paretina.model.tasks.places import Places
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.schedules import Constant
-from paretina.search.study import settled
+from paretina.search.ablation.study import settled
 from paretina.spec import encode
 from paretina.spec import kinds as registered
 from paretina.train.asked import Asked, assignment, change

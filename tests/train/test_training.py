@@ -18,7 +18,7 @@ from paretina.data.sources.part import Part
 from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
-from paretina.measure.device import Others
+from paretina.measure.machine import Others
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Preprocessing
 from paretina.model.edits.scale import Scale

@@ -13,12 +13,6 @@ EXAMPLE = (
 )
 
 
-class StoppedError(ValueError):
-    """The command was interrupted, and says how to continue."""
-
-    exit_code = 130
-
-
 def numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
     """0.1,0.3,1 as numbers."""
     if value is None:
@@ -109,14 +103,14 @@ def ablate(
     until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
     """
     from paretina import verbs
-    from paretina.cli.program import duration, note, print_lines, taken_apart
+    from paretina.cli.program import INTERRUPTED, FailedError, duration, note, print_lines, taken_apart
     from paretina.progress import Progress
-    from paretina.report.ablation import csv_table, text_tables, write_ablation, write_tables
+    from paretina.report.ablation_page import csv_table, text_tables, write_ablation, write_tables
     from paretina.run import write_aside
-    from paretina.search.ablate import opened, run_study
-    from paretina.search.study import Study, check, settled
-    from paretina.search.switches import default_switches
-    from paretina.search.verdicts import Price
+    from paretina.search.ablation.run import opened, run_study
+    from paretina.search.ablation.study import Study, check, settled
+    from paretina.search.ablation.switches import default_switches
+    from paretina.search.ablation.verdicts import Price
 
     seconds = None if time_limit is None else duration(time_limit)
     limit = most if most is not None else None if price_train else 2.0
@@ -154,7 +148,7 @@ def ablate(
         try:
             found = run_study(output, study, price, final, progress.say, progress.listen)
         except KeyboardInterrupt:
-            raise StoppedError("interrupted; continue with the same command") from None
+            raise FailedError("interrupted; continue with the same command", INTERRUPTED) from None
     written = write_tables(found)
     page = write_ablation(output)
     if table is not None:
@@ -171,7 +165,7 @@ def ablate(
 
 def switch_named(text: str, adds: bool) -> Any:
     """A switch, whose fields are looked up, so that a name of another tool gets ours."""
-    from paretina.search.switches import WORDS, switch_of
+    from paretina.search.ablation.switches import WORDS, switch_of
     from paretina.train.asked import assignment
     from paretina.verbs import known_path
 
@@ -185,7 +179,7 @@ def switch_named(text: str, adds: bool) -> Any:
 
 def rival_named(name: str) -> Any:
     from paretina.model.family import network_named
-    from paretina.search.study import Rival
+    from paretina.search.ablation.study import Rival
 
     return Rival(name=name, model=network_named(name).blueprint)
 
@@ -193,7 +187,7 @@ def rival_named(name: str) -> Any:
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """What would be trained, and what is trained already."""
     from paretina.cli.program import print_lines
-    from paretina.search.findings import is_over
+    from paretina.search.ablation.findings import is_over
     from paretina.text import how_many
 
     rows = [

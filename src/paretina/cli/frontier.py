@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.program import Explaining
+from paretina.cli.program import INTERRUPTED, Explaining, FailedError
 from paretina.text import how_many
 
 EXAMPLE = (
@@ -24,12 +24,6 @@ class UnmetError(ValueError):
     """No candidate keeps the budget."""
 
     exit_code = 3
-
-
-class StoppedError(ValueError):
-    """The command was interrupted, and says how to continue."""
-
-    exit_code = 130
 
 
 @click.command(
@@ -99,10 +93,12 @@ def frontier(
     """
     from paretina.cli.program import duration
     from paretina.progress import Pace, Progress
-    from paretina.report.frontier import write_frontier
+    from paretina.report.frontier_page import write_frontier
     from paretina.run import command_line, free_folder
-    from paretina.search.frontier import begin, give_time, tools_for, work
-    from paretina.search.standing import budget_of, read_standing, with_budgets
+    from paretina.search.frontier.begin import begin, give_time
+    from paretina.search.frontier.run import work
+    from paretina.search.frontier.standing import budget_of, read_standing, with_budgets
+    from paretina.search.frontier.tools import tools_for
     from paretina.ship.fold import fold
     from paretina.verbs import check_output, misuse
 
@@ -150,7 +146,7 @@ def frontier(
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
         except KeyboardInterrupt:
             again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
-            raise StoppedError(f"interrupted; continue with\n  {again}") from None
+            raise FailedError(f"interrupted; continue with\n  {again}", INTERRUPTED) from None
     standing = with_budgets(standing, limits or standing.budgets)
     show(standing, write_frontier(standing), as_json)
 
@@ -162,9 +158,9 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         UnmetError: no candidate keeps the budgets.
     """
     from paretina.cli.program import note, print_lines
-    from paretina.report.frontier import cost_lines, recommended_lines, spelled
-    from paretina.search.frontier import result_of
-    from paretina.search.standing import recommend
+    from paretina.report.frontier_page import cost_lines, recommended_lines, spelled
+    from paretina.search.frontier.run import result_of
+    from paretina.search.frontier.standing import recommend
 
     best, cost = recommend(standing, standing.budgets), standing.halving.cost
     if as_json:
@@ -229,7 +225,7 @@ def asked_for(
     from paretina import verbs
     from paretina.cli.program import taken_apart
     from paretina.measure.plan import default_plan
-    from paretina.search.candidates import check_any, grid, listed
+    from paretina.search.frontier.candidates import check_any, grid, listed
 
     check_candidates(source, models, listing, sizes, recipes)
     values = taken_apart(fields)
@@ -264,7 +260,7 @@ def side_of(text: str) -> int:
 
 def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str | None, cost: str | None) -> Any:
     from paretina.cli.program import duration
-    from paretina.search.standing import Halving
+    from paretina.search.frontier.standing import Halving
     from paretina.spec import decode
     from paretina.verbs import misuse
 

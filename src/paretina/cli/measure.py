@@ -55,7 +55,7 @@ def measure(
     """
     from paretina.cli.program import duration, note, print_lines
     from paretina.data.named import source_named
-    from paretina.measure.models import measure_models
+    from paretina.measure.compare import measure_models
     from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
     from paretina.progress import Progress

@@ -19,7 +19,7 @@ from paretina.cli.program import duration, taken_apart
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
-from paretina.search.costs import COSTS, budget_of
+from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.spec import Spec, by_own_name, canonical, field_map, near, put
 from paretina.train.fields import LR, OTHER_PARTS, PARTS, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file

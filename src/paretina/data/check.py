@@ -175,7 +175,7 @@ def map_groups(groups: tuple[tuple[Seen, ...], ...], sign: str = " = ") -> list[
 
 
 @dataclass(frozen=True)
-class Look:
+class CheckedPicture:
     """What one picture is like: its size, what copies are found by and what is odd, or the fault that hides them."""
 
     width: int = 0
@@ -185,17 +185,17 @@ class Look:
     remark: str = ""
 
 
-def look(collection: Collection, sample: Sample, near: bool) -> Look:
+def look(collection: Collection, sample: Sample, near: bool) -> CheckedPicture:
     with remarks_heard() as heard:
         try:
             image = collection.image(sample)
         except DecodeError as error:
-            return Look(fault=str(error).removeprefix(f"{sample.name}: "))
+            return CheckedPicture(fault=str(error).removeprefix(f"{sample.name}: "))
     height, width = image.shape[1:]
-    return Look(width, height, "", likeness.look(image, near), "; ".join(heard))
+    return CheckedPicture(width, height, "", likeness.look(image, near), "; ".join(heard))
 
 
-def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int, near: bool) -> list[Look]:
+def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int, near: bool) -> list[CheckedPicture]:
     if workers < 1:
         raise ValueError(f"one worker or more is needed, got {workers}")
     chunks = [samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paretina.data.names import composed, counterpart, likeness
-from paretina.data.scan import Place
+from paretina.data.scan import PicturePlace
 
 EXACT = {
     "train": ("train", "training"),
@@ -166,13 +166,13 @@ class Layout:
         notes: what was decided, a sentence each.
     """
 
-    root: Place
-    splits: dict[str, Place]
-    passed: tuple[tuple[Place, tuple[Place, ...]], ...] = ()
+    root: PicturePlace
+    splits: dict[str, PicturePlace]
+    passed: tuple[tuple[PicturePlace, tuple[PicturePlace, ...]], ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def layout_of(root: Place, reading: Reading = "auto") -> Layout:
+def layout_of(root: PicturePlace, reading: Reading = "auto") -> Layout:
     """
     Args:
         reading: "classes" takes the folders in `root` as classes, whatever they are called; "plain" goes by the usual names of
@@ -187,7 +187,7 @@ def layout_of(root: Place, reading: Reading = "auto") -> Layout:
     if reading == "plain":
         exact = exact_splits(root)
         return Layout(root, exact, ((root, tuple(exact.values())),)) if "train" in exact else Layout(root, {"": root})
-    passed: list[tuple[Place, tuple[Place, ...]]] = []
+    passed: list[tuple[PicturePlace, tuple[PicturePlace, ...]]] = []
     notes: list[str] = []
     while not (splits := splits_in(root, notes)):
         inner = class_folders(root)
@@ -196,7 +196,7 @@ def layout_of(root: Place, reading: Reading = "auto") -> Layout:
             return Layout(root, {"": root}, tuple(passed), tuple(notes))
         notes.append(f"{shown(root)} holds pictures only in {inner[0].name}/, so that is the folder that is read")
         passed.append((root, (inner[0],)))
-        root = Place(inner[0].root / inner[0].path)
+        root = PicturePlace(inner[0].root / inner[0].path)
     passed.append((root, tuple(splits.values())))
     check_roles(unwrapped(splits["train"]), "if they are the classes, say so with data.layout=plain")
     classes = [folder.name for folder in class_folders(unwrapped(splits["train"]))]
@@ -211,29 +211,29 @@ def layout_of(root: Place, reading: Reading = "auto") -> Layout:
     return Layout(root, splits, tuple(passed), tuple(notes))
 
 
-def class_folders(place: Place) -> list[Place]:
+def class_folders(place: PicturePlace) -> list[PicturePlace]:
     """The folders in it that have pictures at any depth."""
     return [folder for folder in place.folders if folder.has_pictures]
 
 
-def wraps(place: Place) -> bool:
+def wraps(place: PicturePlace) -> bool:
     """Whether a folder has nothing in it but folders, and at some depth several of them."""
     inner = class_folders(place)
     return not place.pictures and (len(inner) > 1 or (len(inner) == 1 and wraps(inner[0])))
 
 
-def unwrapped(place: Place) -> Place:
+def unwrapped(place: PicturePlace) -> PicturePlace:
     """The folder, or the one within that is all that it holds."""
     while len(inner := class_folders(place)) == 1 and wraps(place):
         place = inner[0]
     return place
 
 
-def shown(place: Place) -> str:
+def shown(place: PicturePlace) -> str:
     return repr(str(place.full_path).rstrip("/"))
 
 
-def listed(places: Sequence[Place]) -> str:
+def listed(places: Sequence[PicturePlace]) -> str:
     """The first names of some folders, for a sentence."""
     names = [f"{place.name}/" for place in places[:4]]
     if len(places) > len(names):
@@ -266,7 +266,7 @@ def split_of_word(word: str) -> str | None:
     return next((split for split, words in WORDS.items() if match["word"] in words), None) if match else None
 
 
-def valid_means_good(places: Sequence[Place]) -> bool:
+def valid_means_good(places: Sequence[PicturePlace]) -> bool:
     """Whether there is an `invalid` beside a `valid`, and no other split beside both."""
     words = {"".join(words_of(place.name)) for place in places}
     return bool(words & {"invalid", "notvalid", "nonvalid"}) and not any(
@@ -286,7 +286,7 @@ def is_condition(name: str) -> bool:
     return is_number(name) or (bool(words) and words <= CONDITIONS | MONTHS)
 
 
-def names_parts(places: Sequence[Place]) -> bool:
+def names_parts(places: Sequence[PicturePlace]) -> bool:
     """Whether the names are those of parts of a set, or number something that is no class: fold1, fold2; camA, camB."""
     words = [words_of(place.name) for place in places]
     if any(split_of_word(word) for each in words for word in each) and not valid_means_good(places):
@@ -304,7 +304,7 @@ def names_parts(places: Sequence[Place]) -> bool:
 # --- splits --------------------------------------------------------------------------------------------------------------
 
 
-def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
+def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
     """Split -> the folder with its class folders, or nothing where the folders are no splits.
 
     Raises:
@@ -313,7 +313,7 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
     exact = exact_splits(root)
     full = class_folders(root)
     said = {place: None if valid_means_good(full) else split_said(place.name) for place in full}
-    loose: dict[str, list[Place]] = {split: [] for split in EXACT if split not in exact}
+    loose: dict[str, list[PicturePlace]] = {split: [] for split in EXACT if split not in exact}
     for place, split in said.items():
         if split in loose and is_labelled(place, split):
             loose[split].append(place)
@@ -358,14 +358,14 @@ def splits_in(root: Place, notes: list[str]) -> dict[str, Place]:
     return splits
 
 
-def both_claim(root: Place, split: str, places: Sequence[Place]) -> ValueError:
+def both_claim(root: PicturePlace, split: str, places: Sequence[PicturePlace]) -> ValueError:
     names = " and ".join(place.name for place in places)
     return ValueError(f"{names} in {shown(root)} both say they are the {split} split; keep one of them")
 
 
-def exact_splits(root: Place) -> dict[str, Place]:
+def exact_splits(root: PicturePlace) -> dict[str, PicturePlace]:
     """The folders with the usual names of splits, if they hold folders, and pictures in one of these at least."""
-    found: dict[str, Place] = {}
+    found: dict[str, PicturePlace] = {}
     if valid_means_good(root.folders):
         return found
     for split in EXACT:
@@ -377,17 +377,17 @@ def exact_splits(root: Place) -> dict[str, Place]:
     return found if any(class_folders(place) for place in found.values()) else {}
 
 
-def is_labelled(place: Place, split: str) -> bool:
+def is_labelled(place: PicturePlace, split: str) -> bool:
     """Whether there are class folders in it, even empty ones; a lone `test/test/` with unsorted pictures is none."""
     inner = class_folders(unwrapped(place))
     return bool(place.folders) and not (len(inner) == 1 and split_said(inner[0].name) == split)
 
 
-def has_classes(place: Place, split: str) -> bool:
+def has_classes(place: PicturePlace, split: str) -> bool:
     return bool(class_folders(place)) and is_labelled(place, split)
 
 
-def kinds_in(place: Place) -> set[str]:
+def kinds_in(place: PicturePlace) -> set[str]:
     """The names of the class folders in what may be a split, such that alike names are equal."""
     return {likeness(folder.name) for folder in class_folders(unwrapped(place))}
 
@@ -395,7 +395,7 @@ def kinds_in(place: Place) -> set[str]:
 # --- classes -------------------------------------------------------------------------------------------------------------
 
 
-def checked_classes(root: Place, classes: list[Place]) -> list[str]:
+def checked_classes(root: PicturePlace, classes: list[PicturePlace]) -> list[str]:
     """Notes about folders that are taken as classes.
 
     Raises:
@@ -418,7 +418,7 @@ def checked_classes(root: Place, classes: list[Place]) -> list[str]:
     return checked_sharing(root, classes)
 
 
-def check_roles(root: Place, override: str = OVERRIDE) -> None:
+def check_roles(root: PicturePlace, override: str = OVERRIDE) -> None:
     """Raises ValueError where the folders are pictures and annotations of them, or what is searched and what for."""
     classes = class_folders(root)
     words = {place: set(map(without_accents, words_of(place.name))) for place in classes}
@@ -439,7 +439,7 @@ def check_roles(root: Place, override: str = OVERRIDE) -> None:
         )
 
 
-def check_inner_splits(root: Place, classes: list[Place]) -> None:
+def check_inner_splits(root: PicturePlace, classes: list[PicturePlace]) -> None:
     """Raises ValueError where a class holds splits."""
     for place in classes:
         inner = class_folders(unwrapped(place))
@@ -460,7 +460,7 @@ def check_inner_splits(root: Place, classes: list[Place]) -> None:
         )
 
 
-def checked_sharing(root: Place, classes: list[Place]) -> list[str]:
+def checked_sharing(root: PicturePlace, classes: list[PicturePlace]) -> list[str]:
     """A note where all classes hold the same folders.
 
     Raises:

@@ -24,7 +24,7 @@ from paretina.shapes import Image
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedBatch:
     """A batch as it left the workers, and what could not be read for it.
 
     Attributes:
@@ -74,7 +74,7 @@ class Transformed(Dataset[Item]):
         return request.index, target, tuple(views)
 
 
-class Prepared(Dataset[Item]):
+class Preprocessed(Dataset[Item]):
     """The pictures as evaluation sees them, through the preprocessing of the network."""
 
     def __init__(self, pictures: Pictures, preprocessing: Preprocessing, size: int) -> None:
@@ -107,7 +107,7 @@ class Collate:
     size: int | None = None
     task: Task = field(default_factory=OneOf)
 
-    def __call__(self, items: Sequence[Item]) -> Loaded:
+    def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]
         faults = tuple(item for item in items if isinstance(item, str))
         if not good and self.size is None:
@@ -117,12 +117,12 @@ class Collate:
         views = tuple(map(torch.stack, zip(*(views for _, _, views in good), strict=True))) if good else nothing
         targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
-        return Loaded(Batch(views, targets, ids), faults)
+        return LoadedBatch(Batch(views, targets, ids), faults)
 
 
 def training_batches(
     pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
-) -> Iterator[Loaded]:
+) -> Iterator[LoadedBatch]:
     """The batches of a stream of requests, in its order."""
     return iter(
         DataLoader(
@@ -145,14 +145,14 @@ def evaluation_batches(
     batch: int,
     workers: int,
     indices: Sequence[int] | None = None,
-) -> Iterator[Loaded]:
+) -> Iterator[LoadedBatch]:
     """The pictures (or those of the given numbers) in order, as evaluation sees them.
 
     A batch of which no picture can be read any more is empty.
     """
     return iter(
         DataLoader(
-            Prepared(pictures, preprocessing, size),
+            Preprocessed(pictures, preprocessing, size),
             sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
             batch_size=batch,
             collate_fn=Collate(classes, size, pictures.collection.task),

@@ -86,7 +86,7 @@ class Read:
     remark: str = ""
 
 
-class Reading:
+class PictureReader:
     """Reads groups of pictures in threads, and holds no more of them than `budget` bytes, wherever they wait.
 
     Attributes:
@@ -120,7 +120,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedPictures:
     """What was read once, by where it comes from.
 
     Attributes:
@@ -154,7 +154,7 @@ class Kept:
         )
 
 
-KEPT: ContextVar[list[Kept] | None] = ContextVar("KEPT", default=None)
+KEPT: ContextVar[list[CachedPictures] | None] = ContextVar("KEPT", default=None)
 
 GROUP = 8
 """Pictures that a thread reads in one go: handing over each by itself takes much of the time where pictures are small."""
@@ -208,7 +208,7 @@ def read_pictures(
         numbers = {names[sample.name]: number for number, sample in enumerate(pictures.samples)}
         damaged = {names[name]: reason for name, reason in pictures.damaged.items()}
         remarks = {names[name]: text for name, text in pictures.remarks.items()}
-        kept_sets.append(Kept(collection.origin(), pictures, numbers, damaged, remarks))
+        kept_sets.append(CachedPictures(collection.origin(), pictures, numbers, damaged, remarks))
     return pictures
 
 
@@ -216,7 +216,7 @@ def decoded_pictures(
     collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
 ) -> Pictures:
     """`read_pictures` without memory of what was read before."""
-    reading = Reading(collection, at_least, memory_budget() if budget is None else budget)
+    reading = PictureReader(collection, at_least, memory_budget() if budget is None else budget)
     damaged: dict[str, str] = {}
     remarks: dict[str, str] = {}
     kept: list[Sample] = []

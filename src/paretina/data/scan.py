@@ -48,7 +48,7 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desk
 """Names of files that systems leave in folders of pictures, in lower case."""
 
 
-class Place:
+class PicturePlace:
     """A folder below the one that a scan started from, listed when it is first looked into.
 
     Attributes:
@@ -70,14 +70,14 @@ class Place:
         return os.path.join(self.root, self.path)
 
     @cached_property
-    def listing(self) -> tuple[tuple["Place | str", ...], Counter[str]]:
+    def listing(self) -> tuple[tuple["PicturePlace | str", ...], Counter[str]]:
         """Folders and names of pictures, in the order of their names; and how much was left out, by reason.
 
         Raises:
             OSError: it cannot be listed; `filename` says which.
         """
         here = identity(self.full_path)
-        found: list[Place | str] = []
+        found: list[PicturePlace | str] = []
         left_out: Counter[str] = Counter()
         with os.scandir(self.full_path) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -90,9 +90,9 @@ class Place:
                 elif not is_folder:
                     found.append(path)
                 elif writable(entry.name):
-                    found.append(Place(self.root, path, (*self.above, here)))
+                    found.append(PicturePlace(self.root, path, (*self.above, here)))
                 else:
-                    lost = sum(1 for _ in Place(self.root, path, (*self.above, here)).all_pictures(Counter()))
+                    lost = sum(1 for _ in PicturePlace(self.root, path, (*self.above, here)).all_pictures(Counter()))
                     if lost:
                         left_out[f"pictures in '{readable(entry.name)}', {UNWRITABLE} (rename the folder)"] += lost
                     else:
@@ -105,8 +105,8 @@ class Place:
         return self.listing[1]
 
     @property
-    def folders(self) -> list["Place"]:
-        return [each for each in self.listing[0] if isinstance(each, Place)]
+    def folders(self) -> list["PicturePlace"]:
+        return [each for each in self.listing[0] if isinstance(each, PicturePlace)]
 
     @property
     def pictures(self) -> list[str]:
@@ -122,7 +122,7 @@ class Place:
         """Names of the pictures at any depth, in order; adds what is not among them to `left_out`."""
         left_out.update(self.left_out)
         for each in self.listing[0]:
-            if isinstance(each, Place):
+            if isinstance(each, PicturePlace):
                 yield from each.all_pictures(left_out)
             else:
                 yield each

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from paretina.measure.intervals import Interval, combined_mean, wilson
+from paretina.measure.statistics import Interval, combined_mean, wilson
 from paretina.shapes import Logits
 from paretina.tables import write_csv
 from paretina.text import how_many

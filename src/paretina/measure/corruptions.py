@@ -33,7 +33,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.intervals import Interval, as_columns, paired_interval, wilson
+from paretina.measure.statistics import Interval, as_columns, paired_interval, wilson
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores

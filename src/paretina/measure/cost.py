@@ -128,7 +128,7 @@ NOTHING = frozenset(
 """Operators of torch (`aten`), also in place, that count as no MACs; besides views and what torch calls pointwise."""
 
 
-class Counter(TorchDispatchMode):
+class OperatorCounter(TorchDispatchMode):
     """Adds up the MACs and the outputs of every operator that torch has a formula for, and the bytes of all operators.
 
     Attributes:
@@ -181,9 +181,9 @@ def stored_bytes(tensor: Tensor) -> int:
 
 
 @contextmanager
-def counting() -> Iterator[Counter]:
+def counting() -> Iterator[OperatorCounter]:
     # in inference mode, which the caller may be in, no gradients can be enabled
-    with torch.inference_mode(False), torch.enable_grad(), Counter() as counter:
+    with torch.inference_mode(False), torch.enable_grad(), OperatorCounter() as counter:
         yield counter
 
 

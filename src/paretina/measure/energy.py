@@ -27,7 +27,7 @@ IDLE_S = 2.0
 """Seconds that nothing is done, to know what the machine takes then."""
 
 
-class Counter(ABC):
+class EnergyCounter(ABC):
     """Joules since some start; never falls."""
 
     name: str
@@ -36,7 +36,7 @@ class Counter(ABC):
     def joules(self) -> float: ...
 
 
-class Rapl(Counter):
+class Rapl(EnergyCounter):
     """The packages of the processor, summed; a counter that wraps around is unwrapped if it is read often enough."""
 
     name = "RAPL"
@@ -67,7 +67,7 @@ def rapl(root: Path = POWERCAP) -> Rapl | None:
         return None
 
 
-class Nvml(Counter):
+class Nvml(EnergyCounter):
     """One GPU, by its UUID, since torch counts only those that it may see."""
 
     name = "NVML"
@@ -82,7 +82,7 @@ class Nvml(Counter):
         return self.library.nvmlDeviceGetTotalEnergyConsumption(self.handle) / 1e3  # type: ignore[no-any-return]
 
 
-def counter_of(device: str) -> Counter | None:
+def counter_of(device: str) -> EnergyCounter | None:
     """The energy counter of a device as torch names it; None where there is none."""
     kind = device.partition(":")[0]
     if kind == "cpu":
@@ -112,7 +112,7 @@ class Energy:
 def measure_energy(
     step: Callable[[], object],
     images: int,
-    counter: Counter,
+    counter: EnergyCounter,
     *,
     seconds: float = WINDOW_S,
     idle: float = IDLE_S,

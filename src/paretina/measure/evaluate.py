@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.data.batch import Batch
-from paretina.data.loader import Loaded, evaluation_batches
+from paretina.data.loader import LoadedBatch, evaluation_batches
 from paretina.data.pictures import Pictures
 from paretina.measure.judge import Judge, Tally, judge_of
 from paretina.measure.plan import Plan
@@ -47,10 +47,10 @@ class Evaluation:
         self.settings = (preprocessing, size, classes, batch)
         self.judge = judge or judge_of(pictures.collection.task)
         self.loss: Callable[[Batch], Loss] | None = None
-        self.kept: list[Loaded] | None = None
+        self.kept: list[LoadedBatch] | None = None
         self.faults: dict[str, None] = {}
 
-    def batches(self, workers: int) -> Iterable[Loaded]:
+    def batches(self, workers: int) -> Iterable[LoadedBatch]:
         if self.kept is not None:
             return self.kept
         preprocessing, size, classes, batch = self.settings

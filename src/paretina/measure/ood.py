@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from paretina.measure.intervals import LEVEL, Interval, as_columns
+from paretina.measure.statistics import LEVEL, Interval, as_columns
 from paretina.shapes import Logits
 from paretina.tables import in_columns, write_csv
 from paretina.text import how_many

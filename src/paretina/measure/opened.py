@@ -14,7 +14,7 @@ from paretina.data.source import Source
 from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import MakeStep, Step
-from paretina.measure.tune import Judgement, judge
+from paretina.measure.tune import Judgement, compare_answers
 from paretina.measure.update import Update
 from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.family import networks
@@ -151,7 +151,7 @@ class Steps:
     def judged_on(self, pictures: Tensor) -> Callable[[Plan], Judgement]:
         """Compares a plan with float32, whose answers are found at once."""
         wanted = self.answers(Plan(device=self.device), pictures)
-        return lambda plan: judge(wanted, self.answers(plan, pictures))
+        return lambda plan: compare_answers(wanted, self.answers(plan, pictures))
 
 
 def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:

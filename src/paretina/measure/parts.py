@@ -15,7 +15,7 @@ MOST = 0.6
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """
     Attributes:
         name: what tables call it.
@@ -43,7 +43,7 @@ class Passage(Generic[T]):
     out: Any
 
 
-def parts_of(network: nn.Module) -> tuple[Part, ...]:
+def parts_of(network: nn.Module) -> tuple[NetworkPart, ...]:
     """Stem, stages and head of one of our networks, of each that it is made of; of any other module its children.
 
     Of other modules, a part with most of the parameters is taken apart in turn.
@@ -51,22 +51,22 @@ def parts_of(network: nn.Module) -> tuple[Part, ...]:
     if isinstance(network, Combined):
         names = {id(each): name for name, each in network.named_modules()}
         return tuple(
-            Part(f"{names[id(each)]} {part.name}", part.spec, part.module)
+            NetworkPart(f"{names[id(each)]} {part.name}", part.spec, part.module)
             for each in network.networks()
             for part in parts_of(each)
         )
     if isinstance(network, Network):
         rows = zip(network.blueprint.stages, network.stages, strict=True)
         return (
-            Part("stem", str(network.blueprint.stem), network.stem),
+            NetworkPart("stem", str(network.blueprint.stem), network.stem),
             *(
-                Part(f"stage {number}", f"{row.depth} x {row.block}, stride {row.stride}", stage)
+                NetworkPart(f"stage {number}", f"{row.depth} x {row.block}, stride {row.stride}", stage)
                 for number, (row, stage) in enumerate(rows, 1)
             ),
-            Part("head", str(network.blueprint.head), network.head),
+            NetworkPart("head", str(network.blueprint.head), network.head),
         )
     whole = params_of(network)
-    return tuple(Part(name, type(module).__name__, module) for name, module in taken_apart("", network, whole))
+    return tuple(NetworkPart(name, type(module).__name__, module) for name, module in taken_apart("", network, whole))
 
 
 def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, nn.Module]]:
@@ -85,7 +85,7 @@ def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, n
     return found
 
 
-def passages(parts: tuple[Part, ...], read: Callable[[], T], run: Callable[[], Any]) -> tuple[Any, list[Passage[T]]]:
+def passages(parts: tuple[NetworkPart, ...], read: Callable[[], T], run: Callable[[], Any]) -> tuple[Any, list[Passage[T]]]:
     """Runs a network once and reads something at the border of each part; a passage reaches from border to border.
 
     So what runs between two parts belongs to the later one.

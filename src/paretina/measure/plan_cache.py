@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paretina.measure.device import Device
+from paretina.measure.machine import Device
 from paretina.measure.tune import Tuned
 from paretina.run import write_aside
 from paretina.system import cache_folder

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from paretina.measure.cost import Cost
-from paretina.measure.parts import Part, passages
+from paretina.measure.parts import NetworkPart, passages
 from paretina.measure.plan import Plan
 from paretina.measure.timing import Clock, Step
 from paretina.tables import in_columns
@@ -121,7 +121,7 @@ def multiplied(left: Tensor, right: Tensor) -> Step:
 
 
 def time_parts(
-    parts: Sequence[Part],
+    parts: Sequence[NetworkPart],
     run: Step,
     *,
     rounds: int = 20,
@@ -152,7 +152,7 @@ def time_parts(
     return {name: median(found) if found else 0.0 for name, found in samples.items()}
 
 
-def one_run(parts: tuple[Part, ...], run: Step, clock: Clock, device: str) -> dict[str, float]:
+def one_run(parts: tuple[NetworkPart, ...], run: Step, clock: Clock, device: str) -> dict[str, float]:
     if device.startswith("cuda"):
         _, on_device = passages(parts, recorded, run)
         torch.cuda.synchronize(device)

@@ -25,12 +25,12 @@ from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.measure.cost import cost, without
-from paretina.measure.device import Device, Others
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.inference import forward
-from paretina.measure.intervals import Interval, as_columns, mcnemar, paired_interval, wilson
+from paretina.measure.machine import Device, Others
 from paretina.measure.plan import Plan
 from paretina.measure.sizes import resolutions_named as resolutions_named
+from paretina.measure.statistics import Interval, as_columns, mcnemar, paired_interval, wilson
 from paretina.measure.timing import Step, Turns
 from paretina.model.build import Network
 from paretina.tables import in_columns

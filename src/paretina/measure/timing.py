@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from paretina.measure.device import Device, Others
-from paretina.measure.energy import Counter, Energy, measure_energy
-from paretina.measure.intervals import Interval, as_columns
+from paretina.measure.energy import Energy, EnergyCounter, measure_energy
+from paretina.measure.machine import Device, Others
 from paretina.measure.memory import peak_of
 from paretina.measure.plan import Plan
+from paretina.measure.statistics import Interval, as_columns
 from paretina.spec import encode
 
 Step = Callable[[], object]
@@ -286,7 +286,7 @@ def best_batch(found: Mapping[int, float]) -> int:
 
 
 @dataclass(frozen=True)
-class Fit:
+class LineFit:
     """The largest batch that fits into memory.
 
     Attributes:
@@ -298,21 +298,21 @@ class Fit:
     how: str
 
 
-def largest_batch(make: MakeStep, device: Device, *, small: int = 4, limit: int = 1 << 14) -> Fit | None:
+def largest_batch(make: MakeStep, device: Device, *, small: int = 4, limit: int = 1 << 14) -> LineFit | None:
     """The largest batch that fits; None where the system does not say what memory is taken.
 
     On a GPU it is tried, by doubling and halving, up to `limit`. On a CPU a batch that does not fit ends the process or the
     machine, so the peaks of two small batches are continued in a straight line.
     """
     if device.kind == "cuda":
-        return Fit(tried_batch(make, device.wait, limit), "tried")
+        return LineFit(tried_batch(make, device.wait, limit), "tried")
     free = device.free_bytes()
     low, high = (peak_of(lambda size=size: make(size)(), device.device) for size in (small, 2 * small))  # type: ignore[misc]
     if free is None or low is None or high is None or high <= low:
         return None
     slope = (high - low) / small
     room = free / 2**20 - (low - slope * small)
-    return Fit(max(0, int(room / slope)), "extrapolated")
+    return LineFit(max(0, int(room / slope)), "extrapolated")
 
 
 def tried_batch(make: MakeStep, wait: Callable[[], None], limit: int) -> int:
@@ -362,7 +362,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchTiming:
     """Steps of one batch size.
 
     Attributes:
@@ -377,7 +377,7 @@ class Batch:
     batch: int
     step: Series
     peak_mb: float | None = None
-    largest: Fit | None = None
+    largest: LineFit | None = None
     energy: Energy | None = None
     tried: dict[int, float] = field(default_factory=dict)
 
@@ -418,8 +418,8 @@ class Timing:
     plan: Plan
     training_plan: Plan | None
     latency: Series
-    inference: Batch
-    training: Batch | None
+    inference: BatchTiming
+    training: BatchTiming | None
     others: float | None
     disturbed: bool
 
@@ -449,7 +449,7 @@ def time_subjects(
     training_batch: int | None = None,
     memory: bool = True,
     others: Others | None = None,
-    counter: Counter | None = None,
+    counter: EnergyCounter | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Timing]:
     """Times networks in turn: one image, the best batch, and the training step.
@@ -537,10 +537,10 @@ class Measuring:
     device: Device
     turns: Turns
     memory: bool
-    counter: Counter | None
+    counter: EnergyCounter | None
     weight_mb: float
 
-    def batch(self, make: MakeStep, size: int, series: Series, tried: dict[int, float]) -> Batch:
+    def batch(self, make: MakeStep, size: int, series: Series, tried: dict[int, float]) -> BatchTiming:
         def twice() -> object:  # an optimizer has its moments from its first step on
             step = make(size)
             step()
@@ -550,7 +550,7 @@ class Measuring:
         energy = None
         if self.counter is not None:
             energy = measure_energy(make(size), size, self.counter, clock=self.turns.clock, wait=self.turns.wait)
-        return Batch(
+        return BatchTiming(
             batch=size,
             step=series,
             peak_mb=None if peak is None else peak + self.weight_mb,

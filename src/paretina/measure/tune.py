@@ -71,7 +71,7 @@ class Judgement:
         )
 
 
-def judge(wanted: Logits, found: Logits) -> Judgement:
+def compare_answers(wanted: Logits, found: Logits) -> Judgement:
     """Compares answers to the same pictures; answers that are not finite agree with nothing.
 
     Raises:

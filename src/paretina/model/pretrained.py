@@ -33,7 +33,7 @@ from paretina.run import model_in
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightsPlace:
     """Where weights of a network can be had.
 
     Attributes:
@@ -78,7 +78,7 @@ def weights_named(wanted: str) -> str:
     return str(model_in(Path(wanted), hint(wanted)))
 
 
-def place_of(wanted: str, network: Published | None) -> Place | None:
+def place_of(wanted: str, network: Published | None) -> WeightsPlace | None:
     """Where the weights are that a word stands for; None if there are none.
 
     Args:
@@ -94,11 +94,11 @@ def place_of(wanted: str, network: Published | None) -> Place | None:
     if wanted in WORDS:
         return None if network is None else known_place(network, ask=wanted == "hub")
     if not interop.library_of(wanted):
-        return Place(Path(weights_named(wanted)))
+        return WeightsPlace(Path(weights_named(wanted)))
     owner, peer, tag = interop.peer_named(wanted)
     if network is not None and owner.name != network.name:
         raise ValueError(f"{wanted} has weights of {owner.name}, not of {network.name}: --model {owner.name}")
-    return kept(peer, tag) or Place(None, peer, tag)
+    return kept(peer, tag) or WeightsPlace(None, peer, tag)
 
 
 def lies_here(wanted: str, network: Published | None) -> bool:
@@ -107,13 +107,13 @@ def lies_here(wanted: str, network: Published | None) -> bool:
     return place is not None and place.file is not None
 
 
-def known_place(network: Published, ask: bool = False) -> Place | None:
+def known_place(network: Published, ask: bool = False) -> WeightsPlace | None:
     """Where a named network's weights are on this machine; with `ask` also which library would download them."""
     if network.weights is not None and (file := packaged_file(network.weights)):
-        return Place(file)
+        return WeightsPlace(file)
     peers = same_peers(network)
     found = next((place for place in map(kept, peers) if place), None)
-    return found or (Place(None, peers[0]) if ask and peers else None)
+    return found or (WeightsPlace(None, peers[0]) if ask and peers else None)
 
 
 def same_peers(network: Published) -> list[Peer]:
@@ -121,7 +121,7 @@ def same_peers(network: Published) -> list[Peer]:
     return [peer for peer in network.peers if peer.blueprint is None and interop.has_weights(peer)]
 
 
-def opened(place: Place, network: Published | None) -> Start:
+def opened(place: WeightsPlace, network: Published | None) -> Start:
     """The weights that are found there, downloaded where they have to be.
 
     Raises:
@@ -219,7 +219,7 @@ def others(network: Published | None) -> str:
 # --- the caches of other libraries ----------------------------------------------------------------------------------------
 
 
-def kept(peer: Peer, tag: str = "") -> Place | None:
+def kept(peer: Peer, tag: str = "") -> WeightsPlace | None:
     """The weights of a peer that its library has downloaded before; the network is not asked."""
     return kept_by_timm(peer, tag) if peer.library == "timm" else kept_by_torchvision(peer, tag)
 
@@ -229,11 +229,11 @@ def checkpoint(url: str) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
 
 
-def kept_by_torchvision(peer: Peer, tag: str) -> Place | None:
+def kept_by_torchvision(peer: Peer, tag: str) -> WeightsPlace | None:
     first = interop.torchvision_weights(peer, tag)
     choices = [first] if tag else dict.fromkeys((first, *torchvision.models.get_model_weights(peer.name)))
     places = ((each.name, checkpoint(each.url)) for each in choices)
-    return next((Place(path, peer, name) for name, path in places if path.is_file()), None)
+    return next((WeightsPlace(path, peer, name) for name, path in places if path.is_file()), None)
 
 
 def check_name(path: Path) -> None:
@@ -253,14 +253,14 @@ def check_name(path: Path) -> None:
         )
 
 
-def kept_by_timm(peer: Peer, tag: str) -> Place | None:
+def kept_by_timm(peer: Peer, tag: str) -> WeightsPlace | None:
     # importing timm takes seconds, so it is left alone where nothing can be there
     if importlib.util.find_spec("timm") is None or not any(hub_folder().glob(f"models--*--{peer.name}*")):
         return None
     for each, config in timm_configs(peer, tag):
         for name in hub_files(config) if config.hf_hub_id else ():
             if file := cached_by_hub(config.hf_hub_id, name):
-                return Place(file, peer, each)
+                return WeightsPlace(file, peer, each)
     return None
 
 

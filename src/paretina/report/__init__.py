@@ -1,6 +1,6 @@
 """Reports: self-contained HTML pages and tables, made from run directories and from nothing else."""
 
-from paretina.report.page import write_comparison, write_report
 from paretina.report.records import measured_alike, read_run, table
+from paretina.report.run_page import write_comparison, write_report
 
 __all__ = ["measured_alike", "read_run", "table", "write_comparison", "write_report"]

@@ -264,7 +264,7 @@ class DeviceLock:
     """Keeps trainings and timings apart, on one device of this machine, among all that use this lock.
 
     Trainings share the device; a timing has it alone. A timing that waits goes before trainings that come later. Whoever uses
-    the device without the lock is not kept away, only noticed (`paretina.measure.device.Others`).
+    the device without the lock is not kept away, only noticed (`paretina.measure.machine.Others`).
     """
 
     def __init__(self, device: str, folder: Path) -> None:

@@ -10,7 +10,6 @@ from torch import nn
 
 from paretina.clock import START
 from paretina.data.batch import Batch
-
 from paretina.data.bounds import check_run
 from paretina.data.damage import allowing, is_too_much
 from paretina.model.blueprint import LARGEST, Model
@@ -61,7 +60,9 @@ def check_taught(recipe: Recipe) -> None:
     objective, switch = type(recipe.objective).__name__, ""
     if hasattr(recipe.objective, "terms"):
         terms = kinds(Term).items()  # type: ignore[type-abstract]
-        switch = next((f"switch on a term that does (objective.terms.{name}=on), or " for name, kind in terms if kind.TEACHER), "")
+        switch = next(
+            (f"switch on a term that does (objective.terms.{name}=on), or " for name, kind in terms if kind.TEACHER), ""
+        )
     raise ValueError(
         f"the recipe names a teacher, {recipe.teacher}, and nothing in its objective {objective} learns from one; {switch}"
         "leave the teacher out: teacher=none"
@@ -82,9 +83,7 @@ def without_values(look: Callable[[str], None]) -> None:
             look("cpu")
 
 
-def learner_on(
-    device: str, objective: Objective, learning: Learning, model: Model, teacher: Teacher | None
-) -> Learner:
+def learner_on(device: str, objective: Objective, learning: Learning, model: Model, teacher: Teacher | None) -> Learner:
     """What learns in a run, with fresh weights, on a device.
 
     Args:
@@ -121,9 +120,7 @@ def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) 
     without_values(look)
 
 
-def check_parts(
-    asked: Asked, model: Model, task: Task, pictures: int, ranks: int, teacher: Teacher | None = None
-) -> None:
+def check_parts(asked: Asked, model: Model, task: Task, pictures: int, ranks: int, teacher: Teacher | None = None) -> None:
     """Looks whether what learns can do so from the smallest part of an update that there will be.
 
     Args:
@@ -145,8 +142,9 @@ def check_parts(
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"this network cannot learn from {how_many(part, 'picture')} of {side} x {side} pixels at a time with the objective "
-            f"{type(recipe.objective).__name__} (batch_size={recipe.batch_size}, {how_many(pictures, 'picture')}{cut}): {reason}. "
+            f"this network cannot learn from {how_many(part, 'picture')} of {side} x {side} pixels at a time with "
+            f"the objective {type(recipe.objective).__name__} (batch_size={recipe.batch_size}, "
+            f"{how_many(pictures, 'picture')}{cut}): {reason}. "
             f"Raise {'batch_size, lower accumulate' if cut else 'batch_size'}, or take larger images"
         ) from None
 

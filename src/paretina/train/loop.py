@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FinalNetwork:
     """What a finished run keeps.
 
     Attributes:
@@ -65,7 +65,7 @@ class Kept:
     chosen: str
 
 
-def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
+def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNetwork:
     """Trains, from the last state of the run if there is one.
 
     Raises:
@@ -147,8 +147,8 @@ def fit(job: Job, recipe: Recipe, run: Run, journal: Journal) -> Kept:
         kept.load_state_dict(best["weights"])
         at = f"after update {best['update']} of {epochs.updates}"
         chosen = f"{average} {at}, chosen for the best {best['title']} on the validation data, so the figures are optimistic"
-        return Kept(kept, chosen)
-    return Kept(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
+        return FinalNetwork(kept, chosen)
+    return FinalNetwork(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:

@@ -7,8 +7,8 @@ are timed on updates of the whole network with random weights; parts that will b
 from dataclasses import replace
 from typing import Literal
 
+from paretina.measure.choose_plan import Plans, Tuning, training_plan
 from paretina.measure.plan import Plan, trains_low
-from paretina.measure.settle import Plans, Tuning, training_plan
 from paretina.measure.tune import Tuned, brief, repays
 from paretina.model.blueprint import Model
 from paretina.text import how_many

@@ -18,12 +18,12 @@ from paretina.spec import Spec, specs_within
 from paretina.train.average import Average
 from paretina.train.clipping import Clip
 from paretina.train.evaluated import TESTED, Evaluated
-from paretina.train.first import Starting
 from paretina.train.learning import Learning
 from paretina.train.objective import Objective, learning_modules
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizer import Optimizer
 from paretina.train.optimizers.adamw import AdamW
+from paretina.train.starting import Starting
 from paretina.traits import INSIDE, STAYS, By, Never, SetTo, traits
 
 

@@ -27,11 +27,11 @@ from paretina.run import model_in
 from paretina.spec import encode
 from paretina.train.asked import Asked
 from paretina.train.feasible import check_answers, check_asked, check_damage, check_learner, check_parts
-from paretina.train.first import first_values, start_notes
 from paretina.train.loop import Job
 from paretina.train.objective import Teacher
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.starting import first_values, start_notes
 from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher
 
 NO_LEAKS = Leaks()

@@ -12,7 +12,7 @@ from paretina.model.weights import About, save_model
 from paretina.run import Run
 from paretina.spec import encode
 from paretina.train.journal import Journal
-from paretina.train.loop import Kept
+from paretina.train.loop import FinalNetwork
 from paretina.train.resolve import Prepared
 
 
@@ -24,7 +24,7 @@ def as_saved(network: Network) -> Network:
     return fresh.eval()
 
 
-def save_results(prepared: Prepared, run: Run, journal: Journal, kept: Kept, tally: Tally) -> None:
+def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally) -> None:
     classes = prepared.collection.classes
     judged = tally.judged(classes)
     tally.write(run, prepared.val)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paretina.data.loader import Loaded
+from paretina.data.loader import LoadedBatch
 from paretina.data.sampler import Epochs, seed_of
 from paretina.measure.plan import Plan
 from paretina.measure.update import Update
@@ -57,7 +57,7 @@ class Step:
         """Called once the weights are those that training begins with, or continues with."""
         self.wrapped = self.ranks.wrap(self.learner)
 
-    def __call__(self, update: int, batches: Iterator[Loaded], check: Callable[[dict[str, Tensor]], None]) -> Made:
+    def __call__(self, update: int, batches: Iterator[LoadedBatch], check: Callable[[dict[str, Tensor]], None]) -> Made:
         """Makes an update.
 
         Args:

@@ -12,7 +12,7 @@ import torch
 from paretina.data.named import source_named
 from paretina.data.source import Source
 from paretina.data.sources.part import Part
-from paretina.measure.device import Others
+from paretina.measure.machine import Others
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
 from paretina.run import Run, command_line, free_folder
@@ -20,7 +20,7 @@ from paretina.spec import decode, encode, field_map
 from paretina.train.asked import Asked
 from paretina.train.estimate import fit_to_time
 from paretina.train.journal import Journal, Listener
-from paretina.train.loop import fit
+from paretina.train.loop import run_updates
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
 from paretina.train.resolve import Prepared, as_started, make_job, prepare, with_memory_notes
@@ -201,7 +201,7 @@ def finish(
                 journal.tell("note", 0, message=note)
                 if ranks.first:
                     say(note)
-        kept = fit(job, prepared.recipe, run, journal)
+        kept = run_updates(job, prepared.recipe, run, journal)
     kept = replace(kept, network=as_saved(kept.network))
     # as `paretina evaluate` measures a file, so that both give the same figures whatever the plan of the training
     job.evaluation.plan = Plan(device=job.plan.device)

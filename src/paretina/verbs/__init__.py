@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from paretina.verbs.data import data_check as data_check
     from paretina.verbs.evaluating import evaluate as evaluate
     from paretina.verbs.listing import models as models
-    from paretina.verbs.networks import show as show
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.reporting import report as report
-    from paretina.verbs.running import ask_further as ask_further
-    from paretina.verbs.running import check_output as check_output
-    from paretina.verbs.running import estimate as estimate
-    from paretina.verbs.running import finetune as finetune
-    from paretina.verbs.running import resume as resume
-    from paretina.verbs.running import start as start
-    from paretina.verbs.running import train as train
+    from paretina.verbs.showing import show as show
+    from paretina.verbs.training import ask_further as ask_further
+    from paretina.verbs.training import check_output as check_output
+    from paretina.verbs.training import estimate as estimate
+    from paretina.verbs.training import finetune as finetune
+    from paretina.verbs.training import resume as resume
+    from paretina.verbs.training import start as start
+    from paretina.verbs.training import train as train
     from paretina.verbs.weights import export_weights as export_weights
     from paretina.verbs.weights import import_weights as import_weights
 
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 PLACES = {
     "MisuseError": "verbs.checks",
     "ask": "verbs.asking",
-    "ask_further": "verbs.running",
+    "ask_further": "verbs.training",
     "check_csv": "verbs.checks",
     "check_names": "verbs.asking",
     "check_new": "verbs.checks",
-    "check_output": "verbs.running",
+    "check_output": "verbs.training",
     "check_parts": "verbs.asking",
     "data_check": "verbs.data",
     "elsewhere": "verbs.asking",
-    "estimate": "verbs.running",
+    "estimate": "verbs.training",
     "evaluate": "verbs.evaluating",
     "export_weights": "verbs.weights",
-    "finetune": "verbs.running",
+    "finetune": "verbs.training",
     "import_weights": "verbs.weights",
     "known_path": "verbs.asking",
     "misuse": "verbs.checks",
@@ -62,10 +62,10 @@ PLACES = {
     "predict": "verbs.predicting",
     "recipes": "train.asked",
     "report": "verbs.reporting",
-    "resume": "verbs.running",
-    "show": "verbs.networks",
-    "start": "verbs.running",
-    "train": "verbs.running",
+    "resume": "verbs.training",
+    "show": "verbs.showing",
+    "start": "verbs.training",
+    "train": "verbs.training",
 }
 """The module of each name, below `paretina`."""
 

@@ -77,7 +77,7 @@ def check_new(path: Path | str | None) -> None:
 
 
 def check_place(output: Path | None, folder: str | None) -> None:
-    """Looks whether a run may be written there; see `paretina.verbs.running.check_output`.
+    """Looks whether a run may be written there; see `paretina.verbs.training.check_output`.
 
     Args:
         folder: that of the data, into which nothing is written; None for data that is in none.

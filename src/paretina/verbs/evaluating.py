@@ -30,10 +30,10 @@ from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, load_model
-from paretina.report.sweep import write_sweep
+from paretina.report.sweep_page import write_sweep
 from paretina.spec import near
 from paretina.text import how_many
-from paretina.train.further import learned
+from paretina.train.finetuning import learned
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse, model_file
 from paretina.verbs.files import FileCollection, pictures_in
 
@@ -62,7 +62,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedModel:
     """
     Attributes:
         accuracy: of one class a picture; None for other tasks.
@@ -126,7 +126,7 @@ def evaluate(
     corruptions: str | None = None,
     ood: Path | str | None = None,
     max_damaged: float = 0.01,
-) -> Evaluated:
+) -> EvaluatedModel:
     """Measures a model file on labelled pictures.
 
     Args:
@@ -198,7 +198,7 @@ def evaluate(
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     if about.task != OneOf():
         judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
-        return Evaluated(
+        return EvaluatedModel(
             None,
             damaged,
             (*notes, *told(pictures.remarks), *judged.notes),
@@ -236,7 +236,7 @@ def evaluate(
         losses.append(Loss(str(ood), len(strangers) - len(strange_logits), len(strangers)))
         damaged, remarks = {**damaged, **faults}, {**remarks, **strange.remarks}
         unknown = measure_ood(logits, strange_logits)
-    return Evaluated(
+    return EvaluatedModel(
         accuracy,
         damaged,
         (*notes, *told(remarks), *accuracy.notes),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paretina.data.decode import DecodeError, decode
-from paretina.data.scan import Place, left_out_text
+from paretina.data.scan import PicturePlace, left_out_text
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
 from paretina.verbs.checks import MisuseError
@@ -39,7 +39,7 @@ def pictures_in(paths: Iterable[Path | str], left_out: Counter[str]) -> list[str
         if path.is_dir():
             here: Counter[str] = Counter()
             try:
-                inside = sorted(str(path / name) for name in Place(path).all_pictures(here))
+                inside = sorted(str(path / name) for name in PicturePlace(path).all_pictures(here))
             except OSError as error:
                 raise ValueError(f"cannot list {error.filename}: {error.strerror}") from None
             if not inside:

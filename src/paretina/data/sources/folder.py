@@ -27,7 +27,7 @@ from paretina.data.decode import DecodeError, decode
 from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.likeness import Moved, together
 from paretina.data.names import composed, counterpart, likeness, spelt
-from paretina.data.scan import UNWRITABLE, Place, left_out_text, readable
+from paretina.data.scan import UNWRITABLE, PicturePlace, left_out_text, readable
 from paretina.data.source import Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
@@ -71,7 +71,7 @@ class Folder(Source):
             raise ValueError(f"Folder.val_share must be in [0, 1], got {self.val_share}")
 
     def open(self) -> "FolderCollection":
-        findings = Findings()
+        findings = FolderFindings()
         with listing():
             layout = layout_of(self.place(), self.layout)
             for place, leading in layout.passed:
@@ -126,13 +126,13 @@ class Folder(Source):
         with listing():
             return tuple(folder.name for folder in class_folders(self.place()))
 
-    def place(self) -> Place:
+    def place(self) -> PicturePlace:
         root = Path(self.path).expanduser().absolute()
         if not root.exists():
             raise ValueError(f"there is no folder {self.path!r}")
         if not root.is_dir():
             raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
-        return Place(root)
+        return PicturePlace(root)
 
     def pinned(self, collection: Collection) -> "Folder":
         return replace(self, moved=collection.moved)
@@ -202,7 +202,7 @@ class FolderCollection(Collection):
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
-class Findings:
+class FolderFindings:
     """What a folder holds, and what of it is left out.
 
     Attributes:
@@ -216,7 +216,7 @@ class Findings:
         self.left_out: Counter[str] = Counter()
         self.loose = 0
 
-    def pass_through(self, place: Place, leading: tuple[Place, ...]) -> None:
+    def pass_through(self, place: PicturePlace, leading: tuple[PicturePlace, ...]) -> None:
         """Notes what lies beside the folders that lead on."""
         self.look_at(place)
         beside = [told_aside(folder) for folder in place.folders if folder not in leading]
@@ -224,13 +224,13 @@ class Findings:
             names = ", ".join(f"{folder.name}/" for folder in leading)
             self.notes.append(f"folders beside {names} were left out: {', '.join(beside)}")
 
-    def look_at(self, place: Place) -> None:
+    def look_at(self, place: PicturePlace) -> None:
         self.left_out.update(place.left_out)
         if place.pictures:
             self.loose += len(place.pictures)
             self.left_out["pictures outside of class folders"] += len(place.pictures)
 
-    def classes_in(self, place: Place) -> dict[str, list[str]]:
+    def classes_in(self, place: PicturePlace) -> dict[str, list[str]]:
         """Class -> names of its pictures, for each class folder that has any."""
         self.look_at(place)
         found: dict[str, list[str]] = {}
@@ -242,7 +242,7 @@ class Findings:
             self.notes.append(f"folders without pictures are no classes, left out: {', '.join(empty)}")
         return found
 
-    def with_one_form(self, by_class: dict[str, list[str]], place: Place) -> dict[str, list[str]]:
+    def with_one_form(self, by_class: dict[str, list[str]], place: PicturePlace) -> dict[str, list[str]]:
         """The classes, where the forms that Unicode has for one name are one class.
 
         Raises:
@@ -277,7 +277,7 @@ def listing() -> Iterator[None]:
         raise ValueError(f"cannot list {readable(error.filename)}: {error.strerror}") from None
 
 
-def told_aside(folder: Place) -> str:
+def told_aside(folder: PicturePlace) -> str:
     """A folder that is neither split nor class, with the reason, if its name says that it should be one."""
     if not folder.has_pictures:
         return f"{folder.name} (no pictures)"
@@ -314,7 +314,7 @@ def agree(
     return found
 
 
-def too_few(path: str, classes: tuple[str, ...], findings: Findings, train: Place) -> str:
+def too_few(path: str, classes: tuple[str, ...], findings: FolderFindings, train: PicturePlace) -> str:
     where = repr(os.path.join(path, train.path) if train.path else path)
     wanted = "one folder a class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
     unnamed = Counter({reason: count for reason, count in findings.left_out.items() if UNWRITABLE in reason})

@@ -14,9 +14,9 @@ from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.mixup import MixUp
 from paretina.schedules import Constant, Cosine, Warmup
 from paretina.train.evaluated import Evaluated
-from paretina.train.first import Starting
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe
+from paretina.train.starting import Starting
 
 NOISE = Constant(value=0.4)
 

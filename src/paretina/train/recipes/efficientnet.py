@@ -15,9 +15,9 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.schedules import Constant, Exponential, Warmup
 from paretina.train.average import Average
 from paretina.train.evaluated import Evaluated
-from paretina.train.first import Starting
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
 from paretina.train.recipe import Recipe, StochasticDepth
+from paretina.train.starting import Starting
 
 RECIPE = Recipe(
     epochs=350.0,

@@ -22,9 +22,9 @@ from paretina.data.transforms.randaugment import RandAugment
 from paretina.schedules import Constant, Exponential, Schedule, Staged, Warmup
 from paretina.train.average import Average
 from paretina.train.evaluated import Evaluated
-from paretina.train.first import Starting
 from paretina.train.optimizers.rmsprop_tf import RMSPropTF
 from paretina.train.recipe import Recipe, StochasticDepth
+from paretina.train.starting import Starting
 
 STAGES = 4
 

@@ -1,0 +1,286 @@
+"""Ablate: what each refinement of a recipe brings and costs, on the user's data and machine.
+
+Everything in a study is trained with every seed, seed by seed and in another order each time, so that a drift of the machine
+hits all alike. All runs are ordinary run directories, `DIR/runs/NAME/SEED`; beside them `DIR/study.json` says what is asked and
+how often the verdicts were looked at. What is finished is read, what was interrupted is resumed, and a study may grow, by
+seeds, switches, shares, networks. What was once asked stays part of it: a verdict must be corrected for all that was tried.
+
+Before anything is trained, every change is made and checked, so that a typo costs nothing.
+"""
+
+import gc
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paretina.data.pictures import pictures_kept
+from paretina.data.source import Source
+from paretina.measure.inference import forward, prepared
+from paretina.measure.machine import Device, Others
+from paretina.measure.memory import forget_peak, give_back_freed
+from paretina.measure.process import randomness_kept
+from paretina.measure.timing import Turns, ratio
+from paretina.model.blueprint import Model
+from paretina.run import Run, TakenError, command_line, write_aside
+from paretina.search.ablation.findings import (
+    Findings,
+    digest,
+    is_over,
+    looked_at,
+    outcomes_of,
+    read_findings,
+    read_state,
+    verdicts_of,
+)
+from paretina.search.ablation.study import BASE, Study, Variant, check, settled, with_epochs
+from paretina.search.ablation.switches import Switch
+from paretina.search.ablation.verdicts import UNPRICED, Price, level_of_look
+from paretina.spec import decode, encode, field_map
+from paretina.text import how_many
+from paretina.train import estimate, training
+from paretina.train.asked import spelled_out
+from paretina.train.estimate import rehearse
+from paretina.train.journal import Listener
+from paretina.train.ranks import Ranks
+from paretina.train.resolve import prepare
+from paretina.train.training import Say
+
+REHEARSED = 8
+"""Updates by which the pace of a network is known."""
+
+
+# --- study.json -----------------------------------------------------------------------------------------------------------
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    if Ranks.is_first():
+        write_aside(path / "study.json", json.dumps(state, indent=2).encode())
+
+
+def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
+    """The study with what was asked earlier in the same place, and the state of both; nothing is written.
+
+    Seeds that were asked for earlier and not begun are dropped, everything else stays.
+
+    Raises:
+        ValueError: another base is being studied there, or there is something else.
+    """
+    if not (path / "study.json").exists():
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(f"{path} is not empty and holds no study; --output names a directory to make")
+        return study, {"study": encode(study), "epochs": {}, "looks": [], "inference": None, "peaks": True}
+    state = read_state(path)
+    old = decode(Study, state["study"])
+    study = replace(study, base=replace(study.base, data=split_as(old.base.data, study.base.data)))
+    ours, theirs = ({**dict(spelled_out(one.base)), "time limit": one.time_limit_s} for one in (study, old))
+    for name in {**theirs, **ours}:
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{path} holds a study of another base: {name} is {theirs.get(name)} there and {ours.get(name)} here; name "
+                "another --output, or ask for the same base"
+            )
+    begun = [seed for seed in old.seeds if any(v.folder(path, seed).exists() for v in old.variants(state["epochs"]))]
+    merged = replace(
+        study,
+        seeds=united(begun, study.seeds),
+        switches=by_title(old.switches, study.switches),
+        shares=united(old.shares, study.shares),
+        noises=united(old.noises, study.noises),
+        rivals=united(old.rivals, study.rivals),
+        budgets=united(old.budgets, study.budgets),
+    )
+    return merged, {**state, "study": encode(merged)}
+
+
+def split_as(old: Source, new: Source) -> Source:
+    """The data, split by names alone where a study that continues began so, before copies were kept together by default."""
+    if {"copies", "moved"} <= field_map(type(new)).keys() and replace(new, copies="anywhere") == old:  # type: ignore[call-arg]
+        return old
+    return new
+
+
+def united(old: Sequence[Any], new: Sequence[Any]) -> tuple[Any, ...]:
+    return (*old, *(each for each in new if each not in old))
+
+
+def by_title(old: Sequence[Switch], new: Sequence[Switch]) -> tuple[Switch, ...]:
+    known = {switch.title: switch for switch in old}
+    for switch in new:
+        if known.get(switch.title, switch) != switch:
+            raise ValueError(f"{switch.title} is another switch in this study already: {' '.join(known[switch.title].fields)}")
+    return united(old, new)
+
+
+# --- the runs ------------------------------------------------------------------------------------------------------------
+
+
+@randomness_kept()
+def run_study(
+    path: Path,
+    study: Study,
+    price: Price = UNPRICED,
+    final: bool = False,
+    say: Say = lambda text: None,
+    listen: Listener = lambda line: None,
+    save_every: float = 60.0,
+) -> Findings:
+    """Trains whatever is not trained yet, and looks at the verdicts.
+
+    Args:
+        path: the directory of the study; a new one, or one to continue with.
+        price: what accuracy may cost. Another price is another look.
+        final: whether this is the last look at the verdicts, which may then spend all the error that is left.
+        say: called with each decision and each run.
+        listen: called with each line of the logs.
+        save_every: seconds between checkpoints.
+
+    Raises:
+        ValueError: something asked for cannot be trained, or the study had its last look; nothing was trained.
+        KeyboardInterrupt: interrupted; asking for the same study again continues with it.
+    """
+    study, state = opened(path, replace(study, base=settled(study.base)))
+    state["command"] = command_line()
+    check(study)
+    if state["looks"] and looked_at(study, price) != state["looks"][-1]["of"]:
+        level_of_look(state["looks"][-1]["spent"])
+    path.mkdir(parents=True, exist_ok=True)
+    write_state(path, state)
+    state["epochs"] = fitted(study, state["epochs"], say)
+    write_state(path, state)
+    with pictures_kept():
+        train_all(path, study, state, say, listen, save_every)
+    if Ranks.is_first():
+        state["inference"] = inference(path, study, state, say)
+        look(path, study, state, price, final)
+    return read_findings(path)
+
+
+def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen: Listener, save_every: float) -> None:
+    """Trains whatever is not trained yet."""
+    jobs = study.jobs(state["epochs"])
+    if not all(is_over(variant.folder(path, seed)) for variant, seed in jobs):
+        prepare(study.base)  # reads the pictures, whose decoding must not count as memory of the first run
+    for number, (variant, seed) in enumerate(jobs, 1):
+        folder = variant.folder(path, seed)
+        if is_over(folder):
+            continue
+        say(f"run {number} of {len(jobs)}: {variant.named or BASE}, seed {seed}")
+        state["peaks"] = fresh_peak(variant.asked.plan.device) and state["peaks"]
+        write_state(path, state)
+        try:
+            if (folder / "asked.json").exists():
+                training.resume(folder, None, listen, save_every=save_every)
+            else:
+                training.train(variant.at(seed), folder, None, listen, save_every=save_every)
+        except TakenError:
+            raise TakenError(
+                f"another process is at work on {folder}; wait until it is done, or stop it, and then run the same command "
+                "again"
+            ) from None
+        except FloatingPointError as error:
+            say(f"{variant.named or BASE}, seed {seed}, came to no result: {error}")
+            if Ranks.is_first():
+                Run(folder).write("failed.json", {"reason": str(error)})
+
+
+def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, float]:
+    """The epochs of each network that fit, where they are not known yet."""
+    found = dict(known)
+    wanted = [rival for rival in study.rivals if rival.name not in found]
+    if not wanted and (study.time_limit_s is None or "" in found):
+        return found
+    base = prepare(with_epochs(study.base, found.get("")))
+    if study.time_limit_s is not None and "" not in found:
+        base, said = estimate.fit_to_time(base, study.time_limit_s)
+        found[""] = base.recipe.epochs
+        say(said)
+    if wanted:
+        pace = rehearse(base, REHEARSED).update_s
+        for rival in wanted:
+            other = prepare(replace(study.base, model=rival.model, model_name=rival.name))
+            found[rival.name] = round(base.recipe.epochs * pace / rehearse(other, REHEARSED).update_s, 2) or 0.01
+            say(
+                f"{rival.name} gets {how_many(found[rival.name], 'epoch')}, which take as long as "
+                f"{base.recipe.epochs:g} of the base"
+            )
+    return found
+
+
+def fresh_peak(device: str) -> bool:
+    """Begins a new peak of memory for the next run; whether the system can do that."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    gc.collect()
+    give_back_freed()
+    return device.startswith("cpu") and forget_peak()
+
+
+def look(path: Path, study: Study, state: dict[str, Any], price: Price, final: bool) -> None:
+    """Notes that the verdicts were looked at, and what they told."""
+    looks, of = state["looks"], looked_at(study, price)
+    if study.switches and not (looks and looks[-1]["of"] == of):
+        spent = looks[-1]["spent"] if looks else 0.0
+        level = level_of_look(spent, final)
+        looks.append({"of": of, "level": level, "spent": spent + level, "final": final, "told": {}})
+    elif looks and final and not looks[-1]["final"]:
+        # the same runs once more: whatever is left is added to what this look may spend
+        left = level_of_look(looks[-1]["spent"], final)
+        looks[-1].update(level=looks[-1]["level"] + left, spent=looks[-1]["spent"] + left, final=True)
+    if looks:
+        verdicts = verdicts_of(study, state, *outcomes_of(path, study, state))
+        looks[-1]["told"] = {each.name: each.verdict for each in verdicts if each.verdict != "cannot tell yet"}
+    write_state(path, state)
+
+
+# --- inference -----------------------------------------------------------------------------------------------------------
+
+
+def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: Turns | None = None) -> dict[str, Any] | None:
+    """The time of one image by the name of each variant, and its ratio to the base, where the networks differ.
+
+    All that differ are timed together and in turn, with fresh weights and in float32; None where all are the same network.
+    """
+    variants = [v for v in study.variants(state["epochs"]) if v.name == BASE or v.switch or (v.rival and v.share == 1)]
+    found = {variant.name: network_of(path, variant, study.seeds) for variant in variants}
+    encoded = {name: text for name, text in found.items() if text is not None}
+    if BASE not in encoded:
+        return None
+    different = dict.fromkeys(encoded.values())
+    if len(different) == 1:
+        return None
+    models = {name: digest(text) for name, text in encoded.items()}
+    done = state["inference"]
+    if done is not None and done["models"] == models:
+        return dict(done)
+    device = Device.here(study.base.plan.device)
+    plan = replace(study.base.plan, precision="float32", compile=False)
+    say(f"timing an image in {how_many(len(different), 'network')}")
+    steps = {}
+    for text in different:
+        model = decode(Model, json.loads(text))  # type: ignore[type-abstract]
+        torch.manual_seed(0)
+        side = model.resolution
+        steps[text] = forward(prepared(model.build(), plan), plan, torch.zeros(1, 3, side, side))
+    others = Others()
+    timed = (turns or Turns(seconds=5.0 * len(steps), wait=device.wait)).run(steps)
+    used = others.used()
+    base = timed[encoded[BASE]]
+    return {
+        "models": models,
+        "device": device.to_dict(),
+        "ms": {name: timed[text].p50._asdict() for name, text in encoded.items()},
+        "ratios": {name: ratio(timed[text], base)._asdict() for name, text in encoded.items() if text != encoded[BASE]},
+        "disturbed": others.disturbed(used),
+    }
+
+
+def network_of(path: Path, variant: Variant, seeds: Sequence[int]) -> str | None:
+    """The network that a variant has trained, as JSON; None while no run of it is finished."""
+    folders = (variant.folder(path, seed) for seed in seeds)
+    return next((json.dumps(Run(folder).asked()["model"]) for folder in folders if (folder / "result.json").exists()), None)

@@ -1,0 +1,321 @@
+"""The frontier of accuracy and cost over many candidates, by successive halving under a time budget.
+
+All candidates are rehearsed (a few updates, which also finds those that cannot be trained), trained a little, timed in turn,
+and compared; about half continue to the next rung, where they are trained longer. Each rung gets an equal share of the time
+that is left, so what falls early leaves its time to others. Fronts decide who continues, and not accuracy alone, or only
+costly networks would be left: whole ranks first, then what adds the least to the hypervolume falls, and with budgets whoever
+keeps them comes first. A decision waits for all of its rung, so it does not hang on who was faster.
+
+How survivors continue: each rung is a new run that starts from the weights of the one before, with a schedule of its own, as
+warm restarts have it, and with other random numbers. The other way, one long schedule that is halted at each rung, repeats
+nothing, but it would compare networks in the middle of their schedules, where accuracy says more about the learning rate than
+about the network; it would have to know the length of the last rung before the first; and what falls would leave no finished
+network. The price is one warm-up more a rung, and that a finalist is not quite what one schedule of the same length gives. So
+the recommendation is a command that trains anew, in one schedule of full length, and no part of a rung is passed off as that.
+
+Every step leaves a file, and what has its file is not done again: an interrupted frontier continues where it was, down to the
+update of an interrupted run. Any number of processes may work on one directory; see `paretina.search.claims`.
+
+Source: Jamieson & Talwalkar 2016 (arXiv:1502.07943); warm restarts: Loshchilov & Hutter 2017 (arXiv:1608.03983).
+"""
+
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from paretina.data.named import source_named
+from paretina.data.pictures import pictures_kept
+from paretina.data.source import Source
+from paretina.measure.process import randomness_kept
+from paretina.measure.timing import is_out_of_memory
+from paretina.run import Run
+from paretina.search.claims import Claims
+from paretina.search.frontier.begin import write_once, written_aside
+from paretina.search.frontier.decisions import as_time, check_time, decision, enough_for_an_epoch, with_more
+from paretina.search.frontier.standing import Standing, read_json, read_link, read_standing, recommend
+from paretina.search.frontier.tools import Say, Tools
+from paretina.text import how_many
+from paretina.train import estimate, training
+from paretina.train.asked import Asked
+from paretina.train.journal import Listener
+from paretina.train.tasks import require_top1
+
+POLL_S = 2.0
+"""Seconds between two looks at what others have finished."""
+
+
+@randomness_kept()
+def work(
+    folder: Path,
+    tools: Tools,
+    data: str | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+) -> Standing:
+    """Does what is left of a frontier, together with whoever else works on it.
+
+    Args:
+        data: where the data is now, if it was moved.
+        listen: called with each line of each run's log.
+        say: called with what is being done and decided.
+
+    Raises:
+        ValueError: there is no frontier, the data cannot be used, or every candidate failed.
+        KeyboardInterrupt: interrupted; the same call continues with it.
+    """
+    standing = read_standing(folder)
+    begun = standing.entries[0].candidate.asked.data
+    source = None if data is None else training.moved_to(begun, source_named(data))
+    check_pictures(folder, source or begun)
+    with pictures_kept(), tools.claims(folder) as claims:
+        worker = Worker(folder, standing, tools, claims, source, data, listen, say)
+        if standing.halving.by == "epochs":
+            if not standing.rungs:
+                check_time(standing)
+            worker.stage("rehearse", [entry.name for entry in standing.entries], worker.rehearsed, worker.rehearse)
+        for rung in range(len(standing.counts)):
+            decided = worker.decide(rung)
+            names = decided["names"]
+            if not names:
+                break
+            worker.stage(f"rung-{rung}", names, worker.trained_for(rung), worker.trainer(decided))
+            if not any(entry.links for entry in worker.look().entries):
+                raise ValueError(f"every candidate failed, so there is no frontier:\n{worker.failures()}{worker.enough()}")
+            worker.stage("time", ["1"], worker.timed, worker.time)
+        if worker.look().disturbed:
+            say("the timing was disturbed, so it is taken once more")
+            worker.stage("time", [str(max(1, standing.sessions) + 1)], worker.timed, worker.time)
+    standing = read_standing(folder)
+    written_aside(folder / "result.json", result_of(standing)).replace(folder / "result.json")
+    return standing
+
+
+def check_pictures(folder: Path, source: Source) -> None:
+    """Looks once at the data, which otherwise would be the fault of every candidate.
+
+    Raises:
+        ValueError: it cannot be used, or is not what the frontier began with.
+    """
+    collection = source.open()
+    require_top1(collection.task, "a frontier compares candidates")
+    splits = [[(sample.name, sample.label) for sample in collection.split(name)] for name in ("train", "val")]
+    digest = hashlib.sha256(json.dumps(splits).encode()).hexdigest()[:16]
+    write_once(folder / "samples.json", {"digest": digest})
+    if (read_json(folder / "samples.json") or {})["digest"] != digest:
+        raise ValueError(f"the pictures are not those that {folder} began with; begin a new frontier, or put them back")
+
+
+def result_of(standing: Standing) -> dict[str, Any]:
+    """What came out, for other programs."""
+    found = recommend(standing, standing.budgets)
+    return {
+        "status": "done" if standing.done else "unfinished",
+        "cost": standing.halving.cost,
+        "front": [point.name for point in standing.frontier(standing.halving.cost).front()],
+        "recommendation": found.to_dict() if found else None,
+        "spent_s": standing.spent_s,
+        "notes": standing.notes(),
+    }
+
+
+FAULTS = (ValueError, FloatingPointError, MemoryError, RuntimeError)
+"""What can be wrong with one candidate while the others continue; runtime errors count only where memory ran out."""
+
+
+@dataclass
+class Worker:
+    """One process at work on a frontier.
+
+    Attributes:
+        begun: how it stood when this process came; what was asked does not change, but for the time.
+        warned: whether it was said that the time seems short.
+    """
+
+    folder: Path
+    begun: Standing
+    tools: Tools
+    claims: Claims
+    source: Source | None
+    data: str | None
+    listen: Listener
+    say: Say
+    warned: bool = False
+
+    def look(self) -> Standing:
+        return read_standing(self.folder)
+
+    def stage(self, stage: str, jobs: Sequence[str], done: Callable[[str], bool], do: Callable[[str], float | None]) -> None:
+        """Does jobs that nobody does until all of them are done, whoever does them."""
+        waiting = False
+        while left := [job for job in jobs if not done(job)]:
+            job = self.claims.take(stage, left) if self.may(stage) else None
+            if job is None:
+                if not waiting:
+                    self.say(f"{stage}: {len(left)} of {len(jobs)} are left, and others work on them; waiting")
+                waiting = True
+                self.tools.wait(POLL_S)
+                continue
+            waiting = False
+            value = None
+            try:
+                if not done(job):  # somebody may have finished it between the two looks
+                    value = do(job)
+            finally:
+                self.claims.give_back(stage, job, value)
+
+    def may(self, stage: str) -> bool:
+        """Whether this machine may do it: timings belong to the one that began."""
+        begun = self.begun.asked["device"]
+        if stage != "time" or begun.replace(" 1 cores,", " 1 core,") == self.tools.device:  # as it was written once
+            return True
+        if not self.claims.others():
+            raise ValueError(
+                f"what is left is the timing, which belongs to the machine that began ({begun}); continue there: "
+                f"paretina frontier --resume {self.folder}"
+            )
+        return False
+
+    def place(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+    def asked(self, name: str) -> Asked:
+        """What is asked of a candidate, with the data where it is now."""
+        asked = next(entry.candidate.asked for entry in self.begun.entries if entry.name == name)
+        return asked if self.source is None else replace(asked, data=self.source)
+
+    def given_up(self, name: str) -> bool:
+        return (self.place(name) / "failed.json").exists()
+
+    def failures(self) -> str:
+        return "\n".join(f"  {entry.name}: {entry.failed}" for entry in self.look().entries if entry.failed)
+
+    def enough(self) -> str:
+        """The time that would do, where nobody's sufficed."""
+        faults = [read_json(self.place(entry.name) / "failed.json") or {} for entry in self.begun.entries]
+        needed = [fault["needed_s"] for fault in faults if fault.get("needed_s")]
+        if not needed:
+            return ""
+        return "\n" + with_more(self.folder, len(self.begun.counts) * len(self.begun.entries) * max(needed))
+
+    @contextmanager
+    def giving_up(self, name: str, stage: str) -> Iterator[None]:
+        """Where faults are those of one candidate, which is then left out while the others continue."""
+        try:
+            yield
+        except FAULTS as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            text = " ".join(str(error).split()) or type(error).__name__
+            short = {"needed_s": error.needed_s} if isinstance(error, estimate.ShortTimeError) else {}
+            write_once(self.place(name) / "failed.json", {"stage": stage, "error": text, **short})
+            self.say(f"{name} is given up: {text}")
+
+    # --- rehearsals ---------------------------------------------------------------------------------------------------
+
+    def rehearsed(self, name: str) -> bool:
+        return (self.folder / "rehearsed" / f"{name}.json").exists() or self.given_up(name)
+
+    def rehearse(self, name: str) -> None:
+        self.say(f"{name}: a few updates, to see what they take")
+        asked, began, found = self.asked(name), self.tools.clock(), None
+        with self.giving_up(name, "rehearse"), self.tools.lock.shared():
+            found = self.tools.rehearse(asked)
+        if found is not None:
+            found = {**found, "spent_s": self.tools.clock() - began}
+            write_once(self.folder / "rehearsed" / f"{name}.json", found)
+            self.check_time()
+
+    def check_time(self) -> None:
+        """Ends what cannot end well as soon as that is known, and says once if it seems so.
+
+        Raises:
+            ValueError: the time does not suffice, whatever the candidates take that were not rehearsed yet.
+        """
+        standing = self.look()
+        check_time(standing)
+        needed = enough_for_an_epoch(standing)
+        if needed > standing.halving.seconds and not self.warned:
+            self.warned = True
+            self.say(
+                f"the time of {as_time(standing.halving.seconds)} is short: an epoch of each candidate on every rung would "
+                f"take about {as_time(needed)}, by what was rehearsed so far"
+            )
+
+    # --- rungs --------------------------------------------------------------------------------------------------------
+
+    def decide(self, rung: int) -> dict[str, Any]:
+        """Who enters a rung, and for how long; the first decision holds for all."""
+        path = self.folder / "rungs" / f"{rung}.json"
+        if not path.exists():
+            decided = decision(self.look(), rung)
+            write_once(path, decided)
+        decided = self.look().rungs[rung]
+        if decided["stopped"]:
+            self.say(decided["stopped"])
+        else:
+            self.say(f"rung {rung}: {how_many(len(decided['names']), 'candidate')}")
+        return decided
+
+    def trained_for(self, rung: int) -> Callable[[str], bool]:
+        return lambda name: (self.place(name) / f"rung-{rung}.json").exists() or self.given_up(name)
+
+    def trainer(self, decided: dict[str, Any]) -> Callable[[str], float | None]:
+        return lambda name: self.train(name, decided)
+
+    def train(self, name: str, decided: dict[str, Any]) -> float | None:
+        """Trains one candidate for a rung, or continues with it; returns its accuracy."""
+        rung, place = decided["rung"], self.place(name)
+        alone = self.claims.others() == 0
+        began = self.tools.clock()
+        self.say(f"{name}, rung {rung}")
+        start = self.starter(name, decided)
+        run = None
+        with self.giving_up(name, f"rung-{rung}"), self.tools.lock.shared():
+            run = start()
+        if run is None:
+            return None
+        result = run.result() or {}
+        done = {
+            "run": run.path.name,
+            "spent_s": max(self.tools.clock() - began, result["time_s"]),
+            "alone": alone and self.claims.others() == 0,
+            "machine": socket.gethostname(),
+        }
+        write_once(place / f"rung-{rung}.json", done)
+        return float(result["metrics"]["val/top1"])
+
+    def starter(self, name: str, decided: dict[str, Any]) -> Callable[[], Run]:
+        """What begins a candidate's run for a rung, or continues with it."""
+        rung = decided["rung"]
+        folder = self.place(name) / f"rung-{rung}"
+        if (folder / "asked.json").exists():
+            return partial(self.tools.resume, folder, self.data, self.listen)
+        asked, before = self.asked(name), read_link(self.place(name), rung - 1)
+        recipe = replace(asked.recipe, seed=asked.recipe.seed + rung)
+        if decided["epochs"] is not None:
+            recipe = replace(recipe, epochs=decided["epochs"][name])
+        weights = str(before.model.absolute()) if before else asked.weights
+        asked = replace(asked, recipe=recipe, weights=weights)
+        return partial(self.tools.train, asked, folder, decided["seconds"], self.listen)
+
+    # --- timings ------------------------------------------------------------------------------------------------------
+
+    def timed(self, number: str) -> bool:
+        return (self.folder / "timed" / number / "result.json").exists()
+
+    def time(self, number: str) -> None:
+        """Times all candidates in turn, while nobody trains."""
+        runs = {entry.name: entry.links[-1].run for entry in self.look().entries if entry.links}
+        self.say(f"timing {how_many(len(runs), 'network')} in turn; trainings wait meanwhile")
+        with self.tools.lock.alone():
+            session = self.tools.time_runs(runs, self.say)
+        place = self.folder / "timed" / number
+        asked = {"verb": "time", "device": self.tools.device, "runs": {name: str(path) for name, path in runs.items()}}
+        write_once(place / "asked.json", asked)
+        write_once(place / "result.json", session)

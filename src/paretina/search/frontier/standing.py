@@ -1,0 +1,500 @@
+"""Standing: where the candidates of a frontier stand, read from its directory, and what to take of them.
+
+A frontier's directory holds `asked.json` (candidates and settings), `rehearsed/` (what a run of each would take), `rungs/` (who
+entered each rung, and for how long), `runs/CANDIDATE/rung-N` (run directories) with `rung-N.json` beside each that is done, and
+`timed/N` (timings, all candidates in turn). Everything that is shown is made from these files.
+"""
+
+import csv
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from paretina.measure.cost import without
+from paretina.measure.pareto import Axis, Frontier, Number, Point, chosen_interval, front_shares
+from paretina.measure.statistics import Interval, as_columns, mcnemar, wilson
+from paretina.search.frontier.candidates import Candidate
+from paretina.search.frontier.costs import COSTS as COSTS
+from paretina.search.frontier.costs import Budget as Budget
+from paretina.search.frontier.costs import budget_of as budget_of
+from paretina.spec import Spec, decode, near
+from paretina.text import how_many
+
+TOP1 = Axis(name="top1", better="high", unit="%")
+
+COUNTED = ("macs", "weight_bytes")
+TIMED = ("latency_ms", "throughput", "peak_mb", "energy_j")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halving(Spec):
+    """How the time is spent.
+
+    Attributes:
+        seconds: of training, all candidates together, on however many processes.
+        rungs: how often candidates are compared, at most; each rung gets an equal share of the time.
+        factor: one in so many continues to the next rung.
+        least: candidates that the last rung has at least, so that a front is left.
+        by: whether candidates of a rung get the same number of epochs, or the same time.
+        cost: what the front is of, besides accuracy.
+    """
+
+    seconds: float
+    rungs: int = 3
+    factor: float = 2.0
+    least: int = 4
+    by: Literal["epochs", "seconds"] = "epochs"
+    cost: str = "latency_ms"
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0 or self.rungs < 1 or not self.factor > 1 or self.least < 1:
+            raise ValueError(
+                f"halving needs seconds > 0, rungs >= 1, factor > 1 and least >= 1, got seconds={self.seconds}, "
+                f"rungs={self.rungs}, factor={self.factor}, least={self.least}"
+            )
+        if self.cost not in COSTS:
+            raise ValueError(f"there is no cost {self.cost!r}{near(self.cost, COSTS)}")
+
+    def counts(self, candidates: int) -> list[int]:
+        """How many candidates each rung has; fewer rungs where nobody would fall."""
+        found = [candidates]
+        while len(found) < self.rungs:
+            following = max(math.ceil(found[-1] / self.factor), self.least)
+            if following >= found[-1]:
+                break
+            found.append(following)
+        return found
+
+
+# --- reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, or None where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, it is no JSON: {error}; remove it, and what it said is done again") from None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A rung that a candidate has finished.
+
+    Attributes:
+        run: its directory.
+        epochs: of this rung alone.
+        top1: in percent, on the validation pictures, with the interval that they allow.
+        correct: how many of `n` pictures were recognised.
+        train_s: seconds of updates.
+        spent_s: seconds in all: reading, updates, evaluation.
+        alone: whether no other worker was there meanwhile.
+        machine: on which it was trained.
+        counted: its costs that are counted.
+        uncounted: operators that the MACs lack, as in `Cost`.
+    """
+
+    rung: int
+    run: Path
+    epochs: float
+    top1: Interval
+    correct: int
+    n: int
+    train_s: float
+    spent_s: float
+    alone: bool
+    machine: str
+    counted: Mapping[str, Number]
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Path:
+        return self.run / "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate and how far it came.
+
+    Attributes:
+        links: the rungs that it has finished, in order.
+        failed: why it was given up; "" if it was not.
+        timed: timed costs; empty until they are.
+    """
+
+    candidate: Candidate
+    links: tuple[Link, ...]
+    failed: str
+    timed: Mapping[str, Interval]
+
+    @property
+    def name(self) -> str:
+        return self.candidate.name
+
+    @property
+    def rung(self) -> int:
+        """The last rung that it has finished; -1 if none."""
+        return self.links[-1].rung if self.links else -1
+
+    @property
+    def top1(self) -> Interval | None:
+        return self.links[-1].top1 if self.links else None
+
+    @property
+    def epochs(self) -> float:
+        """Of all rungs together."""
+        return math.fsum(link.epochs for link in self.links)
+
+    @property
+    def size(self) -> int:
+        """Side in pixels at which it is tested."""
+        return self.candidate.asked.final_size()
+
+    @property
+    def costs(self) -> dict[str, Interval]:
+        """What is known of its costs, by name; counted ones are exact."""
+        if not self.links:
+            return {}
+        exact = {name: float(self.links[-1].counted[name]) for name in COUNTED}
+        exact["train_seconds"] = math.fsum(link.train_s for link in self.links)
+        found = {name: Interval(value, value, value) for name, value in exact.items()} | dict(self.timed)
+        return {name: found[name] for name in COSTS if name in found and found[name].value > 0}
+
+    def point(self, *costs: str) -> Point | None:
+        """Its place among others; None while something is not known."""
+        known = self.costs
+        if self.top1 is None or any(name not in known for name in costs):
+            return None
+        return Point(self.name, {"top1": self.top1.value, **{name: known[name].value for name in costs}})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """
+    Attributes:
+        budgets: that were asked for when it began.
+        rungs: what was decided about each rung that has begun.
+        session: the timing that counts, the least disturbed one; None until there is one.
+        sessions: how many there were.
+        rehearsed: what a run of each candidate would take, by name.
+    """
+
+    folder: Path
+    asked: dict[str, Any]
+    halving: Halving
+    budgets: tuple[Budget, ...]
+    entries: tuple[Entry, ...]
+    rungs: tuple[dict[str, Any], ...]
+    session: dict[str, Any] | None
+    sessions: int
+    rehearsed: Mapping[str, dict[str, Any]]
+
+    @property
+    def cost(self) -> Axis:
+        return COSTS[self.halving.cost]
+
+    @property
+    def counts(self) -> list[int]:
+        return self.halving.counts(len(self.entries))
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others used the device while it was timed."""
+        return bool(self.session and self.session["disturbed"])
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to be trained or timed."""
+        ended = len(self.rungs) == len(self.counts) or bool(self.rungs and self.rungs[-1]["stopped"])
+        return ended and self.session is not None and not self.left()
+
+    @property
+    def last_rung(self) -> int:
+        """The highest rung that somebody has finished; -1 if none."""
+        return max((entry.rung for entry in self.entries), default=-1)
+
+    @property
+    def finalists(self) -> tuple[Entry, ...]:
+        """Who has finished the highest rung; only they are compared with each other."""
+        return tuple(entry for entry in self.entries if entry.rung == self.last_rung >= 0)
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of training so far, rehearsals included."""
+        trained = sum(link.spent_s for entry in self.entries for link in entry.links)
+        return trained + math.fsum(each["spent_s"] for each in self.rehearsed.values())
+
+    def left(self) -> list[str]:
+        """Who has to finish the last rung that was decided."""
+        if not self.rungs:
+            return []
+        rung = len(self.rungs) - 1
+        names = self.rungs[-1]["names"]
+        return [entry.name for entry in self.entries if entry.name in names and entry.rung < rung and not entry.failed]
+
+    def frontier(self, cost: str, entries: Sequence[Entry] | None = None) -> Frontier:
+        """Accuracy against a cost, by default of the finalists; whoever lacks either is left out."""
+        points = [entry.point(cost) for entry in (self.finalists if entries is None else entries)]
+        return Frontier((COSTS[cost], TOP1), tuple(point for point in points if point is not None))
+
+    def known_costs(self) -> list[str]:
+        """Costs that at least one candidate has, the one that was asked for first."""
+        known = {name for entry in self.entries for name in entry.costs}
+        return sorted(known, key=lambda name: (name != self.halving.cost, list(COSTS).index(name)))
+
+    @functools.cached_property
+    def shares(self) -> dict[str, float]:
+        """How often each finalist is on the front when pictures and timings are drawn again; empty where it is not known."""
+        entries = [entry for entry in self.finalists if self.halving.cost in entry.costs]
+        answers = [answers_of(entry.links[-1].run) for entry in entries]
+        if len(entries) < 2 or not all(answers):
+            return {}
+        common = sorted(set.intersection(*(set(each) for each in answers)))
+        correct = np.array([[each[name] for name in common] for each in answers], dtype=bool)
+        costs = [entry.costs[self.halving.cost] for entry in entries]
+        return front_shares([entry.name for entry in entries], correct, self.cost, costs)
+
+    def notes(self) -> list[str]:
+        """What has to be known to read the figures, a sentence each."""
+        found = []
+        stopped = [entry for entry in self.entries if entry.rung < self.last_rung and entry.links]
+        if stopped:
+            found.append(
+                f"{len(stopped)} of {how_many(len(self.entries), 'candidate')} were stopped early; their "
+                "accuracy is of fewer epochs, and "
+                "they are on no front"
+            )
+        found += [f"{entry.name} was given up: {entry.failed}" for entry in self.entries if entry.failed]
+        found += [rung["stopped"] for rung in self.rungs if rung["stopped"]]
+        short = [epochs for rung in self.rungs for epochs in (rung["epochs"] or {}).values() if epochs < 2]
+        if short:
+            found.append(
+                f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: below two, ranks say little, and "
+                "warm-ups hardly end; "
+                "give more --time or fewer candidates"
+            )
+        if self.disturbed and self.session:
+            found.append(
+                f"other processes used {self.session['others_cores']:.1f} cores during the timing, so timed costs are not "
+                "to be trusted; continue when the machine is quiet, and they are taken again"
+            )
+        links = [link for entry in self.entries for link in entry.links]
+        for entry in self.entries:
+            missing = without(entry.links[-1].uncounted) if entry.links else ""
+            found += [f"{entry.name}: {missing}"] if missing else []
+        if any(not link.alone for link in links):
+            found.append("several workers trained at the same time, so train_seconds is longer than it would be alone")
+        machines = sorted({link.machine for link in links})
+        if len(machines) > 1:
+            found.append(
+                f"{len(machines)} machines trained ({', '.join(machines)}), so train_seconds cannot be compared closely"
+            )
+        if len({link.n for link in links}) == 1 and links:
+            found.append(
+                f"accuracies are of {links[0].n} validation pictures, on which candidates were also chosen: who leads is "
+                "partly lucky"
+            )
+        return found
+
+
+def answers_of(run: Path) -> dict[str, bool]:
+    """Whether a run knew each validation picture, by the picture's name."""
+    try:
+        with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
+            return {row["name"]: row["correct"] == "1" for row in csv.DictReader(file)}
+    except (OSError, KeyError):
+        return {}
+
+
+def read_standing(folder: Path) -> Standing:
+    """Reads a frontier's directory, also while others work on it.
+
+    Raises:
+        ValueError: there is no frontier in it, or a file is damaged.
+    """
+    asked = read_json(folder / "asked.json")
+    if not isinstance(asked, dict) or asked.get("verb") != "frontier":
+        raise ValueError(f"{folder} holds no frontier; `paretina frontier DATA --output DIR` begins one")
+    rungs: list[dict[str, Any]] = []
+    while (decided := read_json(folder / "rungs" / f"{len(rungs)}.json")) is not None:
+        rungs.append(decided)
+    sessions = [read_json(path) for path in sorted(folder.glob("timed/*/result.json"), key=lambda path: int(path.parent.name))]
+    session = min(sessions, key=lambda each: (each["disturbed"], each["others_cores"] or 0.0), default=None)
+    costs = session["costs"] if session else {}
+    entries = []
+    for candidate in candidates_of(json.dumps(asked["candidates"])):
+        place = folder / "runs" / candidate.name
+        failed = read_json(place / "failed.json")
+        links = [link for number in range(len(rungs)) if (link := read_link(place, number)) is not None]
+        timed = {name: Interval(*value) for name, value in costs.get(candidate.name, {}).items()}
+        entries.append(Entry(candidate, tuple(links), failed["error"] if failed else "", timed))
+    rehearsed = {
+        entry.name: data for entry in entries if (data := read_json(folder / "rehearsed" / f"{entry.name}.json")) is not None
+    }
+    return Standing(
+        folder=folder,
+        asked=asked,
+        halving=decode(Halving, asked["halving"]),
+        budgets=tuple(Budget(**each) for each in asked["budgets"]),
+        entries=tuple(entries),
+        rungs=tuple(rungs),
+        session=session,
+        sessions=len(sessions),
+        rehearsed=rehearsed,
+    )
+
+
+@functools.cache
+def candidates_of(text: str) -> tuple[Candidate, ...]:
+    """The candidates in a JSON text; they are decoded once, since a standing is read again and again."""
+    return tuple(map(Candidate.from_dict, json.loads(text)))
+
+
+def read_link(place: Path, rung: int) -> Link | None:
+    """A finished rung of a candidate; None while it is not finished."""
+    done = read_json(place / f"rung-{rung}.json")
+    if done is None:
+        return None
+    run = place / done["run"]
+    result, asked = read_json(run / "result.json"), read_json(run / "asked.json")
+    if result is None or asked is None:
+        raise ValueError(f"{run} has lost its files; remove {place / f'rung-{rung}.json'}, and it is trained again")
+    confusion = result["confusion"]
+    correct, n = sum(row[i] for i, row in enumerate(confusion)), sum(map(sum, confusion))
+    share = wilson(correct, n)
+    return Link(
+        rung=rung,
+        run=run,
+        epochs=asked["recipe"]["epochs"],
+        top1=Interval(*(100 * value for value in share)),
+        correct=correct,
+        n=n,
+        train_s=result["time_s"],
+        spent_s=done["spent_s"],
+        alone=done["alone"],
+        machine=done["machine"],
+        counted=result["cost"],
+        uncounted=tuple(result["cost"].get("uncounted", ())),
+    )
+
+
+# --- what to take -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The most accurate candidate within budgets.
+
+    Attributes:
+        accuracy: in percent; the interval holds although it was chosen among `among` candidates on the same pictures.
+        alike: candidates within the budgets that these pictures cannot tell from it, the cheapest first.
+        command: that trains it in full; "" where words do not suffice.
+        full_s: seconds that this takes, about; None where it is not known.
+        notes: what has to be known about it, a sentence each.
+    """
+
+    entry: Entry
+    budgets: tuple[Budget, ...]
+    accuracy: Interval
+    among: int
+    alike: tuple[str, ...]
+    command: str
+    full_s: float | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "candidate": self.entry.name,
+            "budgets": [str(budget) for budget in self.budgets],
+            **as_columns("top1", self.accuracy),
+            "chosen_among": self.among,
+            "costs": {name: list(cost) for name, cost in self.entry.costs.items()},
+            "model": str(self.entry.links[-1].model),
+            "alike": list(self.alike),
+            "command": self.command,
+            "full_training_s": self.full_s,
+            "notes": list(self.notes),
+        }
+
+
+def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendation | None:
+    """The most accurate candidate within budgets, of those that were trained longest; None where none fits.
+
+    Of equally accurate ones it is the cheapest.
+    """
+    cost = standing.cost
+    fitting = [
+        entry
+        for entry in standing.entries
+        if entry.point(cost.name, *(budget.cost for budget in budgets))
+        and all(budget.holds(entry.costs[budget.cost].value) for budget in budgets)
+    ]
+    if not fitting:
+        return None
+    top = max(entry.rung for entry in fitting)
+    level = [entry for entry in fitting if entry.rung == top]
+
+    def cheapness(entry: Entry) -> float:
+        return cost.worth(entry.costs[cost.name].value)
+
+    best = max(level, key=lambda entry: (entry.links[-1].top1.value, cheapness(entry), entry.name))
+    link = best.links[-1]
+    among = sum(1 for entry in standing.entries if entry.links)
+    answers = answers_of(link.run)
+    alike = [entry for entry in level if entry is not best and not told_apart(answers, answers_of(entry.links[-1].run))]
+    alike.sort(key=cheapness, reverse=True)
+    notes = []
+    for budget in budgets:
+        value, low, high = best.costs[budget.cost]
+        if not (budget.holds(low) and budget.holds(high)):
+            notes.append(f"its {budget.cost} is {value:.4g}, but the interval [{low:.4g}, {high:.4g}] crosses the budget")
+    if top < standing.last_rung:
+        notes.append(
+            f"no finalist fits the budget, so it is one that was stopped early, after {how_many(best.epochs, 'epoch')}"
+        )
+    if standing.disturbed and any(budget.cost in TIMED for budget in budgets):
+        notes.append("the timing was disturbed, so whether it keeps the budget is not certain")
+    full = best.candidate.asked.recipe.epochs
+    schedules = "one schedule" if len(best.links) == 1 else f"{len(best.links)} schedules"
+    notes.append(
+        f"the accuracy is that after {how_many(best.epochs, 'epoch')} in {schedules}, and its interval knows of "
+        "pictures alone, not of "
+        f"seeds; the command trains anew, in one schedule of {how_many(full, 'epoch')}"
+    )
+    fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
+    seconds = fixed + full * max(link.spent_s - fixed, 0.0) / link.epochs
+    share = chosen_interval(link.correct, link.n, among)
+    return Recommendation(
+        entry=best,
+        budgets=tuple(budgets),
+        accuracy=Interval(*(100 * value for value in share)),
+        among=among,
+        alike=tuple(entry.name for entry in alike),
+        command=best.candidate.command(standing.asked["data"]),
+        full_s=seconds,
+        notes=tuple(notes),
+    )
+
+
+def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
+    """Whether two sets of answers to the same pictures differ by more than luck: McNemar's exact test, two-sided, at 5 %."""
+    names = one.keys() & other.keys()
+    better, worse = (sum(a[name] and not b[name] for name in names) for a, b in ((one, other), (other, one)))
+    return mcnemar(better, worse) < 0.05
+
+
+def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:
+    """The same with other budgets, which change nothing but what is recommended."""
+    return replace(standing, budgets=tuple(budgets))

@@ -1,0 +1,157 @@
+"""Tools: what is done to the candidates of a frontier, how they are timed, and by which clock."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from paretina.measure.energy import counter_of
+from paretina.measure.machine import Device, Others
+from paretina.measure.plan import default_plan
+from paretina.run import Run
+from paretina.search.claims import Claims, DeviceLock, claiming
+from paretina.system import cache_folder
+from paretina.text import how_many
+from paretina.train import estimate, resolve, training
+from paretina.train.asked import Asked
+from paretina.train.journal import Listener
+
+Say = Callable[[str], None]
+
+
+@runtime_checkable
+class Lock(Protocol):
+    """Keeps trainings and timings apart; see `DeviceLock`."""
+
+    def shared(self) -> AbstractContextManager[None]: ...
+
+    def alone(self) -> AbstractContextManager[None]: ...
+
+
+TimeRuns = Callable[[Mapping[str, Path], Say], dict[str, Any]]
+"""From directories of finished runs, by candidate, to a session: `costs` (name of cost to value and ends, by candidate),
+`disturbed`, `others_cores`, and whatever else is worth keeping."""
+
+
+def rehearse(asked: Asked) -> dict[str, float]:
+    """What a run would take: seconds an epoch, and seconds that do not depend on epochs.
+
+    While others use the machine it is done twice and the faster counts, since a slow look leaves all candidates too few epochs.
+
+    Raises:
+        ValueError: it cannot be trained.
+    """
+    began = time.monotonic()
+    prepared = resolve.prepare(asked)
+    read_s = time.monotonic() - began
+    others = Others()
+    found = estimate.rehearse(prepared)
+    if others.disturbed(others.used()):
+        found = min(found, estimate.rehearse(prepared), key=lambda each: each.update_s)
+    evaluations = found.evaluate_s / asked.recipe.test.every
+    return {
+        "epoch_s": found.update_s * found.updates_per_epoch + evaluations,
+        "fixed_s": read_s + 2 * found.evaluate_s,
+        "updates_per_epoch": float(found.updates_per_epoch),
+    }
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is done to candidates, and by which clock; tests put other things in their place.
+
+    Attributes:
+        train: begins a run in a directory, of limited time if a number of seconds is given.
+        resume: continues with one; its data may have been moved.
+        lock: keeps trainings and timings apart.
+        claims: opens the claims on a directory.
+        wait: sleeps.
+        device: this machine's, as far as timings must come from one: name of the processor or GPU, and cores.
+    """
+
+    time_runs: TimeRuns
+    lock: Lock
+    device: str
+    rehearse: Callable[[Asked], dict[str, float]] = rehearse
+    train: Callable[[Asked, Path, float | None, Listener], Run] = training.train
+    resume: Callable[[Path, str | None, Listener], Run] = training.resume
+    claims: Callable[[Path], AbstractContextManager[Claims]] = claiming
+    wait: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+def device_name(device: str) -> str:
+    """What timings hang on, in words."""
+    here = Device.here(default_plan(device).device)
+    return f"{here.name}, {how_many(here.cores, 'core')}, {here.device}"
+
+
+def timer(device: str, seconds: float, tune: bool = False, fold: Any = None) -> TimeRuns:
+    """Times finished runs in turn with `paretina.measure.timing`: one image, best batch, memory, energy.
+
+    Args:
+        seconds: for each network.
+        tune: whether the fastest eager plan of each is looked for first, instead of the default one.
+        fold: gives a copy of a network in inference form, such as `paretina.ship.fold.fold`; only where it is tuned.
+    """
+
+    def time_runs(runs: Mapping[str, Path], say: Say) -> dict[str, Any]:
+        from paretina.measure.choose_plan import default_inference_plan, settle
+        from paretina.measure.opened import Steps, open_model
+        from paretina.measure.timing import Subject, Turns, time_subjects
+
+        here = Device.here(default_plan(device).device)
+        others = Others()
+        subjects, notes = [], {}
+        for name, run in runs.items():
+            opened = open_model(str(run))
+            steps = Steps(opened, fold, here.device, here.threads)
+            plan = default_inference_plan(here.device)
+            if tune:
+                found = settle(steps, here, "eager", training=False, say=partial(said_of, say, name))
+                plan, notes[name] = found.inference, list(found.notes)
+            weight_mb = sum(tensor.nbytes for tensor in opened.network.state_dict().values()) / 2**20
+            subjects.append(Subject(name=name, plan=plan, infer=steps.infer(plan), weight_mb=weight_mb))
+        timings = time_subjects(
+            subjects,
+            here,
+            Turns(None, seconds, wait=here.wait),
+            others=others,
+            counter=counter_of(here.device),
+            say=say,
+        )
+        costs: dict[str, dict[str, Sequence[float]]] = {}
+        for name, timing in timings.items():
+            batch = timing.inference
+            costs[name] = {"latency_ms": timing.latency.p50, "throughput": batch.img_s}
+            for cost, value in (("peak_mb", batch.peak_mb), ("energy_j", batch.energy.image_j if batch.energy else None)):
+                if value is not None:
+                    costs[name][cost] = (value, value, value)
+        first = next(iter(timings.values()))
+        return {
+            "device": here.to_dict(),
+            "disturbed": first.disturbed,
+            "others_cores": first.others,
+            "costs": costs,
+            "notes": notes,
+            "timings": {name: timing.to_dict() for name, timing in timings.items()},
+        }
+
+    return time_runs
+
+
+def said_of(say: Say, name: str, text: str) -> None:
+    say(f"{name}: {text}")
+
+
+def tools_for(device: str, seconds: float, tune: bool = False, fold: Any = None) -> Tools:
+    """The real tools for a device of this machine."""
+    name = default_plan(device).device
+    return Tools(
+        time_runs=timer(device, seconds, tune, fold),
+        lock=DeviceLock(name, cache_folder() / "locks"),
+        device=device_name(device),
+    )

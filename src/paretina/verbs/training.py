@@ -1,0 +1,209 @@
+"""Train, fine-tune, resume, estimate: what makes a run, or would."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paretina import report as pages
+from paretina.data.named import source_named
+from paretina.data.source import Source
+from paretina.data.sources.folder import Folder
+from paretina.measure.plan import default_plan
+from paretina.model.blueprint import Model
+from paretina.run import Run
+from paretina.train import feasible, resolve, training
+from paretina.train.asked import Choice
+from paretina.train.estimate import Estimate, fit_to_time, rehearse
+from paretina.train.fields import read_config
+from paretina.train.finetuning import go_on, learned
+from paretina.train.journal import Listener
+from paretina.train.planning import CHOSEN, Planning, with_safe_precision
+from paretina.train.progressive import Progressive
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+from paretina.train.resolve import prepare, with_memory_notes
+from paretina.train.training import Say
+from paretina.verbs.asking import ask, check_names, check_parts
+from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
+
+
+def check_output(output: Path | None, data: Source) -> None:
+    """Looks whether a run may be written there, before anything long is begun.
+
+    Raises:
+        MisuseError: there is something else already, or it lies in the user's data, into which nothing is ever written.
+    """
+    check_place(output, data.path if isinstance(data, Folder) else None)
+
+
+def train(
+    data: str | Source | None = None,
+    model: str | Model | None = None,
+    recipe: str | Recipe | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    progressive: str | Progressive | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Trains a classifier and leaves a run directory with the model file and a report.
+
+    See `paretina.train.training.train` for what else is left behind and what can go wrong, and `ask` for what is taken unless
+    told.
+
+    Args:
+        data: a folder, an .npz file, "clipart", "shapes", or a source.
+        output: the run directory; default: the next free one in runs/.
+        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        progressive: first and last image size, "96:160"; see `ask`.
+        planning: how the network is executed: "default"; "known", as an earlier search has found; "eager" and "full" search.
+            See `paretina.train.planning`.
+        listen: called with each line of the log.
+        say: called with each decision that was made on the way.
+        fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
+    """
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice = ask(data, model, recipe, weights, device, config, named, progressive)
+    return start(choice, output, time_limit, listen, say, planning)
+
+
+def ask_further(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> tuple[Choice, tuple[str, ...]]:
+    """Puts together a run that continues with a trained network; see `paretina.train.finetuning.go_on`.
+
+    Returns:
+        The choice, and what the user should know of it, a sentence each.
+
+    Raises:
+        MisuseError: something has no such name, or nothing is named to fine-tune for.
+    """
+    path = model_file(model)
+    place = Path(model) if Path(model).is_dir() else path
+    changes = dict(fields or {})
+    check_names(changes)
+    check_parts({"DATA": data, "--device": device, "--recipe": recipe, "--resolution": resolution}, changes)
+    if config is not None:
+        with misuse(str(config)):
+            check_names(read_config(Path(config)))
+    with misuse():
+        plan = default_plan(device or "auto")
+        choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+        choice.asked = with_safe_precision(choice)
+        return choice, notes
+
+
+def finetune(
+    model: Path | str,
+    data: str | Source | None = None,
+    resolution: int | None = None,
+    recipe: str | Recipe | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Continues with a trained network, at another image size or on other pictures; a run of its own.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        data: pictures to learn; default: those of the run.
+        resolution: side in pixels to train and test at.
+        fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
+    """
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
+    for text in notes:
+        say(text)
+    return start(choice, output, time_limit, listen, say, planning)
+
+
+def start(
+    choice: Choice,
+    output: Path | str | None = None,
+    time_limit: float | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    planning: Planning = "known",
+) -> Run:
+    """Trains as was put together by `ask`; see `train`.
+
+    Raises:
+        MisuseError: a search for a plan is asked for, and what it would choose is given; or what is asked cannot be trained,
+            whatever the data is.
+    """
+    place = None if output is None else Path(output)
+    given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
+    if given and planning in ("eager", "full"):
+        raise MisuseError(f"--tune chooses {given[0]}, which is given too; leave one out")
+    if Ranks.is_first():
+        check_output(place, choice.asked.data)
+    with misuse():
+        feasible.check_asked(choice.asked)
+    planning = "default" if given else planning
+    return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+
+
+def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
+    """Continues with an interrupted run; see `paretina.train.training.resume`.
+
+    Args:
+        data: where the data is now, if it was moved.
+
+    Raises:
+        MisuseError: there is no such run, its data is not there, or it is finished and was trained on other data.
+    """
+    run = Path(run)
+    with misuse():
+        saved = Run.open(run)
+        asked = saved.asked()
+        named = None if data is None else source_named(data)
+    place = (asked.get("data") or {}).get("path")
+    gone = isinstance(place, str) and not Path(place).expanduser().exists()
+    if named is not None and saved.result() is not None and not gone:
+        same = learned(run, named)
+        if same.data is None or same.inside:
+            raise MisuseError(
+                f"{run} is finished and was trained on other data than {data}, so there is nothing to continue; "
+                f"to learn {data} too: paretina finetune {run} {data}"
+            )
+    if data is None and saved.result() is None and gone:
+        raise MisuseError(
+            f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
+        )
+    return reported(training.resume(run, data, listen, say))
+
+
+def reported(run: Run) -> Run:
+    """The run, with its report."""
+    if Ranks.is_first():
+        pages.write_report(run.path)
+    return run
+
+
+def estimate(choice: Choice, time_limit: float | None = None) -> tuple[resolve.Prepared, Estimate]:
+    """What a run would do and take, from a few updates that are really made and thrown away."""
+    with misuse():
+        feasible.check_asked(choice.asked)
+    prepared = prepare(choice.asked)
+    if time_limit is not None:
+        prepared, said = fit_to_time(prepared, time_limit)
+        prepared = replace(prepared, notes=(*prepared.notes, said))
+    prepared = with_memory_notes(prepared)
+    return prepared, rehearse(prepared)
