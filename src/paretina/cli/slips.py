@@ -241,7 +241,8 @@ def train(given: Mapping[str, Any]) -> None:
         fields, source = (source, *fields), None
     check_duration(given)
     if given["resume"] is not None:
-        if not any(value for name, value in given.items() if name not in ("resume", "source", "as_json", "tuning")):
+        also = {**given, "tuning": given["tuning"] != "none"}
+        if not any(value for name, value in also.items() if name not in ("resume", "source", "as_json")):
             check_run(given["resume"])
         return
     taken = taken_apart(fields)
