@@ -27,6 +27,7 @@ CONTRACTS = tuple(f"tests/contracts/test_{name}.py" for name in ("examples", "ob
 
 TINY = '''"""Tiny: a network for tests."""
 
+from tiny import 
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Stage

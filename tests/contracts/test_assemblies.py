@@ -11,12 +11,8 @@ from paretina.data.sources.arrays import Arrays
 from paretina.measure.cost import cost
 from paretina.measure.parts import parts_of
 from paretina.measure.plan import Plan
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Assembly, Blueprint, Model, Stage
+from paretina.model.blueprint import Assembly, Model
 from paretina.model.build import Network
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
 from paretina.model.roles import roles
 from paretina.model.rows import class_tensors
 from paretina.model.stems.conv import ConvStem
@@ -28,20 +24,9 @@ from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
 from paretina.train.training import resume, train
+from tiny import row, tiny_blueprint
 
-TABLE = Blueprint(
-    source="tests",
-    resolution=32,
-    stem=ConvStem(width=16),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=16, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=32, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+TABLE = tiny_blueprint(row(2, 16, 1), row(1, 32, 2), resolution=32, stem=ConvStem(width=16))
 FROM_PACKAGE = [kind for kind in kinds(Assembly).values() if kind.__module__.startswith("paretina.")]
 every_assembly = pytest.mark.parametrize("assembly", [kind() for kind in FROM_PACKAGE], ids=repr)
 

@@ -7,15 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.family import networks
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import Start
 from paretina.spec import modules_in
 from paretina.train.starting import first_values
+from tiny import row, tiny_blueprint
 
 FAMILIES = {network.family: network for network in sorted(networks().values(), key=lambda each: -each.params)}
 """The smallest network of each family."""
@@ -60,16 +56,7 @@ def test_so_is_that_of_the_whole_network(name):
 @pytest.mark.parametrize("head", HEADS, ids=repr)
 @pytest.mark.parametrize("classes", [2, 10, 22])
 def test_so_is_that_of_a_new_last_layer_on_trained_weights(head, classes):
-    old = Blueprint(
-        source="tests",
-        resolution=32,
-        stem=ConvStem(width=8),
-        stages=(Stage(block=MBConv(expand=2, kernel=3), depth=1, width=16, stride=2),),
-        head=head,
-        norm=BatchNorm(),
-        activation=SiLU(),
-        classes=classes,
-    )
+    old = tiny_blueprint(row(1, 16, 2), resolution=32, head=head, classes=classes)
     torch.manual_seed(0)
     trained, network = old.build(), old.build()
     for parameter in trained.head.classifier.parameters():

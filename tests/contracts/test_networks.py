@@ -8,26 +8,16 @@ import pytest
 import torch
 from torch.utils import deterministic
 
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Activation, Block, Blueprint, Head, Norm, Stage, Stem
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
+from paretina.model.blueprint import Activation, Block, Head, Norm, Stage, Stem
 from paretina.model.roles import roles
-from paretina.model.stems.conv import ConvStem
 from paretina.spec import modules_in
+from tiny import tiny_blueprint
 
-BASE = Blueprint(
-    source="tests",
+BASE = tiny_blueprint(
+    Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=2, width=8, stride=1),
+    Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=1, width=16, stride=2),
     resolution=32,
-    stem=ConvStem(width=8),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=2, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3, squeeze=1.0), depth=1, width=16, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
     classes=5,
 )
 FIELDS = {Norm: "norm", Stem: "stem", Head: "head", Activation: "activation"}

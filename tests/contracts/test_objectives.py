@@ -18,12 +18,7 @@ from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.assemblies.divide import Divide
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.run import Run
 from paretina.schedules import Constant
@@ -31,21 +26,10 @@ from paretina.spec import modules_in
 from paretina.train.asked import Asked
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.training import resume, train
+from tiny import row, tiny_blueprint
 
 FOUND = [example for module in modules_in("paretina.train.objectives") for example in getattr(module, "EXAMPLES", ())]
-SINGLE = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=16),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=16, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=32, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+SINGLE = tiny_blueprint(row(1, 16, 1), row(1, 32, 2), stem=ConvStem(width=16))
 PLAIN = Recipe(epochs=2.0, batch_size=8, transforms=(Squash(), HorizontalFlip()))
 DROPS = StochasticDepth(rate=Constant(value=0.5), shape="uniform")
 RECIPES = (

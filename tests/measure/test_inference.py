@@ -4,24 +4,10 @@ from torch import nn
 
 from paretina.measure.inference import forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.ship.fold import fold
+from tiny import row, tiny_blueprint
 
-BLUEPRINT = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=8),
-    stages=(Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=2),),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+BLUEPRINT = tiny_blueprint(row(2, 8, 2))
 IMAGES = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 ROUNDED = InferencePlan(precision="bfloat16", weights="same")
 

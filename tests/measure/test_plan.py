@@ -5,28 +5,11 @@ import torch
 
 from paretina.measure import plan as module
 from paretina.measure.plan import InferencePlan, Plan, default_plan, machine
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
 from paretina.model.layers import Convolution
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.spec import put
+from tiny import row, tiny_blueprint
 
-BLUEPRINT = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=8),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=5), depth=1, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+BLUEPRINT = tiny_blueprint(row(1, 8, 1, kernel=5), row(2, 8, 2))
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 

@@ -11,14 +11,10 @@ from paretina.measure.plan import Plan
 from paretina.measure.statistics import Interval
 from paretina.measure.sweep import paired_p, resolutions_named, sweep, swept
 from paretina.measure.timing import Turns
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.levit import Levit
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
+from paretina.model.blueprint import Stage
 from paretina.report.sweep_page import write_sweep, write_sweep_csv
+from tiny import tiny_blueprint
 
 # --- names --------------------------------------------------------------------------------------------------------------
 
@@ -144,16 +140,7 @@ def test_a_single_picture_has_no_interval_of_the_difference():
 
 
 def blueprint(stages=None):
-    return Blueprint(
-        source="tests",
-        resolution=16,
-        stem=ConvStem(width=8),
-        stages=stages or (Stage(block=MBConv(expand=2, kernel=3), depth=1, width=8, stride=2),),
-        head=PoolHead(),
-        norm=BatchNorm(),
-        activation=SiLU(),
-        classes=3,
-    )
+    return tiny_blueprint(*(stages or ()))
 
 
 def network(stages=None):

@@ -5,27 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.heads.pool import PoolHead
 from paretina.model.interop import IMAGENET
-from paretina.model.norms.batch import BatchNorm
 from paretina.model.rows import class_tensors, match_rows
-from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import Start, load_start
 from paretina.spec import modules_in
+from tiny import tiny_blueprint
 
-TINY = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=8),
-    stages=(Stage(block=MBConv(expand=2, kernel=3), depth=1, width=8, stride=2),),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+TINY = tiny_blueprint()
 HEADS = [example for module in modules_in("paretina.model.heads") for example in getattr(module, "EXAMPLES", ())]
 every_head = pytest.mark.parametrize("head", HEADS, ids=repr)
 

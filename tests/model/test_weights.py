@@ -12,14 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from paretina.model import weights
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.levit import Levit
-from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Preprocessing, Stage
 from paretina.model.family import network_named
-from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
@@ -34,20 +30,14 @@ from paretina.model.weights import (
     with_preprocessing,
 )
 from paretina.spec import put as put_field
+from tiny import row, tiny_blueprint
 
-BLUEPRINT = Blueprint(
-    source="tests",
+BLUEPRINT = tiny_blueprint(
+    row(2, 8, 1),
+    row(1, 16, 2, kernel=5),
     resolution=24,
-    stem=ConvStem(width=8),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=5), depth=1, width=16, stride=2),
-    ),
-    head=PoolHead(),
     norm=BatchNorm(eps=1e-3),
-    activation=SiLU(),
     padding="same",
-    classes=3,
     preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), crop=0.9, fit="squash", interpolation="bilinear"),
 )
 ABOUT = About(

@@ -8,32 +8,19 @@ import torch
 from torch import nn
 
 from paretina.measure.cost import cost
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Chain, Stage
+from paretina.model.blueprint import Chain
 from paretina.model.build import Network
 from paretina.model.family import networks
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.norms.group import GroupNorm
 from paretina.model.roles import BATCH_NORMS
-from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import About, save_model
 from paretina.ship.fold import Folded, fold, fold_module, scale_and_shift
+from tiny import row, tiny_blueprint
 
-TINY = Blueprint(
-    source="tests",
-    resolution=32,
-    stem=ConvStem(width=8),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=16, stride=2),
-    ),
-    head=PoolHead(width=24),
-    norm=BatchNorm(eps=1e-2),
-    activation=SiLU(),
-    padding="same",
-    classes=5,
+TINY = tiny_blueprint(
+    row(2, 8, 1), row(1, 16, 2), resolution=32, head=PoolHead(width=24), norm=BatchNorm(eps=1e-2), padding="same", classes=5
 )
 
 

@@ -9,16 +9,11 @@ from paretina.data.sources.arrays import from_arrays
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.mixup import MixUp
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear
 from paretina.train.average import Average
 from paretina.train.clipping import ClipNorm
 from paretina.train.recipe import Recipe, StochasticDepth
+from tiny import row, tiny_blueprint
 
 CLASSES = 3
 
@@ -26,19 +21,7 @@ CLASSES = 3
 @pytest.fixture(scope="session")
 def tiny():
     """Four blocks in two stages, 16 pixels."""
-    return Blueprint(
-        source="tests",
-        resolution=16,
-        stem=ConvStem(width=8),
-        stages=(
-            Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),
-            Stage(block=MBConv(expand=2, kernel=3), depth=2, width=16, stride=2),
-        ),
-        head=PoolHead(),
-        norm=BatchNorm(),
-        activation=SiLU(),
-        classes=CLASSES,
-    )
+    return tiny_blueprint(row(2, 8, 1), row(2, 16, 2), classes=CLASSES)
 
 
 @functools.cache

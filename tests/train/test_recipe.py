@@ -8,12 +8,6 @@ from paretina.clock import Clock
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.mixup import MixUp
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant, Linear, Staged
 from paretina.spec import decode, encode, put
 from paretina.train.evaluated import Evaluated
@@ -22,21 +16,10 @@ from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.recipes.plain import RECIPE as PLAIN
 from paretina.train.starting import Starting
+from tiny import row, tiny_blueprint
 
 HALFWAY = Clock(5, 10, 10.0)
-BLUEPRINT = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=8),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=8, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=3, width=16, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+BLUEPRINT = tiny_blueprint(row(1, 8, 1), row(3, 16, 2))
 
 
 # --- stochastic depth -------------------------------------------------------------------------------------------------

@@ -10,11 +10,6 @@ from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.measure.timing import Turns
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.report.ablation_page import advice
 from paretina.run import Run
@@ -29,17 +24,9 @@ from paretina.train import estimate, training
 from paretina.train.asked import Asked
 from paretina.train.average import Average
 from paretina.train.recipe import Recipe
+from tiny import tiny_blueprint
 
-TINY = Blueprint(
-    source="tests",
-    resolution=12,
-    stem=ConvStem(width=8),
-    stages=(Stage(block=MBConv(expand=2, kernel=3), depth=1, width=8, stride=2),),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+TINY = tiny_blueprint(resolution=12)
 RECIPE = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),), average=Average())
 AVERAGE = switch_of("average")
 FUSED = switch_of("edits.Fuse", True)

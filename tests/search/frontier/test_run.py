@@ -14,11 +14,8 @@ from paretina.cli.program import duration
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
+from paretina.model.blueprint import Stage
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import load_model
 from paretina.run import Run
@@ -35,6 +32,7 @@ from paretina.spec import encode
 from paretina.train import estimate, training
 from paretina.train.asked import Asked
 from paretina.train.recipe import Recipe
+from tiny import tiny_blueprint
 
 FULL = 8.0
 """Epochs of a full training."""
@@ -52,16 +50,7 @@ PICTURES = 200
 
 
 def network(width=4):
-    return Blueprint(
-        source="tests",
-        resolution=16,
-        stem=ConvStem(width=width),
-        stages=(Stage(block=MBConv(expand=1, kernel=3), depth=1, width=width, stride=2),),
-        head=PoolHead(),
-        norm=BatchNorm(),
-        activation=SiLU(),
-        classes=3,
-    )
+    return tiny_blueprint(Stage(block=MBConv(expand=1, kernel=3), depth=1, width=width, stride=2), stem=ConvStem(width=width))
 
 
 @pytest.fixture(scope="session")

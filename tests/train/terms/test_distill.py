@@ -9,31 +9,18 @@ from paretina.data.batch import Batch
 from paretina.data.transform import View
 from paretina.data.transforms.cutmix import CutMix
 from paretina.data.transforms.mixup import MixUp
-from paretina.model.activations.pointwise import SiLU
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Preprocessing, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
-from paretina.model.stems.conv import ConvStem
+from paretina.model.blueprint import Preprocessing
 from paretina.schedules import Constant, Linear
 from paretina.train.objective import Outputs, Teacher
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
+from tiny import row, tiny_blueprint
 
 HALFWAY = Clock(5, 10, 10.0)
 STUDENT, TEACHER = torch.tensor([[1.0, 0.5, -0.5]]), torch.tensor([[3.0, 1.0, -2.0]])
-BLUEPRINT = Blueprint(
-    source="tests",
-    resolution=16,
-    stem=ConvStem(width=8),
-    stages=(Stage(block=MBConv(expand=2, kernel=3), depth=2, width=8, stride=1),),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+BLUEPRINT = tiny_blueprint(row(2, 8, 1))
 
 
 class Says(nn.Module):

@@ -1,0 +1,34 @@
+"""A network that is small enough to be built and trained hundreds of times, whatever a test needs to change of it."""
+
+from typing import Any
+
+from paretina.model.activations.pointwise import SiLU
+from paretina.model.blocks.mbconv import MBConv
+from paretina.model.blueprint import Blueprint, Stage
+from paretina.model.heads.pool import PoolHead
+from paretina.model.norms.batch import BatchNorm
+from paretina.model.stems.conv import ConvStem
+
+
+def row(depth: int, width: int, stride: int, kernel: int = 3) -> Stage:
+    """A stage of inverted residuals."""
+    return Stage(block=MBConv(expand=2, kernel=kernel), depth=depth, width=width, stride=stride)
+
+
+def tiny_blueprint(*stages: Stage, **fields: Any) -> Blueprint:
+    """A network for 16 pixels and 3 classes.
+
+    Args:
+        stages: default: one, of one block.
+        fields: of the blueprint, in place of what stands here.
+    """
+    usual = {
+        "source": "tests",
+        "resolution": 16,
+        "stem": ConvStem(width=8),
+        "head": PoolHead(),
+        "norm": BatchNorm(),
+        "activation": SiLU(),
+        "classes": 3,
+    }
+    return Blueprint(stages=stages or (row(1, 8, 2),), **{**usual, **fields})
