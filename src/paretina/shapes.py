@@ -28,6 +28,9 @@ Mask = UInt8[Tensor, "_row _column"]
 Map = Float[Tensor, "batch _channel _rows _columns"]
 """What stands at the border of two stages."""
 
+View = Images | Map
+"""What a network is given of a batch: images, or the maps that its frozen parts have made of them."""
+
 Features = Float[Tensor, "batch _feature"]
 Ids = Int[Tensor, " batch"]
 """The number of each sample in its split."""

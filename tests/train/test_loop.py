@@ -48,7 +48,7 @@ class Training:
         evaluation = Evaluation(val, self.blueprint.preprocessing, 16, self.blueprint.classes, self.plan)
         return replace(Job(learner, train, evaluation, self.recipe.sizes(16), self.plan, Ranks()), **changes)
 
-    def run_updates(self, listen=lambda line: None, **changes):
+    def fit(self, listen=lambda line: None, **changes):
         """Continues in a fresh process, as far as one can tell: nothing but the run directory is taken over."""
         torch.manual_seed(os.getpid())
         self.run = Run.open(self.run.path)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from paretina.shapes import Ids, Images, Targets
+from paretina.shapes import Ids, Targets, View
 
 
 @dataclass(frozen=True)
@@ -12,17 +12,18 @@ class Batch:
     """Pictures with what is said about them.
 
     Attributes:
-        views: the same pictures, once for each view that the recipe asks for; unnormalised.
+        views: the same pictures, once for each view that the recipe asks for; unnormalised. Maps stand in place of images where
+            the frozen parts of the network have been computed before; see `paretina.train.remembered`.
         targets: class probabilities, of dense tasks for each pixel; a row of zeros says nothing and weighs nothing.
         ids: number of each sample in its split.
     """
 
-    views: tuple[Images, ...]
+    views: tuple[View, ...]
     targets: Targets
     ids: Ids
 
     @property
-    def images(self) -> Images:
+    def images(self) -> View:
         """The first view."""
         return self.views[0]
 

@@ -26,6 +26,8 @@ class Network(nn.Module):
         blocks: number of blocks in all stages.
         frozen: parts that do not learn and stay in evaluation mode.
         frozen_statistics: whether all parts stay in evaluation mode, also those that learn.
+        entry: number of leading parts, stem and stages, whose output may be given in place of images; 0 for none. What is given
+            is told by its channels, so such a network takes images of `model.channels` channels as before.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Network(nn.Module):
         self.blocks = 0
         self.frozen: tuple[str, ...] = ()
         self.frozen_statistics = False
+        self.entry = 0
 
     @property
     def blueprint(self) -> Blueprint:
@@ -97,15 +100,29 @@ class Network(nn.Module):
         return head.classifier(head.dropout(embedding)), {"maps": maps, "embedding": embedding, **said}
 
     def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
-        """The map behind the stem and behind every stage, and what else the stages have to say."""
-        maps, extras = [self.stem(self.normalise(images))], {}
-        for stage in self.stages:
+        """The map behind the stem and behind every stage, and what else the stages have to say.
+
+        Where the map at `entry` is given in place of images, it stands first.
+        """
+        maps, extras = [images if self.enters(images) else self.stem(self.normalise(images))], {}
+        for stage in self.stages[self.entry - 1 :] if self.enters(images) else self.stages:
             out = stage(maps[-1])
             if isinstance(out, tuple):
                 out, more = out
                 extras.update(more)
             maps.append(out)
         return maps, extras
+
+    def enters(self, given: Tensor) -> bool:
+        """Whether what is given is the map at `entry` and not images."""
+        return self.entry > 0 and given.shape[1] != self.model.channels
+
+    def lead(self, images: Pixels) -> Map:
+        """The map at `entry`, which `forward` takes in place of the images."""
+        found = self.stem(self.normalise(images))
+        for stage in self.stages[: self.entry - 1]:
+            found = stage(found)
+        return found  # type: ignore[no-any-return]
 
     def embedding(self, images: Pixels) -> Features:
         """What comes before the classifier."""

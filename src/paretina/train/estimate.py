@@ -4,17 +4,19 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
 from paretina.clock import Clock
 from paretina.data.bounds import check_run
-from paretina.data.loader import training_batches
+from paretina.data.loader import LoadedBatch, training_batches
 from paretina.measure.memory import peak_mb
 from paretina.measure.process import process_settings
 from paretina.schedules import Constant
 from paretina.text import how_many
+from paretina.train.loop import Job
 from paretina.train.ranks import Ranks
 from paretina.train.resolve import Prepared, make_job, prepare
 from paretina.train.step import Step
@@ -27,6 +29,7 @@ class Estimate:
     Attributes:
         update_s: seconds an update, on average over the sizes of the run.
         evaluate_s: seconds an evaluation.
+        begin_s: seconds before the first update, for what is computed once of all pictures.
         peak_mb: memory of the process so far, in units of 2^20 bytes; on a GPU that of its tensors.
     """
 
@@ -35,6 +38,7 @@ class Estimate:
     update_s: float
     evaluate_s: float
     evaluations: int
+    begin_s: float
     total_s: float
     peak_mb: float
 
@@ -58,6 +62,10 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
+    begin_s = 0.0
+    if views := recipe.learning.remembered_views:
+        batches, lead_s = with_maps(batches, job)
+        begin_s = views * len(prepared.train) * lead_s
     stamps = [time.monotonic()]
     for _ in range(updates + 1):
         made = step(epochs.updates // 2, batches, lambda losses: None)
@@ -65,7 +73,9 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
         stamps.append(time.monotonic())
     share = sum((side / largest.value) ** 2 for side in sides) / len(sides)
     update_s = statistics.median(b - a for a, b in itertools.pairwise(stamps[1:])) * share
-    images = next(batches).batch.to(plan.device, plan.torch_memory_format).images
+    side = prepared.model.resolution if recipe.learning.remembered_views else round(largest.value)
+    images = torch.randint(256, (recipe.batch_size, prepared.model.channels, side, side), dtype=torch.uint8)
+    images = images.to(plan.device, memory_format=plan.torch_memory_format)
     with torch.inference_mode(), plan.arithmetic():
         network = learner.result().eval()
         for _ in range(2):  # the first pass takes longer than the others will
@@ -80,9 +90,23 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
         update_s=update_s,
         evaluate_s=evaluate_s,
         evaluations=evaluations,
-        total_s=epochs.updates * update_s + evaluations * evaluate_s,
+        begin_s=begin_s,
+        total_s=begin_s + epochs.updates * update_s + evaluations * evaluate_s,
         peak_mb=peak_mb(plan.device),
     )
+
+
+def with_maps(batches: Iterator[LoadedBatch], job: Job) -> tuple[Iterator[LoadedBatch], float]:
+    """The batches with the maps of frozen parts in place of images, all with those of the first; seconds a picture for them."""
+    plan, network = job.plan, job.learner.result()
+    for _ in range(2):  # the first pass takes longer than the others will
+        began = time.monotonic()
+        loaded = next(batches)
+        batch = loaded.batch.to(plan.device, plan.torch_memory_format)
+        with torch.inference_mode(), plan.arithmetic():
+            maps = network.lead(batch.images).float().cpu()
+        lead_s = (time.monotonic() - began) / len(batch)
+    return itertools.repeat(replace(loaded, batch=replace(loaded.batch, views=(maps.clone(),)))), lead_s
 
 
 class ShortTimeError(ValueError):
@@ -109,7 +133,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     began = time.monotonic()
     estimate = rehearse(prepared)
     looked = time.monotonic() - began
-    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s - estimate.begin_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch

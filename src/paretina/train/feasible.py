@@ -22,6 +22,7 @@ from paretina.train.asked import Asked
 from paretina.train.learning import Learning
 from paretina.train.objective import Learner, Objective, Teacher, Term
 from paretina.train.recipe import Recipe
+from paretina.train.remembered import check_remembered
 from paretina.train.tasks import check_logits
 
 
@@ -38,6 +39,7 @@ def check_asked(asked: Asked) -> None:
     recipe.learning.frozen_parts(model)
     recipe.objective.check(recipe, model)
     check_taught(recipe)
+    check_remembered(recipe, model, asked.sides())
     check_run(recipe, recipe.epochs)
     if recipe.learning.needs_weights and not asked.starts():
         raise ValueError(

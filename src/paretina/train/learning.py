@@ -28,6 +28,8 @@ class Learning(Spec):
         trainable_stages: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with
             weights to start from.
         freeze_norm_statistics: whether norms keep their running statistics and nothing is dropped, also in parts that learn.
+        remembered_views: how many views of each picture go through the frozen parts at the front of the network once, before
+            training, which then learns from their maps; 0 for none. See `paretina.train.remembered`.
     """
 
     classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
@@ -39,7 +41,11 @@ class Learning(Spec):
         default=False, metadata=traits(left_out=SetTo("frozen norm statistics", "off"), elsewhere=())
     )
 
+    remembered_views: int = field(default=0, metadata=traits(left_out=SetTo("remembered views", "0"), elsewhere=()))
+
     def __post_init__(self) -> None:
+        if self.remembered_views < 0:
+            raise ValueError(f"Learning.remembered_views must be at least 0, got {self.remembered_views}")
         if not 0 < self.lr_decay <= 1 or self.classifier_lr <= 0:
             raise ValueError(
                 f"Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got {self.lr_decay}, {self.classifier_lr}"
@@ -111,4 +117,8 @@ class Learning(Spec):
         ]
 
 
-EXAMPLES = (Learning(), Learning(trainable_stages=0, freeze_norm_statistics=True))
+EXAMPLES = (
+    Learning(),
+    Learning(trainable_stages=0, freeze_norm_statistics=True),
+    Learning(frozen_stride=16, remembered_views=2),
+)

@@ -26,6 +26,7 @@ from paretina.train.journal import Journal
 from paretina.train.objective import Learner
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.remembered import Remembered
 from paretina.train.step import Step
 
 
@@ -38,6 +39,7 @@ class Job:
         evaluation: of the validation pictures.
         size: side in pixels at each update.
         save_every: seconds between checkpoints; each evaluation is followed by one too.
+        remembered: what the frozen parts make of the pictures, where that is learned from in place of images.
         updates: number of updates after which the loop stops short, as if interrupted; None to finish. A resumed run makes at
             least one more.
     """
@@ -50,6 +52,7 @@ class Job:
     ranks: Ranks
     save_every: float = 60.0
     updates: int | None = None
+    remembered: Remembered | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,10 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
     requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
     workers = plan.worker_count(ranks.locals, kept=job.pictures.pixels is not None)
-    batches = training_batches(job.pictures, recipe.looks(), requests, network.model.classes, workers)
+    if job.remembered:
+        batches = job.remembered.batches(requests, epochs.updates_per_epoch)
+    else:
+        batches = training_batches(job.pictures, recipe.looks(), requests, network.model.classes, workers)
     evaluate_every = max(1, round(recipe.test.every * epochs.updates_per_epoch))
     end = job.updates or epochs.updates
     saved = time.monotonic()

@@ -131,12 +131,14 @@ class Objective(Method):
     Attributes:
         TASKS: kinds of tasks that it fits, as `Term.TASKS`; what its terms fit is looked at besides.
         TEACHER: whether it learns from a teacher by itself, as `Term.TEACHER`; its terms are asked besides.
+        MAPS: whether it can do with maps in place of images; see `paretina.train.remembered`.
     """
 
     PLUGINS = ("paretina.train.objectives",)
     LEFT_OUT = INSIDE
     LOW_PRECISION: ClassVar[bool | Never] = False
     TEACHER: ClassVar[bool] = False
+    MAPS: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:

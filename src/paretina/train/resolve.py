@@ -31,6 +31,7 @@ from paretina.train.loop import Job
 from paretina.train.objective import Teacher
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.remembered import check_room, entry, remember, room
 from paretina.train.starting import first_values, start_notes
 from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher
 
@@ -180,6 +181,8 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         notes += start_notes(start, model, loaded, recipe.learning)
     asked = replace(asked, recipe=recipe)
     if pictures := len(collection.split("train")):
+        if views := recipe.learning.remembered_views:
+            check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
         check_parts(asked, model, collection.task, pictures, ranks, teacher)
     return Resolved(asked, collection, model, start, tuple(notes))
 
@@ -276,6 +279,8 @@ def make_job(prepared: Prepared, ranks: Ranks) -> Job:
     first_values(network, prepared.start, prepared.collection.classes)
     recipe.start.close_branches(network)  # before an objective makes copies of it
     recipe.learning.apply(network)
+    if recipe.learning.remembered_views:
+        network.entry = entry(prepared.model, network.frozen)
     teacher = load_teacher(recipe.teacher, prepared.collection)
     learner = recipe.objective.make(plan.place(network), Teacher(plan.place(teacher)) if teacher else None)
     recipe.start.set_memory(learner, prepared.epochs.updates * recipe.accumulate)
@@ -298,3 +303,16 @@ def make_job(prepared: Prepared, ranks: Ranks) -> Job:
     )
     evaluation.loss = HeldOut(learner, len(recipe.looks()), Clock(1, 1, recipe.epochs))
     return Job(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
+
+
+def with_remembered(job: Job, prepared: Prepared) -> Job:
+    """The job with what the frozen parts make of the pictures, where the recipe learns from that."""
+    recipe, plan = prepared.recipe, job.plan
+    if not recipe.learning.remembered_views:
+        return job
+    workers = plan.worker_count(job.ranks.locals, kept=prepared.train.pixels is not None)
+    side = prepared.model.resolution
+    network = job.learner.result()
+    views = recipe.learning.remembered_views
+    found = remember(network, prepared.train, recipe.looks(), prepared.epochs, side, views, plan, workers)
+    return replace(job, remembered=found)

@@ -23,7 +23,7 @@ from paretina.train.journal import Journal, Listener
 from paretina.train.loop import run_updates
 from paretina.train.planning import Planning, found_plan
 from paretina.train.ranks import Ranks
-from paretina.train.resolve import Prepared, as_started, make_job, prepare, with_memory_notes
+from paretina.train.resolve import Prepared, as_started, make_job, prepare, with_memory_notes, with_remembered
 from paretina.train.results import as_saved, save_results
 
 Say = Callable[[str], None]
@@ -193,7 +193,7 @@ def finish(
         listen({"event": "start", "step": 0, "run": str(run.path)})
     plan = prepared.asked.plan
     with plan.threaded():
-        job = replace(make_job(prepared, ranks), save_every=save_every, updates=stop_after)
+        job = with_remembered(replace(make_job(prepared, ranks), save_every=save_every, updates=stop_after), prepared)
         journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
