@@ -504,7 +504,7 @@ def put_value(old: Any, hint: Any, rest: str, value: Any, where: str) -> Any:
     if isinstance(old, tuple) and inner is not None:
         return put_item(old, typing.get_args(inner), rest, value, where)
     if old is None:
-        raise ValueError(f"{where} is off; switch it on first ({where.split('.')[-1]}=on), then set {rest!r} in it")
+        raise ValueError(f"{where} is off; switch it on first ({where}=on), then set {rest!r} in it")
     if not isinstance(old, Spec):
         raise ValueError(f"{where} is {old!r}, there is no {rest!r} in it")
     return put(old, rest, value)
@@ -528,16 +528,14 @@ def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, valu
             return items if step in names else (*items, make_default(kind, where))
     if is_spec(hint) and is_kind(hint) and not step.isdecimal() and step not in names:
         kind_named(hint, step)  # a misspelt name gets the near name
-        raise ValueError(f"{where} has no {step}; switch it on first ({where.split('.')[-1]}.{step}=on)")
+        raise ValueError(f"{where} has no {step}; switch it on first ({where}.{step}=on)")
     at = index_of(items, step, where)
     return (*items[:at], put_value(items[at], hints[at], rest, value, f"{where}.{step}"), *items[at + 1 :])
 
 
 def make_default(kind: type[S], where: str, old: Any = None) -> S:
     """A spec with its defaults; fields that have none are taken over from the one that it replaces."""
-    known = field_map(kind)
-    needed = [name for name, field in known.items() if field.default is MISSING and field.default_factory is MISSING]
-    kept = {name: getattr(old, name) for name in needed if isinstance(old, Spec) and name in field_map(type(old))}
+    kept = {name: getattr(old, name) for name in needed(kind) if isinstance(old, Spec) and name in field_map(type(old))}
     try:
         return kind(**kept)
     except TypeError as error:
@@ -559,14 +557,17 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
             if text == "on" and not (old is None and choice.IN_WORDS):
                 return old if old is not None else make_default(only_kind(choice, where), where)
             if text.isidentifier():
-                if choice.IN_WORDS and text not in (known := kinds(choice)):
-                    hint = near(text, known)
-                    raise ValueError(
-                        f"{where} must be {describe(choice)}, got {value!r}{hint if 'did you mean' in hint else ''}"
-                    )
+                known = kinds(choice)
+                if text not in known and (choice.IN_WORDS or not is_kind(choice)):
+                    wanted = describe(choice) if choice.IN_WORDS else switched(choice, where, type(None) in choices)
+                    close = near(text, known)
+                    raise ValueError(f"{where} must be {wanted}, got {value!r}{close if 'did you mean' in close else ''}")
                 return make_default(kind_named(choice, text), where, old)
     if str in choices or any(typing.get_origin(choice) is Literal and value in typing.get_args(choice) for choice in choices):
         return value
+    listed = next((choice for choice in choices if is_tuple(choice)), None)
+    if listed is not None and not text.startswith("["):
+        raise ValueError(f"{where} must be a list, such as {list_in_words(listed, old, where)}, got {value!r}")
     try:
         data = json.loads(text)
     except json.JSONDecodeError:
@@ -577,7 +578,7 @@ def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
 def only_kind(base: type[S], where: str) -> type[S]:
     found = kinds(base)
     if len(found) != 1:
-        raise ValueError(f"{where}: name one of {', '.join(found)} instead of 'on'")
+        raise ValueError(f"{where}: name one of {', '.join(found)} instead of 'on', such as {written(base, where)}")
     return next(iter(found.values()))
 
 
@@ -586,3 +587,54 @@ def decode_value(data: Any, hint: Any, where: str) -> Any:
         return read(data, hint)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {str(error).removeprefix('value ')}") from None
+
+
+# --- examples for messages ----------------------------------------------------------------------------------------------------
+
+
+def list_in_words(hint: Any, old: Any, where: str) -> str:
+    """What may be written for a tuple: a list, or one of its methods by name."""
+    item = typing.get_args(hint)[0]
+    plain = isinstance(old, tuple) and old and not any(isinstance(each, Spec) for each in old)
+    text = f"{where}='{json.dumps(list(old) if plain else example(hint))}'"
+    return f"{text} or {where}.{example(item)['kind']}=on" if is_spec(item) and is_kind(item) else text
+
+
+def switched(spec: type[Spec], where: str, optional: bool) -> str:
+    """What may be written for a spec that is no kind of plug-in."""
+    return f"{'on, off' if optional else 'on'} or an object, such as {where}='{json.dumps(example(spec))}'"
+
+
+def written(base: type[Spec], where: str) -> str:
+    """An assignment of one of a kind: its name is enough where it has a default for each field."""
+    found = example(base)
+    return f"{where}={found['kind']}" if len(found) == 1 else f"{where}='{json.dumps(found)}'"
+
+
+def example(hint: Any) -> Any:
+    """Some value of a type, as `encode` writes it; of a spec no more fields than are needed, but one to see what it is like."""
+    hint = next(choice for choice in options(hint) if choice is not type(None))
+    if is_literal(hint):
+        return typing.get_args(hint)[0]
+    if is_tuple(hint):
+        return [example(item) for item in typing.get_args(hint) if item is not Ellipsis]
+    return example_of(hint) if is_spec(hint) else {int: 1, float: 0.5, bool: True}.get(hint, "name")
+
+
+def example_of(spec: type[Spec]) -> Any:
+    if spec.IN_WORDS:
+        return 0.1
+    if is_kind(spec) or spec.__abstractmethods__:
+        spec = min(kinds(spec).values(), key=lambda each: len(needed(each)))
+        return {"kind": spec.__name__} | {name: example(field_types(spec)[name]) for name in needed(spec)}
+    found = {}
+    for name in needed(spec) or list(field_map(spec))[:1]:
+        default = field_map(spec)[name].default
+        plain = isinstance(default, bool | int | float | str) or (isinstance(default, tuple) and default)
+        found[name] = encode_value(default) if plain else example(field_types(spec)[name])
+    return found
+
+
+def needed(spec: type[Spec]) -> list[str]:
+    """The fields that have no default."""
+    return [name for name, each in field_map(spec).items() if each.default is MISSING and each.default_factory is MISSING]

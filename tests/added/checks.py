@@ -1,8 +1,10 @@
 """What the files beside this one must do; test_added.py runs this in a copy of the package that has them."""
 
 import copy
+import importlib.util
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from paretina.cli import main
 from paretina.clock import START, Clock
 from paretina.data.batch import Batch
 from paretina.model.assemblies.divide import Divide
+from paretina.model.blueprint import MapShape, any_kit
 from paretina.model.family import network_named
+from paretina.model.heads import dense
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.schedules import Constant, Cosine
@@ -31,7 +35,13 @@ OPTIONS = ("--model", "tiny", "--recipe", "plain", "--weights", "none", "--devic
 FIELDS = ("epochs=2", "batch_size=10", "workers=0")
 TABLE = replace(network_named("tiny").blueprint, classes=3)
 
-every_method = pytest.mark.parametrize("name", WORDS)
+spec = importlib.util.spec_from_file_location("task_kinds", Path(__file__).parent / "task_kinds.py")
+task_kinds = sys.modules["task_kinds"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(task_kinds)
+MASKS = "data=" + task_kinds.Drawing(task=task_kinds.Places()).to_json()
+"""24 pictures to train on and 9 to validate on, with a mask each."""
+
+every_objective = pytest.mark.parametrize("name", [name for name in WORDS if name != "PixelHead"])
 
 
 def written(*rows):
@@ -163,6 +173,16 @@ def test_cotraining_shows_each_network_its_own_view():
     assert alone[0].item() == alone[1].item()
 
 
+def test_pixelhead_repeats_each_logit_for_the_pixels_that_it_stands_for():
+    head = dense.PixelHead().make((MapShape(1, (2, 1), 2),), 2, any_kit())
+    with torch.no_grad():
+        head.classifier.conv.weight.copy_(torch.tensor([[[[1.0]]], [[[-2.0]]]]))
+        head.classifier.conv.bias.copy_(torch.tensor([0.0, 1.0]))
+    logits = head([torch.tensor([[[[3.0], [5.0]]]])], {})
+    first = [[3.0, 3.0], [3.0, 3.0], [5.0, 5.0], [5.0, 5.0]]
+    assert logits.tolist() == [[first, [[1 - 2 * value for value in row] for row in first]]]
+
+
 # --- how each is switched on, and refused -------------------------------------------------------------------------------------
 
 REFUSED = {
@@ -189,6 +209,26 @@ def test_is_refused_where_it_does_not_fit(name, word, data, tmp_path):
     ended = run_cli(str(data), *OPTIONS, *FIELDS, *others, word, "--output", str(run))
     assert ended.exit_code == 2, ended.output
     assert REFUSED[name, word] in " ".join(ended.stderr.split())
+    assert not run.exists()
+
+
+PIXELS_REFUSED = {
+    ("masks", "head=PoolHead"): "needs 3 logits for each of 16 x 16 pixels",
+    ("masks", "transforms.CutMix=on"): "CutMix is not for the task of this data, Places",
+    ("masks", "objective.terms.BinaryCrossEntropy=on"): "BinaryCrossEntropy is not for",
+    ("masks", "judge=TopOne"): "TopOne is not for the task of this data",
+    ("masks", "size=15"): "needs 3 logits for each of 15 x 15 pixels",
+    ("numbers", "head=PixelHead"): "needs 3 logits for each picture",
+}
+
+
+@pytest.mark.parametrize(("given", "word"), PIXELS_REFUSED, ids=lambda text: f"PixelHead-{text}")
+def test_a_head_is_refused_where_it_does_not_fit(given, word, data, tmp_path):
+    run = tmp_path / "run"
+    words = [MASKS if given == "masks" else str(data), *OPTIONS, *FIELDS]
+    ended = run_cli(*words, *([] if word.startswith("head") else WORDS["PixelHead"]), word, "--output", str(run))
+    assert ended.exit_code == 1, ended.output
+    assert PIXELS_REFUSED[given, word] in " ".join(ended.stderr.split())
     assert not run.exists()
 
 
@@ -219,7 +259,30 @@ def plain(data, tmp_path_factory):
     return made
 
 
-@every_method
+def test_words_alone_train_a_class_for_each_pixel_with_pixelhead(tmp_path):
+    words = (MASKS, *OPTIONS, *FIELDS, *WORDS["PixelHead"], "lr=0.01")
+    ended = run_cli(*words, "--output", str(tmp_path / "run"))
+    assert ended.exit_code == 0, ended.output
+    run = Run(tmp_path / "run")
+    losses = [line["train/loss"] for line in run.lines() if line["event"] == "train"]
+    # what no pixel says anything about would be log 3 at every update
+    assert losses[-1] < losses[0]
+    assert run.result()["shown"]["key"] == "iou"
+    network, about = load_model(run.path / "model.safetensors")
+    assert about.task == task_kinds.Places()
+    assert network(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3, 16, 16)
+
+    fields = dict(word.split("=", 1) for word in (*FIELDS, *WORDS["PixelHead"], "lr=0.01"))
+    masks = task_kinds.Drawing(task=task_kinds.Places())
+    with pytest.raises(KeyboardInterrupt):
+        train(verbs.ask(masks, "tiny", "plain", "none", "cpu", fields=fields).asked, tmp_path / "cut", stop_after=4)
+    ended = run_cli("--resume", str(tmp_path / "cut"))
+    assert ended.exit_code == 0, ended.output
+    for file in ("model.safetensors", "predictions.csv"):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
+
+
+@every_objective
 def test_words_alone_train_another_network_than_without(name, data, tmp_path, plain):
     ended = run_cli(str(data), *OPTIONS, *FIELDS, *WORDS[name], "--output", str(tmp_path / "run"))
     assert ended.exit_code == 0, ended.output

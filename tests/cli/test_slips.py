@@ -64,6 +64,12 @@ SLIPS = [
     "train photos --weights atuo",
     "train photos size=abc",
     "train photos lr=Cosin",
+    "train photos views=on",
+    "train photos objective.terms=off",
+    "train photos clip=on",
+    "train photos average=yes --recipe scratch",
+    "train photos recipe.img_size=96",
+    "train photos ema.decay=0.9",
     "train photos --tune fulll",
     "finetune run photos --resume x",
     "finetune run photos resume=x",
@@ -73,6 +79,7 @@ SLIPS = [
     "train photos --config gone.yaml",
     "train photos --config epoch.yaml",
     "train photos --config rat.yaml",
+    "train photos --config nested.yaml",
     "train photos --config list.yaml",
     "train photos --time-limit abc",
     "train photos --time-limit 0s",
@@ -167,6 +174,7 @@ def home(tmp_path_factory):
     about = About(classes=("cat", "dog"), origin="made for a test")
     save_model(home / "run" / "model.safetensors", blueprint.build(), about)
     (home / "epoch.yaml").write_text("epoch: 3\n")
+    (home / "nested.yaml").write_text("recipe: {img_size: 96}\n")
     (home / "rat.yaml").write_text("recipe: {optimizer: {rat: 3}}\n")
     (home / "list.yaml").write_text("- epochs\n")
     return home

@@ -9,6 +9,7 @@ from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.heads") for example in getattr(module, "EXAMPLES", ())]
 every_head = pytest.mark.parametrize("head", EXAMPLES, ids=repr)
+SIDE = 32
 SHAPES = (MapShape(8, (16, 16), 2), MapShape(8, (8, 8), 4), MapShape(16, (4, 4), 8))
 
 
@@ -22,15 +23,21 @@ def maps(size=1):
     return [torch.rand(2, shape.width, *(size * side for side in shape.size), generator=generator) for shape in SHAPES]
 
 
+def answers(classes, size=1):
+    """The shapes that logits may have: for each picture, or for each of its pixels."""
+    return (2, classes), (2, classes, size * SIDE, size * SIDE)
+
+
 @every_head
 @pytest.mark.parametrize("classes", [1, 5])
 def test_gives_a_logit_for_each_class(head, classes):
-    assert made(head, classes)(maps(), {}).shape == (2, classes)
+    assert made(head, classes)(maps(), {}).shape in answers(classes)
 
 
 @every_head
 def test_takes_maps_of_other_sizes(head):
-    assert made(head)(maps(size=3), {}).shape == (2, 5)
+    whole, larger = made(head)(maps(), {}).shape, made(head)(maps(size=3), {}).shape
+    assert larger == dict(zip(answers(5), answers(5, size=3), strict=True))[whole]
 
 
 @every_head
@@ -62,4 +69,4 @@ def test_leaves_the_maps_as_they_are(head):
 @every_head
 def test_widths_follow_the_rounding(head):
     assert head.widened(lambda width: width) == head
-    assert made(head.widened(lambda width: 2 * width))(maps(), {}).shape == (2, 5)
+    assert made(head.widened(lambda width: 2 * width))(maps(), {}).shape in answers(5)

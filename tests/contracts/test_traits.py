@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 import typing
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,7 +13,7 @@ import paretina
 from paretina.data.transform import Transform
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec, field_map, field_types, is_kind, is_spec, is_tuple, kinds, modules_in, options, put
-from paretina.train.asked import Asked, full_path
+from paretina.train.asked import Asked, elsewhere, full_path
 from paretina.train.recipe import Recipe
 from paretina.traits import (
     GIVES_WAY,
@@ -32,7 +33,6 @@ from paretina.traits import (
     traits,
     words,
 )
-from paretina.verbs.asking import elsewhere
 
 for found in pkgutil.walk_packages(paretina.__path__, "paretina."):
     if not found.name.endswith("__main__"):
@@ -164,7 +164,9 @@ def test_every_kind_of_plug_in_is_a_method():
 
 
 def descendants(spec):
-    own = [sub for sub in spec.__subclasses__() if sub.__module__.startswith("paretina.")]
+    """Its subclasses that a module of the package has; the outlined ones of the command line only say that they are there."""
+    own = [sub for sub in spec.__subclasses__() if getattr(sys.modules.get(sub.__module__), sub.__name__, None) is sub]
+    own = [sub for sub in own if sub.__module__.startswith("paretina.")]
     return [*own, *(deeper for sub in own for deeper in descendants(sub))]
 
 

@@ -1,6 +1,6 @@
-"""Data, a head and a term for tasks other than one class a picture: the smallest plug-ins that can learn something.
+"""Data and a term for tasks other than one class a picture: the smallest plug-ins that can learn something.
 
-Loaded by path, so that processes that a test starts have them too.
+Loaded by path, so that processes that a test starts have them too. A head for pixels is in `tests/added/dense.py`.
 """
 
 from dataclasses import dataclass, field
@@ -8,13 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample, Source
-from paretina.model.blueprint import Head
-from paretina.model.layers import Dropout
 from paretina.model.task import Task
 from paretina.model.tasks.any_of import ABSENT, AnyOf
 from paretina.model.tasks.nothing import Nothing
@@ -78,37 +74,6 @@ class Drawing(Source):
         return Drawn(classes, splits, (), self.mirrors, task=self.task, damaged=self.damaged)
 
 
-class Enlarged(nn.Module):
-    def __init__(self, width, classes, stride):
-        super().__init__()
-        self.conv = nn.Conv2d(width, classes, 1)
-        self.stride = stride
-
-    def forward(self, x):
-        return F.interpolate(self.conv(x).float(), scale_factor=self.stride, mode="nearest")
-
-
-class Pixelwise(nn.Module):
-    def __init__(self, width, classes, stride):
-        super().__init__()
-        self.dropout = Dropout()
-        self.classifier = Enlarged(width, classes, stride)
-
-    def embedding(self, maps, extras):
-        return maps[-1]
-
-    def forward(self, maps, extras):
-        return self.classifier(self.dropout(self.embedding(maps, extras)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PixelHead(Head):
-    """A class for each pixel, from the last map."""
-
-    def make(self, maps, classes, kit):
-        return Pixelwise(maps[-1].width, classes, maps[-1].stride)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Steady(Term):
     """Wants every logit to be one; learns from no label."""
@@ -119,4 +84,4 @@ class Steady(Term):
         return lambda outputs, batch, clock: (outputs.logits - 1).square().mean()
 
 
-__all__ = ["AnyOf", "Drawing", "Nothing", "PixelHead", "Places", "Steady"]
+__all__ = ["AnyOf", "Drawing", "Nothing", "Places", "Steady"]

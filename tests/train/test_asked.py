@@ -1,5 +1,7 @@
 import json
+import re
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -8,13 +10,15 @@ from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.shapes import Shapes
+from paretina.data.transform import View
 from paretina.data.transforms.mixup import MixUp
 from paretina.measure.plan import Plan
 from paretina.model.activations.pointwise import ReLU6
+from paretina.model.blueprint import Assembly, Edit
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.schedules import Constant, Cosine, Warmup
-from paretina.spec import Spec, decode, get
+from paretina.spec import Spec, decode, field_types, get, is_kind, is_spec, is_tuple, options, put
 from paretina.train.asked import (
     Asked,
     assignment,
@@ -33,6 +37,7 @@ from paretina.train.fields import PARTS
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.recipe import Recipe, StochasticDepth
+from paretina.traits import places
 
 
 @pytest.fixture
@@ -111,6 +116,80 @@ def test_no_short_name_means_two_things():
     places = [set(field_map(spec)) for spec in (Recipe, Plan, Blueprint)]
     assert sum(map(len, places)) == len(set.union(*places))
     assert not set.union(*places) & set(PARTS)
+
+
+def fields_of(spec, prefix=""):
+    """Every field of a spec, and of those that stand in it by default, with its path and its type."""
+    for place in places(spec, prefix):
+        yield place.path, field_types(type(place.holder))[place.name]
+
+
+LISTS = [(path, hint) for path, hint in fields_of(Recipe(views=(View(),)), "recipe.") if any(map(is_tuple, options(hint)))] + [
+    ("edits", tuple[Edit, ...])
+]
+OPTIONAL = [
+    (path, hint)
+    for path, hint in (*fields_of(Recipe(), "recipe."), ("assembly", Assembly | None))
+    if type(None) in options(hint) and any(map(is_spec, options(hint)))
+]
+
+
+def test_lists_and_optional_specs_of_a_recipe_are_found():
+    assert {"recipe.transforms", "recipe.views", "recipe.objective.terms", "recipe.views.View.transforms"} <= dict(LISTS).keys()
+    assert {"recipe.size", "recipe.average", "recipe.clip", "recipe.test.judge", "assembly"} <= dict(OPTIONAL).keys()
+
+
+def examples_in(message, path):
+    """The assignments that a message has as examples; a number is one of a schedule."""
+    found = re.findall(rf"{re.escape(path)}[\w.]*=(?:'[^']*'|\w+)", message)
+    return found or [f"{path}={number}" for number in re.findall(r"a number, such as ([\d.]+)", message)]
+
+
+@pytest.mark.parametrize("text", ["on", "off", "true", "3", '{"kind": "View"}'])
+@pytest.mark.parametrize(("path", "hint"), LISTS)
+def test_what_is_no_list_gets_an_example_that_works(choice, path, hint, text):
+    asked = put(choice.asked, "recipe.views", [{}])
+    with pytest.raises(ValueError, match=rf"^{re.escape(path)} must be a list, such as .*got '{re.escape(text)}'$") as refusal:
+        change(asked, path, text)
+    examples = examples_in(str(refusal.value), path)
+    kinds_by_name = is_spec(get_args(hint)[0]) and is_kind(get_args(hint)[0])
+    assert len(examples) == 1 + kinds_by_name
+    for example in examples:
+        place, value = assignment(example)
+        assert change(asked, place, value.strip("'")) != choice.asked
+
+
+@pytest.mark.parametrize("path", dict(OPTIONAL))
+def test_an_optional_spec_is_switched_on_or_says_how(choice, path):
+    asked = put(choice.asked, path, None)
+    try:
+        text, examples = "", [f"{path}=on"] if change(asked, path, "on") else []
+    except ValueError as error:
+        text, examples = str(error), examples_in(str(error), path)
+    assert text.startswith(path if text else "")
+    assert examples
+    for example in examples:
+        place, value = assignment(example)
+        assert get(change(asked, place, value.strip("'")), path) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("views", "on", """views must be a list, such as views='[{"transforms": [{"kind": "AutoAugment"}]}]', got 'on'"""),
+        ("edits", "on", """edits must be a list, such as edits='[{"kind": "Depthwise"}]' or edits.Depthwise=on, got 'on'"""),
+        ("clip", "on", "clip: name one of AdaptiveClip, ClipNorm instead of 'on', such as clip=AdaptiveClip"),
+        ("average", "yes", """average must be on, off or an object, such as average='{"decay": 0.1}', got 'yes'"""),
+        ("judge", "on", "judge: name one of HeldOutLoss, MeanIoU, MeanPrecision, TopOne instead of 'on', such as judge=Held"),
+        # what has to be switched on first is called by its whole path
+        ("objective.terms.Distill.weight", "1", "switch it on first (objective.terms.Distill=on)"),
+        ("views.0.transforms", "on", "views.0.transforms must be a list, such as views.0.transforms='[{"),
+        ("average.decay", "0.9", "average is off; switch it on first (average=on), then set 'decay' in it"),
+    ],
+)
+def test_fields_are_called_as_they_were_given(choice, path, value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        change(put(put(choice.asked, "recipe.views", [{}]), "recipe.average", None), path, value)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
-from paretina.spec import Spec, by_own_name, canonical, field_map, near, put
-from paretina.train.fields import LR, OTHER_PARTS, PARTS, read_config, rise_of
+from paretina.spec import Spec, by_own_name, field_map, near, put
+from paretina.train.fields import LR, path_from, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
@@ -100,20 +100,10 @@ def full_path(path: str) -> str:
     Raises:
         MisuseError: there is no such field.
     """
-    name = path.replace("-", "_")
-    if name in known("elsewhere"):
-        refuse(f"there is no field {path!r}; write {known('elsewhere')[name]}")
-    head = path.partition(".")[0]
-    specs: dict[str, Any] = {**outlined()}
-    if head in PARTS:
-        return canonical(specs["Asked"], path)
-    names = {place: list(field_map(specs[spec])) for place, spec in PLACES.items()}
-    for place, fields in names.items():
-        if head in fields or head in specs[PLACES[place]].ALIASES:
-            return canonical(specs["Asked"], f"{place}.{path}")
-    every = [field for fields in names.values() for field in fields]
-    aliases = [name for spec in PLACES.values() for name in specs[spec].ALIASES]
-    refuse(f"there is no field {head!r}{near(head, [*every, *OTHER_PARTS], aliases)}")
+    specs = outlined()
+    places = {place: specs[name] for place, name in PLACES.items()}
+    with misuse():
+        return path_from(path, specs["Asked"], places, lambda: known("elsewhere"))
 
 
 def check_fields(

@@ -18,12 +18,13 @@ from paretina.model.family import Published, network_named
 from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
-from paretina.spec import Spec, by_own_name, canonical, encode, field_map, get, is_kind, modules_in, near, put, unaliased
-from paretina.train.fields import LR, OTHER_PARTS, PARTS
+from paretina.spec import Spec, by_own_name, encode, field_map, get, is_kind, modules_in, near, put, unaliased
+from paretina.train.fields import LR, path_from
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
 from paretina.train.fields import read_config as read_config
+from paretina.train.other_names import other_names
 from paretina.train.recipe import Recipe
 from paretina.traits import INSIDE, Never, SetTo, traits
 
@@ -164,34 +165,39 @@ def recipe_named(name: str) -> Recipe:
 # --- names of the command line ----------------------------------------------------------------------------------------
 
 
+def elsewhere() -> Mapping[str, str]:
+    """What other tools call something, with what to write here; see `paretina.train.other_names`."""
+    return other_names(Asked)
+
+
 def full_path(path: str) -> str:
     """The path from the top that a name stands for: `epochs` is `recipe.epochs`, `precision` is `plan.precision`.
 
+    Every way to give a field looks it up here, so that all say the same of one that is not there.
+
     Raises:
-        ValueError: no part has a field of that name; the message has the near name.
+        ValueError: no part has a field of that name; the message has the near name, or what is written here instead of
+            another tool's name.
     """
-    head = path.partition(".")[0]
-    if head in PARTS:
-        return canonical(Asked, path)
-    places: dict[str, type[Spec]] = {"recipe": Recipe, "plan": Plan, "model": Blueprint}
-    for place, spec in places.items():
-        if head in field_map(spec) or head in spec.ALIASES:
-            return canonical(Asked, f"{place}.{path}")
-    known = [name for spec in places.values() for name in field_map(spec)]
-    aliases = [name for spec in places.values() for name in spec.ALIASES]
-    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS], aliases)}")
+    return path_from(path, Asked, {"recipe": Recipe, "plan": Plan, "model": Blueprint}, elsewhere)
 
 
 def change(asked: Asked, path: str, value: Any) -> Asked:
     """The same with another value at a path, as in `spec.put`; but a number for the learning rate is the peak of its schedule.
 
     Another schedule has to be spelled out: `lr='{"kind": "Constant", "value": 0.001}'`.
+
+    Raises:
+        ValueError: there is no such field, or the value does not fit; the message calls the field as it was called.
     """
     whole = full_path(path)
     number = number_in(value) if whole == LR else None
-    if number is None:
-        return put(asked, whole, value)
-    return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
+    try:
+        if number is None:
+            return put(asked, whole, value)
+        return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
+    except ValueError as error:
+        raise ValueError(by_own_name(str(error), path)) from None
 
 
 def once(fields: Iterable[tuple[str, Any]]) -> None:
@@ -341,11 +347,11 @@ class Choice:
         scaled = f"{LR.rpartition('.')[0]}.scale_lr"
         if whole == LR and number_in(value) is not None:
             kept = self.asked.recipe.optimizer.scale_lr if scaled in self.origins else False
-            self.asked = put(change(self.asked, whole, value), scaled, kept)
+            self.asked = put(change(self.asked, path, value), scaled, kept)
             self.origins.setdefault(scaled, origin)
             self.peak = (value, origin)
         else:
-            self.asked = change(self.asked, whole, value)
+            self.asked = change(self.asked, path, value)
         for old in [old for old in self.origins if old == whole or old.startswith(f"{whole}.")]:
             del self.origins[old]
         self.origins[whole] = origin
@@ -360,10 +366,7 @@ class Choice:
         """
         once(fields.items())
         for path, value in fields.items():
-            try:
-                self.set(path, value, origin)
-            except ValueError as error:
-                raise ValueError(by_own_name(str(error), path)) from None
+            self.set(path, value, origin)
         check_held(self.asked, fields)
 
     def origin(self, path: str) -> str:

@@ -48,7 +48,7 @@ def check_asked(asked: Asked) -> None:
             "frozen_stride=0 frozen=[] trainable_stages=none"
         )
     if recipe.teacher is None:
-        check_learner(recipe, model)
+        check_learner_once(recipe, model)
 
 
 def check_taught(recipe: Recipe) -> None:
@@ -104,7 +104,6 @@ def emptied(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, {**empty, **{id(each): each.to("meta") for each in module.buffers()}})
 
 
-@functools.lru_cache(maxsize=64)
 def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) -> None:
     """Sets up without values what a run sets up before its first update: parts that do not learn, objective, groups, clipping.
 
@@ -122,6 +121,10 @@ def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) 
     without_values(look)
 
 
+check_learner_once = functools.lru_cache(maxsize=64)(check_learner)
+"""The same for what has no teacher, which would stay in memory; what was fine is not looked at again."""
+
+
 def check_parts(asked: Asked, model: Model, task: Task, pictures: int, ranks: int, teacher: Teacher | None = None) -> None:
     """Looks whether what learns can do so from the smallest part of an update that there will be.
 
@@ -137,9 +140,12 @@ def check_parts(asked: Asked, model: Model, task: Task, pictures: int, ranks: in
     part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
     side = min(asked.training_sides())
     sides = tuple(look.side(side) for look in recipe.looks())
-    found = learn_from if teacher is None else learn_from.__wrapped__  # a teacher must not stay in memory
+    given = (recipe.objective, recipe.learning, model, task, part, sides)
     try:
-        found(recipe.objective, recipe.learning, model, task, part, sides, teacher)
+        if teacher is None:
+            learn_from_once(*given)
+        else:
+            learn_from(*given, teacher)
     except (ValueError, RuntimeError) as error:  # torch has no narrower class for shapes that do not fit
         cut = f", cut into {ranks * recipe.accumulate} parts (processes times accumulate)" * (ranks * recipe.accumulate > 1)
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -155,7 +161,6 @@ FEW = 4
 """Pictures that are tried first where values are needed: what learns from these learns from more, which would take longer."""
 
 
-@functools.lru_cache(maxsize=64)
 def learn_from(
     objective: Objective,
     learning: Learning,
@@ -186,6 +191,10 @@ def learn_from(
                     raise
 
     without_values(look)
+
+
+learn_from_once = functools.lru_cache(maxsize=64)(learn_from)
+"""The same for what has no teacher, as `check_learner_once`."""
 
 
 def any_batch(model: Model, task: Task, count: int, sides: tuple[int, ...], device: str) -> Batch:

@@ -1,10 +1,15 @@
 """Fields as they are written: `name=value` on a command line, and names with values in a file. Nothing here needs torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from paretina.spec import Spec, canonical, field_map, near
+
+WORDS = ("data", "model", "recipe", "weights", "device")
+"""What stands for a whole part; may be an option, a field or a name in a file."""
 
 OTHER_PARTS = ("data", "edits", "assembly")
 """Parts of what is asked whose fields depend on what they hold, so that none may be given by its name alone."""
@@ -22,6 +27,36 @@ def assignment(text: str) -> tuple[str, str]:
     if not found or not name:
         raise ValueError(f"expected field=value, got {text!r}")
     return name.strip(), value.strip()
+
+
+def path_from(
+    name: str, asked: type[Spec], places: Mapping[str, type[Spec]], other_names: Callable[[], Mapping[str, str]]
+) -> str:
+    """The path from the top that the name of a field stands for.
+
+    Args:
+        asked: the spec of all that is asked of a run.
+        places: its parts whose fields may be given by name alone, with their specs.
+        other_names: gives what is written instead of other tools' names; called where there is no such field.
+
+    Raises:
+        ValueError: no part has a field of that name; the message has what is written instead, or the near name.
+    """
+    part, _, rest = name.partition(".")
+    if part in PARTS and not (rest and part in places):
+        return canonical(asked, name)
+    tried, inner = ({part: places[part]}, rest) if part in PARTS else (places, name)
+    head = inner.partition(".")[0]
+    for place, spec in tried.items():
+        if head in field_map(spec) or head in spec.ALIASES:
+            return canonical(asked, f"{place}.{inner}")
+    if advice := other_names().get(head.replace("-", "_")):
+        raise ValueError(f"there is no field {head!r}; write {advice}")
+    if part in PARTS:
+        return canonical(asked, name)  # what is set in a part says which fields it has
+    known = [field for spec in places.values() for field in field_map(spec)]
+    aliases = [alias for spec in places.values() for alias in spec.ALIASES]
+    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS], aliases)}")
 
 
 class UniqueKeys(yaml.SafeLoader):

@@ -172,7 +172,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     teacher = teacher_of(recipe, collection)
     if teacher is not None:
-        check_learner.__wrapped__(recipe, model, teacher)
+        check_learner(recipe, model, teacher)
     check_answers(model, asked.sides(), collection.task)
     if start is not None:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run

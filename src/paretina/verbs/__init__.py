@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paretina.train.asked import elsewhere as elsewhere
     from paretina.train.asked import recipes as recipes
     from paretina.verbs.asking import ask as ask
     from paretina.verbs.asking import check_names as check_names
     from paretina.verbs.asking import check_parts as check_parts
-    from paretina.verbs.asking import elsewhere as elsewhere
     from paretina.verbs.asking import known_path as known_path
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
@@ -49,7 +49,7 @@ PLACES = {
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
     "data_check": "verbs.data",
-    "elsewhere": "verbs.asking",
+    "elsewhere": "train.asked",
     "estimate": "verbs.training",
     "evaluate": "verbs.evaluating",
     "export_weights": "verbs.weights",

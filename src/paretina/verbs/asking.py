@@ -1,6 +1,5 @@
 """Ask: puts together what is asked of a training run, from words, fields and files."""
 
-import functools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +12,9 @@ from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.pretrained import weights_named
-from paretina.spec import decode, field_map, short
+from paretina.spec import decode, field_map
 from paretina.train.asked import (
-    Asked,
     Choice,
-    assignment,
     choose,
     default_weights,
     full_path,
@@ -27,45 +24,11 @@ from paretina.train.asked import (
     recipe_named,
     word,
 )
-from paretina.train.fields import LR
+from paretina.train.fields import WORDS
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
-from paretina.traits import words
 from paretina.verbs.checks import MisuseError, misuse
-
-OPTIONS = {
-    "name": "--output DIR",
-    "output": "--output DIR",
-    "resume": "--resume RUN",
-    "time_limit": "--time-limit TIME",
-}
-"""What is an option of the command and no field, as other tools call it and as it would stand in a file."""
-
-WORDS = ("data", "model", "recipe", "weights", "device")
-"""What stands for a whole part; may be an option, a field or a name in a file."""
-
-
-@functools.cache
-def elsewhere() -> Mapping[str, str]:
-    """What other tools call something, with what to write here; imports all plug-ins, since each says it of itself."""
-    found = dict(OPTIONS)
-    for name, text in words(Asked):
-        found.setdefault(name, " ".join(map(as_written, text.split(" "))))
-    return dict(sorted(found.items()))
-
-
-def as_written(text: str) -> str:
-    """An assignment as people write it: without the part that a field is in, and as an option where there is one."""
-    path, value = assignment(text)
-    if path in WORDS:
-        return f"--{path} {value}"
-    if path == LR:
-        return f"lr={value}"
-    part, _, rest = path.partition(".")
-    if part == "recipe":
-        return f"{short(Recipe, rest)}={value}"
-    return f"{rest if part in ('plan', 'model') else path}={value}"
 
 
 class Given(NamedTuple):
@@ -87,16 +50,10 @@ def known_path(path: str) -> str:
     """The whole path of a field.
 
     Raises:
-        MisuseError: there is no such field; the message has the near name, or what other tools' name for it is called here.
+        MisuseError: there is no such field; see `paretina.train.asked.full_path`.
     """
     with misuse():
-        try:
-            return full_path(path)
-        except ValueError:
-            name = path.replace("-", "_")
-            if name not in elsewhere():
-                raise
-            raise ValueError(f"there is no field {path!r}; write {elsewhere()[name]}") from None
+        return full_path(path)
 
 
 def check_names(fields: Mapping[str, Any]) -> None:

@@ -66,8 +66,8 @@ def made() -> Table:
     from paretina.measure.corruptions import KINDS
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
-    from paretina.train.asked import Asked, recipes
-    from paretina.verbs.asking import WORDS, elsewhere
+    from paretina.train.asked import Asked, elsewhere, recipes
+    from paretina.train.fields import WORDS
 
     found = sorted(set(reachable(Asked)), key=key_of)
     modules = {spec.__module__ for spec in found}
@@ -75,7 +75,8 @@ def made() -> Table:
     plugins |= {"paretina.model.families", "paretina.train.recipes"}
     folders = sorted(folder_of(package) for package in plugins if (PACKAGE / folder_of(package)).is_dir())
     modules |= {"paretina.spec", "paretina.model.family", "paretina.model.interop", "paretina.measure.corruptions"}
-    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.verbs.asking", "paretina.verbs.outline"}
+    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.train.fields"}
+    modules |= {"paretina.train.other_names", "paretina.verbs.outline"}
     return {
         "files": digests((f"{folder_of(module)}.py" for module in modules), folders),
         "folders": folders,

@@ -18,6 +18,7 @@ from paretina.search.ablation.switches import Switch, default_switches, refineme
 from paretina.spec import Spec
 from paretina.train.asked import Asked, recipe_named, recipes
 from paretina.train.average import Average
+from paretina.train.feasible import check_asked
 from paretina.train.learning import Learning
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe, StochasticDepth
@@ -172,6 +173,21 @@ def test_a_term_is_left_out_where_another_stays():
     both = Recipe(objective=Supervised(terms=(CrossEntropy(smoothing=0), Distill())))
     assert ("Distill", ("objective.terms.Distill=off",)) in named(both)
     assert "Distill" not in dict(named(Recipe(objective=Supervised(terms=(Distill(),)))))
+
+
+def test_a_teacher_is_left_out_with_the_only_term_that_learns_from_it():
+    taught = Recipe(objective=Supervised(terms=(CrossEntropy(smoothing=0), Distill())), teacher="runs/teacher")
+    assert ("Distill", ("objective.terms.Distill=off", "teacher=none")) in named(taught)
+    (switch,) = (each for each in default_switches(with_recipe(taught)) if each.name == "Distill")
+    check_asked(switch(with_recipe(taught)))
+    with pytest.raises(ValueError, match="nothing in its objective Supervised learns from one"):
+        check_asked(Switch(fields=("objective.terms.Distill=off",))(with_recipe(taught)))
+
+
+def test_a_teacher_stays_where_something_else_learns_from_it(monkeypatch):
+    taught = Recipe(objective=Supervised(terms=(CrossEntropy(smoothing=0), Distill())), teacher="runs/teacher")
+    monkeypatch.setattr(Supervised, "TEACHER", True)
+    assert ("Distill", ("objective.terms.Distill=off",)) in named(taught)
 
 
 def test_a_method_says_itself_how_it_is_left_out():

@@ -15,7 +15,7 @@ from paretina.data.sources.part import Part
 from paretina.model.blueprint import Model
 from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.ablation.switches import Switch, check_once
-from paretina.spec import Spec, by_own_name
+from paretina.spec import Spec
 from paretina.train.asked import Asked
 from paretina.train.feasible import check_asked
 from paretina.train.resolve import resolve
@@ -162,10 +162,7 @@ def switched(asked: Asked, switch: Switch) -> Asked:
     try:
         return switch(asked)
     except ValueError as error:
-        text = str(error)
-        for field in switch.fields:
-            text = by_own_name(text, field.partition("=")[0])
-        raise ValueError(f"{switch.title}: {text}") from None
+        raise ValueError(f"{switch.title}: {error}") from None
 
 
 def with_epochs(asked: Asked, epochs: float | None) -> Asked:
