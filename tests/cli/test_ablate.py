@@ -118,7 +118,7 @@ def test_more_seeds_continue_a_study(home):
         (("--switch", "weights=nosuch"), "weights=nosuch: there is no model file nosuch"),
         (("--switch", "weights=atuo"), "did you mean 'auto'?"),
         (("--switch", "size=0"), "images must have a side of 1 pixel or more"),
-        (("--resume", "x"), "an interrupted study is continued by the same command"),
+        (("--resume", "x"), "run the same command again to resume an interrupted study"),
     ],
 )
 def test_a_slip_is_misuse_and_nothing_is_done(home, arguments, said):

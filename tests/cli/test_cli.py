@@ -240,10 +240,10 @@ MISUSE = [
     ("frontier photos --models resnet18,resnet34 --time 3m size=0", "no candidate can be trained; resnet18-0-"),
     (f"train damaged --resume {RUN}", "was trained on other data than damaged, so there is nothing to continue"),
     (f"train clipart --resume {RUN}", f"to learn clipart too: paretina finetune {RUN} clipart"),
-    (f"finetune {RUN} photos --resume x", "an interrupted fine-tuning is continued with: paretina train --resume RUN"),
+    (f"finetune {RUN} photos --resume x", "resume an interrupted fine-tuning with: paretina train --resume RUN"),
     (f"finetune {RUN} photos resume=x", "resume is no field; an interrupted fine-tuning is continued with"),
-    (f"finetune {RUN} photos --weights auto", "MODEL is what it starts from"),
-    ("ablate finetune photos -o x --resume y", "an interrupted study is continued by the same command"),
+    (f"finetune {RUN} photos --weights auto", "MODEL gives the initial weights"),
+    ("ablate finetune photos -o x --resume y", "run the same command again to resume an interrupted study"),
     ("train photos precision=fp16", "cannot be 'fp16'; known: bfloat16, float16, float32"),
     ("train photos --model resnet_18", "did you mean 'resnet18'?"),
     ("train photos --recipe fintune", "did you mean 'finetune'?"),
@@ -652,7 +652,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
         "weights.pth, read as timm:resnet18; licence: not known",
         f"model: {model}",
     ]
-    assert "note: the licence of these weights is not known" in err
+    assert "note: the licence of these weights is unknown" in err
     assert document("show", model)["about"]["classes"] == ["cat", "dog"]
     assert f"there is {model} already" in run(*words, code=2)[1]
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
@@ -725,7 +725,7 @@ def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_wit
 
     monkeypatch.setattr(verbs, "start", stops)
     _, err = run("train", "photos", code=130)
-    assert err == "error: interrupted before the training began; there is nothing to continue with\n"
+    assert err == "error: interrupted before training began; there is nothing to resume\n"
     monkeypatch.setattr(verbs, "resume", stops)
     assert run("train", "--resume", RUN, code=130)[1].endswith(f"  paretina train --resume {RUN}\n")
 

@@ -693,7 +693,7 @@ def test_starting_from_a_model_file_takes_its_weights_and_its_origin(finished, t
     about = load_model(run.path / "model.safetensors")[1]
     assert about.origin == "trained on numbers.npz, starting from trained on numbers.npz, from scratch"
     assert run.asked()["start"]["weights"] == f"weights from {first}"
-    assert "zero_gamma is for training from scratch and was left out" in notes(run)
+    assert "left out zero_gamma, which is for training from scratch" in notes(run)
 
 
 def test_weights_of_another_network_are_refused(finished, tiny, npz, tmp_path):
@@ -821,7 +821,7 @@ def test_a_time_limit_can_lengthen_or_cut_a_recipe(tiny, npz, clockwork):
 def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
     prepared = prepare(asked(tiny, Arrays(path=str(npz))))
     # an epoch takes 3.5 s and two more evaluations 4 s, which are nine tenths of 8.3 s
-    with pytest.raises(ShortTimeError, match=r"an update takes 0.5 s, so nothing can be learned in 5 s; .* about 9 s") as short:
+    with pytest.raises(ShortTimeError, match=r"an update takes 0.5 s, so nothing can be trained in 5 s; .* about 9 s") as short:
         fit_to_time(prepared, 5.0)
     assert short.value.needed_s == 9
     assert fit_to_time(prepared, short.value.needed_s)[0].recipe.epochs >= 1.0

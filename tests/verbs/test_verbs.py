@@ -323,7 +323,7 @@ def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_
         verbs.model_file(stopped)
     (home / "photos").rename(tmp_path / "moved")
     try:
-        with pytest.raises(MisuseError, match=r"is not there; name the place that it has now: paretina train DATA --resume"):
+        with pytest.raises(MisuseError, match=r"is not there; give its current location: paretina train DATA --resume"):
             verbs.resume(stopped)
         with pytest.raises(ValueError, match="the pictures are not those"):
             verbs.resume(stopped, "flat")
@@ -427,7 +427,7 @@ def test_a_set_of_which_too_much_is_unreadable_is_not_that_set(half):
     assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == ("all", 9, 18, ("blue",))
     assert found.too_damaged == (
         "9 of 18 pictures (all) could not be read and are not counted; no picture is left of: blue: more than max_damaged=0.01 "
-        "allows, so the figures are not those of this set; mend or remove them, or allow it with max_damaged=0.5"
+        "allows, so the figures do not describe this set; repair or remove them, or allow it with max_damaged=0.5"
     )
     written = json.loads(json.dumps(found.to_dict()))
     assert written["losses"] == [{"where": "all", "unreadable": 9, "pictures": 18, "classes": ["blue"]}]
@@ -611,7 +611,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
         (lambda: verbs.show("resnet_18"), "did you mean 'resnet18'"),
         (lambda: verbs.show("gone.safetensors"), "no model file"),
         (lambda: verbs.models("resnt18"), "no network fits 'resnt18'; did you mean 'resnet18'"),
-        (lambda: verbs.models("zzz*"), "they are all in: paretina models"),
+        (lambda: verbs.models("zzz*"), "list them with: paretina models"),
         (lambda: verbs.models(family="efficientnets"), "there is no family 'efficientnets'; did you mean 'efficientnet'"),
         (
             lambda: verbs.models("resnet*", max_params=1e6),
@@ -626,7 +626,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
             "no folder no to write lite.safetensors",
         ),
         (lambda: verbs.import_weights("efficientnet_lite0", out="model.safetensors"), "there is model.safetensors already"),
-        (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with the names of classes"),
+        (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with class names"),
         (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
         (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
         (lambda: verbs.export_weights("model.safetensors", "timm", "new.pth"), r"name 'new.pth' must end with \.safetensors"),
@@ -797,7 +797,7 @@ def test_unknown_classes_and_licences_are_said(tmp_path):
         "read as timm:resnet18",
         "the file does not say how pictures are prepared; it is done as our resnet18 does; for a library's way name it",
         "nothing is known of its 2 classes",
-        "the licence of these weights is not known",
+        "the licence of these weights is unknown",
     ]
 
 

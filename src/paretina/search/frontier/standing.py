@@ -326,7 +326,7 @@ def read_standing(folder: Path) -> Standing:
     """
     asked = read_json(folder / "asked.json")
     if not isinstance(asked, dict) or asked.get("verb") != "frontier":
-        raise ValueError(f"{folder} holds no frontier; `paretina frontier DATA --output DIR` begins one")
+        raise ValueError(f"{folder} holds no frontier; start one with `paretina frontier DATA --output DIR`")
     rungs: list[dict[str, Any]] = []
     while (decided := read_json(folder / "rungs" / f"{len(rungs)}.json")) is not None:
         rungs.append(decided)
