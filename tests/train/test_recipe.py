@@ -175,7 +175,7 @@ def test_more_parts_than_pictures_are_refused():
         ("lr_decay", "1.5", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.5, 1.0"),
         ("classifier_lr", "0", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.0, 0.0"),
         ("frozen_stride", "-1", "Learning.frozen_stride must be at least 0, got -1"),
-        ("trainable_stages", "-1", "Learning.trainable_stages counts stages at the end of the network, 0 or more, got -1"),
+        ("trainable_stages", "-1", "Learning.trainable_stages is a number of last stages, 0 or more, got -1"),
     ],
 )
 def test_numbers_without_meaning_are_refused(path, value, said):

@@ -349,7 +349,7 @@ def test_a_mask_that_cannot_be_read_is_named_and_left_out(tiny, tmp_path):
     wanted = replace(asked(tiny, Places(), epochs=1.0), data=kinds.Drawing(task=Places(), damaged=("3", "30")))
     run = train(wanted, tmp_path / "run")
     damaged = {each["name"]: each["reason"] for each in run.result()["data"]["damaged"]}
-    assert damaged == dict.fromkeys(("3", "30"), "became unreadable while it was used: its mask is gone")
+    assert damaged == dict.fromkeys(("3", "30"), "became unreadable during the run: its mask is gone")
     assert len(table(run.path / "predictions.csv")) == 8
 
 

@@ -440,8 +440,8 @@ def test_pictures_that_vanish_in_mid_run_are_named_and_counted_and_do_not_end_it
     run = train(asked(tiny, Fading(), replace(SHORT, epochs=2.0)), tmp_path / "run", listen=fade)
     data = run.result()["data"]
     assert {one["name"]: one["reason"] for one in data["damaged"]} == {
-        "04.png": "became unreadable while it was used: Input/output error",
-        "38.png": "became unreadable while it was used: Input/output error",
+        "04.png": "became unreadable during the run: Input/output error",
+        "38.png": "became unreadable during the run: Input/output error",
     }
     told = [text for text in notes(run) if "can no longer be read" in text]
     assert sorted(told) == [

@@ -478,7 +478,7 @@ def test_pictures_that_vanish_while_they_are_used_are_named(half, monkeypatch):
     found = verbs.evaluate("model.safetensors", str(half))
     assert found.accuracy.n == 7
     assert found.losses[0].unreadable == 11
-    assert found.damaged["röt/5.png"] == "became unreadable while it was used: No such file or directory"
+    assert found.damaged["röt/5.png"] == "became unreadable during evaluation: No such file or directory"
 
 
 def test_what_is_odd_is_noted_by_evaluate_and_predict(tmp_path):

@@ -41,7 +41,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="[eager|full]",
         type=click.Choice(TUNINGS),
         default="none",
-        help="Search for the fastest plan first (under 30 s per network); full also tries torch.compile, as training does before a long run.",
+        help="Search for the fastest plan first, in under 30 s per network; full also compiles, as before a long run.",
     )(function)
 
 

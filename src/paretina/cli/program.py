@@ -150,7 +150,7 @@ class FieldCommand(Explaining, TuneCommand):
 
 
 def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
-    """Other tools' names of our fields, and a function that finds the path of a field; without torch if the outline is current."""
+    """Other tools' names of our fields, and a function that finds a field's path; without torch if the outline is current."""
     from paretina.verbs.outline import read
 
     outline = read()

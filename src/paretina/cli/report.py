@@ -42,7 +42,7 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The results of each run, one per line, with 95 % intervals in brackets. Copies are validation pictures that are also in train.
+    """The results of each run, one per line, with 95 % intervals in brackets. Copies are validation pictures also in train.
 
     Below the runs: the operators that are not counted in their MACs.
     """

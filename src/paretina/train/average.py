@@ -9,7 +9,7 @@ published 0.9999, meant for 200,000 updates, a run of 1,000 would end with 90 % 
 the smallest of three: `decay`; 1 - 1 / (share × updates of the run), which keeps the span below that share of the run; and
 (1 + n) / (10 + n) after n updates, which discounts the initial value.
 
-Source: Polyak & Juditsky 1992; in EfficientNet (Tan & Le 2019, arXiv:1905.11946) 0.9999 with TensorFlow's rule for the first updates.
+Source: Polyak & Juditsky 1992; in EfficientNet (Tan & Le 2019, arXiv:1905.11946) 0.9999 with TensorFlow's rule for the start.
 """
 
 import copy

@@ -47,9 +47,7 @@ class Learning(Spec):
         if self.frozen_stride < 0:
             raise ValueError(f"Learning.frozen_stride must be at least 0, got {self.frozen_stride}")
         if self.trainable_stages is not None and self.trainable_stages < 0:
-            raise ValueError(
-                f"Learning.trainable_stages is a number of stages at the end of the network, 0 or more, got {self.trainable_stages}"
-            )
+            raise ValueError(f"Learning.trainable_stages is a number of last stages, 0 or more, got {self.trainable_stages}")
 
     @property
     def needs_weights(self) -> bool:

@@ -34,7 +34,7 @@ class Outputs:
 
 
 class Teacher:
-    """A frozen network to learn from. It is run once per view of a batch, however many terms use it, with its own normalisation.
+    """A frozen network to learn from. It runs once per view of a batch, however many terms use it, with its own normalisation.
 
     Attributes:
         module: one of our networks, or of another library.

@@ -20,9 +20,9 @@ from paretina.train.objective import learning_modules
 from paretina.traits import Never, SetTo, traits
 
 FORGOTTEN = 10.0
-"""After a run a fraction of exp(-10) of the initial norm statistics is left: less than 1 % of 1 where the variance is 0.01. This
-also applies to those of pretrained weights: with exp(-3) of them left, a network that was fine-tuned on darker pictures stayed
-at chance in evaluation."""
+"""After a run, exp(-10) of the initial norm statistics is left: less than 1 % of 1 where the variance is 0.01. This also holds
+for those of pretrained weights: with exp(-3) of them left, a network that was fine-tuned on darker pictures stayed at chance in
+evaluation."""
 
 
 def first_values(network: Network, start: Start | None, classes: Sequence[str]) -> Loaded | None:

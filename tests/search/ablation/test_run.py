@@ -321,7 +321,7 @@ def test_what_was_told_is_not_taken_back(tmp_path, study, monkeypatch):
     assert run_study(tmp_path, study).findings[0].verdict.verdict == "worth it"
     later = run_study(tmp_path, replace(study, seeds=tuple(range(6)))).findings[0].verdict
     assert later.p_corrected > LEVEL / 4
-    assert (later.verdict, later.why) == ("worth it", "it was told at an earlier look, with fewer runs")
+    assert (later.verdict, later.why) == ("worth it", "verdict of an earlier look, with fewer runs")
 
 
 @pytest.mark.slow

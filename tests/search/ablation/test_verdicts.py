@@ -185,7 +185,7 @@ def test_training_that_takes_too_long_is_not_worth_a_gain():
     unsure = decide_verdicts([pairs(SURE, time=(2.6, 1.5, 2.2, 1.6, 1.9))])[0]
     assert (unsure.verdict, unsure.why) == ("cannot tell yet", "training time may be more than 2 times as long")
     unknown = decide_verdicts([pairs(SURE, time=(None,) * 5)])[0]
-    assert (unknown.verdict, unknown.why) == ("cannot tell yet", "training time is not known of enough runs")
+    assert (unknown.verdict, unknown.why) == ("cannot tell yet", "too few runs have a known training time")
     assert decide_verdicts([pairs(SURE, time=(3.0, 3.1, 2.9, 3.05, 3.0))], FREE)[0].verdict == "worth it"
 
 

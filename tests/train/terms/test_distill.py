@@ -107,7 +107,7 @@ def test_weight_and_temperature_follow_the_clock():
 
 
 def test_needs_a_teacher():
-    with pytest.raises(ValueError, match="Distill needs a teacher; name a model file in the recipe: teacher=FILE"):
+    with pytest.raises(ValueError, match="Distill needs a teacher; set one in the recipe: teacher=FILE"):
         Distill().make(None)
     with pytest.raises(ValueError, match="Distill needs a teacher"):
         Supervised(terms=(CrossEntropy(), Distill())).make(BLUEPRINT.build(), None)
@@ -219,7 +219,7 @@ def test_the_teacher_may_look_at_another_view_than_the_student():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"teacher": None}, "Distill needs a teacher; name a model file in the recipe: teacher=FILE"),
+        ({"teacher": None}, "Distill needs a teacher; set one in the recipe: teacher=FILE"),
         ({"views": ()}, "Distill.view is 1, but the recipe makes 1, counted from 0"),
     ],
 )
