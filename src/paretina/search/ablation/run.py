@@ -2,8 +2,8 @@
 
 All variants are trained with every seed, seed by seed and in a different order each time, so that drift of the machine affects
 X are ordinary run directories, `DIR/runs/NAME/SEED`; `DIR/study.json` has the settings and the number of
-looks at the verdicts. Finished runs are read, interrupted ones are resumed, and a study can be extended by seeds, switches, data
-fractions and networks. Nothing is removed from it, since verdicts must be corrected for everything that was tried.
+looks at the verdicts. Finished runs are read, interrupted ones are resumed, and a study can be extended by seeds, switches,
+data fractions and networks. Nothing is removed, since verdicts must be corrected for everything that was tried.
 
 All changes are checked before training, so that a typo costs no time.
 """
