@@ -203,7 +203,7 @@ def test_values_that_do_not_fit_say_why(choice, path, value, said):
     ],
 )
 def test_what_takes_back_what_was_said_is_refused_with_both(tiny, first, second):
-    with pytest.raises(ValueError, match=r"say two things of one field|both say at which size") as caught:
+    with pytest.raises(ValueError, match=r"set the same field|both set the training size") as caught:
         choose(Shapes(), tiny, SLOPED, Plan(), "none", fields={**first, **second})
     for name in (*first, *second):
         assert f"{name}=" in str(caught.value)

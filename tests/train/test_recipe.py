@@ -169,7 +169,7 @@ def test_more_parts_than_pictures_are_refused():
         ("max_damaged", "-0.1", "Recipe.max_damaged is a share in [0, 1], got -0.1"),
         ("max_damaged", "1.1", "Recipe.max_damaged is a share in [0, 1], got 1.1"),
         ("pixel_share", "0", "Recipe.pixel_share is a share in (0, 1], got 0.0"),
-        ("evaluate_every", "0", "Evaluated.every counts epochs (evaluate_every), above 0, got 0.0"),
+        ("evaluate_every", "0", "Evaluated.every (evaluate_every) is a number of epochs, above 0, got 0.0"),
         ("test_size", "0", "Evaluated.size (test_size) is a side in pixels, at least 1, got 0"),
         ("test_crop", "1.2", "Evaluated.crop (test_crop) is a share in (0, 1], got 1.2"),
         ("lr_decay", "1.5", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.5, 1.0"),

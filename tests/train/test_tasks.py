@@ -328,8 +328,8 @@ def test_targets_of_another_shape_are_found_before_there_is_a_run(tiny, tmp_path
 def test_a_teacher_of_another_task_or_other_classes_is_refused(runs, tiny, tmp_path):
     teachers = {task: str(run.path / "model.safetensors") for task, run in runs.items()}
     wanted = asked(tiny, Places(), teacher=teachers[AnyOf()])
-    refused(wanted, tmp_path, "learned another task than that of the data, AnyOf, not Places")
-    refused(asked(tiny, Nothing(), teacher=teachers[Places()]), tmp_path, r"knows other classes \(ground, bright, dark")
+    refused(wanted, tmp_path, "was trained for another task than that of the data: AnyOf, not Places")
+    refused(asked(tiny, Nothing(), teacher=teachers[Places()]), tmp_path, r"has other classes \(ground, bright, dark")
     prepare(asked(tiny, Nothing(), teacher=teachers[AnyOf()]))  # without labels it need only know the classes
 
 
@@ -373,7 +373,7 @@ def test_a_part_has_the_task_of_the_whole_and_no_wrong_labels(tiny):
 
 
 def test_a_search_by_top1_is_refused(tiny):
-    with pytest.raises(ValueError, match="by top-1, which needs one class a picture; the task of this data is AnyOf"):
+    with pytest.raises(ValueError, match="by top-1, which needs one class per picture; the task of this data is AnyOf"):
         settled(asked(tiny, AnyOf()))
 
 
@@ -417,18 +417,18 @@ def test_predict_refuses_what_names_no_class_of_a_picture(runs, task, said, tmp_
 
 
 def test_evaluate_refuses_what_cannot_be_right_or_wrong(runs):
-    with pytest.raises(ValueError, match="learned without labels, so its logits mean nothing"):
+    with pytest.raises(ValueError, match="was trained without labels, so its logits cannot be scored"):
         verbs.evaluate(runs[Nothing()].path, kinds.Drawing(task=Nothing()))
 
 
 def test_evaluate_refuses_data_of_another_task(runs):
-    with pytest.raises(ValueError, match=r"answers with AnyOf, but what .* says about pictures is Places"):
+    with pytest.raises(ValueError, match=r"is AnyOf, but that of .* is Places"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=Places()))
 
 
 @pytest.mark.parametrize("changes", [{"corruptions": "noise"}, {"resolution": "8,16"}])
 def test_evaluate_refuses_what_is_measured_for_one_class_a_picture(runs, changes):
-    with pytest.raises(ValueError, match="is only measured for one class a picture"):
+    with pytest.raises(ValueError, match="needs a model with one class per picture"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=AnyOf()), **changes)
 
 

@@ -237,7 +237,7 @@ def test_resuming_with_other_data_is_refused(tiny, folder, tmp_path):
     moved = folder / "train" / "class0" / "00.png"
     moved.rename(folder / "train" / "class1" / "00.png")
     with pytest.raises(
-        ValueError, match=r"the pictures are not those that .*run was trained on; start a new run, or put them back"
+        ValueError, match=r"the pictures are not those that .*run was trained on; start a new run, or restore them"
     ):
         resume(tmp_path / "run")
     (folder / "train" / "class1" / "00.png").rename(moved)
@@ -461,7 +461,7 @@ def test_a_source_without_mirrors_drops_flips_with_a_note(tiny, npz):
     recipe = replace(SHORT, transforms=(HorizontalFlip(), Squash()))
     prepared = prepare(asked(tiny, Arrays(path=str(npz), mirrors=False), recipe))
     assert prepared.recipe.transforms == (Squash(),)
-    assert "left out HorizontalFlip: in this data a mirror image can belong to another class" in prepared.notes
+    assert "left out HorizontalFlip: in this data a mirrored picture can belong to another class" in prepared.notes
     kept = prepare(asked(tiny, Arrays(path=str(npz)), recipe))
     assert kept.recipe.transforms == recipe.transforms
     assert not [note for note in kept.notes if "left out" in note]
@@ -646,7 +646,7 @@ def test_a_teacher_of_other_classes_is_found_before_there_is_a_run(finished, tin
     path = tmp_path / "other.npz"
     np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["a", "b", "c"])
     taught = replace(SHORT, teacher=str(finished[-1].path), objective=Supervised(terms=(CrossEntropy(), Distill())))
-    with pytest.raises(ValueError, match="knows other classes"):
+    with pytest.raises(ValueError, match="has other classes"):
         train(asked(tiny, Arrays(path=str(path)), taught), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     prepare(asked(tiny, Arrays(path=str(finished[0])), taught))  # the directory of a run is a teacher too
@@ -747,7 +747,7 @@ def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, 
     def noted(recipe, **changes):
         model = replace(tiny, preprocessing=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
         notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **recipe))).notes
-        return [note.partition(" sees the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
+        return [note.partition(" gets the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
 
     assert noted({}) == noted({"teacher": squashed}) == []
     text = f"whole, squashed to 16 x 16 pixels, {in_words(WANTED, 16).partition(', ')[2].partition(', ')[2]}"
@@ -766,7 +766,7 @@ def test_a_teacher_must_know_the_same_classes(finished, tiny, tmp_path, arrays):
     np.savez(tmp_path / "b.npz", images=images, labels=labels, classes=["red", "green", "violet"])
     terms = Supervised(terms=(CrossEntropy(), Distill()))
     recipe = replace(SHORT, objective=terms, teacher=str(finished[-1].path / "model.safetensors"))
-    with pytest.raises(ValueError, match=r"the teacher .*model.safetensors knows other classes \(red, green, blue"):
+    with pytest.raises(ValueError, match=r"the teacher .*model.safetensors has other classes \(red, green, blue"):
         train(asked(tiny, Arrays(path=str(tmp_path / "b.npz")), recipe), tmp_path / "run")
 
 
@@ -868,7 +868,7 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny, collection):
     monkeypatch.setattr(resolve, "timm_model", stand_in)
     assert isinstance(resolve.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
     assert asked_for == ["resnet18.a1_in1k"]
-    with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
+    with pytest.raises(ValueError, match=r"the teacher timm:resnet18 has other classes \(cat, dog"):
         resolve.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
 
 
@@ -917,4 +917,4 @@ def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
     train(asked, tmp_path / "run", say=said.append)
-    assert any(text.startswith("warning: other processes keep") for text in said)
+    assert any(text.startswith("warning: other processes use") for text in said)

@@ -211,7 +211,7 @@ def test_how_surely_inference_was_timed_counts():
     vague = pairs(SURE, inference=Interval(1.5, 1.0, 2.0))
     assert decide_verdicts([sharp], price)[0].verdict == "worth it"
     assert decide_verdicts([vague], price)[0].verdict == "cannot tell yet"
-    assert decide_verdicts([pairs(SURE)], price)[0].why.endswith("the costs that have a price")
+    assert decide_verdicts([pairs(SURE)], price)[0].why.endswith("all costs that have a price")
 
 
 def test_ratios_are_averaged_as_ratios():
@@ -221,7 +221,7 @@ def test_ratios_are_averaged_as_ratios():
 
 def test_runs_that_failed_leave_it_open():
     verdict = decide_verdicts([pairs(SURE, failed=2)], FREE)[0]
-    assert (verdict.verdict, verdict.why, verdict.more) == ("cannot tell yet", "2 of its runs came to no result", None)
+    assert (verdict.verdict, verdict.why, verdict.more) == ("cannot tell yet", "2 of its runs failed", None)
 
 
 def test_what_was_told_stays_told():

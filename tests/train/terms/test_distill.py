@@ -199,7 +199,7 @@ def test_a_teacher_answers_each_view_once_however_many_ask():
     assert {"maps", "embedding"} <= set(first.extras)
     teacher(replace(given))  # equal, but another batch: its pixels may have been mixed since
     assert len(calls) == 3
-    with pytest.raises(ValueError, match="the teacher is asked for view 2, but there are 2"):
+    with pytest.raises(ValueError, match="the teacher needs view 2, but there are 2"):
         teacher(given, view=2)
 
 
@@ -220,7 +220,7 @@ def test_the_teacher_may_look_at_another_view_than_the_student():
     ("changes", "said"),
     [
         ({"teacher": None}, "Distill needs a teacher; set one in the recipe: teacher=FILE"),
-        ({"views": ()}, "Distill.view is 1, but the recipe makes 1, counted from 0"),
+        ({"views": ()}, "Distill.view is 1, but the recipe has 1, counted from 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_read(changes, said):
@@ -233,5 +233,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_read(changes, said):
 
 def test_several_views_that_nobody_looks_at_are_refused():
     recipe = Recipe(views=(View(), View()))
-    with pytest.raises(ValueError, match="Supervised learns from one view, and the recipe makes 2; leave views out"):
+    with pytest.raises(ValueError, match="Supervised learns from one view, but the recipe has 2; leave out views"):
         recipe.objective.check(recipe, BLUEPRINT)
