@@ -8,7 +8,7 @@ from typing import Any
 from paretina.report.records import RunRecord, number
 from paretina.report.words import percent
 
-LABELLED_CLASSES = 40  # above that, the names no longer fit beside the heat map
+LABELLED_CLASSES = 40  # above that, the names no longer fit next to the heat map
 HEAT_PIXELS = 250  # side of the largest heat map; more classes are pooled
 MISTAKES = 24
 PICTURE = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")

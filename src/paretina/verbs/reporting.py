@@ -42,8 +42,7 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
         output: where the comparison goes; default: comparison.html.
 
     Raises:
-        MisuseError: a path does not exist, the only one is no run, of several there is one run alone, or a comparison of a
-            single run is asked for.
+        MisuseError: a path does not exist, a single path is not a run, or a comparison of a single run is requested.
         ValueError: none of them can be reported.
     """
     paths = [Path(run) for run in runs]

@@ -30,7 +30,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path} is not a study: there is no study.json in it") from None
+        raise ValueError(f"{path} holds no study: there is no study.json in it") from None
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
     if not isinstance(state, dict) or "study" not in state:
