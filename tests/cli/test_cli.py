@@ -242,7 +242,7 @@ MISUSE = [
     ('train photos --model resnet18 clip=AdaptiveClip clip.exclude=["tail"]', "AdaptiveClip.exclude names 'tail'"),
     ("frontier photos --models resnet18,resnet34 --time 3m size=0", "no candidate can be trained; resnet18-0-"),
     (f"train damaged --resume {RUN}", "was trained on other data than damaged, so there is nothing to resume"),
-    (f"train clipart --resume {RUN}", f"to learn clipart too: paretina finetune {RUN} clipart"),
+    (f"train clipart --resume {RUN}", f"to train on clipart too: paretina finetune {RUN} clipart"),
     (f"finetune {RUN} photos --resume x", "resume an interrupted fine-tuning with: paretina train --resume RUN"),
     (f"finetune {RUN} photos resume=x", "resume is not a field; resume an interrupted fine-tuning with"),
     (f"finetune {RUN} photos --weights auto", "MODEL gives the initial weights"),
@@ -290,7 +290,7 @@ MISUSE = [
     ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is no model file; model files end with .safetensors"),
     ("train photos --model resnet18 --weights none --dry-run size=1000000", "a side of at most 4096 pixels at every update"),
     ("train photos epochs=nan", "epochs must be a number, got 'nan'"),
-    ("train photos max_damaged=2", "max_damaged is a share in [0, 1], got 2.0"),
+    ("train photos max_damaged=2", "max_damaged is a fraction in [0, 1], got 2.0"),
     ("train photos recipe.lr=-1", "recipe.lr must stay at least 0, but is -"),
     (
         "train photos --model resnet18 model.stages.9.width=3",

@@ -151,7 +151,7 @@ def test_other_data_is_as_it_is(copied, tmp_path):
 
 def test_sizes_that_lie_differently_are_warned_of(before):
     (said,) = go_on(before[1], PLAN, resolution=50)[1]
-    assert said.startswith("warning: 50 leaves 18 modulo 32, but the network was trained at 16, which leaves 16: its maps")
+    assert said.startswith("warning: 50 is 18 modulo 32, but the network was trained at 16, which is 16: its feature maps")
     assert said.endswith("48 or 80 would fit")
 
 

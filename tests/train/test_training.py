@@ -736,7 +736,7 @@ def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, v
     model = replace(tiny, preprocessing=own)
     found = prepare(asked(model, Arrays(path=str(npz)), weights=squashed, model_name=name, verb=verb))
     assert found.model.preprocessing == wanted
-    said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
+    said = [note for note in found.notes if note.startswith("preprocessing is that of its weights: ")]
     assert len(said) == (own != wanted)
     recipe = replace(SHORT, test=replace(SHORT.test, fit="crop", crop=1.0))
     found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))

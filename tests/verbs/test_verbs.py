@@ -460,7 +460,7 @@ def test_unreadable_pictures_of_something_else_are_counted_by_themselves(half):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_the_share_that_may_be_unreadable_is_a_share(share):
-    with pytest.raises(MisuseError, match="max_damaged is a share of the pictures, from 0 to 1, got"):
+    with pytest.raises(MisuseError, match="max_damaged is a fraction of the pictures, from 0 to 1, got"):
         verbs.evaluate("model.safetensors", "photos", max_damaged=share)
 
 

@@ -40,7 +40,7 @@ class Evaluated(Spec):
         if self.size is not None and self.size < 1:
             raise ValueError(f"Evaluated.size (test_size) is a side in pixels, at least 1, got {self.size}")
         if self.crop is not None and not 0 < self.crop <= 1:
-            raise ValueError(f"Evaluated.crop (test_crop) is a share in (0, 1], got {self.crop}")
+            raise ValueError(f"Evaluated.crop (test_crop) is a fraction in (0, 1], got {self.crop}")
 
     def preprocessing(self, own: Preprocessing) -> Preprocessing:
         """The preprocessing of the trained network: its own, with the changes given here."""

@@ -296,7 +296,8 @@ def test_a_time_that_is_too_short_is_refused_as_soon_as_it_is_known_and_names_on
     assert named_time(short) == 37.0
     # an update of each on each of 3 rungs: half an epoch of tiny, small and clumsy twice over, (0.5 + 1.0 + 1.5) s * 2 * 3
     assert re.search(
-        r"rehearsing took 0\.3 s, 4\.7 s are left, and one update of each on every rung needs about 18\.0 s", str(short.value)
+        r"trial updates took 0\.3 s, 4\.7 s are left, and one update of each on every rung needs about 18\.0 s",
+        str(short.value),
     )
     give_time(folder, 37.0)
     found = work(folder, world.tools())
