@@ -256,7 +256,7 @@ MISUSE = [
     ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
     ("train photos --time-limit 0s", "--time-limit must be a time"),
     ("train photos --output photos/run", "lies inside the data"),
-    (f"train photos --output {RUN}", f"continue with --resume {RUN}"),
+    (f"train photos --output {RUN}", f"resume it with --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
     ("train --resume gone", "gone holds no run"),
     ("train --resume photos", "photos holds no run"),
@@ -756,7 +756,7 @@ def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
     assert process.returncode == 130, "".join(said) + rest
     assert out == ""
     place = tmp_path / "runs" / "photos-resnet18-1"
-    assert rest.endswith("continue with\n  paretina train --resume runs/photos-resnet18-1\n")
+    assert rest.endswith("resume with\n  paretina train --resume runs/photos-resnet18-1\n")
     (state,) = (place / "state").iterdir()
     assert f"interrupted: stopped after {int(state.name)} of 300000 updates" in rest
     assert not (place / "result.json").exists()

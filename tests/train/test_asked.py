@@ -353,7 +353,7 @@ def test_fields_given_one_by_one_win_over_the_file(tmp_path):
         ("- epochs\n", "must map names to values"),
         ("", "must map names to values"),
         ("epochs: [", "is neither YAML nor JSON"),
-        ("epochs: 3\nepochs: 4\n", "epochs stands twice"),
+        ("epochs: 3\nepochs: 4\n", "epochs is given twice"),
         ("epoch: 3\n", "there is no field 'epoch'; did you mean 'epochs'"),
         ("optimizer: {}\n", "there is no Optimizer named"),  # nothing that was written is passed over
         ("!!python/object/apply:os.system ['false']", "is neither YAML nor JSON"),
