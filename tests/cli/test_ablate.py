@@ -50,7 +50,7 @@ def test_help_has_an_example():
 def test_switches_are_judged_and_everything_is_written(home):
     out, err = run(*STUDY, "--switch", "average", "--add", "transforms.CutMix", "--seeds", "4", "--csv", "here.csv")
     lines = out.splitlines()
-    assert lines[0].startswith("The base has ")
+    assert lines[0].startswith("The baseline has ")
     assert lines[3].startswith("average")
     assert "worth it: it gains" in lines[3]
     assert "cannot tell yet" in lines[4]
@@ -118,7 +118,7 @@ def test_more_seeds_continue_a_study(home):
         (("--switch", "weights=nosuch"), "weights=nosuch: there is no model file nosuch"),
         (("--switch", "weights=atuo"), "did you mean 'auto'?"),
         (("--switch", "size=0"), "images must have a side of 1 pixel or more"),
-        (("--resume", "x"), "an interrupted study is continued by the same command"),
+        (("--resume", "x"), "run the same command again to resume an interrupted study"),
     ],
 )
 def test_a_slip_is_misuse_and_nothing_is_done(home, arguments, said):
@@ -130,7 +130,7 @@ def test_a_slip_is_misuse_and_nothing_is_done(home, arguments, said):
 @pytest.mark.slow
 def test_another_base_in_the_same_place_is_misuse(home):
     run(*STUDY, "--switch", "average", "--seeds", "2")
-    assert "holds a study of another base" in run(*STUDY, "epochs=3", "--switch", "average", code=2)[1]
+    assert "holds a study of another baseline" in run(*STUDY, "epochs=3", "--switch", "average", code=2)[1]
     (home / "other").mkdir()
     (home / "other" / "letter.txt").write_text("dear ...")
     assert "is not empty" in run(*STUDY[:-1], "other", "--switch", "average", code=2)[1]
@@ -165,7 +165,7 @@ def test_after_an_interruption_the_same_command_goes_on(home, monkeypatch):
 
     monkeypatch.setattr(training, "train", interrupted)
     _, err = run(*STUDY, "--switch", "average", "--seeds", "3", code=130)
-    assert "continue with the same command" in err
+    assert "run the same command again to resume" in err
     monkeypatch.setattr(training, "train", real)
     out, err = run(*STUDY, "--switch", "average", "--seeds", "3")
     assert err.count("run ") == 4

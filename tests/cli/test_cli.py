@@ -167,7 +167,7 @@ MISUSE = [
     ("train epochs=1", "name the data"),
     ("train photo", "there is no folder 'photo'"),
     ("train photos --modle x", "Did you mean '--model'?"),
-    ("train photos --epochs 3", "--epochs is no option; write it as a field: epochs=VALUE"),
+    ("train photos --epochs 3", "--epochs is not an option; write it as a field: epochs=VALUE"),
     ("train photos --batch-size=3", "write it as a field: batch_size=VALUE"),
     ("train photos --epoch 3", "did you mean 'epochs'?"),
     ("train photos --lr 3", "write it as a field: lr=VALUE"),
@@ -183,13 +183,16 @@ MISUSE = [
     ("train photos --device cpu device=cpu", "device is given twice"),
     ('train photos --device cpu plan={"kind":"Plan"}', "device is given twice, as --device cpu and as plan="),
     ('train photos --recipe plain recipe={"kind":"Recipe"}', "recipe is given twice, as --recipe plain and as recipe="),
-    ("train photos lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 say two things of one field"),
-    ("train photos lr.then.start=0.2 lr=0.1", "lr.then.start=0.2 and lr=0.1 say two things of one field"),
-    ("train photos optimizer.weight_decay=0.3 optimizer=SGD", "optimizer.weight_decay=0.3 and optimizer=SGD say two things"),
+    ("train photos lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 set the same field"),
+    ("train photos lr.then.start=0.2 lr=0.1", "lr.then.start=0.2 and lr=0.1 set the same field"),
+    (
+        "train photos optimizer.weight_decay=0.3 optimizer=SGD",
+        "optimizer.weight_decay=0.3 and optimizer=SGD set the same field",
+    ),
     ('train photos lr=0.1 optimizer={"kind":"SGD","rate":0.3}', "lr=0.1 and optimizer="),
-    ("train photos model.stages.*.depth=1 model.stages.0.depth=2", "depth=1 and model.stages.0.depth=2 say two things"),
-    ("train photos epochs=3 recipe={}", "epochs=3 and recipe={} say two things of one field"),
-    ("train photos size=96 pixels=0.5", "size=96 and pixels=0.5 both say at which size is trained"),
+    ("train photos model.stages.*.depth=1 model.stages.0.depth=2", "depth=1 and model.stages.0.depth=2 set the same field"),
+    ("train photos epochs=3 recipe={}", "epochs=3 and recipe={} set the same field"),
+    ("train photos size=96 pixels=0.5", "size=96 and pixels=0.5 both set the training size"),
     ("train photos --progressive 96:160 size=96", "the size is given twice, as size=96 too"),
     (
         f"finetune {RUN} photos --tail 1 recipe.tail=2",
@@ -201,7 +204,7 @@ MISUSE = [
     ("frontier photos --models resnet18 --sizes 96,128 --time 3m model.resolution=96", "as --sizes 96,128 and as model.res"),
     ("frontier photos --models resnet18 --device cpu --time 3m device=cpu", "device is given twice, as --device cpu"),
     ("frontier photos --models resnet18,resnet34 --time 3m data.path=damaged", "data is given twice, as photos and as"),
-    ("frontier photos --models resnet18,resnet34 --time 3m lr=0.1 lr.then.start=0.2", "say two things of one field"),
+    ("frontier photos --models resnet18,resnet34 --time 3m lr=0.1 lr.then.start=0.2", "set the same field"),
     ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
     ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
     ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "as epochs=3 and as recipe.epochs=5"),
@@ -238,12 +241,12 @@ MISUSE = [
     ("train photos --model resnet18 optimizer=SGD optimizer.momentum=-1", "momentum"),
     ('train photos --model resnet18 clip=AdaptiveClip clip.exclude=["tail"]', "AdaptiveClip.exclude names 'tail'"),
     ("frontier photos --models resnet18,resnet34 --time 3m size=0", "no candidate can be trained; resnet18-0-"),
-    (f"train damaged --resume {RUN}", "was trained on other data than damaged, so there is nothing to continue"),
-    (f"train clipart --resume {RUN}", f"to learn clipart too: paretina finetune {RUN} clipart"),
-    (f"finetune {RUN} photos --resume x", "an interrupted fine-tuning is continued with: paretina train --resume RUN"),
-    (f"finetune {RUN} photos resume=x", "resume is no field; an interrupted fine-tuning is continued with"),
-    (f"finetune {RUN} photos --weights auto", "MODEL is what it starts from"),
-    ("ablate finetune photos -o x --resume y", "an interrupted study is continued by the same command"),
+    (f"train damaged --resume {RUN}", "was trained on other data than damaged, so there is nothing to resume"),
+    (f"train clipart --resume {RUN}", f"to train on clipart too: paretina finetune {RUN} clipart"),
+    (f"finetune {RUN} photos --resume x", "resume an interrupted fine-tuning with: paretina train --resume RUN"),
+    (f"finetune {RUN} photos resume=x", "resume is not a field; resume an interrupted fine-tuning with"),
+    (f"finetune {RUN} photos --weights auto", "MODEL gives the initial weights"),
+    ("ablate finetune photos -o x --resume y", "run the same command again to resume an interrupted study"),
     ("train photos precision=fp16", "cannot be 'fp16'; known: bfloat16, float16, float32"),
     ("train photos --model resnet_18", "did you mean 'resnet18'?"),
     ("train photos --recipe fintune", "did you mean 'finetune'?"),
@@ -253,13 +256,13 @@ MISUSE = [
     ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
     ("train photos --time-limit 0s", "--time-limit must be a time"),
     ("train photos --output photos/run", "lies inside the data"),
-    (f"train photos --output {RUN}", f"continue with --resume {RUN}"),
+    (f"train photos --output {RUN}", f"resume it with --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
     ("train --resume gone", "gone holds no run"),
     ("train --resume photos", "photos holds no run"),
     (
         f"train --resume {RUN} epochs=2 --device cpu",
-        "a resumed run continues as it was asked for; leave out --device, epochs=2",
+        "a run is resumed with its original settings; leave out --device, epochs=2",
     ),
     (f"train --resume {RUN} --dry-run", "leave out --dry-run"),
     ("evaluate gone.safetensors photos", "there is no model file gone.safetensors"),
@@ -281,13 +284,13 @@ MISUSE = [
     (f"export-weights {MODEL} --to tim", "there is no library 'tim'; did you mean 'timm'?"),
     (f"export-weights {MODEL}", "Missing option '--to'"),
     ("report gone", "there is no run gone"),
-    ("report photos", "photos is no run directory"),
+    ("report photos", "photos is not a run directory"),
     (f"report {RUN} -o x.html", "comparison of several runs"),
     ("data check gone", "there is no folder 'gone'"),
     ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is no model file; model files end with .safetensors"),
     ("train photos --model resnet18 --weights none --dry-run size=1000000", "a side of at most 4096 pixels at every update"),
     ("train photos epochs=nan", "epochs must be a number, got 'nan'"),
-    ("train photos max_damaged=2", "max_damaged is a share in [0, 1], got 2.0"),
+    ("train photos max_damaged=2", "max_damaged is a fraction in [0, 1], got 2.0"),
     ("train photos recipe.lr=-1", "recipe.lr must stay at least 0, but is -"),
     (
         "train photos --model resnet18 model.stages.9.width=3",
@@ -298,7 +301,7 @@ MISUSE = [
         "--trainable-stages takes head or a number of stages at the end",
     ),
     (f"export-weights {MODEL} --to torchvision", "torchvision has no network that computes the same as resnet18"),
-    (f"evaluate {MODEL} photos --ood photos", "--ood names other pictures than those that are measured, got photos for both"),
+    (f"evaluate {MODEL} photos --ood photos", "--ood needs other pictures than those that are evaluated, got photos for both"),
     (f"evaluate {MODEL} others", "the model does not know the class 'horse', nor 'zebra'"),
     ("show nosuch", "there is no network named 'nosuch'; `paretina models` lists what there is"),
     ("import nosuch", "there is no network named 'nosuch'; `paretina models` lists what there is"),
@@ -327,7 +330,7 @@ FAILURES = [
     ("train empty", "'empty' has no pictures"),
     ("train damaged", "2 of 18 pictures cannot be read, more than max_damaged=0.01 allows"),
     (f"predict {MODEL} damaged/val/blue/1.png", "none of the pictures could be read"),
-    ("report photos damaged", "photos is no run directory"),
+    ("report photos damaged", "photos is not a run directory"),
 ]
 
 
@@ -429,7 +432,7 @@ def test_a_dry_run_leaves_nothing_behind():
     out, _ = run("train", "photos", *TINY, "epochs=1", "--dry-run")
     assert "- starts from scratch: no weights of resnet18 are on this machine (--weights hub asks timm for resnet18); " in out
     assert "weights can be had for efficientnet_lite0 (package), " in out
-    assert "- norm_momentum=0.1 remembers too long for a run of " in out
+    assert "- norm_momentum=0.1 is too low for a run of " in out
     assert "12 pictures to train on, 6 to validate on, 3 classes" in out
     assert "1 epoch, 3 updates of 4 pictures" in out
     found = document("train", "photos", *TINY, "epochs=2", "--dry-run")
@@ -528,7 +531,7 @@ def test_an_error_in_the_middle_names_the_run_directory(monkeypatch):
 
     monkeypatch.setattr(training, "run_updates", fails)
     _, err = run("train", "photos", *TINY, "--output", "failing", code=1)
-    assert err.endswith("error: loss is nan at step 3; lower the learning rate\nwhat happened so far is in failing\n")
+    assert err.endswith("error: loss is nan at step 3; lower the learning rate\nthe log so far is in failing\n")
 
 
 def test_evaluate_and_predict_take_the_directory_of_a_run(tmp_path):
@@ -652,7 +655,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
         "weights.pth, read as timm:resnet18; licence: not known",
         f"model: {model}",
     ]
-    assert "note: the licence of these weights is not known" in err
+    assert "note: the licence of these weights is unknown" in err
     assert document("show", model)["about"]["classes"] == ["cat", "dog"]
     assert f"there is {model} already" in run(*words, code=2)[1]
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
@@ -668,7 +671,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     said, lines = out.split("\n\n", 1)
     assert said.splitlines()[1].startswith("pictures: central square of 87.5 % of the shorter side, resized to 224 x 224")
     assert lines.strip() == written["lines"]
-    assert "note: transparent pictures lie on white here" in err
+    assert "note: transparent pictures are composited on white here" in err
 
 
 def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):
@@ -686,7 +689,7 @@ def test_reports_of_several_leave_out_what_is_none(tmp_path):
     out, err = run("report", RUN, "photos", other, "-o", tmp_path / "all.html")
     assert out.splitlines()[:3] == [f"{RUN}/report.html", f"{other}/report.html", str(tmp_path / "all.html")]
     assert "photos-resnet18-1" in out
-    assert err.startswith("note: left out: photos is no run directory")
+    assert err.startswith("note: left out: photos is not a run directory")
     assert list(document("report", RUN, "photos", other, "-o", tmp_path / "all.html")["left_out"]) == ["photos"]
 
 
@@ -716,7 +719,7 @@ def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch)
 
 def test_a_second_interruption_says_that_some_updates_are_lost(monkeypatch):
     interrupted_by(monkeypatch)
-    assert "since the last saved state is done again" in run("train", "photos", code=130)[1]
+    assert "since the last checkpoint are repeated" in run("train", "photos", code=130)[1]
 
 
 def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_with(monkeypatch):
@@ -725,7 +728,7 @@ def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_wit
 
     monkeypatch.setattr(verbs, "start", stops)
     _, err = run("train", "photos", code=130)
-    assert err == "error: interrupted before the training began; there is nothing to continue with\n"
+    assert err == "error: interrupted before training began; there is nothing to resume\n"
     monkeypatch.setattr(verbs, "resume", stops)
     assert run("train", "--resume", RUN, code=130)[1].endswith(f"  paretina train --resume {RUN}\n")
 
@@ -753,7 +756,7 @@ def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
     assert process.returncode == 130, "".join(said) + rest
     assert out == ""
     place = tmp_path / "runs" / "photos-resnet18-1"
-    assert rest.endswith("continue with\n  paretina train --resume runs/photos-resnet18-1\n")
+    assert rest.endswith("resume with\n  paretina train --resume runs/photos-resnet18-1\n")
     (state,) = (place / "state").iterdir()
     assert f"interrupted: stopped after {int(state.name)} of 300000 updates" in rest
     assert not (place / "result.json").exists()

@@ -69,7 +69,7 @@ def test_a_resumed_frontier_may_have_more_time(npz, tmp_path, worked):
     ran("--resume", tmp_path / "out", "--time", "2m")
     assert worked[3][0].halving.seconds == 120.0
     error = ran("--resume", tmp_path / "out", "--time", "90s", code=1).exception
-    assert "can only grow" in str(error)
+    assert "can only be raised" in str(error)
     assert error.exit_code == 2
 
 
@@ -77,9 +77,9 @@ def test_a_resumed_frontier_may_have_more_time(npz, tmp_path, worked):
     ("words", "message"),
     [
         ((), "name the data"),
-        (("DATA",), "either with --models or with --candidates"),
-        (("DATA", "--models", "resnet18", "--candidates", "x.yaml"), "either with --models or with --candidates"),
-        (("DATA", "--candidates", "x.yaml", "--sizes", "32"), "--sizes and --recipes go with --models"),
+        (("DATA",), "with either --models or --candidates"),
+        (("DATA", "--models", "resnet18", "--candidates", "x.yaml"), "with either --models or --candidates"),
+        (("DATA", "--candidates", "x.yaml", "--sizes", "32"), "--sizes and --recipes need --models"),
         (("DATA", "--models", "resnet18,resnet34"), "--time 30m"),
         (("DATA", "--models", "resnet18", "--time", "soon"), "--time must be a time"),
         (("--resume", "x", "--rungs", "2", "seed=1"), "leave out --rungs, seed=1"),
@@ -92,7 +92,7 @@ def test_misuse_says_what_to_do(npz, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--models", "resnet1", "--time", "5m"), "no network fits 'resnet1'"),
+        (("--models", "resnet1", "--time", "5m"), "no network matches 'resnet1'"),
         (("--models", "resnet18", "--time", "5m"), "at least two candidates"),
         (("--models", "resnet18", "--sizes", "3x", "--time", "5m"), "whole numbers of pixels"),
         (("--models", "resnet18", "--time", "5m", "--cost", "time"), "there is no cost 'time'"),
@@ -110,7 +110,7 @@ def test_words_that_mean_nothing_are_refused_before_anything_is_done(npz, tmp_pa
 def test_energy_is_refused_where_no_counter_is(npz, tmp_path, monkeypatch):
     monkeypatch.setattr("paretina.measure.energy.counter_of", lambda device: None)
     error = ran(npz, "--models", "resnet*", "--time", "5m", "--cost", "energy_j", code=1).exception
-    assert "no energy counter" in str(error)
+    assert "no readable energy counter" in str(error)
 
 
 def test_interrupted_it_says_how_to_go_on(npz, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_budget_that_nobody_keeps_is_an_exit_code(tmp_path, npz, monkeypatch):
     monkeypatch.setattr("paretina.report.frontier_page.write_frontier", lambda standing: (tmp_path / "report.html",))
     words = ("--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out", "--json")
     result = ran(npz, *words, "--budget", "latency_ms=5", code=1)
-    assert "no candidate keeps latency_ms <= 5" in str(result.exception)
+    assert "no candidate meets latency_ms <= 5" in str(result.exception)
     assert result.exception.exit_code == 3
     printed = result.stdout[result.stdout.index("{") :]
     assert json.loads(printed)["status"] == "unfinished"

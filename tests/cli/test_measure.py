@@ -66,7 +66,7 @@ def test_the_default_plan_asks_no_cache(program, asked):
     ran(program, "a", "--plan", "default")
     assert (asked["use_cache"], asked["tuning"]) == (False, "none")
     found = ran(program, "a", "--plan", "default", "--tune", "eager", code=2)
-    assert "--plan default times no plans, and --tune does; leave one out" in found.output
+    assert "--plan default and --tune exclude each other; leave one out" in found.output
 
 
 def test_people_see_tables_and_remarks(program, asked):
@@ -75,7 +75,7 @@ def test_people_see_tables_and_remarks(program, asked):
     assert "bound by" in found.stdout
     assert "3.00 [3.00, 3.00]" in found.stdout
     assert "note: a: a remark" in found.stderr
-    assert "other processes used 0.7 cores meanwhile" in found.stderr
+    assert "other processes used 0.7 cores during timing" in found.stderr
     assert "bound by" not in ran(program, "a", "b", "c").stdout
     assert "bound by" in ran(program, "a", "b", "c", "--stages").stdout
 

@@ -260,7 +260,7 @@ def test_the_page_of_one_size_and_of_many(tmp_path, counts, times):
     assert body.count('class="dot ') == plots * len(counts)  # which are seen where the curve has one place only
     assert '<div class="scroll" tabindex="0" role="region" aria-label="Sizes"><table' in body
     assert "var(--beyond), transparent) right" in page
-    assert ("Time of an image" in page) == times
+    assert ("Time per image" in page) == times
 
 
 def test_the_table_has_a_line_for_each_size(tmp_path):

@@ -246,9 +246,9 @@ def test_a_last_line_cut_off_is_ignored_and_any_other_damage_counted(run: Path):
 
 
 def test_names_what_is_missing_in_a_directory_that_is_no_run(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"is no run directory: asked\.json is missing"):
+    with pytest.raises(ValueError, match=r"is not a run directory: asked\.json is missing"):
         read_run(tmp_path)
-    with pytest.raises(ValueError, match="is no directory"):
+    with pytest.raises(ValueError, match="is not a directory"):
         read_run(tmp_path / "nothing")
 
 
@@ -415,7 +415,7 @@ def test_comparison_lists_all_runs_and_warns_of_what_cannot_be_compared(run: Pat
     page = Page(write_comparison([run, other], tmp_path / "all.html"))
     assert "2 runs compared" in page.text
     assert "1 efficientnet_lite0 clipart-lite0 78.1 75.0 to 81.2" in page.text
-    assert "measured on different data: their accuracies can be ranked only within A (run 1), B (run 2)." in page.text
+    assert "evaluated on different data: their accuracies are comparable only within A (run 1), B (run 2)." in page.text
     assert "Not finished: other." in page.text
     assert "different data" not in Page(write_comparison([run], tmp_path / "one.html")).text
 
@@ -465,9 +465,9 @@ def test_only_runs_that_were_measured_on_the_same_pictures_are_ranked(tmp_path: 
     first = predicted(make_run(tmp_path / "first", data=FOLDER), "abcd")
     second = predicted(make_run(tmp_path / "second", data=data, macs=64_000_000, top1=60.0), names, labels)
     page = Page(write_comparison([first, second], tmp_path / "all.html"))
-    assert ("measured on different data" in page.text) == (not same)
+    assert ("evaluated on different data" in page.text) == (not same)
     assert sum(attrs.get("class") == "front" for _, attrs in page.tags) == same  # two of a group are on its front
-    assert ("asked for different training data" in page.text) == (same and data != FOLDER)
+    assert ("have different training data" in page.text) == (same and data != FOLDER)
     assert records.measured_alike([first, second]) == [0, int(not same)]
 
 

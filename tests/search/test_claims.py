@@ -166,7 +166,7 @@ def test_without_optuna_one_works_alone(tmp_path, monkeypatch):
         claims.give_back("rung", "a", 1.0)
         assert claims.take("rung", []) is None
         assert claims.others() == 0
-        with pytest.raises(ValueError, match=r"only with Optuna: pip install"), claiming(tmp_path):
+        with pytest.raises(ValueError, match=r"several need Optuna: pip install"), claiming(tmp_path):
             pass
         monkeypatch.setattr(module, "has_optuna", lambda: True)
         with pytest.raises(ValueError, match="another process works"), claiming(tmp_path):

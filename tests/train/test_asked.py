@@ -282,7 +282,7 @@ def test_values_that_do_not_fit_say_why(choice, path, value, said):
     ],
 )
 def test_what_takes_back_what_was_said_is_refused_with_both(tiny, first, second):
-    with pytest.raises(ValueError, match=r"say two things of one field|both say at which size") as caught:
+    with pytest.raises(ValueError, match=r"set the same field|both set the training size") as caught:
         choose(Shapes(), tiny, SLOPED, Plan(), "none", fields={**first, **second})
     for name in (*first, *second):
         assert f"{name}=" in str(caught.value)
@@ -432,7 +432,7 @@ def test_fields_given_one_by_one_win_over_the_file(tmp_path):
         ("- epochs\n", "must map names to values"),
         ("", "must map names to values"),
         ("epochs: [", "is neither YAML nor JSON"),
-        ("epochs: 3\nepochs: 4\n", "epochs stands twice"),
+        ("epochs: 3\nepochs: 4\n", "epochs is given twice"),
         ("epoch: 3\n", "there is no field 'epoch'; did you mean 'epochs'"),
         ("optimizer: {}\n", "there is no Optimizer named"),  # nothing that was written is passed over
         ("!!python/object/apply:os.system ['false']", "is neither YAML nor JSON"),

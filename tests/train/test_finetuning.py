@@ -102,7 +102,7 @@ def test_the_same_data_may_have_as_many_damaged_pictures_as_before(before, tmp_p
 
 
 def test_without_an_aim_there_is_nothing_to_do(before):
-    with pytest.raises(ValueError, match="name what to fine-tune for"):
+    with pytest.raises(ValueError, match="give other data to fine-tune on"):
         go_on(before[1], PLAN)
 
 
@@ -110,7 +110,7 @@ def test_a_bare_file_needs_data(before, tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes((before[1] / "model.safetensors").read_bytes())
     assert trained(file).side == 16
-    with pytest.raises(ValueError, match="does not say what it was trained on"):
+    with pytest.raises(ValueError, match="does not state its training data"):
         go_on(file, PLAN, resolution=48)
 
 
@@ -151,7 +151,7 @@ def test_other_data_is_as_it_is(copied, tmp_path):
 
 def test_sizes_that_lie_differently_are_warned_of(before):
     (said,) = go_on(before[1], PLAN, resolution=50)[1]
-    assert said.startswith("warning: 50 leaves 18 modulo 32, but the network was trained at 16, which leaves 16: its maps")
+    assert said.startswith("warning: 50 is 18 modulo 32, but the network was trained at 16, which is 16: its feature maps")
     assert said.endswith("48 or 80 would fit")
 
 

@@ -229,7 +229,7 @@ def test_other_processes_cannot_go_on_with_it(training, everything):
     run.stop_after(2)
     ranks = Ranks(rank=0, count=2)
     journal = Journal(run.run, Ranks(), "cpu", lambda line: None)
-    with pytest.raises(ValueError, match="1 process made this run, so 2 cannot continue with it"):
+    with pytest.raises(ValueError, match="1 process made this run, so 2 cannot resume it"):
         run_updates(run.task(ranks=ranks), run.recipe, run.run, journal)
 
 

@@ -90,7 +90,7 @@ def test_refuses_to_train_nothing():
 
 
 def test_says_when_a_decayed_role_is_absent():
-    with pytest.warns(UserWarning, match="decay names proxy, but no parameter that learns has that role"):
+    with pytest.warns(UserWarning, match="decay names proxy, but no trainable parameter has that role"):
         parameter_groups(named("wb"), ROLE_OF, ("kernel", "proxy"))
 
 

@@ -59,7 +59,7 @@ def test_what_was_found_earlier_is_taken_and_said(asked, tiny, searches):
     searches[1]["none"] = tuned(cached=True)
     plan, notes = found_plan(replace(asked, plan=Plan(workers=0, threads=2)), tiny, 100, "known", 1)
     assert plan == replace(EAGER, workers=0, threads=2)
-    assert notes == ("runs under the plan cpu float32 contiguous, as found earlier", "a note")
+    assert notes == ("execution plan: cpu float32 contiguous, from an earlier search", "a note")
 
 
 def test_the_search_is_for_the_largest_image_and_the_batch_of_one_process(asked, tiny, searches):
@@ -83,7 +83,7 @@ def test_a_full_search_is_asked_for_at_once(asked, tiny, searches):
     plan, notes = found_plan(asked, tiny, 80, "full", 1)
     assert [tuning for *_, tuning in searches[0]] == ["eager", "full"]
     assert plan == EAGER
-    assert notes[1] == "not compiled: that takes 10 s and would save 1 s in 10 steps"
+    assert notes[1] == "not compiled: compiling takes 10 s and would save 1 s in 10 steps"
 
 
 @pytest.mark.parametrize(("sizes", "steps", "repaid"), [(1, 121, True), (1, 119, False), (2, 239, False), (2, 241, True)])
@@ -99,8 +99,8 @@ def test_the_plan_of_a_run_is_kept_and_gone_on_with(asked, searches, tmp_path):
         training.train(asked, tmp_path / "run", planning="eager", say=notes.append, stop_after=2)
     saved = json.loads((tmp_path / "run" / "asked.json").read_text())
     assert saved["plan"]["memory_format"] == saved["asked"]["plan"]["memory_format"] == "contiguous"
-    assert "runs under the plan cpu float32 contiguous, found in 3 s" in saved["notes"]
-    assert notes[0] == "looking for the fastest way to run this network here"
+    assert "execution plan: cpu float32 contiguous, found in 3 s" in saved["notes"]
+    assert notes[0] == "searching for the fastest execution plan"
     searched = len(searches[0])
     assert training.resume(tmp_path / "run").result() is not None
     assert len(searches[0]) == searched

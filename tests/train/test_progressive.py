@@ -110,7 +110,7 @@ def test_a_strength_that_a_transform_names_itself_rises():
 
 def test_a_strength_with_a_schedule_of_its_own_is_refused():
     recipe = Recipe(transforms=(RandAugment(magnitude=Linear(start=0.0, end=5.0)),))
-    with pytest.raises(ValueError, match=r"transforms\.RandAugment\.magnitude follows a schedule of its own"):
+    with pytest.raises(ValueError, match=r"transforms\.RandAugment\.magnitude already has a schedule"):
         Progressive(start=64, end=96)(recipe)
     assert Progressive(start=64, end=96, regularisation="constant")(recipe).transforms == recipe.transforms
 

@@ -140,25 +140,25 @@ def test_numbers_that_must_be_above_zero(field, value):
 
 
 def test_more_parts_than_pictures_are_refused():
-    with pytest.raises(ValueError, match="an update of 4 pictures cannot be cut into accumulate=5 parts"):
+    with pytest.raises(ValueError, match="a batch of 4 pictures cannot be split into accumulate=5 parts"):
         Recipe(batch_size=4, accumulate=5)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("norm_momentum", "0", "Starting.norm_momentum is a share in (0, 1], got 0.0"),
-        ("norm_momentum", "1.5", "Starting.norm_momentum is a share in (0, 1], got 1.5"),
-        ("max_damaged", "-0.1", "Recipe.max_damaged is a share in [0, 1], got -0.1"),
-        ("max_damaged", "1.1", "Recipe.max_damaged is a share in [0, 1], got 1.1"),
-        ("pixel_share", "0", "Recipe.pixel_share is a share in (0, 1], got 0.0"),
-        ("evaluate_every", "0", "Evaluated.every counts epochs (evaluate_every), above 0, got 0.0"),
+        ("norm_momentum", "0", "Starting.norm_momentum is a fraction in (0, 1], got 0.0"),
+        ("norm_momentum", "1.5", "Starting.norm_momentum is a fraction in (0, 1], got 1.5"),
+        ("max_damaged", "-0.1", "Recipe.max_damaged is a fraction in [0, 1], got -0.1"),
+        ("max_damaged", "1.1", "Recipe.max_damaged is a fraction in [0, 1], got 1.1"),
+        ("pixel_share", "0", "Recipe.pixel_share is a fraction in (0, 1], got 0.0"),
+        ("evaluate_every", "0", "Evaluated.every (evaluate_every) is a number of epochs, above 0, got 0.0"),
         ("test_size", "0", "Evaluated.size (test_size) is a side in pixels, at least 1, got 0"),
-        ("test_crop", "1.2", "Evaluated.crop (test_crop) is a share in (0, 1], got 1.2"),
+        ("test_crop", "1.2", "Evaluated.crop (test_crop) is a fraction in (0, 1], got 1.2"),
         ("lr_decay", "1.5", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.5, 1.0"),
         ("classifier_lr", "0", "Learning needs 0 < lr_decay <= 1 and classifier_lr > 0, got 1.0, 0.0"),
         ("frozen_stride", "-1", "Learning.frozen_stride must be at least 0, got -1"),
-        ("trainable_stages", "-1", "Learning.trainable_stages counts stages at the end of the network, 0 or more, got -1"),
+        ("trainable_stages", "-1", "Learning.trainable_stages is a number of last stages, 0 or more, got -1"),
     ],
 )
 def test_numbers_without_meaning_are_refused(path, value, said):

@@ -71,10 +71,8 @@ def said_of(model, updates, learning=EVERYTHING, start=LONG, accumulate=1):
 
 def test_it_is_said_where_it_acts(tiny):
     (said,) = said_of(tiny, 144)
-    assert said.startswith(
-        "norm_momentum=0.01 remembers too long for a run of 144 updates, so running statistics of norms take"
-    )
-    assert said.endswith("take 0.0671 of each batch instead")
+    assert said.startswith("norm_momentum=0.01 is too low for a run of 144 updates, so norms use")
+    assert said.endswith("use 0.0671 instead")
     assert said_of(tiny, 1000) == ()
     assert said_of(tiny, 144, accumulate=8) == ()  # norms see eight batches an update
     assert said_of(tiny, 144, Learning(freeze_norm_statistics=True)) == ()
@@ -112,7 +110,7 @@ def test_a_short_run_with_a_long_memory_evaluates_what_it_has_learned(tiny, npz,
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=LEARNS, plan=Plan(workers=0))
     run = train(asked, tmp_path / "run")
     assert run.result()["metrics"]["val/top1"] > 85  # a third by chance, and that is what 0.01 gives here
-    assert [said for said in notes(run) if said.startswith("norm_momentum=0.01 remembers too long for a run of 24 updates")]
+    assert [said for said in notes(run) if said.startswith("norm_momentum=0.01 is too low for a run of 24 updates")]
     assert [said for said in run.asked()["notes"] if said.startswith("norm_momentum")]
     kept, right = (load_model(run.path / "model.safetensors")[0] for _ in range(2))
     statistics_of_training(right, prepare(asked))

@@ -338,8 +338,8 @@ def test_a_teacher_of_another_task_or_other_classes_is_refused(runs, tiny, tmp_p
     def taught(task, by):
         return asked(tiny, task, teacher=teachers[by], objective=Supervised(terms=(*TERMS[task], Distill())))
 
-    refused(taught(Places(), AnyOf()), tmp_path, "learned another task than that of the data, AnyOf, not Places")
-    refused(taught(Nothing(), Places()), tmp_path, r"knows other classes \(ground, bright, dark")
+    refused(taught(Places(), AnyOf()), tmp_path, "was trained for another task than that of the data: AnyOf, not Places")
+    refused(taught(Nothing(), Places()), tmp_path, r"has other classes \(ground, bright, dark")
     prepare(taught(Nothing(), AnyOf()))  # without labels it need only know the classes
 
 
@@ -359,7 +359,7 @@ def test_a_mask_that_cannot_be_read_is_named_and_left_out(tiny, tmp_path):
     wanted = replace(asked(tiny, Places(), epochs=1.0), data=kinds.Drawing(task=Places(), damaged=("3", "30")))
     run = train(wanted, tmp_path / "run")
     damaged = {each["name"]: each["reason"] for each in run.result()["data"]["damaged"]}
-    assert damaged == dict.fromkeys(("3", "30"), "became unreadable while it was used: its mask is gone")
+    assert damaged == dict.fromkeys(("3", "30"), "became unreadable during the run: its mask is gone")
     assert len(table(run.path / "predictions.csv")) == 8
 
 
@@ -383,7 +383,7 @@ def test_a_part_has_the_task_of_the_whole_and_no_wrong_labels(tiny):
 
 
 def test_a_search_by_top1_is_refused(tiny):
-    with pytest.raises(ValueError, match="by top-1, which needs one class a picture; the task of this data is AnyOf"):
+    with pytest.raises(ValueError, match="by top-1, which needs one class per picture; the task of this data is AnyOf"):
         settled(asked(tiny, AnyOf()))
 
 
@@ -417,7 +417,9 @@ def test_predict_lists_every_class_above_one_half(runs, tmp_path):
     assert network.blueprint.classes == 3
 
 
-@pytest.mark.parametrize(("task", "said"), [(Places(), "says a class for each pixel"), (Nothing(), "learned without labels")])
+@pytest.mark.parametrize(
+    ("task", "said"), [(Places(), "predicts a class for each pixel"), (Nothing(), "was trained without labels")]
+)
 def test_predict_refuses_what_names_no_class_of_a_picture(runs, task, said, tmp_path):
     PIL.Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=said):
@@ -425,18 +427,18 @@ def test_predict_refuses_what_names_no_class_of_a_picture(runs, task, said, tmp_
 
 
 def test_evaluate_refuses_what_cannot_be_right_or_wrong(runs):
-    with pytest.raises(ValueError, match="learned without labels, so its logits mean nothing"):
+    with pytest.raises(ValueError, match="was trained without labels, so its logits cannot be scored"):
         verbs.evaluate(runs[Nothing()].path, kinds.Drawing(task=Nothing()))
 
 
 def test_evaluate_refuses_data_of_another_task(runs):
-    with pytest.raises(ValueError, match=r"answers with AnyOf, but what .* says about pictures is Places"):
+    with pytest.raises(ValueError, match=r"is AnyOf, but that of .* is Places"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=Places()))
 
 
 @pytest.mark.parametrize("changes", [{"corruptions": "noise"}, {"resolution": "8,16"}])
 def test_evaluate_refuses_what_is_measured_for_one_class_a_picture(runs, changes):
-    with pytest.raises(ValueError, match="is only measured for one class a picture"):
+    with pytest.raises(ValueError, match="needs a model with one class per picture"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=AnyOf()), **changes)
 
 

@@ -237,7 +237,7 @@ def test_resuming_with_other_data_is_refused(tiny, folder, tmp_path):
     moved = folder / "train" / "class0" / "00.png"
     moved.rename(folder / "train" / "class1" / "00.png")
     with pytest.raises(
-        ValueError, match=r"the pictures are not those that .*run was trained on; start a new run, or put them back"
+        ValueError, match=r"the pictures are not those that .*run was trained on; start a new run, or restore them"
     ):
         resume(tmp_path / "run")
     (folder / "train" / "class1" / "00.png").rename(moved)
@@ -440,8 +440,8 @@ def test_pictures_that_vanish_in_mid_run_are_named_and_counted_and_do_not_end_it
     run = train(asked(tiny, Fading(), replace(SHORT, epochs=2.0)), tmp_path / "run", listen=fade)
     data = run.result()["data"]
     assert {one["name"]: one["reason"] for one in data["damaged"]} == {
-        "04.png": "became unreadable while it was used: Input/output error",
-        "38.png": "became unreadable while it was used: Input/output error",
+        "04.png": "became unreadable during the run: Input/output error",
+        "38.png": "became unreadable during the run: Input/output error",
     }
     told = [text for text in notes(run) if "can no longer be read" in text]
     assert sorted(told) == [
@@ -461,7 +461,7 @@ def test_a_source_without_mirrors_drops_flips_with_a_note(tiny, npz):
     recipe = replace(SHORT, transforms=(HorizontalFlip(), Squash()))
     prepared = prepare(asked(tiny, Arrays(path=str(npz), mirrors=False), recipe))
     assert prepared.recipe.transforms == (Squash(),)
-    assert "left out HorizontalFlip: in this data a mirror image can belong to another class" in prepared.notes
+    assert "left out HorizontalFlip: in this data a mirrored picture can belong to another class" in prepared.notes
     kept = prepare(asked(tiny, Arrays(path=str(npz)), recipe))
     assert kept.recipe.transforms == recipe.transforms
     assert not [note for note in kept.notes if "left out" in note]
@@ -646,7 +646,7 @@ def test_a_teacher_of_other_classes_is_found_before_there_is_a_run(finished, tin
     path = tmp_path / "other.npz"
     np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["a", "b", "c"])
     taught = replace(SHORT, teacher=str(finished[-1].path), objective=Supervised(terms=(CrossEntropy(), Distill())))
-    with pytest.raises(ValueError, match="knows other classes"):
+    with pytest.raises(ValueError, match="has other classes"):
         train(asked(tiny, Arrays(path=str(path)), taught), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     prepare(asked(tiny, Arrays(path=str(finished[0])), taught))  # the directory of a run is a teacher too
@@ -693,7 +693,7 @@ def test_starting_from_a_model_file_takes_its_weights_and_its_origin(finished, t
     about = load_model(run.path / "model.safetensors")[1]
     assert about.origin == "trained on numbers.npz, starting from trained on numbers.npz, from scratch"
     assert run.asked()["start"]["weights"] == f"weights from {first}"
-    assert "zero_gamma is for training from scratch and was left out" in notes(run)
+    assert "left out zero_gamma, which is for training from scratch" in notes(run)
 
 
 def test_weights_of_another_network_are_refused(finished, tiny, npz, tmp_path):
@@ -736,7 +736,7 @@ def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, v
     model = replace(tiny, preprocessing=own)
     found = prepare(asked(model, Arrays(path=str(npz)), weights=squashed, model_name=name, verb=verb))
     assert found.model.preprocessing == wanted
-    said = [note for note in found.notes if note.startswith("pictures are prepared as its weights want them: ")]
+    said = [note for note in found.notes if note.startswith("preprocessing is that of its weights: ")]
     assert len(said) == (own != wanted)
     recipe = replace(SHORT, test=replace(SHORT.test, fit="crop", crop=1.0))
     found = prepare(asked(model, Arrays(path=str(npz)), recipe, weights=squashed, model_name=name, verb=verb))
@@ -747,7 +747,7 @@ def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, 
     def noted(recipe, **changes):
         model = replace(tiny, preprocessing=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
         notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **recipe))).notes
-        return [note.partition(" sees the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
+        return [note.partition(" gets the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
 
     assert noted({}) == noted({"teacher": squashed}) == []
     text = f"whole, squashed to 16 x 16 pixels, {in_words(WANTED, 16).partition(', ')[2].partition(', ')[2]}"
@@ -766,7 +766,7 @@ def test_a_teacher_must_know_the_same_classes(finished, tiny, tmp_path, arrays):
     np.savez(tmp_path / "b.npz", images=images, labels=labels, classes=["red", "green", "violet"])
     terms = Supervised(terms=(CrossEntropy(), Distill()))
     recipe = replace(SHORT, objective=terms, teacher=str(finished[-1].path / "model.safetensors"))
-    with pytest.raises(ValueError, match=r"the teacher .*model.safetensors knows other classes \(red, green, blue"):
+    with pytest.raises(ValueError, match=r"the teacher .*model.safetensors has other classes \(red, green, blue"):
         train(asked(tiny, Arrays(path=str(tmp_path / "b.npz")), recipe), tmp_path / "run")
 
 
@@ -821,7 +821,7 @@ def test_a_time_limit_can_lengthen_or_cut_a_recipe(tiny, npz, clockwork):
 def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
     prepared = prepare(asked(tiny, Arrays(path=str(npz))))
     # an epoch takes 3.5 s and two more evaluations 4 s, which are nine tenths of 8.3 s
-    with pytest.raises(ShortTimeError, match=r"an update takes 0.5 s, so nothing can be learned in 5 s; .* about 9 s") as short:
+    with pytest.raises(ShortTimeError, match=r"an update takes 0.5 s, so nothing can be trained in 5 s; .* about 9 s") as short:
         fit_to_time(prepared, 5.0)
     assert short.value.needed_s == 9
     assert fit_to_time(prepared, short.value.needed_s)[0].recipe.epochs >= 1.0
@@ -868,7 +868,7 @@ def test_a_network_of_timm_can_be_a_teacher(monkeypatch, tiny, collection):
     monkeypatch.setattr(resolve, "timm_model", stand_in)
     assert isinstance(resolve.load_teacher("timm:resnet18.a1_in1k", replace(collection, classes=("cat", "dog"))), Foreign)
     assert asked_for == ["resnet18.a1_in1k"]
-    with pytest.raises(ValueError, match=r"the teacher timm:resnet18 knows other classes \(cat, dog"):
+    with pytest.raises(ValueError, match=r"the teacher timm:resnet18 has other classes \(cat, dog"):
         resolve.load_teacher("timm:resnet18", replace(collection, classes=("cat", "cow")))
 
 
@@ -917,4 +917,4 @@ def test_says_so_before_a_run(tmp_path, npz, tiny, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=SHORT, plan=Plan(workers=0))
     train(asked, tmp_path / "run", say=said.append)
-    assert any(text.startswith("warning: other processes keep") for text in said)
+    assert any(text.startswith("warning: other processes use") for text in said)

@@ -323,7 +323,7 @@ def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_
         verbs.model_file(stopped)
     (home / "photos").rename(tmp_path / "moved")
     try:
-        with pytest.raises(MisuseError, match=r"is not there; name the place that it has now: paretina train DATA --resume"):
+        with pytest.raises(MisuseError, match=r"is not there; give its current location: paretina train DATA --resume"):
             verbs.resume(stopped)
         with pytest.raises(ValueError, match="the pictures are not those"):
             verbs.resume(stopped, "flat")
@@ -381,7 +381,7 @@ def test_says_what_the_run_of_a_model_knows_of_copies(home, tmp_path):
     for place in ("twice", "twice/val"):
         assert warning in verbs.evaluate(run.path, str(tmp_path / place)).notes
     assert warning in verbs.evaluate(run.path / "model.safetensors", str(tmp_path / "twice")).notes
-    seen = "warning: these are pictures that the model has learned: the accuracy says little about new ones"
+    seen = "warning: the model was trained on these pictures: the accuracy says little about new ones"
     for place, split in (("twice", "train"), ("twice/train", None)):
         notes = verbs.evaluate(run.path, str(tmp_path / place), split=split).notes
         assert seen in notes
@@ -401,7 +401,7 @@ def test_copies_of_what_was_learned_are_told_of_in_test_too(home, tmp_path):
         assert not any("warning" in note for note in verbs.evaluate(run.path, str(tmp_path / place), split=split).notes)
     shutil.rmtree(tmp_path / "set/train")
     notes = verbs.evaluate(run.path, str(tmp_path / "set/test")).notes
-    assert any(note.startswith("copies of what the model has learned were not looked for") for note in notes)
+    assert any(note.startswith("copies of training pictures were not searched for") for note in notes)
 
 
 def test_names_what_cannot_be_read_and_counts_the_rest():
@@ -427,7 +427,7 @@ def test_a_set_of_which_too_much_is_unreadable_is_not_that_set(half):
     assert (loss.where, loss.unreadable, loss.pictures, loss.classes) == ("all", 9, 18, ("blue",))
     assert found.too_damaged == (
         "9 of 18 pictures (all) could not be read and are not counted; no picture is left of: blue: more than max_damaged=0.01 "
-        "allows, so the figures are not those of this set; mend or remove them, or allow it with max_damaged=0.5"
+        "allows, so the figures do not describe this set; repair or remove them, or allow it with max_damaged=0.5"
     )
     written = json.loads(json.dumps(found.to_dict()))
     assert written["losses"] == [{"where": "all", "unreadable": 9, "pictures": 18, "classes": ["blue"]}]
@@ -460,7 +460,7 @@ def test_unreadable_pictures_of_something_else_are_counted_by_themselves(half):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_the_share_that_may_be_unreadable_is_a_share(share):
-    with pytest.raises(MisuseError, match="max_damaged is a share of the pictures, from 0 to 1, got"):
+    with pytest.raises(MisuseError, match="max_damaged is a fraction of the pictures, from 0 to 1, got"):
         verbs.evaluate("model.safetensors", "photos", max_damaged=share)
 
 
@@ -478,7 +478,7 @@ def test_pictures_that_vanish_while_they_are_used_are_named(half, monkeypatch):
     found = verbs.evaluate("model.safetensors", str(half))
     assert found.accuracy.n == 7
     assert found.losses[0].unreadable == 11
-    assert found.damaged["röt/5.png"] == "became unreadable while it was used: No such file or directory"
+    assert found.damaged["röt/5.png"] == "became unreadable during evaluation: No such file or directory"
 
 
 def test_what_is_odd_is_noted_by_evaluate_and_predict(tmp_path):
@@ -509,7 +509,7 @@ def test_classes_of_the_model_are_found_however_they_are_spelt(tmp_path):
         shutil.copytree(f"flat/{old}", tmp_path / new)
     found = verbs.evaluate("model.safetensors", str(tmp_path))
     assert {each.name: each.n for each in found.accuracy.per_class if each.n} == {"blue": 6, "röt": 6}
-    assert "names that differ only in case or spaces are taken for classes of the model: 'Blue ' as 'blue'" in found.notes
+    assert "class names that differ only in case or spaces are matched to those of the model: 'Blue ' as 'blue'" in found.notes
 
 
 def test_folders_that_the_model_knows_are_its_classes_whatever_they_hold(tmp_path):
@@ -610,14 +610,14 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
         (lambda: verbs.data_check("gone"), "no folder 'gone'"),
         (lambda: verbs.show("resnet_18"), "did you mean 'resnet18'"),
         (lambda: verbs.show("gone.safetensors"), "no model file"),
-        (lambda: verbs.models("resnt18"), "no network fits 'resnt18'; did you mean 'resnet18'"),
-        (lambda: verbs.models("zzz*"), "they are all in: paretina models"),
+        (lambda: verbs.models("resnt18"), "no network matches 'resnt18'; did you mean 'resnet18'"),
+        (lambda: verbs.models("zzz*"), "list them with: paretina models"),
         (lambda: verbs.models(family="efficientnets"), "there is no family 'efficientnets'; did you mean 'efficientnet'"),
         (
             lambda: verbs.models("resnet*", max_params=1e6),
-            "no network fits all of that; the smallest of 16 has 11,689,512 params",
+            "no network meets all of these limits; the smallest of 16 has 11,689,512 params",
         ),
-        (lambda: verbs.models("resnet*", family="efficientnetv2"), "no network fits all of that$"),
+        (lambda: verbs.models("resnet*", family="efficientnetv2"), "no network meets all of these limits$"),
         (lambda: verbs.import_weights("resnt18"), "did you mean 'resnet18'"),
         (lambda: verbs.import_weights("timm:resnt18"), "no network here is timm's 'resnt18'; did you mean 'resnet18'"),
         (lambda: verbs.import_weights("gone.pth", "resnet18"), "no file gone.pth"),
@@ -626,7 +626,7 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
             "no folder no to write lite.safetensors",
         ),
         (lambda: verbs.import_weights("efficientnet_lite0", out="model.safetensors"), "there is model.safetensors already"),
-        (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with the names of classes"),
+        (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with class names"),
         (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
         (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
         (lambda: verbs.export_weights("model.safetensors", "timm", "new.pth"), r"name 'new.pth' must end with \.safetensors"),
@@ -763,7 +763,7 @@ def test_timm_loads_what_was_exported(tmp_path):
     there = verbs.export_weights(tmp_path / "ours.safetensors", "timm", tmp_path / "there.safetensors")
     assert 'timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=' in there.lines
     assert "mean=(0.498" in there.lines
-    assert there.notes[1].startswith("the lines cut before they resize, as here; timm's own order (crop_pct=0.875, ")
+    assert there.notes[1].startswith("the printed code crops before it resizes, as here; timm's own order (crop_pct=0.875, ")
     assert there.prepared.startswith("central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bicubic")
     theirs = timm.create_model("tf_efficientnet_lite0", num_classes=2, checkpoint_path=str(there.path))
     wanted = load_file(there.path)
@@ -797,7 +797,7 @@ def test_unknown_classes_and_licences_are_said(tmp_path):
         "read as timm:resnet18",
         "the file does not say how pictures are prepared; it is done as our resnet18 does; for a library's way name it",
         "nothing is known of its 2 classes",
-        "the licence of these weights is not known",
+        "the licence of these weights is unknown",
     ]
 
 
@@ -832,7 +832,7 @@ def test_nothing_is_reported_where_a_run_is_missing_or_none_is_one(stopped, tmp_
     with pytest.raises(MisuseError, match="there is no run gone"):
         verbs.report([stopped, "gone"], tmp_path / "all.html")
     assert not (stopped / "report.html").exists()
-    with pytest.raises(MisuseError, match="photos is no run directory"):
+    with pytest.raises(MisuseError, match="photos is not a run directory"):
         verbs.report(["photos"])
-    with pytest.raises(ValueError, match=r"photos is no run directory[\s\S]*flat is no run directory"):
+    with pytest.raises(ValueError, match=r"photos is not a run directory[\s\S]*flat is not a run directory"):
         verbs.report(["photos", "flat"])

@@ -1,18 +1,20 @@
 """The command line: a thin layer over `paretina.verbs`.
 
-Heavy modules are imported inside the commands, so `--help` answers at once, and slips are looked for before (`slips`). Exit
-codes: 0 done, 1 failed, 2 misuse (a word that means nothing here, so nothing was done), 3 a gate was not met, 130 interrupted.
-With `--json` a command prints one JSON document to standard output, which is `{"error": ...}` if it fails; progress, remarks
-and errors go to standard error.
+Heavy modules are imported inside the commands, so `--help` answers at once, and arguments are checked before that (`slips`).
+Exit codes: 0 success, 1 failure, 2 usage error (nothing was done), 3 a budget was not met, 130 interrupted. With `--json` a
+command prints one JSON document to standard output, which is `{"error": ...}` if it fails; progress, notes and errors go to
+standard error.
 """
 
-# Importing data, evaluate, listing, report, train and weights adds their commands.
+# Importing data, evaluate, listing, report, train and weights registers their commands.
 from paretina.cli import ablate, data, early, evaluate, finetune, frontier, listing, measure, report, train, weights
 from paretina.cli.program import FieldCommand, command, main
 
-command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="What each refinement of a recipe brings and costs.")(ablate.ablate)
+command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="Measure what each refinement of a recipe gains and costs.")(
+    ablate.ablate
+)
 command(
-    main, finetune.EXAMPLE, cls=FieldCommand, short_help="Continue with a trained network: another image size, other pictures."
+    main, finetune.EXAMPLE, cls=FieldCommand, short_help="Fine-tune a trained model at another image size or on other data."
 )(finetune.finetune)
 main.add_command(frontier.frontier)
 main.add_command(measure.measure)

@@ -1,4 +1,4 @@
-"""The command `paretina ablate`; `paretina.cli` gives it its place."""
+"""The command `paretina ablate`."""
 
 import json
 from pathlib import Path
@@ -27,45 +27,55 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.argument("source", metavar="DATA")
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), required=True, help="The directory of the study, new or begun."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory of the study; an existing study is continued.",
 )
 @click.option("--model", "-m", default=None, help="A name from `paretina models`; default: efficientnet_b0.")
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, in pairs by seed.")
-@click.option("--switch", "switches", multiple=True, help="Leave out: average, dropout=0, or another choice instead.")
-@click.option("--add", "additions", multiple=True, help="Add: edits.Fuse, transforms.CutMix, size=160, progressive=96:160.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, paired by seed.")
+@click.option("--switch", "switches", multiple=True, help="What to leave out or replace: average, dropout=0.")
+@click.option(
+    "--add", "additions", multiple=True, help="What to add: edits.Fuse, transforms.CutMix, size=160, progressive=96:160."
+)
 @click.option(
     "--defaults/--no-defaults",
     default=None,
-    help="Leave out everything that the recipe has, one at a time.  [yes, unless something else is asked for]",
+    help="Leave out each refinement of the recipe, one at a time.  [yes, unless something else is given]",
 )
-@click.option("--data-fractions", "shares", callback=numbers, help="Shares of the training pictures: 0.1,0.3,1.")
-@click.option("--label-noise", "noises", callback=numbers, help="Shares of wrong training labels: 0,0.2,0.4.")
-@click.option("--models", "rivals", default=None, help="Other networks, with commas, to be trained for as long as the model.")
+@click.option("--data-fractions", "shares", callback=numbers, help="Fractions of the training data: 0.1,0.3,1.")
+@click.option("--label-noise", "noises", callback=numbers, help="Fractions of wrong training labels: 0,0.2,0.4.")
+@click.option("--models", "rivals", default=None, help="Other networks, comma-separated, trained for as long as the model.")
 @click.option(
     "--equal",
     type=click.Choice(["updates", "epochs", "both"]),
     default="updates",
     show_default=True,
-    help="What is equal with fewer pictures: the length of the run, or how often each is seen.",
+    help="What stays equal with less data: the number of updates or of epochs.",
 )
-@click.option("--time-limit", default=None, help="Fit the epochs of the base into this time, once for all runs: 90s, 10m.")
-@click.option("--price-train", type=click.FloatRange(0), default=0.0, help="Points that 1 % more training time must bring.")
+@click.option("--time-limit", default=None, help="Fit the epochs of the baseline into this time, for all runs alike: 90s, 10m.")
 @click.option(
-    "--price-inference", type=click.FloatRange(0), default=0.0, help="Points that 1 % more inference time must bring."
+    "--price-train", type=click.FloatRange(0), default=0.0, help="Points of top-1 that 1 % more training time must gain."
 )
-@click.option("--price-memory", type=click.FloatRange(0), default=0.0, help="Points that 1 % more memory must bring.")
-@click.option("--least", type=click.FloatRange(0), default=0.0, help="Points below which a gain is none.")
+@click.option(
+    "--price-inference", type=click.FloatRange(0), default=0.0, help="Points of top-1 that 1 % more inference time must gain."
+)
+@click.option("--price-memory", type=click.FloatRange(0), default=0.0, help="Points of top-1 that 1 % more memory must gain.")
+@click.option("--least", type=click.FloatRange(0), default=0.0, help="Smallest gain that counts, in points of top-1.")
 @click.option(
     "--most",
     type=click.FloatRange(0, min_open=True),
     default=None,
-    help="Times as long that training may take.  [2, or no limit where training time has a price]",
+    help="Largest factor on training time.  [2, or no limit with --price-train]",
 )
-@click.option("--final", is_flag=True, help="The last look at the verdicts: it may spend all the error that is left.")
-@click.option("--dry-run", is_flag=True, help="Check and list what would be trained, and stop.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the table of switches here too.")
+@click.option("--final", is_flag=True, help="Last look at the verdicts: spends all of the remaining error rate.")
+@click.option("--dry-run", is_flag=True, help="Check and list the runs without training.")
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), default=None, help="Also write the table of switches to this file."
+)
 def ablate(
     recipe: str,
     source: str,
@@ -93,14 +103,14 @@ def ablate(
     table: Path | None,
     as_json: bool,
 ) -> None:
-    """What each refinement of RECIPE brings on DATA, and what it costs: trained with it and without it, in pairs by seed.
+    """Measure what each refinement of RECIPE gains and costs on DATA, by training with and without it, paired by seed.
 
-    A switch is a field of the recipe, plan or network, or an edit of the network: --switch average leaves the average of the
-    weights out, --switch dropout=0.5 trains with another rate instead, --add edits.Fuse adds an edit. Several fields in quotes
-    make one switch. Unless told, everything that the recipe has is left out, one at a time.
+    A switch is a field of the recipe, plan or network, or an edit of the network: --switch average leaves out weight averaging,
+    --switch dropout=0.5 trains with another rate, --add edits.Fuse adds an edit. Several fields in quotes make one switch. By
+    default each refinement of the recipe is left out, one at a time.
 
-    Interrupted, the same command continues; with more seeds, switches or data fractions it extends what is there. Adding seeds
-    until something turns out well would fool you, so each look at the verdicts spends half of the error that is left.
+    Run the same command again to resume an interrupted study, or with more seeds, switches or data fractions to extend it.
+    Adding seeds until a result looks good would bias it, so each look at the verdicts spends half of the remaining error rate.
     """
     from paretina import verbs
     from paretina.cli.program import INTERRUPTED, FailedError, duration, note, print_lines, taken_apart
@@ -148,7 +158,7 @@ def ablate(
         try:
             found = run_study(output, study, price, final, progress.say, progress.listen)
         except KeyboardInterrupt:
-            raise FailedError("interrupted; continue with the same command", INTERRUPTED) from None
+            raise FailedError("interrupted; run the same command again to resume", INTERRUPTED) from None
     written = write_tables(found)
     page = write_ablation(output)
     if table is not None:
@@ -164,7 +174,7 @@ def ablate(
 
 
 def switch_named(text: str, adds: bool) -> Any:
-    """A switch, whose fields are looked up, so that a name of another tool gets ours."""
+    """A switch; a field name of another tool is answered with ours."""
     from paretina.search.ablation.switches import WORDS, switch_of
     from paretina.train.asked import assignment
     from paretina.verbs import known_path
@@ -185,7 +195,7 @@ def rival_named(name: str) -> Any:
 
 
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
-    """What would be trained, and what is trained already."""
+    """Lists the runs that would be made and those that are done."""
     from paretina.cli.program import print_lines
     from paretina.search.ablation.findings import is_over
     from paretina.text import how_many

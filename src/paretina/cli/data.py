@@ -10,17 +10,22 @@ def data() -> None:
     """Look at a folder of pictures."""
 
 
-@command(data, "paretina data check photos/", name="check", short_help="Classes, counts, sizes, faults, copies.")
+@command(
+    data,
+    "paretina data check photos/",
+    name="check",
+    short_help="Check classes, counts, sizes, unreadable pictures and duplicates.",
+)
 @click.argument("source", metavar="DATA")
 def data_check(source: str, as_json: bool) -> None:
-    """Classes, counts, sizes, faults, and pictures that are there twice or nearly so, within a split and across splits.
-    Says so where `paretina train` would refuse the data, since too many pictures cannot be read.
+    """Check classes, counts, sizes, unreadable pictures, and duplicates or near-duplicates within and across splits.
+    Warns if `paretina train` would refuse the data because too many pictures cannot be read.
 
     DATA is {data}.
     """
     from paretina import verbs
 
-    with waiting("looking at every picture"):
+    with waiting("checking every picture"):
         report = verbs.data_check(source)
     if as_json:
         print_json(report.to_dict())

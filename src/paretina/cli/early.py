@@ -1,4 +1,4 @@
-"""Early: puts a check before each command, so that most slips are found before torch is imported, which takes seconds."""
+"""Checks the arguments of each command before torch is imported, which takes seconds."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import click
 
 
 def watch(group: click.Group) -> None:
-    """Puts its check before each command of a group; see `paretina.cli.slips`."""
+    """Runs the check of each command of a group before the command; see `paretina.cli.slips`."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             watch(command)
@@ -17,7 +17,7 @@ def watch(group: click.Group) -> None:
 
 
 def checked(callback: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function of a command, which looks for slips first, unless the source has changed since they were written down."""
+    """The function of a command, run after its check; no check if the source has changed since the outline was made."""
 
     @functools.wraps(callback)
     def run(**given: Any) -> Any:

@@ -15,17 +15,19 @@ from paretina.text import how_many, printable
     "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val\n"
     "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --resolution 96:224:16 --html sweep.html\n"
     "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --corruptions noise,jpeg --ood other-photos/",
-    short_help="Measure a model file on labelled pictures.",
+    short_help="Evaluate a model on labelled pictures.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="DATA")
-@click.option("--split", default=None, help="Which split of DATA.  [val, or all of a folder that has no splits]")
-@click.option("--resolution", default=None, help="Side of the image in pixels, or several: 96:224:16, 96,128.  [the model's]")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write the answer to every picture.")
-@click.option("--html", type=click.Path(path_type=Path), help="Draw accuracy and cost against the resolution.")
-@click.option("--corruptions", metavar="KINDS", default=None, help="Measure on corrupted pictures too: all, or noise,jpeg.")
-@click.option("--ood", type=click.Path(path_type=Path), help="A folder of other pictures, to be told from these.")
-@click.option("--max-damaged", type=float, default=0.01, help="Share of pictures that may be unreadable.  [0.01]")
+@click.option("--split", default=None, help="Split of DATA to evaluate on.  [val, or all of a folder without splits]")
+@click.option("--resolution", default=None, help="Image size in pixels, or several: 96:224:16, 96,128.  [the model's]")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write the prediction for every picture to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Plot accuracy and cost against resolution in this file.")
+@click.option("--corruptions", metavar="KINDS", default=None, help="Also evaluate on corrupted pictures: all, or noise,jpeg.")
+@click.option(
+    "--ood", type=click.Path(path_type=Path), help="Folder of out-of-distribution pictures, to measure their detection."
+)
+@click.option("--max-damaged", type=float, default=0.01, help="Fraction of pictures that may be unreadable.  [0.01]")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
     model: Path,
@@ -40,10 +42,10 @@ def evaluate(
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure a model file on labelled pictures: accuracy, calibration, confusion, with 95 % intervals.
+    """Evaluate a model on labelled pictures: accuracy, calibration and confusion, with 95 % intervals.
 
     MODEL is a model file or the directory of a finished run; DATA {data}. Pictures that
-    cannot be read are named and not counted; if they are more than --max-damaged allows, the exit code is 1.
+    cannot be read are listed and not counted; the exit code is 1 if there are more of them than --max-damaged allows.
     """
     from paretina import verbs
 
@@ -97,7 +99,7 @@ def accuracy_lines(found: Any) -> list[str]:
 
 
 def figure_lines(found: Any) -> list[str]:
-    """The figures of another task than one class a picture, as its judge names them."""
+    """The figures of a task other than one class per picture, named by its judge."""
     metrics = found.judged.metrics
     lines = [f"{found.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
     for key, value in metrics.items():
@@ -113,21 +115,25 @@ def figure_lines(found: Any) -> list[str]:
 @command(
     main,
     "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
-    short_help="Classify pictures with a model file.",
+    short_help="Classify pictures with a model.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
-    "--top", type=click.IntRange(1), default=3, show_default=True, help="Number of answers a picture, if it has one class."
+    "--top",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Number of classes to show per picture, if each has one label.",
 )
-@click.option("--csv", type=click.Path(path_type=Path), help="Write all answers to a file.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write all predictions to this file.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, device: str, as_json: bool) -> None:
-    """Classify pictures and folders of pictures with a model file.
+    """Classify pictures and folders of pictures with a model.
 
-    MODEL is a model file or the directory of a finished run. Pictures that cannot be read are named and left out; only if there
-    is no other one, the exit code is 1. Of a folder, the same files are taken as in training: hidden ones, what systems leave
-    behind, and other kinds of files are left out and counted.
+    MODEL is a model file or the directory of a finished run. Pictures that cannot be read are listed and skipped; the exit code
+    is 1 if none can be read. Folders are read as in training: hidden files, system files and files that are not pictures are
+    skipped and counted.
     """
     from paretina import verbs
     from paretina.data.scan import left_out_text

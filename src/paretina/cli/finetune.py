@@ -1,4 +1,4 @@
-"""The command `paretina finetune`, which `paretina.cli` adds to the program."""
+"""The command `paretina finetune`."""
 
 from pathlib import Path
 
@@ -14,22 +14,24 @@ EXAMPLE = (
 
 @click.argument("model", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("rest", metavar="[DATA] [FIELD=VALUE]...", nargs=-1)
-@click.option("--resolution", type=click.IntRange(1), default=None, help="Side in pixels to train and test at.")
+@click.option("--resolution", type=click.IntRange(1), default=None, help="Image size in pixels for training and testing.")
 @click.option(
     "--trainable-stages",
     "--tail",
     "stages",
     default=None,
-    help="What learns: head, or how many stages at the end besides.  [head for a resolution, else all]",
+    help="What is trained: head, or the head and this many last stages.  [head for --resolution, else all]",
 )
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [test-resolution, or finetune for DATA]")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run directory; default: the next free one in runs/.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @planning_options
-@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
+@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
+)
 def finetune(
     model: Path,
     rest: tuple[str, ...],
@@ -46,11 +48,11 @@ def finetune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Continue with MODEL, a model file or the directory of a finished run.
+    """Fine-tune MODEL, a model file or the directory of a finished run.
 
-    With --resolution its head gets used to images of that size, prepared as in the test: two epochs on the data of its run. The
-    field size=SIZE is the side that is trained and tested at otherwise, unless test_size names another one.
-    With DATA it learns other pictures; classes that MODEL knows by name keep their row of the last layer, others start anew.
+    With --resolution the head is adapted to that image size, with test-time preprocessing, for two epochs on the data of its
+    run. With DATA the model is trained on other pictures: classes that MODEL knows by name keep their weights in the last
+    layer, others are initialised anew. The field size=SIZE sets the image size otherwise, and test_size=SIZE one for testing.
     """
     from paretina import verbs
     from paretina.cli.program import duration, print_lines, taken_apart

@@ -1,4 +1,4 @@
-"""The command `paretina frontier`, which `paretina.cli` adds to the program."""
+"""The command `paretina frontier`."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "rungs", "kee
 
 
 class UnmetError(ValueError):
-    """No candidate keeps the budget."""
+    """No candidate meets the budget."""
 
     exit_code = 3
 
@@ -31,37 +31,43 @@ class UnmetError(ValueError):
     cls=Explaining,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=f"\b\nExample:\n{EXAMPLE}",
-    short_help="Find what accuracy costs, over many networks.",
+    short_help="Find the best trade-off of accuracy and cost among many networks.",
 )
 @click.argument("source", metavar="[DATA]", required=False)
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
-@click.option("--models", "-m", multiple=True, help="Names from `paretina models`, or patterns such as 'resnet*', with commas.")
-@click.option("--sizes", default=None, help="Sides of the images in pixels, with commas; default: the networks' own.")
-@click.option("--recipes", "-r", default=None, help="Names from `paretina recipes`, with commas; default: chosen by --weights.")
+@click.option(
+    "--models", "-m", multiple=True, help="Names from `paretina models` or patterns such as 'resnet*', comma-separated."
+)
+@click.option("--sizes", default=None, help="Image sizes in pixels, comma-separated; default: the networks' own.")
+@click.option(
+    "--recipes", "-r", default=None, help="Names from `paretina recipes`, comma-separated; default: chosen by --weights."
+)
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
-@click.option("--candidates", type=click.Path(path_type=Path), help="YAML list of candidates instead: model, size, any fields.")
-@click.option("--time", "time", default=None, help="Training time of all candidates together: 30m; longer with --resume.")
-@click.option("--rungs", type=click.IntRange(1), default=None, help="How often candidates are compared, at most.  [3]")
-@click.option("--keep", type=float, default=None, help="One in so many continues to the next rung.  [2]")
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path),
+    help="YAML list of candidates (model, size, any fields) instead of --models.",
+)
+@click.option("--time", "time", default=None, help="Total training time of all candidates: 30m; can be raised with --resume.")
+@click.option("--rungs", type=click.IntRange(1), default=None, help="Maximum number of rungs of successive halving.  [3]")
+@click.option("--keep", type=float, default=None, help="Reduction factor: 1 in this many candidates continues.  [2]")
 @click.option(
     "--by",
     type=click.Choice(["epochs", "seconds"]),
     default=None,
-    help="What candidates of a rung get the same of.  [epochs]",
+    help="Unit of the training budget per candidate.  [epochs]",
 )
 @click.option(
     "--cost",
     default=None,
     help="latency_ms, throughput, train_seconds, weight_bytes, peak_mb, macs or energy_j.  [latency_ms]",
 )
-@click.option(
-    "--budget", "budgets", multiple=True, help="A bound that the recommendation keeps: latency_ms=10, throughput=100."
-)
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The directory; default: the next free one in runs/.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue with a frontier, or help others who work on it.")
+@click.option("--budget", "budgets", multiple=True, help="Limit for the recommendation: latency_ms=10, throughput=100.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Resume a frontier, or join other processes that work on it.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
-@click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default one.")
-@click.option("--timing", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds of timing, a network.")
+@click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default.")
+@click.option("--timing", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds of timing per network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def frontier(
     source: str | None,
@@ -84,12 +90,12 @@ def frontier(
     timing: float,
     as_json: bool,
 ) -> None:
-    """Find what accuracy costs: train many candidates on DATA under a time budget, time them, and draw the frontier.
+    """Train many candidates on DATA within a time budget, time them, and plot the accuracy-cost frontier.
 
-    Candidates are all of --models at all of --sizes with all of --recipes, or a list. All are trained a little; the better part
-    continues, until the time is used up. Fields such as seed=1 hold for all. Interrupted, it continues with --resume, and
-    with a longer --time where the time was too short; further processes with the same --resume help. A budget ends with one
-    recommendation, and exit code 3 if nobody keeps it.
+    Candidates are all combinations of --models, --sizes and --recipes, or a list. All are trained briefly; the better part
+    continues until the time is used up (successive halving). Fields such as seed=1 apply to all. Resume with --resume, and a
+    longer --time if it was too short; more processes can join with the same --resume. With --budget one candidate is
+    recommended; the exit code is 3 if none meets the budget.
     """
     from paretina.cli.program import duration
     from paretina.progress import Pace, Progress
@@ -114,7 +120,7 @@ def frontier(
     if resume is not None:
         wrong = [f"--{name}" for name in NEW_ONLY if given.get(name)] + list(fields)
         if wrong:
-            usage(f"a frontier continues as it was asked for; leave out {', '.join(wrong)}")
+            usage(f"a frontier is resumed with its original settings; leave out {', '.join(wrong)}")
         with misuse():
             read_standing(resume)
             if time is not None:
@@ -146,16 +152,16 @@ def frontier(
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
         except KeyboardInterrupt:
             again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
-            raise FailedError(f"interrupted; continue with\n  {again}", INTERRUPTED) from None
+            raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
     standing = with_budgets(standing, limits or standing.budgets)
     show(standing, write_frontier(standing), as_json)
 
 
 def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
-    """Says what came out.
+    """Prints the results.
 
     Raises:
-        UnmetError: no candidate keeps the budgets.
+        UnmetError: no candidate meets the budgets.
     """
     from paretina.cli.program import note, print_lines
     from paretina.report.frontier_page import cost_lines, recommended_lines, spelled
@@ -183,7 +189,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
             note(text)
         click.echo(f"\nreport: {written[0]}")
     if standing.budgets and best is None:
-        raise UnmetError(f"no candidate keeps {' and '.join(map(str, standing.budgets))}")
+        raise UnmetError(f"no candidate meets {' and '.join(map(str, standing.budgets))}")
 
 
 def usage(message: str) -> None:
@@ -191,22 +197,22 @@ def usage(message: str) -> None:
 
 
 def parts(text: str | None) -> list[str]:
-    """What stands between commas."""
+    """The items of a comma-separated list."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def check_candidates(
     source: str | None, models: Sequence[str], listing: Path | None, sizes: str | None, recipes: str | None
 ) -> None:
-    """Looks whether data and candidates are named, in one way each."""
+    """Checks that data and candidates are given, and only once each."""
     from paretina.verbs.outline import table
 
     if source is None:
-        usage(f"name the data: {table()['data']}; or continue a frontier with --resume DIR")
+        usage(f"name the data: {table()['data']}; or resume a frontier with --resume DIR")
     if bool(models) == (listing is not None):
-        usage("name the candidates, either with --models or with --candidates FILE")
+        usage("name the candidates with either --models or --candidates FILE")
     if listing is not None and (sizes or recipes):
-        usage("--sizes and --recipes go with --models; in a list each candidate has its own")
+        usage("--sizes and --recipes need --models; in a list each candidate has its own")
 
 
 def asked_for(
@@ -265,7 +271,7 @@ def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str 
     from paretina.verbs import misuse
 
     if time is None:
-        usage("say how long all trainings together may take: --time 30m")
+        usage("give the total training time, such as --time 30m")
     named = {"rungs": rungs, "factor": keep, "by": by, "cost": cost}
     with misuse():
         given = {name: value for name, value in named.items() if value is not None}
@@ -273,14 +279,14 @@ def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str 
 
 
 def check_energy(cost: str, device: str | None) -> None:
-    """Looks whether energy can be measured, before anything long is begun.
+    """Checks that energy can be measured.
 
     Raises:
-        ValueError: this machine has no counter that may be read.
+        ValueError: this machine has no readable energy counter.
     """
     from paretina.measure.energy import counter_of
     from paretina.measure.plan import default_plan
     from paretina.verbs import MisuseError
 
     if cost == "energy_j" and counter_of(default_plan(device or "auto").device) is None:
-        raise MisuseError("this machine has no energy counter that may be read; name another --cost")
+        raise MisuseError("this machine has no readable energy counter; choose another --cost")

@@ -9,11 +9,11 @@ from paretina.tables import in_columns
 from paretina.text import how_many
 
 
-@command(main, "paretina show efficientnet_b0", short_help="The table of a network or model file, a row a stage.")
+@command(main, "paretina show efficientnet_b0", short_help="Print the stages of a network or model file.")
 @click.argument("model")
-@click.option("--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels.")
+@click.option("--resolution", type=click.IntRange(1), default=None, help="Image size in pixels.")
 def show(model: str, resolution: int | None, as_json: bool) -> None:
-    """The table of a network or model file: a row a stage, with output shape, parameters and multiply-adds.
+    """Print the stages of a network or model file, with output shape, parameters and MACs of each.
 
     MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
     """
@@ -52,24 +52,24 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         if task != "OneOf":
             click.echo(f"task: {task}")
         if measured:
-            click.echo(f"measured when it was saved: {', '.join(measured)}")
+            click.echo(f"measured after training: {', '.join(measured)}")
         print_lines([f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}"])
 
 
 @command(
     main,
     "paretina models 'efficientnetv2_*'\nparetina models --max-params 10M --max-macs 1G --family ghostnet --weights",
-    short_help="The named networks, with published figures.",
+    short_help="List the networks with published figures.",
 )
 @click.argument("pattern", default="*")
-@click.option("--max-params", metavar="COUNT", default=None, help="Parameters at most, with 1,000 classes: 10M.")
-@click.option("--max-macs", metavar="COUNT", default=None, help="Multiply-adds of an image at most: 600M, 1G.")
+@click.option("--max-params", metavar="COUNT", default=None, help="Maximum number of parameters, with 1,000 classes: 10M.")
+@click.option("--max-macs", metavar="COUNT", default=None, help="Maximum number of MACs per image: 600M, 1G.")
 @click.option("--family", default=None, help="Only networks of this family.")
-@click.option("--weights", is_flag=True, help="Only networks of which trained weights can be had.")
+@click.option("--weights", is_flag=True, help="Only networks with pretrained weights.")
 def models(
     pattern: str, max_params: str | None, max_macs: str | None, family: str | None, weights: bool, as_json: bool
 ) -> None:
-    """The named networks that fit a PATTERN, with published figures and where weights can be had."""
+    """List the networks that match PATTERN, with published figures and sources of pretrained weights."""
     from paretina import verbs
 
     limits = (count("--max-params", max_params), count("--max-macs", max_macs))
@@ -96,9 +96,9 @@ def count(option: str, text: str | None) -> float | None:
     return float(found[1]) * units[found[2]]
 
 
-@command(main, "paretina recipes", short_help="The named recipes, and what they give.")
+@command(main, "paretina recipes", short_help="List the recipes and their measured results.")
 def recipes(as_json: bool) -> None:
-    """The named recipes, each with what it is for and what it was measured to give."""
+    """List the recipes, each with its purpose and measured results."""
     from paretina.verbs.outline import table
 
     found = table()["recipes"]

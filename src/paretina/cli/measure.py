@@ -1,4 +1,4 @@
-"""The command `paretina measure`, which `paretina.cli` adds to the program."""
+"""The command `paretina measure`."""
 
 import json
 from pathlib import Path
@@ -15,22 +15,22 @@ from paretina.text import how_many
     cls=TuneCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="\b\nExample:\n  paretina measure efficientnet_b0 resnet50 timm:levit_256 --resolution 224 --tune",
-    short_help="What networks cost here: counted, and timed in turn.",
+    short_help="Measure the cost of networks: parameters, MACs, memory, speed.",
 )
 @click.argument("names", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
-@click.option(
-    "--resolution", type=click.IntRange(1), default=None, help="Side of the image in pixels; default: each network's own."
-)
-@click.option("--batch", type=click.IntRange(1), default=None, help="Images a step; default: the best is looked for.")
-@click.option("--training/--no-training", default=True, help="Whether the training step is timed too.  [yes]")
+@click.option("--resolution", type=click.IntRange(1), default=None, help="Image size in pixels; default: each network's own.")
+@click.option("--batch", type=click.IntRange(1), default=None, help="Batch size; default: the fastest is searched for.")
+@click.option("--training/--no-training", default=True, help="Also time the training step.  [yes]")
 @planning_options
-@click.option("--data", default=None, help="Pictures that the answers of plans are compared on.  [clipart]")
-@click.option("--rounds", type=click.IntRange(1), default=None, help="Rounds of timing; default: as many as fit into --time.")
-@click.option("--time", default="10s", show_default=True, help="How long each network is timed: 10s, 1m.")
-@click.option("--stages/--no-stages", default=None, help="Show what each stage is bound by.  [of one or two networks]")
+@click.option("--data", default=None, help="Data on which the outputs of plans are compared.  [clipart]")
+@click.option("--rounds", type=click.IntRange(1), default=None, help="Timing rounds; default: as many as fit into --time.")
+@click.option("--time", default="10s", show_default=True, help="Timing budget per network: 10s, 1m.")
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the figures to a file, a row a network."
+    "--stages/--no-stages", default=None, help="Show what limits the speed of each stage.  [yes for one or two networks]"
+)
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the figures to this file, one row per network."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def measure(
@@ -48,10 +48,10 @@ def measure(
     table: Path | None,
     as_json: bool,
 ) -> None:
-    """What networks cost on this machine: counted (parameters, MACs, bytes) and timed in turn (latency, throughput, training).
+    """Measure the cost of networks on this machine: parameters, MACs and bytes; latency, throughput and training speed.
 
-    MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. In brackets stand 95 %
-    intervals of the median.
+    MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. Networks are timed in
+    alternation; 95 % intervals of the median are in brackets.
     """
     from paretina.cli.program import duration, note, print_lines
     from paretina.data.named import source_named
@@ -109,7 +109,7 @@ def measure(
             note(f"{model.name}: {text}")
     if found.disturbed:
         used = found.models[0].timing.others
-        click.echo(f"note: other processes used {used:.1f} cores meanwhile, so these times are not to be trusted", err=True)
+        click.echo(f"note: other processes used {used:.1f} cores during timing, so these times are not reliable", err=True)
 
 
 def check_once(names: tuple[str, ...]) -> None:

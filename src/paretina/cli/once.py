@@ -1,4 +1,4 @@
-"""A command that refuses an option that is given twice, of which click would silently keep the last."""
+"""A click command that rejects an option given twice, instead of silently using the last."""
 
 import json
 from pathlib import Path

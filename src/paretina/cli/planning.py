@@ -1,4 +1,4 @@
-"""The options `--tune` and `--plan`, which several commands have."""
+"""The options `--tune` and `--plan`, shared by several commands."""
 
 import itertools
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--plan",
         type=click.Choice(["default"]),
         default=None,
-        help="default takes the default plan; otherwise the one that an earlier --tune has found, if any.",
+        help="Use the default plan, even if an earlier --tune found a faster one.",
     )(function)
     return click.option(
         "--tune",
@@ -41,12 +41,12 @@ def planning_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="[eager|full]",
         type=click.Choice(TUNINGS),
         default="none",
-        help="First look for the fastest plan, in under 30 s a network; full compiles too, as training does before a long run.",
+        help="Search for the fastest plan first, in under 30 s per network; full also compiles, as before a long run.",
     )(function)
 
 
 def planning_named(tuning: str, plan: str | None) -> Any:
     """What `--tune` and `--plan` ask for together, a `Planning`."""
     if plan is not None and tuning != "none":
-        raise click.UsageError("--plan default times no plans, and --tune does; leave one out", click.get_current_context())
+        raise click.UsageError("--plan default and --tune exclude each other; leave one out", click.get_current_context())
     return plan or {"none": "known"}.get(tuning, tuning)

@@ -31,7 +31,7 @@ class FailedError(Exception):
 
     Attributes:
         code: the exit code.
-        more: what else belongs into the JSON document.
+        more: further entries of the JSON document.
     """
 
     def __init__(self, message: str, code: int = 1, **more: Any) -> None:
@@ -41,7 +41,7 @@ class FailedError(Exception):
 
 
 def outcome(error: BaseException) -> FailedError | None:
-    """What an error means to the person at the keyboard; None if it is a fault of this program."""
+    """The message and exit code for an error of the user; None for a bug of this program."""
     if isinstance(error, FailedError):
         return error
     if isinstance(error, click.UsageError):
@@ -70,7 +70,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Suggesting(click.Group):
-    """Names the near command for a misspelt one."""
+    """Suggests the closest command for a misspelt one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
@@ -105,19 +105,19 @@ class Program(Suggesting):
 
 
 OWN_WAYS = {
-    ("finetune", "resume"): "an interrupted fine-tuning is continued with: paretina train --resume RUN",
-    ("ablate", "resume"): "an interrupted study is continued by the same command",
-    ("finetune", "pretrained"): "MODEL is what it starts from",
-    ("finetune", "weights"): "MODEL is what it starts from",
+    ("finetune", "resume"): "resume an interrupted fine-tuning with: paretina train --resume RUN",
+    ("ablate", "resume"): "run the same command again to resume an interrupted study",
+    ("finetune", "pretrained"): "MODEL gives the initial weights",
+    ("finetune", "weights"): "MODEL gives the initial weights",
     ("finetune", "model"): "MODEL is the network",
     ("frontier", "model"): "--models names the networks",
-    ("frontier", "time_limit"): "--time says how long all trainings together may take",
+    ("frontier", "time_limit"): "--time sets the total training time",
 }
-"""By command and name: what is done instead, where that is another option or none than in `paretina train`."""
+"""By command and name: what replaces an option of `paretina train` that the command does not have."""
 
 
 def own_way(ctx: click.Context | None, name: str) -> str | None:
-    """What a command does instead of an option or field of that name."""
+    """What a command has instead of an option or field of that name."""
     return None if ctx is None else OWN_WAYS.get((str(ctx.info_name), name.replace("-", "_")))
 
 
@@ -131,9 +131,9 @@ class Explaining(Once):
             elsewhere, known_path = early_or_late()
             name = error.option_name.lstrip("-").replace("-", "_")
             if own := own_way(ctx, name):
-                raise click.UsageError(f"{error.option_name} is no option of `{ctx.command_path}`; {own}", ctx) from None
+                raise click.UsageError(f"{error.option_name} is not an option of `{ctx.command_path}`; {own}", ctx) from None
             if elsewhere.get(name, "").startswith("--"):
-                raise click.UsageError(f"{error.option_name} is no option; write {elsewhere[name]}", ctx) from None
+                raise click.UsageError(f"{error.option_name} is not an option; write {elsewhere[name]}", ctx) from None
             if error.possibilities and name in ("data", "edits", "model", "plan", "recipe"):  # no fields but whole parts
                 raise error from None
             try:
@@ -141,8 +141,8 @@ class Explaining(Once):
             except ValueError as reason:
                 if error.possibilities and name not in elsewhere:
                     raise error from None
-                raise click.UsageError(f"{error.option_name} is no option, and {reason}", ctx) from None
-            raise click.UsageError(f"{error.option_name} is no option; write it as a field: {name}=VALUE", ctx) from None
+                raise click.UsageError(f"{error.option_name} is not an option, and {reason}", ctx) from None
+            raise click.UsageError(f"{error.option_name} is not an option; write it as a field: {name}=VALUE", ctx) from None
 
 
 class FieldCommand(Explaining, TuneCommand):
@@ -150,7 +150,7 @@ class FieldCommand(Explaining, TuneCommand):
 
 
 def early_or_late() -> tuple[Mapping[str, str], Callable[[str], str]]:
-    """What other tools call our fields, and what finds the place of a field: without torch, if the outline can be used."""
+    """Other tools' names of our fields, and a function that finds a field's path; without torch if the outline is current."""
     from paretina.verbs.outline import read
 
     outline = read()
@@ -187,7 +187,7 @@ def print_json(value: Any) -> None:
 
 
 def print_lines(lines: Iterable[str], err: bool = False) -> None:
-    """Prints lines of text, each on one line whatever names are in it; nothing where there is none."""
+    """Prints lines of text; line breaks in names are escaped."""
     for line in lines:
         click.echo(printable(line), err=err)
 
@@ -200,7 +200,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Says on a terminal what takes a while."""
+    """Shows on a terminal what is being done while it takes a while."""
     from paretina.progress import Progress
 
     with Progress() as progress:
@@ -221,7 +221,7 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
         except ValueError as error:
             misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
         if own := own_way(click.get_current_context(silent=True), name):
-            misuse(f"{name} is no field; {own}")
+            misuse(f"{name} is not a field; {own}")
         if name in found:
             misuse(f"{name} is given twice, as {found[name]} and as {value}; leave one out")
         found[name] = value
@@ -229,7 +229,7 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
 
 
 def duration(text: str, option: str = "--time-limit") -> float:
-    """Seconds of "90s", "10m" or "1h30m", as an option gives them; one without a unit says too little and is refused."""
+    """Seconds of "90s", "10m" or "1h30m"; a number without a unit is rejected."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     parts = re.findall(r"([0-9.]+)([smhd])", text)
     try:
@@ -259,5 +259,5 @@ def duration(text: str, option: str = "--time-limit") -> float:
 )
 @click.version_option(package_name="paretina")
 def main() -> None:
-    """Image classifiers that are as accurate as they can be for what they cost."""
+    """Train image classifiers with the best accuracy for their cost, and measure both."""
     spin_briefly()

@@ -11,19 +11,19 @@ from paretina.tables import in_columns
 from paretina.text import printable
 
 
-@command(main, "paretina report runs/*", short_help="Write reports, and compare several runs.")
+@command(main, "paretina report runs/*", short_help="Write reports of runs, and a comparison of several.")
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     default=None,
-    help="Where the comparison of several runs goes.  [comparison.html]",
+    help="File for the comparison of several runs.  [comparison.html]",
 )
 def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
-    """Write the report of each run, and of several a comparison; made from the run directories alone.
+    """Write the report of each run, and a comparison if there are several; only the run directories are read.
 
-    Of several, what is no run is named and left out; a comparison is made of two runs or more.
+    Paths that are not runs are listed and skipped; a comparison needs at least two runs.
     """
     from paretina import verbs
 
@@ -38,13 +38,13 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
     print_lines(["", *table(found.runs)])
     if len(found.groups) > 1:
         apart = "; ".join(", ".join(group) for group in found.groups)
-        note(f"measured on different data, so accuracies can be ranked only within each: {apart}")
+        note(f"evaluated on different data, so accuracies are comparable only within each group: {apart}")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What came out of each run, a line each; in brackets the 95 % interval. Copies are validation pictures also in train.
+    """The results of each run, one per line, with 95 % intervals in brackets. Copies are validation pictures also in train.
 
-    Below the runs stands which operators their MACs lack.
+    Below the runs: the operators that are not counted in their MACs.
     """
     lines = [("run", "pixels", "epochs", "params", "MMACs", "top-1, %", "balanced, %", "copies", "seconds")]
     for row in rows:
@@ -54,7 +54,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from in_columns(lines, "<>")
     missing = sorted({name for row in rows for name in row["uncounted"]})
     if missing:
-        yield f"> MACs without {', '.join(missing)}: there is no formula for what is multiplied there"
+        yield f"> MACs without {', '.join(missing)}, for which there is no formula"
 
 
 def figure(value: int | float | None, form: str = "") -> str:
@@ -62,7 +62,7 @@ def figure(value: int | float | None, form: str = "") -> str:
 
 
 def macs(row: dict[str, Any]) -> str:
-    """Millions of MACs; "> " where operators are left out that have no formula."""
+    """Millions of MACs; "> " where operators without a formula are left out."""
     return ("> " if row["uncounted"] else "") + millions(row["macs"])
 
 

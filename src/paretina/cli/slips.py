@@ -1,8 +1,8 @@
-"""Slips: what can be told to be wrong without torch, a check a command.
+"""Checks of the arguments of each command that need no torch.
 
-The checks know names, fields and types from `paretina.verbs.outline`. They refuse only what the command itself would refuse,
-with the same words; whatever is in doubt (what a model file holds, what fits together) is left to the command, whose parser is
-the authority. Tests compare the two.
+The checks take names, fields and types from `paretina.verbs.outline`. They reject only what the command itself would reject,
+with the same message; anything else (what a model file holds, what fits together) is left to the command. Tests compare the
+two.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,13 +27,13 @@ from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
 
 PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
-"""The parts whose fields may be given by name alone, by their specs."""
+"""The parts whose fields may be given without a prefix, with their specs."""
 
 HELD = ("edits", "assembly")
-"""What stands beside the parts whose fields are fixed: kinds of plug-ins."""
+"""Parts that hold plug-ins, whose fields depend on the plug-in."""
 
 USUAL = ("scratch", "finetune")
-"""Recipes of which one is taken where none is named."""
+"""The default recipes; which one is used depends on the weights."""
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -71,7 +71,7 @@ def check_source(data: str | None) -> None:
 
 
 def is_data_file(data: str) -> bool:
-    """Whether a word names a file of pictures, by its end."""
+    """Whether a name is that of an array file, by its suffix."""
     return data.lower().endswith(tuple(known("suffixes")))
 
 
@@ -81,7 +81,7 @@ def check_device(device: str | None) -> None:
 
 
 def check_weights(weights: str | None) -> None:
-    """A name with a colon in it may be another library's network, which the command knows."""
+    """A name with a colon may be another library's network, which only the command can look up."""
     if weights is not None and weights not in WORDS and ":" not in weights:
         with misuse():
             model_in(Path(weights), hint(weights))
@@ -109,7 +109,7 @@ def full_path(path: str) -> str:
 def check_fields(
     fields: Mapping[str, Any], data: str | None = None, recipe: str | None = None, config: Path | None = None
 ) -> None:
-    """Looks at fields in the order in which they are set: that there is each, and that its value fits.
+    """Checks fields in the order in which they are set: that each exists, and that its value fits.
 
     Args:
         config: whose fields are set before.
@@ -128,7 +128,7 @@ def check_fields(
             with misuse(origin):
                 places.append((full_path(name), value, origin, name))
     if any(not isinstance(value, str) or value.lstrip().startswith("{") for value in words.values()):
-        return  # a whole part is given, and what follows may lie in it
+        return  # a whole part is given, and later fields may lie in it
     named = recipe or words.get("recipe")
     if data is not None and (named is None or named in known("recipes")):
         check_values(places, data, named)
@@ -136,7 +136,7 @@ def check_fields(
 
 @contextmanager
 def called(name: str, origin: str) -> Iterator[None]:
-    """Turns errors about a field into misuse, with the name by which it was given."""
+    """Turns errors about a field into `MisuseError`, with the name under which it was given."""
     with misuse(origin):
         try:
             yield
@@ -145,12 +145,12 @@ def called(name: str, origin: str) -> Iterator[None]:
 
 
 def check_values(places: Sequence[tuple[str, Any, str, str]], data: str, recipe: str | None) -> None:
-    """Sets each field in specs that have no more than fields and types, and sees whether its value fits.
+    """Sets each field in the outlined specs, which have only fields and types, and checks that its value fits.
 
-    Where no recipe is named, a value is refused only if no recipe takes it, and the usual ones say the same of it.
+    If no recipe is named, a value is rejected only if no recipe takes it and the default ones give the same error.
     """
     if any("." not in path and path != "assembly" for path, *_ in places):
-        return  # a whole part is given, and what follows may lie in it
+        return  # a whole part is given, and later fields may lie in it
     specs = outlined()
     tried = {name: recipe_outlined(name) for name in ([recipe] if recipe else known("recipes"))}
     others = {"plan": specs["Plan"](), "data": source_of(data)}
@@ -158,7 +158,7 @@ def check_values(places: Sequence[tuple[str, Any, str, str]], data: str, recipe:
     for path, value, origin, name in places:
         head, _, rest = path.partition(".")
         if path == LR and is_number(value):
-            continue  # the peak of the schedule that there is, which stays as it is
+            continue  # the peak of the existing schedule, whose shape stays
         if head == "recipe":
             said: dict[str, str] = {}
             for each, spec in tried.items():
@@ -194,7 +194,7 @@ def is_number(value: Any) -> bool:
 
 
 def source_of(data: str) -> Any:
-    """The outlined source that a word stands for; None where another spelling would be another one."""
+    """The outlined source of that name; None if it depends on more than the name."""
     specs: dict[str, Any] = {**outlined()}
     if data in known("sources") and not Path(data).exists():
         return specs[known("sources")[data]]()
@@ -205,7 +205,7 @@ def source_of(data: str) -> Any:
 
 
 def holder() -> Any:
-    """Something with the edits and the assembly of a run in it."""
+    """A spec that holds the edits and the assembly of a run."""
     edit, assembly = (cast(Any, outlined()[kind]) for kind in ("Edit", "Assembly"))
     fields = [("edits", tuple[edit, ...], field(default=())), ("assembly", assembly | None, field(default=None))]
     return make_dataclass("Asked", fields, bases=(Spec,), frozen=True, kw_only=True)()
@@ -248,7 +248,7 @@ def train(given: Mapping[str, Any]) -> None:
 
 
 def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    """What train and its kin are asked for: heads of fields first, then names, then values, as the command goes."""
+    """Checks the arguments of train and related commands: first parts of fields, then names, then values, like the command."""
     for name in fields:
         if name not in known("words") and name != "plan.device":
             full_path(name)
@@ -306,7 +306,7 @@ def frontier(given: Mapping[str, Any]) -> None:
             budget_of(text)
     if given["resume"] is not None:
         if not (given["resume"] / "asked.json").exists() and not fields and not any(given[name] for name in NEW_ONLY):
-            refuse(f"{given['resume']} holds no frontier; `paretina frontier DATA --output DIR` begins one")
+            refuse(f"{given['resume']} holds no frontier; start one with `paretina frontier DATA --output DIR`")
         return
     check_candidates(source, given["models"], given["candidates"], given["sizes"], given["recipes"])
     check_device(given["device"])
@@ -322,7 +322,7 @@ def frontier(given: Mapping[str, Any]) -> None:
     for name in taken_apart(fields):
         full_path(name)
     if given["time"] is None:
-        usage("say how long all trainings together may take: --time 30m")
+        usage("give the total training time, such as --time 30m")
     duration(given["time"], "--time")
     if given["cost"] is not None and given["cost"] not in COSTS:
         refuse(f"there is no cost {given['cost']!r}{near(given['cost'], COSTS)}")
@@ -355,7 +355,7 @@ def evaluate(given: Mapping[str, Any]) -> None:
             refuse(f"there is no corruption {name!r}{near(name, known('corruptions'))}")
     check_strangers(given["ood"])
     if given["html"] is not None and len(sizes) < 2:
-        refuse("--html draws several resolutions, such as --resolution 96:224:16")
+        refuse("--html needs several resolutions, such as --resolution 96:224:16")
 
 
 def check_there(paths: Iterable[Path]) -> None:
@@ -400,11 +400,11 @@ def import_weights(given: Mapping[str, Any]) -> None:
     if is_file or network is None:
         check_new(given["out"])
         if given["classes"] is not None and not given["classes"].is_file():
-            refuse(f"there is no file {given['classes']} with the names of classes")
+            refuse(f"there is no file {given['classes']} with class names")
 
 
 def check_peer(source: str) -> None:
-    """Looks whether a library's network, whatever stands behind its name, is one of those that are here too."""
+    """Checks that a library's network, with or without a tag, is one that Paretina has too."""
     library, _, rest = source.partition(":")
     name = rest.partition(".")[0]
     peers = [

@@ -1,4 +1,4 @@
-"""The command `paretina train`, and how a run on the command line ends."""
+"""The command `paretina train`, and what is printed when a run ends."""
 
 import json
 import shlex
@@ -43,17 +43,22 @@ from paretina.text import how_many
     help="Weights to start from: auto (what is on this machine), hub (timm or torchvision may download them), none, timm:NAME, "
     "torchvision:NAME, or a model file.  [auto; none for the recipe scratch]",
 )
-@click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The run directory; default: the next free one in runs/.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue with an interrupted run, as it was asked for.")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file with fields, by the same names.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Resume an interrupted run with its original settings.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @click.option(
-    "--progressive", metavar="START:END", default=None, help="Image size and regularisation rise together in stages: 96:160."
+    "--progressive",
+    metavar="START:END",
+    default=None,
+    help="Increase image size and regularisation together in stages: 96:160.",
 )
 @planning_options
-@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, and stop.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of time and memory, and stop.")
+@click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
+)
 def train(
     source: str | None,
     fields: tuple[str, ...],
@@ -74,11 +79,11 @@ def train(
 ) -> None:
     """Train a classifier on DATA: {data}.
 
-    A folder is DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out.
+    A folder has DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out for validation.
 
-    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 lr=0.001. All of them, with their values:
-    --print-config. lr=0.001 is the peak of the learning rate: warm-up and decay stay as they are. Another schedule is spelled
-    out: lr='{"kind": "Constant", "value": 0.001}'.
+    Any field of the recipe, plan or network can be given by name: epochs=30 size=160 lr=0.001. --print-config lists all of them
+    with their values. lr=0.001 sets the peak learning rate and keeps warm-up and decay; another schedule is given as JSON:
+    lr='{"kind": "Constant", "value": 0.001}'.
     """
     if source is not None and "=" in source and not Path(source).exists():
         fields, source = (source, *fields), None
@@ -100,7 +105,7 @@ def train(
         }
         given = [*(name for name, value in options.items() if value is not None), *fields]
         if given:
-            misuse(f"a resumed run continues as it was asked for; leave out {', '.join(given)}")
+            misuse(f"a run is resumed with its original settings; leave out {', '.join(given)}")
 
         finished(lambda progress: resumed(resume, source, progress), resume, as_json)
         return
@@ -130,16 +135,16 @@ def show_config(choice: Any, as_json: bool) -> None:
 
 
 def typed(value: Any) -> str:
-    """A value as it is typed behind `field=`."""
+    """A value as it is typed after `field=`."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
 def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool) -> None:
-    """Makes a few updates that are thrown away, and says what the run would do and take."""
+    """Times a few updates that are thrown away, and prints what the run would do and take."""
     from paretina import verbs
 
     verbs.check_output(output, choice.asked.data)
-    with waiting("reading the pictures and trying a few updates"):
+    with waiting("reading the pictures and timing a few updates"):
         prepared, estimate = verbs.estimate(choice, seconds)
     show_estimate(prepared, estimate, as_json)
 
@@ -151,7 +156,7 @@ def resumed(path: Path, source: str | None, progress: Any) -> Any:
 
 
 def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
-    """Runs to the end and says what came out; after an interruption, how to continue."""
+    """Runs to the end and prints the results; after an interruption, how to resume."""
     from paretina.progress import Progress
 
     progress = Progress()
@@ -163,7 +168,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
         raise interrupted(progress.run or path, str(stopped)) from None
     except Exception as error:
         if progress.run:
-            error.add_note(f"what happened so far is in {progress.run}")
+            error.add_note(f"the log so far is in {progress.run}")
         raise
 
     from paretina.train.ranks import Ranks
@@ -189,10 +194,10 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
     if path is None:
-        return FailedError("interrupted before the training began; there is nothing to continue with", INTERRUPTED)
+        return FailedError("interrupted before training began; there is nothing to resume", INTERRUPTED)
     resume = shlex.join(["paretina", "train", "--resume", str(path)])
-    said = said or "at once, so what was done since the last saved state is done again"
-    return FailedError(f"interrupted: {said}; continue with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+    said = said or "at once, so updates since the last checkpoint are repeated"
+    return FailedError(f"interrupted: {said}; resume with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
 
 
 def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
@@ -230,7 +235,7 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
     )
     click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
     click.echo(
-        f"time    about {clock(estimate.total_s)}: {estimate.update_s:.2f} s an update, {estimate.evaluate_s:.1f} s an "
+        f"time    about {clock(estimate.total_s)}: {estimate.update_s:.2f} s per update, {estimate.evaluate_s:.1f} s per "
         "evaluation"
     )
     click.echo(f"memory  {estimate.peak_mb:,.0f} MB after a few updates")

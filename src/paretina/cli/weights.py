@@ -15,24 +15,26 @@ from paretina.text import how_many
     "paretina import torchvision:resnet50.IMAGENET1K_V2\n"
     "paretina import checkpoint.pth --network resnet50 --classes names.txt",
     name="import",
-    short_help="Make a model file of others' weights.",
+    short_help="Convert weights of timm, torchvision or a file to a model file.",
 )
 @click.argument("source")
-@click.option("--network", "-n", default=None, help="Of a FILE: a name from `paretina models`, or timm:NAME[.TAG].")
-@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, help="The model file; default: named after SOURCE.")
-@click.option("--classes", type=click.Path(path_type=Path), default=None, help="Text file with the name of a class a line.")
-@click.option("--licence", default=None, help="Of the weights, where SOURCE says nothing.")
+@click.option("--network", "-n", default=None, help="Network of a FILE: a name from `paretina models`, or timm:NAME[.TAG].")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="Model file to write; default: named after SOURCE."
+)
+@click.option("--classes", type=click.Path(path_type=Path), default=None, help="Text file with one class name per line.")
+@click.option("--licence", default=None, help="Licence of the weights, if SOURCE does not state it.")
 def import_(
     source: str, network: str | None, out: Path | None, classes: Path | None, licence: str | None, as_json: bool
 ) -> None:
-    """Make a model file of somebody else's weights.
+    """Convert pretrained weights to a model file.
 
     SOURCE is timm:NAME[.TAG] or torchvision:NAME[.WEIGHTS], which that library downloads; a name from `paretina models` whose
-    weights an installed package brings; or a FILE with a state dict, of safetensors or of torch. Nothing in a file is executed.
+    weights come with an installed package; or a FILE with a state dict (safetensors or torch). Nothing in a file is executed.
 
-    How pictures are prepared comes from the source. A FILE seldom says it: with --network timm:NAME[.TAG] or
-    torchvision:NAME[.WEIGHTS] it is done as for that library's weights, otherwise as for the network here, and the command says
-    which. A file of `paretina export-weights` says it itself, and needs no --network.
+    The preprocessing comes from the source. A FILE rarely states it: with --network timm:NAME[.TAG] or
+    torchvision:NAME[.WEIGHTS] that library's preprocessing is used, otherwise that of the network here, and a note says which.
+    A file written by `paretina export-weights` states it and needs no --network.
     """
     from paretina import verbs
 
@@ -53,22 +55,24 @@ def import_(
     main,
     "paretina export-weights runs/photos-resnet50-1 --to timm --out weights.safetensors",
     name="export-weights",
-    short_help="Write weights under another library's names.",
+    short_help="Export weights as a state dict for timm or torchvision.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--to", required=True, help="timm or torchvision.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, help="The file; default: named after the network.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=None, help="Output file; default: named after the network."
+)
 def export_weights(model: Path, to: str, out: Path | None, as_json: bool) -> None:
-    """Write the weights of a model file as the state dict that timm or torchvision has for the same network.
+    """Export the weights of a model as the state dict that timm or torchvision has for the same network.
 
-    The names of the classes and how pictures are prepared stand in the file's header; the Python that loads the file there and
-    prepares a picture the same way is printed, to be pasted.
+    Class names and preprocessing are stored in the file's header; the Python code that loads the file there and applies the
+    same preprocessing is printed, ready to paste.
 
     MODEL is a model file or the directory of a finished run.
     """
     from paretina import verbs
 
-    with waiting("moving the weights"):
+    with waiting("converting the weights"):
         written = verbs.export_weights(model, to, out)
     if as_json:
         print_json(written.to_dict())

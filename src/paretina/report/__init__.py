@@ -1,4 +1,4 @@
-"""Reports: self-contained HTML pages and tables, made from run directories and from nothing else."""
+"""Reports: self-contained HTML pages and tables, generated only from run directories."""
 
 from paretina.report.records import measured_alike, read_run, table
 from paretina.report.run_page import write_comparison, write_report

@@ -1,7 +1,7 @@
-"""The page and the tables of an ablation, made from the directory of a study and from nothing else.
+"""The page and the tables of an ablation, generated only from the directory of a study.
 
-The page keeps to what holds for all pages (see `paretina.report.run_page`): one file that opens offline, with everything
-escaped, light or dark, fit for a phone.
+Like all pages (see `paretina.report.run_page`) it is one file that opens offline, with everything escaped, in light or dark
+mode, responsive.
 """
 
 import math
@@ -25,7 +25,7 @@ STEPS = 60
 """Points of a drawn law."""
 
 VERDICTS = {"worth it": 3, "not worth it": 2, "cannot tell yet": 8, "not finished": 5}
-"""What is said of a switch, with the number of its colour in the charts."""
+"""Verdicts, with the number of their colour in the charts."""
 
 COLUMNS = (
     ("switch", "switch"),
@@ -42,17 +42,17 @@ def verdict_word(finding: Finding) -> str:
 
 
 def advice(finding: Finding) -> str:
-    """The reason of a verdict, and what it would take where there is none."""
+    """The reason for a verdict, and what is needed if there is none."""
     verdict = finding.verdict
     if verdict is None:
         return "verdicts are given when all runs are done"
     if verdict.verdict != "cannot tell yet" or finding.pairs.failed:
         return verdict.why
-    if verdict.worth is None:  # the reason says how many pairs there must be
+    if verdict.worth is None:  # the reason has the number of pairs needed
         return verdict.why
     if verdict.more is None:
-        return f"{verdict.why}; it would take more than {how_many(MOST_SEEDS, 'seed')}"
-    return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would tell"
+        return f"{verdict.why}; more than {how_many(MOST_SEEDS, 'seed')} would be needed"
+    return f"{verdict.why}; about {how_many(verdict.more, 'more seed')} would be needed"
 
 
 def change(ratio: Interval | None) -> Interval | None:
@@ -61,7 +61,7 @@ def change(ratio: Interval | None) -> Interval | None:
 
 
 def signed(interval: Interval | None, digits: int = 1) -> str:
-    """+1.2 (0.3 to 2.1); without an interval where there is none."""
+    """Formats as +1.2 (0.3 to 2.1), or without an interval if there is none."""
     if interval is None:
         return "–"
     value, low, high = (plus(each, digits) for each in interval)
@@ -85,7 +85,7 @@ def mean_gain(finding: Finding) -> float | None:
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:
-    """A row a switch, for CSV: points, percent, and what is not known as None."""
+    """One row per switch, for CSV: points and percent; unknown values are None."""
     found = []
     for finding in findings.findings:
         verdict = finding.verdict
@@ -114,13 +114,13 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
 
 
 def csv_table(findings: Findings) -> str:
-    """The switches as CSV, a row each; only the names of the columns where there are none."""
+    """The switches as CSV, one row each; only the header if there are none."""
     found = rows(findings)
     return csv_text(found, None if found else ["switch"])
 
 
 def cells(finding: Finding) -> list[str]:
-    """What is shown of a switch in a line of text."""
+    """The cells of a switch in a text table."""
     gain = finding.gain
     mean = mean_gain(finding)
     shown = signed(gain, 2) if gain else "–" if mean is None else plus(mean, 2)
@@ -130,12 +130,12 @@ def cells(finding: Finding) -> list[str]:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of what a study has found, for a terminal or Markdown.
+    """A section of the results of a study, for a terminal or Markdown.
 
     Attributes:
-        title: "" for what the study is about.
+        title: "" for the first section.
         tables: each a header and its rows.
-        words: sentences below them.
+        words: sentences below the tables.
     """
 
     title: str
@@ -144,7 +144,7 @@ class Section:
 
 
 def sections(findings: Findings) -> list[Section]:
-    """All that was found: the switches, the laws of data, what other networks gain, what wrong labels cost."""
+    """All results: switches, scaling laws, gains of other networks, effect of wrong labels."""
     found = []
     if findings.findings:
         found.append(Section("", (([title for _, title in COLUMNS], [cells(finding) for finding in findings.findings]),)))
@@ -154,7 +154,7 @@ def sections(findings: Findings) -> list[Section]:
         found.append(Section(scaling_title(scaling), tables))
     for budget, other in findings.exchanges:
         gains = [[grouped(x), around(*gain)] for x, gain in other.gains.items()]
-        title = f"{other.name} against the base at equal training time ({budget})"
+        title = f"{other.name} against the baseline at equal training time ({budget})"
         words = tuple(exchange_words(other.slopes, other.worth))
         found.append(Section(title, ((("training pictures", "gain, points"), gains),), words))
     if findings.noise is not None:
@@ -171,7 +171,7 @@ def noise_words(noise: Noise) -> str:
 
 
 def text_tables(findings: Findings) -> list[str]:
-    """Lines for a terminal, in columns: everything that Markdown has but the notes."""
+    """Lines for a terminal, in columns: the same as Markdown, without the notes."""
     lines = [about(findings)]
     for section in sections(findings):
         lines += ["", *([section.title] if section.title else [])]
@@ -194,7 +194,7 @@ def markdown(findings: Findings) -> str:
 
 
 def marked(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table and an empty line; nothing where there is no row."""
+    """A Markdown table and an empty line; empty if there are no rows."""
     if not body:
         return []
     lines = [markdown_cells(line) for line in (header, *body)]
@@ -210,9 +210,9 @@ def title(findings: Findings) -> str:
 
 
 def about(findings: Findings) -> str:
-    """What was done and how it is judged, in a few sentences."""
+    """What was done and the criterion of the verdicts, in a few sentences."""
     seeds, base = findings.study.seeds, findings.base
-    top1 = "" if not base else f"The base has {sum(base.values()) / len(base):.1f} % top-1"
+    top1 = "" if not base else f"The baseline has {sum(base.values()) / len(base):.1f} % top-1"
     if findings.top1 is not None:
         top1 += f" (95 % interval over seeds: {findings.top1.low:.1f} to {findings.top1.high:.1f})"
     sentences = [
@@ -222,10 +222,10 @@ def about(findings: Findings) -> str:
     look = findings.look
     if look is not None:
         sentences += [
-            f"Worth it is what surely brings {look.price.said()}.",
+            f"Worth it means, significantly, {look.price.said()}.",
             f"Verdicts are corrected for {how_many(len(findings.findings), 'switch', plural='switches')} (Holm): at this "
-            f"look, number {look.number}, any of them is wrong with a probability of at most {100 * look.level:.3g} %, and at "
-            f"all looks so far of at most {100 * look.spent:.3g} %.",
+            f"look, number {look.number}, the probability that any is wrong is at most {100 * look.level:.3g} %, and at "
+            f"all looks so far at most {100 * look.spent:.3g} %.",
         ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -237,11 +237,11 @@ def around(value: float, interval: Interval | None, unit: str = "") -> str:
 
 
 def scaling_title(scaling: Scaling) -> str:
-    equal = "each run as long as with all pictures" if scaling.budget == "updates" else "each picture shown as often"
-    return f"Accuracy by training pictures, {scaling.network or 'base'}: {equal}"
+    equal = "equal number of updates" if scaling.budget == "updates" else "equal number of epochs"
+    return f"Accuracy by training pictures, {scaling.network or 'baseline'}: {equal}"
 
 
-LAW_COLUMNS = ("law", "formula", "slope", "at twice the pictures, %", "R²", "misses the largest by, points")
+LAW_COLUMNS = ("law", "formula", "slope", "at twice the pictures, %", "R²", "error at the largest, points")
 
 
 def law_cells(law: Law) -> list[str]:
@@ -268,10 +268,10 @@ def formula(fit: LawFit) -> str:
 def exchange_words(slopes: tuple[float, Interval | None] | None, worth: float | None) -> list[str]:
     lines = []
     if slopes is not None:
-        lines.append(f"Ten times the pictures bring it {around(*slopes)} points more than the base.")
+        lines.append(f"Ten times the pictures gain it {around(*slopes)} points more than the baseline.")
     if worth is not None:
         times = f"{worth:,.0f}" if worth >= 10 else f"{worth:.2g}"
-        lines.append(f"With all pictures it is worth what the base would get from {times} times as many.")
+        lines.append(f"With all pictures it matches the baseline with {times} times as many.")
     return lines
 
 
@@ -280,12 +280,12 @@ def exchange_words(slopes: tuple[float, Interval | None] | None, worth: float | 
 
 @dataclass(frozen=True)
 class Row:
-    """A switch in the forest plot; places are percent of its width.
+    """A switch in the forest plot; positions are in percent of its width.
 
     Attributes:
-        seeds: place and gain of each seed.
-        low: of the 95 % interval, like `high`; None where there is no interval.
-        wide_low: of the interval that holds for all switches at once, cut at the edges of the plot.
+        seeds: position and gain of each seed.
+        low: lower end of the 95 % interval, like `high`; None if there is no interval.
+        wide_low: lower end of the simultaneous interval for all switches, cut at the edges of the plot.
     """
 
     finding: Finding
@@ -316,7 +316,7 @@ class Forest:
 
 
 def forest(findings: Findings) -> Forest | None:
-    """The gains of all switches on one scale; None where no pair is done."""
+    """The gains of all switches on one scale; None if no pair is done."""
     values = [0.0]
     for finding in findings.findings:
         values += finding.pairs.gain
@@ -352,11 +352,11 @@ def forest(findings: Findings) -> Forest | None:
 
 @dataclass(frozen=True)
 class Dots:
-    """What is drawn in one colour: points with intervals, and a line.
+    """A series of one colour: points with intervals, and a line.
 
     Attributes:
-        points: x, y, the interval of y, and what is said of the point.
-        colour: its number; None for the next one.
+        points: x, y, the interval of y, and the text of the point.
+        colour: number of the colour; None for the next one.
     """
 
     label: str
@@ -375,10 +375,10 @@ def drawn(
     most: float = math.inf,
     origin: bool = False,
 ) -> Chart | None:
-    """A chart of points with intervals and lines; None where there is no point.
+    """A chart of points with intervals and lines; None if there are no points.
 
     Args:
-        most: value that no interval needs to be drawn beyond.
+        most: value at which intervals may be cut.
         origin: whether zero is shown on both axes.
     """
     xs = [x for dots in series for x, *_ in dots.points] + [x for dots in series for x, _ in dots.line]
@@ -449,9 +449,9 @@ def data_chart(findings: Findings, budget: str) -> Chart | None:
             if first.fit.form != "log-linear":
                 steps = [low * (high / low) ** (i / STEPS) for i in range(STEPS + 1)]
                 line = tuple((x, first.fit(x)) for x in steps)
-        last = "" if first is None else f"{first.slope[0]:+.1f} points for ten times the pictures"
+        last = "" if first is None else f"{first.slope[0]:+.1f} points per factor of ten"
         series.append(Dots(name, points, line, last))
-    equal = "runs equally long" if budget == "updates" else "pictures shown equally often"
+    equal = "equal number of updates" if budget == "updates" else "equal number of epochs"
     return drawn(f"Top-1 against training pictures, {equal}", "%", "training pictures", series, logarithmic=True, most=100.0)
 
 
@@ -465,7 +465,7 @@ def noise_chart(findings: Findings) -> Chart | None:
         said = f"{100 * fall.noise:.0f} % wrong labels: {fall.top1:.1f} % top-1, {lost:.1f} points lost"
         points.append((100 * fall.noise, fall.top1, around_it, said))
     line = tuple((x, y) for x, y, *_ in points)
-    last = f"{plus(findings.noise.slope[0], 2)} points for each percent"
+    last = f"{plus(findings.noise.slope[0], 2)} points per percent"
     return drawn(
         "Top-1 against wrong labels", "%", "wrong training labels, %", [Dots("mean", tuple(points), line, last)], most=100.0
     )
@@ -487,7 +487,7 @@ def write_ablation(study: Path, out: Path | None = None) -> Path:
 
 
 def write_tables(findings: Findings) -> tuple[Path, Path, Path]:
-    """Writes `ablation.csv`, `ablation.md` and `ablation.json` beside the runs, and returns their paths."""
+    """Writes `ablation.csv`, `ablation.md` and `ablation.json` into the study's directory, and returns their paths."""
     import json
 
     written = (findings.path / "ablation.csv", findings.path / "ablation.md", findings.path / "ablation.json")
@@ -498,7 +498,7 @@ def write_tables(findings: Findings) -> tuple[Path, Path, Path]:
 
 
 def view(findings: Findings) -> dict[str, Any]:
-    """Everything that the page shows."""
+    """The content of the page."""
     plots = [cost_chart(findings)]
     data = [data_chart(findings, budget) for budget in findings.study.budgets]
     drawings = forest(findings)
@@ -515,7 +515,7 @@ def view(findings: Findings) -> dict[str, Any]:
         "scalings": [(scaling_title(scaling), [law_cells(law) for law in scaling.laws]) for scaling in findings.scalings],
         "law_columns": LAW_COLUMNS,
         "exchanges": [
-            (f"{found.name} against the base ({budget})", found.gains, exchange_words(found.slopes, found.worth))
+            (f"{found.name} against the baseline ({budget})", found.gains, exchange_words(found.slopes, found.worth))
             for budget, found in findings.exchanges
         ],
         "noise_plot": noise_chart(findings),
@@ -526,7 +526,7 @@ def view(findings: Findings) -> dict[str, Any]:
 
 
 def render(findings: Findings) -> str:
-    """Fills the template beside this file."""
+    """Renders the template next to this file."""
     templates = environment(around=lambda pair: around(*pair), change=change, plus=plus, signed=signed)
-    # the macros of the other pages are read from their template, which shows nothing without a run
+    # macros of the other pages come from their template, which renders nothing without a run
     return templates.get_template("ablation.html.jinja").render(run=None, comparison=None, **view(findings))

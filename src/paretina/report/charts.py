@@ -1,6 +1,6 @@
-"""Curves over a run and scatters over several, in the coordinates of their plot.
+"""Line charts of a run and scatter plots of several, in plot coordinates.
 
-Plots are SVG whose text is HTML, so that it keeps its size when the plot is stretched.
+Plots are SVG with HTML text, so that text keeps its size when the plot is stretched.
 """
 
 import math
@@ -14,7 +14,7 @@ from paretina.report.words import SPACE, grouped, percent, short
 CURVE_POINTS = 400  # longer curves are averaged, or the page would take megabytes
 COLOURS = 8  # as many as the template names
 SHAPES = "●■○□"
-"""What points look like, by number; runs that share a colour differ in it, and so do the strokes of their curves."""
+"""Marker shapes by number; runs of the same colour differ in marker and stroke."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Curve:
     """A line of a chart.
 
     Attributes:
-        label: its name in the legend.
+        label: name in the legend.
         colour: number of the colour, from 1.
-        path: the SVG path in a square of 1000, empty where there is nothing to draw.
-        last: the value it ends with, in words.
-        style: how it is stroked, in CSS, where a plain line would not be seen.
+        path: SVG path in a square of 1000; empty if there is nothing to draw.
+        last: last value, as text.
+        style: CSS of the stroke, if a plain line would not be visible.
         shape: number of the stroke: plain, dashed, dotted, or dashed and dotted.
     """
 
@@ -43,7 +43,7 @@ class Mark:
     """A point of a scatter plot, in thousandths of the plot, y downwards; `low` and `high` end the interval around it.
 
     Attributes:
-        shape: its number in `SHAPES`.
+        shape: index in `SHAPES`.
     """
 
     label: str
@@ -59,10 +59,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plot, ready to be drawn: places are thousandths of its width, or of its height from the top.
+    """A plot, ready to be drawn: positions are thousandths of its width, or of its height from the top.
 
     Attributes:
-        averaged: how many logged values the longest curve shows as one point; 1 if it shows each.
+        averaged: number of logged values per point of the longest curve; 1 if it shows each.
     """
 
     title: str
@@ -80,7 +80,7 @@ Points = list[tuple[float, float]]
 
 
 def look_of(number: int) -> tuple[int, int]:
-    """Colour and shape of a run or curve, from its number from 1 on; no two of the first 32 share both."""
+    """Colour and shape of a run or curve, by its number from 1; the first 32 are distinct."""
     return 1 + (number - 1) % COLOURS, (number - 1) // COLOURS % len(SHAPES)
 
 
@@ -97,7 +97,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def averaged(points: Points, most: int = CURVE_POINTS) -> tuple[Points, int]:
-    """Returns means of neighbouring points, so few that they can be drawn, and how many points each stands for."""
+    """Returns means of neighbouring points, at most `most`, and how many points each stands for."""
     together = math.ceil(len(points) / most) or 1
     if together == 1:
         return points, 1
@@ -118,13 +118,13 @@ def chart(
     """Draws curves over epochs.
 
     Args:
-        end: the epoch to which the plot reaches at least.
+        end: minimum end of the epoch axis.
         stepped: whether a value holds until the next one.
-        steps: about how many steps the vertical axis has.
-        say: turns the last value into words.
+        steps: approximate number of steps of the vertical axis.
+        say: formats the last value.
 
     Returns:
-        The chart, or None where no curve has a point.
+        The chart, or None if no curve has a point.
     """
     shown = [(colour, label, *averaged(points)) for colour, (label, points) in enumerate(series, 1) if points]
     if not shown:
@@ -161,7 +161,7 @@ def chart(
 
 
 def path(places: Points, stepped: bool = False) -> str:
-    """The SVG path through the places; a lone one becomes a dot (a line of no length with round ends)."""
+    """The SVG path through the points; a single one becomes a dot (a line of zero length with round ends)."""
     (x0, y0), *others = places
     if stepped:
         return f"M{x0:g} {y0:g}" + "".join(f"H{x:g}V{y:g}" for x, y in others) + ("" if others else "h0")
@@ -176,10 +176,10 @@ RINGS = 5
 
 
 def stroke(curves: Sequence[Points], at: int) -> str:
-    """How a curve is stroked so that it is seen, in CSS; later curves lie on earlier ones.
+    """CSS of the stroke with which a curve stays visible; later curves are drawn over earlier ones.
 
-    A curve that is one place is a dot, in rings where several are at the same place. A curve that repeats an earlier one is
-    dashed, more thinly each time, so that those below show in its gaps.
+    A curve of one point is a dot, with rings if several are at the same point. A curve equal to an earlier one is dashed, with
+    shorter dashes each time, so that those below show in its gaps.
     """
     own = curves[at]
     if len(set(own)) == 1:
@@ -190,22 +190,22 @@ def stroke(curves: Sequence[Points], at: int) -> str:
 
 
 def points_of(lines: Iterable[Line], name: str, epoch: Callable[[Line], float]) -> Points:
-    """The finite values that a name takes, over epochs."""
+    """The finite values of a logged name, over epochs."""
     return [(epoch(line), float(value)) for line in lines if (value := number(line, name)) is not None]
 
 
 def kept_figure(record: RunRecord) -> str:
-    """The key of the main figure of the weights that are kept: those of the average where there is one."""
+    """The key of the main figure of the saved weights: those of the average if there is one."""
     key = main_figure(record)["key"]
     return f"val_ema/{key}" if any(f"val_ema/{key}" in line for line in record.val) else f"val/{key}"
 
 
 def curves_of(record: RunRecord) -> list[Chart]:
-    """How the run went: losses and accuracy."""
+    """The charts of losses and accuracy."""
     epoch, across, end = epoch_of(record), across_of(record), planned_epochs(record)
 
     def three(what: str) -> list[tuple[str, Points]]:
-        # training comes first even where the log has none of it, so that both charts give a name the same colour
+        # training comes first even if the log has none, so that both charts give a name the same colour
         trained = points_of(record.train, f"train/{what}", epoch)
         held_out, averaged_weights = (points_of(record.val, f"{prefix}/{what}", epoch) for prefix in ("val", "val_ema"))
         return [("training", trained), ("validation", held_out), ("averaged weights", averaged_weights)]
@@ -224,7 +224,7 @@ def curves_of(record: RunRecord) -> list[Chart]:
 
 
 def schedules_of(record: RunRecord) -> tuple[list[Chart], list[tuple[str, str]]]:
-    """Returns the charts of what varied during training, and the name and value of what the log shows to have stayed."""
+    """Returns the charts of values that varied during training, and the names and values of those that were constant."""
     epoch, across, end = epoch_of(record), across_of(record), planned_epochs(record)
     names = [("lr", "Learning rate", ""), ("size", "Picture size", "pixels")]
     others = sorted({name for line in record.train for name in line if name.startswith("schedule/")})
@@ -237,7 +237,7 @@ def schedules_of(record: RunRecord) -> tuple[list[Chart], list[tuple[str, str]]]
         if len({value for _, value in points}) == 1 and name != "lr":
             constant.append((title, f"{short(points[0][1])}{SPACE}{unit}".strip()))
             continue
-        # few values, each held for long, are a staircase; slanted lines between its steps would be made up
+        # few values, each held for long, are drawn as steps; slanted lines between them would be wrong
         stepped = 3 * len({value for _, value in points}) <= len(points)
         charts.append(chart(title, unit, across, [("", points)], end, stepped, steps=3))
     speed = points_of(record.train, "throughput/img_s", epoch)
@@ -251,7 +251,7 @@ def across_of(record: RunRecord) -> str:
 
 
 def planned_epochs(record: RunRecord) -> float:
-    """Where the epoch axis ends: an unfinished run shows how far it has come."""
+    """The end of the epoch axis, so that an unfinished run shows its progress."""
     epochs = number(record.asked.get("recipe"), "epochs") or 0
     return float(epochs) if across_of(record) == "epoch" else 0.0
 
@@ -259,13 +259,13 @@ def planned_epochs(record: RunRecord) -> float:
 def scatter(
     title: str, across: str, found: Sequence[dict[str, Any]], key: str, scale: Number, groups: Sequence[int] | None = None
 ) -> Chart | None:
-    """Draws top-1 with its interval against a cost, and the runs that no other beats in both joined by a line.
+    """Draws top-1 with its interval against a cost, with a line through the Pareto-optimal runs.
 
-    Costs are divided by `scale`; those that differ by more than ten times stand on a logarithmic axis.
+    Costs are divided by `scale`; the axis is logarithmic if they differ by more than a factor of ten.
 
     Args:
-        groups: for each run a number, equal for those that were measured on the same pictures: only they are compared, each
-            group has a line of its own; default: one group.
+        groups: for each run a number, equal for those evaluated on the same pictures: only these are compared, and each group
+            has its own line; default: one group.
     """
     shown = [(at, run, run[key] / scale) for at, run in enumerate(found, 1) if run[key] is not None and run["top1"] is not None]
     if not shown:
@@ -326,7 +326,7 @@ def decades(low: float, high: float) -> list[float]:
     tens = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     marks = [factor * 10.0**ten for ten in tens for factor in (1, 3)]
     first, last = max(mark for mark in marks if mark <= low), min(mark for mark in marks if mark >= high)
-    if first == last:  # all there is lies on one mark, and an axis needs two ends
+    if first == last:  # all values are at one mark, and an axis needs two ends
         first, last = max(mark for mark in marks if mark < low), min(mark for mark in marks if mark > high)
     return [mark for mark in marks if first <= mark <= last]
 
@@ -337,11 +337,11 @@ def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 SIDES = {"right": (28, -45), "left": (-28, -45), "below": (28, 50), "aside": (-28, 50)}
-"""Where the number of a point stands, from the point, in thousandths of a plot twice as wide as high."""
+"""Positions of the number of a point, relative to it, in thousandths of a plot twice as wide as high."""
 
 
 def free_side(x: float, y: float, points: Sequence[tuple[float, float]], marks: Sequence[Mark]) -> str:
-    """The side of a point on which its number meets no other point and no earlier number, where there is one."""
+    """The side of a point on which its number overlaps no other point and no earlier number, if there is one."""
     numbers = [(mark.x + SIDES[mark.side][0], mark.y + SIDES[mark.side][1]) for mark in marks]
     for side, (dx, dy) in SIDES.items():
         if all(abs(x + dx - at) > 30 or abs(y + dy - height) > 60 for at, height in (*points, *numbers)):

@@ -1,4 +1,4 @@
-"""Confusion and mistakes."""
+"""The confusion matrix and the most confident mistakes."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from paretina.report.records import RunRecord, number
 from paretina.report.words import percent
 
-LABELLED_CLASSES = 40  # above that, the names no longer fit beside the heat map
+LABELLED_CLASSES = 40  # above that, the names no longer fit next to the heat map
 HEAT_PIXELS = 250  # side of the largest heat map; more classes are pooled
 MISTAKES = 24
 PICTURE = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
@@ -16,7 +16,7 @@ PICTURE = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+={0
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the heat map: a true class (row), an answer (column), and what is to be seen there."""
+    """One cell of the heat map: true class (row), prediction (column), and its content."""
 
     row: int
     column: int
@@ -30,11 +30,11 @@ class Confusion:
     """The confusion matrix, ready to be drawn.
 
     Attributes:
-        classes: their names, in the order of rows and columns.
-        cells: those that are not zero; empty where there is a picture instead.
-        picture: data URI of the heat map of many classes, a pixel a cell; empty where there are cells.
-        pooled: how many neighbouring classes one pixel stands for.
-        pairs: the most frequent confusions: true class, answer, count, share of the true class in percent.
+        classes: class names, in the order of rows and columns.
+        cells: non-zero cells; empty if there is a picture instead.
+        picture: data URI of the heat map for many classes, one pixel per cell; empty if there are cells.
+        pooled: number of neighbouring classes per pixel.
+        pairs: the most frequent confusions: true class, prediction, count, percentage of the true class.
     """
 
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Confusion:
 
 
 def confusion_of(record: RunRecord) -> Confusion | None:
-    """Reads the confusion matrix of a result; None where it has none.
+    """Reads the confusion matrix of a result; None if it has none.
 
     Raises:
         ValueError: it is not square, or there are more or fewer class names than rows.
@@ -80,15 +80,15 @@ def confusion_of(record: RunRecord) -> Confusion | None:
 
 
 def strength(share: float) -> float:
-    """How strongly a share of a row is painted: rare confusions must stay visible."""
+    """The opacity for a fraction of a row: rare confusions must stay visible."""
     return round(max(0.15, share**0.5), 3)
 
 
 def heat_picture(counts: list[list[int]]) -> tuple[str, int]:
-    """Paints a large matrix; transparent where it is zero, so that it suits light and dark pages.
+    """Draws a large matrix; zero is transparent, for light and dark mode.
 
     Returns:
-        A PNG as a data URI, and how many neighbouring classes share a pixel.
+        A PNG as a data URI, and the number of neighbouring classes per pixel.
     """
     import base64
     import io
@@ -105,7 +105,7 @@ def heat_picture(counts: list[list[int]]) -> tuple[str, int]:
     shares = [part / np.maximum(sum(blocks).sum(1, keepdims=True), 1) for part in blocks]
     pixels = np.zeros((side, side, 4), np.uint8)
     for share, colour in zip(shares, ((201, 92, 26), (47, 111, 179)), strict=True):
-        # a pooled pixel on the diagonal shows what is right
+        # a pooled pixel on the diagonal shows the correct ones
         pixels[share > 0] = [(*colour, round(255 * max(0.35, value**0.5))) for value in share[share > 0]]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", optimize=True)
@@ -113,7 +113,7 @@ def heat_picture(counts: list[list[int]]) -> tuple[str, int]:
 
 
 def mistakes_of(record: RunRecord) -> list[dict[str, Any]]:
-    """The most confident mistakes, in words; a picture is shown only if it lies in the file itself."""
+    """The most confident mistakes, formatted; a picture is shown only if it is embedded in the file."""
     classes = (record.result or {}).get("classes") or []
 
     def named(value: Any) -> str:

@@ -1,8 +1,7 @@
-"""The frontier as a page, as CSV and as Markdown; made from its directory and from nothing else.
+"""The frontier as a page, CSV and Markdown, generated only from its directory.
 
-The page is one file that opens offline and asks for nothing from outside. Its plots are drawn by a script of its own, from the
-figures in the page: so they can be hovered and filtered, and fronts are those of what is shown. Without scripts there is the
-table.
+The page is one file that opens offline and loads nothing. Its plots are drawn by an inline script from the figures in the page,
+so they can be hovered and filtered, and fronts are those of the shown candidates. Without scripts there is the table.
 """
 
 import json
@@ -49,12 +48,12 @@ def write_frontier(standing: Standing) -> tuple[Path, Path, Path]:
 
 
 def fronts(standing: Standing) -> dict[str, set[str]]:
-    """Who is on the front of accuracy and each cost, among the finalists."""
+    """The finalists on the front of accuracy and each cost."""
     return {cost: {point.name for point in standing.frontier(cost).front()} for cost in standing.known_costs()}
 
 
 def in_order(standing: Standing) -> list[Entry]:
-    """The candidates: finalists first, then by how far they came; of each group the cheapest first."""
+    """The candidates: finalists first, then by last rung; within each group the cheapest first."""
     cost = standing.cost
 
     def place(entry: Entry) -> tuple[int, float, str]:
@@ -65,7 +64,7 @@ def in_order(standing: Standing) -> list[Entry]:
 
 
 def rows(standing: Standing) -> list[dict[str, Any]]:
-    """A row a candidate, with equal columns; what is not known is None."""
+    """One row per candidate, with equal columns; unknown values are None."""
     found, on, shares = [], fronts(standing), standing.shares
     for entry in in_order(standing):
         asked = entry.candidate.asked
@@ -118,13 +117,13 @@ def spelled(cost: str, value: float | None) -> str:
 
 
 def between(cost: str, interval: Interval) -> str:
-    """The ends of an interval; "" where they are one."""
+    """The ends of an interval; "" if they are equal."""
     _, low, high = interval
     return "" if low == high else f"{short(low)} to {short(high)}"
 
 
 def correlations(standing: Standing) -> list[dict[str, Any]]:
-    """How well the counted costs order what was measured, over all candidates; of training, the time of an epoch."""
+    """Rank correlations of counted with measured costs, over all candidates; for training, with the time per epoch."""
     found = []
     for counted in COUNTED:
         for measured in (*TIMED, "train_seconds"):
@@ -132,9 +131,9 @@ def correlations(standing: Standing) -> list[dict[str, Any]]:
             for entry in standing.entries:
                 if counted in entry.costs and measured in entry.costs:
                     value = entry.costs[measured].value
-                    # those that were stopped early had fewer epochs
+                    # candidates that were stopped early had fewer epochs
                     value = value / entry.epochs if measured == "train_seconds" else value
-                    # more multiply-adds should mean more time, and fewer pictures a second
+                    # more MACs should mean more time, and fewer pictures per second
                     pairs.append((entry.costs[counted].value, -COSTS[measured].worth(value)))
             correlation = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
             if correlation is not None:
@@ -146,12 +145,12 @@ def correlations(standing: Standing) -> list[dict[str, Any]]:
 
 
 def title_of(measured: str) -> str:
-    """What a rank correlation is with, in words."""
-    return "training time of an epoch" if measured == "train_seconds" else TITLES[measured].lower()
+    """The measured cost of a rank correlation, in words."""
+    return "training time per epoch" if measured == "train_seconds" else TITLES[measured].lower()
 
 
 def compared(standing: Standing) -> dict[str, Any] | None:
-    """How the front by multiply-adds differs from the one by the cost that was asked for; None where that is counted too."""
+    """How the front by MACs differs from the one by the requested cost; None if that is a counted one too."""
     cost = standing.halving.cost
     known = [entry for entry in standing.finalists if cost in entry.costs and "macs" in entry.costs]
     if cost in COUNTED or not known:
@@ -161,7 +160,7 @@ def compared(standing: Standing) -> dict[str, Any] | None:
 
 
 def markdown(standing: Standing) -> str:
-    """The frontier as a table, with what has to be known about it."""
+    """The frontier as a Markdown table with notes."""
     costs, on = standing.known_costs(), fronts(standing)
     lines = [f"# {heading(standing)}", "", *(f"- {printable(note)}" for note in standing.notes()), ""]
     titles = ["candidate", "top-1 %", "95 %", "epochs", *(f"{cost}" for cost in costs), "on front", "status"]
@@ -210,24 +209,24 @@ def front_sentence(standing: Standing, found: dict[str, list[str]]) -> str:
 
 
 def recommended_lines(found: Recommendation) -> list[str]:
-    """A recommendation in words, a line each."""
+    """A recommendation in words, one line each."""
     accuracy = found.accuracy
     within = f", within {' and '.join(map(str, found.budgets))}" if found.budgets else ""
     lines = [
-        f"{found.entry.name}{within}: top-1 {accuracy.value:.1f} % ({accuracy.low:.1f} to {accuracy.high:.1f}, which holds "
-        f"although it was chosen among {found.among})"
+        f"{found.entry.name}{within}: top-1 {accuracy.value:.1f} % ({accuracy.low:.1f} to {accuracy.high:.1f}, "
+        f"allowing for the selection among {found.among})"
     ]
     if found.command:
         about = f" (about {duration(found.full_s)})" if found.full_s else ""
         lines.append(f"train it in full{about}: {found.command}")
-    lines.append(f"what it has learned so far: {found.entry.links[-1].model}")
+    lines.append(f"weights so far: {found.entry.links[-1].model}")
     if found.alike:
-        lines.append(f"these pictures cannot tell it from: {', '.join(found.alike)}")
+        lines.append(f"not significantly different on these pictures: {', '.join(found.alike)}")
     return [*lines, *found.notes]
 
 
 def cost_lines(found: Recommendation) -> list[str]:
-    """What the recommended candidate costs, a line each, with the 95 % interval of what was timed."""
+    """The costs of the recommended candidate, one line each, with 95 % intervals of timed ones."""
     return [
         f"{TITLES[cost].lower()}: {spelled(cost, each.value)}{f' ({ends})' if (ends := between(cost, each)) else ''}"
         for cost, each in found.entry.costs.items()
@@ -307,7 +306,7 @@ def page(standing: Standing) -> str:
             (title, key, sorted({entry[key] for entry in entries}, key=lambda value: (str(type(value)), value)))
             for title, key in (("Network", "model"), ("Pixels", "size"), ("Recipe", "recipe"), ("Status", "status"))
         ],
-        # a script may hold no end of a script
+        # a script must not contain its own end tag
         "drawn": json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c"),
     }
     text: str = environment().get_template("frontier.html.jinja").render(view)
@@ -322,7 +321,7 @@ def rung_length(rung: dict[str, Any]) -> str:
 
 
 def link_of(standing: Standing, entry: Entry) -> str:
-    """The report of its last run, from the page; "" where there is none."""
+    """Relative link to the report of its last run; "" if there is none."""
     if not entry.links or not (entry.links[-1].run / "report.html").is_file():
         return ""
     return (entry.links[-1].run / "report.html").relative_to(standing.folder).as_posix()

@@ -1,7 +1,7 @@
-"""What run directories say: their files read, and the facts in them, one row a run.
+"""Reads run directories, and makes tables with one row per run.
 
 A run directory holds `asked.json` (always), `log.jsonl`, `result.json` (once the run is done) and `mistakes.json`. Rates are
-in percent, except the calibration error and the confidences of mistakes, which are shares in [0, 1]; likelihoods are in nats.
+in percent, except calibration error and confidences of mistakes, which are fractions in [0, 1]; likelihoods are in nats.
 """
 
 import bisect
@@ -23,19 +23,19 @@ Number = int | float
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run directory says.
+    """The content of a run directory.
 
     Attributes:
         path: the directory.
-        asked: `asked.json`: what was asked, and where.
-        train: the lines of the log about training, by step; of a step that was done twice, the last attempt.
-        val: the lines about validation, likewise.
-        notes: the messages, likewise.
-        result: `result.json`, or None while the run is not finished.
-        mistakes: `mistakes.json`, the most confident first; empty if there is none.
-        attempts: how often the run was started or resumed, as far as the log says; at least 1.
-        unreadable: number of lines of the log that are no JSON object; the last line, if cut off, does not count.
-        validated: what it was measured on: a digest of names and classes of the validation pictures; "" while it is not known.
+        asked: content of `asked.json`: the request, and the environment.
+        train: training lines of the log, by step; for repeated steps those of the last attempt.
+        val: validation lines, likewise.
+        notes: notes, likewise.
+        result: content of `result.json`, or None while the run is not finished.
+        mistakes: content of `mistakes.json`, most confident first; empty if there is none.
+        attempts: how often the run was started or resumed, according to the log; at least 1.
+        unreadable: number of log lines that are not JSON objects; a truncated last line does not count.
+        validated: digest of names and classes of the validation pictures; "" if unknown.
     """
 
     path: Path
@@ -56,25 +56,25 @@ class RunRecord:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has a result and came to its end."""
+        """Whether the run is finished and has a result."""
         return self.result is not None and self.result.get("status") == "done"
 
     def metric(self, name: str) -> Number | None:
-        """A number among the metrics of the result; None where it is missing or not finite."""
+        """A metric of the result; None if it is missing or not finite."""
         return number((self.result or {}).get("metrics"), name)
 
 
 def read_run(path: Path) -> RunRecord:
-    """Reads a run directory, also that of a run that is still going or was killed.
+    """Reads a run directory; the run may be in progress or killed.
 
     Raises:
-        ValueError: the directory is not there or holds no run, or one of its files is damaged; the message says which.
+        ValueError: the directory is missing or not a run, or one of its files is damaged; the message says which.
     """
     path = Path(path)
     if not path.is_dir():
-        raise ValueError(f"{path} is no directory; name a run directory, such as the one that `paretina train` prints")
+        raise ValueError(f"{path} is not a directory; name a run directory, such as the one that `paretina train` prints")
     if not (path / "asked.json").is_file():
-        raise ValueError(f"{path} is no run directory: asked.json is missing; name one that `paretina train` has written")
+        raise ValueError(f"{path} is not a run directory: asked.json is missing; name one that `paretina train` has written")
     asked = read_json(path / "asked.json", dict)
     check_run(path, asked)
     result = read_json(path / "result.json", dict) if (path / "result.json").is_file() else None
@@ -97,7 +97,7 @@ def read_run(path: Path) -> RunRecord:
 
 
 def validation_digest(path: Path) -> str:
-    """A digest of names and classes of the pictures in `predictions.csv`, whatever their order; "" where it is not there."""
+    """A digest of names and classes of the pictures in `predictions.csv`, in any order; "" if it is missing."""
     try:
         with (path / "predictions.csv").open(newline="", encoding="utf-8") as file:
             pairs = sorted((row["name"], row["label"]) for row in csv.DictReader(file))
@@ -107,10 +107,10 @@ def validation_digest(path: Path) -> str:
 
 
 def same_pictures(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs were measured on the same pictures, so that their accuracies can be ranked.
+    """Whether two runs were evaluated on the same pictures, so that their accuracies are comparable.
 
-    They are if names and classes of the pictures are equal and so is the name of the data: that of its folder or file, that can
-    have been moved, or else all that describes it. Where a run does not say its pictures, it must have been asked for the same.
+    They were if names and classes of the pictures are equal, and the name of the data too: that of its folder or file, which
+    may have been moved, or else its full description. If the pictures of a run are unknown, its data settings must be equal.
     """
     if one.validated and other.validated:
         return one.validated == other.validated and origin_of(one) == origin_of(other)
@@ -119,7 +119,7 @@ def same_pictures(one: RunRecord, other: RunRecord) -> bool:
 
 
 def origin_of(record: RunRecord) -> Any:
-    """What tells the data of a run from others with the same names of pictures, whatever part of it was trained on."""
+    """What identifies the data of a run among data with the same picture names, whatever part was trained on."""
     data = record.asked.get("data")
     while isinstance(data, dict) and isinstance(data.get("source"), dict):
         data = data["source"]
@@ -129,7 +129,7 @@ def origin_of(record: RunRecord) -> Any:
 
 
 def groups_of(records: Sequence[RunRecord]) -> list[int]:
-    """For each run the number, from 0 on, of the pictures that it was measured on; see `same_pictures`."""
+    """For each run the number, from 0, of its group of runs with the same validation pictures; see `same_pictures`."""
     firsts: list[RunRecord] = []
     found = []
     for record in records:
@@ -144,7 +144,7 @@ def read_json(path: Path, kind: type) -> Any:
     try:
         data = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged, it is no JSON: {error}; restore the file or leave this run out") from None
+        raise ValueError(f"{path} is damaged, it is not JSON: {error}; restore the file or leave this run out") from None
     if not isinstance(data, kind):
         wanted = "object" if kind is dict else "list"
         raise ValueError(f"{path} must hold a JSON {wanted}, got {type(data).__name__}; restore the file or leave this run out")
@@ -152,7 +152,7 @@ def read_json(path: Path, kind: type) -> Any:
 
 
 def log_lines(text: str) -> tuple[list[Line], int]:
-    """Returns the lines of a log that can be read, and the number of those that cannot; a last line cut off is ignored."""
+    """Returns the readable lines of a log, and the number of unreadable ones; a truncated last line is ignored."""
     lines, unreadable = [], 0
     raws = text.split("\n")
     for at, raw in enumerate(raws, 1):
@@ -167,11 +167,11 @@ def log_lines(text: str) -> tuple[list[Line], int]:
 
 
 def last_attempts(lines: Iterable[Line]) -> list[Line]:
-    """Returns the lines that count, by step.
+    """Returns the valid lines, by step.
 
-    A resumed run does the steps after its checkpoint again: what an earlier attempt says about steps that a later one has
-    begun is dropped. Where a later attempt begins is told by its training and validation, for its first note can stand at
-    the step of the checkpoint, which the earlier attempt has done.
+    A resumed run repeats the steps after its checkpoint: lines of an earlier attempt about steps that a later one has begun are
+    dropped. The start of a later attempt is taken from its training and validation lines, since its first note can be at the
+    step of the checkpoint, which the earlier attempt has done.
     """
     lines = list(lines)
     begun: dict[int, int] = {}
@@ -196,37 +196,37 @@ def number(record: Any, name: str) -> Number | None:
 
 
 def uncounted(cost: Any) -> list[str]:
-    """Operators that the MACs of a run lack, by name; none in runs of before they were looked for."""
+    """Operators not counted in the MACs of a run, by name; empty for runs from before they were recorded."""
     names = cost.get("uncounted") if isinstance(cost, dict) else None
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def dicts(value: Any) -> list[dict[str, Any]]:
-    """The objects of a JSON list; none where there is no list."""
+    """The objects of a JSON list; empty if it is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def only(record: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """The named entries of a JSON object; None for those that it lacks."""
+    """The named entries of a JSON object; None for missing ones."""
     return {key: record.get(key) if isinstance(record, dict) else None for key in keys}
 
 
 def table(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Returns one row a run for a table or for JSON; what a run does not say (yet) is None.
+    """Returns one row per run for a table or for JSON; unknown values are None.
 
-    Rates are in percent, `time_s` in seconds, `peak_mb` in megabytes; `size` is the side in pixels at which was tested.
+    Rates are in percent, `time_s` in seconds, `peak_mb` in megabytes; `size` is the test image size in pixels.
 
     Raises:
-        ValueError: one of them is no run directory.
+        ValueError: one of them is not a run directory.
     """
     return rows([read_run(run) for run in runs])
 
 
 def measured_alike(runs: Sequence[Path]) -> list[int]:
-    """For each run the number, from 0 on, of the pictures that it was measured on; equal where they are the same.
+    """For each run the number, from 0, of its group of runs with the same validation pictures.
 
     Raises:
-        ValueError: one of them is no run directory.
+        ValueError: one of them is not a run directory.
     """
     return groups_of([read_run(run) for run in runs])
 
@@ -275,7 +275,7 @@ def model_name(record: RunRecord) -> str:
 
 
 def data_name(record: RunRecord) -> str:
-    """The name that the data goes by: the last part of its path, its name, or its kind."""
+    """The display name of the data: the last part of its path, its name, or its kind."""
     data = record.asked.get("data")
     if not isinstance(data, dict):
         return str(data or "unnamed data")
@@ -286,46 +286,46 @@ def data_name(record: RunRecord) -> str:
 
 
 def last_part(path: str) -> str:
-    """The name of a folder or file, of whatever system its path is."""
+    """The last part of a path of any operating system."""
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def resolution(record: RunRecord) -> Number | None:
-    """Side in pixels of the pictures in the test."""
+    """Test image size in pixels."""
     found = number((record.result or {}).get("cost"), "resolution")
     return found if found is not None else number(record.asked.get("model"), "resolution")
 
 
 def commonest_share(confusion: Any) -> float | None:
-    """The top-1 accuracy, in percent, of naming the most common class whatever the picture."""
+    """The top-1 accuracy, in percent, of always predicting the most common class."""
     sizes = [sum(counts) for counts in confusion or ()]
     return 100 * max(sizes) / sum(sizes) if sum(sizes) else None
 
 
 def copies_of(record: RunRecord) -> dict[str, Any]:
-    """What the result says of validation pictures that have copies in train; empty where it says nothing."""
+    """The result's entry on validation pictures that have copies in train; empty if there is none."""
     data = (record.result or {}).get("data")
     found = data.get("copies") if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def copied(record: RunRecord) -> Number | None:
-    """How many validation pictures have a copy in train, equal or near; None where the run does not say it."""
+    """Number of validation pictures with a copy or near-copy in train; None if unknown."""
     counts = [number(copies_of(record), name) for name in ("equal", "near")]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
 def copies_warning(record: RunRecord) -> str:
-    """What must stand beside the accuracy; "" if nothing must."""
+    """The warning that belongs to the accuracy; "" if there is none."""
     return str(copies_of(record).get("warning") or "")
 
 
 TOP1 = {"key": "top1", "title": "top-1", "unit": "%"}
-"""The main figure of runs that do not name one."""
+"""The default main figure of runs."""
 
 
 def main_figure(record: RunRecord) -> dict[str, str]:
-    """The figure that the judge of a run puts first: its key behind `val/`, its name in text, and its unit."""
+    """The main figure of a run: its key after `val/`, its title, and its unit."""
     for said in (record.result, *reversed(record.val)):
         shown = (said or {}).get("shown")
         if isinstance(shown, dict) and all(isinstance(shown.get(key), str) for key in TOP1):
@@ -338,7 +338,7 @@ def update_of(line: Line) -> float:
 
 
 def epoch_of(record: RunRecord) -> Callable[[Line], float]:
-    """Returns the function from a line to its epoch; validation lines need not say it, it is then found by their step."""
+    """Returns a function from a line to its epoch; for validation lines without one it is found by their step."""
     known = [(line["step"], number(line, "epoch")) for line in (*record.train, *record.val)]
     pairs = sorted({(step, float(epoch)) for step, epoch in known if epoch is not None})
     if not pairs:

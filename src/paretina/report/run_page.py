@@ -1,8 +1,7 @@
-"""The pages: one of a run, one that compares several, made from run directories and from nothing else.
+"""The pages of a run and of a comparison of several, generated only from run directories.
 
-A page is one file that opens offline, asks for nothing from outside (a content security policy forbids it), follows the light
-or dark setting of the reader and fits a phone. Everything in it that comes from a file is escaped. The same run gives the same
-page, byte for byte.
+A page is one file that opens offline, loads nothing (a content security policy forbids it), follows the light or dark mode of
+the reader and is responsive. All content from files is escaped. The same run gives the same page, byte for byte.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +48,7 @@ MEASURES = (
     ("val/balanced", "Balanced accuracy", "%"),
     ("val/f1_macro", "Macro F1", "%"),
 )
-CALIBRATION = (  # the factor brings what is stored as a share into percent
+CALIBRATION = (  # the factor converts fractions to percent
     ("Negative log-likelihood", "nats", 1, "val/nll", "val/nll_scaled"),
     ("Expected calibration error", "%", 100, "val/ece", "val/ece_scaled"),
 )
@@ -57,7 +56,7 @@ PER_CLASS = ("n", "recall", "precision", "f1", "recall_low", "recall_high")
 
 
 def write_report(run: Path) -> Path:
-    """Writes `report.html` into a run directory and returns its path; an older report is replaced at once, never half.
+    """Writes `report.html` into a run directory and returns its path; an older report is replaced atomically.
 
     Raises:
         ValueError: the directory holds no run, or a file in it is damaged.
@@ -70,7 +69,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     """Writes one page that compares runs, and returns its path.
 
     Raises:
-        ValueError: no run was given, or one of them is no run directory.
+        ValueError: no run was given, or one of them is not a run directory.
     """
     if not runs:
         raise ValueError("a comparison needs at least one run directory, got none")
@@ -115,10 +114,10 @@ def letters_of(number: int) -> str:
 
 
 def page(record: RunRecord) -> dict[str, Any]:
-    """Everything that the page of one run shows, in the order in which it is shown."""
+    """The content of the page of one run, in order."""
     result, asked = record.result or {}, record.asked
     schedules, constant = schedules_of(record)
-    one_class = main_figure(record)["key"] == "top1"  # the tables of classes count pictures of one class
+    one_class = main_figure(record)["key"] == "top1"  # the class tables need one class per picture
     data = result["data"] if isinstance(result.get("data"), dict) else {}
     return {
         "facts": row(record, alone=True),
@@ -177,7 +176,7 @@ def page(record: RunRecord) -> dict[str, Any]:
 
 
 def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
-    """Metric key, label and unit of the figures of a task that is not one class a picture, as its result has them."""
+    """Key, label and unit of the figures of a task other than one class per picture, from its result."""
     metrics = (record.result or {}).get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
     names = [name for name in metrics if not name.endswith(("_low", "_high"))]
@@ -185,7 +184,7 @@ def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
 
 
 def status(record: RunRecord) -> str:
-    """How far the run is; empty when it is done."""
+    """The progress of a run; empty if it is finished."""
     if record.finished:
         return ""
     if record.result is not None:
@@ -200,7 +199,7 @@ def status(record: RunRecord) -> str:
 
 
 def headline(record: RunRecord) -> dict[str, str] | None:
-    """The number on top: the main figure of the result, or the last that the log has."""
+    """The headline figure: the main figure of the result, or its last value in the log."""
     figure = main_figure(record)
     key, unit, digits = figure["key"], figure["unit"], 1 if figure["unit"] else 3
     name = "top-1 accuracy" if key == "top1" else figure["title"]
@@ -236,7 +235,7 @@ def calibration_of(record: RunRecord) -> list[dict[str, str]]:
 
 
 def cost_of(cost: Any) -> dict[str, Any] | None:
-    """The cost of the network, each stage with its share of the parameters and multiply-adds."""
+    """The cost of the network, with each stage's share of the parameters and MACs."""
     if not isinstance(cost, dict):
         return None
     stages = dicts(cost.get("stages"))
@@ -258,10 +257,10 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
 
 
 def environment(**filters: Callable[..., Any]) -> Any:
-    """Where all pages get their templates from: the files beside this one, everything in them escaped, nothing undefined.
+    """The Jinja environment of all pages: templates next to this file, autoescaped, with strict undefined.
 
     Args:
-        filters: what a page needs besides the words that all share.
+        filters: filters of a page in addition to the shared ones.
     """
     import jinja2
 
@@ -286,7 +285,7 @@ def environment(**filters: Callable[..., Any]) -> Any:
 
 
 def sha256(text: str) -> str:
-    """The checksum of a script or style, as a content security policy names it."""
+    """The checksum of a script or style, in the form of a content security policy."""
     import base64
     import hashlib
 
@@ -294,12 +293,12 @@ def sha256(text: str) -> str:
 
 
 def render(**view: Any) -> str:
-    """Fills the template of a run or a comparison."""
+    """Renders the template of a run or a comparison."""
     text: str = environment().get_template("page.html.jinja").render({"run": None, "comparison": None, **view})
     return text
 
 
 def write_page(target: Path, text: str) -> Path:
-    """Writes a page; names of files need not be valid text, so what is not stands there by its number."""
+    """Writes a page; undecodable bytes in file names are escaped."""
     write_aside(target, text.encode("utf-8", "backslashreplace"))
     return target

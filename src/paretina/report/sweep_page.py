@@ -1,6 +1,6 @@
-"""The page and the table of a sweep over test resolutions: accuracy and cost against the size of the image.
+"""The page and the table of a sweep over test resolutions: accuracy and cost against image size.
 
-The page keeps to what `paretina.report.run_page` says of all pages.
+See `paretina.report.run_page` for what all pages have in common.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ PLAIN, BEST, CHEAPEST = 1, 2, 3
 """Numbers of colours."""
 
 LABELLED_SIZES = 10
-"""More do not fit below a plot, so round numbers stand there."""
+"""If there are more sizes, the axis has round numbers instead."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def write_sweep(sweep: Sweep, out: Path | str, model: str) -> Path:
     """Writes a page with accuracy and cost against the size, and returns its path.
 
     Args:
-        model: what the network is called.
+        model: name of the network.
     """
     count = len(sweep.rows)
     title = f"{model} at {count} {'resolution' if count == 1 else 'resolutions'}"
@@ -45,7 +45,7 @@ def write_sweep(sweep: Sweep, out: Path | str, model: str) -> Path:
 
 
 def write_sweep_csv(sweep: Sweep, out: Path | str) -> Path:
-    """Writes a line for each size, and returns the path; sizes that the network refuses have no figures but a reason."""
+    """Writes one row per size, and returns the path; sizes that the network rejects have a reason instead of figures."""
     rows = [{**record, "refused": ""} for record in sweep.records()]
     rows += [{"size": size, "refused": reason} for size, reason in sweep.refused.items()]
     write_csv(out, rows)
@@ -53,7 +53,7 @@ def write_sweep_csv(sweep: Sweep, out: Path | str) -> Path:
 
 
 def body(sweep: Sweep, title: str, model: str) -> str:
-    """What stands on the page."""
+    """The content of the page."""
     text: str = (
         environment()
         .get_template("sweep.html.jinja")
@@ -85,7 +85,7 @@ def charts_of(sweep: Sweep, model: str) -> list[Chart]:
         by_size(sweep, "Top-1 accuracy", "%", [row.top1 for row in rows], percent),
         by_size(
             sweep,
-            "Multiply-adds of an image",
+            "Multiply-adds per image",
             "",
             [exactly(float(row.macs)) for row in rows],
             lambda value: quantity(value, "MACs"),
@@ -93,7 +93,7 @@ def charts_of(sweep: Sweep, model: str) -> list[Chart]:
     ]
     times = [row.image_ms for row in rows if row.image_ms is not None]
     if len(times) == len(rows):
-        found.insert(1, by_size(sweep, "Time of an image", "ms", times, lambda value: f"{value:.3g}{SPACE}ms"))
+        found.insert(1, by_size(sweep, "Time per image", "ms", times, lambda value: f"{value:.3g}{SPACE}ms"))
     key, across, scale = ("image_ms", "ms an image", 1) if times else ("macs", "millions of MACs for one image", 1e6)
     facts = [{**record, "run": f"{record['size']} pixels", "model": model} for record in sweep.records()]
     against = scatter("Top-1 accuracy against cost", across, facts, key, scale)
@@ -124,10 +124,10 @@ def colour(sweep: Sweep, row: AtSize) -> int:
 
 
 def by_size(sweep: Sweep, title: str, unit: str, values: Sequence[Interval], say: Callable[[float], str]) -> Banded:
-    """Draws values with their intervals against the size.
+    """Draws values with their intervals against image size.
 
     Args:
-        say: turns a value into words.
+        say: formats a value.
     """
     sizes = [float(row.size) for row in sweep.rows]
     least, most = min(value.low for value in values), max(value.high for value in values)
@@ -150,7 +150,7 @@ def by_size(sweep: Sweep, title: str, unit: str, values: Sequence[Interval], say
     return Banded(
         title=title,
         unit=unit,
-        across="side of the image in pixels",
+        across="image size in pixels",
         curves=(Curve("", PLAIN, path(places), say(values[-1].value)),),
         columns=tuple((x_of(size), short(size)) for size in marked),
         lines=tuple((y_of(tick), short(tick)) for tick in lines),

@@ -1,12 +1,12 @@
-"""Numbers and settings as people read them."""
+"""Formats numbers and settings for display."""
 
 import re
 from typing import Any
 
 from paretina.report.records import Number, dicts
 
-SPACE = "\u202f"  # narrow and never broken: stands between a number and its unit
-"""Narrow and never broken: stands between a number and its unit."""
+SPACE = "\u202f"  # narrow no-break space between a number and its unit
+"""Narrow no-break space between a number and its unit."""
 
 
 def grouped(value: Number | None) -> str:
@@ -45,14 +45,14 @@ def percent(value: Number | None, digits: int = 1) -> str:
 
 
 def measured(value: Number | None, unit: str) -> str:
-    """A number with its unit, as precise as it is worth reading."""
+    """A number with its unit, rounded to a useful precision."""
     if value is None:
         return "–"
     return percent(value) if unit == "%" else f"{value:.3f}{SPACE}{unit}".rstrip()
 
 
 def between(low: Number | None, high: Number | None, unit: str) -> str:
-    """An interval in words; empty where it is not known."""
+    """An interval in words; empty if unknown."""
     if low is None or high is None:
         return ""
     digits = 1 if unit == "%" else 3
@@ -60,7 +60,7 @@ def between(low: Number | None, high: Number | None, unit: str) -> str:
 
 
 def short(value: Number) -> str:
-    """A number as it stands beside an axis: 0.0004, 1e-5, 12.5, 20k"""
+    """A number as an axis label: 0.0004, 1e-5, 12.5, 20k"""
     if abs(value) >= 10_000:
         return re.sub(r"\.0+(?=\D)", "", quantity(value).replace(SPACE, ""))
     digits = 3 if abs(value) < 1 else 4
@@ -68,11 +68,11 @@ def short(value: Number) -> str:
 
 
 ITEMS = 50
-"""Of a list that are spelled; a list of pictures can have thousands."""
+"""Number of list items that are shown; a list of pictures can have thousands."""
 
 
 def spelled(value: Any) -> str:
-    """An encoded spec the way it is written in Python: MixUp(alpha=0.2)"""
+    """An encoded spec in Python notation: MixUp(alpha=0.2)"""
     if isinstance(value, dict):
         fields = {key: item for key, item in value.items() if key not in ("kind", "version")}
         if value.get("kind") == "Constant" and list(fields) == ["value"]:
@@ -91,7 +91,7 @@ def spelled(value: Any) -> str:
 
 
 def listed(value: Any) -> list[tuple[str, list[str]]]:
-    """The fields of an encoded spec, each with its value in lines: one a method where it is a tuple of methods."""
+    """The fields of an encoded spec, each with the lines of its value: one per method for a tuple of methods."""
     if not isinstance(value, dict):
         return [("", [spelled(item) for item in value])] if isinstance(value, list) and value else []
     fields = []

@@ -1,17 +1,17 @@
-"""Claims: who does what, where several processes or machines work on one thing in one directory.
+"""Assigns jobs to the processes or machines that work on one directory.
 
-What is done is told by files in that directory; claims only keep two from doing the same at a time. `SharedClaims` keeps them
-in Optuna's journal, which any Optuna tool can read. Its traps, and what is done about them:
+Finished jobs are marked by files in that directory; claims only prevent two workers from doing the same job at the same time.
+`SharedClaims` keeps them in Optuna's journal, which any Optuna tool can read. Its pitfalls, and how they are handled:
 
-- `study.ask()` on an empty queue invents a new trial, and a sampler may suggest what another has suggested. Nothing is
-  suggested here: a worker writes a running trial with the name of its job, then looks; of several live trials of a job the one
-  with the lowest number has it, and the others give way. All read the journal in the same order, so exactly one wins.
-- The journal knows no heartbeat, so a trial of a killed worker would run forever. Each worker holds a lock on a file of its
-  own, which the kernel gives up at its end, and whoever asks on the same machine knows at once. On another machine a count in
-  that file must stand still for five minutes, by the clock of the one who looks.
-- Locks of network file systems are not always locks. Several machines need a directory whose file system keeps them.
+- `study.ask()` on an empty queue creates a new trial, and samplers may suggest the same job twice. Here nothing is suggested: a
+  worker adds a running trial with the name of its job, then reads the journal; of several live trials of a job the one with the
+  lowest number wins, and the others are withdrawn. All read the journal in the same order, so exactly one wins.
+- The journal has no heartbeat, so a trial of a killed worker would run forever. Each worker holds a lock on its own file, which
+  the kernel releases when it ends, so workers on the same machine notice at once. On another machine, a worker counts as dead
+  if a counter in that file has not changed for five minutes, by the observer's clock.
+- File locks do not always work on network file systems. Several machines need a file system that supports them.
 
-`LoneClaims` needs nothing installed, and lets in one process.
+`LoneClaims` needs no Optuna and allows one process.
 """
 
 import fcntl
@@ -29,36 +29,36 @@ from typing import IO, Any
 
 BEAT_S = 20.0
 SILENT_S = 300.0
-"""Seconds without a sign of life after which a worker of another machine counts as dead."""
+"""Seconds without a heartbeat after which a worker on another machine counts as dead."""
 
 
 class Claims(ABC):
-    """Who does what."""
+    """Claims of workers on jobs."""
 
     @abstractmethod
     def take(self, stage: str, jobs: Sequence[str]) -> str | None:
-        """The first of these jobs that nobody else is doing, which from now on is this worker's; None if there is none."""
+        """Claims the first of these jobs that no other worker has, and returns it; None if there is none."""
 
     @abstractmethod
     def give_back(self, stage: str, job: str, value: float | None = None, **said: Any) -> None:
         """Ends a claim.
 
         Args:
-            value: what came out; None where nothing did.
-            said: what else to write down about it.
+            value: result of the job; None if it has none.
+            said: further values to store with it.
         """
 
     @abstractmethod
     def others(self) -> int:
-        """How many other workers are alive."""
+        """The number of other live workers."""
 
 
 @contextmanager
 def held(path: Path, mode: int) -> Iterator[IO[str]]:
-    """An open file that is locked in a mode of `fcntl.flock`; waits for the lock unless the mode says not to.
+    """An open file, locked in a mode of `fcntl.flock`; waits for the lock unless the mode is non-blocking.
 
     Raises:
-        BlockingIOError: somebody else has the lock, and the mode says not to wait.
+        BlockingIOError: another process has the lock, and the mode is non-blocking.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
@@ -67,7 +67,7 @@ def held(path: Path, mode: int) -> Iterator[IO[str]]:
 
 
 class LoneClaims(Claims):
-    """All jobs are this process's; `claiming` keeps others out."""
+    """Gives all jobs to this process; `claiming` keeps others out."""
 
     def take(self, stage: str, jobs: Sequence[str]) -> str | None:
         return jobs[0] if jobs else None
@@ -80,10 +80,10 @@ class LoneClaims(Claims):
 
 
 class Presence:
-    """A sign that a worker is alive, for others to see.
+    """The heartbeat of a worker, visible to others.
 
     Attributes:
-        name: of the worker; another one at each start.
+        name: name of the worker; new at each start.
     """
 
     def __init__(self, folder: Path, machine: str | None = None, now: Callable[[], float] = time.monotonic) -> None:
@@ -96,10 +96,10 @@ class Presence:
 
     @contextmanager
     def shown(self, every: float | None = BEAT_S) -> Iterator["Presence"]:
-        """Where this worker is alive.
+        """A context in which this worker counts as alive.
 
         Args:
-            every: seconds between two beats; None for only the first.
+            every: seconds between heartbeats; None for only the first.
         """
         with held(self.folder / self.name, fcntl.LOCK_EX) as file:
             file.write(json.dumps({"machine": self.machine, "pid": os.getpid()}) + "\n")
@@ -121,7 +121,7 @@ class Presence:
         return self.folder / f"{worker}.beat"
 
     def beat(self, count: int) -> None:
-        with suppress(OSError):  # a full disk is reported by whoever needs it
+        with suppress(OSError):  # a full disk is reported where a result is written
             self.pulse(self.name).write_text(f"{self.machine} {count}")
 
     def beats(self, every: float) -> None:
@@ -131,7 +131,7 @@ class Presence:
             count += 1
 
     def alive(self, worker: str) -> bool:
-        """Whether a worker is."""
+        """Whether a worker is alive."""
         if worker == self.name:
             return not self.gone.is_set()
         try:
@@ -159,7 +159,7 @@ class Presence:
 
 
 class SharedClaims(Claims):
-    """Claims in Optuna's journal: a study a stage, a trial a claim."""
+    """Claims in Optuna's journal: one study per stage, one trial per claim."""
 
     def __init__(self, storage: Any, presence: Presence) -> None:
         import optuna
@@ -176,7 +176,7 @@ class SharedClaims(Claims):
             return int(self.storage.get_study_id_from_name(stage))
 
     def running(self, study: int) -> list[Any]:
-        """The trials of a study that somebody alive is working on, the oldest first; those of the dead are ended."""
+        """The running trials of live workers, oldest first; those of dead workers are ended."""
         state = self.optuna.trial.TrialState
         found = []
         for trial in sorted(
@@ -207,7 +207,7 @@ class SharedClaims(Claims):
 
     def give_back(self, stage: str, job: str, value: float | None = None, **said: Any) -> None:
         trial_id = self.mine.pop((stage, job))
-        with suppress(self.optuna.exceptions.UpdateFinishedTrialError):  # another machine took this worker for dead
+        with suppress(self.optuna.exceptions.UpdateFinishedTrialError):  # another machine considered this worker dead
             for name, text in said.items():
                 self.storage.set_trial_user_attr(trial_id, name, text)
             self.end(trial_id, value)
@@ -230,10 +230,10 @@ def has_optuna() -> bool:
 
 @contextmanager
 def claiming(folder: Path) -> Iterator[Claims]:
-    """The claims on the jobs of a directory: shared with others if Optuna is installed, otherwise alone.
+    """The claims on the jobs of a directory: shared if Optuna is installed, otherwise exclusive.
 
     Raises:
-        ValueError: somebody else works there, and one of the two has no Optuna.
+        ValueError: another process is working there, and one of the two has no Optuna.
     """
     shared = has_optuna()
     with ExitStack() as stack:
@@ -241,7 +241,7 @@ def claiming(folder: Path) -> Iterator[Claims]:
             stack.enter_context(held(folder / "workers" / "lone", (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB))
         except BlockingIOError:
             raise ValueError(
-                f"another process works on {folder}, and several can do so only with Optuna: "
+                f"another process is working on {folder}, and several need Optuna: "
                 'pip install "paretina[search]", for each of them'
             ) from None
         if not shared:
@@ -261,10 +261,10 @@ def claiming(folder: Path) -> Iterator[Claims]:
 
 
 class DeviceLock:
-    """Keeps trainings and timings apart, on one device of this machine, among all that use this lock.
+    """A lock between training and timing on one device of this machine.
 
-    Trainings share the device; a timing has it alone. A timing that waits goes before trainings that come later. Whoever uses
-    the device without the lock is not kept away, only noticed (`paretina.measure.machine.Others`).
+    Trainings share the device; a timing has it exclusively. A waiting timing takes precedence over later trainings. Processes
+    that do not use the lock are only detected (`paretina.measure.machine.Others`).
     """
 
     def __init__(self, device: str, folder: Path) -> None:
@@ -274,7 +274,7 @@ class DeviceLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """For a training; waits for a timing."""
+        """The lock for training; waits for a timing."""
         with ExitStack() as stack:
             with held(self.gate, fcntl.LOCK_EX):
                 stack.enter_context(held(self.lock, fcntl.LOCK_SH))
@@ -282,6 +282,6 @@ class DeviceLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """For a timing; waits until nobody trains."""
+        """The lock for timing; waits until no process trains."""
         with held(self.gate, fcntl.LOCK_EX), held(self.lock, fcntl.LOCK_EX):
             yield

@@ -1,4 +1,4 @@
-"""Asked: all that was asked of a training run, as one value, and how names on a command line reach into it."""
+"""The full request for a training run as one value (`Asked`), and how command-line names map to its fields."""
 
 import functools
 import json
@@ -29,15 +29,15 @@ from paretina.train.recipe import Recipe
 from paretina.traits import INSIDE, Never, SetTo, traits
 
 MOMENTS = 1000
-"""At how many moments of a run its schedule of sizes is looked up before it begins."""
+"""Number of points of a run at which its size schedule is sampled before it begins."""
 
-BASE = Never("it is what an ablation compares on")
+BASE = Never("it is the same for all runs of an ablation")
 
 Found = TypeVar("Found")
 
 
 def kept(method: Callable[["Asked"], Found]) -> Callable[["Asked"], Found]:
-    """Works out once what follows from what is asked, which never changes."""
+    """Caches the result of a method on the instance, which is immutable."""
     name = f"_{method.__name__}"
 
     @functools.wraps(method)
@@ -53,17 +53,17 @@ def kept(method: Callable[["Asked"], Found]) -> Callable[["Asked"], Found]:
 class Asked(Spec):
     """
     Attributes:
-        data: where the pictures come from.
-        model: the network, before edits, and before the classes of the data and the test size are put in.
+        data: source of the pictures.
+        model: the network before edits, and before the classes of the data and the test size are set.
         model_name: its name in our tables, or "".
-        edits: changes of the network, in this order.
-        assembly: what several networks are made of the edited one; None for that one alone.
-        recipe: how it is trained.
+        edits: edits of the network, applied in this order.
+        assembly: how several networks are made of the edited one; None for a single network.
+        recipe: the training recipe.
         recipe_name: its name, or "".
-        plan: how it is executed.
-        weights: "auto", "hub", "none", a library's name for them, or a model file; see `paretina.model.pretrained`. Runs of
-            releases that did not say so started from scratch.
-        verb: which command asked.
+        plan: device, precision and other settings of execution.
+        weights: "auto", "hub", "none", a library's name of weights, or a model file; see `paretina.model.pretrained`. Default:
+            "none", as in runs of releases before this field.
+        verb: the command that made the request.
     """
 
     data: Source = field(metadata=traits(left_out=BASE, elsewhere=()))
@@ -73,7 +73,7 @@ class Asked(Spec):
     assembly: Assembly | None = field(default=None, metadata=traits(left_out=SetTo("assembly", "none"), elsewhere=()))
     recipe: Recipe = field(metadata=traits(left_out=INSIDE, elsewhere=()))
     recipe_name: str = field(default="", metadata=traits(left_out=BASE, elsewhere=()))
-    plan: Plan = field(metadata=traits(left_out=Never("it is how fast a run is, not what it learns"), elsewhere=()))
+    plan: Plan = field(metadata=traits(left_out=Never("it changes how fast a run is, not what it learns"), elsewhere=()))
     weights: str = field(default="none", metadata=traits(left_out=BASE, elsewhere={"pretrained": "auto"}))
     verb: Literal["train", "finetune"] = field(default="train", metadata=traits(left_out=BASE, elsewhere=()))
 
@@ -83,19 +83,19 @@ class Asked(Spec):
         return network_named(self.model_name) if self.model_name else None
 
     def start(self) -> tuple[Start | None, str]:
-        """The weights to start from, and a sentence that says which, or why none; see `find_weights`.
+        """The initial weights, and a sentence that says which, or why none; see `find_weights`.
 
         Raises:
-            ValueError: weights were asked for and cannot be had, or an edit does not fit.
+            ValueError: the requested weights cannot be found or read, or an edit does not fit.
         """
         return find_weights(self.weights, self.published, self.assembled())
 
     @kept
     def starts(self) -> bool:
-        """Whether there are weights to start from.
+        """Whether there are pretrained weights to start from.
 
         Raises:
-            ValueError: they are named and cannot be read, or an edit does not fit.
+            ValueError: the named weights cannot be read, or an edit does not fit.
         """
         return will_start(self.weights, self.published, self.assembled())
 
@@ -112,17 +112,17 @@ class Asked(Spec):
 
     @kept
     def sides(self) -> frozenset[int]:
-        """Every training size of the run, in pixels, and the size of the test."""
+        """Every image size of the run, in pixels: those of training, and that of the test."""
         return self.training_sides() | {self.final_size()}
 
     @kept
     def final_size(self) -> int:
-        """Side in pixels at which the network is tested and saved."""
+        """Image size in pixels at which the network is tested and saved."""
         return self.recipe.final_size(self.assembled().resolution)
 
     @kept
     def assembled(self) -> Model:
-        """The network after the edits, or those that the assembly makes of it.
+        """The network after the edits, or the combined network that the assembly makes of it.
 
         Raises:
             ValueError: an edit or the assembly does not fit.
@@ -141,7 +141,7 @@ class Asked(Spec):
 
 
 def recipes() -> dict[str, tuple[Recipe, str]]:
-    """The named recipes with the text that opens their file; a file has one of its own name, or several by name."""
+    """The recipes by name, with the docstrings of their modules; a module has `RECIPE`, or several in `RECIPES`."""
     found = {}
     for module in modules_in("paretina.train.recipes"):
         own = module.__name__.rpartition(".")[2].replace("_", "-")
@@ -171,7 +171,7 @@ def elsewhere() -> Mapping[str, str]:
 
 
 def full_path(path: str) -> str:
-    """The path from the top that a name stands for: `epochs` is `recipe.epochs`, `precision` is `plan.precision`.
+    """The full path that a name stands for: `epochs` is `recipe.epochs`, `precision` is `plan.precision`.
 
     Every way to give a field looks it up here, so that all say the same of one that is not there.
 
@@ -183,7 +183,7 @@ def full_path(path: str) -> str:
 
 
 def change(asked: Asked, path: str, value: Any) -> Asked:
-    """The same with another value at a path, as in `spec.put`; but a number for the learning rate is the peak of its schedule.
+    """A copy with another value at a path, as in `spec.put`; but a number for the learning rate sets the peak of its schedule.
 
     Another schedule has to be spelled out: `lr='{"kind": "Constant", "value": 0.001}'`.
 
@@ -201,7 +201,7 @@ def change(asked: Asked, path: str, value: Any) -> Asked:
 
 
 def once(fields: Iterable[tuple[str, Any]]) -> None:
-    """Looks whether a field is given twice, by one name or by two.
+    """Checks that no field is given twice, by one name or by two.
 
     Raises:
         ValueError: one is; the message has both.
@@ -215,19 +215,19 @@ def once(fields: Iterable[tuple[str, Any]]) -> None:
 
 
 def word(name: str, value: Any) -> str:
-    """A field and its value as they are written on a command line."""
+    """A field and its value as written on a command line."""
     if isinstance(value, Spec):
         value = encode(value)
     return f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"
 
 
 def check_held(asked: Asked, fields: Mapping[str, Any]) -> None:
-    """Looks whether each of the fields that were set still holds, whatever was set after it.
+    """Checks that each of the fields that were set still has its value after all were set.
 
-    `optimizer=SGD` and `average=on` hold wherever there is such a thing, so fields in it may follow them.
+    `optimizer=SGD` and `average=on` only choose a kind, so fields in it may follow them.
 
     Raises:
-        ValueError: one took back what another said, so that their order decides; the message has both.
+        ValueError: one overwrote another, so that their order decides; the message has both.
     """
     for name, value in fields.items():
         if holds(asked, name, value):
@@ -236,25 +236,25 @@ def check_held(asked: Asked, fields: Mapping[str, Any]) -> None:
         near_by = [other for other in others if related(full_path(name), full_path(other))]
         other = next((each for each in reversed(near_by or others)), name)
         raise ValueError(
-            f"{word(name, value)} and {word(other, fields[other])} say two things of one field, of which only the second would "
-            "hold; leave one out, or give the whole before what is in it"
+            f"{word(name, value)} and {word(other, fields[other])} set the same field, of which only the second would "
+            "apply; leave one out, or give the whole before its fields"
         )
     given = {full_path(name): name for name in fields}
     both = {"recipe.size", "recipe.pixel_share"} <= given.keys()
     if both and asked.recipe.size is not None and asked.recipe.pixel_share < 1:
         size, pixels = given["recipe.size"], given["recipe.pixel_share"]
         raise ValueError(
-            f"{word(size, fields[size])} and {word(pixels, fields[pixels])} both say at which size is trained; leave one out"
+            f"{word(size, fields[size])} and {word(pixels, fields[pixels])} both set the training size; leave one out"
         )
 
 
 def related(one: str, other: str) -> bool:
-    """Whether one path lies in the other."""
+    """Whether one path contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def holds(asked: Asked, name: str, value: Any) -> bool:
-    """Whether setting a field would change nothing but what a field in it says."""
+    """Whether setting a field again would change nothing but fields inside it that were set."""
     path = full_path(name)
     head, every, rest = path.partition(".*")
     if every:
@@ -263,7 +263,7 @@ def holds(asked: Asked, name: str, value: Any) -> bool:
     try:
         again = change(asked, name, value)
     except ValueError:
-        return text == "off"  # what was taken out of its tuple cannot be taken out twice
+        return text == "off"  # a member that was removed from its tuple cannot be removed again
     if again == asked or (path == LR and get(again, LR) == get(asked, LR)):
         return True
     try:
@@ -281,7 +281,7 @@ def holds(asked: Asked, name: str, value: Any) -> bool:
 
 
 def says(given: Mapping[str, Any], wanted: Any, found: Any) -> bool:
-    """Whether a value has all that was written of another one; what was not written may differ."""
+    """Whether a value agrees with another one in all fields that were written; the others may differ."""
     if not isinstance(wanted, Spec) or type(found) is not type(wanted):
         return False
     for name, value in unaliased(type(wanted), dict(given)).items():
@@ -296,7 +296,7 @@ def says(given: Mapping[str, Any], wanted: Any, found: Any) -> bool:
 
 
 def number_in(value: Any) -> float | None:
-    """The number that a value is or spells, None for anything else."""
+    """The value as a number, also from text; None if it is not one."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -306,7 +306,7 @@ def number_in(value: Any) -> float | None:
 
 
 def spelled_out(spec: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every scalar of a spec with its path, for people to read."""
+    """Every scalar of a spec with its path, for display."""
     for name in field_map(type(spec)):
         yield from spelled_value(getattr(spec, name), f"{prefix}{name}")
 
@@ -331,11 +331,11 @@ def spelled_value(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 @dataclass
 class Choice:
-    """What is being asked, while it is put together: each later word wins, and each value knows where it came from.
+    """A request while it is built: each later value wins, and the origin of each is recorded.
 
     Attributes:
-        origins: by path, who set it last.
-        peak: the learning rate that was given as a number, and who gave it; None where none was.
+        origins: by path, the origin of the last value.
+        peak: the learning rate that was given as a number, with its origin; None if none was.
     """
 
     asked: Asked
@@ -356,13 +356,13 @@ class Choice:
             del self.origins[old]
         self.origins[whole] = origin
         if whole == "recipe.optimizer" and self.peak is not None and isinstance(value, str) and value.strip().isidentifier():
-            self.set(LR, *self.peak)  # the peak that was asked for holds for an optimizer that is only named
+            self.set(LR, *self.peak)  # the given peak also applies to an optimizer chosen by name
 
     def set_all(self, fields: Mapping[str, Any], origin: str) -> None:
-        """Sets fields of one origin in their order; each later origin wins over the one before.
+        """Sets fields of one origin in their order; each later origin overrides the one before.
 
         Raises:
-            ValueError: one of them is given twice, or one takes back another; the message has both.
+            ValueError: one of them is given twice, or one overwrites another; the message has both.
         """
         once(fields.items())
         for path, value in fields.items():
@@ -384,18 +384,18 @@ class Choice:
 
 
 def default_weights(recipe: str | Recipe | None) -> str:
-    """What weights are looked for by default: whatever is on this machine, or none for the recipe that is named after that."""
+    """The default of `weights`: those on this machine, or none for the recipe `scratch`."""
     return "none" if recipe == "scratch" else "auto"
 
 
 def recipe_for(weights: str, model: str | Model, fields: Mapping[str, Any]) -> str:
-    """The recipe that is taken by default: `finetune` where there are weights to start from, `scratch` where not.
+    """The default recipe: `finetune` if there are weights to start from, else `scratch`.
 
     Args:
-        fields: what is given one by one; edits among them may make a network that the weights do not fit.
+        fields: the given fields; edits among them may make a network that the weights do not fit.
 
     Raises:
-        ValueError: the weights are named and cannot be read.
+        ValueError: the named weights cannot be read.
     """
     network = network_named(model) if isinstance(model, str) else None
     built: Model | None = network.blueprint if network else None
@@ -407,7 +407,7 @@ def recipe_for(weights: str, model: str | Model, fields: Mapping[str, Any]) -> s
                     asked = put(asked, whole, value)
             built = asked.assembled()
         except ValueError:
-            built = None  # said where the fields are set, or the network is built
+            built = None  # reported when the fields are set or the network is built
     return "finetune" if will_start(weights, network, built) else "scratch"
 
 
@@ -420,7 +420,7 @@ def choose(
     config: Path | None = None,
     fields: dict[str, Any] | None = None,
 ) -> Choice:
-    """Puts together what is asked: defaults, then the recipe, then the file, then the fields given one by one."""
+    """Builds the request from the defaults, then the recipe, then the file, then the given fields."""
     settings = read_config(config) if config else {}
     blueprint = network_named(model).blueprint if isinstance(model, str) else model
     weights = default_weights(recipe) if weights is None else weights_named(weights)

@@ -1,13 +1,13 @@
-"""Average: the network that is kept is a running mean of the weights.
+"""Exponential moving average (EMA) of the weights.
 
-Helps most where the rate stays high to the end, and smooths the validation curve; costs a copy of the network in memory and a
-pass over it at each averaging. The copy is evaluated and saved in place of the network that
-learns. Statistics of batch norms are averaged along with the weights, since they belong to them.
+Helps most when the learning rate stays high to the end, and smooths the validation curve; costs a copy of the network in memory
+and a pass over it at each averaging. The averaged copy is evaluated and saved instead of the trained network. Batch norm
+statistics are averaged along with the weights, since they belong to them.
 
-An average with decay d remembers about 1 / (1 - d) updates, and holds d^n of its start after n updates. With the published
-0.9999, made for 200,000 updates, a run of 1,000 would end with 90 % of its untrained network. So the decay in use is the
-smallest of three: `decay`; 1 - 1 / (share × updates of the run), which keeps the memory shorter than that share of the run; and
-(1 + n) / (10 + n) after n updates, which forgets the start.
+An average with decay d spans about 1 / (1 - d) updates, and still contains d^n of its initial value after n updates. With the
+published 0.9999, meant for 200,000 updates, a run of 1,000 would end with 90 % of the untrained network. So the decay used is
+the smallest of three: `decay`; 1 - 1 / (share × updates of the run), which keeps the span below that share of the run; and
+(1 + n) / (10 + n) after n updates, which discounts the initial value.
 
 Source: Polyak & Juditsky 1992; in EfficientNet (Tan & Le 2019, arXiv:1905.11946) 0.9999 with TensorFlow's rule for the start.
 """
@@ -31,10 +31,10 @@ from paretina.traits import STAYS, traits
 class Average(Spec):
     """
     Attributes:
-        decay: largest share of the average that is kept at an update, in [0, 1].
-        share: longest memory of the average, as a share of the run; None leaves `decay` as it is, however short the run.
-        debias: whether the first updates forget the start: TensorFlow's rule, or none.
-        every: updates from one averaging to the next; the decay of those between is caught up, and the last update is averaged.
+        decay: largest EMA decay, in [0, 1].
+        share: longest span of the average, as a fraction of the run; None uses `decay` however short the run.
+        debias: how the initial value is discounted in the first updates: TensorFlow's rule, or not.
+        every: updates between averagings; the decay is adjusted for them, and the last update is always averaged.
     """
 
     decay: Schedule = field(default=Constant(value=0.9999), metadata=traits(rises=STAYS, elsewhere=("model_ema_decay",)))
@@ -50,11 +50,11 @@ class Average(Spec):
         require_within(self, 0.0, 1.0, "decay")
 
     def make(self, module: nn.Module) -> "Averager":
-        """The average of a module, which starts as its copy."""
+        """An average of a module, initialised as a copy of it."""
         return Averager(self, module)
 
     def decay_at(self, count: int, clock: Clock) -> float:
-        """The share of the average that is kept at an update, after `count` updates were seen."""
+        """The decay at an update, after `count` updates."""
         decay = self.decay(clock)
         if self.share is not None:
             decay = min(decay, 1 - 1 / max(1.0, self.share * clock.updates))
@@ -67,7 +67,7 @@ class Averager:
     """A running average of one module.
 
     Attributes:
-        module: the average, in evaluation mode and without gradients; weights of reduced precision are kept in float32.
+        module: the averaged module, in eval mode and without gradients; weights of reduced precision are kept in float32.
         count: number of updates seen.
     """
 
@@ -81,10 +81,10 @@ class Averager:
 
     @torch.no_grad()
     def update(self, module: nn.Module, clock: Clock) -> None:
-        """Takes in the module as it is after the update that `clock` timed; call it once an update.
+        """Adds the module after an update at the time of `clock`; call it once per update.
 
         Raises:
-            ValueError: the module has other weights than the one that the average started from.
+            ValueError: the module's weights have other names than the initial ones.
         """
         decay = self.choice.decay_at(self.count, clock)
         self.count += 1
@@ -97,7 +97,7 @@ class Averager:
             other = ", ".join(sorted(means.keys() ^ values.keys())[:5])
             raise ValueError(f"the average and the module must have the same weights, but only one of them has {other}")
         moving = [name for name, mean in means.items() if mean.is_floating_point()]
-        # a no-op for those that have the precision of the average already
+        # a no-op for tensors that already have the dtype of the average
         latest = [values[name].to(means[name].dtype) for name in moving]
         if moving:
             foreach_lerp_([means[name] for name in moving], latest, weight)
@@ -110,13 +110,13 @@ class Averager:
         return {"count": self.count, "module": self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave; the tensors are copied."""
+        """Restores a state from `state_dict`; the tensors are copied."""
         self.module.load_state_dict(state["module"])
         self.count = int(state["count"])
 
 
 def averaged(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a module's state, shared ones once; buffers that the state leaves out, such as drop rates, stay out."""
+    """The tensors of a module's state dict, shared ones once; non-persistent buffers, such as drop rates, are left out."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in module.state_dict(keep_vars=True).items():

@@ -1,4 +1,4 @@
-"""Checkpoint: all that a run needs to continue as if nothing had happened; safetensors and JSON, no pickle."""
+"""Checkpoints: the full state of a run, so that it resumes bit for bit; safetensors and JSON, no pickle."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from paretina.train.average import Averager
 
 
 def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Moves every tensor of a nested state into `tensors` and returns the JSON that says where it was."""
+    """Moves every tensor of a nested state into `tensors` and returns the rest as JSON, with references to them."""
     if isinstance(value, Tensor):
-        while path in tensors:  # a key may have a slash in it
+        while path in tensors:  # a key may contain a slash
             path += "'"
         tensors[path] = value.detach().cpu().contiguous()
         return {"tensor": path}
@@ -44,7 +44,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     form = flatten(state, "state", tensors)
     held: set[int] = set()
-    for name, tensor in tensors.items():  # safetensors refuses two that share memory
+    for name, tensor in tensors.items():  # safetensors rejects tensors that share memory
         place = tensor.untyped_storage().data_ptr()
         if place in held:
             tensors[name] = tensor.clone()
@@ -67,7 +67,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"the state in {folder} is damaged")
     best = state.get("best")
-    if isinstance(best, dict) and "top1" in best:  # saved by an earlier release, which knew no other figure
+    if isinstance(best, dict) and "top1" in best:  # saved by an earlier release, which had only top-1
         best.update(value=best.pop("top1"), title="top-1")
     return state
 
@@ -84,8 +84,8 @@ def gather(
     """The state of a run after `update` updates.
 
     Args:
-        best: what is known of the weights that did best, if the run keeps those.
-        random: the generators of each rank.
+        best: figures of the best weights so far, if the run keeps those.
+        random: the state of the random generators of each rank.
     """
     return {
         "update": update,
@@ -106,9 +106,9 @@ def put_back(
     scaler: torch.amp.GradScaler,
     averager: Averager | None,
 ) -> None:
-    """Gives what learns the state that `gather` took from it."""
+    """Restores the state that `gather` returned."""
     learner.load_state_dict(state["learner"])
-    for name in state["active"]:  # whether a rate draws random numbers hangs on what it was before
+    for name in state["active"]:  # whether a rate draws random numbers depends on its history
         cast(Rate, learner.get_submodule(name)).active = True
     optimizer.load_state_dict(state["optimizer"])
     scaler.load_state_dict(state["scaler"])
@@ -117,7 +117,7 @@ def put_back(
 
 
 def random_state(device: str) -> Tensor:
-    """The generators that networks draw from, as one tensor."""
+    """The state of the random generators that networks use, as one tensor."""
     state = torch.get_rng_state()
     if device.startswith("cuda"):
         state = torch.cat((state, torch.cuda.get_rng_state(device)))

@@ -1,10 +1,11 @@
-"""Clipping: gradients that are too long are shortened before the step.
+"""Gradient clipping before the optimizer step.
 
-Acts once an update, after accumulation and after loss scaling is undone. Keeps rare huge gradients from wrecking a run; a limit
-that acts at every update is a lower learning rate in disguise, so the norm before clipping is returned for the log.
+Applied once per update, after accumulation and unscaling. Keeps rare huge gradients from ruining a run; a limit that acts at
+every update is a lower learning rate in disguise, so the norm before clipping is logged.
 
-ClipNorm shortens the gradient of the whole model, so its direction stays; costs one pass. AdaptiveClip compares each output
-unit's gradient with its weights, which allows larger rates where batch norm is missing; the classifier is better left alone.
+ClipNorm scales the gradient of the whole model and keeps its direction; costs one pass. AdaptiveClip compares the gradient of
+each output unit with its weights, which allows larger learning rates without batch norm; it is better not applied to the
+classifier.
 
 Source: Pascanu et al. 2013 (arXiv:1211.5063), algorithm 1; adaptive: Brock et al. 2021 (arXiv:2102.06171), 4.1.
 """
@@ -28,31 +29,31 @@ from paretina.traits import OFF, STAYS, Method, Never, traits
 
 @dataclass(frozen=True, kw_only=True)
 class Clip(Method):
-    """A way of shortening gradients."""
+    """A method of gradient clipping."""
 
     PLUGINS = ("paretina.train.clipping",)
     LEFT_OUT = OFF
     LOW_PRECISION = Never("gradients are float32")
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
-        """The parameters that learn and whose gradients this clip acts on; `place_of` gives the place of the one so named."""
+        """The trainable parameters whose gradients are clipped; `place_of` gives the place of a parameter by name."""
         return [parameter for _, parameter in named if parameter.requires_grad]
 
     @abstractmethod
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:
-        """Shortens the gradients in place and returns their total norm as it was before.
+        """Clips the gradients in place and returns their total norm before clipping.
 
-        Nothing waits for the device, and parameters without a gradient are passed over. A norm that is not finite is returned
-        as it is, and the gradients are then of no use.
+        Does not synchronise with the device; parameters without a gradient are skipped. If the norm is not finite, it is
+        returned unchanged and the gradients are unusable.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipNorm(Clip):
-    """Shortens all gradients by one factor.
+    """Scales all gradients by one factor.
 
     Attributes:
-        limit: largest norm of all gradients together; above 0.
+        limit: largest total gradient norm; above 0.
     """
 
     ELSEWHERE = ("clip_grad",)
@@ -67,21 +68,21 @@ class ClipNorm(Clip):
         gradients = gradients_of(parameters)
         total = get_total_norm(gradients)
         if gradients:
-            # clip_grad_norm_ divides by the norm plus 1e-6, which changes the bits of runs that were trained with this
+            # clip_grad_norm_ divides by the norm plus 1e-6, which would change the results of existing runs
             foreach_mul_(gradients, (limit / total).clamp(max=1.0))
         return total
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveClip(Clip):
-    """Shortens the gradient of each output unit that is long beside the unit's weights.
+    """Clips the gradient of each output unit relative to the norm of the unit's weights.
 
-    A unit is a row of a kernel; a bias, or the scale or shift of a norm, is one unit as a whole.
+    A unit is a row of a kernel; a bias, or the scale or shift of a norm layer, counts as one unit.
 
     Attributes:
-        limit: largest norm of a unit's gradient as a share of the norm of its weights; above 0.
-        floor: smallest norm of weights that is reckoned with, so that units that start at zero can learn.
-        exclude: places whose gradients are left alone.
+        limit: largest ratio of a unit's gradient norm to its weight norm; above 0.
+        floor: lower bound of the weight norm, so that units initialised to zero can learn.
+        exclude: places whose gradients are not clipped.
     """
 
     limit: Schedule = field(default=Constant(value=0.01), metadata=traits(rises=STAYS))
@@ -94,10 +95,10 @@ class AdaptiveClip(Clip):
         require_within(self, 0.0, math.inf, "limit", above=True)
 
     def choose(self, named: Iterable[tuple[str, nn.Parameter]], place_of: Callable[[str], str]) -> list[nn.Parameter]:
-        """The parameters that learn, but for those in the excluded places.
+        """The trainable parameters outside the excluded places.
 
         Raises:
-            ValueError: no parameter stands in an excluded place.
+            ValueError: an excluded place has no parameters.
         """
         placed = [(place_of(name), parameter) for name, parameter in named]
         places = {place for place, _ in placed}
@@ -125,7 +126,7 @@ def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
 
 
 def unit_norm(tensor: Tensor) -> Tensor:
-    """The norm of each row, in a shape that multiplies the tensor; of a vector or a number, the norm of the whole."""
+    """The norm of each row, broadcastable to the tensor; for a vector or scalar, the norm of the whole."""
     axes = tuple(range(1, tensor.ndim)) if tensor.ndim > 1 else None
     return torch.linalg.vector_norm(tensor, dim=axes, keepdim=True)
 

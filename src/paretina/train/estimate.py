@@ -1,4 +1,4 @@
-"""Estimate: how long a run will take, from a few updates that are really made."""
+"""Estimates the time and memory of a run from a few real updates."""
 
 import itertools
 import math
@@ -24,13 +24,13 @@ from paretina.train.step import Step
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take, from a few updates that were really made.
+    """Estimated time and memory of a run, measured on a few real updates.
 
     Attributes:
-        update_s: seconds an update, on average over the sizes of the run.
-        evaluate_s: seconds an evaluation.
-        begin_s: seconds before the first update, for what is computed once of all pictures.
-        peak_mb: memory of the process so far, in units of 2^20 bytes; on a GPU that of its tensors.
+        update_s: seconds per update, averaged over the image sizes of the run.
+        evaluate_s: seconds per evaluation.
+        begin_s: seconds before the first update, for what is computed once for all pictures.
+        peak_mb: peak memory of the process so far, in MiB; on a GPU that of its tensors.
     """
 
     updates: int
@@ -45,7 +45,7 @@ class Estimate:
 
 @process_settings()
 def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
-    """Makes a few updates at the largest size, on a network that is thrown away, and times them."""
+    """Times a few updates at the largest image size, on a network that is thrown away."""
     with prepared.asked.plan.threaded():
         return rehearsed(prepared, updates)
 
@@ -78,7 +78,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     images = images.to(plan.device, memory_format=plan.torch_memory_format)
     with torch.inference_mode(), plan.arithmetic():
         network = learner.result().eval()
-        for _ in range(2):  # the first pass takes longer than the others will
+        for _ in range(2):  # the first pass is a warm-up
             began = time.monotonic()
             network(images).float().sum().item()
             image_s = (time.monotonic() - began) / len(images)
@@ -110,10 +110,10 @@ def with_maps(batches: Iterator[LoadedBatch], job: Job) -> tuple[Iterator[Loaded
 
 
 class ShortTimeError(ValueError):
-    """Not even one update fits into a time limit.
+    """Raised if not even one update fits into a time limit.
 
     Attributes:
-        needed_s: seconds with which an epoch would fit, about.
+        needed_s: approximate time limit in seconds in which one epoch would fit.
     """
 
     def __init__(self, message: str, needed_s: float) -> None:
@@ -122,10 +122,10 @@ class ShortTimeError(ValueError):
 
 
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
-    """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
+    """Sets the epochs of the recipe to what fits into the time, evaluations included, with 10 % in reserve.
 
     Args:
-        ranks: number of processes that share an update.
+        ranks: number of processes (world size).
 
     Raises:
         ShortTimeError: not even one update fits.
@@ -140,7 +140,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     if epochs * estimate.updates_per_epoch < 1:
         needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
         raise ShortTimeError(
-            f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
+            f"an update takes {estimate.update_s:.1f} s, so nothing can be trained in {seconds:.3g} s; an epoch with its "
             f"evaluations takes about {needed:.0f} s",
             needed,
         )
@@ -153,5 +153,5 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():
         return replace(prepared, asked=asked), said
-    # another length can bring other image sizes, which have to be checked and read for
+    # another length may have other image sizes, which must be checked and decoded for
     return replace(prepare(asked, ranks), notes=prepared.notes), said

@@ -1,4 +1,4 @@
-"""Evaluated: how a run is judged on its way and at its end, and which weights it keeps."""
+"""How a run is evaluated during and after training, and which weights are saved."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -11,21 +11,20 @@ from paretina.model.blueprint import Preprocessing
 from paretina.spec import Spec
 from paretina.traits import Never, traits
 
-TESTED = Never("it is how a run is judged, and an ablation judges all runs alike")
+TESTED = Never("it sets how a run is evaluated, which is the same for all runs of an ablation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Spec):
     """
     Attributes:
-        size: side in pixels at which the network is evaluated and saved; None for the last training size.
-        fit: how a picture is made square in evaluation: cut to its middle, or squashed; None for the preprocessing of the
-            network.
-        crop: share of the shorter side that is kept in evaluation, in (0, 1]; None for the preprocessing of the network.
+        size: image size in pixels at which the network is evaluated and saved; None for the last training size.
+        fit: how a picture is made square in evaluation: centre crop, or squash; None for the network's own preprocessing.
+        crop: crop ratio in evaluation, a fraction of the shorter side in (0, 1]; None for the network's own preprocessing.
         every: epochs between evaluations on the validation data.
-        judge: which figures there are of the validation data; None for those of the task.
-        keep: which weights are saved: the last, or those with the best main figure of the judge, such as top-1 (then that
-            figure is chosen on the data that it is measured on, and the result says so).
+        judge: computes the validation figures; None for the default of the task.
+        keep: which weights are saved: the last, or those with the best main figure of the judge, such as top-1 (which is then
+            optimistic, since it is selected on the validation data, and the result says so).
     """
 
     size: int | None = field(default=None, metadata=traits(left_out=TESTED, elsewhere=()))
@@ -37,22 +36,22 @@ class Evaluated(Spec):
 
     def __post_init__(self) -> None:
         if self.every <= 0:
-            raise ValueError(f"Evaluated.every counts epochs (evaluate_every), above 0, got {self.every}")
+            raise ValueError(f"Evaluated.every (evaluate_every) is a number of epochs, above 0, got {self.every}")
         if self.size is not None and self.size < 1:
             raise ValueError(f"Evaluated.size (test_size) is a side in pixels, at least 1, got {self.size}")
         if self.crop is not None and not 0 < self.crop <= 1:
-            raise ValueError(f"Evaluated.crop (test_crop) is a share in (0, 1], got {self.crop}")
+            raise ValueError(f"Evaluated.crop (test_crop) is a fraction in (0, 1], got {self.crop}")
 
     def preprocessing(self, own: Preprocessing) -> Preprocessing:
-        """The preprocessing that a trained network gets: its own, but for what is said here."""
+        """The preprocessing of the trained network: its own, with the changes given here."""
         return replace(own, fit=self.fit or own.fit, crop=self.crop or own.crop)
 
     def plain(self) -> ImageTransform:
-        """The plain way to a square picture: that of the test."""
+        """The plain resizing to a square, as in evaluation."""
         return Squash() if self.fit == "squash" else CentreCrop()
 
     def evaluations(self, epochs: float) -> int:
-        """How often a run of so many epochs is evaluated."""
+        """The number of evaluations in a run of `epochs` epochs."""
         return max(1, round(epochs / self.every))
 
 

@@ -1,4 +1,4 @@
-"""Feasible: whether a run can be begun at all; looked at without values, before anything is read or written."""
+"""Checks on the meta device that a run can be trained, before anything is read or written."""
 
 import copy
 import functools
@@ -27,7 +27,7 @@ from paretina.train.tasks import check_logits
 
 
 def check_asked(asked: Asked) -> None:
-    """Looks whether a run can be begun, as far as that can be told without its data.
+    """Checks that a run can be trained, as far as that is known without its data.
 
     Raises:
         ValueError: an edit does not fit, the network does not take images of a size that the run has, a schedule leaves its
@@ -43,8 +43,8 @@ def check_asked(asked: Asked) -> None:
     check_run(recipe, recipe.epochs)
     if recipe.learning.needs_weights and not asked.starts():
         raise ValueError(
-            f"this recipe leaves parts of the network as they are, and there are no weights to start from: it starts "
-            f"{asked.start()[1]}. Give a model file with --weights, choose the recipe scratch, or let all parts learn: "
+            f"this recipe freezes parts of the network, but there are no weights to start from: it starts "
+            f"{asked.start()[1]}. Give a model file with --weights, choose the recipe scratch, or train all parts: "
             "frozen_stride=0 frozen=[] trainable_stages=none"
         )
     if recipe.teacher is None:
@@ -52,7 +52,7 @@ def check_asked(asked: Asked) -> None:
 
 
 def check_taught(recipe: Recipe) -> None:
-    """Looks whether anything learns from the teacher that a recipe names.
+    """Checks that something learns from the teacher of a recipe.
 
     Raises:
         ValueError: nothing does, so that the teacher would be loaded for nothing; the message says which terms would.
@@ -66,30 +66,33 @@ def check_taught(recipe: Recipe) -> None:
             (f"switch on a term that does (objective.terms.{name}=on), or " for name, kind in terms if kind.TEACHER), ""
         )
     raise ValueError(
-        f"the recipe names a teacher, {recipe.teacher}, and nothing in its objective {objective} learns from one; {switch}"
+        f"the recipe names a teacher, {recipe.teacher}, but nothing in its objective {objective} learns from one; {switch}"
         "leave the teacher out: teacher=none"
     )
 
 
 def without_values(look: Callable[[str], None]) -> None:
-    """Looks at something on the device "meta", or on the CPU where it cannot be done without values; draws no random number.
+    """Runs a check on the meta device, or on the CPU where values are needed; leaves the random state unchanged.
 
     Args:
         look: takes the name of the device.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is to be said is said when the run begins
+        warnings.simplefilter("ignore")  # warnings are shown when the run begins
         try:
             look("meta")
-        except (RuntimeError, TypeError):  # no narrower class says that values were asked for; what is really wrong fails again
+        except (
+            RuntimeError,
+            TypeError,
+        ):  # torch has no narrower class for missing values; real errors are raised again on the CPU
             look("cpu")
 
 
 def learner_on(device: str, objective: Objective, learning: Learning, model: Model, teacher: Teacher | None) -> Learner:
-    """What learns in a run, with fresh weights, on a device.
+    """The learner of a run, with fresh weights, on a device.
 
     Args:
-        teacher: stays as it is; on "meta" a copy without values stands for it.
+        teacher: not changed; on "meta" it is replaced by a copy without values.
     """
     network = model.build(device)
     learning.apply(network)
@@ -99,13 +102,13 @@ def learner_on(device: str, objective: Objective, learning: Learning, model: Mod
 
 
 def emptied(module: nn.Module) -> nn.Module:
-    """A copy without values, on "meta", for which no memory is needed."""
+    """A copy on the meta device, which needs no memory."""
     empty = {id(each): nn.Parameter(each.to("meta"), each.requires_grad) for each in module.parameters()}
     return copy.deepcopy(module, {**empty, **{id(each): each.to("meta") for each in module.buffers()}})
 
 
 def check_learner(recipe: Recipe, model: Model, teacher: Teacher | None = None) -> None:
-    """Sets up without values what a run sets up before its first update: parts that do not learn, objective, groups, clipping.
+    """Sets up on the meta device what a run sets up before its first update: frozen parts, objective, groups, clipping.
 
     Raises:
         ValueError: a part is not there, nothing learns, or a number does not fit.
@@ -126,15 +129,15 @@ check_learner_once = functools.lru_cache(maxsize=64)(check_learner)
 
 
 def check_parts(asked: Asked, model: Model, task: Task, pictures: int, ranks: int, teacher: Teacher | None = None) -> None:
-    """Looks whether what learns can do so from the smallest part of an update that there will be.
+    """Checks that the learner can train on the smallest part of an update.
 
     Args:
-        pictures: number of those that are trained on.
+        pictures: number of training pictures.
         teacher: that of the recipe, if it names one.
 
     Raises:
-        ValueError: there are more parts than pictures, a view has no pixel, or a norm sees a single value of each channel,
-            which is nothing to take a variance of.
+        ValueError: there are more parts than pictures, a view has no pixel, or a norm sees a single value per channel, which
+            has no variance.
     """
     recipe = asked.recipe
     part = recipe.updates(pictures).smallest_part(ranks * recipe.accumulate)
@@ -158,7 +161,7 @@ def check_parts(asked: Asked, model: Model, task: Task, pictures: int, ranks: in
 
 
 FEW = 4
-"""Pictures that are tried first where values are needed: what learns from these learns from more, which would take longer."""
+"""Number of pictures tried first where values are needed: if these work, more will, and would take longer."""
 
 
 def learn_from(
@@ -170,14 +173,14 @@ def learn_from(
     sides: tuple[int, ...],
     teacher: Teacher | None = None,
 ) -> None:
-    """Sends so many pictures through what learns, in training, without values where the objective can do without them.
+    """Runs the learner on `pictures` pictures in training mode, on the meta device if the objective needs no values.
 
     Args:
         sides: of each view, in pixels.
 
     Raises:
-        ValueError: a norm takes no variance of so few, or the objective refuses them.
-        RuntimeError: there are too few for something else.
+        ValueError: too few values for the variance of a norm, or the objective rejects them.
+        RuntimeError: the shapes do not fit otherwise.
     """
 
     def look(device: str) -> None:
@@ -198,7 +201,7 @@ learn_from_once = functools.lru_cache(maxsize=64)(learn_from)
 
 
 def any_batch(model: Model, task: Task, count: int, sides: tuple[int, ...], device: str) -> Batch:
-    """A batch as the loader gives it, of noise that is of the first class; without values on "meta".
+    """A batch as from the loader: noise, labelled as the first class; without values on "meta".
 
     Args:
         sides: of each view, in pixels.
@@ -211,10 +214,10 @@ def any_batch(model: Model, task: Task, count: int, sides: tuple[int, ...], devi
 
 
 def check_sizes(model: Model, sides: Iterable[int]) -> None:
-    """Sends images of each size through the network, without values, before anything is read or trained.
+    """Runs images of each size through the network on the meta device.
 
     Raises:
-        ValueError: the network refuses one of them.
+        ValueError: the network rejects one of them.
     """
     if min(sides) < 1:
         raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
@@ -225,7 +228,7 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
 
 @functools.lru_cache(maxsize=64)
 def takes(model: Model, sides: frozenset[int]) -> None:
-    """As `check_sizes`; most changes leave the network as it is, so each is tried once."""
+    """As `check_sizes`; cached, since most changes of a recipe do not change the network."""
     network = model.build("meta").eval()
     for side in sorted(sides):
         if fault := size_fault(network, side):
@@ -234,7 +237,7 @@ def takes(model: Model, sides: frozenset[int]) -> None:
 
 @functools.lru_cache(maxsize=64)
 def check_answers(model: Model, sides: frozenset[int], task: Task) -> None:
-    """Looks whether a network answers images of each size as the task of the data wants.
+    """Checks that the output of a network has the shape that the task needs, at each image size.
 
     Raises:
         ValueError: it does not.
@@ -246,12 +249,12 @@ def check_answers(model: Model, sides: frozenset[int], task: Task) -> None:
 
 
 def check_damage(damaged: Mapping[str, str], count: int, most: float) -> None:
-    """Looks whether enough pictures can be read.
+    """Checks that enough pictures can be read.
 
     Args:
-        damaged: why each of them cannot, by name.
+        damaged: reason by name, for pictures that cannot be read.
         count: number of all pictures.
-        most: share of them that may be damaged.
+        most: fraction of them that may be unreadable.
 
     Raises:
         ValueError: more are; the message names them.
@@ -262,5 +265,5 @@ def check_damage(damaged: Mapping[str, str], count: int, most: float) -> None:
         raise ValueError(
             f"{len(damaged)} of {how_many(count, 'picture')} cannot be read, more than max_damaged={most:g} "
             f"allows:\n{listed}{more}\n"
-            f"mend or remove them, or allow it with max_damaged={allowing(len(damaged), count):g}"
+            f"repair or remove them, or allow it with max_damaged={allowing(len(damaged), count):g}"
         )

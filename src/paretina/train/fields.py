@@ -1,4 +1,4 @@
-"""Fields as they are written: `name=value` on a command line, and names with values in a file. Nothing here needs torch."""
+"""Parses fields: `name=value` on a command line, and names with values in a file. Needs no torch."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ WORDS = ("data", "model", "recipe", "weights", "device")
 """What stands for a whole part; may be an option, a field or a name in a file."""
 
 OTHER_PARTS = ("data", "edits", "assembly")
-"""Parts of what is asked whose fields depend on what they hold, so that none may be given by its name alone."""
+"""Parts of the request whose fields depend on their kind, so that none may be given without its prefix."""
 
 PARTS = ("model", "recipe", "plan", *OTHER_PARTS)
 
 
 def assignment(text: str) -> tuple[str, str]:
-    """Takes `field=value` apart.
+    """Splits `field=value`.
 
     Raises:
         ValueError: there is no `=` in it.
@@ -60,13 +60,13 @@ def path_from(
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Reads YAML, but refuses a name that stands twice, of which one would be dropped silently."""
+    """Reads YAML, but rejects duplicate names, of which one would be dropped silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise yaml.constructor.ConstructorError(problem=f"{twice} stands twice", problem_mark=node.start_mark)
+            raise yaml.constructor.ConstructorError(problem=f"{twice} is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -74,7 +74,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The fields of a configuration file (YAML or JSON), by their paths.
 
     Raises:
-        ValueError: the file is missing or no mapping of names to values.
+        ValueError: the file is missing or not a mapping of names to values.
     """
     try:
         data = yaml.load(path.read_text(), UniqueKeys)
@@ -99,10 +99,10 @@ def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], Literal["rising", "random"]]:
-    """What `96:160` or `96:160:4:constant:random` say: start, end, stages, regularisation and sizes.
+    """Parses `96:160` or `96:160:4:constant:random`: start, end, stages, regularisation and sizes.
 
     Raises:
-        ValueError: the text is none of these.
+        ValueError: the text has another form.
     """
     words = text.split(":")
     numbers = [int(word) for word in words if word.isdecimal()]
@@ -111,7 +111,7 @@ def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], 
     sizes = [word for word in rest if word in ("rising", "random")]
     if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
         raise ValueError(
-            f"expected START:END or START:END:STAGES, and perhaps :constant or :random behind it, such as 96:160, got {text!r}"
+            f"expected START:END or START:END:STAGES, optionally followed by :constant or :random, such as 96:160, got {text!r}"
         )
     start, end, *stages = numbers
     return (
@@ -124,4 +124,4 @@ def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], 
 
 
 LR = "recipe.optimizer.lr"
-"""Where the learning rate is; `lr` for short."""
+"""Path of the learning rate; `lr` for short."""

@@ -1,4 +1,4 @@
-"""Further: from a trained network to a run that continues with it, at another image size or on other data."""
+"""Fine-tuning a trained network at another image size or on other data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ from paretina.train.recipe import ALIGNED, Recipe
 
 @dataclass(frozen=True)
 class Trained:
-    """A network to continue with.
+    """A trained network to fine-tune.
 
     Attributes:
         file: its model file.
-        side: side in pixels at which it was last trained; that of its file where no run says it.
-        data: what it was trained on; None where no run says it.
-        max_damaged: share of unreadable pictures that was allowed in that data; None where no run says it.
+        side: image size in pixels at which it was last trained; that of its file if the run is unknown.
+        data: its training data; None if the run is unknown.
+        max_damaged: fraction of unreadable pictures that was allowed in that data; None if the run is unknown.
     """
 
     file: Path
@@ -41,7 +41,7 @@ class Trained:
 
 
 def trained(path: Path) -> Trained:
-    """What to continue with: a model file, or the directory of a finished run.
+    """Reads a trained network from a model file or the directory of a finished run.
 
     Raises:
         ValueError: there is no model file.
@@ -58,14 +58,14 @@ def trained(path: Path) -> Trained:
 
 @dataclass(frozen=True)
 class Learned:
-    """Data beside what a network was trained on.
+    """How data relates to the training data of a network.
 
     Attributes:
-        source: the data, with the split that the run used where it is the same.
-        warning: what the run says of copies of its validation pictures in train; "" where it says nothing.
-        split: which split of the source those pictures are, "all" for the whole of it, "" if they are not among it.
-        data: what the network was trained on; None if the source is neither that nor a folder in it.
-        inside: where the source lies in that, with "/" at its end; "" if it is the whole of it.
+        source: the data, with the split of the run if it is the same.
+        warning: the run's warning about copies of validation pictures in train; "" if there is none.
+        split: the split of the source that has those validation pictures, "all" for the whole source, "" for none.
+        data: the training data of the network; None if the source is neither that nor a folder in it.
+        inside: path of the source inside that data, ending with "/"; "" if it is the whole of it.
     """
 
     source: Source
@@ -75,13 +75,13 @@ class Learned:
     inside: str = ""
 
     def remarks(self, split: str, samples: Sequence[Sample]) -> list[str]:
-        """What must stand beside an accuracy on pictures of the source, because the network has learned them or copies of them.
+        """Warnings that belong to an accuracy on these pictures, because the network was trained on them or on copies of them.
 
-        Looks at pictures unless the run has done so, or the network has learned these; what is known of them is kept.
+        Reads pictures to find copies, unless the run has done so or the pictures are training pictures.
 
         Args:
-            split: of the source that is measured, "all" for the whole of it.
-            samples: the pictures that are measured.
+            split: split of the source that is evaluated, "all" for the whole of it.
+            samples: the pictures that are evaluated.
         """
         if split == self.split:
             return [self.warning] if self.warning else []
@@ -90,16 +90,16 @@ class Learned:
         try:
             whole = self.data.open()
         except (ValueError, OSError) as error:
-            return [f"copies of what the model has learned were not looked for, since that cannot be opened any more: {error}"]
+            return [
+                f"copies of training pictures were not searched for, since the training data cannot be opened any more: {error}"
+            ]
         names = {f"{self.inside}{sample.name}" for sample in samples}
         known = len(names & {sample.name for sample in whole.split("train")})
         if known:
             if known == len(names):
-                text = "warning: these are pictures that the model has learned"
+                text = "warning: the model was trained on these pictures"
             else:
-                text = (
-                    f"warning: {known:,} of {how_many(len(names), 'picture', ',')} are among those that the model has learned"
-                )
+                text = f"warning: the model was trained on {known:,} of {how_many(len(names), 'picture', ',')}"
             return [f"{text}: the accuracy says little about new ones"]
         held = {name: [s for s in some if s.name in names] for name, some in whole.splits.items()}
         home = next((name for name, some in held.items() if len(some) == len(names)), split)
@@ -108,11 +108,11 @@ class Learned:
 
 
 def learned(path: Path, source: Source) -> Learned:
-    """Looks whether the run that a model file lies in was trained on this data; reads files of the run, but no picture.
+    """Compares data with the training data of the run that a model file lies in; reads files of the run, but no picture.
 
     Args:
         path: a model file, or the directory of a finished run.
-        source: as it is opened by who knows nothing of the run.
+        source: the data, opened without knowledge of the run.
     """
     before = trained(path)
     used = before.data.source if isinstance(before.data, Part) else before.data
@@ -134,28 +134,28 @@ def learned(path: Path, source: Source) -> Learned:
 
 
 def place_of(source: Source) -> Path | None:
-    """Where a source lies; None if it has no place."""
+    """The resolved path of a source; None if it has none."""
     path = getattr(source, "path", None)
     return None if path is None else Path(path).expanduser().resolve()
 
 
 def as_tested(preprocessing: Preprocessing) -> CentreCrop | Squash:
-    """The transform that prepares pictures as they are prepared in the test."""
+    """The training transform that equals the test preprocessing."""
     if preprocessing.fit == "squash":
         return Squash(interpolation=preprocessing.interpolation)
     return CentreCrop(share=preprocessing.crop, interpolation=preprocessing.interpolation)
 
 
 def aligned(side: int, resolution: int) -> str | None:
-    """What to say where two sizes lie differently on the maps of a network; None where they lie alike."""
+    """A warning if feature maps of two image sizes are aligned differently; None otherwise."""
     wanted, found = side % ALIGNED, resolution % ALIGNED
     if wanted == found:
         return None
     below = resolution - (found - wanted) % ALIGNED
     near = [str(each) for each in (below, below + ALIGNED) if each > 0]
     return (
-        f"{resolution} leaves {found} modulo {ALIGNED}, but the network was trained at {side}, which leaves {wanted}: its maps "
-        f"lie differently on images of these sizes; {' or '.join(near)} would fit"
+        f"{resolution} is {found} modulo {ALIGNED}, but the network was trained at {side}, which is {wanted}: its feature maps "
+        f"are aligned differently at these sizes; {' or '.join(near)} would fit"
     )
 
 
@@ -168,35 +168,34 @@ def go_on(
     config: Path | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Choice, tuple[str, ...]]:
-    """Puts together a run that continues with a trained network.
+    """Builds the request for fine-tuning a trained network.
 
-    A run passes on its network with the way in which pictures are prepared for it, its data with everything that was said of
-    that (split, layout, mirror images), and, for the same data, the share of pictures that may be unreadable (`max_damaged`),
-    since the same pictures would be refused otherwise. How is trained (optimizer, epochs, batch, transforms, seed) and how that
-    is executed is a matter of the recipe and the plan. Fields win over what is passed on, and so does a recipe that is given as
-    a value.
+    Inherited from the run are its network with the preprocessing, its data with split, layout and mirror images, and, for the
+    same data, `max_damaged`, since the same pictures would be rejected otherwise. The training settings (optimizer, epochs,
+    batch, transforms, seed) come from the recipe, and the execution from the plan. Fields, and a recipe given as a value,
+    override what is inherited.
 
     Args:
         path: a model file, or the directory of a finished run.
-        data: what to learn from; default: that of the run. Its classes may be others: those that the network knows by name
-            keep their row of the last layer, the rest start anew. The data of the run, named again, keeps its split.
-        resolution: side in pixels to train and test at; default: that of the model file.
-        recipe: default: `finetune` where data is given, and `test-resolution` where only a resolution is.
+        data: training data; default: that of the run. Its classes may differ: those that the network knows by name keep their
+            weights in the last layer, others are initialised anew. The data of the run, if given again, keeps its split.
+        resolution: image size in pixels for training and testing; default: that of the model file.
+        recipe: default: `finetune` if data is given, `test-resolution` if only a resolution is.
 
     Returns:
-        The choice, and what the user should know of it, a sentence each.
+        The choice, and notes for the user, one sentence each.
 
     Raises:
-        ValueError: neither data nor resolution is given, or the run's data is not known, or something does not fit.
+        ValueError: neither data nor resolution is given, the run's data is unknown, or something does not fit.
     """
     before = trained(path)
     network, about = load_model(before.file)
     if data is None and resolution is None:
-        raise ValueError("name what to fine-tune for: other data, or another image size with --resolution")
+        raise ValueError("give other data to fine-tune on, or another image size with --resolution")
     source = learned(path, source_named(data)).source if isinstance(data, str) else data or before.data
     if source is None:
-        raise ValueError(f"{path} does not say what it was trained on; name the data")
-    # without a size of its own the recipe trains and tests at the resolution of the network, which fields and edits may change
+        raise ValueError(f"{path} does not state its training data; name the data")
+    # without a size the recipe trains and tests at the resolution of the network, which fields and edits may change
     model = network.model if resolution is None else replace(network.model, resolution=resolution)
     name = recipe if recipe is not None else "finetune" if data is not None else "test-resolution"
     settings = recipe_named(name) if isinstance(name, str) else name
@@ -216,7 +215,7 @@ def go_on(
     if resolution is not None and final != resolution:
         raise ValueError(
             f"--resolution {resolution} trains and tests at {resolution} pixels, but the fields test at {final}; leave one"
-            f" out, or train at one size and test at another: size=SIZE test_size={resolution}"
+            f" out, or set different sizes for training and testing: size=SIZE test_size={resolution}"
         )
     warning = aligned(before.side, final)
     return choice, (f"warning: {warning}",) if warning else ()

@@ -1,4 +1,4 @@
-"""Interrupt: a run that is told to stop finishes its update and saves its state first."""
+"""Interrupts: on Ctrl-C or SIGTERM a run finishes its update and saves a checkpoint first."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,20 +9,20 @@ from typing import Any
 
 @dataclass
 class Stop:
-    """Whether the run was told to stop."""
+    """Whether the run was interrupted."""
 
     asked: bool = False
 
 
 @contextmanager
 def asked_to_stop() -> Iterator[Stop]:
-    """Notes the first Ctrl-C or SIGTERM, so that the update is finished and the state saved; the second one acts at once."""
+    """Records the first Ctrl-C or SIGTERM, so that the update is finished and a checkpoint saved; a second one acts at once."""
     stop = Stop()
     before: dict[int, Callable[..., Any] | int | None] = {}
 
     def put_back() -> None:
         for number, handler in before.items():
-            # None is a handler that Python did not install and cannot put back
+            # None is a handler that Python did not install and cannot restore
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def note(number: int, frame: Any) -> None:
@@ -32,7 +32,7 @@ def asked_to_stop() -> Iterator[Stop]:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread: whoever runs it there has to stop it otherwise
+    except ValueError:  # not in the main thread, which alone can install handlers: the caller must stop the run in another way
         pass
     try:
         yield stop

@@ -1,4 +1,4 @@
-"""Journal: what a run says while it trains: the log, the progress line, and the alarm when a loss is no number."""
+"""Logging of training metrics and progress, and the check for non-finite losses."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from paretina.run import Run
 from paretina.train.ranks import Ranks
 
 Listener = Callable[[dict[str, Any]], None]
-"""Called on rank 0 with every line that goes to the log."""
+"""Called on rank 0 with every line of the log."""
 
 
 class Journal:
     """
     Attributes:
-        every: seconds from one training line to the next, about.
-        faults: pictures that could no longer be read, as `name: reason`, each once.
+        every: approximate seconds between training lines of the log.
+        faults: pictures that became unreadable, as `name: reason`, each once.
     """
 
     def __init__(self, run: Run, ranks: Ranks, device: str, listen: Listener, every: float = 1.0) -> None:
@@ -41,19 +41,19 @@ class Journal:
             self.listen({"event": event, "step": step, **values})
 
     def left_out(self, step: int, faults: Iterable[str]) -> None:
-        """Names pictures that can no longer be read, each at the first time."""
+        """Logs pictures that became unreadable, each once."""
         for fault in faults:
             if fault not in self.faults:
                 self.faults[fault] = None
                 self.tell("note", step, message=f"left out, because it can no longer be read: {fault}")
 
     def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
-        """Stops the run if a loss was not finite.
+        """Raises if a loss is not finite.
 
-        On a GPU the losses of several updates are looked at together, since each look waits for the device.
+        On a GPU the losses of several updates are checked together, since each check synchronises with the device.
 
         Raises:
-            FloatingPointError: names the step and the parts of the loss.
+            FloatingPointError: has the step and the parts of the loss.
         """
         self.unchecked.append((step, losses))
         if not force and self.device != "cpu" and len(self.unchecked) < 16:
@@ -69,7 +69,7 @@ class Journal:
         return time.monotonic() - self.last >= self.every
 
     def train(self, step: int, losses: dict[str, Tensor], **values: Any) -> None:
-        """A line about an update."""
+        """Logs an update."""
         self.last = time.monotonic()
         spent = self.last - self.began - self.paused
         parts = {name: value.item() for name, value in losses.items()}
@@ -83,7 +83,7 @@ class Journal:
         )
 
     def pause(self) -> "Pause":
-        """Time spent inside is no training time."""
+        """Time spent inside is not counted as training time."""
         return Pause(self)
 
 

@@ -1,4 +1,4 @@
-"""Learning: which parts of a network learn, and how fast against each other."""
+"""Which parts of a network are trained, and their relative learning rates."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,17 +19,17 @@ from paretina.traits import SetTo, traits
 class Learning(Spec):
     """
     Attributes:
-        classifier_lr: factor on the learning rate of the last layer; above 1 where it is new and the rest is good already.
-        lr_decay: factor on the learning rate from each part to the one before it, head to stem, in (0, 1]; 1 for one rate
-            everywhere (layer-wise rates, a stage a layer).
-        frozen_stride: parts whose maps are smaller than the image by at most this factor do not learn; 0 for none. They are the
-            costly ones, and what they see is much the same in all pictures.
-        frozen: parts that do not learn: "stem", "stages.0", ...; only with weights to start from.
-        trainable_stages: how many stages at the end learn besides the head, 0 for the head alone; None for all. Only with
+        classifier_lr: learning rate multiplier of the last layer; above 1 if it is new and the rest is pretrained.
+        lr_decay: layer-wise lr decay: factor on the learning rate from each stage to the one before it, head to stem, in
+            (0, 1]; 1 for the same rate everywhere.
+        frozen_stride: parts whose feature maps have at most this stride are frozen; 0 for none. They are the most expensive,
+            and their features are similar for all kinds of pictures.
+        frozen: frozen parts: "stem", "stages.0", ...; only with weights to start from.
+        trainable_stages: number of last stages that are trained besides the head, 0 for the head alone; None for all. Only with
             weights to start from.
-        freeze_norm_statistics: whether norms keep their running statistics and nothing is dropped, also in parts that learn.
-        remembered_views: how many views of each picture go through the frozen parts at the front of the network once, before
-            training, which then learns from their maps; 0 for none. See `paretina.train.remembered`.
+        freeze_norm_statistics: whether norm layers keep their running statistics and dropout is off, also in trained parts.
+        remembered_views: number of views of each picture that go through the frozen leading parts once, before training, which
+            then uses the stored feature maps; 0 for none. See `paretina.train.remembered`.
     """
 
     classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
@@ -53,26 +53,24 @@ class Learning(Spec):
         if self.frozen_stride < 0:
             raise ValueError(f"Learning.frozen_stride must be at least 0, got {self.frozen_stride}")
         if self.trainable_stages is not None and self.trainable_stages < 0:
-            raise ValueError(
-                f"Learning.trainable_stages counts stages at the end of the network, 0 or more, got {self.trainable_stages}"
-            )
+            raise ValueError(f"Learning.trainable_stages is a number of last stages, 0 or more, got {self.trainable_stages}")
 
     @property
     def needs_weights(self) -> bool:
-        """Whether parts of the network stay as they start, which makes sense only for weights that are good already."""
+        """Whether parts of the network are frozen, which makes sense only with pretrained weights."""
         return bool(self.frozen or self.frozen_stride or self.trainable_stages is not None)
 
     def frozen_parts(self, model: Model) -> tuple[str, ...]:
-        """The parts that do not learn, by name; of several networks, those of each.
+        """The names of the frozen parts; for several networks, those of each.
 
         Raises:
-            ValueError: more stages are to learn than there are.
+            ValueError: `trainable_stages` is larger than the number of stages.
         """
         parts = {part: None for blueprint in dict.fromkeys(model.blueprints()) for part in self.frozen_in(blueprint)}
         return (*parts, *(name for name in self.frozen if name not in parts))
 
     def frozen_in(self, blueprint: Blueprint) -> tuple[str, ...]:
-        """The parts of one network that do not learn for where they stand in it."""
+        """The parts of one network that are frozen because of their position."""
         names = ["stem", *(f"stages.{i}" for i in range(len(blueprint.stages)))]
         trainable = self.trainable_stages
         if trainable is not None and trainable > len(blueprint.stages):
@@ -85,7 +83,7 @@ class Learning(Spec):
         return tuple(early)
 
     def apply(self, network: Network) -> None:
-        """Freezes what does not learn, in place.
+        """Freezes the frozen parts, in place.
 
         Raises:
             ValueError: there is no such part.
@@ -94,7 +92,7 @@ class Learning(Spec):
         network.frozen_statistics = self.freeze_norm_statistics
 
     def groups(self, learner: Learner, optimizer: Optimizer) -> list[dict[str, Any]]:
-        """The parameters that learn, in groups of equal rate and decay."""
+        """The trainable parameters, in groups of equal learning rate and weight decay."""
         owned = roles(learner)
         networks = learner.result().networks()
         last = {id(parameter) for each in networks for parameter in cast(nn.Module, each.head.classifier).parameters()}
@@ -102,7 +100,7 @@ class Learning(Spec):
         parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
         for name, parameter in learner.named_parameters():
             place, order = owned[name].place, orders.get(owned[name].network, ())
-            # what an objective or an assembly adds to the networks is new, as the head is
+            # modules that an objective or an assembly adds are new, like the head
             factor = self.lr_decay ** (order.index(place) if place in order else 0)
             if id(parameter) in last:
                 factor *= self.classifier_lr

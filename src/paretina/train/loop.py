@@ -1,7 +1,8 @@
-"""The loop, read top to bottom.
+"""The training loop, to be read top to bottom.
 
-One update: rates, batch, transforms, forward, loss, backward, clip, step, average, log. Time enters as the clock, randomness as
-generators that follow from the seed; no method is named here. Interrupted and resumed equals uninterrupted, bit for bit.
+One update: learning rate, batch, transforms, forward, loss, backward, clip, step, average, log. Time is given by the clock,
+randomness by generators seeded from the seed; the loop knows no particular method. An interrupted and resumed run gives the
+same result as an uninterrupted one, bit for bit.
 """
 
 import functools
@@ -32,16 +33,16 @@ from paretina.train.step import Step
 
 @dataclass(frozen=True)
 class Job:
-    """What the loop needs besides the recipe.
+    """Input of the loop besides the recipe.
 
     Attributes:
-        learner: owns everything that learns; placed on the device.
+        learner: owns all trainable modules; on the device.
         evaluation: of the validation pictures.
-        size: side in pixels at each update.
-        save_every: seconds between checkpoints; each evaluation is followed by one too.
-        remembered: what the frozen parts make of the pictures, where that is learned from in place of images.
-        updates: number of updates after which the loop stops short, as if interrupted; None to finish. A resumed run makes at
-            least one more.
+        size: image size in pixels at each update.
+        save_every: seconds between checkpoints; one is also saved after each evaluation.
+        remembered: feature maps of the frozen parts to train on in place of images; None to train on images.
+        updates: number of updates after which the loop stops as if interrupted; None to finish. A resumed run makes at least
+            one more.
     """
 
     learner: Learner
@@ -57,11 +58,11 @@ class Job:
 
 @dataclass(frozen=True)
 class FinalNetwork:
-    """What a finished run keeps.
+    """The result of a finished run.
 
     Attributes:
-        network: the one to save.
-        chosen: a sentence: which weights these are, and on what they were chosen.
+        network: the network to save.
+        chosen: a sentence that says which weights these are, and how they were selected.
     """
 
     network: Network
@@ -69,11 +70,11 @@ class FinalNetwork:
 
 
 def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNetwork:
-    """Trains, from the last state of the run if there is one.
+    """Trains, from the last checkpoint of the run if there is one.
 
     Raises:
-        FloatingPointError: the loss was not finite; names the step and the parts of the loss.
-        KeyboardInterrupt: the run was interrupted, or `job.updates` are done; its state is saved.
+        FloatingPointError: the loss is not finite; has the step and the parts of the loss.
+        KeyboardInterrupt: the run was interrupted, or `job.updates` are done; a checkpoint is saved.
     """
     learner, plan, ranks = job.learner, job.plan, job.ranks
     network = learner.result()
@@ -89,9 +90,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
     if folder := run.last_state():
         state = load_state(folder)
         if len(state["random"]) != ranks.count:
-            raise ValueError(
-                f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot continue with it"
-            )
+            raise ValueError(f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot resume it")
         put_back(state, learner, step.optimizer, step.scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)
         best, start = state["best"], state["update"]
@@ -124,7 +123,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
                 with journal.pause():
-                    # the weights that are not kept are judged once, for comparison
+                    # the weights that are not kept are evaluated once, for comparison
                     asked = judged if done == epochs.updates else dict([[*judged.items()][-1]])
                     tallies = {name: tallied(job, module, workers) for name, module in asked.items()}
                     figures = {name: tally.quick() for name, tally in tallies.items()}
@@ -158,7 +157,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:
-    """The answers of a network to the validation pictures of all ranks."""
+    """The outputs of a network for the validation pictures, gathered from all ranks."""
     job.ranks.agree(network)
     first, *others = job.ranks.every(job.evaluation.tally(network, workers))
     return first.with_all(others)

@@ -1,4 +1,4 @@
-"""Objective: who owns what learns, and how a batch becomes losses."""
+"""Training objectives: how a batch becomes losses, and which modules are trained."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network said about a batch.
+    """The outputs of a network for a batch.
 
     Attributes:
-        extras: `maps`, `embedding`, and what the stages said besides, by name; see `Network.forward`.
+        extras: `maps`, `embedding`, and further outputs of the stages, by name; see `Network.forward`.
     """
 
     logits: Logits
@@ -34,10 +34,10 @@ class Outputs:
 
 
 class Teacher:
-    """A frozen network to learn from. It answers each view of a batch once, however many terms ask, behind its own statistics.
+    """A frozen network to learn from. It runs once per view of a batch, however many terms use it, with its own normalisation.
 
     Attributes:
-        module: one of ours, or of another library.
+        module: one of our networks, or of another library.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -47,13 +47,13 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, view: int = 0) -> Outputs:
-        """What it says of a view; logits are float32, and `extras` are those of `Network.forward`, empty for other libraries.
+        """Its outputs for a view; logits are float32, and `extras` are those of `Network.forward`, empty for other libraries.
 
         Raises:
             ValueError: the batch has no such view.
         """
         if not 0 <= view < len(batch.views):
-            raise ValueError(f"the teacher is asked for view {view}, but there are {len(batch.views)}; see the recipe's views")
+            raise ValueError(f"the teacher needs view {view}, but there are {len(batch.views)} views; see the recipe's views")
         if self.batch is not batch:
             self.batch, self.answers = batch, {}
         if view not in self.answers:
@@ -69,15 +69,15 @@ TermFn = Callable[[Outputs, Batch, Clock], Loss]
 
 @dataclass(frozen=True, kw_only=True)
 class Term(Method):
-    """A summand of the loss; owns no parameters.
+    """A term of the loss; has no parameters.
 
-    Its value is a mean over rows, the classes of one picture or of one pixel. A row of zeros in the targets weighs nothing in
-    it: it adds nothing, and the sum is divided by the number of the others, or by 1 where there are none.
+    Its value is a mean over rows; a row is the classes of one picture or of one pixel. A row of zeros in the targets has no
+    weight: it adds nothing, and the sum is divided by the number of the other rows, or by 1 if there are none.
 
     Attributes:
-        TASKS: kinds of tasks that it is a loss for; with another, a run is refused before it begins. A term that fits `Nothing`
-            does not look at the targets at all, so that it learns from every picture.
-        TEACHER: whether it learns from a teacher. One that nothing learns from is refused before a run begins.
+        TASKS: kinds of tasks that it is a loss for; with another, a run is rejected before it begins. A term for `Nothing` does
+            not use the targets, so it learns from every picture.
+        TEACHER: whether it learns from a teacher. A teacher that nothing learns from is rejected before a run begins.
     """
 
     PLUGINS = ("paretina.train.terms",)
@@ -91,18 +91,18 @@ class Term(Method):
 
     @abstractmethod
     def make(self, teacher: Teacher | None) -> TermFn:
-        """Returns the function; `teacher` gets the batch that the student gets and answers through its own preprocessing.
+        """Returns the function; `teacher` gets the batch of the student and applies its own normalisation.
 
         Raises:
-            ValueError: the term needs a teacher and there is none.
+            ValueError: the term needs a teacher, but there is none.
         """
 
 
 class Learner(nn.Module):
-    """What an objective makes: a module that owns everything that learns and has frozen the rest.
+    """What an objective makes: a module that owns all trained modules and has frozen the rest.
 
-    `forward(batch, clock)` gives the parts of the loss by name; the loop adds them up. The loop, DDP and the checkpoint see
-    nothing else.
+    `forward(batch, clock)` returns the parts of the loss by name; the loop sums them. The loop, DDP and the checkpoint use only
+    this module.
     """
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
@@ -117,7 +117,7 @@ class Learner(nn.Module):
 
 
 def learning_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a learner, without those of networks in which nothing learns: a target that follows, a teacher."""
+    """The modules of a learner, without networks that are fully frozen, such as a teacher or an EMA target."""
     yield module
     for child in module.children():
         if not isinstance(child, Network) or any(parameter.requires_grad for parameter in child.parameters()):
@@ -126,12 +126,12 @@ def learning_modules(module: nn.Module) -> Iterator[nn.Module]:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Method):
-    """What is learned.
+    """A training objective.
 
     Attributes:
-        TASKS: kinds of tasks that it fits, as `Term.TASKS`; what its terms fit is looked at besides.
-        TEACHER: whether it learns from a teacher by itself, as `Term.TEACHER`; its terms are asked besides.
-        MAPS: whether it can do with maps in place of images; see `paretina.train.remembered`.
+        TASKS: kinds of tasks that it fits, as `Term.TASKS`; those of its terms are checked too.
+        TEACHER: whether it learns from a teacher itself, as `Term.TEACHER`; its terms are checked too.
+        MAPS: whether it works on feature maps in place of images; see `paretina.train.remembered`.
     """
 
     PLUGINS = ("paretina.train.objectives",)
@@ -142,7 +142,7 @@ class Objective(Method):
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
     def check(self, recipe: "Recipe", model: Model) -> None:
-        """Looks whether the rest of a recipe, and the model, fit; called before anything is read or trained.
+        """Checks that the rest of a recipe and the model fit; called before anything is read or trained.
 
         Raises:
             ValueError: they do not; the message says which field to change.

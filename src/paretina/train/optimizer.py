@@ -1,7 +1,7 @@
-"""Optimizer: how the parameters follow their gradients.
+"""Optimizers: the settings that all update rules share.
 
-A plug-in names the update rule. What all rules share stands here: the learning rate and the weight decay as schedules, and
-which roles of parameters are decayed. The loop calls `set_rates` before each update, so an optimizer never needs a scheduler.
+A plug-in defines the update rule. Shared are the learning rate and the weight decay as schedules, and which roles of parameters
+are decayed. The loop calls `set_rates` before each update, so no scheduler is needed.
 
 Source: linear scaling of the rate with the batch: Goyal et al. 2017 (arXiv:1706.02677), 2.1; no decay of biases and norms:
 He et al. 2019 (arXiv:1812.01187), 3.1.
@@ -25,21 +25,20 @@ from paretina.traits import INSIDE, SETTING, STAYS, By, Method, Never, SetTo, tr
 
 
 def lr_left_out(lr: Schedule, path: str) -> Iterator[tuple[str, str]]:
-    """What of the rate's schedule an ablation may leave out."""
+    """The parts of the lr schedule that an ablation may leave out."""
     return lr.left_out(path, "the rate")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer(Method):
-    """An update rule with its rates.
+    """An update rule with learning rate and weight decay.
 
     Attributes:
-        lr: learning rate; where `scale_lr` is on, that for `lr_batch` pictures an update, and the rate in use is
-            proportional to the pictures of an update.
-        weight_decay: pull of the decayed parameters towards zero; never scaled with the batch.
+        lr: learning rate; with `scale_lr` it is that for a batch of `lr_batch` pictures, and scales linearly with the batch.
+        weight_decay: weight decay of the decayed parameters; never scaled with the batch.
         decay: roles of the parameters that are decayed.
-        scale_lr: whether the rate follows the batch.
-        lr_batch: number of pictures for which `lr` is written.
+        scale_lr: whether the learning rate scales with the batch size.
+        lr_batch: batch size that `lr` refers to.
     """
 
     PLUGINS = ("paretina.train.optimizers",)
@@ -63,10 +62,10 @@ class Optimizer(Method):
         require_within(self, 0.0, math.inf, "lr", "weight_decay")
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """The optimizer over the groups of `parameter_groups`; its rates are zero until `set_rates`.
+        """The optimizer for the groups of `parameter_groups`; its learning rates are zero until `set_rates`.
 
-        Its state consists of tensors and plain scalars. State that was loaded, and gradients, may have any memory format: they
-        are laid out like their parameter before each step.
+        Its state consists of tensors and plain scalars. Loaded state and gradients may have any memory format: they are
+        converted to that of their parameter before each step.
         """
         optimizer = self.rule([{**group, "lr": 0.0, "weight_decay": 0.0} for group in groups])
         optimizer.register_step_pre_hook(align)
@@ -74,24 +73,24 @@ class Optimizer(Method):
 
     @abstractmethod
     def rule(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """The bare optimizer; each group holds `lr` and `weight_decay`."""
+        """The torch optimizer; each group has `lr` and `weight_decay`."""
 
     def with_peak(self, lr: float) -> "Optimizer":
-        """The same with a learning rate that rises to `lr` and follows the schedule otherwise, whatever the batch is.
+        """A copy with peak learning rate `lr`, not scaled with the batch; the shape of the schedule is kept.
 
         Raises:
-            ValueError: the schedule has no peak that could be moved.
+            ValueError: the schedule has no peak to set.
         """
         return replace(self, lr=self.lr.with_peak(lr), scale_lr=False)
 
     def rate_at(self, clock: Clock, batch_size: int) -> float:
-        """The learning rate of an update over `batch_size` pictures, those of all ranks and accumulated steps together."""
+        """The learning rate of an update of `batch_size` pictures, over all ranks and accumulated steps."""
         return self.lr(clock) * (batch_size / self.lr_batch if self.scale_lr else 1.0)
 
     def set_rates(self, optimizer: torch.optim.Optimizer, clock: Clock, batch_size: int) -> float:
-        """Writes rate and decay of the coming update into the groups and returns the rate.
+        """Sets learning rate and weight decay of the groups for the next update and returns the learning rate.
 
-        A group may hold a `rate_factor` on the rate; without one it is 1.
+        A group may have a `rate_factor` on the learning rate; default: 1.
         """
         rate, weight_decay = self.rate_at(clock, batch_size), self.weight_decay(clock)
         for group in optimizer.param_groups:
@@ -103,12 +102,12 @@ class Optimizer(Method):
 def parameter_groups(
     named: Iterable[tuple[str, nn.Parameter]], role_of: Callable[[str], str], decay: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """Sorts what learns into a decayed and an undecayed group, in the order given; a group without parameters is left out.
+    """Splits the trainable parameters into a decayed and an undecayed group, in the given order; empty groups are left out.
 
     Args:
         named: parameters with their names; frozen ones are left out.
-        role_of: the role of the parameter of that name.
-        decay: roles that are decayed; a warning names those that no learning parameter has.
+        role_of: returns the role of a parameter by name.
+        decay: roles that are decayed; a warning lists those that no trainable parameter has.
 
     Raises:
         ValueError: every parameter is frozen.
@@ -119,7 +118,7 @@ def parameter_groups(
         raise ValueError(f"there is nothing to train: all {len(named)} parameters are frozen")
     idle = sorted(set(decay) - {role for role, _ in learning})
     if idle:
-        warnings.warn(f"decay names {', '.join(idle)}, but no parameter that learns has that role", stacklevel=2)
+        warnings.warn(f"decay names {', '.join(idle)}, but no trainable parameter has that role", stacklevel=2)
     decayed = [parameter for role, parameter in learning if role in decay]
     others = [parameter for role, parameter in learning if role not in decay]
     groups: list[dict[str, Any]] = [{"params": decayed, "decayed": True}, {"params": others, "decayed": False}]
@@ -127,16 +126,16 @@ def parameter_groups(
 
 
 def can_fuse(groups: list[dict[str, Any]]) -> bool:
-    """Whether torch's fused kernels, one pass over memory a step, take these parameters."""
+    """Whether torch's fused kernels, with one pass over memory per step, support these parameters."""
     parameters = (parameter for group in groups for parameter in group["params"])
     return all(parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
 def align(optimizer: torch.optim.Optimizer, *_: object) -> None:
-    """Lays gradients and state out in memory like their parameter.
+    """Converts gradients and state to the memory layout of their parameter.
 
-    Fused kernels on the CPU pair the numbers as they lie in memory and do not look at strides: a momentum that was stored
-    contiguously and loaded for a channels_last kernel would be applied to the wrong weights, without an error.
+    Fused CPU kernels pair values by memory position and ignore strides: a momentum that was stored contiguously and loaded for
+    a channels_last kernel would be applied to the wrong weights, without an error.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -149,7 +148,7 @@ def align(optimizer: torch.optim.Optimizer, *_: object) -> None:
 
 
 def lies_like(tensor: Tensor, pattern: Tensor) -> bool:
-    """Whether equal indices lie at equal places; the stride of an axis of length one does not matter."""
+    """Whether two tensors have the same memory layout; strides of axes of length one are ignored."""
     if tensor.stride() == pattern.stride():
         return True
     return all(a == b for a, b, n in zip(tensor.stride(), pattern.stride(), pattern.shape, strict=True) if n > 1)

@@ -1,7 +1,7 @@
-"""Planning: under which plan a run is executed, found by the first process before anything is trained.
+"""Chooses the execution plan of a run, in the first process before training.
 
-The plan stands in `asked.json` with the rest, so a resumed run continues under it, and all processes have the same. Candidates
-are timed on updates of the whole network with random weights; parts that will be frozen learn too meanwhile.
+The plan is saved in `asked.json`, so a resumed run keeps it, and all processes share it. Candidates are timed on updates of the
+whole network with random weights, without frozen parts.
 """
 
 from dataclasses import replace
@@ -16,22 +16,22 @@ from paretina.train.asked import Asked, Choice
 from paretina.traits import methods_in, shown_low
 
 Planning = Literal["default", "known", "eager", "full"]
-"""default: what was asked for, without timing. known: what an earlier search found on this device for this network, if one did,
-and if that is not below float32 where the default is not.
-eager: a search in under 30 s, which compiles only for a run so long that it can repay that. full: compiles always."""
+"""default: the requested plan, without timing. known: the result of an earlier search on this device for this network, if any,
+unless its precision is below float32 and the default's is not.
+eager: a search in under 30 s, which compiles only if the run is long enough to repay that. full: always compiles."""
 
 LONG_S = 1200.0
-"""Seconds of a run from which on it is worth trying to compile: trying takes minutes, and gains a third at best."""
+"""Seconds of a run above which compiling is tried: trying takes minutes, and gains a third at best."""
 
 CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile")
-"""Fields of a plan that a search decides; whoever gives one of them has decided himself."""
+"""Fields of a plan that a search chooses; if one of them is given, there is no search."""
 
 
 def with_safe_precision(choice: Choice) -> Asked:
-    """What was chosen, in float32 unless somebody gave the precision or records show that less loses nothing.
+    """The request in float32, unless the precision was given or records show that a lower one loses nothing.
 
-    They do for some networks that train from scratch (`trains_low`) where the objective and its terms say so of themselves; for
-    fine-tuning, intervals are too wide to say.
+    They do for some networks trained from scratch (`trains_low`) if the objective and its terms allow it; for fine-tuning the
+    intervals are too wide to tell.
     """
     asked = choice.asked
     if asked.plan.precision == "float32" or {"plan", "plan.precision"} & set(choice.origins):
@@ -39,7 +39,7 @@ def with_safe_precision(choice: Choice) -> Asked:
     try:
         shown = trains_low(asked.assembled()) and shown_low(methods_in(asked.recipe))
     except ValueError:
-        return asked  # cannot be trained at all, which is said when training begins
+        return asked  # cannot be trained at all, which is reported when training begins
     if shown and not asked.starts():
         return asked
     depthwise = asked.plan.depthwise if "plan.depthwise" in choice.origins else "same"
@@ -47,21 +47,23 @@ def with_safe_precision(choice: Choice) -> Asked:
 
 
 def found_plan(asked: Asked, model: Model, pictures: int, planning: Planning, ranks: int) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a run, and what the user should know of it, a sentence each.
+    """The plan of a run, and notes for the user, one sentence each.
 
     Args:
         model: of the network, with its classes.
         pictures: to train on.
-        ranks: number of processes that share an update.
+        ranks: number of processes (world size).
     """
     recipe = asked.recipe
     epochs = recipe.updates(pictures)
     batch, steps = epochs.batch, epochs.updates * recipe.accumulate
     sides = asked.sides()
-    part = max(2, batch // (ranks * recipe.accumulate))  # batch norm learns from two images at least
+    part = max(2, batch // (ranks * recipe.accumulate))  # batch norm needs at least two images
 
     def search(tuning: Tuning) -> Plans:
-        low = planning != "known" or asked.plan.precision != "float32"  # below the default only when a search is asked for
+        low = (
+            planning != "known" or asked.plan.precision != "float32"
+        )  # precision below the default only when a search is requested
         return training_plan(model, asked.plan.device, part, max(sides), tuning, low)
 
     plans = search("none" if planning == "known" else "eager")
@@ -73,22 +75,22 @@ def found_plan(asked: Asked, model: Model, pictures: int, planning: Planning, ra
     if tuned is None:
         return asked.plan, plans.notes
     plan, notes = affordable(tuned, part, len(sides), steps)
-    when = "as found earlier" if tuned.cached else f"found in {tuned.seconds:.0f} s"
-    notes = (f"runs under the plan {brief(plan)}, {when}", *notes, *plans.notes)
+    when = "from an earlier search" if tuned.cached else f"found in {tuned.seconds:.0f} s"
+    notes = (f"execution plan: {brief(plan)}, {when}", *notes, *plans.notes)
     return replace(plan, threads=asked.plan.threads or plan.threads, workers=asked.plan.workers), notes
 
 
 def step_s(tuned: Tuned, plan: Plan) -> float:
-    """Seconds of a step of `tuned.batch` images under one of the plans that were tried."""
+    """Seconds per step of `tuned.batch` images under one of the timed plans."""
     return next((each.step_ms or 0.0) / 1000 for each in tuned.tried if each.plan == plan)
 
 
 def affordable(tuned: Tuned, batch: int, sizes: int, steps: int) -> tuple[Plan, tuple[str, ...]]:
-    """The plan that was found, or its eager form where a run of so many steps is too short to repay compiling.
+    """The plan that was found, or its eager form if the run is too short to repay compiling.
 
     Args:
-        batch: images of a step of the run.
-        sizes: number of image sizes in the run; each is compiled anew.
+        batch: images per step of the run.
+        sizes: number of image sizes in the run; each is compiled separately.
     """
     compiled, eager = tuned.plan, replace(tuned.plan, compile=False)
     if not compiled.compile:
@@ -100,5 +102,5 @@ def affordable(tuned: Tuned, batch: int, sizes: int, steps: int) -> tuple[Plan, 
         return compiled, ()
     saved = max(0.0, steps * (eager_s - compiled_s))
     return eager, (
-        f"not compiled: that takes {compile_s:.0f} s and would save {saved:.0f} s in {how_many(steps, 'step', ',')}",
+        f"not compiled: compiling takes {compile_s:.0f} s and would save {saved:.0f} s in {how_many(steps, 'step', ',')}",
     )

@@ -1,14 +1,14 @@
-"""Progressive: small images and weak regularisation first, large images and strong regularisation last.
+"""Progressive learning: small images and weak regularisation first, large images and strong regularisation last.
 
-Small images are cheap, and a network learns most of what it will know from them; but it overfits less on them, so the
-regularisation that large images need would hold it back. So with the size rises whatever says so of itself (`paretina.traits`):
-RandAugment, mixing, erasing and dropout, together, in equal stages. Costs nothing but a network that takes several sizes. Four
-stages from half the size to the whole have 60 % of the pixels. It is made for long runs: in runs of a few epochs it cost more
-than it saved (records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). Where small images are simply
-better (drawings, icons), there is nothing to win.
+Small images are cheap, and a network learns most of its features from them; but it overfits less on them, so the regularisation
+that large images need would slow it down. So everything that is marked to rise (`paretina.traits`) rises with the size:
+RandAugment, mixing, erasing and dropout, together, in equal stages. Needs a network that takes several sizes. Four stages from
+half the size to the full size have 60 % of the pixels. It is meant for long runs: in runs of a few epochs it cost more than it
+saved (records/progressive-shapes, records/progressive-elpv, records/finetune-elpv). If small images are simply better
+(drawings, icons), it gains nothing.
 
-Source: Tan & Le 2021 (arXiv:2104.00298), section 4 and algorithm 1; ranges of strength after their table 6, whose magnitudes
-rise from a third to the whole, dropout likewise, and mixing from zero.
+Source: Tan & Le 2021 (arXiv:2104.00298), section 4 and algorithm 1; ranges of strength from their table 6: magnitudes and
+dropout rise from a third of the final value, mixing from zero.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,15 +23,15 @@ from paretina.traits import places
 
 @dataclass(frozen=True, kw_only=True)
 class Progressive(Spec):
-    """A change of a recipe: what it says of size and strength becomes the end of a rise.
+    """An edit of a recipe: its size and strengths become the final values of progressive schedules.
 
     Attributes:
-        start: side of the first images, in pixels.
-        end: side of the last images, and of those in the test unless the recipe says otherwise.
+        start: first image size, in pixels.
+        end: last image size, also used for testing unless the recipe sets another.
         stages: number of stages, of equal length.
         regularisation: whether strengths rise with the size ("adaptive") or stay at the recipe's values ("constant").
-        sizes: whether sizes rise ("rising") or are drawn from those of all stages ("random"); the strengths go with them.
-        every: with random sizes, epochs from one draw to the next; 0 draws at each update.
+        sizes: whether sizes rise ("rising") or are drawn from those of all stages ("random"); strengths follow the size.
+        every: with random sizes, epochs between draws; 0 draws at each update.
         step: sizes between start and end are rounded to multiples of this.
     """
 
@@ -50,10 +50,10 @@ class Progressive(Spec):
             raise ValueError(f"Progressive needs stages >= 2 and step >= 1, got stages={self.stages}, step={self.step}")
 
     def __call__(self, recipe: Recipe) -> Recipe:
-        """Returns the recipe that rises.
+        """Returns the recipe with progressive schedules.
 
         Raises:
-            ValueError: a strength of the recipe follows a schedule of its own already.
+            ValueError: a strength of the recipe already has a schedule.
         """
         between = Staged.between(float(self.start), float(self.end), self.stages).values
         sides = (float(self.start), *(float(round(side / self.step) * self.step) for side in between[1:-1]), float(self.end))
@@ -66,9 +66,7 @@ class Progressive(Spec):
 
     def rise(self, last: Schedule, share: float, place: str) -> Schedule:
         if not isinstance(last, Constant):
-            raise ValueError(
-                f"{place} follows a schedule of its own, {last}; give it a number, or take regularisation=constant"
-            )
+            raise ValueError(f"{place} already has a schedule, {last}; give it a number, or set regularisation=constant")
         if last.value == 0:
             return last
         return self.schedule(Staged.between(share * last.value, last.value, self.stages).values)
@@ -78,10 +76,10 @@ class Progressive(Spec):
 
 
 def progressive_named(text: str) -> Progressive:
-    """What `96:160`, `96:160:3` (stages) or `96:160:4:constant:random` ask for: start, end, and what differs from the usual.
+    """Parses `96:160`, `96:160:3` (stages) or `96:160:4:constant:random`: start, end, and options other than the defaults.
 
     Raises:
-        ValueError: the text is none of these.
+        ValueError: the text has another form.
     """
     start, end, stages, regularisation, sizes = rise_of(text)
     return Progressive(start=start, end=end, stages=stages, regularisation=regularisation, sizes=sizes)

@@ -1,4 +1,4 @@
-"""Ranks: the processes that train one network together, started by torchrun; one process alone is rank 0 of 1."""
+"""Distributed training: the processes started by torchrun; a single process is rank 0 of 1."""
 
 import atexit
 import os
@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 class Ranks:
     """
     Attributes:
-        rank: number of this process, from 0.
-        count: number of processes.
-        local: number of this process on its machine.
+        rank: rank of this process, from 0.
+        count: number of processes (world size).
+        local: rank of this process on its machine.
     """
 
     rank: int = 0
@@ -28,19 +28,19 @@ class Ranks:
 
     @classmethod
     def start(cls, device: str) -> "Ranks":
-        """Joins the group if torchrun started this process."""
+        """Joins the process group if torchrun started this process."""
         if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
             atexit.register(leave)
-            # gloo beside nccl, since figures and random states travel from CPU to CPU
+            # gloo besides nccl, since figures and random states are sent from CPU to CPU
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return cls(dist.get_rank(), dist.get_world_size(), local, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     @staticmethod
     def is_first() -> bool:
-        """Whether this process is rank 0, also before and after the group exists."""
+        """Whether this process is rank 0; also usable before and after the group exists."""
         return os.environ.get("RANK", "0") == "0"
 
     @property
@@ -48,7 +48,7 @@ class Ranks:
         return self.rank == 0
 
     def device(self, device: str) -> str:
-        """The device of this process: with several GPUs, one each."""
+        """The device of this process: one GPU each if there are several."""
         if device == "cuda" and self.count > 1:
             torch.cuda.set_device(self.local)
             return f"cuda:{self.local}"
@@ -59,7 +59,7 @@ class Ranks:
         return DistributedDataParallel(module) if self.count > 1 else module
 
     def apart(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Where gradients are added up without averaging them over ranks yet."""
+        """A context in which gradients are accumulated without synchronising them between ranks."""
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
     def every(self, value: Any) -> list[Any]:
@@ -88,7 +88,7 @@ class Ranks:
         return value
 
     def agree(self, module: nn.Module) -> None:
-        """Gives the buffers of a module the values of rank 0: the statistics of batch norm differ from rank to rank."""
+        """Copies the buffers of a module from rank 0, since batch norm statistics differ between ranks."""
         if self.count > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, 0)
@@ -98,7 +98,7 @@ class Ranks:
             dist.barrier()
 
     def stop(self) -> None:
-        """Leaves the group; a process that does not say so leaves it when it ends."""
+        """Leaves the process group; otherwise it is left when the process ends."""
         if self.count > 1:
             leave()
 

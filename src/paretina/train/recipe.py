@@ -1,4 +1,4 @@
-"""Recipe: everything that decides a training run, as one value."""
+"""The training recipe: all training settings of a run, as one value (`Recipe`)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ from paretina.traits import INSIDE, STAYS, By, Never, SetTo, traits
 
 @dataclass(frozen=True, kw_only=True)
 class StochasticDepth(Spec):
-    """Drops whole residual branches of single images, more in deep blocks (Huang et al. 2016, arXiv:1603.09382).
+    """Stochastic depth: drops residual branches of single images, more in deep blocks (Huang et al. 2016, arXiv:1603.09382).
 
     Attributes:
-        rate: of the deepest block, in [0, 1).
-        shape: whether rates rise in a line from the first block to the last, or are the same everywhere.
+        rate: drop rate of the deepest block, in [0, 1).
+        shape: whether rates rise linearly from the first block to the last, or are the same in all blocks.
         ends: of `blocks` blocks numbered from 0, the last has `rate` ("closed", ConvNeXt) or `rate * (blocks - 1) / blocks`
             ("open", EfficientNet).
     """
@@ -55,7 +55,7 @@ class StochasticDepth(Spec):
 
 
 def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an earlier release wrote down, with all fields of that time, continues with the rules of that time."""
+    """Recipes saved by an earlier release, with all fields of that release, keep its rules."""
     return (
         {"whole_epochs": False, "bound_norm_memory": False, **fields}
         if {"evaluate_every", "max_damaged", "steady"} <= set(fields)
@@ -63,13 +63,13 @@ def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-LENGTH = Never("an ablation compares runs of one length")
-SIZES = Never("it is how many pictures are learned from at once, of which there is no least")
-DRIVES = Never("it is what the others rise with")
+LENGTH = Never("an ablation compares runs of equal length")
+SIZES = Never("it is the batch size, which cannot be left out")
+DRIVES = Never("the others rise with it")
 
 
 def rising_size(size: Schedule | None, path: str) -> Iterator[tuple[str, str]]:
-    """A schedule of sizes is left out by its last size."""
+    """A size schedule is left out by setting its last size."""
     if size is not None and not isinstance(size, Constant):
         yield "rising size", f"{path}={size(END):g}"
 
@@ -78,28 +78,28 @@ def rising_size(size: Schedule | None, path: str) -> Iterator[tuple[str, str]]:
 class Recipe(Spec):
     """
     Attributes:
-        epochs: passes over the training data; may be a fraction.
-        batch_size: pictures an update at most, over all ranks and accumulated parts.
-        whole_epochs: whether each epoch shows every picture, in updates that are as long as `batch_size` or a little shorter;
-            otherwise all are as long, and pictures that are left over sit out an epoch, as in releases before this field.
-        size: side in pixels that the network sees while training; None for what `pixel_share` says.
-        pixel_share: share of the pixels of the model's resolution that are trained on, in (0, 1]. Below 1 the side is the
-            nearest that leaves the same remainder modulo 32, so that maps of both sizes lie alike (arXiv:2106.03640).
-        accumulate: parts that an update's batch is cut into, one forward and backward pass each; batch norm sees one part.
-        transforms: what happens to pictures on their way in, in this order.
-        views: what each picture is shown as, for objectives that compare several looks at it; each gets what `transforms` say
-            of single pictures, then its own. Without any there is one view.
-        objective: what is learned.
-        dropout: rate before the classifier, in [0, 1).
-        average: whether a running average of the weights is kept, evaluated and saved.
-        stochastic_depth: whether residual branches are dropped.
-        clip: how long gradients are shortened, if at all.
-        start: what the network starts with, and how long its norms remember it.
-        learning: which parts learn, and how fast against each other.
-        teacher: model file or finished run of a network that terms learn from, or timm:NAME; refused where nothing does.
-        test: how a run is judged on its way and at its end, and which weights it keeps.
-        max_damaged: share of unreadable pictures above which a run refuses to start.
-        seed: everything random follows from it.
+        epochs: passes over the training data; may be fractional.
+        batch_size: largest number of pictures per update, over all ranks and accumulated parts.
+        whole_epochs: whether each epoch has every picture, in batches of `batch_size` or slightly fewer; otherwise all batches
+            are full, and left-over pictures are skipped in that epoch, as in releases before this field.
+        size: training image size in pixels; None to derive it from `pixel_share`.
+        pixel_share: fraction of the pixels of the model's resolution to train on, in (0, 1]. Below 1 the size is the nearest
+            that is equal to the resolution modulo 32, so that feature maps of both are aligned (arXiv:2106.03640).
+        accumulate: gradient accumulation steps: the batch is split into this many parts; batch norm sees one part.
+        transforms: transforms of pictures and batches, applied in this order.
+        views: views of each picture, for objectives that compare several; each gets the picture transforms of `transforms`,
+            then its own. Empty: one view.
+        objective: the training objective.
+        dropout: dropout rate before the classifier, in [0, 1).
+        average: exponential moving average of the weights, which is evaluated and saved.
+        stochastic_depth: stochastic depth (drop path).
+        clip: gradient clipping.
+        start: initial values, and the momentum of norm statistics.
+        learning: which parts are trained, and their relative learning rates.
+        teacher: model file or finished run of a network to distil from, or timm:NAME; rejected if nothing learns from it.
+        test: how a run is evaluated during and after training, and which weights are saved.
+        max_damaged: fraction of unreadable pictures above which a run is refused.
+        seed: seed of all randomness.
     """
 
     UPGRADES = (with_leftovers,)
@@ -124,7 +124,7 @@ class Recipe(Spec):
     epochs: float = field(default=30.0, metadata=traits(left_out=LENGTH, elsewhere=()))
     batch_size: int = field(default=64, metadata=traits(left_out=SIZES, elsewhere=("b",)))
     whole_epochs: bool = field(
-        default=True, metadata=traits(left_out=Never("it says how epochs are cut into updates"), elsewhere=())
+        default=True, metadata=traits(left_out=Never("it sets how epochs are split into updates"), elsewhere=())
     )
     size: Schedule | None = field(
         default=None,
@@ -136,7 +136,7 @@ class Recipe(Spec):
         default=(RandomResizedCrop(), HorizontalFlip()), metadata=traits(left_out=INSIDE, elsewhere=())
     )
     views: tuple[View, ...] = field(
-        default=(), metadata=traits(left_out=Never("the objective compares as many views as there are"), elsewhere=())
+        default=(), metadata=traits(left_out=Never("the objective needs this number of views"), elsewhere=())
     )
     objective: Objective = field(default_factory=Supervised, metadata=traits(left_out=INSIDE, elsewhere=()))
     optimizer: Optimizer = field(
@@ -161,7 +161,7 @@ class Recipe(Spec):
     )
     test: Evaluated = field(default=Evaluated(), metadata=traits(left_out=TESTED, elsewhere=()))
     max_damaged: float = field(
-        default=0.01, metadata=traits(left_out=Never("it decides whether a run starts, not what it learns"), elsewhere=())
+        default=0.01, metadata=traits(left_out=Never("it decides whether a run starts, not how it trains"), elsewhere=())
     )
     seed: int = field(default=0, metadata=traits(left_out=Never("an ablation trains with several seeds"), elsewhere=()))
 
@@ -170,21 +170,21 @@ class Recipe(Spec):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
         if self.batch_size < self.accumulate:
-            raise ValueError(f"an update of {self.batch_size} pictures cannot be cut into accumulate={self.accumulate} parts")
+            raise ValueError(f"a batch of {self.batch_size} pictures cannot be split into accumulate={self.accumulate} parts")
         if not 0 <= self.max_damaged <= 1:
-            raise ValueError(f"Recipe.max_damaged is a share in [0, 1], got {self.max_damaged}")
+            raise ValueError(f"Recipe.max_damaged is a fraction in [0, 1], got {self.max_damaged}")
         if self.views and self.views[0].scale != 1:
             raise ValueError(f"the first view has the size of the recipe, so its scale is 1, got {self.views[0].scale:g}")
         if not 0 < self.pixel_share <= 1:
-            raise ValueError(f"Recipe.pixel_share is a share in (0, 1], got {self.pixel_share}")
+            raise ValueError(f"Recipe.pixel_share is a fraction in (0, 1], got {self.pixel_share}")
         require_within(self, 0.0, 1.0, "dropout", below=True)
 
     def updates(self, pictures: int) -> Epochs:
-        """The updates of a run over so many pictures."""
+        """The updates of a run on `pictures` training pictures."""
         return Epochs(pictures, min(self.batch_size, pictures), self.epochs, self.seed, self.whole_epochs)
 
     def taught(self) -> tuple[str, ...]:
-        """The names of those that learn from a teacher: the objective, and what stands in it."""
+        """The names of what learns from a teacher: the objective, or terms in it."""
         return tuple(type(each).__name__ for each in specs_within(self.objective) if getattr(each, "TEACHER", False))
 
     def image_transforms(self) -> tuple[ImageTransform, ...]:
@@ -196,9 +196,9 @@ class Recipe(Spec):
         return tuple(Look((*shared, *view.transforms), view.own, view.scale) for view in self.views or (View(),))
 
     def without(self, transform: Transform) -> tuple[Transform, ...]:
-        """The transforms with the plain way to a square picture, which is that of the test, in the place of one of them.
+        """The transforms with one replaced by the plain resizing to a square, as in evaluation.
 
-        Other plain ways are dropped, since there is nothing left for them to do.
+        Other plain resizings are dropped, since they would have no effect.
         """
         plain = self.test.plain()
         kept = (each for each in self.transforms if type(each).LEFT_OUT != PLAIN)
@@ -208,15 +208,15 @@ class Recipe(Spec):
         return tuple(transform for transform in self.transforms if isinstance(transform, BatchTransform))
 
     def sizes(self, resolution: int) -> Schedule:
-        """The schedule of the training size for a blueprint of that resolution."""
+        """The schedule of the training image size for a network of that resolution."""
         return self.size or Constant(value=float(side_of_share(resolution, self.pixel_share)))
 
     def final_size(self, resolution: int) -> int:
-        """Side in pixels at which the network is evaluated and saved."""
+        """Image size in pixels at which the network is evaluated and saved."""
         return self.test.size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
 
     def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
-        """Sets the drop rates of everything that learns, for one update; returns what is worth a column in the log."""
+        """Sets the drop rates of a learner for one update; returns those to log."""
         dropout = self.dropout(clock)
         rates: dict[int, list[float]] = {}
         for module in learning_modules(learner):
@@ -233,11 +233,11 @@ class Recipe(Spec):
 
 
 ALIGNED = 32
-"""Stride of the last maps of nearly all convolutional networks; sides of equal remainder lie alike on all maps."""
+"""Stride of the last feature maps of nearly all CNNs; sizes that are equal modulo this are aligned alike on all maps."""
 
 
 def side_of_share(resolution: int, share: float) -> int:
-    """The side whose square is about a share of the pixels of a resolution, with the same remainder modulo 32; at least 32."""
+    """The image size with about `share` of the pixels of a resolution, equal to it modulo 32; at least 32."""
     if share == 1.0:
         return resolution
     steps = round((resolution - resolution * share**0.5) / ALIGNED)

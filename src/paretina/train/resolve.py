@@ -1,4 +1,4 @@
-"""Resolve: what a run will be, all of it, before its first update: one value that everything else reads."""
+"""Resolves a request to a full run: data, network, weights and notes, before the first update."""
 
 import hashlib
 from collections.abc import Mapping
@@ -40,13 +40,13 @@ NO_LEAKS = Leaks()
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a run will be, as far as it is known before a picture is read; made by `resolve` alone.
+    """A run as far as it is known without reading a picture; made by `resolve`.
 
     Attributes:
-        asked: what was asked, without what does not fit the data or the weights.
+        asked: the request, without parts that do not fit the data or the weights.
         model: the network with its edits, the classes of the data, and its test size.
         start: weights to start from, or None.
-        notes: what was decided on the way, a sentence each.
+        notes: decisions for the user to know, one sentence each.
     """
 
     asked: Asked
@@ -62,10 +62,10 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Prepared(Resolved):
-    """A run whose pictures were read: all that has to be known before the first update.
+    """A run whose pictures were read: everything that is needed before the first update.
 
     Attributes:
-        leaks: validation pictures that have copies in train; counted by the first process only.
+        leaks: validation pictures that have copies in train; counted on rank 0 only.
     """
 
     train: Pictures
@@ -81,20 +81,20 @@ class Prepared(Resolved):
         return {**self.train.damaged, **self.val.damaged}
 
     def digest(self) -> str:
-        """What the samples are, in a few letters: a resumed run must have the same."""
+        """A digest of the samples; a resumed run must have the same."""
         text = "\n".join(f"{s.name}\t{s.label}" for s in (*self.train.samples, *self.val.samples))
         task = self.collection.task
-        if task != OneOf():  # the labels say little then; masks are too many to be read for this
+        if task != OneOf():  # class labels say little then, and reading all masks for this would take too long
             said = [] if task.DENSE else [p.target(i).tolist() for p in (self.train, self.val) for i in range(len(p))]
             text += f"\n{encode(task)}\n{said}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def prepare(asked: Asked, ranks: int = 1) -> Prepared:
-    """Opens the data, resolves what is asked, and reads every picture once.
+    """Opens the data, resolves the request, and reads every picture once.
 
     Args:
-        ranks: number of processes that share an update.
+        ranks: number of processes (world size).
 
     Raises:
         ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
@@ -121,9 +121,9 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
 
 
 def opened(asked: Asked) -> tuple[Asked, Collection]:
-    """The data, and what is asked with the split that was found written down, so that it never moves again.
+    """Opens the data, and records its split in the request, so that the split stays fixed.
 
-    The first process looks for copies, the others take its answer, so that all have the same split.
+    Rank 0 searches for copies and sends the result to the others, so that all have the same split.
     """
     ranks = Ranks.start(asked.plan.device)
     collection: Collection | None = None
@@ -132,7 +132,7 @@ def opened(asked: Asked) -> tuple[Asked, Collection]:
         try:
             collection = asked.data.open()
             found = asked.data.pinned(collection)
-        except ValueError as error:  # the others must not wait for an answer
+        except ValueError as error:  # the other ranks must not wait for a result
             found = error
     found = ranks.from_first(found)
     if isinstance(found, ValueError):
@@ -142,10 +142,10 @@ def opened(asked: Asked) -> tuple[Asked, Collection]:
 
 
 def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
-    """Finds the weights and the network, without reading a picture; after `check_asked`.
+    """Finds the weights and the network, without reading a picture; call `check_asked` first.
 
     Args:
-        ranks: number of processes that share an update.
+        ranks: number of processes (world size).
 
     Raises:
         ValueError: the weights, the teacher or the network cannot be used; the message says why and what to do.
@@ -154,13 +154,13 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     recipe = asked.recipe
     if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
         names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
-        notes.append(f"left out {names}: in this data a mirror image can belong to another class")
+        notes.append(f"left out {names}: in this data a mirrored picture can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
     check_task(recipe, collection.task)
     start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.start.zero_gamma:
-        notes.append("zero_gamma is for training from scratch and was left out")
+        notes.append("left out zero_gamma, which is for training from scratch")
         recipe = replace(recipe, start=replace(recipe.start, zero_gamma=False))
 
     classes = len(collection.classes)
@@ -168,14 +168,14 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     usual, model = model.preprocessing, with_preprocessing(model, start, preprocessing_asked(asked, start))
     model = replace(model, preprocessing=recipe.test.preprocessing(model.preprocessing))
     if model.preprocessing != recipe.test.preprocessing(usual):
-        notes.append(f"pictures are prepared as its weights want them: {in_words(model.preprocessing, model.resolution)}")
+        notes.append(f"preprocessing is that of its weights: {in_words(model.preprocessing, model.resolution)}")
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     teacher = teacher_of(recipe, collection)
     if teacher is not None:
         check_learner(recipe, model, teacher)
     check_answers(model, asked.sides(), collection.task)
     if start is not None:
-        with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before there is a run
+        with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before a run directory is created
             loaded = first_values(model.build(), start, collection.classes)
         assert loaded is not None
         notes += start_notes(start, model, loaded, recipe.learning)
@@ -188,21 +188,21 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
 
 
 def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
-    """The fields of the preprocessing that stay whatever the weights want: those that are not the defaults of the network."""
+    """The preprocessing fields that override those of the weights: those that differ from the defaults of the network."""
     if asked.verb == "finetune" and start is not None:
         usual = start.model.preprocessing
     elif asked.model_name:
         usual = network_named(asked.model_name).blueprint.preprocessing
-    else:  # a blueprint that was handed in, so nobody knows which fields were chosen; wrong statistics would be no choice
+    else:  # for a blueprint given as a value it is unknown which fields were chosen; wrong statistics would not be a choice
         return {"crop", "fit", "interpolation"}
     return {name for name, value in vars(asked.model.preprocessing).items() if value != getattr(usual, name)}
 
 
 def teacher_notes(path: str | None, preprocessing: Preprocessing, sides: frozenset[int]) -> list[str]:
-    """What a teacher is given by itself, where that is not what it gets: the images of the run, behind its own statistics.
+    """A note if a teacher's preprocessing differs from what it gets: the images of the run, with its own normalisation.
 
     Args:
-        sides: in pixels, on which the run trains.
+        sides: training image sizes in pixels.
     """
     if path is None:
         return []
@@ -213,14 +213,14 @@ def teacher_notes(path: str | None, preprocessing: Preprocessing, sides: frozens
         own, resolution = model.preprocessing, model.resolution
     if sides == {resolution} and (own.fit, own.interpolation) == (preprocessing.fit, preprocessing.interpolation):
         return []
-    return [f"the teacher {path} sees the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
+    return [f"the teacher {path} gets the images of this run; its own preprocessing is: {in_words(own, resolution)}"]
 
 
 def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
-    """A model file or the directory of a finished run, or a trained network of timm by its name, "timm:NAME".
+    """Loads a model file, the model of a finished run, or a pretrained network of timm, "timm:NAME".
 
     Args:
-        collection: the data; the teacher must know its classes, and where there are labels have its task.
+        collection: the data; the teacher must have its classes and, if there are labels, its task.
     """
     if path is None:
         return None
@@ -234,13 +234,13 @@ def load_teacher(path: str | None, collection: Collection) -> nn.Module | None:
 
 
 def teacher_of(recipe: Recipe, collection: Collection) -> Teacher | None:
-    """The teacher of a recipe, on the CPU; None where it names none."""
+    """The teacher of a recipe, on the CPU; None if it has none."""
     module = load_teacher(recipe.teacher, collection)
     return None if module is None else Teacher(module)
 
 
 def with_memory_notes(prepared: Prepared) -> Prepared:
-    """What was prepared, with a note where the run is too short for the memory of its norms; its length must be settled."""
+    """Adds a note if the run is too short for the momentum of its norms; call when its length is final."""
     recipe, updates = prepared.recipe, prepared.epochs.updates
     network = prepared.model.build("meta")
     recipe.learning.apply(network)
@@ -249,16 +249,16 @@ def with_memory_notes(prepared: Prepared) -> Prepared:
 
 
 def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
-    """What was asked of a run that is resumed, with the weights that it started from, though others may have come since.
+    """The request of a run to resume, with its original weights, even if others have become available since.
 
     Args:
-        saved: the description of the run.
+        saved: content of `asked.json`.
 
     Raises:
-        ValueError: the weights that it started from cannot be had any more.
+        ValueError: its original weights are not available any more.
     """
     if not asked.recipe.start.bound_norm_memory and asked.recipe.size is None:
-        # a run of an earlier release, which trained at the size that the network had before its edits
+        # a run of an earlier release, which trained at the resolution of the network before its edits
         recipe, side = asked.recipe, asked.recipe.sizes(asked.model.resolution)
         asked = replace(asked, recipe=replace(recipe, size=side, test=replace(recipe.test, size=asked.final_size())))
     if not asked.recipe.taught():  # a teacher that nothing learns from was no error in earlier releases
@@ -271,13 +271,13 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
 
 
 def make_job(prepared: Prepared, ranks: Ranks) -> Job:
-    """The network with its first weights, what learns, and how it is judged."""
+    """The job of a run: the network with its initial weights, the learner, and the evaluation."""
     asked, recipe = prepared.asked, prepared.recipe
     plan = replace(asked.plan, device=ranks.device(asked.plan.device))
     torch.manual_seed(recipe.seed)
     network = prepared.model.build()
     first_values(network, prepared.start, prepared.collection.classes)
-    recipe.start.close_branches(network)  # before an objective makes copies of it
+    recipe.start.close_branches(network)  # before the objective copies the network
     recipe.learning.apply(network)
     if recipe.learning.remembered_views:
         network.entry = entry(prepared.model, network.frozen)

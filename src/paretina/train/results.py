@@ -1,4 +1,4 @@
-"""Results: what a finished run leaves in its directory."""
+"""Writes the results of a finished run into its directory."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from paretina.train.resolve import Prepared
 
 
 def as_saved(network: Network) -> Network:
-    """The network as its file will hold it: built anew with the same weights, neither compiled nor frozen."""
+    """The network as it is saved: rebuilt with the same weights, neither compiled nor frozen."""
     fresh = network.model.build("meta")
     materialise(fresh)
     fresh.load_state_dict(network.state_dict())
@@ -45,7 +45,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
     faults = dict(prepared.damaged)
     for fault in journal.faults:
         name, _, reason = fault.partition(": ")
-        faults[name] = f"became unreadable while it was used: {reason}"
+        faults[name] = f"became unreadable during the run: {reason}"
     run.write(
         "result.json",
         {
@@ -72,7 +72,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
 
 
 def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:
-    """Training seconds of each attempt, as far as they were logged."""
+    """Logged training seconds of each attempt."""
     spent: dict[int, float] = {}
     for line in lines:
         spent[line["attempt"]] = line["time_s"]

@@ -1,4 +1,4 @@
-"""First: the values that a network starts with, and how long its norms remember them."""
+"""Initial values of a network, and the momentum of its norm statistics."""
 
 import math
 import zlib
@@ -20,16 +20,16 @@ from paretina.train.objective import learning_modules
 from paretina.traits import Never, SetTo, traits
 
 FORGOTTEN = 10.0
-"""A share of exp(-10) is left after a run of the statistics that its norms start with: less than 1 % of 1 where the variance
-is 0.01. Those of trained weights are forgotten like others: with exp(-3) of them left, a network that was fine-tuned on darker
-pictures stayed at chance in evaluation."""
+"""After a run, exp(-10) of the initial norm statistics is left: less than 1 % of 1 where the variance is 0.01. This also holds
+for those of pretrained weights: with exp(-3) of them left, a network that was fine-tuned on darker pictures stayed at chance in
+evaluation."""
 
 
 def first_values(network: Network, start: Start | None, classes: Sequence[str]) -> Loaded | None:
-    """Gives a new network the values that its training begins with, in place; returns what became of the weights, if any.
+    """Initialises a new network for training, in place; returns how the weights were loaded, if there are any.
 
     Args:
-        classes: names of the network's classes; those that the weights know keep their rows of the last layer.
+        classes: names of the network's classes; those that the weights have keep their rows of the last layer.
 
     Raises:
         ValueError: the weights do not fit.
@@ -37,7 +37,7 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     if start is None:
         start_small(network)
         return None
-    # with the seed of the run that made the weights, new rows would be those that its own classes started from
+    # with the seed of the run that made the weights, new rows would equal the initial rows of its classes
     last = [start.state[name] for name in class_tensors(network.model) if name in start.state]
     drawn = zlib.crc32(b"".join(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes() for tensor in last))
     start_small(network, torch.Generator().manual_seed(torch.initial_seed() + drawn))
@@ -45,14 +45,14 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
 
 
 def start_notes(start: Start, model: Model, loaded: Loaded, learning: Learning) -> tuple[str, ...]:
-    """What the user should know of weights to start from, a sentence each.
+    """Notes on the initial weights, one sentence each.
 
     Args:
-        model: of the network that starts from them.
-        loaded: what became of them there.
+        model: model of the network that starts from them.
+        loaded: how they were loaded.
 
     Raises:
-        ValueError: something that starts anew is not to learn.
+        ValueError: a part that is newly initialised is frozen.
     """
     frozen = learning.frozen_parts(model)
     if loaded.rows.new and "head" in frozen:
@@ -63,7 +63,7 @@ def start_notes(start: Start, model: Model, loaded: Loaded, learning: Learning) 
 
 
 def different_notes(start: Start, model: Model) -> tuple[str, ...]:
-    """A warning where weights come from a network that computes something else with them."""
+    """A warning if the weights come from a network with different computations."""
     for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
         fields = [name for name in ("padding", "norm", "activation") if getattr(own, name) != getattr(given, name)]
         if fields:
@@ -76,16 +76,16 @@ def different_notes(start: Start, model: Model) -> tuple[str, ...]:
 
 
 def statistical(module: nn.Module) -> Iterator[nn.Module]:
-    """The norms in a module that keep running statistics, of whatever kind: in buffers named running_*."""
+    """The norm layers in a module that keep running statistics, that is, have buffers named running_*."""
     for each in module.modules():
         if hasattr(each, "momentum") and any(name.startswith("running_") for name, _ in each.named_buffers(recurse=False)):
             yield each
 
 
 def least_momentum(passes: int) -> float:
-    """The smallest share of a batch with which running statistics forget what they start with, in a run of so many batches.
+    """The smallest momentum with which running statistics forget their initial values within `passes` batches.
 
-    After n batches with a share m of each, (1 - m)^n of the start is left.
+    After n batches with momentum m, (1 - m)^n of the initial value is left.
     """
     return -math.expm1(-FORGOTTEN / passes)
 
@@ -97,54 +97,55 @@ def least_momentum(passes: int) -> float:
 class Starting(Spec):
     """
     Attributes:
-        zero_gamma: whether the last norm of each residual branch starts at zero (arXiv:1706.02677, 5.1); only from scratch, and
-            for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
-        norm_momentum: share of a batch in the running statistics of norms, in (0, 1]; more in a run so short that they would
-            not forget what they start from.
-        bound_norm_memory: whether running statistics take more of each batch than `norm_momentum` where a run is too short for
-            them to forget what they start with.
+        zero_gamma: whether the scale of the last norm of each residual branch is initialised to zero (arXiv:1706.02677, 5.1);
+            only from scratch, and for long runs: with twelve epochs it cost 15 points (records/time-to-accuracy).
+        norm_momentum: momentum of the running statistics of norms, as in PyTorch, in (0, 1].
+        bound_norm_memory: whether `norm_momentum` is raised in a run that is too short for running statistics to forget their
+            initial values.
     """
 
     zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
-    norm_momentum: float = field(default=0.1, metadata=traits(left_out=Never("running statistics need one"), elsewhere=()))
+    norm_momentum: float = field(
+        default=0.1, metadata=traits(left_out=Never("running statistics need a momentum"), elsewhere=())
+    )
     bound_norm_memory: bool = field(
-        default=True, metadata=traits(left_out=Never("it keeps the test of a short run from being wrong"), elsewhere=())
+        default=True, metadata=traits(left_out=Never("without it the evaluation of a short run is wrong"), elsewhere=())
     )
 
     def __post_init__(self) -> None:
         if not 0 < self.norm_momentum <= 1:
-            raise ValueError(f"Starting.norm_momentum is a share in (0, 1], got {self.norm_momentum}")
+            raise ValueError(f"Starting.norm_momentum is a fraction in (0, 1], got {self.norm_momentum}")
 
     def close_branches(self, module: nn.Module) -> None:
-        """Lets every residual branch that learns begin as nothing, if that is chosen: the scale of its last norm is zero."""
+        """With `zero_gamma`, sets the scale of the last norm of each trained residual branch to zero."""
         if self.zero_gamma:
             for each in learning_modules(module):
                 if isinstance(each, Residual):
                     nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
 
     def set_memory(self, learner: nn.Module, passes: int) -> None:
-        """Sets how long every norm of everything that learns remembers: as it is chosen, but no longer than the run allows.
+        """Sets the momentum of all norms of a learner: `norm_momentum`, or more in a short run.
 
         Args:
-            passes: batches that norms see in the run.
+            passes: number of batches that norms see in the run.
         """
         least = least_momentum(passes) if self.bound_norm_memory else 0.0
         for norm in statistical(learner):
             norm.momentum = max(self.norm_momentum, least)  # type: ignore[assignment]
 
     def notes(self, network: Network, updates: int, passes: int) -> tuple[str, ...]:
-        """Says it where `set_memory` does not leave the momentum as it is; nothing where no norm of the network moves.
+        """A note if `set_memory` raises the momentum; empty if no norm of the network is updated.
 
         Args:
-            network: with what does not learn frozen.
+            network: the network, with its frozen parts frozen.
         """
         least = least_momentum(passes)
         moves = any(norm.training for norm in statistical(network.train()))
         if not self.bound_norm_memory or least <= self.norm_momentum or not moves:
             return ()
         return (
-            f"norm_momentum={self.norm_momentum:g} remembers too long for a run of {how_many(updates, 'update')}, "
-            f"so running statistics of norms take {least:.3g} of each batch instead",
+            f"norm_momentum={self.norm_momentum:g} is too low for a run of {how_many(updates, 'update')}, "
+            f"so norms use {least:.3g} instead",
         )
 
 

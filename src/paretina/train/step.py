@@ -1,4 +1,4 @@
-"""Step: one update, from its pictures to the moved weights; the loop and its rehearsal make the same ones."""
+"""One update, from its pictures to the new weights; used by the loop and by the time estimate."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ from paretina.train.recipe import Recipe
 
 @dataclass(frozen=True)
 class Made:
-    """What an update was.
+    """The result of an update.
 
     Attributes:
-        losses: parts of the loss by name, means over the update.
-        schedules: what varies over the run, by its column in the log: `lr`, `size`, drop rates, the norm of the gradient.
-        seen: number of pictures, those of this process.
-        faults: pictures that could not be read any more.
-        moved: whether the weights were moved, which they are not where float16 overflowed.
+        losses: parts of the loss by name, averaged over the update.
+        schedules: values to log, by column: `lr`, `size`, drop rates, gradient norm.
+        seen: number of pictures of this process.
+        faults: pictures that became unreadable.
+        moved: whether the weights were updated; False if float16 overflowed.
     """
 
     losses: dict[str, Tensor]
@@ -38,10 +38,10 @@ class Made:
 
 
 class Step:
-    """Makes updates of a learner.
+    """Performs the updates of a learner.
 
     Attributes:
-        optimizer: its state, and that of `scaler`, belongs into a checkpoint.
+        optimizer: its state, and that of `scaler`, belong in a checkpoint.
     """
 
     def __init__(self, learner: Learner, recipe: Recipe, plan: Plan, ranks: Ranks, epochs: Epochs) -> None:
@@ -54,15 +54,15 @@ class Step:
         self.wrapped: nn.Module = learner
 
     def begin(self) -> None:
-        """Called once the weights are those that training begins with, or continues with."""
+        """Called when the initial or restored weights are in place."""
         self.wrapped = self.ranks.wrap(self.learner)
 
     def __call__(self, update: int, batches: Iterator[LoadedBatch], check: Callable[[dict[str, Tensor]], None]) -> Made:
-        """Makes an update.
+        """Performs an update.
 
         Args:
-            update: its number in the run, from 0; rates, seeds and weights of pictures follow from it.
-            check: looks at the losses before the weights are moved.
+            update: index of the update, from 0; determines learning rate, seeds and weights of pictures.
+            check: called with the losses before the weights are updated.
         """
         recipe, ranks, epochs = self.recipe, self.ranks, self.epochs
         clock = epochs.clock(update)
@@ -77,7 +77,7 @@ class Step:
             generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
             for transform in recipe.batch_transforms():
                 batch = transform(batch, clock, generator)
-            # every picture weighs the same, also where the parts of an update differ in length by one
+            # every picture has the same weight, even if the parts of an update differ in length by one
             share = (len(batch) + len(loaded.faults)) * ranks.count / epochs.count(update)
             with nullcontext() if number == recipe.accumulate - 1 else ranks.apart(self.wrapped):
                 parts = self.update.learn(functools.partial(self.wrapped, batch, clock), share)

@@ -1,4 +1,4 @@
-"""Tasks: whether a recipe and a network fit what is said about the pictures; looked at before there is a run."""
+"""Checks that a recipe and a network fit the task of the data, before a run directory is created."""
 
 from dataclasses import replace
 
@@ -22,10 +22,10 @@ from paretina.train.recipe import Recipe
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
-    """Looks whether transforms, objective, terms and judge of a recipe fit the task of the data.
+    """Checks that transforms, objective, terms and judge of a recipe fit the task of the data.
 
     Raises:
-        ValueError: one does not; the message says which tasks it is for, and what to take instead.
+        ValueError: one does not; the message says which tasks it is for, and what to use instead.
     """
     name = type(task).__name__
     for spec in specs_within(recipe):
@@ -45,20 +45,20 @@ def check_task(recipe: Recipe, task: Task) -> None:
 
 
 def require_top1(task: Task, what: str) -> None:
-    """Refuses what compares networks by top-1 where there is none.
+    """Raises for a task without top-1.
 
     Args:
-        what: is to be done, as the beginning of a sentence.
+        what: the beginning of the message.
 
     Raises:
-        ValueError: the task is not one class a picture.
+        ValueError: the task is not one class per picture.
     """
     if task != OneOf():
-        raise ValueError(f"{what} by top-1, which needs one class a picture; the task of this data is {type(task).__name__}")
+        raise ValueError(f"{what} by top-1, which needs one class per picture; the task of this data is {type(task).__name__}")
 
 
 def check_targets(pictures: Pictures, classes: int) -> None:
-    """Looks at the first target that can be read.
+    """Checks the first readable target.
 
     Raises:
         ValueError: it does not have the shape or the values of the task.
@@ -73,7 +73,7 @@ def check_targets(pictures: Pictures, classes: int) -> None:
 
 
 def check_teacher(path: str, about: About, collection: Collection) -> None:
-    """Looks whether a teacher knows what the data asks: its classes and, where there are labels, its task.
+    """Checks that a teacher has the classes of the data and, if there are labels, its task.
 
     Raises:
         ValueError: it does not.
@@ -81,32 +81,32 @@ def check_teacher(path: str, about: About, collection: Collection) -> None:
     task = collection.task
     if about.task != task and not isinstance(task, Nothing):
         names = (type(about.task).__name__, type(task).__name__)
-        raise ValueError(f"the teacher {path} learned another task than that of the data, {names[0]}, not {names[1]}")
+        raise ValueError(f"the teacher {path} was trained for another task than that of the data: {names[0]}, not {names[1]}")
     if about.classes != collection.classes:
-        raise ValueError(f"the teacher {path} knows other classes ({', '.join(about.classes[:5])} ...) than the data")
+        raise ValueError(f"the teacher {path} has other classes ({', '.join(about.classes[:5])} ...) than the data")
 
 
 def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:
-    """Looks whether a network answers as its task wants: once for a picture of `side` x `side` pixels, or for each pixel.
+    """Checks that logits have the shape that the task needs: per picture of `side` x `side` pixels, or per pixel.
 
     Raises:
-        ValueError: it does not; the message names its head.
+        ValueError: they do not; the message names the head.
     """
     wanted = (classes, side, side) if task.DENSE else (classes,)
     if tuple(logits.shape[1:]) != wanted:
         asks = f"{classes} logits for each of {side} x {side} pixels" if task.DENSE else f"{classes} logits for each picture"
         raise ValueError(
             f"the task of this data, {type(task).__name__}, needs {asks}, but this network, with the head {head}, gives "
-            f"{' x '.join(map(str, logits.shape[1:]))}; choose a head that answers so"
+            f"{' x '.join(map(str, logits.shape[1:]))}; choose another head"
         )
 
 
 class HeldOut:
-    """The loss of what learns on a batch of validation pictures, in evaluation mode.
+    """The loss of a learner on a batch of validation pictures, in eval mode.
 
     Args:
-        views: number of views that the learner takes; all of them are the picture as evaluation sees it.
-        clock: the time that schedules are asked for; always the same, so that losses during a run can be compared.
+        views: number of views that the learner takes; all are the picture with evaluation preprocessing.
+        clock: time at which schedules are evaluated; always the same, so that losses during a run are comparable.
     """
 
     def __init__(self, learner: Learner, views: int, clock: Clock) -> None:

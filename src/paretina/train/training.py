@@ -1,4 +1,4 @@
-"""Train: from what was asked to a run directory with a model file in it."""
+"""Trains a classifier: from a request to a run directory with a model file."""
 
 import time
 from collections.abc import Callable
@@ -27,11 +27,11 @@ from paretina.train.resolve import Prepared, as_started, make_job, prepare, with
 from paretina.train.results import as_saved, save_results
 
 Say = Callable[[str], None]
-"""Takes a sentence about a decision or a finding."""
+"""Called with a note, one sentence."""
 
 
 def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
-    """What was prepared, under the plan that the first process has found."""
+    """The prepared run with the plan that rank 0 has chosen."""
     asked = prepared.asked
     found = found_plan(asked, prepared.model, len(prepared.train), planning, ranks.count) if ranks.first else None
     plan, notes = ranks.from_first(found)
@@ -39,21 +39,21 @@ def planned(prepared: Prepared, planning: Planning, ranks: Ranks) -> Prepared:
 
 
 LEAST_WATCH_S = 1.0
-"""Seconds that tell how busy the machine is; what the system counts is too coarse for less."""
+"""Seconds over which the load of the machine is measured; the system's counters are too coarse for less."""
 
 
 def shared_cores(plan: Plan, others: Others) -> tuple[str, ...]:
-    """A warning where other processes keep more than half of the cores busy that the threads of this one are to have.
+    """A warning if other processes use more than half of the cores that the threads of this process need.
 
-    Threads of one process wait for each other after each layer, so one that has lost its core stops all of them.
+    Threads of one process wait for each other after each layer, so one that has lost its core stalls all of them.
     Source: records/waiting-threads.
     """
     used = others.used()
     if plan.device_type != "cpu" or (plan.threads or torch.get_num_threads()) == 1 or used is None or used <= others.cores / 2:
         return ()
     return (
-        f"warning: other processes keep {used:.1f} of {others.cores} cores busy; threads that share cores with them can be "
-        "many times slower: wait for them, or give threads=1",
+        f"warning: other processes use {used:.1f} of {others.cores} cores; threads that share cores with them can be "
+        "many times slower: wait for them, or set threads=1",
     )
 
 
@@ -71,18 +71,18 @@ def train(
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
     Args:
-        output: the run directory; default: the next free one under `runs/`.
+        output: the run directory; default: the next free one in `runs/`.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
         listen: called with each line of the log.
-        say: called with each decision that was made on the way.
+        say: called with each note.
         save_every: seconds between checkpoints.
-        stop_after: number of updates after which to stop short, with the state saved.
-        planning: whether another plan than the one asked for is looked for; see `paretina.train.planning`.
+        stop_after: number of updates after which to stop early, with a checkpoint saved.
+        planning: whether a faster plan than the requested one is searched for; see `paretina.train.planning`.
 
     Raises:
-        ValueError: what was asked cannot be done; nothing was trained.
-        FloatingPointError: the loss was not finite.
-        KeyboardInterrupt: interrupted; the state is saved and `resume` continues with it.
+        ValueError: the request cannot be trained; nothing was done.
+        FloatingPointError: the loss is not finite.
+        KeyboardInterrupt: interrupted; a checkpoint is saved, for `resume`.
     """
     ranks = Ranks.start(asked.plan.device)
     began, others = time.monotonic(), Others()
@@ -93,7 +93,7 @@ def train(
     if planning != "default":
         began = time.monotonic()
         if planning != "known" and ranks.first:
-            say("looking for the fastest way to run this network here")
+            say("searching for the fastest execution plan")
         prepared = planned(prepared, planning, ranks)
         time_limit = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - began))
     if time_limit is not None:
@@ -118,13 +118,13 @@ def resume(
     save_every: float = 60.0,
     stop_after: int | None = None,
 ) -> Run:
-    """Continues with an interrupted run, as it was asked for; the same as if it had never been interrupted.
+    """Resumes an interrupted run with its original settings; the result is the same as without the interruption.
 
     Args:
-        data: where the data is now, if it was moved; the pictures must be the same.
+        data: the current location of the data, if it was moved; the pictures must be the same.
 
     Raises:
-        ValueError: there is no such run, its data has changed since, or another process works on it.
+        ValueError: there is no such run, its data has changed, or another process is working on it.
     """
     saved = Run.open(path).asked()
     asked = as_started(decode(Asked, saved["asked"]), saved)
@@ -132,19 +132,19 @@ def resume(
         asked = replace(asked, data=moved_to(asked.data, source_named(data)))
     ranks = Ranks.start(asked.plan.device)
     with Run(path).held() if ranks.first else nullcontext():
-        run = Run.open(path)  # nobody writes to it from here on
+        run = Run.open(path)  # no other process writes to it from here on
         if run.result() is not None:
             say(f"{path} is finished already")
             return run
         say(run.point())
         prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
-            raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or put them back")
+            raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or restore them")
         return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
 def moved_to(old: Source, place: Source) -> Source:
-    """A source whose pictures lie elsewhere now, with all else that was said of it."""
+    """A source with another path and the same settings."""
     if isinstance(old, Part):
         return replace(old, source=moved_to(old.source, place))
     if type(place) is type(old) and "path" in field_map(type(place)):
@@ -158,7 +158,7 @@ def run_name(asked: Asked) -> str:
 
 
 def description(prepared: Prepared) -> dict[str, Any]:
-    """What goes into `asked.json`."""
+    """The content of `asked.json`."""
     asked = prepared.asked
     start = prepared.start
     return {
@@ -203,7 +203,7 @@ def finish(
                     say(note)
         kept = run_updates(job, prepared.recipe, run, journal)
     kept = replace(kept, network=as_saved(kept.network))
-    # as `paretina evaluate` measures a file, so that both give the same figures whatever the plan of the training
+    # as in `paretina evaluate`, so that both give the same figures for any training plan
     job.evaluation.plan = Plan(device=job.plan.device)
     job.evaluation.plan.place(kept.network)
     workers = job.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)

@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions, with the same names and the same options.
+"""The commands as functions, with the same names and the same options.
 
 from paretina import verbs
 run = verbs.train("photos/", model="efficientnet_b0", epochs=30, size=160)
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from paretina.verbs.weights import export_weights as export_weights
     from paretina.verbs.weights import import_weights as import_weights
 
-# those that are not in __all__ are for the command line; __all__ is for everybody
+# names that are not in __all__ are for the command line only
 PLACES = {
     "MisuseError": "verbs.checks",
     "ask": "verbs.asking",

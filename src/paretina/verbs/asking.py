@@ -1,4 +1,4 @@
-"""Ask: puts together what is asked of a training run, from words, fields and files."""
+"""Builds the request for a training run (`Asked`) from arguments, fields and files."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from paretina.verbs.checks import MisuseError, misuse
 
 
 class Given(NamedTuple):
-    """A value and who gave it: a file, the command line, or nobody."""
+    """A value and its origin: a file, the command line, or a default."""
 
     value: Any
     origin: str
@@ -57,10 +57,10 @@ def known_path(path: str) -> str:
 
 
 def check_names(fields: Mapping[str, Any]) -> None:
-    """Looks whether there is a field of each name, and no field by two names.
+    """Checks that each name is that of a field, and that no field is given by two names.
 
     Raises:
-        MisuseError: there is not; the message has the near name, or both names.
+        MisuseError: it is not; the message has the near name, or both names.
     """
     for path in fields:
         known_path(path)
@@ -69,7 +69,7 @@ def check_names(fields: Mapping[str, Any]) -> None:
 
 
 def separated(fields: Mapping[str, Any], origin: str) -> tuple[dict[str, Given], dict[str, Any]]:
-    """The words among some fields, and the rest; nothing may be given twice."""
+    """Splits fields into words and the rest; nothing may be given twice."""
     words: dict[str, Given] = {}
     rest: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -101,11 +101,11 @@ IN_PARTS = {
     "resolution": ("model.resolution",),
     "trainable-stages": ("recipe.learning.trainable_stages",),
 }
-"""The fields that say what a word or an option says, where they have another name or are more than one."""
+"""The fields that mean the same as a word or an option, where the name differs or there are several."""
 
 
 def check_parts(words: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
-    """Looks whether what a word stands for is given as a field too, whole or where it lies.
+    """Checks that what a word stands for is not given as a field too, whole or in part.
 
     Args:
         words: by how they are written: "--model", "model", "DATA"; options that are not given are None.
@@ -134,24 +134,24 @@ def ask(
     fields: Mapping[str, Any] | None = None,
     progressive: str | Progressive | None = None,
 ) -> Choice:
-    """Puts together what is asked of a training run, without starting it.
+    """Builds the request for a training run, without starting it.
 
-    Each source wins over the one before: the defaults, the recipe, the file, what is given here.
+    Each source overrides the one before: the defaults, the recipe, the file, the arguments here.
 
     Args:
         model: default: efficientnet_b0.
-        recipe: default: `finetune` where weights to start from are found, `scratch` where not.
+        recipe: default: `finetune` if pretrained weights are found, else `scratch`.
         weights: "auto" (what is on this machine), "hub" (timm or torchvision may download them), "none", "timm:NAME",
             "torchvision:NAME", a model file or the directory of a finished run; default: auto, but none for the recipe
             `scratch`.
         device: auto, cpu, cuda, cuda:1 or mps; default: auto.
-        config: a YAML or JSON file with the same names, in sections or with dots.
+        config: a YAML or JSON file with the same names, nested or with dots.
         fields: any field of the recipe, plan or network by name.
-        progressive: first and last image size, "96:160", between which size and regularisation rise together, up to what the
-            recipe says; see `paretina.train.progressive`.
+        progressive: first and last image size, "96:160"; size and regularisation rise together, up to the recipe's values; see
+            `paretina.train.progressive`.
 
     Raises:
-        MisuseError: something has no such name, or a value does not fit; the message has the near name.
+        MisuseError: a name is unknown, or a value does not fit; the message has the near name.
     """
     here = "command line"
     options = {"data": data, "model": model, "recipe": recipe, "weights": weights, "device": device}
@@ -208,10 +208,10 @@ def ask(
 
 
 def source_spelled(value: Any) -> Source:
-    """A source that is given with all its fields, as JSON or as what JSON is read to.
+    """A source that is given with all its fields, as JSON text or decoded.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a source.
     """
     try:
         found = json.loads(value) if isinstance(value, str) else value
@@ -224,7 +224,7 @@ def source_spelled(value: Any) -> Source:
 
 
 def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:
-    """Who gave each word, by the paths that hold it."""
+    """The origin of each word, by the paths that hold it."""
     data = type(choice.asked.data)
     named = isinstance(said["data"].value, str)
     rest = {f"data.{name}": "default" for name in field_map(data) if named and name != "path"}

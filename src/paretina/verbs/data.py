@@ -1,4 +1,4 @@
-"""Data check: looks at every picture of a source."""
+"""Data check: checks every picture of a source."""
 
 from paretina.data.check import Report, check
 from paretina.data.named import source_named
@@ -8,9 +8,9 @@ from paretina.verbs.checks import misuse
 
 
 def data_check(data: str | Source) -> Report:
-    """Looks at every picture of a source: classes, counts, sizes, faults, and pictures that are there twice or nearly so.
+    """Checks every picture of a source: classes, counts, sizes, unreadable pictures, duplicates and near-duplicates.
 
-    Says so where `train` would refuse it as it is, by the default of `max_damaged`.
+    The report says if `train` would refuse the data with the default `max_damaged`.
 
     Raises:
         ValueError: there is no such source, or nothing in it can be used.

@@ -1,4 +1,4 @@
-"""Evaluate: how good a model is on pictures."""
+"""Evaluates a model on labelled pictures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from paretina.verbs.files import FileCollection, pictures_in
 
 @dataclass(frozen=True)
 class Loss:
-    """What could not be read of a set.
+    """Pictures of a set that could not be read.
 
     Attributes:
         where: which set: a split, or a folder.
@@ -65,15 +65,15 @@ class Loss:
 class EvaluatedModel:
     """
     Attributes:
-        accuracy: of one class a picture; None for other tasks.
-        damaged: reason by name, for pictures that could not be read and are not counted; those of `ood` among them.
-        split: which was measured; "all" for every picture of a folder that has no splits.
-        sweep: accuracy and cost at several resolutions, if they were asked for; the other figures are those of the best.
-        corrupted: accuracy on corrupted pictures, if asked for.
-        unknown: how well other pictures are told from these, if asked for.
-        losses: what could not be read in the labelled pictures, and in those of `ood`, where anything could not.
-        max_damaged: share of unreadable pictures that was allowed.
-        judged: the figures of another task than one class a picture.
+        accuracy: for one class per picture; None for other tasks.
+        damaged: reason by name, for pictures that could not be read and are not counted, including those of `ood`.
+        split: the split that was evaluated; "all" for a folder without splits.
+        sweep: accuracy and cost at several resolutions, if requested; the other figures are those of the best one.
+        corrupted: accuracy on corrupted pictures, if requested.
+        unknown: how well out-of-distribution pictures are detected, if requested.
+        losses: unreadable pictures among the labelled ones and among those of `ood`, where there are any.
+        max_damaged: fraction of unreadable pictures that was allowed.
+        judged: the figures of a task other than one class per picture.
         n: number of pictures that were read.
     """
 
@@ -92,14 +92,14 @@ class EvaluatedModel:
 
     @property
     def too_damaged(self) -> str:
-        """Why the figures are not those of the set that was asked for: more is unreadable than allowed; "" otherwise."""
+        """Why the figures do not describe the requested set: more is unreadable than allowed; "" otherwise."""
         found = [loss for loss in self.losses if is_too_much(loss.unreadable, loss.pictures, self.max_damaged)]
         if not found:
             return ""
         most = max(allowing(loss.unreadable, loss.pictures) for loss in found)
         return (
-            f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures are not those of "
-            f"this set; mend or remove them, or allow it with max_damaged={most:g}"
+            f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures do not describe "
+            f"this set; repair or remove them, or allow it with max_damaged={most:g}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,28 +127,28 @@ def evaluate(
     ood: Path | str | None = None,
     max_damaged: float = 0.01,
 ) -> EvaluatedModel:
-    """Measures a model file on labelled pictures.
+    """Evaluates a model on labelled pictures.
 
     Args:
         model: a model file, or the directory of a finished run.
-        data: a folder with one folder a class, or a source; of one with splits, `split` is taken; default: `val`.
-            What the model was trained on keeps the split that its run used.
-        resolution: side of the image in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give
-            a table, and the figures of the best of them, which is then chosen on these pictures.
-        csv: where to write the answer to every picture.
-        html: where to draw accuracy and cost against the resolution.
-        corruptions: kinds of corruption to measure under: "all", or names and groups, "noise,jpeg".
-        ood: a folder of other pictures, which the network should be less sure of.
-        max_damaged: share of unreadable pictures above which `too_damaged` of the result says so.
+        data: a folder with one subfolder per class, or a source. If it has splits, `split` is used; default: `val`. The data
+            that the model was trained on keeps the split of its run.
+        resolution: image size in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give a table,
+            and the figures of the best of them, which is then chosen on these pictures.
+        csv: where to write the prediction for every picture.
+        html: where to plot accuracy and cost against resolution.
+        corruptions: corruptions to evaluate on: "all", or names and groups, "noise,jpeg".
+        ood: a folder of out-of-distribution pictures, of which the network should be less certain.
+        max_damaged: fraction of unreadable pictures above which `too_damaged` of the result says so.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
             that the model does not know, or `ood` are the pictures that are measured.
-        ValueError: the model file or the data cannot be used, or what is asked for is only there for one class a picture.
+        ValueError: the model file or the data cannot be used, or an option needs one class per picture.
     """
     check_csv(csv)
     if not 0 <= max_damaged <= 1:
-        raise MisuseError(f"max_damaged is a share of the pictures, from 0 to 1, got {max_damaged:g}")
+        raise MisuseError(f"max_damaged is a fraction of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
     path = model_file(model)
     check_strangers(ood)
@@ -157,11 +157,11 @@ def evaluate(
         sizes = resolutions_named(resolution) if isinstance(resolution, str) else (resolution,) if resolution else ()
         kinds = kinds_named(corruptions) if corruptions else ()
     if ood is not None and isinstance(source, Folder) and Path(ood).resolve() == Path(source.path).expanduser().resolve():
-        raise MisuseError(f"--ood names other pictures than those that are measured, got {ood} for both")
+        raise MisuseError(f"--ood needs other pictures than those that are evaluated, got {ood} for both")
     left_out: Counter[str] = Counter()
     strangers = pictures_in([ood], left_out) if ood is not None else []
     if html is not None and len(sizes) < 2:
-        raise MisuseError("--html draws several resolutions, such as --resolution 96:224:16")
+        raise MisuseError("--html needs several resolutions, such as --resolution 96:224:16")
     network, about = load_model(path)
     if about.task != OneOf():
         only_one_class(path, about.task, **{"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]})
@@ -169,14 +169,14 @@ def evaluate(
     source, notes = before.source, []
     collection: Collection
     if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
-        source = replace(source, layout="classes")  # the model knows what would have to be guessed
+        source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
     if split is None and isinstance(source, Folder) and not source.has_splits():
         split, collection = "all", replace(source, val_share=1.0).open()
         samples = collection.split("val")
         if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
             notes.append(
-                "the model was trained on a folder of this name, and most of these pictures may be among those it has learned; "
-                "--split val takes only what was held out"
+                "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
+                "--split val uses only the held-out ones"
             )
     else:
         split, collection = split or "val", source.open()
@@ -251,35 +251,35 @@ def evaluate(
 
 
 def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
-    """Refuses what is only measured for one class a picture.
+    """Rejects options that need one class per picture.
 
     Args:
-        asked: by name, what is empty where it was not asked for.
+        asked: the options by name; empty if not given.
 
     Raises:
-        ValueError: something is asked for.
+        ValueError: one is given.
     """
     for name, given in asked.items():
         if given:
-            raise ValueError(f"{path} answers with {type(task).__name__}; {name} is only measured for one class a picture")
+            raise ValueError(f"the task of {path} is {type(task).__name__}; {name} needs a model with one class per picture")
 
 
 def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
-    """Looks whether a model answers what the data asks.
+    """Checks that a model has the task and, where needed, the classes of the data.
 
     Raises:
         MisuseError: the data has another task, or (where classes are not found by name) other classes.
-        ValueError: the model has no answers that could be right or wrong.
+        ValueError: the model was trained without labels, so its outputs cannot be scored.
     """
     names = type(about.task).__name__, type(collection.task).__name__
     if isinstance(about.task, Nothing):
-        raise ValueError(f"{path} learned without labels, so its logits mean nothing that could be right; fine-tune it first")
+        raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
     if about.task != collection.task:
-        raise MisuseError(f"{path} answers with {names[0]}, but what {data} says about pictures is {names[1]}")
+        raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
     if about.task != OneOf() and about.classes != collection.classes:
         raise MisuseError(
             f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
-            f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same"
+            f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same classes"
         )
 
 
@@ -293,14 +293,14 @@ def judged_by_task(
     if csv is not None:
         tally.table(csv, pictures, classes)
     faults = [fault.partition(": ") for fault in evaluation.faults]
-    reasons = {name: f"became unreadable while it was used: {reason}" for name, _, reason in faults}
+    reasons = {name: f"became unreadable during evaluation: {reason}" for name, _, reason in faults}
     return tally.judged(classes), {**pictures.damaged, **reasons}
 
 
 def renumbered(
     collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
 ) -> tuple[Sample, ...]:
-    """The samples with the numbers that a model has for their classes; notes names that are spelt otherwise in the model."""
+    """The samples with a model's class indices; notes class names that are spelt differently in the model."""
     known = {name: counterpart(name, classes) for name in {collection.classes[sample.label]: None for sample in samples}}
     unknown = [name for name, own in known.items() if own is None]
     if unknown:
@@ -308,13 +308,13 @@ def renumbered(
         raise MisuseError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
     respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
     if respelt:
-        notes.append(f"names that differ only in case or spaces are taken for classes of the model: {', '.join(respelt)}")
+        notes.append(f"class names that differ only in case or spaces are matched to those of the model: {', '.join(respelt)}")
     number = {name: classes.index(own) for name, own in known.items() if own is not None}
     return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
 
 
 def inference_plan(device: str) -> Plan:
-    """Figures are measured in float32, so that they do not depend on the machine."""
+    """A plan in float32, so that figures do not depend on the machine."""
     return replace(default_plan(device), precision="float32")
 
 
@@ -325,7 +325,7 @@ def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -
     logits, ids = evaluation.run(network)
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
-    reasons = dict.fromkeys(gone, "became unreadable while it was used")
+    reasons = dict.fromkeys(gone, "became unreadable during evaluation")
     for fault in evaluation.faults:
         name = next((name for name in gone if fault.startswith(f"{name}: ")), "")
         if name:

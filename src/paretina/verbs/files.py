@@ -1,4 +1,4 @@
-"""Files: pictures that are named one by one or by folders, outside any split."""
+"""Pictures given as files or folders, outside any split."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,10 +25,10 @@ class FileCollection(Collection):
 
 
 def pictures_in(paths: Iterable[Path | str], left_out: Counter[str]) -> list[str]:
-    """The files that the paths name; of a folder the pictures in it, at any depth, in order.
+    """The given files, and the pictures in the given folders, at any depth, sorted.
 
     Args:
-        left_out: what is left out of folders is added to it, by reason. A file that is named itself is always taken.
+        left_out: receives the count of files skipped in folders, by reason. A file given by itself is never skipped.
 
     Raises:
         MisuseError: a path does not exist, or a folder has no picture.

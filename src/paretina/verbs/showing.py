@@ -1,4 +1,4 @@
-"""Show: the table of a network."""
+"""Describes a network stage by stage."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ class Shown:
     """A network as `show` describes it.
 
     Attributes:
-        about: what its file says, or None for a named network.
+        about: the metadata of its file, or None for a named network.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Shown:
 
     @property
     def source(self) -> str:
-        """Paper and table; of several networks, what they form and those of each kind among them."""
+        """Paper and table; for several networks, how they are combined and the source of each."""
         tables = ", ".join(dict.fromkeys(table.source for table in self.model.blueprints()))
         kind = type(self.model).__name__
         return tables if isinstance(self.model, Blueprint) else f"{kind} of {len(self.model.blueprints())} networks: {tables}"
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """The strides at which there are feature maps; none of several networks, each of which has its own."""
+        """The strides at which there are feature maps; empty for several networks, which each have their own."""
         return self.model.strides if isinstance(self.model, Blueprint) else ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Shown:
 
 
 def show(model: str, resolution: int | None = None) -> Shown:
-    """The table of a network, by name or from a model file: a row a stage with what it counts.
+    """The stages of a network, by name or from a model file, with the cost of each.
 
     Args:
         model: a name, a model file, or the directory of a finished run.
@@ -73,7 +73,7 @@ def show(model: str, resolution: int | None = None) -> Shown:
     with misuse():
         published = network_named(model)
     blueprint = published.blueprint
-    built = replace(blueprint, resolution=resolution or blueprint.resolution)  # tables of positions follow the size
+    built = replace(blueprint, resolution=resolution or blueprint.resolution)  # position tables depend on the size
     if resolution is not None:
         check_side(built, resolution)
     return Shown(model, blueprint, cost(built), published, None)

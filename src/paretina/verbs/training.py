@@ -1,4 +1,4 @@
-"""Train, fine-tune, resume, estimate: what makes a run, or would."""
+"""Trains, fine-tunes and resumes runs, and estimates their time and memory."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,10 +29,10 @@ from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
 
 
 def check_output(output: Path | None, data: Source) -> None:
-    """Looks whether a run may be written there, before anything long is begun.
+    """Checks that a run may be written there, before any long computation.
 
     Raises:
-        MisuseError: there is something else already, or it lies in the user's data, into which nothing is ever written.
+        MisuseError: something else is there already, or it lies inside the data, where nothing is ever written.
     """
     check_place(output, data.path if isinstance(data, Folder) else None)
 
@@ -54,18 +54,17 @@ def train(
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
 
-    See `paretina.train.training.train` for what else is left behind and what can go wrong, and `ask` for what is taken unless
-    told.
+    See `paretina.train.training.train` for the other files and the errors, and `ask` for the defaults.
 
     Args:
         data: a folder, an .npz file, "clipart", "shapes", or a source.
         output: the run directory; default: the next free one in runs/.
         time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
         progressive: first and last image size, "96:160"; see `ask`.
-        planning: how the network is executed: "default"; "known", as an earlier search has found; "eager" and "full" search.
+        planning: how the plan of execution is chosen: "default"; "known", from an earlier search; "eager" and "full" search.
             See `paretina.train.planning`.
         listen: called with each line of the log.
-        say: called with each decision that was made on the way.
+        say: called with each note.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
@@ -82,13 +81,13 @@ def ask_further(
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Choice, tuple[str, ...]]:
-    """Puts together a run that continues with a trained network; see `paretina.train.finetuning.go_on`.
+    """Builds the request for fine-tuning a trained network; see `paretina.train.finetuning.go_on`.
 
     Returns:
-        The choice, and what the user should know of it, a sentence each.
+        The choice, and notes for the user, one sentence each.
 
     Raises:
-        MisuseError: something has no such name, or nothing is named to fine-tune for.
+        MisuseError: a name is unknown, or neither data nor resolution is given.
     """
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path
@@ -119,12 +118,12 @@ def finetune(
     say: Say = lambda text: None,
     **fields: Any,
 ) -> Run:
-    """Continues with a trained network, at another image size or on other pictures; a run of its own.
+    """Fine-tunes a trained network at another image size or on other data, as a new run.
 
     Args:
         model: a model file, or the directory of a finished run.
-        data: pictures to learn; default: those of the run.
-        resolution: side in pixels to train and test at.
+        data: data to train on; default: that of the run.
+        resolution: image size in pixels for training and testing.
         fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
@@ -142,16 +141,16 @@ def start(
     say: Say = lambda text: None,
     planning: Planning = "known",
 ) -> Run:
-    """Trains as was put together by `ask`; see `train`.
+    """Runs the training that `ask` has put together; see `train`.
 
     Raises:
-        MisuseError: a search for a plan is asked for, and what it would choose is given; or what is asked cannot be trained,
-            whatever the data is.
+        MisuseError: a search for a plan is requested, but a field that it would choose is given; or the request cannot be
+            trained on any data.
     """
     place = None if output is None else Path(output)
     given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
     if given and planning in ("eager", "full"):
-        raise MisuseError(f"--tune chooses {given[0]}, which is given too; leave one out")
+        raise MisuseError(f"--tune chooses {given[0]}, which is also given; leave one out")
     if Ranks.is_first():
         check_output(place, choice.asked.data)
     with misuse():
@@ -161,10 +160,10 @@ def start(
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
-    """Continues with an interrupted run; see `paretina.train.training.resume`.
+    """Resumes an interrupted run; see `paretina.train.training.resume`.
 
     Args:
-        data: where the data is now, if it was moved.
+        data: the current location of the data, if it was moved.
 
     Raises:
         MisuseError: there is no such run, its data is not there, or it is finished and was trained on other data.
@@ -180,12 +179,12 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         same = learned(run, named)
         if same.data is None or same.inside:
             raise MisuseError(
-                f"{run} is finished and was trained on other data than {data}, so there is nothing to continue; "
-                f"to learn {data} too: paretina finetune {run} {data}"
+                f"{run} is finished and was trained on other data than {data}, so there is nothing to resume; "
+                f"to train on {data} too: paretina finetune {run} {data}"
             )
     if data is None and saved.result() is None and gone:
         raise MisuseError(
-            f"the data of {run}, {place!r}, is not there; name the place that it has now: paretina train DATA --resume {run}"
+            f"the data of {run}, {place!r}, is not there; give its current location: paretina train DATA --resume {run}"
         )
     return reported(training.resume(run, data, listen, say))
 
@@ -198,7 +197,7 @@ def reported(run: Run) -> Run:
 
 
 def estimate(choice: Choice, time_limit: float | None = None) -> tuple[resolve.Prepared, Estimate]:
-    """What a run would do and take, from a few updates that are really made and thrown away."""
+    """Prepares a run and estimates its time and memory, from a few updates that are made and thrown away."""
     with misuse():
         feasible.check_asked(choice.asked)
     prepared = prepare(choice.asked)

@@ -1,4 +1,4 @@
-"""Import and export: weights of other libraries."""
+"""Imports and exports weights of other libraries."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ class Written:
     """A file of weights that was written.
 
     Attributes:
-        name: the network: ours in a model file, the other library's in an export.
-        notes: what was chosen, assumed or has to be known, a sentence each.
-        lines: of an export, the Python that loads it there and prepares a picture as it wants it.
+        name: name of the network: ours in a model file, the other library's in an export.
+        notes: choices and assumptions that the user should know, one sentence each.
+        lines: for an export, the Python code that loads it there and preprocesses a picture for it.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Written:
 
     @property
     def prepared(self) -> str:
-        """How pictures are prepared for it, in words."""
+        """The preprocessing, in words."""
         return in_words(self.blueprint.preprocessing, self.blueprint.resolution)
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,21 +60,21 @@ def import_weights(
     classes: Path | str | None = None,
     licence: str | None = None,
 ) -> Written:
-    """Makes a model file of somebody else's weights: from timm, torchvision, an installed package or a file.
+    """Converts pretrained weights to a model file: from timm, torchvision, an installed package or a file.
 
     Args:
-        source: "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", a network of ours whose weights a package brings, or a file
-            with a state dict.
-        network: of a file: our name of its network, or the library's as "timm:NAME[.TAG]", whose preprocessing then holds; a
-            file of `export_weights` says it itself.
+        source: "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", one of our networks whose weights come with a package, or a
+            file with a state dict.
+        network: for a file: our name of its network, or the library's as "timm:NAME[.TAG]", whose preprocessing is then used; a
+            file of `export_weights` states it.
         out: the model file; default: named after the source, in the current folder.
-        classes: a text file with the name of a class a line, instead of the names that are known.
-        licence: of the weights, where the source says nothing.
+        classes: a text file with one class name per line, replacing the known names.
+        licence: licence of the weights, if the source does not state it.
 
     Raises:
-        MisuseError: the source or the network is unknown, the file says that it is another network, the classes are not as
-            many as the weights have, or there is a file at `out` already.
-        ValueError: the weights cannot be had or read, or do not fit the network.
+        MisuseError: the source or the network is unknown, the file states another network, the number of classes is not that
+            of the weights, or `out` exists already.
+        ValueError: the weights cannot be found or read, or do not fit the network.
     """
     with misuse():
         interop.look_up(source, network)
@@ -89,20 +89,20 @@ def import_weights(
     save_model(path, found.network, found.about)
     notes = (*found.notes, *([found.unsure] if found.unsure else ()))
     if not found.about.licence:
-        notes = (*notes, "the licence of these weights is not known")
+        notes = (*notes, "the licence of these weights is unknown")
     return Written(path, found.about.name, found.network.blueprint, found.about, notes)
 
 
 def lines_of(path: Path) -> tuple[str, ...]:
     if not path.is_file():
-        raise MisuseError(f"there is no file {path} with the names of classes")
+        raise MisuseError(f"there is no file {path} with class names")
     return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
 
 
 def export_weights(model: Path | str, to: str, out: Path | str | None = None) -> Written:
-    """Writes the weights of a model file as the state dict that another library has for the same network.
+    """Exports the weights of a model as the state dict that another library has for the same network.
 
-    How pictures are prepared, and the names of the classes, stand in the header of the file, under "paretina-export" as JSON.
+    Preprocessing and class names are stored in the header of the file, under "paretina-export" as JSON.
 
     Args:
         model: a model file, or the directory of a finished run.
@@ -110,24 +110,24 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
         out: the safetensors file; default: named after the network there, in the current folder.
 
     Raises:
-        MisuseError: there is no such model file or library, `out` is no safetensors file or there already, or the library has
-            no network that computes the same; the message says what differs.
+        MisuseError: there is no such model file or library, `out` does not end with .safetensors or exists already, or the
+            library has no network that computes the same; the message says what differs.
     """
     path = model_file(model)
     if to not in interop.LIBRARIES:
         raise MisuseError(f"there is no library {to!r}{near(to, interop.LIBRARIES)}")
-    if out is not None and Path(out).suffix != ".safetensors":  # by which whoever reads it tells what it is
+    if out is not None and Path(out).suffix != ".safetensors":  # readers recognise the format by the suffix
         raise MisuseError(f"exported weights are a safetensors file, so the name {str(out)!r} must end with .safetensors")
     check_new(out)
     network, about = load_model(path)
     if about.task != OneOf():
         raise MisuseError(
-            f"{path} answers with {type(about.task).__name__}, but who reads an exported file takes its logits for one class a "
-            "picture; only such networks are exported"
+            f"the task of {path} is {type(about.task).__name__}, but readers of an exported file expect one class "
+            "per picture; only such networks can be exported"
         )
     if not isinstance(network.model, Blueprint):
         raise MisuseError(
-            f"{path} is made of {len(network.networks())} networks, and {to} has none that is; a network of several cannot be "
+            f"{path} is made of {len(network.networks())} networks, and {to} has no such model; a combined network cannot be "
             "exported to another library, so use it here: paretina predict, paretina evaluate"
         )
     blueprint = network.blueprint
@@ -142,11 +142,11 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
 
 
 def export_notes(to: str, preprocessing: Preprocessing) -> tuple[str, ...]:
-    """What has to be known of pictures in the other library."""
-    notes = ["transparent pictures lie on white here, and 16 bits are scaled to 8, which Pillow's convert does not do"]
+    """Notes on differences in preprocessing in the other library."""
+    notes = ["transparent pictures are composited on white here, and 16 bits are scaled to 8, unlike Pillow's convert"]
     if to == "timm" and preprocessing.fit == "crop":
         notes.append(
-            f"the lines cut before they resize, as here; timm's own order (crop_pct={preprocessing.crop:.4g}, "
+            f"the printed code crops before it resizes, as here; timm's own order (crop_pct={preprocessing.crop:.4g}, "
             "crop_mode='center', as in "
             "the header of the file) sees up to a pixel more or less at each side"
         )

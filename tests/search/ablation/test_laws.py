@@ -29,7 +29,7 @@ def test_a_line_agrees_with_scipy():
     xs, ys = [1.0, 2.0, 4.0, 5.5], [0.3, 0.1, 0.9, 1.0]
     wanted = stats.linregress(xs, ys)
     assert line(xs, ys) == pytest.approx((wanted.intercept, wanted.slope))
-    with pytest.raises(ValueError, match="two places or more"):
+    with pytest.raises(ValueError, match="two or more places"):
         line([1.0, 1.0], [2.0, 3.0])
 
 

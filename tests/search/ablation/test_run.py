@@ -117,7 +117,7 @@ def test_a_study_from_beginning_to_end(tmp_path, base, monkeypatch):
         assert gain == having - lacking
     assert finding.verdict.verdict == "cannot tell yet"
     assert finding.verdict.more == 1
-    assert advice(finding) == "3 pairs are needed at least"
+    assert advice(finding) == "at least 3 pairs are needed"
     assert finding.inference == (1.0, 1.0, 1.0)
     asked = json.loads((tmp_path / "study" / "runs" / "average" / "1" / "asked.json").read_text())
     assert (asked["recipe"]["average"], asked["recipe"]["seed"]) == (None, 1)
@@ -274,11 +274,11 @@ def test_runs_that_diverge_are_named_and_not_tried_again(tmp_path, study, monkey
     asked_for = made_up(monkeypatch, lambda asked: None if asked.recipe.seed == 2 and not asked.recipe.average else 70.0)
     said = []
     found = run_study(tmp_path, study, say=said.append)
-    assert "average, seed 2, came to no result: loss is nan at step 3" in said
+    assert "average, seed 2, failed: loss is nan at step 3" in said
     assert (found.done, found.runs) == (10, 10)
     assert found.findings[0].seeds == (0, 1, 3, 4)
-    assert found.findings[0].verdict.why == "1 of its runs came to no result"
-    assert any("average: came to no result with seed 2" in note for note in found.notes)
+    assert found.findings[0].verdict.why == "1 of its runs failed"
+    assert any("average: failed with seed 2" in note for note in found.notes)
     run_study(tmp_path, study)
     assert len(asked_for) == 10
 
@@ -308,7 +308,7 @@ def test_what_was_told_is_not_taken_back(tmp_path, study, monkeypatch):
     assert run_study(tmp_path, study).findings[0].verdict.verdict == "worth it"
     later = run_study(tmp_path, replace(study, seeds=tuple(range(6)))).findings[0].verdict
     assert later.p_corrected > LEVEL / 4
-    assert (later.verdict, later.why) == ("worth it", "it was told at an earlier look, with fewer runs")
+    assert (later.verdict, later.why) == ("worth it", "verdict of an earlier look, with fewer runs")
 
 
 @pytest.mark.slow

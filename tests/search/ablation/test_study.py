@@ -83,9 +83,9 @@ def test_names_of_folders_are_plain_and_their_own():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"seeds": ()}, "a seed and a budget"),
-        ({"seeds": (1, 1)}, "1 stands twice among the seeds"),
-        ({"switches": (SWITCHES[0], SWITCHES[0])}, "average stands twice among the switches"),
+        ({"seeds": ()}, "at least one seed and one budget"),
+        ({"seeds": (1, 1)}, "1 is given twice among the seeds"),
+        ({"switches": (SWITCHES[0], SWITCHES[0])}, "average is given twice among the switches"),
         ({"shares": (0.0,)}, "in \\(0, 1\\]"),
         ({"noises": (1.2,)}, "in \\[0, 1\\]"),
     ],
@@ -122,7 +122,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("dropout=2", r"dropout=2: dropout must stay in \[0, 1\)"),
         ("dropout=0.1 dropout=0.2", "dropout is given twice, as dropout=0.1 and as dropout=0.2"),
         ("dropout=0.1 recipe.dropout=0.2", "is given twice, as dropout=0.1 and as recipe.dropout=0.2"),
-        ("lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 say two things of one field"),
+        ("lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 set the same field"),
         ("weights=none weights=auto", "weights is given twice, as none and as auto"),
         ("progressive=96:160 size=96", "the size is given twice, as progressive=96:160 and as size=96"),
         ("seed=3", "every run of a study gets its own seed"),
@@ -153,7 +153,7 @@ def test_a_change_that_the_weights_do_not_fit_is_not_compared_with_a_base_that_h
 def test_a_model_file_fits_one_network_only():
     study = replace(STUDY, switches=(), rivals=(Rival(name="lite", model=LITE),))
     check(study)
-    with pytest.raises(ValueError, match="fit one network only"):
+    with pytest.raises(ValueError, match="fit only one network"):
         check(replace(study, base=replace(BASE, weights="somewhere.safetensors")))
 
 

@@ -101,7 +101,7 @@ def test_a_slip_gets_the_near_name():
 
 
 def test_a_switch_that_changes_nothing_is_refused():
-    with pytest.raises(ValueError, match="changes nothing, since the base has that already"):
+    with pytest.raises(ValueError, match="changes nothing, since the baseline already has it"):
         switch_of("clip")(BASE)
 
 

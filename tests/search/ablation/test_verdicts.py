@@ -185,7 +185,7 @@ def test_training_that_takes_too_long_is_not_worth_a_gain():
     unsure = decide_verdicts([pairs(SURE, time=(2.6, 1.5, 2.2, 1.6, 1.9))])[0]
     assert (unsure.verdict, unsure.why) == ("cannot tell yet", "training time may be more than 2 times as long")
     unknown = decide_verdicts([pairs(SURE, time=(None,) * 5)])[0]
-    assert (unknown.verdict, unknown.why) == ("cannot tell yet", "training time is not known of enough runs")
+    assert (unknown.verdict, unknown.why) == ("cannot tell yet", "too few runs have a known training time")
     assert decide_verdicts([pairs(SURE, time=(3.0, 3.1, 2.9, 3.05, 3.0))], FREE)[0].verdict == "worth it"
 
 
@@ -211,7 +211,7 @@ def test_how_surely_inference_was_timed_counts():
     vague = pairs(SURE, inference=Interval(1.5, 1.0, 2.0))
     assert decide_verdicts([sharp], price)[0].verdict == "worth it"
     assert decide_verdicts([vague], price)[0].verdict == "cannot tell yet"
-    assert decide_verdicts([pairs(SURE)], price)[0].why.endswith("the costs that have a price")
+    assert decide_verdicts([pairs(SURE)], price)[0].why.endswith("all costs that have a price")
 
 
 def test_ratios_are_averaged_as_ratios():
@@ -221,7 +221,7 @@ def test_ratios_are_averaged_as_ratios():
 
 def test_runs_that_failed_leave_it_open():
     verdict = decide_verdicts([pairs(SURE, failed=2)], FREE)[0]
-    assert (verdict.verdict, verdict.why, verdict.more) == ("cannot tell yet", "2 of its runs came to no result", None)
+    assert (verdict.verdict, verdict.why, verdict.more) == ("cannot tell yet", "2 of its runs failed", None)
 
 
 def test_what_was_told_stays_told():

@@ -90,12 +90,12 @@ def test_a_list_holds_words_and_fields(tmp_path):
     [
         ("model: resnet18", "must be a list of candidates"),
         ("[]", "must be a list of candidates"),
-        ("- size: 96", "entry 1 names no model"),
+        ("- size: 96", "entry 1 has no model"),
         ("- {model: resnet18}\n- {model: resnet81}", "entry 2: .*did you mean 'resnet18'"),
         ("- {model: resnet18, epoch: 3}", "entry 1: .*did you mean 'epochs'"),
         ("- {model: resnet18, name: a/b}", "entry 1: a candidate's name becomes a directory.*'a/b'"),
-        ("- {model: resnet18, model: resnet50}", "no YAML: model stands twice"),
-        ("- {model: resnet18}\n- {model: resnet18}", "stands twice among the candidates"),
+        ("- {model: resnet18, model: resnet50}", "not YAML: model is given twice"),
+        ("- {model: resnet18}\n- {model: resnet18}", "is given twice among the candidates"),
     ],
 )
 def test_a_wrong_list_says_what_is_wrong_where(tmp_path, text, message):
@@ -118,5 +118,5 @@ def test_names_that_meet_get_numbers(tmp_path):
 
 def test_a_number_that_is_taken_is_refused():
     one, two, three = (candidate("shapes", PLAN, "resnet18", fields={"seed": seed}).asked for seed in range(3))
-    with pytest.raises(ValueError, match="names of their own"):
+    with pytest.raises(ValueError, match="unique names"):
         distinct([Candidate("a", one), Candidate("a-2", two), Candidate("a", three)])

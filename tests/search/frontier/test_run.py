@@ -272,7 +272,7 @@ def named_time(error):
 
 def test_a_time_that_is_too_short_is_refused_as_soon_as_it_is_known_and_names_one_with_which_it_goes_on(world, start):
     folder, said = start(replace(SIX, seconds=5.0)), []
-    with pytest.raises(ValueError, match=r"5s does not suffice for one update of each.* takes about \d+s: paretina") as short:
+    with pytest.raises(ValueError, match=r"5s is too short for one update of each.* takes about \d+s: paretina") as short:
         work(folder, world.tools(), say=said.append)
     # a third of 5 s has no room for half an epoch of tiny, small and clumsy, which take 6 s: the others are not rehearsed
     assert sorted(path.stem for path in (folder / "rehearsed").iterdir()) == ["clumsy", "small", "tiny"]
@@ -285,7 +285,8 @@ def test_a_time_that_is_too_short_is_refused_as_soon_as_it_is_known_and_names_on
     assert named_time(short) == 37.0
     # an update of each on each of 3 rungs: half an epoch of tiny, small and clumsy twice over, (0.5 + 1.0 + 1.5) s * 2 * 3
     assert re.search(
-        r"rehearsing took 0\.3 s, 4\.7 s are left, and one update of each on every rung needs about 18\.0 s", str(short.value)
+        r"trial updates took 0\.3 s, 4\.7 s are left, and one update of each on every rung needs about 18\.0 s",
+        str(short.value),
     )
     give_time(folder, 37.0)
     found = work(folder, world.tools())
@@ -300,7 +301,7 @@ def test_a_time_that_rehearsing_used_up_is_said_to_be_so(world, start):
             folder / "rehearsed" / f"{name}.json", {"epoch_s": 1.0, "fixed_s": 0.0, "updates_per_epoch": 2.0, "spent_s": 13.0}
         )
     with pytest.raises(
-        ValueError, match=r"rehearsing the candidates used up the time of 40s: rehearsing took 39\.0 s, 1\.0 s are"
+        ValueError, match=r"trial updates of the candidates used up the time of 40s: trial updates took 39\.0 s, 1\.0 s are"
     ):
         work(folder, world.tools())
 
@@ -316,7 +317,7 @@ def test_of_a_frontier_by_time_too_short_a_time_is_said_once_all_are_refused_and
 
     def train(asked, folder, seconds, listen):
         if seconds < 2.0:
-            raise estimate.ShortTimeError(f"nothing can be learned in {seconds:.3g} s", 2.0)
+            raise estimate.ShortTimeError(f"nothing can be trained in {seconds:.3g} s", 2.0)
         return real(asked, folder, seconds, listen)
 
     world.train = train
@@ -351,7 +352,7 @@ def test_more_time_opens_the_rungs_that_were_left_out(world, start):
 
 def test_time_is_not_taken_back_nor_given_in_vain(world, start):
     folder = start()
-    with pytest.raises(ValueError, match=r"can only grow: .* was given 150 s, got 100 s"):
+    with pytest.raises(ValueError, match=r"can only be raised: .* has 150 s, got 100 s"):
         give_time(folder, 100.0)
     work(folder, world.tools())
     with pytest.raises(ValueError, match=r"all 3 rungs of .* have their lengths already"):
@@ -372,7 +373,7 @@ def test_a_rung_for_which_no_time_is_left_is_left_out(world, start):
     assert [bool(rung["stopped"]) for rung in found.rungs] == [False, True]
     assert found.done
     assert len(found.finalists) == 6
-    assert any("rung 1 was left out, since the time was used up" in note for note in found.notes())
+    assert any("rung 1 was skipped, since the time was used up" in note for note in found.notes())
 
 
 def test_with_a_budget_those_that_keep_it_go_on_first(world, start):
@@ -388,7 +389,7 @@ def test_any_cost_may_be_named(world, start, cost):
 
 
 def test_a_cost_that_nobody_has_is_refused(world, start):
-    with pytest.raises(ValueError, match="energy_j is not known of any candidate on this machine"):
+    with pytest.raises(ValueError, match="energy_j is unknown for all candidates on this machine"):
         work(start(replace(SIX, cost="energy_j")), world.tools())
 
 
@@ -401,7 +402,7 @@ def test_a_candidate_that_cannot_be_trained_is_named_and_the_others_go_on(world,
     (failed,) = [entry for entry in found.entries if entry.failed]
     assert failed.name == "small"
     assert failed.failed == "the network does not take images of 7 x 7 pixels"
-    assert any("small was given up: the network does not take images" in note for note in found.notes())
+    assert any("small failed and was left out: the network does not take images" in note for note in found.notes())
     assert found.done
     assert "small" not in found.rungs[0]["names"]
 
@@ -425,7 +426,7 @@ def test_one_that_runs_out_of_memory_is_given_up(world, start):
 
 def test_a_directory_with_something_in_it_is_left_alone(world, start):
     start()
-    with pytest.raises(ValueError, match="is not empty; name another --output, or continue with"):
+    with pytest.raises(ValueError, match="is not empty; choose another --output, or resume"):
         start()
 
 
@@ -550,7 +551,10 @@ def test_two_workers_end_with_the_same_as_one_and_train_nothing_twice(npz, tmp_p
 
 def test_timings_are_left_to_the_machine_that_began(world, start):
     folder = start()
-    with pytest.raises(ValueError, match=r"the timing, which belongs to the machine that began \(a quiet machine\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"only timing is left, which must be done on the machine that started the frontier \(a quiet machine\)",
+    ):
         work(folder, replace(world.tools(), device="another machine"))
     assert len(world.trained) == 6
     assert work(folder, world.tools()).done

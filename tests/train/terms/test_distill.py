@@ -94,7 +94,7 @@ def test_weight_and_temperature_follow_the_clock():
 
 
 def test_needs_a_teacher():
-    with pytest.raises(ValueError, match="Distill needs a teacher; name a model file in the recipe: teacher=FILE"):
+    with pytest.raises(ValueError, match="Distill needs a teacher; set one in the recipe: teacher=FILE"):
         Distill().make(None)
     with pytest.raises(ValueError, match="Distill needs a teacher"):
         Supervised(terms=(CrossEntropy(), Distill())).make(BLUEPRINT.build(), None)
@@ -186,7 +186,7 @@ def test_a_teacher_answers_each_view_once_however_many_ask():
     assert {"maps", "embedding"} <= set(first.extras)
     teacher(replace(given))  # equal, but another batch: its pixels may have been mixed since
     assert len(calls) == 3
-    with pytest.raises(ValueError, match="the teacher is asked for view 2, but there are 2"):
+    with pytest.raises(ValueError, match="the teacher needs view 2, but there are 2"):
         teacher(given, view=2)
 
 
@@ -206,8 +206,8 @@ def test_the_teacher_may_look_at_another_view_than_the_student():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"teacher": None}, "Distill needs a teacher; name a model file in the recipe: teacher=FILE"),
-        ({"views": ()}, "Distill.view is 1, but the recipe makes 1, counted from 0"),
+        ({"teacher": None}, "Distill needs a teacher; set one in the recipe: teacher=FILE"),
+        ({"views": ()}, "Distill.view is 1, but the recipe has 1, counted from 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_read(changes, said):
@@ -220,5 +220,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_read(changes, said):
 
 def test_several_views_that_nobody_looks_at_are_refused():
     recipe = Recipe(views=(View(), View()))
-    with pytest.raises(ValueError, match="Supervised learns from one view, and the recipe makes 2; leave views out"):
+    with pytest.raises(ValueError, match="Supervised learns from one view, but the recipe has 2; leave out views"):
         recipe.objective.check(recipe, BLUEPRINT)

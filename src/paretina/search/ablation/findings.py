@@ -1,4 +1,4 @@
-"""Findings: what a study has found, read from its directory alone, finished or not."""
+"""Reads the results of an ablation study from its directory, finished or not."""
 
 import hashlib
 import json
@@ -21,10 +21,10 @@ from paretina.text import how_many
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What `study.json` says.
+    """The content of `study.json`.
 
     Raises:
-        ValueError: it is not there, or damaged.
+        ValueError: it is missing or damaged.
     """
     file = path / "study.json"
     try:
@@ -34,7 +34,7 @@ def read_state(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
     if not isinstance(state, dict) or "study" not in state:
-        raise ValueError(f"{file} describes no study")
+        raise ValueError(f"{file} does not describe a study")
     return state
 
 
@@ -47,15 +47,15 @@ def is_over(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run says.
+    """The results of a finished run.
 
     Attributes:
-        time_s: seconds of training; None where it was interrupted, since then some of it was done twice.
-        peak_mb: peak of memory; None where the system cannot tell it run by run.
-        train: training pictures, repeated ones included; `val` likewise to validate on.
-        network: a digest of it; the same for equal networks.
-        machine: on which it was made.
-        uncounted: operators that the MACs lack, as in `Cost`.
+        time_s: seconds of training; None if it was interrupted, since some updates were then repeated.
+        peak_mb: peak memory; None if the system cannot measure it per run.
+        train: number of training pictures, including repeats; `val` is that of validation pictures.
+        network: digest of the network.
+        machine: the machine and versions it ran on.
+        uncounted: operators not counted in the MACs, as in `Cost`.
     """
 
     top1: float
@@ -98,15 +98,15 @@ def outcome(folder: Path, peaks: bool) -> Outcome | None:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one switch. Costs are those of the run with what is judged against the run without it.
+    """The results of one switch. Costs are ratios of the run with the judged refinement to the run without it.
 
     Attributes:
-        seeds: of the pairs.
+        seeds: seeds of the pairs.
         time: ratio of training times, with its interval; None with fewer than 3 pairs.
-        memory: ratio of the peaks of memory in training, likewise; `memory_mb` is the difference in units of 2^20 bytes.
-        inference: ratio of the times of an image; exactly 1 where the network is the same.
-        macs: ratio of multiply-adds; `params` likewise.
-        verdict: None until every run is there.
+        memory: ratio of peak training memory, likewise; `memory_mb` is the difference in MiB.
+        inference: ratio of the inference times per image; exactly 1 if the network is the same.
+        macs: ratio of MACs; `params` that of parameters.
+        verdict: None until all runs are done.
         gain: points of top-1, with its interval; None with fewer than 3 pairs.
     """
 
@@ -143,7 +143,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How one network follows the number of training pictures.
+    """Accuracy of one network against the number of training pictures.
 
     Attributes:
         network: its name; "" for the base.
@@ -171,9 +171,9 @@ class InterimLook:
     """A look at the verdicts.
 
     Attributes:
-        number: from 1.
-        level: the error that it may spend; `spent` is that of all looks so far.
-        final: whether there is no other one.
+        number: number of the look, from 1.
+        level: error rate that it may spend; `spent` is that of all looks so far.
+        final: whether it is the last one.
     """
 
     number: int
@@ -185,15 +185,15 @@ class InterimLook:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study has found, as far as it is.
+    """The results of a study so far.
 
     Attributes:
-        top1: of the base, mean and interval over seeds; None before 3 are done, then see `base`.
-        base: top-1 of the base by seed.
-        exchanges: each with the budget that it was found under.
-        done: number of runs that are over; `runs` is that of all.
-        look: None until every run is there.
-        notes: what must be known to read it, a sentence each.
+        top1: top-1 of the baseline, mean and interval over seeds; None before 3 are done, see `base`.
+        base: top-1 of the baseline by seed.
+        exchanges: each with its budget.
+        done: number of finished runs; `runs` is that of all.
+        look: None until all runs are done.
+        notes: remarks for reading the results, one sentence each.
     """
 
     path: Path
@@ -234,11 +234,11 @@ class Findings:
 
 
 Outcomes = dict[str, dict[int, Outcome]]
-"""By the name of the variant and the seed, as far as there are any."""
+"""Outcomes by name of the variant and seed, as far as they exist."""
 
 
 def outcomes_of(path: Path, study: Study, state: dict[str, Any]) -> tuple[Outcomes, dict[str, list[int]]]:
-    """What came out, and the seeds of each variant that failed."""
+    """The outcomes, and the failed seeds of each variant."""
     found: Outcomes = {}
     failed: dict[str, list[int]] = {}
     for variant in study.variants(state["epochs"]):
@@ -289,7 +289,7 @@ def paired(
 
 
 def sides(variant: Variant, switch: Switch, seeds: Sequence[int], found: Outcomes) -> dict[int, tuple[Outcome, Outcome]]:
-    """By seed: the run that has what is judged, and the run that lacks it."""
+    """By seed: the run with the judged refinement, and the run without it."""
     base, changed = found[BASE], found[variant.name]
     both = [seed for seed in seeds if seed in base and seed in changed]
     return {seed: (changed[seed], base[seed]) if switch.adds else (base[seed], changed[seed]) for seed in both}
@@ -303,7 +303,7 @@ def divided(over: float | None, under: float | None) -> float | None:
 
 
 def looked_at(study: Study, price: Price) -> dict[str, Any]:
-    """What a look is a look at: another one of these is another look."""
+    """What identifies a look: if any of it differs, it is a new look."""
     return {
         "seeds": sorted(study.seeds),
         "switches": sorted(switch.title for switch in study.switches),
@@ -325,7 +325,7 @@ def verdicts_of(
 
 
 def read_findings(path: Path) -> Findings:
-    """What a study has found so far, from its directory alone.
+    """Reads the results of a study so far from its directory.
 
     Raises:
         ValueError: there is no study, or a file of it is damaged.
@@ -388,7 +388,7 @@ def finding(variant: Variant, switch: Switch, study: Study, pairs: Pairs, found:
 
 
 def scaling_variants(study: Study, state: dict[str, Any], network: str, budget: LengthUnit) -> list[Variant]:
-    """The variants of one network with all its shares, the smallest first."""
+    """The variants of one network with all its data fractions, smallest first."""
     found = [
         variant
         for variant in study.variants(state["epochs"])
@@ -403,7 +403,7 @@ def scaling_variants(study: Study, state: dict[str, Any], network: str, budget: 
 def curves_of(
     study: Study, state: dict[str, Any], found: Outcomes, network: str, budget: LengthUnit
 ) -> dict[int, dict[float, float]]:
-    """Top-1 by the number of pictures, for every seed that has all of them."""
+    """Top-1 by number of pictures, for every seed with all runs done."""
     variants = scaling_variants(study, state, network, budget)
     whole = next(iter(found[BASE].values()), None)
     if whole is None:
@@ -454,29 +454,29 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
     if everything:
         val = everything[0].val
         yield (
-            f"intervals are about the luck of the seed on these {val:,} validation pictures, one of which is {100 / val:.2g} "
-            "points; other pictures are another matter"
+            f"intervals cover variation between seeds on these {val:,} validation pictures, one of which is {100 / val:.2g} "
+            "points; they do not cover other pictures"
         )
     for name, seeds in failed.items():
         if seeds:
             numbers = ", ".join(map(str, seeds))
-            yield f"{name}: came to no result with seed{'s' if len(seeds) > 1 else ''} {numbers}, see failed.json there"
+            yield f"{name}: failed with seed{'s' if len(seeds) > 1 else ''} {numbers}, see failed.json there"
     resumed = sum(came_out.time_s is None for came_out in everything)
     if resumed:
-        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and continued, so their times are left out"
+        yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and resumed, so their times are left out"
     if not state["peaks"]:
-        yield "this system does not tell the peak of memory run by run, so memory is left out"
+        yield "this system cannot measure peak memory per run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})
     if len(machines) > 1:
         listed = "; ".join(machines)
         yield f"the runs were made on {len(machines)} machines or versions, so their times cannot be compared: {listed}"
     if state["inference"] is not None and state["inference"]["disturbed"]:
-        yield "other processes were busy while images were timed, so inference times are not to be trusted"
+        yield "other processes were busy during timing, so inference times are not reliable"
     if study.time_limit_s is not None:
         epochs = state["epochs"].get("", study.base.recipe.epochs)
         yield (
             f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of "
-            f"{study.time_limit_s:g} s for the base, and hold for every switch"
+            f"{study.time_limit_s:g} s for the baseline, and are used for all switches"
         )
     missing = without({name for came_out in everything for name in came_out.uncounted})
     if missing:
@@ -489,6 +489,6 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
             ours, theirs = map(fmean, times)
             epochs = state["epochs"][rival.name]
             yield (
-                f"{rival.name} got {how_many(epochs, 'epoch')}, for equal training time: {theirs:.0f} s, and "
-                f"{ours:.0f} s of the base"
+                f"{rival.name} was trained for {how_many(epochs, 'epoch')}, for equal training time: {theirs:.0f} s, and "
+                f"{ours:.0f} s for the baseline"
             )

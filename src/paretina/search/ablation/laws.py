@@ -1,11 +1,11 @@
-"""Laws: how accuracy follows the number of training pictures and the share of wrong labels, and what another network is worth.
+"""Scaling laws: accuracy against the number of training pictures and the fraction of wrong labels, and network comparisons.
 
-From 10 to 300 million pictures, scores grow by about the same number of points with each factor of ten (Sun et al. 2017). Near
-100 % that cannot last, and the error follows a power of the number better, which may have a floor. All are fitted, and each is
-asked to foretell the largest set from the smaller ones: the law that does so best is the one to extrapolate with.
+From 10 to 300 million pictures, scores grow by about the same number of points per factor of ten (Sun et al. 2017). Near 100 %
+this cannot continue, and the error follows a power law better, possibly with a floor. All forms are fitted, and each predicts
+the largest set from the smaller ones: the form that does this best is the one to extrapolate with.
 
-Each seed draws its own nested subsets and gives a fit of its own, so the intervals are Student's over seeds and include the
-luck of the subset, of which a single fit says nothing. With fewer than 3 seeds there are none.
+Each seed draws its own nested subsets and gives its own fit, so the intervals are Student's t over seeds and include the
+variation of the subset, which a single fit does not show. With fewer than 3 seeds there are none.
 
 Source: Sun et al. 2017 (arXiv:1707.02968), section 5; power laws: Hestness et al. 2017 (arXiv:1712.00409).
 """
@@ -21,15 +21,15 @@ from paretina.search.ablation.verdicts import mean_of
 from paretina.text import how_many
 
 Curve = Mapping[float, float]
-"""Top-1 in percent by the number of training pictures, or by the share of wrong labels, of one seed."""
+"""Top-1 in percent by number of training pictures, or by fraction of wrong labels, for one seed."""
 
 Form = Literal["log-linear", "power", "power with floor"]
 
 LEAST_SIZES = {"log-linear": 2, "power": 2, "power with floor": 4}
-"""Numbers of pictures below which a form fits whatever there is; with as many as it has parameters, it leaves no residual."""
+"""Fewest numbers of pictures for a fit; with as many as the form has parameters, there is no residual."""
 
 PARAMETERS = {"log-linear": 2, "power": 2, "power with floor": 3}
-"""That are fitted; with as many numbers of pictures the fit meets all of them, and R² would be 1 whatever they are."""
+"""Number of fitted parameters; with as many numbers of pictures the fit is exact, and R² always 1."""
 
 FLOORS = 200
 
@@ -45,13 +45,13 @@ class Line(NamedTuple):
 
 
 def line(xs: Sequence[float], ys: Sequence[float]) -> Line:
-    """The line of least squares.
+    """The least-squares line.
 
     Raises:
-        ValueError: there are fewer than two different places.
+        ValueError: there are fewer than two different x.
     """
     if len(set(xs)) < 2 or len(xs) != len(ys):
-        raise ValueError(f"a line needs values at two places or more, got {len(ys)} values at {sorted(set(xs))}")
+        raise ValueError(f"a line needs values at two or more places, got {len(ys)} values at {sorted(set(xs))}")
     middle, level = fmean(xs), fmean(ys)
     slope = sum((x - middle) * (y - level) for x, y in zip(xs, ys, strict=True)) / sum((x - middle) ** 2 for x in xs)
     return Line(level - slope * middle, slope)
@@ -62,11 +62,11 @@ def line(xs: Sequence[float], ys: Sequence[float]) -> Line:
 
 @dataclass(frozen=True)
 class LawFit:
-    """One form, fitted.
+    """One fitted form.
 
     Attributes:
         form: log-linear: top-1 = offset + slope * log10(pictures); power: error = offset * pictures^slope + floor, in percent.
-        floor: error that no number of pictures removes; 0 where the form has none.
+        floor: irreducible error; 0 if the form has none.
     """
 
     form: Form
@@ -75,7 +75,7 @@ class LawFit:
     floor: float = 0.0
 
     def __call__(self, pictures: float) -> float:
-        """Top-1 in percent, by this law; it may leave the range from 0 to 100."""
+        """Top-1 in percent by this law; may be outside 0 to 100."""
         if self.form == "log-linear":
             return self.offset + self.slope * math.log10(pictures)
         return 100.0 - self.floor - self.offset * pictures**self.slope
@@ -85,7 +85,7 @@ def fit_law(form: Form, curve: Curve) -> LawFit:
     """Fits a form to one curve.
 
     Raises:
-        ValueError: there are too few numbers of pictures for it, or an answer is wrong nowhere, whose logarithm does not exist.
+        ValueError: there are too few numbers of pictures, or an error is 0, which has no logarithm.
     """
     if len(curve) < LEAST_SIZES[form]:
         raise ValueError(f"{form} needs {LEAST_SIZES[form]} numbers of pictures or more, got {len(curve)}")
@@ -95,7 +95,7 @@ def fit_law(form: Form, curve: Curve) -> LawFit:
     errors = [100.0 - top1 for top1 in curve.values()]
     least = min(errors)
     if least <= 0:
-        raise ValueError("a power law of the error needs errors, but with some number of pictures every answer is right")
+        raise ValueError("a power law needs errors above 0, but with some number of pictures there are none")
     floors = [least * i / FLOORS for i in range(FLOORS)] if form == "power with floor" else [0.0]
 
     def with_floor(floor: float) -> LawFit:
@@ -114,15 +114,15 @@ class Law:
     """A form fitted to the curves of several seeds.
 
     Attributes:
-        fit: of the mean over seeds.
-        slope: of `fit`, with its interval, as wide as that of the mean over the seeds' own fits, which is None with fewer than
-            3 seeds; points of top-1 for ten times the pictures in the log-linear law, the exponent of the error in the others.
-        at_twice: top-1 that `fit` foretells for twice the pictures there are, likewise.
-        residuals: top-1 that was measured without that of the fit, by the number of pictures.
-        r2: share of the variance that the fit explains; None where there is no variance, or there are no more numbers of
-            pictures than parameters.
-        foretold: what the fit without the largest number of pictures says of it, without what was measured there; None
-            where too few are left.
+        fit: fit of the mean over seeds.
+        slope: slope of `fit`, with an interval as wide as that of the mean over the seeds' own fits (None with fewer than 3
+            seeds); points of top-1 per factor of ten in the log-linear law, exponent of the error in the others.
+        at_twice: top-1 that `fit` predicts for twice the number of pictures, likewise.
+        residuals: measured top-1 minus that of the fit, by number of pictures.
+        r2: fraction of the variance that the fit explains; None if there is no variance, or no more numbers of pictures than
+            parameters.
+        foretold: prediction for the largest number of pictures by a fit without it, minus the measured value; None if too few
+            are left.
     """
 
     fit: LawFit
@@ -148,19 +148,19 @@ class Law:
 
 
 def mean_curve(curves: Sequence[Curve]) -> dict[float, float]:
-    """The mean over seeds, where all of them have a value.
+    """The mean over seeds, at points where all have a value.
 
     Raises:
         ValueError: there is no curve.
     """
     if not curves:
-        raise ValueError("a law needs the curve of a seed or more, got none")
+        raise ValueError("a law needs the curve of at least one seed, got none")
     shared = [x for x in curves[0] if all(x in curve for curve in curves)]
     return {x: fmean(curve[x] for curve in curves) for x in sorted(shared)}
 
 
 def law(form: Form, curves: Sequence[Curve]) -> Law:
-    """Fits a form to the curves of some seeds, which must have their numbers of pictures in common.
+    """Fits a form to the curves of several seeds, at their common numbers of pictures.
 
     Raises:
         ValueError: there are too few numbers of pictures, or none that all seeds have.
@@ -184,7 +184,7 @@ def law(form: Form, curves: Sequence[Curve]) -> Law:
 
 
 def laws(curves: Sequence[Curve]) -> list[Law]:
-    """All forms that can be fitted, in the order of `Form`; none where there are too few numbers of pictures."""
+    """Fits of all forms that have enough numbers of pictures, in the order of `Form`."""
     found = []
     for form in LEAST_SIZES:
         try:
@@ -195,18 +195,18 @@ def laws(curves: Sequence[Curve]) -> list[Law]:
 
 
 def averaged(values: Sequence[float]) -> tuple[float, Interval | None]:
-    """The mean of one value a seed, with its interval."""
+    """The mean of one value per seed, with its interval."""
     return fmean(values), interval(values)
 
 
 def centred(value: float, values: Sequence[float]) -> tuple[float, Interval | None]:
-    """A value of the fit to the mean over seeds, with an interval around it as wide as the seeds' own fits give it."""
+    """A value of the fit to the mean over seeds, with an interval as wide as that of the seeds' own fits."""
     ends = interval(values)
     return value, None if ends is None else Interval(value, value + ends.low - ends.value, value + ends.high - ends.value)
 
 
 def interval(values: Sequence[float]) -> Interval | None:
-    """Student's interval of the mean of one value a seed; None with fewer than 3."""
+    """Student's t interval of the mean of one value per seed; None with fewer than 3."""
     found = mean_of(values)
     return None if found is None else found.interval()
 
@@ -216,12 +216,12 @@ def interval(values: Sequence[float]) -> Interval | None:
 
 @dataclass(frozen=True)
 class Fall:
-    """What one share of wrong labels costs.
+    """The effect of one fraction of wrong labels.
 
     Attributes:
-        noise: share of wrong labels among the training pictures.
+        noise: fraction of wrong training labels.
         top1: mean over seeds, in percent.
-        points: top-1 less than without wrong labels, on average over pairs, with its interval.
+        points: drop in top-1 from the clean run, averaged over pairs, with its interval.
     """
 
     noise: float
@@ -235,10 +235,10 @@ class Fall:
 
 @dataclass(frozen=True)
 class Noise:
-    """How accuracy falls with wrong labels.
+    """Accuracy against label noise.
 
     Attributes:
-        slope: points of top-1 for each percent of wrong labels, by a line through all levels, with its interval.
+        slope: points of top-1 per percent of wrong labels, by a line through all levels, with its interval.
     """
 
     falls: tuple[Fall, ...]
@@ -250,10 +250,10 @@ class Noise:
 
 
 def noise_law(curves: Sequence[Curve]) -> Noise:
-    """The fall at each level of noise, in pairs with the clean run of the same seed.
+    """The drop at each noise level, paired with the clean run of the same seed.
 
     Raises:
-        ValueError: a curve has no clean level, or there is no other level that all have.
+        ValueError: a curve has no clean level, or there is no other common level.
     """
     mean = mean_curve(curves)
     if 0 not in mean or len(mean) < 2:
@@ -272,15 +272,15 @@ def noise_law(curves: Sequence[Curve]) -> Noise:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What another network is worth beside the base, at equal cost of training.
+    """Comparison of another network with the baseline at equal training cost.
 
     Attributes:
-        name: of the other network.
-        gains: points of top-1 of the other network minus the base, with intervals, by the number of training pictures.
-        slopes: points that the other network gains more from ten times the pictures, likewise; positive where it makes better
+        name: name of the other network.
+        gains: top-1 of the other network minus that of the baseline, in points, with intervals, by number of training pictures.
+        slopes: difference in points gained per factor of ten in pictures, likewise; positive if the other network makes better
             use of data.
-        worth: factor on the number of pictures that brings the base as much as the other network does, with all pictures; None
-            where more data does not help the base, or the factor is beyond a million.
+        worth: factor on the number of pictures with which the baseline would match the other network; None if more data does
+            not help the baseline, or the factor is above a million.
     """
 
     name: str
@@ -299,7 +299,7 @@ class Exchange:
 
 
 def exchange(name: str, base: Sequence[Curve], other: Sequence[Curve]) -> Exchange:
-    """Compares two networks seed by seed.
+    """Compares two networks, paired by seed.
 
     Raises:
         ValueError: the seeds differ in number, or no number of pictures is common to all.
@@ -308,7 +308,7 @@ def exchange(name: str, base: Sequence[Curve], other: Sequence[Curve]) -> Exchan
         raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {how_many(len(other), 'seed')}")
     shared = [x for x in mean_curve(base) if x in mean_curve(other)]
     if not shared:
-        raise ValueError(f"{name} and the base have no number of pictures in common")
+        raise ValueError(f"{name} and the baseline have no common number of pictures")
     gains = {}
     for x in shared:
         each = [theirs[x] - ours[x] for ours, theirs in zip(base, other, strict=True)]

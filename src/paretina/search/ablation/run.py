@@ -1,11 +1,11 @@
-"""Ablate: what each refinement of a recipe brings and costs, on the user's data and machine.
+"""Runs an ablation study: measures what each refinement of a recipe gains and costs.
 
-Everything in a study is trained with every seed, seed by seed and in another order each time, so that a drift of the machine
-hits all alike. All runs are ordinary run directories, `DIR/runs/NAME/SEED`; beside them `DIR/study.json` says what is asked and
-how often the verdicts were looked at. What is finished is read, what was interrupted is resumed, and a study may grow, by
-seeds, switches, shares, networks. What was once asked stays part of it: a verdict must be corrected for all that was tried.
+All variants are trained with every seed, seed by seed and in a different order each time, so that drift of the machine affects
+X are ordinary run directories, `DIR/runs/NAME/SEED`; `DIR/study.json` has the settings and the number of
+looks at the verdicts. Finished runs are read, interrupted ones are resumed, and a study can be extended by seeds, switches,
+data fractions and networks. Nothing is removed, since verdicts must be corrected for everything that was tried.
 
-Before anything is trained, every change is made and checked, so that a typo costs nothing.
+All changes are checked before training, so that a typo costs no time.
 """
 
 import gc
@@ -50,7 +50,7 @@ from paretina.train.resolve import prepare
 from paretina.train.training import Say
 
 REHEARSED = 8
-"""Updates by which the pace of a network is known."""
+"""Number of updates after which the speed of a network is known."""
 
 
 # --- study.json -----------------------------------------------------------------------------------------------------------
@@ -62,16 +62,16 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
-    """The study with what was asked earlier in the same place, and the state of both; nothing is written.
+    """The study merged with the one that is in the directory, and its state; nothing is written.
 
-    Seeds that were asked for earlier and not begun are dropped, everything else stays.
+    Earlier seeds that were not begun are dropped; everything else stays.
 
     Raises:
-        ValueError: another base is being studied there, or there is something else.
+        ValueError: the directory has a study of another baseline, or something else.
     """
     if not (path / "study.json").exists():
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ValueError(f"{path} is not empty and holds no study; --output names a directory to make")
+            raise ValueError(f"{path} is not empty and holds no study; --output must be a new directory")
         return study, {"study": encode(study), "epochs": {}, "looks": [], "inference": None, "peaks": True}
     state = read_state(path)
     old = decode(Study, state["study"])
@@ -80,8 +80,8 @@ def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
     for name in {**theirs, **ours}:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
-                f"{path} holds a study of another base: {name} is {theirs.get(name)} there and {ours.get(name)} here; name "
-                "another --output, or ask for the same base"
+                f"{path} holds a study of another baseline: {name} is {theirs.get(name)} there and {ours.get(name)} here; "
+                "choose another --output, or use the same baseline"
             )
     begun = [seed for seed in old.seeds if any(v.folder(path, seed).exists() for v in old.variants(state["epochs"]))]
     merged = replace(
@@ -97,7 +97,7 @@ def opened(path: Path, study: Study) -> tuple[Study, dict[str, Any]]:
 
 
 def split_as(old: Source, new: Source) -> Source:
-    """The data, split by names alone where a study that continues began so, before copies were kept together by default."""
+    """The data, split by names alone if an earlier study was, from before copies were kept together by default."""
     if {"copies", "moved"} <= field_map(type(new)).keys() and replace(new, copies="anywhere") == old:  # type: ignore[call-arg]
         return old
     return new
@@ -128,19 +128,19 @@ def run_study(
     listen: Listener = lambda line: None,
     save_every: float = 60.0,
 ) -> Findings:
-    """Trains whatever is not trained yet, and looks at the verdicts.
+    """Trains what is not trained yet, and computes the verdicts.
 
     Args:
-        path: the directory of the study; a new one, or one to continue with.
-        price: what accuracy may cost. Another price is another look.
-        final: whether this is the last look at the verdicts, which may then spend all the error that is left.
-        say: called with each decision and each run.
+        path: the directory of the study; new, or to be continued.
+        price: what accuracy may cost. Another price counts as another look.
+        final: whether this is the last look at the verdicts, which then spends all of the remaining error rate.
+        say: called with each note and each run.
         listen: called with each line of the logs.
         save_every: seconds between checkpoints.
 
     Raises:
-        ValueError: something asked for cannot be trained, or the study had its last look; nothing was trained.
-        KeyboardInterrupt: interrupted; asking for the same study again continues with it.
+        ValueError: a variant cannot be trained, or the study had its last look; nothing was trained.
+        KeyboardInterrupt: interrupted; the same call resumes it.
     """
     study, state = opened(path, replace(study, base=settled(study.base)))
     state["command"] = command_line()
@@ -160,10 +160,10 @@ def run_study(
 
 
 def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen: Listener, save_every: float) -> None:
-    """Trains whatever is not trained yet."""
+    """Trains what is not trained yet."""
     jobs = study.jobs(state["epochs"])
     if not all(is_over(variant.folder(path, seed)) for variant, seed in jobs):
-        prepare(study.base)  # reads the pictures, whose decoding must not count as memory of the first run
+        prepare(study.base)  # reads the pictures, so that decoding does not count as memory of the first run
     for number, (variant, seed) in enumerate(jobs, 1):
         folder = variant.folder(path, seed)
         if is_over(folder):
@@ -178,17 +178,17 @@ def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen:
                 training.train(variant.at(seed), folder, None, listen, save_every=save_every)
         except TakenError:
             raise TakenError(
-                f"another process is at work on {folder}; wait until it is done, or stop it, and then run the same command "
+                f"another process is working on {folder}; wait until it is done, or stop it, and then run the same command "
                 "again"
             ) from None
         except FloatingPointError as error:
-            say(f"{variant.named or BASE}, seed {seed}, came to no result: {error}")
+            say(f"{variant.named or BASE}, seed {seed}, failed: {error}")
             if Ranks.is_first():
                 Run(folder).write("failed.json", {"reason": str(error)})
 
 
 def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, float]:
-    """The epochs of each network that fit, where they are not known yet."""
+    """The epochs of each network that fit into the time, if not known yet."""
     found = dict(known)
     wanted = [rival for rival in study.rivals if rival.name not in found]
     if not wanted and (study.time_limit_s is None or "" in found):
@@ -204,14 +204,14 @@ def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, floa
             other = prepare(replace(study.base, model=rival.model, model_name=rival.name))
             found[rival.name] = round(base.recipe.epochs * pace / rehearse(other, REHEARSED).update_s, 2) or 0.01
             say(
-                f"{rival.name} gets {how_many(found[rival.name], 'epoch')}, which take as long as "
-                f"{base.recipe.epochs:g} of the base"
+                f"{rival.name} is trained for {how_many(found[rival.name], 'epoch')}, which take as long as "
+                f"{base.recipe.epochs:g} of the baseline"
             )
     return found
 
 
 def fresh_peak(device: str) -> bool:
-    """Begins a new peak of memory for the next run; whether the system can do that."""
+    """Resets the peak memory for the next run; returns whether the system can do that."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -222,14 +222,14 @@ def fresh_peak(device: str) -> bool:
 
 
 def look(path: Path, study: Study, state: dict[str, Any], price: Price, final: bool) -> None:
-    """Notes that the verdicts were looked at, and what they told."""
+    """Records a look at the verdicts, and its results."""
     looks, of = state["looks"], looked_at(study, price)
     if study.switches and not (looks and looks[-1]["of"] == of):
         spent = looks[-1]["spent"] if looks else 0.0
         level = level_of_look(spent, final)
         looks.append({"of": of, "level": level, "spent": spent + level, "final": final, "told": {}})
     elif looks and final and not looks[-1]["final"]:
-        # the same runs once more: whatever is left is added to what this look may spend
+        # a final look at the same runs: all of the remaining error rate is added to this look
         left = level_of_look(looks[-1]["spent"], final)
         looks[-1].update(level=looks[-1]["level"] + left, spent=looks[-1]["spent"] + left, final=True)
     if looks:
@@ -242,9 +242,9 @@ def look(path: Path, study: Study, state: dict[str, Any], price: Price, final: b
 
 
 def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: Turns | None = None) -> dict[str, Any] | None:
-    """The time of one image by the name of each variant, and its ratio to the base, where the networks differ.
+    """The inference time per image of each variant by name, and its ratio to the baseline, if the networks differ.
 
-    All that differ are timed together and in turn, with fresh weights and in float32; None where all are the same network.
+    Different networks are timed in alternation, with fresh weights and in float32; None if all are the same network.
     """
     variants = [v for v in study.variants(state["epochs"]) if v.name == BASE or v.switch or (v.rival and v.share == 1)]
     found = {variant.name: network_of(path, variant, study.seeds) for variant in variants}
@@ -260,7 +260,7 @@ def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: 
         return dict(done)
     device = Device.here(study.base.plan.device)
     plan = replace(study.base.plan, precision="float32", compile=False)
-    say(f"timing an image in {how_many(len(different), 'network')}")
+    say(f"timing inference of {how_many(len(different), 'network')}")
     steps = {}
     for text in different:
         model = decode(Model, json.loads(text))  # type: ignore[type-abstract]
@@ -281,6 +281,6 @@ def inference(path: Path, study: Study, state: dict[str, Any], say: Say, turns: 
 
 
 def network_of(path: Path, variant: Variant, seeds: Sequence[int]) -> str | None:
-    """The network that a variant has trained, as JSON; None while no run of it is finished."""
+    """The trained network of a variant, as JSON; None until a run of it is finished."""
     folders = (variant.folder(path, seed) for seed in seeds)
     return next((json.dumps(Run(folder).asked()["model"]) for folder in folders if (folder / "result.json").exists()), None)

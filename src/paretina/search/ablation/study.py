@@ -1,4 +1,4 @@
-"""Study: what is to be compared, as data: a base and changes of it, and the seeds that all of them are trained with."""
+"""The definition of an ablation study: a baseline, changes of it, and the seeds to train them with."""
 
 import random
 import re
@@ -24,12 +24,12 @@ from paretina.train.tasks import require_top1
 LengthUnit = Literal["updates", "epochs"]
 
 BASE = "base"
-"""Name of the variant that nothing is changed in."""
+"""Name of the unchanged variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rival(Spec):
-    """Another network beside the base; `name` is that in our tables."""
+    """Another network to compare with the baseline; `name` is that in `paretina models`."""
 
     name: str
     model: Model
@@ -44,15 +44,15 @@ def in_a_row(values: Iterable[float]) -> str:
 class Study(Spec):
     """
     Attributes:
-        base: what the changes are made of; its seed does not matter.
-        seeds: every change is trained with each of them.
+        base: the baseline; its seed does not matter.
+        seeds: seeds with which each change is trained.
         switches: changes of a field or an edit.
-        shares: shares of the training pictures, in (0, 1]; the whole belongs to them anyway.
-        noises: shares of wrong training labels, in [0, 1]; none belongs to them anyway.
-        rivals: networks that are trained for as long as the base is, with each share.
-        budgets: what is equal where there are fewer pictures: `updates` repeats them, so that a run is as long as with all of
-            them; `epochs` shows each as often, so that the run is shorter too.
-        time_limit_s: seconds that a run of the base may take; the epochs that fit are found once and hold for all runs but
+        shares: fractions of the training pictures, in (0, 1]; 1 is always included.
+        noises: fractions of wrong training labels, in [0, 1]; 0 is always included.
+        rivals: other networks, trained for as long as the baseline, with each data fraction.
+        budgets: what stays equal with fewer pictures: `updates` repeats them, so that a run has the same length; `epochs` shows
+            each equally often, so that the run is shorter.
+        time_limit_s: seconds for a run of the baseline; the epochs that fit are determined once and used for all runs except
             those of rivals, which get as many as take equally long.
     """
 
@@ -67,11 +67,11 @@ class Study(Spec):
 
     def __post_init__(self) -> None:
         if not self.seeds or not self.budgets:
-            raise ValueError(f"a study needs a seed and a budget or more, got seeds={self.seeds}, budgets={self.budgets}")
+            raise ValueError(f"a study needs at least one seed and one budget, got seeds={self.seeds}, budgets={self.budgets}")
         if not all(0 < share <= 1 for share in self.shares):
-            raise ValueError(f"shares of the data must be in (0, 1], got {in_a_row(self.shares)}")
+            raise ValueError(f"fractions of the data must be in (0, 1], got {in_a_row(self.shares)}")
         if not all(0 <= noise <= 1 for noise in self.noises):
-            raise ValueError(f"shares of wrong labels must be in [0, 1], got {in_a_row(self.noises)}")
+            raise ValueError(f"fractions of wrong labels must be in [0, 1], got {in_a_row(self.noises)}")
         names = {
             "seeds": self.seeds,
             "switches": [switch.title for switch in self.switches],
@@ -83,13 +83,13 @@ class Study(Spec):
         for what, each in names.items():
             twice = [name for name in each if list(each).count(name) > 1]
             if twice:
-                raise ValueError(f"{twice[0]} stands twice among the {what} of a study; leave one out")
+                raise ValueError(f"{twice[0]} is given twice among the {what} of a study; leave one out")
 
     def variants(self, epochs: Mapping[str, float] | None = None) -> tuple["Variant", ...]:
-        """Everything that is trained, the base first.
+        """All variants, the baseline first.
 
         Args:
-            epochs: by the name of the network, "" for the base: how many fit into the time, where that was found out.
+            epochs: by name of the network, "" for the baseline: how many fit into the time, if determined.
 
         Raises:
             ValueError: a switch cannot be made, or changes nothing; the message names it.
@@ -117,7 +117,7 @@ class Study(Spec):
         return tuple(with_names(found))
 
     def jobs(self, epochs: Mapping[str, float] | None = None) -> list[tuple["Variant", int]]:
-        """All runs in the order in which they are made: seed by seed, in another order for each."""
+        """All runs in the order of training: seed by seed, in a different order for each."""
         found = []
         for seed in self.seeds:
             variants = list(self.variants(epochs))
@@ -128,14 +128,14 @@ class Study(Spec):
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that is trained with every seed.
+    """One configuration that is trained with every seed.
 
     Attributes:
-        name: of its folder.
-        asked: with whatever seed.
-        switch: which one, if it is one.
-        share: of the training pictures; `noise` likewise of wrong labels.
-        rival: name of the network where it is not that of the base.
+        name: name of its folder.
+        asked: the request, with any seed.
+        switch: its switch, if it has one.
+        share: fraction of the training pictures; `noise` is that of wrong labels.
+        rival: name of the network if it is not that of the baseline.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Variant:
     named: str = ""
 
     def at(self, seed: int) -> Asked:
-        """What is asked of the run with a seed; subsets and wrong labels are drawn anew with each."""
+        """The request for the run with a seed; subsets and wrong labels are drawn anew for each."""
         asked = replace(self.asked, recipe=replace(self.asked.recipe, seed=seed))
         if isinstance(asked.data, Part) and (self.share < 1 or self.noise):
             asked = replace(asked, data=replace(asked.data, seed=seed))
@@ -170,7 +170,7 @@ def with_epochs(asked: Asked, epochs: float | None) -> Asked:
 
 
 def with_names(variants: Sequence[Variant]) -> Iterator[Variant]:
-    """Names of folders that any system takes, each its own."""
+    """Adds unique folder names that are valid on any system."""
     taken: set[str] = set()
     for variant in variants:
         plain = variant.name or re.sub(r"[^a-z0-9.]+", "-", variant.named.lower()).strip("-.")[:60] or "switch"
@@ -185,12 +185,12 @@ def with_names(variants: Sequence[Variant]) -> Iterator[Variant]:
 
 
 def settled(asked: Asked) -> Asked:
-    """The base as it will really be trained: without what the data or the weights forbid, and with seed 0.
+    """The baseline as it will be trained: without parts that do not fit the data or the weights, and with seed 0.
 
-    Otherwise leaving such a thing out would be trained, although it changes nothing.
+    Otherwise leaving such a part out would be trained, although it changes nothing.
 
     Raises:
-        ValueError: the data or the weights cannot be had.
+        ValueError: the data or the weights cannot be read.
     """
     recipe = replace(asked.recipe, seed=0)
     collection = asked.data.open()
@@ -203,15 +203,15 @@ def settled(asked: Asked) -> Asked:
 
 
 def check(study: Study) -> None:
-    """Makes every change and tries what can be tried without reading a picture and without training.
+    """Applies every change and checks it without reading a picture and without training.
 
     Raises:
-        ValueError: a change does not exist, changes nothing, equals another one, says something twice, or cannot be trained;
-            the message names it.
+        ValueError: a change is unknown, changes nothing, equals another one, sets something twice, or cannot be trained; the
+            message names it.
     """
     if study.rivals and study.base.weights not in WORDS:
         raise ValueError(
-            f"the weights {study.base.weights} fit one network only, so others cannot be compared; take none or auto"
+            f"the weights {study.base.weights} fit only one network, so others cannot be compared; use none or auto"
         )
     seen: dict[Asked, str] = {}
     opened: dict[Source, Collection] = {}
@@ -220,7 +220,7 @@ def check(study: Study) -> None:
         alike = replace(asked, recipe=replace(asked.recipe, seed=0))
         try:
             if variant.switch is not None and asked.recipe.seed != study.base.recipe.seed:
-                raise ValueError("every run of a study gets its own seed, so a seed is nothing to compare; leave it out")
+                raise ValueError("every run of a study has its own seed, so a seed cannot be a switch; leave it out")
             if alike in seen:
                 raise ValueError(f"it is the same as {seen[alike]}; leave one out")
             seen[alike] = title
@@ -235,10 +235,10 @@ def check(study: Study) -> None:
 
 
 def check_start(base: Asked, variant: "Variant") -> None:
-    """Looks whether a change leaves it as it is that a run starts from weights, or from scratch.
+    """Checks that a change does not alter whether a run starts from weights or from scratch.
 
     Raises:
-        ValueError: it does not, although it is no choice of weights; its gain would be that of the weights.
+        ValueError: it does, although it does not set the weights; its gain would be that of the weights.
     """
     asked = variant.asked
     if variant.switch and asked.weights == base.weights and asked.starts() != base.starts():
@@ -247,15 +247,15 @@ def check_start(base: Asked, variant: "Variant") -> None:
 
 
 def trainable(asked: Asked, collection: Collection) -> None:
-    """Looks whether a run can be begun, without reading a picture.
+    """Checks that a run can be trained, without reading a picture.
 
     Raises:
         ValueError: an edit does not fit, the network does not take the images, named weights cannot be read or do not fit, an
-            update is too small, or the recipe leaves no way to a square.
+            update is too small, or the recipe has no transform to a square.
     """
     check_asked(asked)
     at_hand = asked.weights not in WORDS and lies_here(asked.weights, asked.published)
-    # words take whatever fits, and what has to be downloaded is left where it is
+    # auto and hub use any weights that fit, and nothing is downloaded here
     resolve(asked if at_hand else replace(asked, weights="none", model_name=""), collection)
     recipe = asked.recipe
     side = round(asked.sizes()(END))

@@ -1,4 +1,4 @@
-"""Switches: changes of what is asked of a training run, each with a name, and those that a recipe has by itself."""
+"""Switches: the named changes that an ablation compares, and the default ones of a recipe."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from paretina.train.recipe import Recipe
 from paretina.traits import GIVES_WAY, OFF, By, Inside, Method, SetTo, held, said
 
 WORDS = ("progressive", "weights")
-"""What a switch may say beside fields."""
+"""What a switch may set besides fields."""
 
 WORDS_OFF = ("off", "false", "0", "none", "[]")
 WORDS_ON = ("on", "true")
@@ -22,14 +22,14 @@ WORDS_ON = ("on", "true")
 
 @dataclass(frozen=True, kw_only=True)
 class Switch(Spec):
-    """A change of the base, and which side of it is judged.
+    """A change of the baseline, and which side of it is judged.
 
     Attributes:
-        fields: assignments `field=value`, as on the command line, made in this order. `progressive=96:160` stands for a rise of
-            size and strength as in `paretina train --progressive`; `weights=none` for other weights to start from.
-        adds: whether the change is judged, and its gain is that of the changed run over the base; otherwise what the base has
-            is judged, and its gain is that of the base over the changed run.
-        name: what is judged, in a word; the fields themselves if it is "".
+        fields: assignments `field=value`, as on the command line, applied in this order. `progressive=96:160` is as in
+            `paretina train --progressive`; `weights=none` sets other weights to start from.
+        adds: if true, the change is judged, and its gain is that of the changed run over the baseline; if false, what the
+            baseline has is judged, and its gain is that of the baseline over the changed run.
+        name: name of what is judged; the fields if "".
     """
 
     fields: tuple[str, ...]
@@ -48,11 +48,11 @@ class Switch(Spec):
 
     @property
     def judged(self) -> str:
-        """What the gain is that of, for tables: "dropout=0.5", or "not dropout=0.5" where the base's own choice is judged."""
+        """What is judged, for tables: "dropout=0.5", or "not dropout=0.5" if the baseline's own value is judged."""
         return self.title if self.adds or self.name else f"not {self.title}"
 
     def __call__(self, asked: Asked) -> Asked:
-        """The base with the change.
+        """Applies the change to the baseline.
 
         Raises:
             ValueError: a field does not exist, a value does not fit, or nothing is changed; the message has the near name.
@@ -61,15 +61,15 @@ class Switch(Spec):
         for field in self.fields:
             changed = assigned(changed, *assignment(field))
         if changed == asked:
-            raise ValueError(f"{' '.join(self.fields)} changes nothing, since the base has that already; leave it out")
+            raise ValueError(f"{' '.join(self.fields)} changes nothing, since the baseline already has it; leave it out")
         return changed
 
 
 def check_once(switch: Switch, changed: Asked) -> None:
-    """Looks whether each field of a switch holds in what it makes.
+    """Checks that each field of a switch has its value in the result.
 
     Raises:
-        ValueError: a value is given twice, or one takes back another; the message has both.
+        ValueError: a value is given twice, or one overwrites another; the message has both.
     """
     pairs = [assignment(field) for field in switch.fields]
     fields = [pair for pair in pairs if pair[0] not in WORDS]
@@ -82,12 +82,12 @@ def check_once(switch: Switch, changed: Asked) -> None:
     size = next((word(*pair) for pair in fields if full_path(pair[0]) == "recipe.size"), None)
     if rises and size:
         raise ValueError(f"the size is given twice, as progressive={rises} and as {size}; leave one out")
-    if not rises:  # which also changes the strengths that are given beside it
+    if not rises:  # also changes the strengths that are given with it
         check_held(changed, dict(fields))
 
 
 def assigned(asked: Asked, path: str, value: str) -> Asked:
-    """The same with one field changed."""
+    """A copy with one field changed."""
     if path == "progressive":
         return replace(asked, recipe=progressive_named(value)(asked.recipe))
     if path == "weights":
@@ -96,19 +96,19 @@ def assigned(asked: Asked, path: str, value: str) -> Asked:
 
 
 def switch_of(text: str, adds: bool = False) -> Switch:
-    """What a switch on the command line stands for.
+    """Parses a switch of the command line.
 
-    `average=off` leaves something out, `average` alone does so too; `edits.Fuse=on` adds something, as does `edits.Fuse` where
-    `adds` is set. Several fields with spaces between them make one switch. A value that is neither on nor off stands for
-    another choice: without `adds` the base is judged against it, with `adds` it is judged against the base.
+    `average=off`, or `average` alone, leaves something out; `edits.Fuse=on`, or `edits.Fuse` with `adds`, adds something.
+    Several fields separated by spaces make one switch. Any other value is an alternative: without `adds` the baseline is judged
+    against it, with `adds` it is judged against the baseline.
 
     Raises:
-        ValueError: it is no assignment.
+        ValueError: it is not an assignment.
     """
     text = text.strip()
     if text and "=" not in text:
         text = f"{text}={'on' if adds else 'off'}"
-    fields = tuple(re.split(r"\s+(?=[A-Za-z_][\w.*-]*=)", text))  # JSON has spaces too, but no name with = behind them
+    fields = tuple(re.split(r"\s+(?=[A-Za-z_][\w.*-]*=)", text))  # JSON has spaces too, but not followed by a name with =
     path, value = assignment(fields[0])
     name = ""
     if len(fields) == 1 and value.lower() in (*WORDS_OFF, *WORDS_ON):
@@ -120,11 +120,10 @@ def switch_of(text: str, adds: bool = False) -> Switch:
 
 
 def default_switches(asked: Asked) -> tuple[Switch, ...]:
-    """Every refinement that a recipe and its edits have, each to be left out once.
+    """A switch for each refinement of a recipe and its edits, which leaves it out.
 
-    A refinement is whatever goes beyond one image size, a constant rate and cross entropy with the labels; each says of itself
-    how it is left out (`paretina.traits`). The crop of random size gives way to the plain way of making a square that the
-    recipe has in the test.
+    A refinement is anything beyond a fixed image size, a constant learning rate and cross entropy with the labels; it declares
+    how it is left out (`paretina.traits`). A random crop is replaced by the plain resizing of the recipe's evaluation.
     """
     found: dict[str, list[str]] = {}
     for name, text in sorted(refinements(asked, asked.recipe), key=lambda each: not each[1].startswith("recipe.")):
@@ -138,8 +137,8 @@ def refinements(spec: Spec, recipe: Recipe, prefix: str = "") -> Iterator[tuple[
     """The name of each refinement in the fields of a spec, and the assignment that leaves it out; methods come first.
 
     Args:
-        recipe: that the spec is a part of, or that is a part of it.
-        prefix: path of the spec, with a dot behind it.
+        recipe: the recipe that contains the spec, or is contained in it.
+        prefix: path of the spec, ending with a dot.
     """
     answers = {name: said(type(spec), name).left_out for name in field_map(type(spec))}
     plain = {name for name in answers if isinstance(getattr(spec, name), Spec) and not isinstance(getattr(spec, name), Method)}

@@ -1,26 +1,26 @@
-"""Verdicts: whether a refinement is worth what it costs, from runs with and without it in pairs, a pair a seed.
+"""Verdicts on whether a refinement is worth its cost, from pairs of runs with and without it, one pair per seed.
 
-Both runs of a pair have the seed in common, so what the seed does to both cancels in their difference. The gain is the mean of
-the differences in top-1, in points (percent of the validation pictures), with Student's interval; costs are ratios of the run
-with the refinement to the run without it, with intervals on a logarithmic scale. All of that concerns these validation pictures
-and the luck of the seed; other pictures are another matter.
+Both runs of a pair have the same seed, so effects of the seed on both cancel in their difference. The gain is the mean
+difference in top-1, in points (percent of the validation pictures), with Student's t interval; costs are ratios of the run with
+the refinement to the run without it, with intervals on a logarithmic scale. All intervals cover the variation between seeds on
+these validation pictures; they do not cover other pictures.
 
-What is tested is the worth: the gain without what its costs are priced at. One-sided tests in both directions are turned into
-one p-value a switch, and the p-values of all switches are corrected after Holm, so that with 95 % confidence none of all the
-verdicts "worth it" and "not worth it" is wrong, however the switches depend on each other. Unless told otherwise nothing is
-priced, and a refinement is worth it if it gains and training surely takes at most twice as long.
+The tested quantity is the worth: the gain minus the price of its costs. One-sided tests in both directions give one p-value per
+switch, and the p-values of all switches are Holm-corrected, so that with 95 % confidence none of the verdicts "worth it" and
+"not worth it" is wrong, however the switches depend on each other. By default nothing is priced, and a refinement is worth it
+if it gains and training takes at most twice as long, both significantly.
 
 - "worth it" needs both, so its p-value is the larger one of the two (intersection-union test);
-- "not worth it" needs one of the two, so 9 parts in 10 of its error are given to the gain and 1 to the time, which is measured
-  far more sharply.
+- "not worth it" needs one of the two, so 9/10 of its error rate are given to the gain and 1/10 to the time, which is measured
+  far more precisely.
 
-Adding seeds because of what was seen gives chance another try. So each look at the verdicts of a study spends a part of the
-5 % of error: half of what is left, or all of it where it is said to be the last. What was told at an earlier look stays told.
-How many seeds are added may follow from what was seen, which the sum of these parts does not quite cover: of simulated studies
-in which nothing matters and which continue twice as advised, 4.6 % have a wrong verdict (benchmarks/ablation_statistics.py).
+Adding seeds after looking at the results is multiple testing. So each look at the verdicts of a study spends a part of the 5 %
+error rate: half of what remains, or all of it if it is declared the last. Verdicts of earlier looks are kept. The number of
+added seeds may depend on the results, which the sum of these parts does not fully cover: of simulated studies without any
+effect that are extended twice as advised, 4.6 % have a wrong verdict (benchmarks/ablation_statistics.py).
 
-With fewer than 3 pairs nothing can be told. Equal differences do not make a gain certain where there are few validation
-pictures: the spread is never taken to be smaller than what a difference of two counts of pictures cannot show.
+With fewer than 3 pairs there is no verdict. Equal differences do not make a gain certain if there are few validation pictures:
+the standard deviation is at least the resolution of a difference of two counts of pictures.
 
 Source: Holm 1979, "A simple sequentially rejective multiple test procedure"; Berger 1982, "Multiparameter hypothesis testing
 and acceptance sampling" (intersection-union); error spent over looks as in Lan & DeMets 1983, by Bonferroni's inequality.
@@ -36,15 +36,15 @@ from typing import Any, Literal, NamedTuple
 from paretina.measure.statistics import Interval, as_object, t_above, t_limit
 
 LEVEL = 0.05
-"""Share of studies in which any verdict may be wrong."""
+"""Family-wise error rate: fraction of studies in which any verdict may be wrong."""
 
 LEAST_PAIRS = 3
 POWER = 0.8
 MOST_SEEDS = 200
-"""Seeds beyond which nobody goes, so that no number is given."""
+"""Number of seeds above which no recommendation is given."""
 
 GAIN_SHARE = 0.9
-"""Part of the error of "not worth it" that goes to the gain where training time has a limit of its own."""
+"""Part of the error rate of "not worth it" for the gain, if training time has a limit."""
 
 Said = Literal["worth it", "not worth it", "cannot tell yet"]
 
@@ -58,10 +58,10 @@ def power(effect: float, pairs: int, level: float) -> float:
     Args:
         effect: mean of the differences, in units of their standard deviation.
     """
-    # scipy's noncentral t (1.17) has no value at some ordinary places, such as 60 pairs, an effect of 5 and a level of 0.2
+    # scipy's noncentral t (1.17) gives nan for some ordinary values, such as 60 pairs, an effect of 5 and a level of 0.2
     freedom, limit = pairs - 1, t_limit(level, pairs - 1)
     shift = abs(effect) * math.sqrt(pairs)
-    # t exceeds the limit where the mean does so for the spread w, in units of the true one, and w^2 * freedom is chi-squared
+    # t exceeds the limit if the mean does for the deviation w, in units of the true one, and w^2 * freedom is chi-squared
     logarithm = math.log(2) + freedom / 2 * math.log(freedom / 2) - math.lgamma(freedom / 2)
     reach = 8 / math.sqrt(2 * freedom)
     start, end, steps = max(0.0, 1 - reach), 1 + reach, 80 if freedom > 10 else 400
@@ -75,9 +75,9 @@ def power(effect: float, pairs: int, level: float) -> float:
 
 
 def more_pairs(mean: float, deviation: float, pairs: int, level: float) -> int | None:
-    """How many more pairs would tell, with a probability of 0.8, if mean and deviation are what they seem; None for too many.
+    """The number of additional pairs for a power of 0.8, if the estimated mean and deviation are right; None if too many.
 
-    At least one: what has not been told so far is not told without another run.
+    At least one, since there is no new verdict without another run.
     """
     if mean == 0:
         return None
@@ -98,11 +98,11 @@ def more_pairs(mean: float, deviation: float, pairs: int, level: float) -> int |
 
 
 class Mean(NamedTuple):
-    """A mean of values that are independent and roughly normal.
+    """A mean of independent, roughly normal values.
 
     Attributes:
-        error: its standard error.
-        freedom: degrees of freedom of the error.
+        error: standard error.
+        freedom: degrees of freedom of the standard error.
     """
 
     value: float
@@ -110,36 +110,36 @@ class Mean(NamedTuple):
     freedom: int
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The interval that misses the truth with a probability of `level`."""
+        """The confidence interval with error rate `level`."""
         half = t_limit(level, self.freedom) * self.error
         return Interval(self.value, self.value - half, self.value + half)
 
     def above(self, limit: float) -> float:
-        """The p-value against "the truth is `limit` or less"."""
+        """The p-value of the null hypothesis "the mean is at most `limit`"."""
         if self.error == 0:
             return 0.0 if self.value > limit else 1.0
         return t_above((self.value - limit) / self.error, self.freedom)
 
     def below(self, limit: float) -> float:
-        """The p-value against "the truth is `limit` or more"."""
+        """The p-value of the null hypothesis "the mean is at least `limit`"."""
         return Mean(-self.value, self.error, self.freedom).above(-limit)
 
 
 def mean_of(values: Sequence[float], resolution: float = 0.0, error: float = 0.0) -> Mean | None:
-    """The mean of some values, or None where they are too few to say anything.
+    """The mean of some values, or None if they are too few.
 
     Args:
-        resolution: step of the scale that differences of two counts were taken on; a spread below it cannot be seen.
-        error: standard error of something that was added to all of them alike.
+        resolution: step of the scale of differences of two counts; a lower bound of the visible deviation.
+        error: standard error of a common term of all values.
     """
     if len(values) < LEAST_PAIRS:
         return None
-    spread = max(variance(values), resolution**2 / 6)  # a count is known to within a step, whose variance is a twelfth
+    spread = max(variance(values), resolution**2 / 6)  # a count is rounded to a step, whose variance is 1/12
     return Mean(fmean(values), math.sqrt(spread / len(values) + error**2), len(values) - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number, in the order given: below a level, the family-wise error is below it too."""
+    """Holm-corrected p-values, in the given order; these control the family-wise error rate."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     corrected, highest = [0.0] * len(p_values), 0.0
     for done, i in enumerate(order):
@@ -152,14 +152,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def level_of_look(spent: float, final: bool = False) -> float:
-    """The error that the next look may spend, where earlier ones have spent so much.
+    """The error rate that the next look may spend, given what earlier ones have spent.
 
     Raises:
-        ValueError: nothing is left, since there was a last look.
+        ValueError: nothing is left, since the last look has been taken.
     """
     left = LEVEL - spent
     if left < 1e-9:
-        raise ValueError("this study had its last look at the verdicts; for more seeds or switches begin another study")
+        raise ValueError("this study had its last look at the verdicts; for more seeds or switches start another study")
     return left if final else left / 2
 
 
@@ -171,11 +171,11 @@ class Price:
     """What accuracy may cost.
 
     Attributes:
-        train: points of top-1 that must be gained for each percent that training takes longer.
-        inference: likewise for an image in inference.
-        memory: likewise for the peak of memory in training.
-        least: points that must be gained in any case; a smaller gain is no gain.
-        most: how many times as long training may take at most; None for no limit.
+        train: points of top-1 that must be gained per percent of additional training time.
+        inference: likewise for inference time per image.
+        memory: likewise for peak training memory.
+        least: smallest gain that counts, in points.
+        most: largest factor on training time; None for no limit.
     """
 
     train: float = 0.0
@@ -189,16 +189,18 @@ class Price:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"a price is 0 points or more, got {name}={getattr(self, name)}")
         if self.most is not None and not 0 < self.most < math.inf:
-            raise ValueError(f"training may take so many times as long, above 0, got most={self.most}")
+            raise ValueError(f"most is a factor on training time, above 0, got most={self.most}")
 
     def to_dict(self) -> dict[str, float | None]:
         return asdict(self)
 
     def said(self) -> str:
-        """What is asked of a refinement, in words."""
+        """The criterion for "worth it", in words."""
         parts = [f"more than {self.least:g} points" if self.least else "a gain in top-1"]
         named = (("train", "training time"), ("inference", "inference time"), ("memory", "memory in training"))
-        parts += [f"{getattr(self, name):g} points for each percent more {what}" for name, what in named if getattr(self, name)]
+        parts += [
+            f"{getattr(self, name):g} points per percent of additional {what}" for name, what in named if getattr(self, name)
+        ]
         limit = f", and training that takes at most {self.most:g} times as long" if self.most is not None else ""
         return f"{', and '.join(parts)}{limit}"
 
@@ -208,17 +210,16 @@ UNPRICED = Price()
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the runs with a refinement and those without it say, an entry a seed.
+    """The results of the runs with and without a refinement, one entry per seed.
 
     Attributes:
-        name: of the switch.
-        gain: points of top-1 with it minus without it.
-        time: training time with it over that without it; None where it was not measured.
-        memory: likewise of the peak of memory.
-        inference: ratio of the time of an image, with its interval; None where it was not measured, 1 where the network is
-            the same.
-        resolution: points that one validation picture makes.
-        failed: runs that came to no result.
+        name: name of the switch.
+        gain: top-1 with it minus that without it, in points.
+        time: ratio of training time with it to that without it; None if not measured.
+        memory: likewise for peak memory.
+        inference: ratio of inference time per image, with its interval; None if not measured, 1 if the network is the same.
+        resolution: points that correspond to one validation picture.
+        failed: number of failed runs.
     """
 
     name: str
@@ -233,12 +234,12 @@ class Pairs:
         return [ratio for ratio in getattr(self, name) if ratio is not None]
 
     def ratio(self, name: Literal["time", "memory"]) -> Interval | None:
-        """The mean ratio with its interval; None where it was measured too rarely."""
+        """The mean ratio with its interval; None if there are too few measurements."""
         found = mean_of([math.log(ratio) for ratio in self.known(name)])
         return None if found is None else Interval(*map(math.exp, found.interval()))
 
     def worth(self, price: Price) -> tuple[float, ...]:
-        """The gain of each seed without what its costs are priced at; seeds whose priced costs are not known are left out."""
+        """The gain of each seed minus the price of its costs; seeds with unknown priced costs are left out."""
         found = []
         for i, gain in enumerate(self.gain):
             costs = [(price.train, self.time), (price.memory, self.memory)]
@@ -259,16 +260,16 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said about a switch.
+    """The verdict on a switch.
 
     Attributes:
-        n: pairs.
+        n: number of pairs.
         gain: points of top-1, with its 95 % interval; None with fewer than 3 pairs.
-        corrected: the same with the interval that holds for all switches at once, at the level of the look.
-        worth: gain without what its costs are priced at, with its 95 % interval.
-        p: p-value of the verdict; `p_corrected` is that for the number of switches, and a verdict is given below the level.
-        more: how many more seeds would probably tell; None where nothing needs to be told, or where they would be too many.
-        why: the reason, a sentence.
+        corrected: the same with the simultaneous interval for all switches, at the level of the look.
+        worth: gain minus the price of its costs, with its 95 % interval.
+        p: p-value of the verdict; `p_corrected` is corrected for the number of switches; below the level there is a verdict.
+        more: number of additional seeds that would probably give a verdict; None if there is one, or they would be too many.
+        why: the reason, one sentence.
     """
 
     name: str
@@ -291,7 +292,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The p-values of one switch in both directions, and what they are taken from."""
+    """The p-values of one switch in both directions, and their data."""
 
     pairs: Pairs
     price: Price
@@ -302,16 +303,16 @@ class Evidence:
 
     @cached_property
     def time(self) -> Mean | None:
-        """Of the logarithm of the ratio of training times."""
+        """The mean of the logarithm of the training time ratio."""
         return mean_of([math.log(ratio) for ratio in self.pairs.known("time")])
 
     @property
     def usable(self) -> bool:
-        """Whether anything can be told: pairs enough, and all runs came to a result."""
+        """Whether a verdict is possible: enough pairs, and no failed run."""
         return self.worth is not None and not self.pairs.failed
 
     def fast(self) -> tuple[float, float]:
-        """The p-values for "within the limit on training time", and for "beyond it"."""
+        """The p-values for "within the limit on training time" and "above it"."""
         if self.price.most is None:
             return 0.0, 1.0
         if self.time is None:
@@ -332,7 +333,7 @@ class Evidence:
         return min(1.0, self.harm() / GAIN_SHARE, self.fast()[1] / (1 - GAIN_SHARE))
 
     def p(self) -> float:
-        """Two-sided: against "neither verdict is right"."""
+        """The two-sided p-value."""
         return min(1.0, 2 * min(self.for_it(), self.against_it()))
 
 
@@ -343,12 +344,12 @@ def decide_verdicts(
     next_level: float | None = None,
     earlier: Mapping[str, Said] | None = None,
 ) -> tuple[Verdict, ...]:
-    """The verdicts of all switches of a study; none may be left out, since the correction is for their number.
+    """The verdicts on all switches of a study; none may be left out, since p-values are corrected for their number.
 
     Args:
-        level: the error that this look may spend; see `level_of_look`.
-        next_level: that of the next look, by which the seeds that are still needed are reckoned; default: `level`.
-        earlier: what was told at earlier looks, by the name of the switch.
+        level: the error rate that this look may spend; see `level_of_look`.
+        next_level: that of the next look, used to compute the seeds that are still needed; default: `level`.
+        earlier: verdicts of earlier looks, by name of the switch.
     """
     found = [Evidence(each, price) for each in pairs]
     corrected = holm([evidence.p() for evidence in found])
@@ -390,10 +391,10 @@ def verdict_of(evidence: Evidence, p: float, level: float, one: float, family: i
 
 
 def reason(evidence: Evidence, verdict: Said, more: int | None, now: bool) -> str:
-    """Why a verdict is what it is, a sentence."""
+    """The reason for a verdict, one sentence."""
     pairs, price, worth = evidence.pairs, evidence.price, evidence.worth
     if verdict != "cannot tell yet" and not now:
-        return "it was told at an earlier look, with fewer runs"
+        return "verdict of an earlier look, with fewer runs"
     priced = price.train or price.inference or price.memory or price.least
     if verdict == "worth it":
         return "it gains more than it costs" if priced else "it gains"
@@ -403,16 +404,16 @@ def reason(evidence: Evidence, verdict: Said, more: int | None, now: bool) -> st
         ratio = pairs.ratio("time")
         return f"training takes {ratio.value:.2f} times as long" if ratio else "training takes too long"
     if pairs.failed:
-        return f"{pairs.failed} of its runs came to no result"
+        return f"{pairs.failed} of its runs failed"
     if worth is None:
         short = len(pairs.worth(price)) < len(pairs.gain)
-        costs = ", and of each of them the costs that have a price" if short else ""
-        return f"{LEAST_PAIRS} pairs are needed at least{costs}"
+        costs = ", each with all costs that have a price" if short else ""
+        return f"at least {LEAST_PAIRS} pairs are needed{costs}"
     fast = evidence.fast()[0]
     if price.most is not None and evidence.time is None:
-        return "training time is not known of enough runs"
+        return "too few runs have a known training time"
     if worth.value > 0 and fast > worth.above(0.0):
         return f"training time may be more than {price.most:g} times as long"
     if more is None:
-        return "the difference is too small to tell"
+        return "the difference is too small for a verdict"
     return "it may be chance"

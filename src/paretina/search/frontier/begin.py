@@ -1,6 +1,6 @@
-"""Begin: what is asked of a frontier, written down; more time for one that has begun.
+"""Creates a frontier directory, and gives an existing one more time.
 
-Every file is written whole, and the first one stands: whoever else works on the directory sees all of it or nothing.
+Files are written atomically, and the first version is kept, so other workers see a complete file or none.
 """
 
 import json
@@ -27,19 +27,19 @@ def begin(
     budgets: Sequence[Budget] = (),
     command: str = "",
 ) -> None:
-    """Writes down what is asked; nothing is trained.
+    """Writes the request of a frontier; nothing is trained.
 
     Args:
-        data: the word for the data, as it stands in the command that is recommended.
+        data: the data as given, for the recommended command.
         device: `device_name` of the machine that takes the timings.
 
     Raises:
-        ValueError: there is something in the directory already, or there are too few candidates.
+        ValueError: the directory is not empty, or there are too few candidates.
     """
     if len(candidates) < 2:
         raise ValueError(f"a frontier needs at least two candidates, got {len(candidates)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not empty; name another --output, or continue with a frontier there: --resume {folder}")
+        raise ValueError(f"{folder} is not empty; choose another --output, or resume the frontier there: --resume {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     asked = {
         "verb": "frontier",
@@ -55,23 +55,23 @@ def begin(
 
 
 def give_time(folder: Path, seconds: float) -> None:
-    """Gives a frontier more time, what it has spent included; rungs that were left out for lack of it come up again.
+    """Raises the total time of a frontier; rungs that were skipped for lack of time become due again.
 
     Raises:
-        ValueError: there is no frontier, it is less than it had, or every rung has its length already.
+        ValueError: there is no frontier, the time is less than before, or all rungs have their lengths already.
     """
     standing = read_standing(folder)
     had = standing.halving.seconds
     if seconds < had:
         raise ValueError(
-            f"the time of a frontier is that of all its trainings, and can only grow: {folder} was given {had:g} s, got "
-            f"{seconds:g} s; name a longer --time, or leave it out"
+            f"the time of a frontier is the total of all its trainings, and can only be raised: {folder} has {had:g} s, got "
+            f"{seconds:g} s; give a longer --time, or leave it out"
         )
     again = [place for place in lacking_time(standing) if place.exists()]
     if seconds > had and not again and len(standing.rungs) == len(standing.counts):
         raise ValueError(
             f"all {len(standing.counts)} rungs of {folder} have their lengths already, so more --time would change nothing; "
-            "leave it out, or begin a new frontier"
+            "leave it out, or start a new frontier"
         )
     asked = {**standing.asked, "halving": encode(replace(standing.halving, seconds=seconds))}
     written_aside(folder / "asked.json", asked).replace(folder / "asked.json")
@@ -80,7 +80,7 @@ def give_time(folder: Path, seconds: float) -> None:
 
 
 def lacking_time(standing: Standing) -> list[Path]:
-    """The files that say what was not done for lack of time: a rung left out, or one for which nobody's time sufficed."""
+    """The files that record what was skipped for lack of time: a rung, or candidates that did not fit into one."""
     if not standing.rungs:
         return []
     number, last = len(standing.rungs) - 1, standing.rungs[-1]
@@ -93,7 +93,7 @@ def lacking_time(standing: Standing) -> list[Path]:
 
 
 def write_once(path: Path, value: Any) -> None:
-    """Writes a JSON file whole; whoever comes second changes nothing."""
+    """Writes a JSON file atomically; an existing one is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = written_aside(path, value)
     try:
@@ -105,7 +105,7 @@ def write_once(path: Path, value: Any) -> None:
 
 
 def written_aside(path: Path, value: Any) -> Path:
-    """A JSON file beside another, under a name that no other worker takes, on whatever machine."""
+    """Writes a temporary JSON file next to another, under a name that is unique among workers on all machines."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     aside.write_text(json.dumps(value, indent=2))
     return aside

@@ -1,4 +1,4 @@
-"""Candidates: the training runs that are set against each other, each with the words that ask for it."""
+"""The candidates of a frontier: training runs to compare, each with its command-line arguments."""
 
 import itertools
 import json
@@ -25,9 +25,9 @@ PARTS = ("model", "recipe", "weights")
 class Candidate:
     """
     Attributes:
-        name: of its directory too; each candidate has its own.
-        asked: what is trained; the length of the recipe is that of a full training.
-        words: arguments of `paretina train` that ask for the same, without the data; empty where words do not suffice.
+        name: unique name, also of its directory.
+        asked: the request; its epochs are those of a full training.
+        words: equivalent arguments of `paretina train`, without the data; empty if there are none.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Candidate:
             raise ValueError(f"a candidate's name becomes a directory: letters, digits and . _ + - only, got {self.name!r}")
 
     def command(self, data: str) -> str:
-        """The command that trains it in full; "" where words do not suffice."""
+        """The command for a full training; "" if there is none."""
         return shlex.join(["paretina", "train", data, *self.words]) if self.words else ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,16 +64,16 @@ def candidate(
     fields: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Candidate:
-    """One candidate by its words.
+    """Makes a candidate from names and fields.
 
     Args:
-        recipe: default: chosen by the weights, as `paretina train` does.
-        weights: "auto", "hub", "none", a model file or a finished run; default: as `paretina train` does.
+        recipe: default: chosen by the weights, as in `paretina train`.
+        weights: "auto", "hub", "none", a model file or a finished run; default: as in `paretina train`.
         fields: any field of the recipe, plan or network.
         name: default: made from model, size and recipe.
 
     Raises:
-        ValueError: a word is unknown, or a value does not fit; the message has the near name.
+        ValueError: a name is unknown, or a value does not fit; the message has the near name.
     """
     fields = dict(fields or {})
     asked = with_safe_precision(choose(data, model, recipe, plan, weights, fields=fields))
@@ -92,13 +92,13 @@ def grid(
     weights: str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> tuple[Candidate, ...]:
-    """Every network at every size with every recipe.
+    """All combinations of networks, sizes and recipes.
 
     Args:
-        sizes: side in pixels, in training and, unless the recipe names another, in the test; None for the network's own. A
-            recipe's own schedule of sizes gives way to it.
-        recipes: None for the one that the weights choose.
-        fields: of all candidates.
+        sizes: image sizes in pixels for training and, unless the recipe sets another, for testing; None for the network's own.
+            They replace a recipe's own size schedule.
+        recipes: None for the default of the weights.
+        fields: fields for all candidates.
     """
     found = []
     for model, size, recipe in itertools.product(models, sizes, recipes):
@@ -114,15 +114,15 @@ def grid(
 def listed(
     path: Path, data: str | Source, plan: Plan, weights: str | None = None, fields: Mapping[str, Any] | None = None
 ) -> tuple[Candidate, ...]:
-    """The candidates that a YAML file lists, a mapping each: model, recipe, weights, name, and any fields.
+    """The candidates listed in a YAML file, each a mapping: model, recipe, weights, name, and any fields.
 
         - model: resnet18
           size: 96
         - {name: wide, model: efficientnet_b0, edits.Scale: on, edits.Scale.width: 1.2}
 
     Args:
-        weights: of those that name none.
-        fields: of all; those of an entry win.
+        weights: default for entries without weights.
+        fields: fields for all; those of an entry override them.
 
     Raises:
         ValueError: the file cannot be read, or an entry cannot be trained; the message says which entry.
@@ -132,7 +132,7 @@ def listed(
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+        raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path} must be a list of candidates, such as `- {{model: resnet18, size: 96}}`")
     found = []
@@ -141,7 +141,7 @@ def listed(
         words = {part: values.pop(part) for part in PARTS if isinstance(values.get(part), str)}
         name = values.pop("name", None)
         if "model" not in words:
-            raise ValueError(f"{path}: entry {number} names no model")
+            raise ValueError(f"{path}: entry {number} has no model")
         try:
             made = candidate(
                 data,
@@ -157,16 +157,16 @@ def listed(
 
 
 def unsaid(fields: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of all candidates but for those that an entry gives itself, by whatever name."""
+    """The common fields except those that an entry sets itself, under any name."""
     own = {full_path(name) for name in values}
     return {name: value for name, value in fields.items() if full_path(name) not in own}
 
 
 def check_any(candidates: Sequence[Candidate]) -> None:
-    """Looks whether one of the candidates or more can be trained, as far as that can be told without the data.
+    """Checks that at least one candidate can be trained, as far as that is known without the data.
 
     Raises:
-        ValueError: none can, so there would be no frontier; the message has the reason of the first.
+        ValueError: none can; the message has the reason of the first.
     """
     reasons = []
     for each in candidates:
@@ -180,20 +180,20 @@ def check_any(candidates: Sequence[Candidate]) -> None:
 
 
 def distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates, with numbers behind names that are not their own; the same choice twice is refused.
+    """The candidates, with numbers appended to duplicate names; duplicate requests are rejected.
 
     Raises:
-        ValueError: two ask for the same run.
+        ValueError: two candidates are the same run.
     """
     found = list(candidates)
     for first, second in itertools.combinations(found, 2):
         if first.asked == second.asked:
-            raise ValueError(f"{first.name} stands twice among the candidates; leave one out")
+            raise ValueError(f"{first.name} is given twice among the candidates; leave one out")
     seen: dict[str, int] = {}
     named = []
     for each in found:
         seen[each.name] = number = seen.get(each.name, 0) + 1
         named.append(each if number == 1 else replace(each, name=f"{each.name}-{number}"))
     if len({each.name for each in named}) < len(named):
-        raise ValueError(f"give the candidates names of their own, got {', '.join(each.name for each in found)}")
+        raise ValueError(f"give the candidates unique names, got {', '.join(each.name for each in found)}")
     return tuple(named)

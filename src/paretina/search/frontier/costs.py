@@ -1,4 +1,4 @@
-"""Costs: what a frontier can be drawn against, and bounds on it. Nothing here needs torch."""
+"""The costs that a frontier can be plotted against, and budgets for them. Needs no torch."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """A bound on a cost: at most so much, or at least where more is better."""
+    """A limit on a cost: an upper one, or a lower one if higher is better."""
 
     cost: str
     limit: float
@@ -38,7 +38,7 @@ def budget_of(text: str) -> Budget:
     """Reads `latency_ms=10`.
 
     Raises:
-        ValueError: there is no such cost, or the limit is no number above 0.
+        ValueError: there is no such cost, or the limit is not a number above 0.
     """
     name, _, value = text.partition("=")
     name = name.strip()

@@ -1,4 +1,4 @@
-"""Decisions: who enters a rung of a frontier, and for how many epochs, so that the time suffices."""
+"""Decides which candidates enter a rung of a frontier, and for how many epochs, within the time."""
 
 import math
 import shlex
@@ -16,10 +16,10 @@ def as_time(seconds: float) -> str:
 
 
 def decision(standing: Standing, rung: int) -> dict[str, Any]:
-    """Who enters a rung, and for how long.
+    """The candidates of a rung, and their epochs.
 
     Raises:
-        ValueError: the time is too short for the first rung, or the cost is not known of anybody.
+        ValueError: the time is too short for the first rung, or no candidate has the cost.
     """
     halving, counts = standing.halving, standing.counts
     share = (halving.seconds - standing.spent_s) / (len(counts) - rung)
@@ -31,31 +31,31 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
         reasons = "\n".join(f"  {entry.name}: {entry.failed}" for entry in standing.entries)
         raise ValueError(f"no candidate can be trained:\n{reasons}")
     if not names:
-        return {**none, "stopped": f"rung {rung} was left out, since nobody was left to enter it"}
+        return {**none, "stopped": f"rung {rung} was skipped, since no candidate was left"}
     if halving.by == "seconds":
         if share > 0:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
         return {
             **none,
-            "stopped": f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time",
+            "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
         }
     epochs = affordable(standing, kept, share)
     if min(epochs.values()) < least_epochs(standing, names):
         if rung:
             return {
                 **none,
-                "stopped": f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time",
+                "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
             }
         raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
 
 
 def out_of_time(rung: int) -> str:
-    return f"rung {rung} was left out, since the time was used up; continue with --resume and a longer --time"
+    return f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time"
 
 
 def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:
-    """The epochs of each candidate, by name, that a rung of so many seconds has time for."""
+    """The epochs of each candidate, by name, that fit into a rung of `seconds`."""
     pace = {entry.name: pace_of(standing, entry) for entry in entries}
     left = seconds - sum(fixed for fixed, _, _ in pace.values())
     return equal_epochs(left, {name: (epoch, most) for name, (_, epoch, most) in pace.items()})
@@ -67,12 +67,12 @@ def least_epochs(standing: Standing, names: Sequence[str]) -> float:
 
 
 def check_time(standing: Standing) -> None:
-    """Looks whether the first rung can have an update of each candidate, by those that were rehearsed so far.
+    """Checks that the time suffices for one update of each candidate in the first rung, by those timed so far.
 
-    More rehearsals only leave less time for more candidates, so what is too short now stays so.
+    Timing more candidates only leaves less time for more of them, so what is too short now stays so.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it does not.
     """
     known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
     if not known:
@@ -83,28 +83,28 @@ def check_time(standing: Standing) -> None:
 
 
 def too_short(standing: Standing) -> str:
-    """Why the first rung cannot be: where the time was spent, what is left of it and what would be needed."""
+    """The error message if the first rung is impossible: how the time was spent, what is left and what is needed."""
     time, spent, needed = standing.halving.seconds, standing.spent_s, enough_for_an_update(standing)
-    left = f"rehearsing took {spent:.1f} s, {max(0.0, time - spent):.1f} s are left, and one update of each on every rung"
+    left = f"trial updates took {spent:.1f} s, {max(0.0, time - spent):.1f} s are left, and one update of each on every rung"
     said = (
-        f"rehearsing the candidates used up the time of {as_time(time)}"
+        f"trial updates of the candidates used up the time of {as_time(time)}"
         if needed <= time
-        else f"the time of {as_time(time)} does not suffice for one update of each candidate"
+        else f"the time of {as_time(time)} is too short for one update of each candidate"
     )
     return f"{said}: {left} needs about {needed:.1f} s; {with_more(standing.folder, enough_for_an_epoch(standing))}"
 
 
 def with_more(folder: Path, seconds: float) -> str:
-    """How a frontier that lacks time continues."""
+    """How to resume a frontier that lacks time."""
     return (
-        f"an epoch of each, with as much for the other rungs, takes about {as_time(seconds)}: "
+        f"an epoch of each on every rung takes about {as_time(seconds)}: "
         f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time', as_time(seconds)])}, "
-        "or begin a new frontier with fewer candidates"
+        "or start a new frontier with fewer candidates"
     )
 
 
 def enough_for_an_update(standing: Standing) -> float:
-    """Seconds of training for an update of each on each rung; those not rehearsed count like the mean of the others."""
+    """Seconds of training for one update of each on each rung; candidates not timed yet count as the mean of the others."""
     known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
     total = sum(not entry.failed for entry in standing.entries)
     least = least_epochs(standing, [entry.name for entry in known])
@@ -113,7 +113,7 @@ def enough_for_an_update(standing: Standing) -> float:
 
 
 def enough_for_an_epoch(standing: Standing) -> float:
-    """Seconds in all for an epoch of each candidate on each rung; those not rehearsed count like the mean of the others."""
+    """Total seconds for one epoch of each candidate on each rung; candidates not timed yet count as the mean of the others."""
     known = [entry for entry in standing.entries if entry.name in standing.rehearsed and not entry.failed]
     total = sum(not entry.failed for entry in standing.entries)
     rung = math.fsum(sum(pace_of(standing, entry)[:2]) for entry in known)
@@ -121,12 +121,12 @@ def enough_for_an_epoch(standing: Standing) -> float:
 
 
 def going_on(standing: Standing, ready: Sequence[Entry], count: int) -> list[Entry]:
-    """The candidates that continue: those within the budgets first, and of each group the best by rank and hypervolume."""
+    """The candidates that continue: those within the budgets first, and within each group the best by rank and hypervolume."""
     cost = standing.halving.cost
     frontier = standing.frontier(cost, ready)
     if ready and not frontier.points:
         where = " on this machine" if cost in TIMED else ""
-        raise ValueError(f"{cost} is not known of any candidate{where}, so there is no front; name another --cost")
+        raise ValueError(f"{cost} is unknown for all candidates{where}, so there is no front; choose another --cost")
     known = {entry.name: entry for entry in ready}
     within = [
         point
@@ -141,7 +141,7 @@ def going_on(standing: Standing, ready: Sequence[Entry], count: int) -> list[Ent
 
 
 def pace_of(standing: Standing, entry: Entry) -> tuple[float, float, float]:
-    """Seconds that a run takes besides its epochs, seconds an epoch, and epochs of a full training."""
+    """Fixed seconds of a run, seconds per epoch, and epochs of a full training."""
     rehearsed = standing.rehearsed[entry.name]
     fixed, epoch = rehearsed["fixed_s"], rehearsed["epoch_s"]
     if entry.links:
@@ -152,10 +152,10 @@ def pace_of(standing: Standing, entry: Entry) -> tuple[float, float, float]:
 
 
 def equal_epochs(seconds: float, candidates: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """The number of epochs, the same for all but no more than a full training has, that takes so many seconds in all.
+    """The number of epochs, equal for all but at most those of a full training, that takes `seconds` in total.
 
     Args:
-        candidates: by name, seconds an epoch and epochs of a full training.
+        candidates: by name, seconds per epoch and epochs of a full training.
     """
     left, open_ = seconds, dict(candidates)
     found: dict[str, float] = {}

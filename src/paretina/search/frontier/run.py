@@ -1,20 +1,20 @@
-"""The frontier of accuracy and cost over many candidates, by successive halving under a time budget.
+"""The accuracy-cost frontier of many candidates, by successive halving within a time budget.
 
-All candidates are rehearsed (a few updates, which also finds those that cannot be trained), trained a little, timed in turn,
-and compared; about half continue to the next rung, where they are trained longer. Each rung gets an equal share of the time
-that is left, so what falls early leaves its time to others. Fronts decide who continues, and not accuracy alone, or only
-costly networks would be left: whole ranks first, then what adds the least to the hypervolume falls, and with budgets whoever
-keeps them comes first. A decision waits for all of its rung, so it does not hang on who was faster.
+All candidates are rehearsed (a few trial updates, which also finds those that cannot be trained), trained briefly, timed in
+alternation, and compared; about half continue to the next rung, where they are trained longer. Each rung gets an equal share of
+the remaining time, so eliminated candidates leave their time to others. Selection is by Pareto rank rather than accuracy alone,
+or only costly networks would be left: whole ranks first, then by contribution to the hypervolume, and with budgets those that
+meet them come first. A decision waits for all candidates of its rung, so it does not depend on which was faster.
 
-How survivors continue: each rung is a new run that starts from the weights of the one before, with a schedule of its own, as
-warm restarts have it, and with other random numbers. The other way, one long schedule that is halted at each rung, repeats
-nothing, but it would compare networks in the middle of their schedules, where accuracy says more about the learning rate than
-about the network; it would have to know the length of the last rung before the first; and what falls would leave no finished
-network. The price is one warm-up more a rung, and that a finalist is not quite what one schedule of the same length gives. So
-the recommendation is a command that trains anew, in one schedule of full length, and no part of a rung is passed off as that.
+Each rung is a new run that starts from the weights of the one before, with its own schedule, as in warm restarts, and with
+other random numbers. The alternative, one long schedule that is paused at each rung, repeats nothing, but it would compare
+networks in the middle of their schedules, where accuracy says more about the learning rate than about the network; it would
+need the length of the last rung before the first; and eliminated candidates would leave no finished network. The price is one
+more warm-up per rung, and that a finalist differs slightly from one schedule of the same length. So the recommendation is a
+command that trains from scratch, in one schedule of full length.
 
-Every step leaves a file, and what has its file is not done again: an interrupted frontier continues where it was, down to the
-update of an interrupted run. Any number of processes may work on one directory; see `paretina.search.claims`.
+Every step leaves a file and is not repeated once that exists: an interrupted frontier resumes where it was, down to the update
+of an interrupted run. Any number of processes may work on one directory; see `paretina.search.claims`.
 
 Source: Jamieson & Talwalkar 2016 (arXiv:1502.07943); warm restarts: Loshchilov & Hutter 2017 (arXiv:1608.03983).
 """
@@ -47,7 +47,7 @@ from paretina.train.journal import Listener
 from paretina.train.tasks import require_top1
 
 POLL_S = 2.0
-"""Seconds between two looks at what others have finished."""
+"""Seconds between checks for what other workers have finished."""
 
 
 @randomness_kept()
@@ -58,16 +58,16 @@ def work(
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
 ) -> Standing:
-    """Does what is left of a frontier, together with whoever else works on it.
+    """Does the remaining work of a frontier, together with other workers on it.
 
     Args:
-        data: where the data is now, if it was moved.
+        data: the current location of the data, if it was moved.
         listen: called with each line of each run's log.
-        say: called with what is being done and decided.
+        say: called with notes on progress and decisions.
 
     Raises:
         ValueError: there is no frontier, the data cannot be used, or every candidate failed.
-        KeyboardInterrupt: interrupted; the same call continues with it.
+        KeyboardInterrupt: interrupted; the same call resumes it.
     """
     standing = read_standing(folder)
     begun = standing.entries[0].candidate.asked.data
@@ -89,7 +89,7 @@ def work(
                 raise ValueError(f"every candidate failed, so there is no frontier:\n{worker.failures()}{worker.enough()}")
             worker.stage("time", ["1"], worker.timed, worker.time)
         if worker.look().disturbed:
-            say("the timing was disturbed, so it is taken once more")
+            say("the timing was disturbed, so it is repeated")
             worker.stage("time", [str(max(1, standing.sessions) + 1)], worker.timed, worker.time)
     standing = read_standing(folder)
     written_aside(folder / "result.json", result_of(standing)).replace(folder / "result.json")
@@ -97,10 +97,10 @@ def work(
 
 
 def check_pictures(folder: Path, source: Source) -> None:
-    """Looks once at the data, which otherwise would be the fault of every candidate.
+    """Checks the data once, rather than failing for every candidate.
 
     Raises:
-        ValueError: it cannot be used, or is not what the frontier began with.
+        ValueError: it cannot be used, or differs from the original data of the frontier.
     """
     collection = source.open()
     require_top1(collection.task, "a frontier compares candidates")
@@ -108,11 +108,11 @@ def check_pictures(folder: Path, source: Source) -> None:
     digest = hashlib.sha256(json.dumps(splits).encode()).hexdigest()[:16]
     write_once(folder / "samples.json", {"digest": digest})
     if (read_json(folder / "samples.json") or {})["digest"] != digest:
-        raise ValueError(f"the pictures are not those that {folder} began with; begin a new frontier, or put them back")
+        raise ValueError(f"the pictures are not those that {folder} was started with; start a new frontier, or restore them")
 
 
 def result_of(standing: Standing) -> dict[str, Any]:
-    """What came out, for other programs."""
+    """The results, for other programs."""
     found = recommend(standing, standing.budgets)
     return {
         "status": "done" if standing.done else "unfinished",
@@ -125,16 +125,16 @@ def result_of(standing: Standing) -> dict[str, Any]:
 
 
 FAULTS = (ValueError, FloatingPointError, MemoryError, RuntimeError)
-"""What can be wrong with one candidate while the others continue; runtime errors count only where memory ran out."""
+"""Errors of one candidate that do not stop the others; of runtime errors only out-of-memory."""
 
 
 @dataclass
 class Worker:
-    """One process at work on a frontier.
+    """One process that works on a frontier.
 
     Attributes:
-        begun: how it stood when this process came; what was asked does not change, but for the time.
-        warned: whether it was said that the time seems short.
+        begun: the standing when this process started; the request does not change, except for the time.
+        warned: whether a warning about short time was given.
     """
 
     folder: Path
@@ -151,32 +151,32 @@ class Worker:
         return read_standing(self.folder)
 
     def stage(self, stage: str, jobs: Sequence[str], done: Callable[[str], bool], do: Callable[[str], float | None]) -> None:
-        """Does jobs that nobody does until all of them are done, whoever does them."""
+        """Does unclaimed jobs, and waits until all jobs are done by any worker."""
         waiting = False
         while left := [job for job in jobs if not done(job)]:
             job = self.claims.take(stage, left) if self.may(stage) else None
             if job is None:
                 if not waiting:
-                    self.say(f"{stage}: {len(left)} of {len(jobs)} are left, and others work on them; waiting")
+                    self.say(f"{stage}: waiting for other workers on {len(left)} of {len(jobs)}")
                 waiting = True
                 self.tools.wait(POLL_S)
                 continue
             waiting = False
             value = None
             try:
-                if not done(job):  # somebody may have finished it between the two looks
+                if not done(job):  # another worker may have finished it in the meantime
                     value = do(job)
             finally:
                 self.claims.give_back(stage, job, value)
 
     def may(self, stage: str) -> bool:
-        """Whether this machine may do it: timings belong to the one that began."""
+        """Whether this machine may do a stage: timing is only done on the one that started the frontier."""
         begun = self.begun.asked["device"]
-        if stage != "time" or begun.replace(" 1 cores,", " 1 core,") == self.tools.device:  # as it was written once
+        if stage != "time" or begun.replace(" 1 cores,", " 1 core,") == self.tools.device:  # as written by earlier releases
             return True
         if not self.claims.others():
             raise ValueError(
-                f"what is left is the timing, which belongs to the machine that began ({begun}); continue there: "
+                f"only timing is left, which must be done on the machine that started the frontier ({begun}); resume there: "
                 f"paretina frontier --resume {self.folder}"
             )
         return False
@@ -185,7 +185,7 @@ class Worker:
         return self.folder / "runs" / name
 
     def asked(self, name: str) -> Asked:
-        """What is asked of a candidate, with the data where it is now."""
+        """The request of a candidate, with the current location of the data."""
         asked = next(entry.candidate.asked for entry in self.begun.entries if entry.name == name)
         return asked if self.source is None else replace(asked, data=self.source)
 
@@ -196,7 +196,7 @@ class Worker:
         return "\n".join(f"  {entry.name}: {entry.failed}" for entry in self.look().entries if entry.failed)
 
     def enough(self) -> str:
-        """The time that would do, where nobody's sufficed."""
+        """A hint on the time needed, if candidates failed for lack of it."""
         faults = [read_json(self.place(entry.name) / "failed.json") or {} for entry in self.begun.entries]
         needed = [fault["needed_s"] for fault in faults if fault.get("needed_s")]
         if not needed:
@@ -205,7 +205,7 @@ class Worker:
 
     @contextmanager
     def giving_up(self, name: str, stage: str) -> Iterator[None]:
-        """Where faults are those of one candidate, which is then left out while the others continue."""
+        """A context in which an error drops one candidate while the others continue."""
         try:
             yield
         except FAULTS as error:
@@ -214,7 +214,7 @@ class Worker:
             text = " ".join(str(error).split()) or type(error).__name__
             short = {"needed_s": error.needed_s} if isinstance(error, estimate.ShortTimeError) else {}
             write_once(self.place(name) / "failed.json", {"stage": stage, "error": text, **short})
-            self.say(f"{name} is given up: {text}")
+            self.say(f"{name} failed and is left out: {text}")
 
     # --- rehearsals ---------------------------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class Worker:
         return (self.folder / "rehearsed" / f"{name}.json").exists() or self.given_up(name)
 
     def rehearse(self, name: str) -> None:
-        self.say(f"{name}: a few updates, to see what they take")
+        self.say(f"{name}: timing a few updates")
         asked, began, found = self.asked(name), self.tools.clock(), None
         with self.giving_up(name, "rehearse"), self.tools.lock.shared():
             found = self.tools.rehearse(asked)
@@ -232,10 +232,10 @@ class Worker:
             self.check_time()
 
     def check_time(self) -> None:
-        """Ends what cannot end well as soon as that is known, and says once if it seems so.
+        """Raises as soon as the time is known to be too short, and warns once if it seems so.
 
         Raises:
-            ValueError: the time does not suffice, whatever the candidates take that were not rehearsed yet.
+            ValueError: the time is too short, whatever the candidates that were not timed yet take.
         """
         standing = self.look()
         check_time(standing)
@@ -244,13 +244,13 @@ class Worker:
             self.warned = True
             self.say(
                 f"the time of {as_time(standing.halving.seconds)} is short: an epoch of each candidate on every rung would "
-                f"take about {as_time(needed)}, by what was rehearsed so far"
+                f"take about {as_time(needed)}, by the trial updates so far"
             )
 
     # --- rungs --------------------------------------------------------------------------------------------------------
 
     def decide(self, rung: int) -> dict[str, Any]:
-        """Who enters a rung, and for how long; the first decision holds for all."""
+        """The candidates of a rung, and their epochs; the first decision is used by all workers."""
         path = self.folder / "rungs" / f"{rung}.json"
         if not path.exists():
             decided = decision(self.look(), rung)
@@ -269,7 +269,7 @@ class Worker:
         return lambda name: self.train(name, decided)
 
     def train(self, name: str, decided: dict[str, Any]) -> float | None:
-        """Trains one candidate for a rung, or continues with it; returns its accuracy."""
+        """Trains or resumes one candidate for a rung; returns its accuracy."""
         rung, place = decided["rung"], self.place(name)
         alone = self.claims.others() == 0
         began = self.tools.clock()
@@ -291,7 +291,7 @@ class Worker:
         return float(result["metrics"]["val/top1"])
 
     def starter(self, name: str, decided: dict[str, Any]) -> Callable[[], Run]:
-        """What begins a candidate's run for a rung, or continues with it."""
+        """A function that starts or resumes a candidate's run for a rung."""
         rung = decided["rung"]
         folder = self.place(name) / f"rung-{rung}"
         if (folder / "asked.json").exists():
@@ -310,9 +310,9 @@ class Worker:
         return (self.folder / "timed" / number / "result.json").exists()
 
     def time(self, number: str) -> None:
-        """Times all candidates in turn, while nobody trains."""
+        """Times all candidates in alternation, while no process trains."""
         runs = {entry.name: entry.links[-1].run for entry in self.look().entries if entry.links}
-        self.say(f"timing {how_many(len(runs), 'network')} in turn; trainings wait meanwhile")
+        self.say(f"timing {how_many(len(runs), 'network')}; training is paused meanwhile")
         with self.tools.lock.alone():
             session = self.tools.time_runs(runs, self.say)
         place = self.folder / "timed" / number

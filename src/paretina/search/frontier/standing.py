@@ -1,8 +1,8 @@
-"""Standing: where the candidates of a frontier stand, read from its directory, and what to take of them.
+"""Reads the state of a frontier from its directory, and recommends a candidate.
 
-A frontier's directory holds `asked.json` (candidates and settings), `rehearsed/` (what a run of each would take), `rungs/` (who
-entered each rung, and for how long), `runs/CANDIDATE/rung-N` (run directories) with `rung-N.json` beside each that is done, and
-`timed/N` (timings, all candidates in turn). Everything that is shown is made from these files.
+A frontier directory has `asked.json` (candidates and settings), `rehearsed/` (estimated time of each candidate), `rungs/`
+(candidates and epochs of each rung), `runs/CANDIDATE/rung-N` (run directories) with `rung-N.json` next to each finished one,
+and `timed/N` (timings of all candidates). Everything that is shown is computed from these files.
 """
 
 import csv
@@ -34,15 +34,15 @@ TIMED = ("latency_ms", "throughput", "peak_mb", "energy_j")
 
 @dataclass(frozen=True, kw_only=True)
 class Halving(Spec):
-    """How the time is spent.
+    """Settings of successive halving.
 
     Attributes:
-        seconds: of training, all candidates together, on however many processes.
-        rungs: how often candidates are compared, at most; each rung gets an equal share of the time.
-        factor: one in so many continues to the next rung.
-        least: candidates that the last rung has at least, so that a front is left.
+        seconds: total training seconds of all candidates, on any number of processes.
+        rungs: maximum number of rungs; each gets an equal share of the time.
+        factor: reduction factor: 1 in `factor` candidates continues to the next rung.
+        least: minimum number of candidates in the last rung, so that a front is left.
         by: whether candidates of a rung get the same number of epochs, or the same time.
-        cost: what the front is of, besides accuracy.
+        cost: the cost of the front, besides accuracy.
     """
 
     seconds: float
@@ -62,7 +62,7 @@ class Halving(Spec):
             raise ValueError(f"there is no cost {self.cost!r}{near(self.cost, COSTS)}")
 
     def counts(self, candidates: int) -> list[int]:
-        """How many candidates each rung has; fewer rungs where nobody would fall."""
+        """The number of candidates in each rung; rungs that would eliminate none are left out."""
         found = [candidates]
         while len(found) < self.rungs:
             following = max(math.ceil(found[-1] / self.factor), self.least)
@@ -76,7 +76,7 @@ class Halving(Spec):
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file, or None where there is none.
+    """The content of a JSON file, or None if there is none.
 
     Raises:
         ValueError: it is damaged.
@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path} is damaged, it is no JSON: {error}; remove it, and what it said is done again") from None
+        raise ValueError(f"{path} is damaged, it is not JSON: {error}; remove it, and that step is repeated") from None
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class Link:
     """A rung that a candidate has finished.
 
     Attributes:
-        run: its directory.
-        epochs: of this rung alone.
-        top1: in percent, on the validation pictures, with the interval that they allow.
-        correct: how many of `n` pictures were recognised.
+        run: run directory.
+        epochs: epochs of this rung alone.
+        top1: top-1 in percent on the validation pictures, with its interval.
+        correct: number of correct predictions for `n` pictures.
         train_s: seconds of updates.
-        spent_s: seconds in all: reading, updates, evaluation.
-        alone: whether no other worker was there meanwhile.
-        machine: on which it was trained.
-        counted: its costs that are counted.
-        uncounted: operators that the MACs lack, as in `Cost`.
+        spent_s: total seconds: reading, updates, evaluation.
+        alone: whether no other worker was active meanwhile.
+        machine: machine on which it was trained.
+        counted: its counted costs.
+        uncounted: operators not counted in the MACs, as in `Cost`.
     """
 
     rung: int
@@ -126,12 +126,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Entry:
-    """A candidate and how far it came.
+    """A candidate and its progress.
 
     Attributes:
         links: the rungs that it has finished, in order.
-        failed: why it was given up; "" if it was not.
-        timed: timed costs; empty until they are.
+        failed: why it failed and was left out; "" if it was not.
+        timed: timed costs; empty until timed.
     """
 
     candidate: Candidate
@@ -154,17 +154,17 @@ class Entry:
 
     @property
     def epochs(self) -> float:
-        """Of all rungs together."""
+        """The epochs of all rungs together."""
         return math.fsum(link.epochs for link in self.links)
 
     @property
     def size(self) -> int:
-        """Side in pixels at which it is tested."""
+        """Image size in pixels at which it is tested."""
         return self.candidate.asked.final_size()
 
     @property
     def costs(self) -> dict[str, Interval]:
-        """What is known of its costs, by name; counted ones are exact."""
+        """Its known costs, by name; counted ones are exact."""
         if not self.links:
             return {}
         exact = {name: float(self.links[-1].counted[name]) for name in COUNTED}
@@ -173,7 +173,7 @@ class Entry:
         return {name: found[name] for name in COSTS if name in found and found[name].value > 0}
 
     def point(self, *costs: str) -> Point | None:
-        """Its place among others; None while something is not known."""
+        """Its point in accuracy and costs; None while one of them is unknown."""
         known = self.costs
         if self.top1 is None or any(name not in known for name in costs):
             return None
@@ -184,11 +184,11 @@ class Entry:
 class Standing:
     """
     Attributes:
-        budgets: that were asked for when it began.
-        rungs: what was decided about each rung that has begun.
-        session: the timing that counts, the least disturbed one; None until there is one.
-        sessions: how many there were.
-        rehearsed: what a run of each candidate would take, by name.
+        budgets: budgets given at its start.
+        rungs: the decision on each rung that has begun.
+        session: the least disturbed timing, which is used; None until there is one.
+        sessions: number of timings.
+        rehearsed: estimated time of a run of each candidate, by name.
     """
 
     folder: Path
@@ -211,33 +211,33 @@ class Standing:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others used the device while it was timed."""
+        """Whether other processes used the device during the timing."""
         return bool(self.session and self.session["disturbed"])
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to be trained or timed."""
+        """Whether all training and timing is done."""
         ended = len(self.rungs) == len(self.counts) or bool(self.rungs and self.rungs[-1]["stopped"])
         return ended and self.session is not None and not self.left()
 
     @property
     def last_rung(self) -> int:
-        """The highest rung that somebody has finished; -1 if none."""
+        """The highest rung that any candidate has finished; -1 if none."""
         return max((entry.rung for entry in self.entries), default=-1)
 
     @property
     def finalists(self) -> tuple[Entry, ...]:
-        """Who has finished the highest rung; only they are compared with each other."""
+        """The candidates that have finished the highest rung; only these are compared."""
         return tuple(entry for entry in self.entries if entry.rung == self.last_rung >= 0)
 
     @property
     def spent_s(self) -> float:
-        """Seconds of training so far, rehearsals included."""
+        """Seconds of training so far, including trial updates."""
         trained = sum(link.spent_s for entry in self.entries for link in entry.links)
         return trained + math.fsum(each["spent_s"] for each in self.rehearsed.values())
 
     def left(self) -> list[str]:
-        """Who has to finish the last rung that was decided."""
+        """The candidates that have to finish the current rung."""
         if not self.rungs:
             return []
         rung = len(self.rungs) - 1
@@ -245,18 +245,18 @@ class Standing:
         return [entry.name for entry in self.entries if entry.name in names and entry.rung < rung and not entry.failed]
 
     def frontier(self, cost: str, entries: Sequence[Entry] | None = None) -> Frontier:
-        """Accuracy against a cost, by default of the finalists; whoever lacks either is left out."""
+        """Accuracy against a cost, by default of the finalists; candidates without either are left out."""
         points = [entry.point(cost) for entry in (self.finalists if entries is None else entries)]
         return Frontier((COSTS[cost], TOP1), tuple(point for point in points if point is not None))
 
     def known_costs(self) -> list[str]:
-        """Costs that at least one candidate has, the one that was asked for first."""
+        """Costs that at least one candidate has, the requested one first."""
         known = {name for entry in self.entries for name in entry.costs}
         return sorted(known, key=lambda name: (name != self.halving.cost, list(COSTS).index(name)))
 
     @functools.cached_property
     def shares(self) -> dict[str, float]:
-        """How often each finalist is on the front when pictures and timings are drawn again; empty where it is not known."""
+        """How often each finalist is on the front when pictures and timings are resampled; empty if unknown."""
         entries = [entry for entry in self.finalists if self.halving.cost in entry.costs]
         answers = [answers_of(entry.links[-1].run) for entry in entries]
         if len(entries) < 2 or not all(answers):
@@ -267,28 +267,26 @@ class Standing:
         return front_shares([entry.name for entry in entries], correct, self.cost, costs)
 
     def notes(self) -> list[str]:
-        """What has to be known to read the figures, a sentence each."""
+        """Notes on the figures, one sentence each."""
         found = []
         stopped = [entry for entry in self.entries if entry.rung < self.last_rung and entry.links]
         if stopped:
             found.append(
                 f"{len(stopped)} of {how_many(len(self.entries), 'candidate')} were stopped early; their "
-                "accuracy is of fewer epochs, and "
-                "they are on no front"
+                "accuracy is that of fewer epochs, and they are not on the front"
             )
-        found += [f"{entry.name} was given up: {entry.failed}" for entry in self.entries if entry.failed]
+        found += [f"{entry.name} failed and was left out: {entry.failed}" for entry in self.entries if entry.failed]
         found += [rung["stopped"] for rung in self.rungs if rung["stopped"]]
         short = [epochs for rung in self.rungs for epochs in (rung["epochs"] or {}).values() if epochs < 2]
         if short:
             found.append(
-                f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: below two, ranks say little, and "
-                "warm-ups hardly end; "
-                "give more --time or fewer candidates"
+                f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: with less than two, ranks are unreliable, since "
+                "warm-up has hardly ended; give more --time or fewer candidates"
             )
         if self.disturbed and self.session:
             found.append(
                 f"other processes used {self.session['others_cores']:.1f} cores during the timing, so timed costs are not "
-                "to be trusted; continue when the machine is quiet, and they are taken again"
+                "reliable; resume when the machine is idle to repeat the timing"
             )
         links = [link for entry in self.entries for link in entry.links]
         for entry in self.entries:
@@ -303,14 +301,14 @@ class Standing:
             )
         if len({link.n for link in links}) == 1 and links:
             found.append(
-                f"accuracies are of {links[0].n} validation pictures, on which candidates were also chosen: who leads is "
-                "partly lucky"
+                f"accuracies are on {links[0].n} validation pictures, on which candidates were also selected, so that of the "
+                "best is optimistic"
             )
         return found
 
 
 def answers_of(run: Path) -> dict[str, bool]:
-    """Whether a run knew each validation picture, by the picture's name."""
+    """Whether a run classified each validation picture correctly, by the picture's name."""
     try:
         with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
             return {row["name"]: row["correct"] == "1" for row in csv.DictReader(file)}
@@ -326,7 +324,7 @@ def read_standing(folder: Path) -> Standing:
     """
     asked = read_json(folder / "asked.json")
     if not isinstance(asked, dict) or asked.get("verb") != "frontier":
-        raise ValueError(f"{folder} holds no frontier; `paretina frontier DATA --output DIR` begins one")
+        raise ValueError(f"{folder} holds no frontier; start one with `paretina frontier DATA --output DIR`")
     rungs: list[dict[str, Any]] = []
     while (decided := read_json(folder / "rungs" / f"{len(rungs)}.json")) is not None:
         rungs.append(decided)
@@ -358,7 +356,7 @@ def read_standing(folder: Path) -> Standing:
 
 @functools.cache
 def candidates_of(text: str) -> tuple[Candidate, ...]:
-    """The candidates in a JSON text; they are decoded once, since a standing is read again and again."""
+    """The candidates in a JSON text; cached, since a standing is read repeatedly."""
     return tuple(map(Candidate.from_dict, json.loads(text)))
 
 
@@ -370,7 +368,7 @@ def read_link(place: Path, rung: int) -> Link | None:
     run = place / done["run"]
     result, asked = read_json(run / "result.json"), read_json(run / "asked.json")
     if result is None or asked is None:
-        raise ValueError(f"{run} has lost its files; remove {place / f'rung-{rung}.json'}, and it is trained again")
+        raise ValueError(f"files of {run} are missing; remove {place / f'rung-{rung}.json'}, and it is trained again")
     confusion = result["confusion"]
     correct, n = sum(row[i] for i, row in enumerate(confusion)), sum(map(sum, confusion))
     share = wilson(correct, n)
@@ -398,11 +396,11 @@ class Recommendation:
     """The most accurate candidate within budgets.
 
     Attributes:
-        accuracy: in percent; the interval holds although it was chosen among `among` candidates on the same pictures.
-        alike: candidates within the budgets that these pictures cannot tell from it, the cheapest first.
-        command: that trains it in full; "" where words do not suffice.
-        full_s: seconds that this takes, about; None where it is not known.
-        notes: what has to be known about it, a sentence each.
+        accuracy: in percent; the interval allows for the selection among `among` candidates on the same pictures.
+        alike: candidates within the budgets that are not significantly different on these pictures, cheapest first.
+        command: command for a full training; "" if there is none.
+        full_s: approximate seconds of that training; None if unknown.
+        notes: notes for the user, one sentence each.
     """
 
     entry: Entry
@@ -430,9 +428,9 @@ class Recommendation:
 
 
 def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendation | None:
-    """The most accurate candidate within budgets, of those that were trained longest; None where none fits.
+    """The most accurate candidate within budgets, of those that were trained longest; None if none fits.
 
-    Of equally accurate ones it is the cheapest.
+    Of equally accurate ones the cheapest is recommended.
     """
     cost = standing.cost
     fitting = [
@@ -462,15 +460,14 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
             notes.append(f"its {budget.cost} is {value:.4g}, but the interval [{low:.4g}, {high:.4g}] crosses the budget")
     if top < standing.last_rung:
         notes.append(
-            f"no finalist fits the budget, so it is one that was stopped early, after {how_many(best.epochs, 'epoch')}"
+            f"no finalist meets the budget, so it is one that was stopped early, after {how_many(best.epochs, 'epoch')}"
         )
     if standing.disturbed and any(budget.cost in TIMED for budget in budgets):
-        notes.append("the timing was disturbed, so whether it keeps the budget is not certain")
+        notes.append("the timing was disturbed, so it is uncertain whether it meets the budget")
     full = best.candidate.asked.recipe.epochs
     schedules = "one schedule" if len(best.links) == 1 else f"{len(best.links)} schedules"
     notes.append(
-        f"the accuracy is that after {how_many(best.epochs, 'epoch')} in {schedules}, and its interval knows of "
-        "pictures alone, not of "
+        f"the accuracy is that after {how_many(best.epochs, 'epoch')} in {schedules}, and its interval covers pictures but not "
         f"seeds; the command trains anew, in one schedule of {how_many(full, 'epoch')}"
     )
     fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
@@ -489,12 +486,12 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
 
 
 def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
-    """Whether two sets of answers to the same pictures differ by more than luck: McNemar's exact test, two-sided, at 5 %."""
+    """Whether two sets of predictions for the same pictures differ significantly: McNemar's exact test, two-sided, at 5 %."""
     names = one.keys() & other.keys()
     better, worse = (sum(a[name] and not b[name] for name in names) for a, b in ((one, other), (other, one)))
     return mcnemar(better, worse) < 0.05
 
 
 def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:
-    """The same with other budgets, which change nothing but what is recommended."""
+    """A copy with other budgets, which affect only the recommendation."""
     return replace(standing, budgets=tuple(budgets))

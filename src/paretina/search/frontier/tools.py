@@ -1,4 +1,4 @@
-"""Tools: what is done to the candidates of a frontier, how they are timed, and by which clock."""
+"""The operations of a frontier on its candidates (train, time, lock, wait), replaceable in tests."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @runtime_checkable
 class Lock(Protocol):
-    """Keeps trainings and timings apart; see `DeviceLock`."""
+    """A lock between training and timing; see `DeviceLock`."""
 
     def shared(self) -> AbstractContextManager[None]: ...
 
@@ -32,14 +32,15 @@ class Lock(Protocol):
 
 
 TimeRuns = Callable[[Mapping[str, Path], Say], dict[str, Any]]
-"""From directories of finished runs, by candidate, to a session: `costs` (name of cost to value and ends, by candidate),
-`disturbed`, `others_cores`, and whatever else is worth keeping."""
+"""Times the finished runs of candidates, by name, and returns a session: `costs` (value and interval of each cost, by
+candidate), `disturbed`, `others_cores`, and further values to keep."""
 
 
 def rehearse(asked: Asked) -> dict[str, float]:
-    """What a run would take: seconds an epoch, and seconds that do not depend on epochs.
+    """Estimates the time of a run: seconds per epoch, and seconds that do not depend on epochs.
 
-    While others use the machine it is done twice and the faster counts, since a slow look leaves all candidates too few epochs.
+    If other processes use the machine it is done twice and the faster result is used, since too slow an estimate leaves all
+    candidates too few epochs.
 
     Raises:
         ValueError: it cannot be trained.
@@ -61,15 +62,15 @@ def rehearse(asked: Asked) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Tools:
-    """What is done to candidates, and by which clock; tests put other things in their place.
+    """The operations on candidates; tests replace them.
 
     Attributes:
-        train: begins a run in a directory, of limited time if a number of seconds is given.
-        resume: continues with one; its data may have been moved.
-        lock: keeps trainings and timings apart.
+        train: starts a run in a directory, with limited time if a number of seconds is given.
+        resume: resumes a run; its data may have been moved.
+        lock: lock between training and timing.
         claims: opens the claims on a directory.
         wait: sleeps.
-        device: this machine's, as far as timings must come from one: name of the processor or GPU, and cores.
+        device: identifies this machine for timings: name of the processor or GPU, and cores.
     """
 
     time_runs: TimeRuns
@@ -84,18 +85,18 @@ class Tools:
 
 
 def device_name(device: str) -> str:
-    """What timings hang on, in words."""
+    """What timings depend on, in words."""
     here = Device.here(default_plan(device).device)
     return f"{here.name}, {how_many(here.cores, 'core')}, {here.device}"
 
 
 def timer(device: str, seconds: float, tune: bool = False, fold: Any = None) -> TimeRuns:
-    """Times finished runs in turn with `paretina.measure.timing`: one image, best batch, memory, energy.
+    """Times finished runs in alternation with `paretina.measure.timing`: one image, best batch, memory, energy.
 
     Args:
-        seconds: for each network.
-        tune: whether the fastest eager plan of each is looked for first, instead of the default one.
-        fold: gives a copy of a network in inference form, such as `paretina.ship.fold.fold`; only where it is tuned.
+        seconds: seconds per network.
+        tune: whether to search for the fastest eager plan of each first, instead of using the default one.
+        fold: returns a copy of a network in inference form, such as `paretina.ship.fold.fold`; used only with `tune`.
     """
 
     def time_runs(runs: Mapping[str, Path], say: Say) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Supervised: one forward pass, and a sum of terms.
+"""Supervised: one forward pass, and a sum of loss terms.
 
-The plain case: cross entropy with the labels, and whatever terms are added to it.
+The usual case: cross entropy with the labels, plus any other terms.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class SupervisedLearner(Learner):
 class Supervised(Objective):
     """
     Attributes:
-        terms: summands of the loss; a Distill among them needs a teacher in the recipe.
+        terms: terms of the loss; Distill needs a teacher in the recipe.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
@@ -55,7 +55,7 @@ class Supervised(Objective):
     def check(self, recipe: "Recipe", model: Model) -> None:
         seen = {0, *(getattr(term, "view", 0) for term in self.terms)}
         if not set(range(len(recipe.views))) <= seen:
-            raise ValueError(f"Supervised learns from one view, and the recipe makes {len(recipe.views)}; leave views out")
+            raise ValueError(f"Supervised learns from one view, but the recipe has {len(recipe.views)}; leave out views")
         for term in self.terms:
             term.check(recipe, model)
 

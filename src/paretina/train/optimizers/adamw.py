@@ -1,9 +1,9 @@
-"""AdamW: each parameter's step is measured in its own typical gradient.
+"""AdamW: Adam with decoupled weight decay.
 
-Forgiving about the rate and the usual choice for transformers and for fine-tuning; needs two numbers of memory a parameter.
-Weight decay shrinks the weights by rate × decay directly and takes no part in the gradient.
+Tolerant of the learning rate, and the usual choice for transformers and fine-tuning; stores two values per parameter. Weight
+decay shrinks the weights by lr × decay directly and is not part of the gradient.
 
-The linear scaling of the rate does not hold for adaptive rules, so here it is off unless asked for.
+Linear scaling of the learning rate does not hold for adaptive optimizers, so here it is off by default.
 
 Source: Loshchilov & Hutter 2019 (arXiv:1711.05101), algorithm 2.
 """
@@ -22,8 +22,8 @@ from paretina.traits import SETTING, traits
 class AdamW(Optimizer):
     """
     Attributes:
-        betas: share of the running mean of gradients, and of squared gradients, that is kept at each update; each in [0, 1).
-        eps: added to the root of the mean square, so that tiny gradients make tiny steps.
+        betas: decay rates of the running means of gradients and of squared gradients; each in [0, 1).
+        eps: added to the root of the mean square, for numerical stability.
     """
 
     weight_decay: Schedule = field(default=Constant(value=0.05))

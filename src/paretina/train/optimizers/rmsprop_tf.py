@@ -1,11 +1,11 @@
 """RMSPropTF: RMSProp as TensorFlow defines it, the optimizer of EfficientNet.
 
-torch.optim.RMSprop is another rule. Here the mean square starts at 1, so the first steps are small; eps stands inside the root;
-and the rate enters the momentum, so a lower rate does not shorten steps already under way. EfficientNet's published recipe
-(decay and momentum 0.9, eps 1e-3, rate 0.016 for 256 pictures) means this form. Needs two numbers of memory a parameter.
+torch.optim.RMSprop differs. Here the mean square starts at 1, so the first steps are small; eps is inside the root; and the
+learning rate is inside the momentum buffer, so lowering it does not affect earlier steps. EfficientNet's published recipe
+(decay and momentum 0.9, eps 1e-3, lr 0.016 for batch 256) uses this form. Stores two values per parameter.
 
-Weight decay is the gradient of decay / 2 · |w|² in the loss, added before squares are taken. EfficientNet decays everything but
-norms, so its `decay` is ("kernel", "bias").
+Weight decay is the gradient of decay / 2 · |w|² in the loss, added before squares are taken. EfficientNet decays everything
+except norms, so its `decay` is ("kernel", "bias").
 
 Source: Tan & Le 2019 (arXiv:1905.11946), section 5.2; form: TensorFlow's RMSPropOptimizer.
 """
@@ -33,8 +33,8 @@ from paretina.traits import SETTING, traits
 class RMSPropTF(Optimizer):
     """
     Attributes:
-        memory: share of the mean square that is kept at each update, in [0, 1); TensorFlow calls it decay.
-        momentum: share of the last step that is repeated, in [0, 1).
+        memory: decay rate of the mean square, in [0, 1); TensorFlow calls it decay.
+        momentum: momentum, in [0, 1).
         eps: added to the mean square, inside the root.
     """
 
@@ -60,7 +60,7 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Makes one update of all parameters that have a gradient."""
+        """Performs one update of all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

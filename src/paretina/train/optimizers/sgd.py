@@ -1,7 +1,7 @@
-"""SGD: follow the running sum of gradients.
+"""SGD with momentum.
 
-The rule of ResNet and of most recipes for convolutional networks. Needs a well-chosen rate, which scales with the batch, and
-one number of memory a parameter. Weight decay is added to the gradient, so its pull scales with the rate.
+The optimizer of ResNet and of most recipes for convolutional networks. Needs a well-chosen learning rate, which scales with the
+batch; stores one value per parameter. Weight decay is added to the gradient, so its effect scales with the learning rate.
 
 Source: momentum: Sutskever et al. 2013; as used in He et al. 2019 (arXiv:1812.01187), section 2.
 """
@@ -20,8 +20,8 @@ from paretina.traits import SETTING, traits
 class SGD(Optimizer):
     """
     Attributes:
-        momentum: share of the running sum that is kept at each update, in [0, 1); the rate is applied to the sum, outside.
-        nesterov: whether the step looks ahead by one update.
+        momentum: momentum, in [0, 1); the learning rate is applied outside the momentum buffer.
+        nesterov: whether to use Nesterov momentum.
     """
 
     momentum: float = field(default=0.9, metadata=traits(left_out=SETTING, elsewhere={"momentum": "0.9"}))
@@ -32,7 +32,7 @@ class SGD(Optimizer):
         if not 0 <= self.momentum < 1:
             raise ValueError(f"SGD needs 0 <= momentum < 1, got momentum={self.momentum}")
         if self.nesterov and not self.momentum:
-            raise ValueError("SGD can look ahead only with momentum; set nesterov=False or momentum > 0")
+            raise ValueError("Nesterov needs momentum; set nesterov=False or momentum > 0")
 
     def rule(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         fused = can_fuse(groups) or None

@@ -1,7 +1,7 @@
 """Bag-of-tricks: SGD with warm-up, cosine, zero gamma, no decay of biases and norms, label smoothing and mixup.
 
-The recipe of ResNets for a million photographs and some hundred epochs. Its colour noise along principal components is left
-out. ResNet-50-D reaches 79.15 % on ImageNet with it, and 77.16 % without cosine, smoothing and mixup (published, not run here).
+For ResNets, a million photographs and some hundred epochs. Its colour noise along principal components is left out.
+ResNet-50-D reaches 79.15 % on ImageNet with it, and 77.16 % without cosine, smoothing and mixup (published, not run here).
 
     paretina train photos/ --recipe bag-of-tricks --model resnet50d batch_size=256
 

@@ -1,8 +1,8 @@
-"""EfficientNet: RMSProp in TensorFlow's form, a staircase of rates, AutoAugment, stochastic depth, averaged weights.
+"""EfficientNet: RMSProp in TensorFlow's form, step lr decay, AutoAugment, stochastic depth, weight averaging.
 
-Made for 350 epochs of a million photographs. Dropout is that of B0; the released recipe has 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5,
-0.5 for B0 to B7. AutoAugment is the published ImageNet policy; the released code has a slightly different one. The average
-forgets faster than the published 0.9999 in runs that are too short for it.
+For 350 epochs of a million photographs. Dropout is that of B0; the released recipe has 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5
+for B0 to B7. AutoAugment is the published ImageNet policy; the released code has a slightly different one. In runs that are too
+short for the published EMA decay of 0.9999, a lower one is used.
 
     paretina train photos/ --recipe efficientnet --model efficientnet_b0
 

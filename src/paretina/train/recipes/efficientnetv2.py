@@ -2,8 +2,8 @@
 
 `efficientnetv2-s`, `-m`, `-l` follow the paper: sizes from 128 to 300 or 380, and RandAugment, mixup and dropout rise with
 them. `efficientnetv2-s-code`, `-m-code`, `-l-code` follow the released code, which differs: the first stage is larger than 128,
-magnitudes end at 10, 15 and 20, CutMix rises along with mixup, dropout is constant, and running statistics follow ten times
-faster. Tested at 384 (S) and 480 pixels. Made for 350 epochs of a million photographs. For other networks and sizes:
+magnitudes end at 10, 15 and 20, CutMix rises along with mixup, dropout is constant, and norm momentum is ten times higher.
+Tested at 384 (S) and 480 pixels. For 350 epochs of a million photographs. For other networks and sizes:
 `--progressive 96:160` with any recipe.
 
     paretina train photos/ --recipe efficientnetv2-s --model efficientnetv2_s
@@ -42,7 +42,7 @@ def recipe(
     dropout: Schedule,
     norm_momentum: float,
 ) -> Recipe:
-    """What all six share: RMSProp, rate 0.256 for 4096 pictures, 0.97 every 2.4 epochs, survival 0.8."""
+    """The settings that all six share: RMSProp, lr 0.256 for batch 4096, times 0.97 every 2.4 epochs, survival rate 0.8."""
     mixing = MixUp(alpha=mixup) if cutmix is None else MixOrCut(mixup_alpha=mixup, cutmix_alpha=cutmix)
     return Recipe(
         epochs=350.0,

@@ -1,9 +1,8 @@
-"""Fast: for some thousand pictures and a few minutes on a small machine, without weights to start from.
+"""Fast: for a few thousand pictures and a few minutes on a small machine, without pretrained weights.
 
-Crops of at least three quarters of the area, a high rate that rises for a quarter of the run and then falls at each update, and
-the average of the last weights. Nothing is mixed, erased or dropped, since a short run underfits. Sizes do not rise: in runs
-this short that cost more than it saved (records/progressive-shapes). With weights to start from take `finetune`, which is as
-short.
+Crops of at least three quarters of the area, a high learning rate with warm-up for a quarter of the run and then decay at each
+update, and weight averaging. No mixup, erasing or dropout, since a short run underfits. No progressive image size: in runs this
+short that cost more than it saved (records/progressive-shapes). With pretrained weights use `finetune`, which is as short.
 
     paretina train photos/ --recipe fast --model resnet18 size=64
 

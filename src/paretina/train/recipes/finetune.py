@@ -1,6 +1,6 @@
-"""Finetune: for some hundred to some ten thousand pictures, from weights that are good already.
+"""Finetune: for a few hundred to a few ten thousand pictures, from pretrained weights.
 
-The whole picture is kept, squashed into a square, in training and in evaluation; parts with large maps stay as they are.
+The whole picture is squashed to a square, in training and evaluation; parts with large feature maps are frozen.
 
     paretina train clipart --model efficientnet_lite0 size=128
 

@@ -1,14 +1,13 @@
-"""G16-half: train at half the pixels, then let the head get used to the full size.
+"""G16-half: train at half the pixels, then adapt the head to the full size.
 
-Made for `g16_efficientnet_b0` and its sisters with layer norm and proxy norm, which have no noise from batch statistics, hence
-the mixup. Trains at about half the pixels of the network's resolution; the second command then takes two epochs:
+For `g16_efficientnet_b0` and its variants with layer norm and proxy norm, which have no noise from batch statistics, hence the
+mixup. Trains at about half the pixels of the network's resolution; the second command then takes two epochs:
 
     paretina train photos/ --recipe g16-half --model g16_efficientnet_b0 --output runs/half
     paretina finetune runs/half --resolution 224
 
-The released recipe averages the checkpoints of all epochs; here the average runs along. Mixup is that of B0 to B2, which have
-no CutMix or little of it. The published rate and memory are written for any batch: both follow the pictures of an update, the
-memory being that of 256.
+The released recipe averages the checkpoints of all epochs; here a running average is used. Mixup is that of B0 to B2, which
+have little or no CutMix. The published learning rate and RMSProp decay scale with the batch; the decay here is that of 256.
 
 Source: Masters et al. 2021 (arXiv:2106.03640), and the released configurations.
 """

@@ -1,4 +1,4 @@
-"""Plain: the baseline that a refinement has to beat. Constant rate, no augmentation, nothing else.
+"""Plain: the baseline that a refinement has to beat. Constant learning rate, no augmentation, nothing else.
 
 paretina train clipart --recipe plain --model efficientnet_lite0 --weights none size=96
 """

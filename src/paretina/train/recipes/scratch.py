@@ -1,7 +1,7 @@
-"""Scratch: for some hundred to some ten thousand pictures, without weights to start from.
+"""Scratch: for a few hundred to a few ten thousand pictures, without pretrained weights.
 
-The whole picture, shifted and flipped, with mixup or CutMix on half of the batches. RandAugment is left out: in runs of a few
-dozen epochs over few pictures it cost more than it brought.
+The whole picture, shifted and flipped, with mixup or CutMix on half of the batches. No RandAugment: in runs of a few dozen
+epochs on few pictures it cost more than it gained.
 
     paretina train clipart --model resnet18 model.stem.pool=false edits.Scale=on edits.Scale.width=0.25 size=48
 

@@ -1,8 +1,8 @@
-"""Test-resolution: a trained network gets used to the size at which it will be tested; only its head learns.
+"""Test-resolution: adapts a trained network to the test image size; only the head is trained.
 
-Images of another size than in training change the statistics in front of the classifier; two epochs of its last layers at the
-test size, prepared as in the test, mend that. Norms keep their statistics, nothing is dropped or augmented.
-`trainable_stages=1` lets the last stage learn too.
+Another image size than in training changes the activation statistics before the classifier; two epochs of the last layers at
+the test size, with test-time preprocessing, correct that. Norm statistics are frozen, without dropout or augmentation.
+`trainable_stages=1` trains the last stage too.
 
     paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224
 

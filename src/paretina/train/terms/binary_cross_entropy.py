@@ -1,10 +1,10 @@
-"""BinaryCrossEntropy: asks of each class whether it is there, regardless of the others.
+"""BinaryCrossEntropy: an independent binary loss for each class.
 
-The loss where a picture can show several classes. It also serves where it shows one, as in ResNet strikes back, which pays with
-MixUp and CutMix in long runs; the probabilities of such a network are those of `AnyOf`, so `nll` and calibration before
-temperature scaling look worse than they are.
+The loss for multi-label data. It can also be used for single-label data, as in ResNet strikes back, which pays off with MixUp
+and CutMix in long runs; the probabilities of such a network are those of `AnyOf`, so `nll` and calibration before temperature
+scaling look worse than they are.
 
-A row of zeros in the targets says nothing: it adds nothing to the loss and does not count in its mean.
+A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean.
 
 Source: Wightman et al. 2021 (arXiv:2110.00476), section 4; the mean is over classes and rows, as in timm.
 """

@@ -1,9 +1,9 @@
 """CrossEntropy: the usual loss, against class probabilities, with label smoothing.
 
-Smoothing helps on longer schedules and larger data and makes probabilities less certain; it costs nothing. Leave it out in a
-network that is to be a teacher (Müller et al. 2019, arXiv:1906.02629).
+Smoothing helps with longer schedules and larger data and makes probabilities less certain; it costs nothing. Do not use it for
+a network that will be a teacher (Müller et al. 2019, arXiv:1906.02629).
 
-A row of zeros in the targets says nothing: it adds nothing to the loss and does not count in its mean.
+A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean.
 
 Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7; He et al. 2019 (arXiv:1812.01187), section 5.2, in the form of their
 code: the true class gets 1 - s + s / K, every other s / K.

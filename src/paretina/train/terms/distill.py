@@ -1,8 +1,8 @@
-"""Distill: learn the teacher's answers beside the labels, or instead of them.
+"""Distill: knowledge distillation from a teacher, in addition to the labels or instead of them.
 
-Helps when the schedule is long and the teacher is clearly better, and less when the two are of different kinds: with a ResNet
-as the teacher it hurt MobileNet (He et al. 2019, arXiv:1812.01187, table 6). Costs one forward pass of the teacher an update.
-Leave label smoothing off in the teacher.
+Helps with a long schedule and a clearly better teacher, and less if the two have different architectures: with a ResNet as
+teacher it hurt MobileNet (He et al. 2019, arXiv:1812.01187, table 6). Costs one forward pass of the teacher per update. Train
+the teacher without label smoothing.
 
 Source: Hinton et al. 2015 (arXiv:1503.02531); the teacher sees the student's images: Beyer et al. 2022 (arXiv:2106.05237).
 Bag of Tricks writes the divergence as a cross entropy, whose gradient is the same and whose value is larger by the teacher's
@@ -37,8 +37,8 @@ class Distill(Term):
     """
     Attributes:
         weight: factor on this term. Bag of Tricks has 0.5 here and 0.5 on the cross entropy.
-        view: the view that the teacher looks at, from 0. Another than the student's can be larger (`View.scale`).
-        temperature: softens both answers; the loss is rescaled so that `weight` means the same at every temperature.
+        view: index of the view that the teacher gets, from 0. It can be larger than the student's (`View.scale`).
+        temperature: softens both outputs; the loss is rescaled so that `weight` has the same effect at every temperature.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places, Nothing)
@@ -52,18 +52,18 @@ class Distill(Term):
         require_within(self, 0.0, math.inf, "weight")
         require_within(self, 0.0, math.inf, "temperature", above=True)
         if self.view < 0:
-            raise ValueError(f"Distill.view counts the views of the recipe from 0, got {self.view}")
+            raise ValueError(f"Distill.view is an index of the recipe's views, from 0, got {self.view}")
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         if recipe.teacher is None:
-            raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
+            raise ValueError("Distill needs a teacher; set one in the recipe: teacher=FILE")
         if self.view >= max(1, len(recipe.views)):
             views = max(1, len(recipe.views))
-            raise ValueError(f"Distill.view is {self.view}, but the recipe makes {views}, counted from 0")
+            raise ValueError(f"Distill.view is {self.view}, but the recipe has {views}, counted from 0")
 
     def make(self, teacher: Teacher | None) -> TermFn:
         if teacher is None:
-            raise ValueError("Distill needs a teacher; name a model file in the recipe: teacher=FILE")
+            raise ValueError("Distill needs a teacher; set one in the recipe: teacher=FILE")
 
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             temperature = self.temperature(clock)
