@@ -28,6 +28,7 @@ class Estimate:
         update_s: seconds an update, on average over the sizes of the run.
         evaluate_s: seconds an evaluation.
         peak_mb: memory of the process so far, in units of 2^20 bytes; on a GPU that of its tensors.
+        probe_s: seconds in which the network sees the pictures for the linear probe that its head starts as, if it does.
     """
 
     updates: int
@@ -37,13 +38,18 @@ class Estimate:
     evaluations: int
     total_s: float
     peak_mb: float
+    probe_s: float = 0.0
 
 
 @process_settings()
 def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     """Makes a few updates at the largest size, on a network that is thrown away, and times them."""
     with prepared.asked.plan.threaded():
-        return rehearsed(prepared, updates)
+        if prepared.recipe.epochs:
+            return rehearsed(prepared, updates)
+        recipe = replace(prepared.recipe, epochs=1.0)  # of which there is something to time
+        found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates)
+        return replace(found, updates=0, evaluations=1, total_s=found.evaluate_s + found.probe_s)
 
 
 def rehearsed(prepared: Prepared, updates: int) -> Estimate:
@@ -74,14 +80,19 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
             image_s = (time.monotonic() - began) / len(images)
     evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
     evaluations = recipe.test.evaluations(recipe.epochs)
+    probe_s = 0.0
+    if prepared.probe_size is not None:
+        share = (prepared.probe_size / images.shape[-1]) ** 2
+        probe_s = image_s * share * (len(prepared.train) + len(prepared.val))
     return Estimate(
         updates=epochs.updates,
         updates_per_epoch=epochs.updates_per_epoch,
         update_s=update_s,
         evaluate_s=evaluate_s,
         evaluations=evaluations,
-        total_s=epochs.updates * update_s + evaluations * evaluate_s,
+        total_s=epochs.updates * update_s + evaluations * evaluate_s + probe_s,
         peak_mb=peak_mb(plan.device),
+        probe_s=probe_s,
     )
 
 
@@ -98,7 +109,9 @@ class ShortTimeError(ValueError):
 
 
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
-    """Gives the recipe as many epochs as fit into the time, evaluations included, with a tenth in reserve.
+    """Gives the recipe as many epochs as fit into the time, evaluations and probe included, with a tenth in reserve.
+
+    A recipe without any epochs stays as it is.
 
     Args:
         ranks: number of processes that share an update.
@@ -106,15 +119,17 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     Raises:
         ShortTimeError: not even one update fits.
     """
+    if not prepared.recipe.epochs:
+        return prepared, f"no update is made, since epochs=0, whatever fits into the time limit of {seconds:.0f} s"
     began = time.monotonic()
     estimate = rehearse(prepared)
     looked = time.monotonic() - began
-    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s - estimate.probe_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s + estimate.probe_s) / 0.9))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be learned in {seconds:.3g} s; an epoch with its "
             f"evaluations takes about {needed:.0f} s",

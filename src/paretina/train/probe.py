@@ -118,10 +118,10 @@ def fit_probe(features: Samples, labels: Labels, classes: int, seed: int = 0) ->
         seed: of the parts.
 
     Raises:
-        ValueError: there are no samples, or one has no label or features that are not finite.
+        ValueError: there are no samples, or one has a label out of range or features that are not finite.
     """
-    if not len(features) or len(features) != len(labels):
-        raise ValueError(f"a probe needs samples with a label each, got {len(features)} samples and {len(labels)} labels")
+    if not len(features):
+        raise ValueError("a probe needs samples to be fitted to, got none")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels must lie in 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}")
     if not features.isfinite().all():
@@ -221,7 +221,7 @@ class Fit:
             self.go_on(penalty, gain)
         weight = torch.zeros(self.classes, self.samples.shape[1], dtype=torch.float64)
         bias = torch.full((self.classes,), float(self.bias.double().mean()) - ABSENT, dtype=torch.float64)
-        # weights of the present classes add up to zero, so that zero is their mean, and their logits are on average the mean bias
+        # weights of the present classes add up to zero: the mean of their logits is that of their biases, for all samples
         weight[self.present], bias[self.present] = self.weight.double(), self.bias.double()
         return weight, bias
 
@@ -245,9 +245,7 @@ class Fit:
             value = -logs[rows, self.labels].sum(dtype=torch.float64) + penalty / 2 * weight.double().square().sum()
             errors = logs.exp_()
             errors[rows, self.labels] -= 1
-            slope = torch.cat(
-                (errors.sum(0) * bias_step, ((errors.T @ self.samples + penalty * weight) * steps).flatten())
-            )
+            slope = torch.cat((errors.sum(0) * bias_step, ((errors.T @ self.samples + penalty * weight) * steps).flatten()))
             return value.item(), slope.double().numpy()
 
         start = torch.cat((self.bias / bias_step, (self.weight / steps).flatten())).double().numpy()
@@ -283,12 +281,7 @@ def choose_penalty(
         rest = torch.ones(len(labels), dtype=torch.bool)
         rest[part] = False
         fits.append(Fit(turned[rest], labels[rest], classes, lengths * float(rest.double().mean())))
-    best, penalty, right, waited = math.inf, PENALTIES[0], torch.empty(0, dtype=torch.bool), 0
-    for tried in PENALTIES:
-        logits = torch.cat([fit.logits(turned[part], tried) for fit, part in zip(fits, held, strict=True)])
-        loss = float(nn.functional.cross_entropy(logits, labels[torch.cat(held)]))
-        if loss < best:
-            numbers, order = torch.cat(held).sort()
+    numbers, order = torch.cat(held).sort()
     best, penalty, right = math.inf, PENALTIES[0], torch.empty(0, dtype=torch.bool)
     for tried in PENALTIES:
         logits = torch.cat([fit.logits(turned[part], tried) for fit, part in zip(fits, held, strict=True)])[order]

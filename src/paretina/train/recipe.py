@@ -78,7 +78,8 @@ def rising_size(size: Schedule | None, path: str) -> Iterator[tuple[str, str]]:
 class Recipe(Spec):
     """
     Attributes:
-        epochs: passes over the training data; may be a fraction.
+        epochs: passes over the training data; may be a fraction. 0 for none, where `start.head` is a probe: that is then what
+            comes out, tested at the size of the weights unless `test.size` says otherwise.
         batch_size: pictures an update at most, over all ranks and accumulated parts.
         whole_epochs: whether each epoch shows every picture, in updates that are as long as `batch_size` or a little shorter;
             otherwise all are as long, and pictures that are left over sit out an epoch, as in releases before this field.
@@ -166,7 +167,9 @@ class Recipe(Spec):
     seed: int = field(default=0, metadata=traits(left_out=Never("an ablation trains with several seeds"), elsewhere=()))
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
+        if self.epochs < 0:
+            raise ValueError(f"Recipe.epochs must be at least 0, got {self.epochs}")
+        for name in ("batch_size", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
         if self.batch_size < self.accumulate:
@@ -213,7 +216,7 @@ class Recipe(Spec):
 
     def final_size(self, resolution: int) -> int:
         """Side in pixels at which the network is evaluated and saved."""
-        return self.test.size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
+        return self.test.size or (round(self.sizes(resolution)(Clock(1, 1, self.epochs))) if self.epochs else resolution)
 
     def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
         """Sets the drop rates of everything that learns, for one update; returns what is worth a column in the log."""
