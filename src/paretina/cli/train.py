@@ -171,6 +171,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
             error.add_note(f"the log so far is in {progress.run}")
         raise
 
+    from paretina.report.records import probe_said
     from paretina.train.ranks import Ranks
 
     if not Ranks.is_first():
@@ -187,6 +188,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
     between = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
     balanced = f" balanced {metrics['val/balanced']:.1f} %," if "val/balanced" in metrics else ""
     click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures")
+    if said := probe_said(run.asked(), result):
+        click.echo(said)
     if warning := result["data"].get("copies", {}).get("warning"):
         print_lines([warning])
     print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])

@@ -45,7 +45,7 @@ class Epochs:
     Attributes:
         samples: number of samples in the split.
         batch: samples of one update, over all ranks and accumulated parts; at most `samples`.
-        epochs: passes over the data; may be a fraction.
+        epochs: passes over the data; may be a fraction, or 0 for no update.
         seed: of the run.
         whole: whether each epoch has every sample, in updates whose lengths differ by one at most; otherwise every update has
             `batch` samples, and those that are left over sit out an epoch.
@@ -58,8 +58,8 @@ class Epochs:
     whole: bool = True
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.batch < 1 or self.epochs <= 0:
-            raise ValueError(f"a run needs samples, a batch and epochs above 0, got {self}")
+        if self.samples < 1 or self.batch < 1 or self.epochs < 0:
+            raise ValueError(f"a run needs samples and a batch above 0, and epochs of 0 or more, got {self}")
 
     @property
     def updates_per_epoch(self) -> int:
@@ -97,7 +97,7 @@ class Epochs:
 
     @property
     def updates(self) -> int:
-        return max(1, round(self.updates_per_epoch * self.epochs))
+        return max(1, round(self.updates_per_epoch * self.epochs)) if self.epochs else 0
 
     def clock(self, update: int) -> Clock:
         return Clock(update, self.updates, self.updates / self.updates_per_epoch)

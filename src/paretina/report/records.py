@@ -64,6 +64,17 @@ class RunRecord:
         return number((self.result or {}).get("metrics"), name)
 
 
+def probe_said(asked: dict[str, Any], result: dict[str, Any]) -> str:
+    """How a run did beside the linear probe that it began with, on the same validation pictures; "" where it had none."""
+    probe = number(result.get("probe"), "top1")
+    if probe is None:
+        return ""
+    trained = number(result.get("metrics"), "val/top1")
+    if not number(asked.get("recipe"), "epochs"):
+        return f"linear probe {probe:.1f} %, not trained any further"
+    return f"linear probe {probe:.1f} %" + ("" if trained is None else f", trained {trained:.1f} %")
+
+
 def read_run(path: Path) -> RunRecord:
     """Reads a run directory; the run may be in progress or killed.
 

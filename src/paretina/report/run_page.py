@@ -33,6 +33,7 @@ from paretina.report.records import (
     model_name,
     number,
     only,
+    probe_said,
     read_run,
     row,
     rows,
@@ -135,6 +136,7 @@ def page(record: RunRecord) -> dict[str, Any]:
             if record.metric(name) is not None
         ],
         "chosen": result.get("chosen"),
+        "probe": probe_said(asked, result),
         "classes": result.get("classes") or [],
         "start": only(asked["start"], ("weights", "licence", "origin")) if isinstance(asked.get("start"), dict) else None,
         "environment": only(asked.get("environment"), ("paretina", "torch", "machine", "device", "threads")),

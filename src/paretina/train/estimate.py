@@ -31,6 +31,7 @@ class Estimate:
         evaluate_s: seconds per evaluation.
         begin_s: seconds before the first update, for what is computed once for all pictures.
         peak_mb: peak memory of the process so far, in MiB; on a GPU that of its tensors.
+        probe_s: seconds of forward passes for the linear probe that initialises the head, if it does.
     """
 
     updates: int
@@ -41,13 +42,18 @@ class Estimate:
     begin_s: float
     total_s: float
     peak_mb: float
+    probe_s: float = 0.0
 
 
 @process_settings()
 def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
     """Times a few updates at the largest image size, on a network that is thrown away."""
     with prepared.asked.plan.threaded():
-        return rehearsed(prepared, updates)
+        if prepared.recipe.epochs:
+            return rehearsed(prepared, updates)
+        recipe = replace(prepared.recipe, epochs=1.0)  # of which there is something to time
+        found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates)
+        return replace(found, updates=0, evaluations=1, total_s=found.evaluate_s + found.probe_s)
 
 
 def rehearsed(prepared: Prepared, updates: int) -> Estimate:
@@ -84,6 +90,10 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
             image_s = (time.monotonic() - began) / len(images)
     evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
     evaluations = recipe.test.evaluations(recipe.epochs)
+    probe_s = 0.0
+    if prepared.probe_size is not None:
+        share = (prepared.probe_size / images.shape[-1]) ** 2
+        probe_s = image_s * share * (len(prepared.train) + len(prepared.val))
     return Estimate(
         updates=epochs.updates,
         updates_per_epoch=epochs.updates_per_epoch,
@@ -91,8 +101,9 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
         evaluate_s=evaluate_s,
         evaluations=evaluations,
         begin_s=begin_s,
-        total_s=begin_s + epochs.updates * update_s + evaluations * evaluate_s,
+        total_s=begin_s + epochs.updates * update_s + evaluations * evaluate_s + probe_s,
         peak_mb=peak_mb(plan.device),
+        probe_s=probe_s,
     )
 
 
@@ -122,7 +133,9 @@ class ShortTimeError(ValueError):
 
 
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
-    """Sets the epochs of the recipe to what fits into the time, evaluations included, with 10 % in reserve.
+    """Sets the epochs of the recipe to what fits into the time, evaluations and probe included, with 10 % in reserve.
+
+    A recipe with 0 epochs is left as it is.
 
     Args:
         ranks: number of processes (world size).
@@ -130,15 +143,17 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     Raises:
         ShortTimeError: not even one update fits.
     """
+    if not prepared.recipe.epochs:
+        return prepared, f"no update is made, since epochs=0, whatever fits into the time limit of {seconds:.0f} s"
     began = time.monotonic()
     estimate = rehearse(prepared)
     looked = time.monotonic() - began
-    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s - estimate.begin_s
+    left = 0.9 * (seconds - looked) - 2 * estimate.evaluate_s - estimate.begin_s - estimate.probe_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s) / 0.9))
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s + estimate.probe_s) / 0.9))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be trained in {seconds:.3g} s; an epoch with its "
             f"evaluations takes about {needed:.0f} s",

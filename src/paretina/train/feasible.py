@@ -23,6 +23,7 @@ from paretina.train.learning import Learning
 from paretina.train.objective import Learner, Objective, Teacher, Term
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import check_remembered
+from paretina.train.starting import check_linear
 from paretina.train.tasks import check_logits
 
 
@@ -31,8 +32,8 @@ def check_asked(asked: Asked) -> None:
 
     Raises:
         ValueError: an edit does not fit, the network does not take images of a size that the run has, a schedule leaves its
-            range, what learns cannot be set up, nothing learns from the teacher that is given, or parts are not to learn and
-            there are no weights to start from.
+            range, what learns cannot be set up, nothing learns from the teacher that is given, parts are not to learn or the
+            head is to start as a probe and there are no weights to start from, or there are no epochs and no probe.
     """
     recipe, model = asked.recipe, asked.assembled()
     check_sizes(model, asked.sides())
@@ -47,6 +48,15 @@ def check_asked(asked: Asked) -> None:
             f"{asked.start()[1]}. Give a model file with --weights, choose the recipe scratch, or train all parts: "
             "frozen_stride=0 frozen=[] trainable_stages=none"
         )
+    if recipe.start.head == "probe":
+        if not asked.starts():
+            raise ValueError(
+                "start.head=probe fits the last layer to the features of trained weights, and there are no weights to start "
+                f"from: it starts {asked.start()[1]}. Give a model file with --weights, or leave it out: start.head=small"
+            )
+        check_linear(model)
+    elif not recipe.epochs:
+        raise ValueError("epochs=0 trains nothing; that is possible only where the head is fitted: start.head=probe")
     if recipe.teacher is None:
         check_learner_once(recipe, model)
 

@@ -50,10 +50,14 @@ def trained(path: Path) -> Trained:
     folder = file.parent
     if (folder / "asked.json").is_file() and (folder / "result.json").is_file():
         asked = decode(Asked, Run.open(folder).asked()["asked"])
-        side = round(asked.sizes()(Clock(1, 1, asked.recipe.epochs)))
+        side = round(asked.sizes()(Clock(1, 1, asked.recipe.epochs))) if asked.recipe.epochs else network_side(file)
         return Trained(file, side, asked.data, asked.recipe.max_damaged)
-    network, _ = load_model(file)
-    return Trained(file, network.model.resolution, None)
+    return Trained(file, network_side(file), None)
+
+
+def network_side(file: Path) -> int:
+    """The side in pixels that a model file is for."""
+    return load_model(file)[0].model.resolution
 
 
 @dataclass(frozen=True)

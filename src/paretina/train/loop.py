@@ -147,6 +147,8 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 raise KeyboardInterrupt(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
 
     kept = [*judged.values()][-1]
+    if not epochs.updates:
+        return FinalNetwork(kept, "the weights that the run began with; it made no update")
     average = "the average of the weights" if averager else "the weights"
     if recipe.test.keep == "best":
         kept.load_state_dict(best["weights"])

@@ -78,7 +78,8 @@ def rising_size(size: Schedule | None, path: str) -> Iterator[tuple[str, str]]:
 class Recipe(Spec):
     """
     Attributes:
-        epochs: passes over the training data; may be fractional.
+        epochs: passes over the training data; may be fractional. 0 with `start.head=probe` saves the linear probe as it is, which
+            is evaluated at the image size of the weights unless `test.size` is given.
         batch_size: largest number of pictures per update, over all ranks and accumulated parts.
         whole_epochs: whether each epoch has every picture, in batches of `batch_size` or slightly fewer; otherwise all batches
             are full, and left-over pictures are skipped in that epoch, as in releases before this field.
@@ -166,7 +167,9 @@ class Recipe(Spec):
     seed: int = field(default=0, metadata=traits(left_out=Never("an ablation trains with several seeds"), elsewhere=()))
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
+        if self.epochs < 0:
+            raise ValueError(f"Recipe.epochs must be at least 0, got {self.epochs}")
+        for name in ("batch_size", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
         if self.batch_size < self.accumulate:
@@ -213,7 +216,7 @@ class Recipe(Spec):
 
     def final_size(self, resolution: int) -> int:
         """Image size in pixels at which the network is evaluated and saved."""
-        return self.test.size or round(self.sizes(resolution)(Clock(1, 1, self.epochs)))
+        return self.test.size or (round(self.sizes(resolution)(Clock(1, 1, self.epochs))) if self.epochs else resolution)
 
     def set_rates(self, learner: nn.Module, clock: Clock) -> dict[str, float]:
         """Sets the drop rates of a learner for one update; returns those to log."""

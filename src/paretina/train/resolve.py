@@ -1,7 +1,7 @@
 """Resolves a request to a full run: data, network, weights and notes, before the first update."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Source
 from paretina.measure.evaluate import Evaluation
 from paretina.model.blueprint import Model, Preprocessing
+from paretina.model.build import Network
 from paretina.model.family import network_named
 from paretina.model.interop import timm_model, timm_preprocessing
 from paretina.model.preprocessing import in_words
@@ -32,7 +33,7 @@ from paretina.train.objective import Teacher
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import check_room, entry, remember, room
-from paretina.train.starting import first_values, start_notes
+from paretina.train.starting import check_probe, first_values, start_notes
 from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher
 
 NO_LEAKS = Leaks()
@@ -58,6 +59,11 @@ class Resolved:
     @property
     def recipe(self) -> Recipe:
         return self.asked.recipe
+
+    @property
+    def probe_size(self) -> int | None:
+        """Side in pixels at which the probe that the head starts as sees pictures, that of the weights; None without one."""
+        return self.start.model.resolution if self.start and self.recipe.start.head == "probe" else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
     check_asked(asked)
     resolved = resolve(asked, collection, ranks)
     asked, notes = resolved.asked, list(resolved.notes)
-    train = read_pictures(collection, collection.split("train"), at_least=2 * max(asked.sides()))
+    largest = max(*asked.sides(), resolved.probe_size or 0)
+    train = read_pictures(collection, collection.split("train"), at_least=2 * largest)
     val = read_pictures(collection, collection.split("val"))
     notes += told({**train.remarks, **val.remarks})
     prepared = Prepared(asked, collection, resolved.model, resolved.start, tuple(notes), train, val)
@@ -163,6 +170,9 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         notes.append("left out zero_gamma, which is for training from scratch")
         recipe = replace(recipe, start=replace(recipe.start, zero_gamma=False))
 
+    if start is not None and not recipe.epochs and recipe.test.size is None:
+        recipe = replace(recipe, test=replace(recipe.test, size=untrained_size(asked, start)))
+    asked = replace(asked, recipe=recipe)
     classes = len(collection.classes)
     model = replace(asked.assembled(), classes=classes, resolution=asked.final_size())
     usual, model = model.preprocessing, with_preprocessing(model, start, preprocessing_asked(asked, start))
@@ -178,13 +188,22 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before a run directory is created
             loaded = first_values(model.build(), start, collection.classes)
         assert loaded is not None
-        notes += start_notes(start, model, loaded, recipe.learning)
-    asked = replace(asked, recipe=recipe)
+        if recipe.start.head == "probe":
+            check_probe(model, start, loaded, collection.task)
+        notes += start_notes(start, model, loaded, recipe.learning, recipe.start.head)
     if pictures := len(collection.split("train")):
         if views := recipe.learning.remembered_views:
             check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
         check_parts(asked, model, collection.task, pictures, ranks, teacher)
     return Resolved(asked, collection, model, start, tuple(notes))
+
+
+def untrained_size(asked: Asked, start: Start) -> int:
+    """Side in pixels at which a run without updates is tested: that of its weights, unless the network was given another."""
+    named = asked.verb == "train" and asked.model_name
+    usual = network_named(asked.model_name).blueprint.resolution if named else start.model.resolution
+    given = asked.assembled().resolution
+    return start.model.resolution if given == usual else given
 
 
 def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
@@ -270,13 +289,18 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     return asked
 
 
-def make_job(prepared: Prepared, ranks: Ranks) -> Job:
-    """The job of a run: the network with its initial weights, the learner, and the evaluation."""
+def make_job(prepared: Prepared, ranks: Ranks, give_head: Callable[[Network], None] = lambda network: None) -> Job:
+    """The job of a run: the network with its initial weights, the learner, and the evaluation.
+
+    Args:
+        give_head: sets the last layer of a network that starts from weights, if that is not loaded with them.
+    """
     asked, recipe = prepared.asked, prepared.recipe
     plan = replace(asked.plan, device=ranks.device(asked.plan.device))
     torch.manual_seed(recipe.seed)
     network = prepared.model.build()
     first_values(network, prepared.start, prepared.collection.classes)
+    give_head(network)
     recipe.start.close_branches(network)  # before the objective copies the network
     recipe.learning.apply(network)
     if recipe.learning.remembered_views:

@@ -7,6 +7,7 @@ from typing import Any
 
 from paretina.measure.cost import cost
 from paretina.measure.judge import Tally
+from paretina.measure.memory import peak_mb
 from paretina.model.build import Network, materialise
 from paretina.model.weights import About, save_model
 from paretina.run import Run
@@ -40,7 +41,9 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
         task=prepared.collection.task,
     )
     save_model(run.path / "model.safetensors", kept.network, about)
-    last = [line for line in run.lines() if line["event"] == "train"]
+    lines = [*run.lines()]
+    last = [line for line in lines if line["event"] == "train"]
+    probes = [line["probe"] for line in lines if line["event"] == "probe"]
     counted = cost(prepared.model)
     faults = dict(prepared.damaged)
     for fault in journal.faults:
@@ -56,6 +59,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             "shown": tally.shown(),
             **judged.details,
             "chosen": kept.chosen,
+            **({"probe": probes[-1]} if probes else {}),
             "data": {
                 "train": len(prepared.train),
                 "val": len(prepared.val),
@@ -65,8 +69,8 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             },
             "cost": asdict(counted),
             "time_s": sum(spent_by_attempt(last)),
-            "throughput_img_s": last[-1]["throughput/img_s"],
-            "peak_mb": max(line["mem/peak_mb"] for line in last),
+            "throughput_img_s": last[-1]["throughput/img_s"] if last else None,
+            "peak_mb": max((line["mem/peak_mb"] for line in last), default=peak_mb(prepared.asked.plan.device)),
         },
     )
 

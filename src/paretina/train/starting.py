@@ -1,9 +1,11 @@
 """Initial values of a network, and the momentum of its norm statistics."""
 
+import functools
 import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -12,7 +14,10 @@ from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.layers import Residual
 from paretina.model.rows import class_tensors, start_small
-from paretina.model.weights import Loaded, Start, load_start
+from paretina.model.sizes import size_fault
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import Loaded, Start, load_start, part_of
 from paretina.spec import Spec
 from paretina.text import how_many
 from paretina.train.learning import Learning
@@ -44,22 +49,31 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
     return load_start(network, start, classes)
 
 
-def start_notes(start: Start, model: Model, loaded: Loaded, learning: Learning) -> tuple[str, ...]:
+def start_notes(
+    start: Start, model: Model, loaded: Loaded, learning: Learning, head: Literal["small", "probe"] = "small"
+) -> tuple[str, ...]:
     """Notes on the initial weights, one sentence each.
 
     Args:
         model: model of the network that starts from them.
         loaded: how they were loaded.
+        head: initial values of the last layer; see `Starting`.
 
     Raises:
         ValueError: a part that is newly initialised is frozen.
     """
     frozen = learning.frozen_parts(model)
-    if loaded.rows.new and "head" in frozen:
+    if head == "small" and loaded.rows.new and "head" in frozen:
         raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
     if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
         raise ValueError(f"{', '.join(idle)} is frozen, but the weights do not have it; leave it out of frozen")
-    return (*loaded.notes(), *different_notes(start, model))
+    rows, *parts = loaded.notes()
+    if head == "probe":
+        rows = (
+            "the last layer starts as a linear probe: a logistic regression on the features that the weights give the training "
+            f"pictures at their own {start.model.resolution} pixels"
+        )
+    return (rows, *parts, *different_notes(start, model))
 
 
 def different_notes(start: Start, model: Model) -> tuple[str, ...]:
@@ -70,6 +84,49 @@ def different_notes(start: Start, model: Model) -> tuple[str, ...]:
             wrong = ", ".join(f"{name} {getattr(given, name)} instead of {getattr(own, name)}" for name in fields)
             return (f"warning: the weights were trained in a network with {wrong}",)
     return ()
+
+
+# --- the probe ----------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=64)
+def check_linear(model: Model) -> None:
+    """Looks whether the last layer of a network can be a linear probe.
+
+    Raises:
+        ValueError: it is not one linear layer on the features of a picture.
+    """
+    network = model.build("meta").eval()
+    last = getattr(getattr(network, "head", None), "classifier", None)
+    what = type(last or getattr(network, "head", network)).__name__
+    if type(last) is nn.Linear and last.bias is not None:
+        images = torch.empty(1, model.channels, model.resolution, model.resolution, device="meta")
+        said = cast(dict[str, Any], network(images, extras=True)[1])
+        if said["embedding"].shape == (1, last.in_features):
+            return
+    raise ValueError(
+        f"start.head=probe needs a network whose last layer is one linear layer with a bias on the features of a picture; this "
+        f"one, {type(model).__name__}, ends with {what}: leave it out, start.head=small"
+    )
+
+
+def check_probe(model: Model, start: Start, loaded: Loaded, task: Task) -> None:
+    """Looks whether a run from weights can begin with a linear probe.
+
+    Raises:
+        ValueError: the task has no probe, the weights lack what makes features, or the network takes no images of their size.
+    """
+    if task != OneOf():
+        raise ValueError(f"start.head=probe is for one class a picture; the task of this data is {type(task).__name__}")
+    last = class_tensors(model)
+    with_features = {part_of(name) for name in model.build("meta").state_dict() if name not in last}
+    if lacking := [part for part in loaded.new if part in with_features]:
+        raise ValueError(
+            f"start.head=probe needs the features of trained weights, and {start.said} have no {', '.join(lacking)}; leave it "
+            "out, start.head=small"
+        )
+    if fault := size_fault(model.build("meta").eval(), start.model.resolution):
+        raise ValueError(f"start.head=probe looks at pictures at the size of the weights, {start.model.resolution}: {fault}")
 
 
 # --- running statistics -------------------------------------------------------------------------------------------------
@@ -102,6 +159,9 @@ class Starting(Spec):
         norm_momentum: momentum of the running statistics of norms, as in PyTorch, in (0, 1].
         bound_norm_memory: whether `norm_momentum` is raised in a run that is too short for running statistics to forget their
             initial values.
+        head: initial values of the last layer: small random values, and the rows of classes that the weights know ("small"), or
+            a logistic regression on the features of the training pictures under the pretrained weights, at their own image size
+            ("probe"); only with weights to start from. Its accuracy is reported beside the result.
     """
 
     zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
@@ -110,6 +170,9 @@ class Starting(Spec):
     )
     bound_norm_memory: bool = field(
         default=True, metadata=traits(left_out=Never("without it the evaluation of a short run is wrong"), elsewhere=())
+    )
+    head: Literal["small", "probe"] = field(
+        default="small", metadata=traits(left_out=SetTo("head from a probe", "small"), elsewhere=())
     )
 
     def __post_init__(self) -> None:
@@ -129,7 +192,7 @@ class Starting(Spec):
         Args:
             passes: number of batches that norms see in the run.
         """
-        least = least_momentum(passes) if self.bound_norm_memory else 0.0
+        least = least_momentum(passes) if self.bound_norm_memory and passes else 0.0
         for norm in statistical(learner):
             norm.momentum = max(self.norm_momentum, least)  # type: ignore[assignment]
 
@@ -139,6 +202,8 @@ class Starting(Spec):
         Args:
             network: the network, with its frozen parts frozen.
         """
+        if not passes:
+            return ()
         least = least_momentum(passes)
         moves = any(norm.training for norm in statistical(network.train()))
         if not self.bound_norm_memory or least <= self.norm_momentum or not moves:
@@ -149,4 +214,4 @@ class Starting(Spec):
         )
 
 
-EXAMPLES = (Starting(), Starting(zero_gamma=True, norm_momentum=0.01))
+EXAMPLES = (Starting(), Starting(zero_gamma=True, norm_momentum=0.01), Starting(head="probe"))

@@ -57,6 +57,19 @@ def require_top1(task: Task, what: str) -> None:
         raise ValueError(f"{what} by top-1, which needs one class per picture; the task of this data is {type(task).__name__}")
 
 
+def require_updates(recipe: Recipe, what: str) -> None:
+    """Refuses what compares trained networks where nothing is trained.
+
+    Args:
+        what: is to be done, as the beginning of a sentence.
+
+    Raises:
+        ValueError: the recipe has no epochs.
+    """
+    if not recipe.epochs:
+        raise ValueError(f"{what} that are trained, and epochs=0 makes no update; give more epochs")
+
+
 def check_targets(pictures: Pictures, classes: int) -> None:
     """Checks the first readable target.
 

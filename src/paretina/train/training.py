@@ -17,11 +17,13 @@ from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
 from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
+from paretina.text import how_many
 from paretina.train.asked import Asked
 from paretina.train.estimate import fit_to_time
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import run_updates
 from paretina.train.planning import Planning, found_plan
+from paretina.train.probing import probed
 from paretina.train.ranks import Ranks
 from paretina.train.resolve import Prepared, as_started, make_job, prepare, with_memory_notes, with_remembered
 from paretina.train.results import as_saved, save_results
@@ -193,7 +195,13 @@ def finish(
         listen({"event": "start", "step": 0, "run": str(run.path)})
     plan = prepared.asked.plan
     with plan.threaded():
-        job = with_remembered(replace(make_job(prepared, ranks), save_every=save_every, updates=stop_after), prepared)
+        found = None
+        if prepared.probe_size is not None and run.last_state() is None:  # a state has the head, as it was trained since
+            if ranks.first:
+                say(f"fits a linear probe to {how_many(len(prepared.train), 'picture')} at {prepared.probe_size} pixels")
+            found = probed(prepared, ranks)
+        job = make_job(prepared, ranks, found.give) if found else make_job(prepared, ranks)
+        job = with_remembered(replace(job, save_every=save_every, updates=stop_after), prepared)
         journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
@@ -201,6 +209,9 @@ def finish(
                 journal.tell("note", 0, message=note)
                 if ranks.first:
                     say(note)
+        if found:
+            journal.tell("probe", 0, probe=found.figures)
+            journal.left_out(0, found.faults)
         kept = run_updates(job, prepared.recipe, run, journal)
     kept = replace(kept, network=as_saved(kept.network))
     # as in `paretina evaluate`, so that both give the same figures for any training plan

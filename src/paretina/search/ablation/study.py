@@ -19,7 +19,7 @@ from paretina.spec import Spec
 from paretina.train.asked import Asked
 from paretina.train.feasible import check_asked
 from paretina.train.resolve import resolve
-from paretina.train.tasks import require_top1
+from paretina.train.tasks import require_top1, require_updates
 
 LengthUnit = Literal["updates", "epochs"]
 
@@ -195,6 +195,7 @@ def settled(asked: Asked) -> Asked:
     recipe = replace(asked.recipe, seed=0)
     collection = asked.data.open()
     require_top1(collection.task, "an ablation judges changes")
+    require_updates(recipe, "an ablation compares networks")
     if not collection.mirrors:
         recipe = replace(recipe, transforms=tuple(each for each in recipe.transforms if not each.MIRRORS))
     if recipe.start.zero_gamma and asked.starts():

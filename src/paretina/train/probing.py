@@ -1,0 +1,92 @@
+"""Probing: the linear probe of a run, which its head begins with and its result is compared with."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from paretina.data.pictures import Pictures
+from paretina.measure.plan import Plan
+from paretina.measure.statistics import Interval, as_columns, wilson
+from paretina.model.build import Network
+from paretina.train.probe import Probe, features, fit_probe
+from paretina.train.ranks import Ranks
+from paretina.train.resolve import Prepared
+from paretina.train.starting import first_values
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a run has of its probe.
+
+    Attributes:
+        figures: what `result.json` says: accuracy on the validation pictures and by cross-validation, in percent, `penalty`,
+            `size` in pixels, `time_s`.
+        faults: pictures that could no longer be read, as `name: reason`.
+    """
+
+    probe: Probe
+    figures: dict[str, Any]
+    faults: tuple[str, ...]
+
+    def give(self, network: Network) -> None:
+        """Sets the last layer of a network, in place."""
+        last = cast(nn.Linear, network.head.classifier)
+        with torch.no_grad():
+            last.weight.copy_(self.probe.weight)
+            last.bias.copy_(self.probe.bias)
+
+
+def probed(prepared: Prepared, ranks: Ranks) -> Probed:
+    """Fits the probe of a run, in the first process; the others wait for it.
+
+    The network has its first weights and sees pictures as in evaluation, at the size of these weights, whatever the plan of the
+    training: as `paretina evaluate` measures a file.
+
+    Raises:
+        ValueError: the features of a picture are not finite, or no training picture can be read any more.
+    """
+    return cast(Probed, ranks.from_first(own_probe(prepared, ranks) if ranks.first else None))
+
+
+def own_probe(prepared: Prepared, ranks: Ranks) -> Probed:
+    began = time.monotonic()
+    classes, size = prepared.model.classes, prepared.probe_size
+    assert size is not None
+    plan = Plan(device=ranks.device(prepared.asked.plan.device))
+    with torch.random.fork_rng(devices=[]):
+        network = prepared.model.build()
+        first_values(network, prepared.start, prepared.collection.classes)
+    plan.place(network.eval())
+    found, faults = [], []
+    for pictures in (prepared.train, prepared.val):
+        workers = prepared.asked.plan.worker_count(ranks.locals, kept=pictures.pixels is not None)
+        rows, labels = features(network, pictures, plan, size, workers), labels_of(pictures, classes)
+        gone = rows.isnan().all(1)
+        faults += [f"{pictures.samples[i].name}: not there for the linear probe" for i in gone.nonzero().flatten().tolist()]
+        kept = ~gone & (labels >= 0)
+        found.append((rows[kept], labels[kept]))
+    (train, truth), (val, val_truth) = found
+    if not len(train):
+        raise ValueError("there is no training picture with a label and features that the linear probe could be fitted to")
+    probe = fit_probe(train, truth, classes)
+    right = int((probe(val).argmax(1) == val_truth).sum())
+    own = probe.cross_validated
+    figures = {
+        **as_columns("top1", Interval(*(100 * share for share in wilson(right, len(val)))) if len(val) else None),
+        "cross_validated": None if own is None else {**as_columns("top1", own.top1), "n": len(own.samples)},
+        "penalty": probe.penalty,
+        "size": size,
+        "time_s": time.monotonic() - began,
+    }
+    return Probed(probe, figures, tuple(faults))
+
+
+def labels_of(pictures: Pictures, classes: int) -> Int[Tensor, " sample"]:
+    """The class of each picture, the likeliest where the data has probabilities; -1 where nothing is said of it."""
+    task = pictures.collection.task
+    targets = task.targets([pictures.target(number) for number in range(len(pictures))], classes)
+    return torch.where(targets.sum(1) > 0, targets.argmax(1), -1)
