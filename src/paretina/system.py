@@ -96,6 +96,14 @@ def usage(root: Path = ROOT) -> Usage:
     return Usage(times.elapsed, busy_seconds(root), times.user + times.system + ended + running_children_seconds(root))
 
 
+def process_seconds(root: Path = ROOT) -> float:
+    """Seconds since this process began, imports included; 0 where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        began = int((root / "proc/self/stat").read_text().rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, float((root / "proc/uptime").read_text().split()[0]) - began)
+    return 0.0
+
+
 def busy_seconds(root: Path = ROOT) -> float | None:
     """Seconds that the processors which this process may run on were busy or taken away by the host."""
     ours, ticks = cpus(), []

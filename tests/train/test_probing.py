@@ -243,7 +243,7 @@ def test_no_updates_take_no_longer_than_the_probe(asked):
         (
             {"weights": "none"},
             {},
-            r"^start.head=probe fits the last layer to the features of trained weights, and there are no",
+            r"^start.head=probe fits the last layer to the features of trained weights, and there",
         ),
         ({}, {"start": Starting(), "epochs": 0.0}, r"^epochs=0 trains nothing; .*: start.head=probe$"),
         ({"assembly": Divide()}, {}, "^start.head=probe needs a network whose last layer is one linear layer"),
@@ -263,7 +263,7 @@ def test_a_head_of_two_classifiers_has_no_probe(tiny):
 def test_tasks_without_one_class_a_picture_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")))
-    with pytest.raises(ValueError, match="^start.head=probe is for one class a picture; the task of this data is AnyOf"):
+    with pytest.raises(ValueError, match=r"^start.head=probe is for one class a picture; the task of this data is AnyOf"):
         check_probe(tiny, start, loaded, AnyOf())
 
 
@@ -273,7 +273,7 @@ def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
     with pytest.raises(ValueError, match=r"^start.head=probe needs .*, and weights from a file have no stages.1; leave it out"):
         check_probe(tiny, start, loaded, prepare_task())
     wide = replace(tiny, head=PoolHead(width=24))  # whose head has more than the last layer
-    with pytest.raises(ValueError, match="have no stages.1, head; leave it out"):
+    with pytest.raises(ValueError, match=r"have no stages.1, head; leave it out"):
         check_probe(wide, start, loaded, prepare_task())
 
 

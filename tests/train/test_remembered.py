@@ -23,7 +23,7 @@ from paretina.train.learning import Learning
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import check_room
-from paretina.train.resolve import make_job, prepare, with_remembered
+from paretina.train.resolve import make_job, prepare, remembered_of
 from paretina.train.training import resume, train
 from tiny import row, tiny_blueprint
 
@@ -76,7 +76,7 @@ def same(one, other):
 
 def test_what_is_remembered_is_what_the_frozen_parts_give(asked):
     prepared = prepare(asked)
-    job = with_remembered(make_job(prepared, Ranks()), prepared)
+    job = replace(make_job(prepared, Ranks()), remembered=remembered_of(prepared, Ranks()))
     network = job.learner.result()
     assert network.entry == 2
     plain = make_job(prepare(learning(asked, remembered_views=0)), Ranks()).learner.result().eval()
@@ -111,7 +111,7 @@ def test_an_interrupted_run_continues_bit_for_bit(asked, tmp_path):
 
 def test_each_epoch_shows_another_view_of_each_picture(asked):
     prepared = prepare(with_recipe(asked, transforms=(RandomResizedCrop(smallest=Constant(value=0.3)),)))
-    job = with_remembered(make_job(prepared, Ranks()), prepared)
+    job = replace(make_job(prepared, Ranks()), remembered=remembered_of(prepared, Ranks()))
     epochs = prepared.epochs
     batches = job.remembered.batches(epochs.requests(job.size, 0, 1, slice(None)), epochs.updates_per_epoch)
     seen = {}

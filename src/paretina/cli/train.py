@@ -22,6 +22,7 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
+from paretina.system import process_seconds
 from paretina.text import how_many
 
 
@@ -113,7 +114,10 @@ def train(
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive)
+    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive, seconds)
+    limit = choice.seconds if seconds is None else seconds
+    # the limit is for the command, from the start of its process
+    seconds = None if limit is None else max(0.0, limit - process_seconds())
     if print_config:
         show_config(choice, as_json)
         return

@@ -336,11 +336,17 @@ class Choice:
     Attributes:
         origins: by path, the origin of the last value.
         peak: the learning rate that was given as a number, with its origin; None if none was.
+        said: what was chosen automatically and why, one sentence each.
+        seconds: time limit that was chosen with it; None if none was.
+        pilot: whether a pilot is to decide how the last stages are fine-tuned; see `paretina.train.pilot`.
     """
 
     asked: Asked
     origins: dict[str, str] = field(default_factory=dict)
     peak: tuple[Any, str] | None = None
+    said: tuple[str, ...] = ()
+    seconds: float | None = None
+    pilot: bool = False
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)

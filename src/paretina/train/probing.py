@@ -14,6 +14,7 @@ from paretina.measure.statistics import Interval, as_columns, wilson
 from paretina.model.build import Network
 from paretina.train.probe import Probe, features, fit_probe
 from paretina.train.ranks import Ranks
+from paretina.train.remembered import Remembered, entry
 from paretina.train.resolve import Prepared
 from paretina.train.starting import first_values
 
@@ -40,19 +41,22 @@ class Probed:
             last.bias.copy_(self.probe.bias)
 
 
-def probed(prepared: Prepared, ranks: Ranks) -> Probed:
+def probed(prepared: Prepared, ranks: Ranks, remembered: Remembered | None = None) -> Probed:
     """Fits the probe of a run, in the first process; the others wait for it.
 
     The network has its first weights and sees pictures as in evaluation, at the size of these weights, whatever the plan of the
     training: as `paretina evaluate` measures a file.
 
+    Args:
+        remembered: maps of the training pictures, which the features are computed from where the size is the same.
+
     Raises:
         ValueError: the features of a picture are not finite, or no training picture can be read any more.
     """
-    return cast(Probed, ranks.from_first(own_probe(prepared, ranks) if ranks.first else None))
+    return cast(Probed, ranks.from_first(own_probe(prepared, ranks, remembered) if ranks.first else None))
 
 
-def own_probe(prepared: Prepared, ranks: Ranks) -> Probed:
+def own_probe(prepared: Prepared, ranks: Ranks, remembered: Remembered | None) -> Probed:
     began = time.monotonic()
     classes, size = prepared.model.classes, prepared.probe_size
     assert size is not None
@@ -64,7 +68,11 @@ def own_probe(prepared: Prepared, ranks: Ranks) -> Probed:
     found, faults = [], []
     for pictures in (prepared.train, prepared.val):
         workers = prepared.asked.plan.worker_count(ranks.locals, kept=pictures.pixels is not None)
-        rows, labels = features(network, pictures, plan, size, workers), labels_of(pictures, classes)
+        labels = labels_of(pictures, classes)
+        if remembered is not None and pictures is prepared.train and size == prepared.model.resolution:
+            rows = remembered.features(network, entry(prepared.model, prepared.recipe.learning.frozen_parts(prepared.model)))
+        else:
+            rows = features(network, pictures, plan, size, workers)
         gone = rows.isnan().all(1)
         faults += [f"{pictures.samples[i].name}: not there for the linear probe" for i in gone.nonzero().flatten().tolist()]
         kept = ~gone & (labels >= 0)

@@ -14,8 +14,12 @@ of the network is trained on them.
 """
 
 import itertools
+import zlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float16
@@ -25,11 +29,12 @@ from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.loader import LoadedBatch, evaluation_batches, training_batches
 from paretina.data.pictures import Pictures
-from paretina.data.sampler import Epochs, Request, seed_of
+from paretina.data.sampler import Request, seed_of
 from paretina.data.transform import Look
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network
+from paretina.shapes import Features
 from paretina.system import available_bytes
 from paretina.train.recipe import Recipe
 
@@ -51,6 +56,24 @@ class Remembered:
     maps: tuple[Maps, ...]
     targets: Tensor
     faults: dict[int, str]
+
+    def features(self, network: Network, entry: int) -> Features:
+        """The input of the last layer for the first view of each picture; NaN where it could not be read; on the CPU.
+
+        Args:
+            network: in evaluation mode, with the weights that the maps come from.
+            entry: number of leading parts that the maps stand for.
+        """
+        device = next(network.parameters()).device
+        before, network.entry = network.entry, entry
+        try:
+            with torch.inference_mode():
+                parts = [network.embedding(part.to(device).float()).float().cpu() for part in self.maps[0].split(BATCH)]
+        finally:
+            network.entry = before
+        rows = torch.cat(parts)
+        rows[[*self.faults]] = torch.nan
+        return rows
 
     def view(self, request: Request, epoch: int) -> int:
         return (epoch + request.index) % len(self.maps)
@@ -138,7 +161,7 @@ def remember(
     network: Network,
     pictures: Pictures,
     looks: Sequence[Look],
-    epochs: Epochs,
+    seed: int,
     side: int,
     views: int,
     plan: Plan,
@@ -149,39 +172,100 @@ def remember(
     Args:
         network: with `entry` set, on the device of the plan.
         looks: the views that the recipe asks for, of which the first counts.
-        epochs: of the run, whose seed the views follow from.
+        seed: of the run, which the views follow from.
         side: of all images, in pixels.
     """
-    classes, preprocessing = network.model.classes, network.model.preprocessing
     training = network.training
     network.eval()
-    found: list[Tensor] = []
-    targets: Tensor | None = None
-    faults: dict[int, str] = {}
+    key = (network.model, weights_digest(network), network.entry, pictures.samples, tuple(looks), seed, side, plan)
+    known = KEPT.get()
+    found: list[Seen] = []
     try:
         for view in range(views):
-            if view == 0:
-                batches = evaluation_batches(pictures, preprocessing, side, classes, BATCH, workers)
-            else:
-                batches = training_batches(pictures, looks[:1], requests(epochs, view, side), classes, workers)
-            maps: Tensor | None = None
-            for loaded in batches:
-                batch = loaded.batch.to(plan.device, plan.torch_memory_format)
-                with torch.inference_mode(), plan.arithmetic():
-                    made = network.lead(batch.images).to("cpu", torch.float16)
-                ids = batch.ids.cpu()
-                if maps is None:
-                    maps = torch.zeros(len(pictures), *made.shape[1:], dtype=torch.float16)
-                if targets is None:
-                    targets = torch.zeros(len(pictures), *batch.targets.shape[1:])
-                maps[ids], targets[ids] = made, batch.targets.cpu()
-                faults.update({number_of(pictures, fault): fault for fault in loaded.faults})
-            assert maps is not None
-            found.append(maps)
+            own = (*key[:4], side, plan) if view == 0 else (*key, view, views)
+            seen = None if known is None else known.get(own)
+            found.append(seen or seen_by(network, pictures, looks, seed, side, view, views, plan, workers))
+            if known is not None:
+                known[own] = found[-1]
     finally:
         network.train(training)
-    assert targets is not None
-    return Remembered(tuple(found), targets, faults)
+    faults = {number: fault for seen in found for number, fault in seen.faults.items()}
+    return Remembered(tuple(seen.maps for seen in found), found[0].targets, faults)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One view of all pictures.
+
+    Attributes:
+        maps: in the order of the pictures; zeros where one could not be read.
+        targets: of each picture.
+        faults: `name: reason` by number of the picture.
+    """
+
+    maps: Maps
+    targets: Tensor
+    faults: dict[int, str]
+
+
+KEPT: ContextVar[dict[Any, Seen] | None] = ContextVar("KEPT", default=None)
+
+
+@contextmanager
+def maps_kept() -> Iterator[None]:
+    """While it lasts, maps that were computed once are there for whoever wants the same: a pilot and the run after it."""
+    token = KEPT.set({})
+    try:
+        yield
+    finally:
+        KEPT.reset(token)
+
+
+def weights_digest(network: Network) -> int:
+    """A checksum of the parts that lead to `entry`."""
+    parts = [network.stem, *network.stages[: network.entry - 1]]
+    tensors = (tensor for part in parts for tensor in part.state_dict().values())
+    found = 0
+    for tensor in tensors:
+        found = zlib.crc32(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes(), found)
+    return found
+
+
+def seen_by(
+    network: Network,
+    pictures: Pictures,
+    looks: Sequence[Look],
+    seed: int,
+    side: int,
+    view: int,
+    views: int,
+    plan: Plan,
+    workers: int,
+) -> Seen:
+    """Sends one view of every picture through the frozen parts; the first one is the picture as evaluation sees it."""
+    classes, preprocessing = network.model.classes, network.model.preprocessing
+    if view == 0:
+        batches = evaluation_batches(pictures, preprocessing, side, classes, BATCH, workers)
+    else:
+        asked = requests(len(pictures), seed, view, views, side)
+        batches = training_batches(pictures, looks[:1], asked, classes, workers)
+    maps = targets = None
+    faults: dict[int, str] = {}
+    for loaded in batches:
+        faults.update({number_of(pictures, fault): fault for fault in loaded.faults})
+        if not len(loaded.batch):
+            continue
+        batch = loaded.batch.to(plan.device, plan.torch_memory_format)
+        with torch.inference_mode(), plan.arithmetic():
+            made = network.lead(batch.images).to("cpu", torch.float16)
+        ids = batch.ids.cpu()
+        if maps is None or targets is None:
+            maps = torch.zeros(len(pictures), *made.shape[1:], dtype=torch.float16)
+            targets = torch.zeros(len(pictures), *batch.targets.shape[1:])
+        maps[ids], targets[ids] = made, batch.targets.cpu()
+    if maps is None or targets is None:
+        raise ValueError("none of the training pictures can be read any more")
+    return Seen(maps, targets, faults)
 
 
 def number_of(pictures: Pictures, fault: str) -> int:
@@ -189,9 +273,9 @@ def number_of(pictures: Pictures, fault: str) -> int:
     return next(number for number, sample in enumerate(pictures.samples) if fault.startswith(f"{sample.name}: "))
 
 
-def requests(epochs: Epochs, view: int, side: int) -> Iterator[list[Request]]:
-    """Asks for one view of all pictures, in their order; its transforms are as strong as in the epoch of that number."""
-    clock: Clock = epochs.clock(min(epochs.updates - 1, view * epochs.updates_per_epoch))
-    for start in range(0, epochs.samples, BATCH):
-        numbers = range(start, min(start + BATCH, epochs.samples))
-        yield [Request(number, seed_of(epochs.seed, view, number), clock, side) for number in numbers]
+def requests(count: int, seed: int, view: int, views: int, side: int) -> Iterator[list[Request]]:
+    """Asks for one view of all pictures, in their order; transforms that change over a run are as strong as at its share."""
+    clock = Clock(view, views, float(views))
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(start + BATCH, count))
+        yield [Request(number, seed_of(seed, view, number), clock, side) for number in numbers]

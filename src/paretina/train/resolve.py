@@ -32,7 +32,7 @@ from paretina.train.loop import Job
 from paretina.train.objective import Teacher
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.remembered import check_room, entry, remember, room
+from paretina.train.remembered import Remembered, check_room, entry, remember, room
 from paretina.train.starting import check_probe, first_values, start_notes
 from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher
 
@@ -329,14 +329,17 @@ def make_job(prepared: Prepared, ranks: Ranks, give_head: Callable[[Network], No
     return Job(learner, prepared.train, evaluation, asked.sizes(), plan, ranks)
 
 
-def with_remembered(job: Job, prepared: Prepared) -> Job:
-    """The job with what the frozen parts make of the pictures, where the recipe learns from that."""
-    recipe, plan = prepared.recipe, job.plan
+def remembered_of(prepared: Prepared, ranks: Ranks) -> Remembered | None:
+    """What the frozen parts make of the training pictures; None where a run does not learn from that."""
+    recipe = prepared.recipe
     if not recipe.learning.remembered_views:
-        return job
-    workers = plan.worker_count(job.ranks.locals, kept=prepared.train.pixels is not None)
-    side = prepared.model.resolution
-    network = job.learner.result()
-    views = recipe.learning.remembered_views
-    found = remember(network, prepared.train, recipe.looks(), prepared.epochs, side, views, plan, workers)
-    return replace(job, remembered=found)
+        return None
+    plan = replace(prepared.asked.plan, device=ranks.device(prepared.asked.plan.device))
+    with torch.random.fork_rng(devices=[]):
+        network = prepared.model.build()
+        first_values(network, prepared.start, prepared.collection.classes)
+    recipe.learning.apply(network)
+    network.entry = entry(prepared.model, network.frozen)
+    workers = plan.worker_count(ranks.locals, kept=prepared.train.pixels is not None)
+    side, views = prepared.model.resolution, recipe.learning.remembered_views
+    return remember(plan.place(network), prepared.train, recipe.looks(), recipe.seed, side, views, plan, workers)

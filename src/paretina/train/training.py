@@ -25,7 +25,7 @@ from paretina.train.loop import run_updates
 from paretina.train.planning import Planning, found_plan
 from paretina.train.probing import probed
 from paretina.train.ranks import Ranks
-from paretina.train.resolve import Prepared, as_started, make_job, prepare, with_memory_notes, with_remembered
+from paretina.train.resolve import Prepared, as_started, make_job, prepare, remembered_of, with_memory_notes
 from paretina.train.results import as_saved, save_results
 
 Say = Callable[[str], None]
@@ -74,7 +74,7 @@ def train(
 
     Args:
         output: the run directory; default: the next free one in `runs/`.
-        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        time_limit: seconds for the whole call; the epochs are chosen to fit.
         listen: called with each line of the log.
         say: called with each note.
         save_every: seconds between checkpoints.
@@ -86,6 +86,7 @@ def train(
         FloatingPointError: the loss is not finite.
         KeyboardInterrupt: interrupted; a checkpoint is saved, for `resume`.
     """
+    entered = time.monotonic()
     ranks = Ranks.start(asked.plan.device)
     began, others = time.monotonic(), Others()
     prepared = prepare(asked, ranks.count)
@@ -97,9 +98,8 @@ def train(
         if planning != "known" and ranks.first:
             say("searching for the fastest execution plan")
         prepared = planned(prepared, planning, ranks)
-        time_limit = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - began))
     if time_limit is not None:
-        prepared, said = fit_to_time(prepared, time_limit, ranks.count)
+        prepared, said = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count)
         prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
     prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
@@ -195,13 +195,13 @@ def finish(
         listen({"event": "start", "step": 0, "run": str(run.path)})
     plan = prepared.asked.plan
     with plan.threaded():
-        found = None
+        found, remembered = None, remembered_of(prepared, ranks)
         if prepared.probe_size is not None and run.last_state() is None:  # a state has the head, as it was trained since
             if ranks.first:
                 say(f"fits a linear probe to {how_many(len(prepared.train), 'picture')} at {prepared.probe_size} pixels")
-            found = probed(prepared, ranks)
+            found = probed(prepared, ranks, remembered)
         job = make_job(prepared, ranks, found.give) if found else make_job(prepared, ranks)
-        job = with_remembered(replace(job, save_every=save_every, updates=stop_after), prepared)
+        job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered)
         journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):

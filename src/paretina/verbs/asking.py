@@ -11,7 +11,11 @@ from paretina.data.source import Source
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
+from paretina.model.interop import library_of, peer_named
 from paretina.model.pretrained import weights_named
+from paretina.model.weights import from_file
+from paretina.model.words import WORDS as WEIGHTS
+from paretina.search.auto import choose_auto
 from paretina.spec import decode, field_map
 from paretina.train.asked import (
     Choice,
@@ -29,6 +33,8 @@ from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
 from paretina.verbs.checks import MisuseError, misuse
+
+AUTO = "auto"
 
 
 class Given(NamedTuple):
@@ -133,20 +139,25 @@ def ask(
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
     progressive: str | Progressive | None = None,
+    time_limit: float | None = None,
 ) -> Choice:
     """Builds the request for a training run, without starting it.
 
     Each source overrides the one before: the defaults, the recipe, the file, the arguments here.
 
     Args:
-        model: default: efficientnet_b0.
-        recipe: default: `finetune` if pretrained weights are found, else `scratch`.
+        model: name of a network, or "auto": network, image size, recipe and length are chosen for the pictures, this machine
+            and the time limit, see `paretina.search.auto`. Default: auto, but the network of the weights where these are named,
+            and efficientnet_b0 where fields change the network.
+        recipe: default: chosen with the network; for a named network `finetune` if pretrained weights are found, else
+            `scratch`.
         weights: "auto" (what is on this machine), "hub" (timm or torchvision may download them), "none", "timm:NAME",
             "torchvision:NAME", a model file or the directory of a finished run; default: auto, but none for the recipe
             `scratch`.
         device: auto, cpu, cuda, cuda:1 or mps; default: auto.
         config: a YAML or JSON file with the same names, nested or with dots.
         fields: any field of the recipe, plan or network by name.
+        time_limit: seconds of the whole run that "auto" reckons with; default: 10 minutes unless epochs are given.
         progressive: first and last image size, "96:160"; size and regularisation rise together, up to the recipe's values; see
             `paretina.train.progressive`.
 
@@ -167,7 +178,7 @@ def ask(
         with misuse(str(config)):
             in_file, settings = separated(read, str(config))
         words = in_file | words
-    unsaid = {"model": "efficientnet_b0", "recipe": None, "weights": None, "device": "auto"}
+    unsaid = {"model": AUTO, "recipe": AUTO, "weights": None, "device": "auto"}
     said = {name: Given(value, "default") for name, value in unsaid.items()} | words | chosen
     for fields_of, origin in ((changes, here), (settings, str(config))):
         if "data" in fields_of:
@@ -179,16 +190,31 @@ def ask(
     if "data" not in said:
         raise MisuseError(f"name the data: {data_in_words()}")
     for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
-        if isinstance(said[name].value, str):
+        if isinstance(said[name].value, str) and (name == "device" or said[name].value != AUTO):
             with misuse(said[name].origin if said[name].origin != here else ""):
                 named(said[name].value)
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
-        wanted = default_weights(said["recipe"].value) if said["weights"].value is None else str(said["weights"].value)
+        recipe_value = None if said["recipe"].value == AUTO else said["recipe"].value
+        wanted = default_weights(recipe_value) if said["weights"].value is None else str(said["weights"].value)
         found = weights_named(wanted)
-        plan = default_plan(said["device"].value)
-        taken = said["recipe"].value or recipe_for(found, said["model"].value, {**settings, **changes})
-        choice = choose(said["data"].value, said["model"].value, taken, plan, found)
+    plan = default_plan(said["device"].value)
+    by_hand = {**settings, **changes}
+    network, auto = said["model"].value, None
+    with misuse():
+        if network == AUTO:
+            network = network_of(found, by_hand)
+        if network is None:
+            auto = choose_auto(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
+            network, recipe_value = auto.model, recipe_value or auto.recipe
+        taken = recipe_value or recipe_for(found, network, by_hand)
+        choice = choose(said["data"].value, network, taken, plan, found)
     choice.origins.update(origins(choice, said))
+    if auto is not None:
+        choice.set_all(auto.fields, AUTO)
+        choice.origins["model_name"] = AUTO
+        if said["recipe"].value == AUTO:
+            choice.origins["recipe_name"] = AUTO
+        choice.said, choice.seconds, choice.pilot = auto.said, auto.seconds, auto.pilot
     with misuse(str(config)):
         choice.set_all(settings, str(config))
     with misuse():
@@ -205,6 +231,21 @@ def ask(
             choice.origins["recipe.size"] = here
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def network_of(weights: str, fields: Mapping[str, Any]) -> str | Model | None:
+    """The network of a run that names none; None where it is chosen automatically.
+
+    Args:
+        weights: as a run keeps them.
+        fields: that are given.
+    """
+    paths = [full_path(name) for name in fields]
+    if any(path.partition(".")[0] in ("model", "edits", "assembly") and path != "model.resolution" for path in paths):
+        return "efficientnet_b0"
+    if weights in WEIGHTS:
+        return None
+    return peer_named(weights)[0].name if library_of(weights) else from_file(Path(weights)).model
 
 
 def source_spelled(value: Any) -> Source:

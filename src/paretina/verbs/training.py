@@ -1,5 +1,6 @@
 """Trains, fine-tunes and resumes runs, and estimates their time and memory."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 from paretina import report as pages
 from paretina.data.named import source_named
+from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
+from paretina.search.auto import TIME_S, piloted
 from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
 from paretina.train.estimate import Estimate, fit_to_time, rehearse
@@ -22,6 +25,7 @@ from paretina.train.planning import CHOSEN, Planning, with_safe_precision
 from paretina.train.progressive import Progressive
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.remembered import maps_kept
 from paretina.train.resolve import prepare, with_memory_notes
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
@@ -59,7 +63,7 @@ def train(
     Args:
         data: a folder, an .npz file, "clipart", "shapes", or a source.
         output: the run directory; default: the next free one in runs/.
-        time_limit: seconds that training and evaluation may take; the epochs are chosen to fit.
+        time_limit: seconds for the whole call; the epochs are chosen to fit.
         progressive: first and last image size, "96:160"; see `ask`.
         planning: how the plan of execution is chosen: "default"; "known", from an earlier search; "eager" and "full" search.
             See `paretina.train.planning`.
@@ -67,9 +71,20 @@ def train(
         say: called with each note.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
+    began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    choice = ask(data, model, recipe, weights, device, config, named, progressive)
-    return start(choice, output, time_limit, listen, say, planning)
+    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit)
+    limit = choice.seconds if time_limit is None else time_limit
+    return start(choice, output, left(limit, began), listen, say, planning)
+
+
+def left(time_limit: float | None, began: float) -> float | None:
+    """What is left of a time limit in seconds; None if there is none.
+
+    Args:
+        began: when it began, by `time.monotonic`.
+    """
+    return None if time_limit is None else max(0.0, time_limit - (time.monotonic() - began))
 
 
 def ask_further(
@@ -156,7 +171,15 @@ def start(
     with misuse():
         feasible.check_asked(choice.asked)
     planning = "default" if given else planning
-    return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+    began = time.monotonic()
+    for text in choice.said:
+        say(text)
+    time_limit = choice.seconds if time_limit is None else time_limit
+    with pictures_kept(), maps_kept():
+        if choice.pilot and Ranks.start(choice.asked.plan.device).count == 1:
+            choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
+            time_limit = left(time_limit, began)
+        return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:

@@ -1,0 +1,144 @@
+"""Pilot: short trainings on a part of the training pictures, judged on another part of them, before the real run.
+
+Ways to fine-tune are set against each other and against the linear classifier on frozen features from which all of them start.
+Nothing is drawn from validation pictures. Everything is learned from remembered maps (`paretina.train.remembered`), which the
+real run then uses too, so that a pilot costs the parts that learn and nothing else.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from paretina.data.sampler import Epochs, Request
+from paretina.data.split import held_out
+from paretina.model.build import Network
+from paretina.schedules import Constant
+from paretina.shapes import Logits
+from paretina.train.probe import fit_probe
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+from paretina.train.remembered import BATCH, Remembered
+from paretina.train.resolve import Prepared, make_job, remembered_of
+from paretina.train.step import Step
+
+SHARE = 0.3
+"""Part of the training pictures that is held out."""
+
+PROBE = "linear probe"
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """
+    Attributes:
+        held: number of pictures that were held out.
+        top1: share of them that each way recognises, in percent, by name; the linear probe among them.
+        chosen: the name of the best way.
+    """
+
+    held: int
+    top1: Mapping[str, float]
+    chosen: str
+
+    def said(self) -> str:
+        figures = ", ".join(f"{name} {value:.1f} %" for name, value in self.top1.items())
+        return f"pilot: of {self.held:,} held-out training pictures: {figures}; so {self.chosen}"
+
+
+def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pilot:
+    """Tries ways to fine-tune on part of the training pictures.
+
+    Args:
+        prepared: of a run with remembered views; all ways freeze the same parts.
+        ways: recipes by name, in the order of preference where they are equally good.
+        seconds: for all trials together, maps left out.
+    """
+    maps = remembered_of(prepared, Ranks())
+    assert maps is not None
+    network = make_job(prepared, Ranks()).learner.result().eval()
+    names = [sample.name for sample in prepared.train.samples]
+    labels = torch.tensor(prepared.train.labels())
+    out = held_out(names, labels.tolist(), SHARE)
+    usable = [number for number in range(len(names)) if number not in maps.faults]
+    kept = torch.tensor([number for number in usable if names[number] not in out])
+    held = torch.tensor([number for number in usable if names[number] in out])
+    features = maps.features(network, network.entry)
+    probe = fit_probe(features[kept], labels[kept], len(prepared.collection.classes))
+    found = {PROBE: right(probe(features[held]), labels[held])}
+    deadline = time.monotonic() + seconds
+    for number, (name, recipe) in enumerate(ways.items()):
+        share = (deadline - time.monotonic()) / (len(ways) - number)
+        trained = trial(prepared, recipe, maps, kept, probe.weight, probe.bias, share)
+        found[name] = right(answers(trained, maps.maps[0][held]), labels[held])
+    top1 = {name: 100.0 * float(each.float().mean()) for name, each in found.items()}
+    best = max(top1.values())
+    order = [*ways, PROBE]
+    return Pilot(len(held), top1, next(name for name in order if top1[name] == best))
+
+
+def right(logits: Logits, labels: Int[Tensor, " sample"]) -> Bool[Tensor, " sample"]:
+    return logits.argmax(1) == labels
+
+
+def answers(network: Network, maps: Tensor) -> Logits:
+    with torch.inference_mode():
+        return torch.cat([network(part.float()).float() for part in maps.split(BATCH)])
+
+
+def trial(
+    prepared: Prepared,
+    recipe: Recipe,
+    maps: Remembered,
+    kept: Int[Tensor, " sample"],
+    weight: Tensor,
+    bias: Tensor,
+    seconds: float,
+) -> Network:
+    """Trains for a while on some of the pictures; the network in evaluation mode, of averaged weights where the recipe has it.
+
+    Args:
+        kept: numbers of the pictures.
+        weight, bias: of the last layer at the beginning.
+        seconds: that it may take.
+    """
+    asked = replace(prepared.asked, recipe=recipe)
+    job = make_job(replace(prepared, asked=asked), Ranks())
+    network = job.learner.result()
+    with_classifier(network, weight, bias)
+    epochs, per_update = Epochs(len(kept), min(recipe.batch_size, len(kept)), recipe.epochs, recipe.seed), 0.0
+    job.learner.train()
+    for rehearsal in (True, False):
+        if not rehearsal:
+            fits = seconds / per_update / epochs.updates_per_epoch
+            epochs = replace(epochs, epochs=max(1 / epochs.updates_per_epoch, min(recipe.epochs, fits)))
+        averager = recipe.average.make(network) if recipe.average else None
+        step = Step(job.learner if not rehearsal else copy.deepcopy(job.learner), recipe, job.plan, Ranks(), epochs)
+        step.begin()
+        batches = maps.batches(numbered(epochs, kept, prepared.model.resolution), epochs.updates_per_epoch)
+        for update in range(3 if rehearsal else epochs.updates):
+            began = time.monotonic()
+            step(min(update, epochs.updates - 1), batches, lambda losses: None)
+            per_update = time.monotonic() - began
+            if averager and not rehearsal:
+                averager.update(network, epochs.clock(update))
+    return (averager.module if averager else network).eval()  # type: ignore[return-value]
+
+
+def numbered(epochs: Epochs, kept: Int[Tensor, " sample"], side: int) -> Iterator[list[Request]]:
+    """The requests of a training on some of the pictures, by their numbers among all."""
+    stream = epochs.requests(Constant(value=float(side)), 0, 1, slice(None))
+    for chosen in stream:
+        yield [replace(each, index=int(kept[each.index])) for each in chosen]
+
+
+def with_classifier(network: Network, weight: Tensor, bias: Tensor) -> None:
+    """Gives the last layer of a network other values, in place."""
+    classifier = network.head.classifier
+    with torch.no_grad():
+        classifier.weight.copy_(weight)  # type: ignore[operator, union-attr]
+        classifier.bias.copy_(bias)  # type: ignore[operator, union-attr]
