@@ -582,7 +582,7 @@ def test_evaluate_fails_where_too_much_is_unreadable_and_says_so_first():
     out, err = run("evaluate", MODEL, "damaged/val", code=1)
     assert out.startswith(f"{said}\n5 pictures (all) at 16 pixels")
     assert "not counted, because it cannot be read: blue/1.png: not a picture in a known format" in out
-    assert err.endswith("mend or remove them, or allow it with --max-damaged 0.167\n")
+    assert err.endswith("repair or remove them, or allow it with --max-damaged 0.167\n")
     assert f"error: {said}: more than --max-damaged 0.01 allows" in err
     found = document("evaluate", MODEL, "damaged/val", code=1)
     assert found["error"].startswith(said)
@@ -614,7 +614,7 @@ def test_show_of_a_file_says_where_it_comes_from():
     out, _ = run("show", MODEL)
     preprocessing = decode(Preprocessing, document("show", MODEL)["preprocessing"])
     assert f"pictures: {in_words(preprocessing, document('show', MODEL)['resolution'])}\n" in out
-    assert "trained on photos, from scratch\nmeasured when it was saved: top-1 " in out
+    assert "trained on photos, from scratch\nmeasured after training: top-1 " in out
     assert out.endswith("classes: blue, green, light, röt\n")
 
 
@@ -657,7 +657,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     ]
     assert "note: the licence of these weights is unknown" in err
     assert document("show", model)["about"]["classes"] == ["cat", "dog"]
-    assert f"there is {model} already" in run(*words, code=2)[1]
+    assert f"{model} exists already" in run(*words, code=2)[1]
     written = document("export-weights", model, "--to", "torchvision", "--out", there)
     assert (written["path"], written["name"]) == (str(there), "resnet18")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in load_file(there).items())
@@ -711,7 +711,7 @@ def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch)
     out, err = run("train", "photos", code=130)
     assert out == ""
     assert err.endswith(
-        "interrupted: stopped after 4 of 9 updates; continue with\n  paretina train --resume 'runs/my photos-1'\n"
+        "interrupted: stopped after 4 of 9 updates; resume with\n  paretina train --resume 'runs/my photos-1'\n"
     )
     found = document("train", "photos", code=130)
     assert (found["run"], found["resume"]) == ("runs/my photos-1", "paretina train --resume 'runs/my photos-1'")

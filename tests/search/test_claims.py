@@ -169,7 +169,7 @@ def test_without_optuna_one_works_alone(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=r"several need Optuna: pip install"), claiming(tmp_path):
             pass
         monkeypatch.setattr(module, "has_optuna", lambda: True)
-        with pytest.raises(ValueError, match="another process works"), claiming(tmp_path):
+        with pytest.raises(ValueError, match="another process is working"), claiming(tmp_path):
             pass
 
 

@@ -279,7 +279,7 @@ def test_a_run_goes_only_into_a_new_or_empty_directory(home, tmp_path):
     with pytest.raises(MisuseError, match="is a file"):
         verbs.check_output(tmp_path / "file", photos)
     Run.create(tmp_path / "run", {})
-    with pytest.raises(MisuseError, match=f"continue with --resume {tmp_path / 'run'}"):
+    with pytest.raises(MisuseError, match=f"resume it with --resume {tmp_path / 'run'}"):
         verbs.check_output(tmp_path / "run", photos)
 
 
@@ -625,12 +625,12 @@ def test_strangers_are_looked_for_in_the_same_way(tmp_path):
             lambda: verbs.import_weights("efficientnet_lite0", out="no/lite.safetensors"),
             "no folder no to write lite.safetensors",
         ),
-        (lambda: verbs.import_weights("efficientnet_lite0", out="model.safetensors"), "there is model.safetensors already"),
+        (lambda: verbs.import_weights("efficientnet_lite0", out="model.safetensors"), "model.safetensors exists already"),
         (lambda: verbs.import_weights("efficientnet_lite0", classes="no.txt"), "no file no.txt with class names"),
         (lambda: verbs.export_weights("gone.safetensors", "timm"), "no model file gone"),
         (lambda: verbs.export_weights("model.safetensors", "tim"), "there is no library 'tim'; did you mean 'timm'"),
         (lambda: verbs.export_weights("model.safetensors", "timm", "new.pth"), r"name 'new.pth' must end with \.safetensors"),
-        (lambda: verbs.export_weights("model.safetensors", "timm", "model.safetensors"), "there is model.safetensors already"),
+        (lambda: verbs.export_weights("model.safetensors", "timm", "model.safetensors"), "model.safetensors exists already"),
     ],
 )
 def test_a_name_that_is_not_there_is_misuse(call, match):

@@ -129,7 +129,7 @@ def ablate(
     given_fields = taken_apart(fields)
     for name in given_fields:
         if name in ("seed", "recipe.seed"):
-            raise verbs.MisuseError(f"{name} does nothing here: every run of a study gets its own seed; see --seeds")
+            raise verbs.MisuseError(f"{name} does nothing here: every run of a study has its own seed; see --seeds")
     choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)

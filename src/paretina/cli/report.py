@@ -54,7 +54,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from in_columns(lines, "<>")
     missing = sorted({name for row in rows for name in row["uncounted"]})
     if missing:
-        yield f"> MACs without {', '.join(missing)}, for which there is no formula"
+        yield f"> MACs without {', '.join(missing)}: there is no formula for what is multiplied there"
 
 
 def figure(value: int | float | None, form: str = "") -> str:

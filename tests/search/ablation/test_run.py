@@ -359,5 +359,5 @@ def test_data_noise_and_networks_are_read_by_their_axes(tmp_path, study, monkeyp
     ((_, exchange),) = found.exchanges
     assert [gain for gain, _ in exchange.gains.values()] == pytest.approx([4.0, 4.0, 4.0])
     assert exchange.worth == pytest.approx(10**0.4)
-    assert any("wider got 2 epochs, for equal training time" in note for note in found.notes)
+    assert any("wider was trained for 2 epochs, for equal training time" in note for note in found.notes)
     json.dumps(found.to_dict(), allow_nan=False)

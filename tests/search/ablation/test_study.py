@@ -125,7 +125,7 @@ def test_the_base_is_what_will_be_trained(tmp_path):
         ("lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 set the same field"),
         ("weights=none weights=auto", "weights is given twice, as none and as auto"),
         ("progressive=96:160 size=96", "the size is given twice, as progressive=96:160 and as size=96"),
-        ("seed=3", "every run of a study gets its own seed"),
+        ("seed=3", "every run of a study has its own seed"),
     ],
 )
 def test_a_switch_that_cannot_be_trained_is_found_and_named(text, said):

@@ -308,7 +308,7 @@ def exchange(name: str, base: Sequence[Curve], other: Sequence[Curve]) -> Exchan
         raise ValueError(f"two networks are compared seed by seed, got {len(base)} and {how_many(len(other), 'seed')}")
     shared = [x for x in mean_curve(base) if x in mean_curve(other)]
     if not shared:
-        raise ValueError(f"{name} and the baseline have no common number of pictures")
+        raise ValueError(f"{name} and the baseline have no number of pictures in common")
     gains = {}
     for x in shared:
         each = [theirs[x] - ours[x] for ours, theirs in zip(base, other, strict=True)]
