@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 import torch
 
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.divide import Ensemble
 from paretina.model.heads.distilled import DistilledHead
 from paretina.model.heads.pool import PoolHead
 from paretina.model.rows import start_small
 from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Loaded, Start, load_model, save_model
 from paretina.report import read_run, write_report
 from paretina.report.records import probe_said
@@ -52,7 +55,7 @@ def weights(tmp_path_factory, tiny):
     start_small(network)
     path = tmp_path_factory.mktemp("weights") / "start.safetensors"
     save_model(path, network, About(("x", "y", "z"), licence="MIT", origin="nothing"))
-    return str(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def data(tmp_path_factory, arrays):
 
 @pytest.fixture(scope="module")
 def asked(tiny, data, weights):
-    return Asked(data=data, model=tiny, recipe=PROBE, plan=Plan(workers=0), weights=weights)
+    return Asked(data=data, model=tiny, recipe=PROBE, plan=Plan(workers=0), weights=str(weights))
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +169,7 @@ def test_a_rehearsal_fits_no_probe_and_counts_its_time(asked, monkeypatch):
     assert plain.probe_s == 0
     found = rehearse(prepared, 1)
     assert found.probe_s > 0
-    assert found.total_s == pytest.approx(
-        found.updates * found.update_s + found.evaluations * found.evaluate_s + found.probe_s
-    )
+    assert found.total_s == pytest.approx(found.updates * found.update_s + found.evaluations * found.evaluate_s + found.probe_s)
     # the evaluation of 9 pictures, of two networks, at 12 pixels; the probe sees 39 at 16
     assert found.probe_s == pytest.approx(found.evaluate_s / 18 * 39 * (16 / 12) ** 2)
 
@@ -181,9 +182,6 @@ def test_a_frozen_head_may_be_a_probe(asked, tmp_path):
 
 
 def test_pictures_that_vanish_are_named(asked, tmp_path, monkeypatch):
-    from paretina.data.decode import DecodeError
-    from paretina.data.pictures import Pictures
-
     prepared, image = prepare(asked), Pictures.image
 
     def gone(self, index):
@@ -242,9 +240,12 @@ def test_no_updates_take_no_longer_than_the_probe(asked):
 @pytest.mark.parametrize(
     ("changes", "recipe", "said"),
     [
-        ({"weights": "none"}, {}, r"^start.head=probe fits the last layer to the features of trained weights, and there are no"),
+        (
+            {"weights": "none"},
+            {},
+            r"^start.head=probe fits the last layer to the features of trained weights, and there are no",
+        ),
         ({}, {"start": Starting(), "epochs": 0.0}, r"^epochs=0 trains nothing; .*: start.head=probe$"),
-        ({"assembly": Divide()}, {}, "^start.head=probe needs a network whose last layer is one linear layer"),
     ],
 )
 def test_runs_that_cannot_begin_with_a_probe_are_refused_before_there_is_one(asked, tmp_path, changes, recipe, said):
@@ -253,7 +254,10 @@ def test_runs_that_cannot_begin_with_a_probe_are_refused_before_there_is_one(ask
     assert not (tmp_path / "run").exists()
 
 
-def test_a_head_of_two_classifiers_has_no_probe(tiny):
+def test_networks_with_more_than_one_last_layer_have_no_probe(tiny):
+    together = Ensemble(member=tiny, resolution=16, classes=3, preprocessing=tiny.preprocessing)
+    with pytest.raises(ValueError, match=r"^start.head=probe needs .* one linear layer .*, Ensemble, ends with Ensembled"):
+        check_linear(together)
     with pytest.raises(ValueError, match=r"this one, Blueprint, ends with TwoClassifiers: leave it out, start.head=small"):
         check_linear(replace(tiny, head=DistilledHead()))
 
@@ -269,16 +273,10 @@ def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")), new=("stages.1", "head"))
     with pytest.raises(ValueError, match=r"^start.head=probe needs .*, and weights from a file have no stages.1; leave it out"):
-        check_probe(tiny, start, loaded, prepare_task())
+        check_probe(tiny, start, loaded, OneOf())
     wide = replace(tiny, head=PoolHead(width=24))  # whose head has more than the last layer
     with pytest.raises(ValueError, match="have no stages.1, head; leave it out"):
-        check_probe(wide, start, loaded, prepare_task())
-
-
-def prepare_task():
-    from paretina.model.tasks.one_of import OneOf
-
-    return OneOf()
+        check_probe(wide, start, loaded, OneOf())
 
 
 # --- labels and words -----------------------------------------------------------------------------------------------------
