@@ -20,6 +20,8 @@ from paretina.model.weights import About, Loaded, Start, load_model, save_model
 from paretina.report import read_run, write_report
 from paretina.report.records import probe_said
 from paretina.schedules import Constant
+from paretina.search.ablation.study import settled
+from paretina.search.frontier.candidates import Candidate, check_any
 from paretina.spec import decode, encode
 from paretina.train import probing
 from paretina.train.asked import Asked
@@ -243,7 +245,7 @@ def test_no_updates_take_no_longer_than_the_probe(asked):
         (
             {"weights": "none"},
             {},
-            r"^start.head=probe fits the last layer to the features of trained weights, and there are no",
+            r"^start.head=probe fits the last layer .*, and there are no weights",
         ),
         ({}, {"start": Starting(), "epochs": 0.0}, r"^epochs=0 trains nothing; .*: start.head=probe$"),
     ],
@@ -265,7 +267,7 @@ def test_networks_with_more_than_one_last_layer_have_no_probe(tiny):
 def test_tasks_without_one_class_a_picture_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")))
-    with pytest.raises(ValueError, match="^start.head=probe is for one class a picture; the task of this data is AnyOf"):
+    with pytest.raises(ValueError, match=r"^start.head=probe is for one class a picture; the task of this data is AnyOf"):
         check_probe(tiny, start, loaded, AnyOf())
 
 
@@ -275,8 +277,15 @@ def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
     with pytest.raises(ValueError, match=r"^start.head=probe needs .*, and weights from a file have no stages.1; leave it out"):
         check_probe(tiny, start, loaded, OneOf())
     wide = replace(tiny, head=PoolHead(width=24))  # whose head has more than the last layer
-    with pytest.raises(ValueError, match="have no stages.1, head; leave it out"):
+    with pytest.raises(ValueError, match=r"have no stages.1, head; leave it out"):
         check_probe(wide, start, loaded, OneOf())
+
+
+@pytest.mark.parametrize("what", ["an ablation compares networks", "a frontier compares networks"])
+def test_networks_that_are_not_trained_are_not_compared(asked, what):
+    wanted = with_recipe(asked, epochs=0.0)
+    with pytest.raises(ValueError, match=f"{what} that are trained, and epochs=0 makes no update; give more epochs"):
+        settled(wanted) if "ablation" in what else check_any([Candidate("a", wanted)])
 
 
 # --- labels and words -----------------------------------------------------------------------------------------------------
