@@ -150,9 +150,16 @@ def test_each_request_carries_the_size_of_its_update():
     assert sizes == [16] * 4 + [24] * 4 + [32] * 4
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"batch": 0}, {"epochs": 0.0}, {"epochs": -1.0}])
+def test_no_epochs_are_no_updates():
+    run = replace(RUN, epochs=0.0)
+    assert run.updates == 0
+    assert requests(run) == []
+    assert run.clock(0) == Clock(0, 0, 0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"batch": 0}, {"epochs": -1.0}])
 def test_a_run_over_nothing_is_refused(wrong):
-    with pytest.raises(ValueError, match="needs samples, a batch and epochs above 0"):
+    with pytest.raises(ValueError, match="needs samples and a batch above 0, and epochs of 0 or more"):
         replace(RUN, **wrong)
 
 

@@ -5,18 +5,23 @@ import numpy as np
 import pytest
 import torch
 
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.divide import Ensemble
 from paretina.model.heads.distilled import DistilledHead
 from paretina.model.heads.pool import PoolHead
 from paretina.model.rows import start_small
 from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Loaded, Start, load_model, save_model
 from paretina.report import read_run, write_report
 from paretina.report.records import probe_said
 from paretina.schedules import Constant
+from paretina.search.ablation.study import settled
+from paretina.search.frontier.candidates import Candidate, check_any
 from paretina.spec import decode, encode
 from paretina.train import probing
 from paretina.train.asked import Asked
@@ -52,7 +57,7 @@ def weights(tmp_path_factory, tiny):
     start_small(network)
     path = tmp_path_factory.mktemp("weights") / "start.safetensors"
     save_model(path, network, About(("x", "y", "z"), licence="MIT", origin="nothing"))
-    return str(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def data(tmp_path_factory, arrays):
 
 @pytest.fixture(scope="module")
 def asked(tiny, data, weights):
-    return Asked(data=data, model=tiny, recipe=PROBE, plan=Plan(workers=0), weights=weights)
+    return Asked(data=data, model=tiny, recipe=PROBE, plan=Plan(workers=0), weights=str(weights))
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +184,6 @@ def test_a_frozen_head_may_be_a_probe(asked, tmp_path):
 
 
 def test_pictures_that_vanish_are_named(asked, tmp_path, monkeypatch):
-    from paretina.data.decode import DecodeError
-    from paretina.data.pictures import Pictures
-
     prepared, image = prepare(asked), Pictures.image
 
     def gone(self, index):
@@ -246,7 +248,6 @@ def test_no_updates_take_no_longer_than_the_probe(asked):
             r"^start.head=probe fits the last layer to the features of trained weights, and there",
         ),
         ({}, {"start": Starting(), "epochs": 0.0}, r"^epochs=0 trains nothing; .*: start.head=probe$"),
-        ({"assembly": Divide()}, {}, "^start.head=probe needs a network whose last layer is one linear layer"),
     ],
 )
 def test_runs_that_cannot_begin_with_a_probe_are_refused_before_there_is_one(asked, tmp_path, changes, recipe, said):
@@ -255,7 +256,10 @@ def test_runs_that_cannot_begin_with_a_probe_are_refused_before_there_is_one(ask
     assert not (tmp_path / "run").exists()
 
 
-def test_a_head_of_two_classifiers_has_no_probe(tiny):
+def test_networks_with_more_than_one_last_layer_have_no_probe(tiny):
+    together = Ensemble(member=tiny, resolution=16, classes=3, preprocessing=tiny.preprocessing)
+    with pytest.raises(ValueError, match=r"^start.head=probe needs .* one linear layer .*, Ensemble, ends with Ensembled"):
+        check_linear(together)
     with pytest.raises(ValueError, match=r"this one, Blueprint, ends with TwoClassifiers: leave it out, start.head=small"):
         check_linear(replace(tiny, head=DistilledHead()))
 
@@ -271,16 +275,17 @@ def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")), new=("stages.1", "head"))
     with pytest.raises(ValueError, match=r"^start.head=probe needs .*, and weights from a file have no stages.1; leave it out"):
-        check_probe(tiny, start, loaded, prepare_task())
+        check_probe(tiny, start, loaded, OneOf())
     wide = replace(tiny, head=PoolHead(width=24))  # whose head has more than the last layer
     with pytest.raises(ValueError, match=r"have no stages.1, head; leave it out"):
         check_probe(wide, start, loaded, prepare_task())
 
 
-def prepare_task():
-    from paretina.model.tasks.one_of import OneOf
-
-    return OneOf()
+@pytest.mark.parametrize("what", ["an ablation compares networks", "a frontier compares networks"])
+def test_networks_that_are_not_trained_are_not_compared(asked, what):
+    wanted = with_recipe(asked, epochs=0.0)
+    with pytest.raises(ValueError, match=f"{what} that are trained, and epochs=0 makes no update; give more epochs"):
+        settled(wanted) if "ablation" in what else check_any([Candidate("a", wanted)])
 
 
 # --- labels and words -----------------------------------------------------------------------------------------------------

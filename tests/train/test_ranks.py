@@ -15,7 +15,7 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.judges.top_one import metrics
 from paretina.measure.plan import Plan
 from paretina.model.norms.group import GroupNorm
-from paretina.model.weights import load_model
+from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run
 from paretina.schedules import Constant
 from paretina.spec import decode, encode
@@ -23,6 +23,7 @@ from paretina.train.asked import Asked
 from paretina.train.optimizers.sgd import SGD
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
+from paretina.train.starting import Starting
 from paretina.train.training import train
 
 # --- alone ------------------------------------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ try:
 except KeyboardInterrupt:
     resume(folder / "resumed")
 train(asked["plain"], folder / "plain")
+train(asked["probe"], folder / "probe")
 if told.rank:
     likeness.looked_at = None
 _, collection = opened(asked["copied"])
@@ -124,6 +126,10 @@ assert told.every(told.rank) == [0, 1]
 assert told.mean(torch.tensor(told.rank)).item() == 0.5
 told.stop()
 """
+
+
+PROBE = Recipe(epochs=0.0, start=Starting(head="probe"))
+"""What is saved is what the run begins with."""
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +147,11 @@ def launched(tmp_path_factory, tiny, everything, arrays):
     )
     np.savez(folder / "copies.npz", images=np.tile(images, (3, 1, 1, 1)), labels=np.tile(labels, 3))
     copied = replace(plain, data=Arrays(path=str(folder / "copies.npz")))
-    (folder / "asked.json").write_text(json.dumps({"full": encode(full), "plain": encode(plain), "copied": encode(copied)}))
+    torch.manual_seed(3)
+    save_model(folder / "start.safetensors", tiny.build(), About(("x", "y", "z")))
+    probe = replace(full, recipe=PROBE, weights=str(folder / "start.safetensors"))
+    runs = {"full": full, "plain": plain, "copied": copied, "probe": probe}
+    (folder / "asked.json").write_text(json.dumps({name: encode(each) for name, each in runs.items()}))
     (folder / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(folder / "script.py"), str(folder)]
@@ -206,3 +216,12 @@ def test_two_processes_equal_one_where_no_layer_sees_the_batch(launched, tmp_pat
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)
     assert not torch.equal(one["head.classifier.weight"], torch.zeros_like(one["head.classifier.weight"]))
+
+
+def test_two_processes_begin_with_the_probe_of_one(launched, tmp_path):
+    asked = decode(Asked, json.loads((launched / "asked.json").read_text())["probe"])
+    alone = train(asked, tmp_path / "alone")
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (alone.path / name).read_bytes() == (launched / "probe" / name).read_bytes()
+    one, two = (Run(path).result()["probe"] for path in (alone.path, launched / "probe"))
+    assert {**one, "time_s": 0} == {**two, "time_s": 0}

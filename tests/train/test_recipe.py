@@ -132,11 +132,16 @@ def test_the_two_kinds_of_transforms_keep_their_order():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("epochs", 0.0), ("epochs", -1.0), ("batch_size", 0), ("accumulate", 0)],
+    [("batch_size", 0), ("accumulate", 0)],
 )
 def test_numbers_that_must_be_above_zero(field, value):
     with pytest.raises(ValueError, match=rf"Recipe.{field} must be above 0, got {value}"):
         replace(PLAIN, **{field: value})
+
+
+def test_epochs_below_zero_are_refused():
+    with pytest.raises(ValueError, match=r"Recipe.epochs must be at least 0, got -1.0"):
+        replace(PLAIN, epochs=-1.0)
 
 
 def test_more_parts_than_pictures_are_refused():

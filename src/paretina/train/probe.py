@@ -25,7 +25,7 @@ from paretina.shapes import Features
 Labels = Int[Tensor, " sample"]
 Samples = Float[Tensor, "sample feature"]
 
-PENALTIES = tuple(10.0 ** (half / 2) for half in range(2, -11, -1))
+PENALTIES = tuple(10.0 ** (half / 2) for half in range(1, -11, -1))
 """What is tried, from strong to weak, for features of mean square length 1; scikit-learn's C is 1 / penalty."""
 
 LEAST = 0.002

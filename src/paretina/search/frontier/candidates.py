@@ -17,6 +17,7 @@ from paretina.spec import decode, encode
 from paretina.train.asked import Asked, UniqueKeys, choose, flattened, full_path
 from paretina.train.feasible import check_asked
 from paretina.train.planning import with_safe_precision
+from paretina.train.tasks import require_updates
 
 PARTS = ("model", "recipe", "weights")
 
@@ -172,6 +173,7 @@ def check_any(candidates: Sequence[Candidate]) -> None:
     for each in candidates:
         try:
             check_asked(each.asked)
+            require_updates(each.asked.recipe, "a frontier compares networks")
             return
         except ValueError as error:
             reasons.append(f"{each.name}: {error}")
