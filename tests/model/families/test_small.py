@@ -16,7 +16,7 @@ from paretina.train.starting import first_values
 
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 every_kind = pytest.mark.parametrize(
-    "name", ["resnet9_w16", "resnet8_w16", "resnet18_w16_s2", "fused_w16", "regnetx_w32", "convnext_w24_s2"]
+    "name", ["resnet9_w16", "plain4_w24_s2", "resnet8_w16", "resnet18_w16_s2", "fused_w16", "regnetx_w32", "convnext_w24_s2"]
 )
 
 
@@ -78,6 +78,9 @@ def plain(name, classes=1000):
             Pair(8 * w, 8 * w),
         )
         return Plain(layers, nn.AdaptiveMaxPool2d(1), 8 * w, classes)
+    if kind == "plain4":
+        layers = [Unit(width_in, width, 2) for width_in, width in pairwise((3, w, 2 * w, 4 * w, 8 * w))]
+        return Plain(layers, nn.AdaptiveAvgPool2d(1), 8 * w, classes)
     depth, stages = (1, 3) if kind == "resnet8" else (2, 4)
     layers = [stem]
     for stage in range(stages):
@@ -101,7 +104,9 @@ def move(theirs, ours):
 
 
 @pytest.mark.parametrize("size", [28, 33])
-@pytest.mark.parametrize("name", ["resnet9_w16", "resnet9_w24_s2", "resnet8_w16", "resnet8_w16_s2", "resnet18_w16_s2"])
+@pytest.mark.parametrize(
+    "name", ["resnet9_w16", "resnet9_w24_s2", "resnet8_w16", "resnet8_w16_s2", "resnet18_w16_s2", "plain4_w24_s2"]
+)
 def test_gives_the_logits_of_a_plain_module(name, size):
     torch.manual_seed(0)
     theirs, ours = plain(name, 7).eval(), replace(network_named(name).blueprint, classes=7).build().eval()
@@ -152,6 +157,12 @@ def counted_resnet9(count, w, step):
         count.side = -(-count.side // 2)
         if has_pair:
             pair(count, width, width, 1)
+    count.linear(8 * w)
+
+
+def counted_plain4(count, w, step):
+    for width_in, width in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
+        count.conv(width_in, width, 3, step)
     count.linear(8 * w)
 
 

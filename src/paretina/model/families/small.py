@@ -6,6 +6,7 @@ fine detail of small pictures is lost.
 - `resnet9`: convolutions with max pools and two residual pairs, ending in the maximum of each feature. It is in the manner of
   the DAWNBench winners (Page 2018, "How to train your ResNet") and of airbench (arXiv:2404.00498), without whitening: the first
   convolution is learned. Here pools stand before norms, activations of a pair behind its sum, and the logits have no factor.
+- `plain4`: four convolutions of stride 2 and nothing else, the floor for whatever is trained from scratch.
 - `resnet8`: three basic blocks with widths in steps of two, the smallest of section 4.2 of arXiv:1512.03385.
 - `resnet18`: its rows at a quarter and half of the widths, with one 3x3 convolution as the stem.
 - `fused`: the first three stages of an EfficientNetV2, without any depthwise convolution.
@@ -62,6 +63,12 @@ def resnet9(width: int, step: int) -> Blueprint:
     )
 
 
+def plain4(width: int) -> Blueprint:
+    row = FusedMBConv(expand=1)  # with a stride it is one convolution without a shortcut
+    rows = ((row, 1, width * 2**stage, 2) for stage in (1, 2, 3))
+    return small(ConvStem(width=width), *rows)
+
+
 def resnet8(width: int, step: int) -> Blueprint:
     return small(
         ConvStem(width=width, step=step), (Basic(), 1, width, 1), (Basic(), 1, 2 * width, 2), (Basic(), 1, 4 * width, 2)
@@ -108,6 +115,8 @@ NETWORKS = (
     ours("resnet9_w32_s2", resnet9(32, 2), 1_900_552, 0.09551),
     ours("resnet9_w64", resnet9(64, 1), 7_081_000, 1.51754),
     ours("resnet9_w64_s2", resnet9(64, 2), 7_081_000, 0.37977),
+    ours("plain4_w24_s2", plain4(24), 412_096, 0.00882),
+    ours("plain4_w48_s2", plain4(48), 1_258_648, 0.03356),
     ours("resnet8_w16", resnet8(16, 1), 142_392, 0.05007),
     ours("resnet8_w16_s2", resnet8(16, 2), 142_392, 0.01256),
     ours("resnet8_w32", resnet8(32, 1), 436_360, 0.19660),
