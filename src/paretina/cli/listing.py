@@ -80,9 +80,16 @@ def models(
     lines = [["name", "params", "GMACs", "pixels", "top-1", "weights", "published by"]]
     for row in rows:
         top1 = f"{row['top1']:.1f}" if row["top1"] else "-"
-        figures = (f"{row['params'] / 1e6:.1f}M", f"{row['gmacs']:.2f}", f"{row['resolution']}", top1)
+        figures = (f"{in_digits(row['params'] / 1e6, 1)}M", in_digits(row["gmacs"], 2), f"{row['resolution']}", top1)
         lines.append([row["name"], *figures, row["weights"] or "-", row["note"]])
     click.echo("\n".join(in_columns(lines, "<>>>><")))
+
+
+def in_digits(value: float, places: int) -> str:
+    """A number with that many decimal places, or as many as it takes to show two digits of it."""
+    while 0 < value < 10 ** (1 - places):
+        places += 1
+    return f"{value:.{places}f}"
 
 
 def count(option: str, text: str | None) -> float | None:
