@@ -348,7 +348,7 @@ def test_a_run_that_another_process_holds_is_not_said_to_go_on(stopped):
 
 @pytest.mark.parametrize("path", ["gone", "photos"])
 def test_only_a_run_can_go_on(path):
-    with pytest.raises(MisuseError, match=f"{path} holds no run"):
+    with pytest.raises(MisuseError, match=f"{path} contains no run"):
         verbs.resume(path)
 
 
