@@ -276,7 +276,7 @@ def test_a_run_belongs_to_one_process_until_that_ends(run):
 
 def test_a_run_that_is_held_cannot_be_held_again_and_leaves_nothing_behind(run):
     before = sorted(run.path.iterdir())
-    with run.held(), pytest.raises(ValueError, match="another process is at work"), Run(run.path).held():
+    with run.held(), pytest.raises(ValueError, match="another process is using"), Run(run.path).held():
         pass
     assert sorted(run.path.iterdir()) == before
     with suppress(ZeroDivisionError), run.held():

@@ -80,7 +80,7 @@ class Usage(NamedTuple):
 
     Attributes:
         wall: elapsed time.
-        busy: busy time of all processors that this process may run on, whoever uses them; None if the system does not report it.
+        busy: busy time of all processors that this process may run on, whoever uses them; None if not reported.
         own: the part of it that this process and its children used.
     """
 

@@ -1,4 +1,4 @@
-"""Batch: what the loader hands to the objective."""
+"""The batch that the loader passes to the objective."""
 
 from dataclasses import dataclass, replace
 
@@ -9,12 +9,12 @@ from paretina.shapes import Ids, Images, Targets
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with what is said about them.
+    """Pictures with their targets.
 
     Attributes:
-        views: the same pictures, once for each view that the recipe asks for; unnormalised.
-        targets: class probabilities, of dense tasks for each pixel; a row of zeros says nothing and weighs nothing.
-        ids: number of each sample in its split.
+        views: the same pictures, once for each view in the recipe; unnormalised.
+        targets: class probabilities, for each pixel in dense tasks; a row of zeros means unlabelled and gets no weight.
+        ids: index of each sample in its split.
     """
 
     views: tuple[Images, ...]
