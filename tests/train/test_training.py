@@ -378,8 +378,8 @@ def test_what_is_odd_about_pictures_is_noted(tiny, folder):
     for name in ("train/class0/03.png", "train/class0/04.png", "val/class1/31.png"):
         PIL.Image.fromarray(np.full((40, 40), 4000, np.uint16)).save(folder / name)
     prepared = prepare(asked(tiny, Folder(path=str(folder)), SHORT))
-    (note,) = [text for text in prepared.notes if "16 bits a value" in text]
-    assert note.startswith("train/class0/03.png and 2 other pictures: 16 bits a value, of which the picture uses 12: nothing")
+    (note,) = [text for text in prepared.notes if "16-bit values" in text]
+    assert note.startswith("train/class0/03.png and 2 other pictures: 16-bit values, of which the picture uses 12: nothing")
     assert prepared.damaged == {}
 
 
