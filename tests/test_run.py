@@ -37,7 +37,7 @@ def test_what_was_asked_is_there_from_the_start(run):
 
 
 def test_a_directory_holds_one_run(run):
-    with pytest.raises(ValueError, match="holds a run already; choose another --output, or continue with --resume"):
+    with pytest.raises(ValueError, match="already contains a run; choose another --output, or continue with --resume"):
         Run.create(run.path, {"verb": "other"})
     assert run.asked() == {"verb": "train"}
 
@@ -53,7 +53,7 @@ def test_a_directory_that_was_made_but_not_begun_can_be_used(tmp_path):
     [
         (None, "there is no asked.json in it"),
         ("{", "cannot be read"),
-        ("[]", "is no description"),
+        ("[]", "does not describe a run"),
         (b"\xff\xfe", "cannot be read"),
     ],
 )
@@ -266,7 +266,7 @@ def test_a_run_belongs_to_one_process_until_that_ends(run):
         [sys.executable, "-c", HOLD, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match=r"another process is at work on .*run; wait until it is done, or stop it"), run.held():
+    with pytest.raises(ValueError, match=r"another process is using .*run; wait until it is done, or stop it"), run.held():
         pass
     other.kill()  # no chance to clean up
     other.communicate()
@@ -276,7 +276,7 @@ def test_a_run_belongs_to_one_process_until_that_ends(run):
 
 def test_a_run_that_is_held_cannot_be_held_again_and_leaves_nothing_behind(run):
     before = sorted(run.path.iterdir())
-    with run.held(), pytest.raises(ValueError, match="another process is at work"), Run(run.path).held():
+    with run.held(), pytest.raises(ValueError, match="another process is using"), Run(run.path).held():
         pass
     assert sorted(run.path.iterdir()) == before
     with suppress(ZeroDivisionError), run.held():
@@ -290,7 +290,7 @@ def test_the_directory_of_a_study_is_no_run(tmp_path, verb):
     (tmp_path / "asked.json").write_text(json.dumps({"verb": verb, "data": "photos"}))
     (tmp_path / "report.html").write_text("the page of the study")
     for read in (Run.open, read_run, model_file, lambda path: verbs.resume(path)):
-        with pytest.raises(ValueError, match=f"is no run but belongs to `paretina {verb}`") as refused:
+        with pytest.raises(ValueError, match=f"is not a run but belongs to `paretina {verb}`") as refused:
             read(tmp_path)
         assert ("paretina frontier --resume" in str(refused.value)) == (verb == "frontier")
     run = Run.create(tmp_path / "run", {"verb": "train"})

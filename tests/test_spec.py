@@ -449,7 +449,7 @@ def test_a_star_stands_for_every_item():
     assert put(DRAWING, "size.*", "5").size == (5, 5)
     with pytest.raises(ValueError, match="Oblong has no field 'radius'"):
         put(DRAWING, "shapes.*.radius", "5")
-    with pytest.raises(ValueError, match=r"Drawing.shapes is empty, so that \* stands for nothing"):
+    with pytest.raises(ValueError, match=r"Drawing.shapes is empty, so \* matches nothing"):
         put(Drawing(), "shapes.*.radius", "5")
 
 
@@ -481,7 +481,7 @@ def test_an_optional_spec_is_switched_on_and_off():
         ("shapes.2.radius", "1", "Drawing.shapes has 2 items, counted from 0, so none is number 2"),
         ("shapes.-1.radius", "1", "no Shape named '-1'"),
         ("frame.width", "1", "Drawing.frame is off; switch it on first .Drawing.frame=on., then set 'width' in it"),
-        ("count.x", "1", "Drawing.count is 1, there is no 'x' in it"),
+        ("count.x", "1", "Drawing.count is 1, which has no 'x'"),
         ("count", "1.5", "Drawing.count: must be a whole number, got 1.5"),
         ("count", "many", "Drawing.count must be a whole number, got 'many'"),
         ("count", "none", "Drawing.count must be a whole number, got 'none'"),
@@ -507,8 +507,8 @@ def test_on_needs_a_name_where_there_are_several_kinds():
     [
         ("shapes.Group", "'Group' is not switched on here"),
         ("shapes.9", "so none is number 9"),
-        ("count.x", "nothing can be named 'x' inside 1"),
-        ("frame.width", "nothing can be named 'width' inside None"),
+        ("count.x", "1 has no fields, so none is named 'x'"),
+        ("frame.width", "None has no fields, so none is named 'width'"),
         ("main.iner", "Group has no field 'iner'; did you mean 'inner'?"),
     ],
 )

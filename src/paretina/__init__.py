@@ -1,7 +1,7 @@
-"""Paretina: image classifiers that are as accurate as they can be for what they cost.
+"""Paretina: trains image classifiers and measures their accuracy and cost.
 
-The names below are imported when they are first used, so that `import paretina` costs nothing. What the command line does is in
-`paretina.verbs`, with the same names.
+The names below are imported on first use, so that `import paretina` is fast. The commands of the command line are functions of
+the same names in `paretina.verbs`.
 """
 
 from importlib import import_module
@@ -87,7 +87,7 @@ PLACES = {
     "put": "spec",
     "save_model": "model.weights",
 }
-"""The module of each public name, below this package."""
+"""The module of each public name, relative to this package."""
 
 __all__ = [*PLACES]
 

@@ -1,16 +1,16 @@
-"""Clock: where in a training run we are."""
+"""The position within a training run, by which schedules are evaluated."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time of one optimizer update.
+    """The position of one optimizer update in the run.
 
     Attributes:
         update: number of updates made before this one; from 0.
-        updates: number of updates of the whole run.
-        epochs: number of passes over the training data that `updates` stand for; may be a fraction.
+        updates: total number of updates in the run.
+        epochs: number of epochs in the run; may be a fraction.
     """
 
     update: int
@@ -19,12 +19,12 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is over, in [0, 1]."""
+        """Fraction of the run that is done, in [0, 1]."""
         return self.update / self.updates if self.updates else 1.0
 
     @property
     def epoch(self) -> float:
-        """Passes over the training data so far, as a fraction."""
+        """Epochs so far, with the fraction of the current one."""
         return self.epochs * self.progress
 
     def since(self, epochs: float) -> "Clock":

@@ -1,4 +1,4 @@
-"""Progress: one live line on a terminal, plain lines elsewhere; always on standard error."""
+"""Prints progress on standard error: one live line on a terminal, plain lines elsewhere."""
 
 import math
 import shlex
@@ -16,23 +16,23 @@ from rich.text import Text
 from paretina.text import paragraphs, printable
 
 WINDOW_S = 30.0
-"""Seconds of training that the throughput and the remaining time are judged by."""
+"""Seconds of training over which the throughput and the remaining time are estimated."""
 
 PLAIN_S = 10.0
-"""Seconds from one plain line to the next, about."""
+"""Approximate seconds between two plain lines."""
 
 
 TOP1 = {"key": "top1", "title": "top-1", "unit": "%"}
-"""The main figure where a line of a log names none."""
+"""The main metric of log lines that name none."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a line of the log says about the pace.
+    """One point of training progress, from a line of the log.
 
     Attributes:
         spent: seconds of training so far, without evaluations.
-        seen: pictures so far.
+        seen: pictures processed so far.
     """
 
     spent: float
@@ -41,7 +41,7 @@ class Reading:
 
 
 class Pace:
-    """How fast a run is now, and how long it still takes."""
+    """Estimates the throughput of a run and its remaining time."""
 
     def __init__(self) -> None:
         self.readings: deque[Reading] = deque()
@@ -49,7 +49,7 @@ class Pace:
         self.evaluations: list[tuple[int, float]] = []
 
     def train(self, line: dict[str, Any]) -> None:
-        """Takes a line of the log about training."""
+        """Processes a training line of the log."""
         spent = line["time_s"]
         if not self.readings:
             self.resumed = line["step"] > 1
@@ -58,16 +58,16 @@ class Pace:
             self.readings.popleft()
 
     def evaluated(self, step: int, seconds: float) -> None:
-        """Takes how long an evaluation took."""
+        """Records the duration of an evaluation."""
         self.evaluations.append((step, seconds))
 
     def throughput(self) -> float | None:
-        """Pictures a second of training, lately; None before the second line."""
+        """Recent training throughput in pictures per second; None before the second line."""
         first, last = self.readings[0], self.readings[-1]
         return (last.seen - first.seen) / (last.spent - first.spent) if last.spent > first.spent else None
 
     def left(self, step: int, updates: int) -> float | None:
-        """Seconds until the last update is made and evaluated; None before the second line."""
+        """Seconds until the run has finished its last update and evaluation; None before the second line."""
         first, last = self.readings[0], self.readings[-1]
         if step >= updates:
             return 0.0
@@ -81,7 +81,7 @@ class Pace:
         return training + math.ceil((updates - step) / every) * mean
 
     def evaluate_every(self) -> int | None:
-        """Updates from one evaluation to the next; None while it is not known, as right after a resume."""
+        """Updates between evaluations; None while unknown, as right after a resume."""
         steps = [step for step, _ in self.evaluations]
         if len(steps) > 1:
             return steps[1] - steps[0]
@@ -89,16 +89,16 @@ class Pace:
 
 
 def noted(text: str) -> str:
-    """A remark as a line of its own, whatever names are in it; what begins as a warning says so itself."""
+    """Formats a note as a line of its own, with escapes in names; a warning keeps its own prefix."""
     text = printable(text)
     return text if text.startswith("warning: ") else f"note: {text}"
 
 
 class Progress:
-    """Listens to a run, or to those of a study, one after the other.
+    """Prints the progress of a run, or of the runs of a study, one after the other.
 
     Attributes:
-        run: the directory of the run begun last, as soon as there is one.
+        run: the directory of the most recent run; None before the first.
     """
 
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic) -> None:
@@ -123,19 +123,19 @@ class Progress:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """A remark, above the live line."""
+        """Prints a note above the live line."""
         self.plain(noted(text))
 
     def doing(self, text: str) -> None:
-        """What is being done before there are updates to count; only on a terminal."""
+        """Shows a status before there are updates to count; only on a terminal."""
         if self.live:
             self.live.update(Text(f"{printable(text)} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def listen(self, line: dict[str, Any]) -> None:
-        """Takes a line of the log."""
+        """Processes a line of the log."""
         if line["event"] == "start":
             self.run = line["run"]
-            self.pace, self.value, self.last_plain = Pace(), None, -math.inf  # a study begins many runs
+            self.pace, self.value, self.last_plain = Pace(), None, -math.inf  # a study starts many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
@@ -167,16 +167,16 @@ class Progress:
             self.plain(text)
 
     def figure(self) -> str:
-        """The main figure of the last validation in text, such as "top-1 63.2 %"."""
+        """The main metric of the last validation as text, such as "top-1 63.2 %"."""
         unit = f" {self.shown['unit']}" if self.shown["unit"] else ""
         return f"{self.shown['title']} {self.value:.{1 if unit else 3}f}{unit}"
 
     def plain(self, text: str) -> None:
-        self.console.print(Text(paragraphs(text)), soft_wrap=True)  # a Text, since names of files may look like markup or emoji
+        self.console.print(Text(paragraphs(text)), soft_wrap=True)  # Text, since file names may look like markup or emoji
 
 
 def clock(seconds: float | None) -> str:
-    """A time as 1:05 or 2:01:05; -:-- if it is not known."""
+    """Formats a duration as 1:05 or 2:01:05; -:-- if unknown."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)

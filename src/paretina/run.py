@@ -1,7 +1,7 @@
-"""Run: one directory, one deed.
+"""Reads and writes run directories.
 
-`asked.json` says what was asked (written first, never changed), `log.jsonl` what happened (append only), `state/` is what an
-interrupted run needs to continue, `result.json` and `model.safetensors` are what came out. Reports, tables and frontiers read
+`asked.json` holds the settings (written first, never changed), `log.jsonl` the events (append only), `state/` what an
+interrupted run needs to continue; `result.json` and `model.safetensors` are the results. Reports, tables and frontiers read
 run directories and nothing else.
 """
 
@@ -19,7 +19,7 @@ import filelock
 
 
 def write_aside(path: Path, data: bytes) -> None:
-    """Writes a file so that at every moment it is either the old one or the new one, whole."""
+    """Writes a file atomically: at every moment it is either the whole old one or the whole new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(aside, "wb") as file:
         file.write(data)
@@ -44,26 +44,26 @@ def sync_folder(folder: Path) -> None:
 
 
 OF_RUNS = ("train", "finetune")
-"""What a directory with an `asked.json` was asked for, if it is a run; those of studies hold runs."""
+"""The verbs whose directories, with an `asked.json` in them, are runs; those of studies contain runs."""
 
 
 def check_run(path: Path, asked: Mapping[str, Any]) -> None:
-    """Looks whether a description is that of a run.
+    """Checks that a description is that of a run.
 
     Raises:
-        ValueError: it is that of something else, which is continued and reported by its own command.
+        ValueError: it belongs to something else, which is continued and reported by its own command.
     """
     verb = asked.get("verb", "train")
     if verb not in OF_RUNS:
-        goes_on = f"; to continue it: paretina frontier --resume {path}" if verb == "frontier" else ""
-        raise ValueError(f"{path} is no run but belongs to `paretina {verb}`{goes_on}")
+        resume = f"; to continue it: paretina frontier --resume {path}" if verb == "frontier" else ""
+        raise ValueError(f"{path} is not a run but belongs to `paretina {verb}`{resume}")
 
 
 def model_in(path: Path, hint: str = "") -> Path:
     """The model file of that name, or the one in the directory of a finished run: every command reads both.
 
     Args:
-        hint: stands behind the message where there is nothing of that name.
+        hint: appended to the message if there is nothing of that name.
 
     Raises:
         ValueError: there is none.
@@ -81,7 +81,7 @@ def model_in(path: Path, hint: str = "") -> Path:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """The first of name-1, name-2 ... that does not exist yet; made."""
+    """Creates and returns the first of name-1, name-2 ... that does not exist yet."""
     number = 1
     while True:
         path = parent / f"{name}-{number}"
@@ -93,11 +93,11 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 class TakenError(ValueError):
-    """Another process works on the run, or has just begun it."""
+    """Another process is using the run, or has just started it."""
 
 
 def command_line() -> str:
-    """The command that this process carries out, as it can be typed again; "" in a program of somebody's own."""
+    """The command line of this process, as it can be typed again; "" outside of the command line tool."""
     program = Path(sys.argv[0]) if sys.argv else Path()
     ours = "paretina" in program.name or (program.name == "__main__.py" and program.parent.name == "paretina")
     return shlex.join(["paretina", *sys.argv[1:]]) if ours else ""
@@ -108,7 +108,7 @@ class Run:
 
     Attributes:
         path: the directory.
-        attempt: 0 for the first process that worked on it, one more after each resume.
+        attempt: 0 for the first process, one more after each resume.
     """
 
     def __init__(self, path: Path, attempt: int = 0) -> None:
@@ -117,23 +117,23 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, asked: dict[str, Any]) -> "Run":
-        """Makes the directory with what was asked.
+        """Creates the directory and writes `asked.json`.
 
         Raises:
-            TakenError: there is a run in it already.
+            TakenError: it already contains a run.
         """
         if (path / "asked.json").exists():
-            raise TakenError(f"{path} holds a run already; choose another --output, or continue with --resume {path}")
+            raise TakenError(f"{path} already contains a run; choose another --output, or continue with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / "asked.json", json.dumps(asked, indent=2).encode())
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Opens a directory to continue with it.
+        """Opens an existing run directory.
 
         Raises:
-            ValueError: it holds no run.
+            ValueError: it contains no run.
         """
         run = cls(path)
         run.asked()
@@ -142,43 +142,43 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While it lasts, this process alone works on the run; a process that dies, however it does, holds nothing any more.
+        """Locks the run for this process; the lock of a process that dies is released, however it dies.
 
         Raises:
-            TakenError: another process works on it.
+            TakenError: another process is using it.
         """
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
             raise TakenError(
-                f"another process is at work on {self.path}; wait until it is done, or stop it, and then continue with --resume"
+                f"another process is using {self.path}; wait until it is done, or stop it, and then continue with --resume"
             ) from None
         try:
             yield
-            (self.path / ".lock").unlink(missing_ok=True)  # what is left behind by an error does no harm
+            (self.path / ".lock").unlink(missing_ok=True)  # what an error leaves behind does no harm
         finally:
             lock.release()
 
     def point(self) -> str:
-        """Where it continues, in words."""
+        """Where it continues, as text."""
         state = self.last_state()
-        return f"continues after update {int(state.name)}" if state else "no state was saved yet, so it begins anew"
+        return f"continues after update {int(state.name)}" if state else "no state was saved yet, so it starts over"
 
     def asked(self) -> dict[str, Any]:
         try:
             asked = json.loads((self.path / "asked.json").read_text())
         except FileNotFoundError:
-            raise ValueError(f"{self.path} holds no run: there is no asked.json in it") from None
+            raise ValueError(f"{self.path} contains no run: there is no asked.json in it") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path / 'asked.json'} cannot be read: {error}") from None
         if not isinstance(asked, dict):
-            raise ValueError(f"{self.path / 'asked.json'} is no description of a run")
+            raise ValueError(f"{self.path / 'asked.json'} does not describe a run")
         check_run(self.path, asked)
         return asked
 
     def log(self, event: str, step: int, **values: Any) -> None:
-        """Appends a line; a line that a kill cut short is closed first."""
+        """Appends a line; a line that was cut off when the process was killed is ended first."""
         line = {"event": event, "step": step, "attempt": self.attempt, **values}
         with open(self.path / "log.jsonl", "a+b") as file:
             file.seek(0, os.SEEK_END)
@@ -189,7 +189,7 @@ class Run:
             file.write(json.dumps(line).encode() + b"\n")
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Every line that was written whole, of all attempts."""
+        """Every complete line, of all attempts."""
         try:
             text = (self.path / "log.jsonl").read_text(errors="replace")
         except FileNotFoundError:
@@ -207,7 +207,7 @@ class Run:
         write_aside(self.path / name, json.dumps(value, indent=2).encode())
 
     def result(self) -> dict[str, Any] | None:
-        """What came out, or None while the run is unfinished."""
+        """The result, or None while the run is unfinished."""
         path = self.path / "result.json"
         return json.loads(path.read_text()) if path.exists() else None
 
@@ -215,7 +215,7 @@ class Run:
 
     @contextmanager
     def new_state(self, step: int) -> Iterator[Path]:
-        """A folder to write the state of a step into; it takes its name only when it is whole, then older ones go."""
+        """A folder to write the state of a step into; it gets its name when it is complete, then older ones are removed."""
         folder = self.path / "state"
         folder.mkdir(exist_ok=True)
         aside, final = folder / f".{step:09d}.{os.getpid()}", folder / f"{step:09d}"
@@ -226,7 +226,7 @@ class Run:
             with open(file, "rb") as handle:
                 os.fsync(handle.fileno())
         sync_folder(aside)
-        if final.exists():  # it is whole, or it would not have its name, and taking it away would leave a moment without any
+        if final.exists():  # it is complete, or it would not have its name; removing it would leave a moment without any state
             shutil.rmtree(aside)
         else:
             aside.rename(final)
@@ -236,11 +236,11 @@ class Run:
                 shutil.rmtree(old, ignore_errors=True)
 
     def drop_states(self) -> None:
-        """Removes what only an interrupted run needs."""
+        """Removes the saved states, which only an interrupted run needs."""
         shutil.rmtree(self.path / "state", ignore_errors=True)
 
     def last_state(self) -> Path | None:
-        """The newest whole state, or None."""
+        """The newest complete state, or None."""
         folder = self.path / "state"
         whole = sorted(path for path in folder.glob("[0-9]*") if path.is_dir()) if folder.exists() else []
         return whole[-1] if whole else None

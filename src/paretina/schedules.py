@@ -1,6 +1,6 @@
-"""Schedules: whatever may vary during training is a function of the clock.
+"""Schedules: values that may vary during training, as functions of the clock.
 
-A plain number stands for a constant wherever a schedule is asked for, in Python, in JSON and on the command line.
+A plain number means a constant wherever a schedule is expected, in Python, in JSON and on the command line.
 """
 
 import hashlib
@@ -15,32 +15,32 @@ from paretina.traits import Method, Never
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Method):
-    """A number that follows the clock."""
+    """A number as a function of the clock."""
 
     PLUGINS = ("paretina.schedules",)
     IN_WORDS = 'a number, such as 0.1, or a schedule, such as {"kind": "Linear", "start": 0.1, "end": 0}'
-    LEFT_OUT = Never("the field that it stands in says what of it may be left out")
+    LEFT_OUT = Never("the field that holds it says what may be left out")
     LOW_PRECISION = Never("it is computed in Python's numbers")
 
     @abstractmethod
     def __call__(self, clock: Clock) -> float: ...
 
     def with_peak(self, value: float) -> "Schedule":
-        """The schedule of the same shape whose largest value is another one.
+        """Returns a schedule of the same shape with another peak value.
 
         Raises:
-            ValueError: this kind of schedule has no peak that could be moved.
+            ValueError: this kind of schedule has no peak to set.
         """
         raise ValueError(
             f"{type(self).__name__} has no peak to set; give the whole schedule, such as {Constant(value=value).to_json()}"
         )
 
     def left_out(self, path: str, of: str) -> Iterator[tuple[str, str]]:
-        """What it has beyond a constant, a name each, and the assignment that leaves it out.
+        """The parts that it has beyond a constant: the name of each, and the assignment that leaves it out.
 
         Args:
-            path: where the schedule stands.
-            of: what follows it, for the name: "the rate".
+            path: of the schedule in the recipe.
+            of: the quantity that it controls, for the name: "the rate".
         """
         yield f"decay of {of}", f"{path}={Constant(value=self(START)).to_json()}"
 
@@ -51,7 +51,7 @@ class Schedule(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same at every update; what a plain number stands for."""
+    """The same value at every update; written as a plain number."""
 
     value: float
 
@@ -67,7 +67,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """A straight line from the first update to the end of the run."""
+    """Linear interpolation from the first update to the end of the run."""
 
     start: float
     end: float
@@ -97,10 +97,10 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """Times `factor` every `epochs` epochs, in steps (EfficientNet: 0.97 every 2.4 epochs; arXiv:1905.11946, section 5.2).
+    """Decays by `factor` every `epochs` epochs, in steps (EfficientNet: 0.97 every 2.4 epochs; arXiv:1905.11946, section 5.2).
 
     Attributes:
-        smooth: decay a little at every update instead of in steps.
+        smooth: decay continuously, at every update, instead of in steps.
     """
 
     start: float
@@ -113,27 +113,27 @@ class Exponential(Schedule):
             raise ValueError(f"Exponential needs epochs > 0 and factor > 0, got epochs={self.epochs}, factor={self.factor}")
 
     def __call__(self, clock: Clock) -> float:
-        # a border such as epoch 2.4 must not fall a rounding error short
+        # a boundary such as epoch 2.4 must not be missed by a rounding error
         turns = clock.epoch / self.epochs + 1e-9
         return float(self.start * self.factor ** (turns if self.smooth else math.floor(turns)))
 
     def with_peak(self, value: float) -> "Exponential":
         if self.factor > 1:
             raise ValueError(
-                f"Exponential(factor={self.factor:g}) rises to the end, so its peak depends on the epochs; give start"
+                f"Exponential(factor={self.factor:g}) rises to the end, so its peak depends on the epochs; set start instead"
             )
         return replace(self, start=value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Warmup(Schedule):
-    """A straight line from zero to the first value of another schedule, then that schedule (arXiv:1706.02677, 2.2).
+    """Linear warmup from zero to the first value of another schedule, then that schedule (arXiv:1706.02677, 2.2).
 
     Attributes:
-        epochs: length of the warm-up; in a run shorter than `epochs / share`, it shrinks to that share of the run.
-        share: the largest share of the run that the warm-up may take, in (0, 1].
-        rebase: whether `then` starts when the warm-up ends (cosine) or has been running since the first update
-            (EfficientNet's staircase, which has already fallen when the warm-up ends).
+        epochs: length of the warmup; in a run shorter than `epochs / share`, it is shortened to that share of the run.
+        share: the largest share of the run that the warmup may take, in (0, 1].
+        rebase: whether `then` starts when the warmup ends (cosine) or has been running since the first update
+            (EfficientNet's staircase, which has already decayed when the warmup ends).
     """
 
     epochs: float
@@ -164,7 +164,7 @@ class Warmup(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Staged(Schedule):
-    """A staircase of equally long stages (EfficientNetV2, arXiv:2104.00298, algorithm 1).
+    """Piecewise constant, in stages of equal length (EfficientNetV2, arXiv:2104.00298, algorithm 1).
 
     Attributes:
         values: the value of each stage, first to last.
@@ -184,21 +184,21 @@ class Staged(Schedule):
 
     @classmethod
     def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
-        """The staircase of `stages` equal steps from `start` to `end`, both included; a single stage is at `end`."""
+        """Returns `stages` evenly spaced values from `start` to `end`, both included; a single stage has the value `end`."""
         if stages < 1:
             raise ValueError(f"Staged needs at least one stage, got stages={stages}")
-        # the last value is `end` itself, not a rounding error beside it
+        # the last value is exactly `end`, without a rounding error
         return cls(values=(*(start + (end - start) * i / (stages - 1) for i in range(stages - 1)), end))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn(Schedule):
-    """One of some values, drawn anew from time to time; schedules of one seed and as many values draw the same place.
+    """A value drawn at random from a list at intervals; schedules with the same seed and length draw the same index.
 
     Attributes:
-        values: what is drawn from, each as likely as the others.
-        every: epochs from one draw to the next; 0 draws at each update.
-        seed: other draws for another seed.
+        values: drawn with equal probability.
+        every: epochs between draws; 0 draws at each update.
+        seed: of the draws.
     """
 
     values: tuple[float, ...]
@@ -219,10 +219,10 @@ class Drawn(Schedule):
 
 
 def scaled(values: tuple[float, ...], peak: float) -> tuple[float, ...]:
-    """Numbers in the same ratios, the largest of which is `peak` itself.
+    """Scales numbers so that the largest is exactly `peak`.
 
     Raises:
-        ValueError: none of them is above zero, so there are no ratios to keep.
+        ValueError: none of them is above zero, so they cannot be scaled.
     """
     largest = max(values)
     if largest <= 0:

@@ -1,11 +1,11 @@
-"""Spec: a choice as data.
+"""Spec: the base of all configuration classes.
 
-A network, a training run, a loss term, a data source: each is a frozen dataclass that compares, hashes, prints, survives
-JSON and refuses what it does not know. Abstract fields are written with their kind, all fields are written, and scalars
+A network, a training run, a loss term, a data source: each is a frozen dataclass that compares, hashes, prints, converts to
+JSON and back, and rejects unknown fields. Abstract fields are written with their kind, all fields are written, and scalars
 are never coerced, so a file read back equals what was written.
 
-A choice inside a choice has a path, `transforms.MixUp.alpha`, which `put` sets and `get` reads; a tuple of methods holds one
-of a kind, so the name of the kind is an address.
+A nested field has a path, `transforms.MixUp.alpha`, which `put` sets and `get` reads; a tuple of methods has at most one of
+each kind, so the name of the kind serves as its index.
 """
 
 import difflib
@@ -29,10 +29,10 @@ S = TypeVar("S", bound="Spec")
 
 
 def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: str = "") -> str:
-    """Returns "; did you mean 'x'?" for a near name or alias, otherwise the list of known names.
+    """Returns "; did you mean 'x'?" for a similar name or alias, otherwise the list of known names.
 
     Args:
-        listing: the command that lists them, which is said instead where they are too many for a message.
+        listing: the command that lists them, named instead if there are too many for a message.
     """
     known = list(known)
     lowered = {k.lower(): k for k in (*aliases, *known)}
@@ -45,7 +45,7 @@ def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: 
 
 
 class SpecType(ABCMeta):
-    """Checks the fields of a Spec where it is made, so a slip in a table is an error at its row."""
+    """Checks the fields of a Spec when it is created, so that a mistake in a table is an error at its row."""
 
     def __call__(cls: Callable[..., T], *positional: Any, **given: Any) -> T:  # type: ignore[misc]
         spec = typing.cast("type[Spec]", cls)
@@ -59,7 +59,7 @@ class SpecType(ABCMeta):
             if name not in given and field.default is MISSING and field.default_factory is MISSING:
                 raise TypeError(f"{spec.__name__} needs the field {name!r}")
         hints = field_types(spec)
-        # defaults are fitted too: a schedule's default may be a plain number
+        # defaults are converted too: a schedule's default may be a plain number
         values = {name: field.default for name, field in known.items() if field.default is not MISSING} | given
         fitted = {name: as_hinted(value, hints[name], f"{spec.__name__}.{name}") for name, value in values.items()}
         return typing.cast(T, ABCMeta.__call__(spec, **fitted))
@@ -67,19 +67,19 @@ class SpecType(ABCMeta):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(metaclass=SpecType):
-    """Base of every choice.
+    """Base class of all configuration.
 
     A subclass is a `@dataclass(frozen=True, kw_only=True)`. Fields have the types bool, int, float, str, Literal, another Spec,
     a tuple of these, or one of these `| None`. Fields added later get the default that means the old behaviour.
 
     Attributes:
         PLUGINS: on the abstract base of a kind of plug-in, the packages whose modules define its kinds.
-        USUAL: on such a base, the kind of data that does not name one; "" where it must be named.
+        USUAL: on such a base, the kind assumed for data that does not name one; "" if it must be named.
         UPGRADES: functions that turn the encoded fields of version n into those of version n + 1.
         ALIASES: other names of fields, and of fields of the specs in them, by which they may be given and by which earlier
             releases wrote them: `{"rate": "lr", "zero_gamma": "start.zero_gamma"}`.
-        FORMERLY: what earlier releases called the spec, where it is no plug-in.
-        IN_WORDS: what may be given where this spec is asked for, with an example, for messages; "" for its name.
+        FORMERLY: what earlier releases called the spec, if it is not a plug-in.
+        IN_WORDS: what may be given for this spec, with an example, for messages; "" for its name.
     """
 
     PLUGINS: ClassVar[tuple[str, ...]] = ()
@@ -90,7 +90,7 @@ class Spec(metaclass=SpecType):
     IN_WORDS: ClassVar[str] = ""
 
     def to_json(self, indent: int | None = None) -> str:
-        """Returns the JSON text that `from_json` reads back to an equal value."""
+        """Returns JSON from which `from_json` reads an equal value."""
         return json.dumps(encode(self), indent=indent)
 
     @classmethod
@@ -98,7 +98,7 @@ class Spec(metaclass=SpecType):
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: the text is no JSON, or holds an unknown kind or field, or a value of another type.
+            ValueError: the text is not JSON, or contains an unknown kind or field, or a value of the wrong type.
         """
         try:
             return decode(cls, json.loads(text))
@@ -109,7 +109,7 @@ class Spec(metaclass=SpecType):
 
     @classmethod
     def from_number(cls, value: float) -> "Spec":
-        """What a plain number stands for where this spec is asked for; only schedules define it."""
+        """The spec that a plain number means; only schedules define it."""
         raise TypeError(f"{cls.__name__} cannot be given as the number {value!r}")
 
 
@@ -133,7 +133,7 @@ def field_types(spec: type[Spec]) -> dict[str, Any]:
 
 
 def specs_within(value: Any) -> Iterator["Spec"]:
-    """A spec, and all that stand in its fields, however deep; of a tuple those of each item."""
+    """A spec and all specs nested in its fields; for a tuple, those of each item."""
     if isinstance(value, Spec):
         yield value
         for name in field_map(type(value)):
@@ -161,17 +161,17 @@ def is_tuple(hint: Any) -> bool:
 
 
 def options(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the hint alone."""
+    """The members of a union, or just the hint."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return typing.get_args(hint)
     return (hint,)
 
 
 def as_hinted(value: Any, hint: Any, where: str) -> Any:
-    """Returns the value as the field holds it, or raises naming the field.
+    """Converts a value to the type of its field, or raises an error that names the field.
 
-    A list becomes a tuple, an int becomes a float where a float is asked for, a number becomes a constant schedule. Nothing
-    else is converted: 2.7 is no depth and "3" is no 3.
+    A list becomes a tuple, an int becomes a float where a float is expected, a number becomes a constant schedule. Nothing
+    else is converted: 2.7 is not a depth and "3" is not 3.
     """
     choices = options(hint)
     if value is None and type(None) in choices:
@@ -190,7 +190,7 @@ def as_hinted(value: Any, hint: Any, where: str) -> Any:
     if hint is Any:
         return value
     if origin is Literal:
-        # 1 == 1.0 == True, but they are not the same choice
+        # 1 == 1.0 == True, but they are not the same value
         if not any(type(value) is type(known) and value == known for known in arguments):
             raise ValueError(f"{where} cannot be {value!r}{near(str(value), map(str, arguments))}")
         return value
@@ -232,7 +232,7 @@ def fit_tuple(value: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, 
             seen: set[type] = set()
             for item in fitted:
                 if type(item) in seen:
-                    raise ValueError(f"{where} holds {type(item).__name__} twice; methods in a tuple are one of a kind")
+                    raise ValueError(f"{where} holds {type(item).__name__} twice; a tuple has at most one method of each kind")
                 seen.add(type(item))
         return fitted
     if len(value) != len(arguments):
@@ -286,10 +286,10 @@ def kinds(base: type[S]) -> dict[str, type[S]]:
 
 
 def kind_named(base: type[S], name: str) -> type[S]:
-    """The plug-in of that name.
+    """The plug-in with a given name.
 
     Raises:
-        ValueError: there is none; the message has the near name.
+        ValueError: there is none; the message suggests a similar name.
     """
     found = kinds(base)
     if name not in found:
@@ -301,7 +301,7 @@ def kind_named(base: type[S], name: str) -> type[S]:
 
 
 def encode(spec: Spec) -> dict[str, Any]:
-    """Turns a spec into plain dicts, lists and scalars: its kind, the version if it ever changed, and all of its fields."""
+    """Converts a spec to plain dicts, lists and scalars: its kind, the version if it ever changed, and all of its fields."""
     data: dict[str, Any] = {"kind": type(spec).__name__}
     if spec.UPGRADES:
         data["version"] = len(spec.UPGRADES)
@@ -315,10 +315,10 @@ def encode_value(value: Any) -> Any:
 
 
 def decode(base: type[S], data: Any) -> S:
-    """Reads what `encode` wrote; fields that the data lacks take their defaults. A spec among the data stays what it is.
+    """Reads the output of `encode`; missing fields get their defaults. Specs within the data are kept as they are.
 
     Raises:
-        ValueError: unknown kind or field, or a value of another type; the message names it and the near name.
+        ValueError: unknown kind or field, or a value of the wrong type; the message names it and suggests a similar name.
     """
     if isinstance(data, base):
         return data
@@ -353,10 +353,10 @@ def decode(base: type[S], data: Any) -> S:
 
 
 def unaliased(spec: type[Spec], data: dict[str, Any]) -> dict[str, Any]:
-    """Encoded fields under their own names, each in the spec that it belongs to now.
+    """Replaces aliases in encoded fields by the current names and paths.
 
     Raises:
-        ValueError: a field is given by two names, or what an alias leads into is no object.
+        ValueError: a field is given by two names, or an alias leads into something that is not an object.
     """
     found = {name: value for name, value in data.items() if name not in spec.ALIASES}
     for alias, value in data.items():
@@ -375,7 +375,7 @@ def unaliased(spec: type[Spec], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(data: Any, hint: Any) -> Any:
-    """Turns what `encode` wrote for one field into the value that a field of this type holds."""
+    """Converts the encoded value of one field back to a value of its type."""
     if is_spec(hint):
         return decode(hint, data)
     if len(options(hint)) > 1:
@@ -400,7 +400,7 @@ def decode_union(data: Any, hint: Any) -> Any:
 
 
 def decode_tuple(data: Any, hint: Any) -> tuple[Any, ...]:
-    if not isinstance(data, list | tuple):  # text would come apart into letters, an object into its keys
+    if not isinstance(data, list | tuple):  # text would be split into letters, an object into its keys
         raise TypeError(f"value must be a list, got {data!r}")
     arguments = typing.get_args(hint)
     if arguments[-1] is Ellipsis:
@@ -414,7 +414,7 @@ def decode_tuple(data: Any, hint: Any) -> tuple[Any, ...]:
 
 
 def canonical(spec: type[Spec], path: str) -> str:
-    """A path without aliases, as far as the types of fields tell what stands in them."""
+    """Replaces the aliases in a path, as far as the types of fields determine what they hold."""
     head, _, rest = path.partition(".")
     if head in spec.ALIASES:
         return canonical(spec, f"{spec.ALIASES[head]}.{rest}" if rest else spec.ALIASES[head])
@@ -423,7 +423,7 @@ def canonical(spec: type[Spec], path: str) -> str:
 
 
 def short(spec: type[Spec], path: str) -> str:
-    """A path as people write it: by the alias that is called as the field that it stands for, if there is one."""
+    """The short form of a path: an alias with the same name as the field it refers to, if there is one."""
     for alias, target in spec.ALIASES.items():
         if target.rpartition(".")[2] == alias and f"{path}.".startswith(f"{target}."):
             return f"{alias}{path[len(target) :]}"
@@ -443,7 +443,7 @@ def step_into(value: Any, step: str) -> Any:
     if isinstance(value, tuple):
         return value[index_of(value, step, "the list")]
     if not isinstance(value, Spec):
-        raise ValueError(f"nothing can be named {step!r} inside {value!r}")
+        raise ValueError(f"{value!r} has no fields, so none is named {step!r}")
     known = field_map(type(value))
     if step not in known:
         raise ValueError(f"{type(value).__name__} has no field {step!r}{near(step, known, value.ALIASES)}")
@@ -462,11 +462,11 @@ def index_of(items: tuple[Any, ...], step: str, where: str) -> int:
 
 
 def by_own_name(message: str, path: str) -> str:
-    """A message about a field with the name that was given for it: "lr must be ..." instead of "AdamW.lr must be ..."."""
+    """Puts the name that the user gave into a message: "lr must be ..." instead of "AdamW.lr must be ..."."""
     steps = path.split(".")
     for end in range(len(steps), 0, -1):
         word, called = re.escape(steps[end - 1]), ".".join(steps[:end])
-        # a field with a short name is told as "Evaluated.size (test_size)"
+        # a field with a short name is shown as "Evaluated.size (test_size)"
         parts = re.split(rf"\b[A-Z]\w*\.(?:{word}\b|\w+ \({word}\))", message)
         if len(parts) > 1:
             return called.join(parts)
@@ -474,13 +474,13 @@ def by_own_name(message: str, path: str) -> str:
 
 
 def put(spec: S, path: str, value: Any) -> S:
-    """Returns the spec with another value at a path.
+    """Returns a copy of the spec with a new value at a path.
 
     A value may be text, as from a command line: `"30"`, `"0.1"`, `"true"`, `"none"`, the name of a kind, or JSON. `"on"` adds a
-    method to its tuple (or fills an optional field), `"off"` takes it away. `*` stands for every item of a tuple.
+    method to its tuple (or fills an optional field), `"off"` removes it. `*` stands for every item of a tuple.
 
     Raises:
-        ValueError: a step of the path does not exist, or the value does not fit; the message has the near name.
+        ValueError: a step of the path does not exist, or the value is invalid; the message suggests a similar name.
     """
     head, _, rest = path.partition(".")
     if head in spec.ALIASES:
@@ -506,7 +506,7 @@ def put_value(old: Any, hint: Any, rest: str, value: Any, where: str) -> Any:
     if old is None:
         raise ValueError(f"{where} is off; switch it on first ({where}=on), then set {rest!r} in it")
     if not isinstance(old, Spec):
-        raise ValueError(f"{where} is {old!r}, there is no {rest!r} in it")
+        raise ValueError(f"{where} is {old!r}, which has no {rest!r}")
     return put(old, rest, value)
 
 
@@ -516,7 +516,7 @@ def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, valu
     hints = [hint] * len(items) if Ellipsis in others else arguments
     if step == "*":
         if not items:
-            raise ValueError(f"{where} is empty, so that * stands for nothing")
+            raise ValueError(f"{where} is empty, so * matches nothing")
         return tuple(put_value(item, kind, rest, value, where) for item, kind in zip(items, hints, strict=True))
     names = [type(item).__name__ for item in items]
     if not rest and is_spec(hint) and is_kind(hint) and not step.isdecimal():
@@ -527,14 +527,14 @@ def put_item(items: tuple[Any, ...], arguments: tuple[Any, ...], path: str, valu
         if value == "on":
             return items if step in names else (*items, make_default(kind, where))
     if is_spec(hint) and is_kind(hint) and not step.isdecimal() and step not in names:
-        kind_named(hint, step)  # a misspelt name gets the near name
+        kind_named(hint, step)  # suggests a name for a misspelt one
         raise ValueError(f"{where} has no {step}; switch it on first ({where}.{step}=on)")
     at = index_of(items, step, where)
     return (*items[:at], put_value(items[at], hints[at], rest, value, f"{where}.{step}"), *items[at + 1 :])
 
 
 def make_default(kind: type[S], where: str, old: Any = None) -> S:
-    """A spec with its defaults; fields that have none are taken over from the one that it replaces."""
+    """A spec with its defaults; fields without one are copied from the spec that it replaces."""
     kept = {name: getattr(old, name) for name in needed(kind) if isinstance(old, Spec) and name in field_map(type(old))}
     try:
         return kind(**kept)
@@ -543,7 +543,7 @@ def make_default(kind: type[S], where: str, old: Any = None) -> S:
 
 
 def parse(value: Any, hint: Any, old: Any, where: str) -> Any:
-    """Reads text as the value that the field asks for; anything but text is fitted as it is."""
+    """Parses text as a value of the field's type; anything but text is converted as it is."""
     if not isinstance(value, str):
         return decode_value(value, hint, where) if isinstance(value, dict | list) else as_hinted(value, hint, where)
     choices = options(hint)

@@ -1,6 +1,6 @@
-"""What the system says: how many processors there are for us, how busy they are, how much memory is left, where caches lie.
+"""Queries the system: usable cores, their load, available memory, the cache folder.
 
-Where it does not say, memory and busy seconds are None, and child processes count for nothing.
+Where the system does not report them, memory and busy seconds are None, and child processes count as zero.
 """
 
 import math
@@ -15,22 +15,22 @@ ROOT = Path("/")
 
 
 def cpus() -> frozenset[int]:
-    """Numbers of the processors that this process may run on."""
+    """Indices of the processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
 
 
 def cores(root: Path = ROOT) -> int:
-    """How many processors this process can keep busy: those that it may run on, or fewer where its container has a quota.
+    """Number of processors this process can keep busy: those that it may run on, or fewer if its container has a quota.
 
-    It is what "cores" means everywhere in this project; at least 1.
+    This is what "cores" means everywhere in this project; at least 1.
     """
     return max(1, min([len(cpus()), *map(math.ceil, quotas(root))]))
 
 
 def quotas(root: Path = ROOT) -> list[float]:
-    """Processor seconds a second that the container of this process may use, and each container around it, where limited."""
+    """CPU quotas, in processors, of this process's container and of each container around it, where limited."""
     group, found = root / "sys/fs/cgroup", []
     own = ""
     with suppress(OSError, IndexError):
@@ -51,9 +51,9 @@ def quotas(root: Path = ROOT) -> list[float]:
 
 
 def available_bytes(root: Path = ROOT) -> int | None:
-    """Memory that this process could still take, by what the system says and by the limit of its container.
+    """Memory that this process could still allocate, by the system's figures and by the limit of its container.
 
-    Files that the system only keeps because there is room count as free in both.
+    The file cache that the system would drop counts as free in both.
     """
     found = []
     with suppress(OSError, ValueError, IndexError):
@@ -67,7 +67,7 @@ def available_bytes(root: Path = ROOT) -> int | None:
 
 
 def kept_files(group: Path) -> int:
-    """Bytes of files that a container's memory holds and would give back first."""
+    """Bytes of reclaimable file cache in a container's memory."""
     with suppress(OSError, ValueError, IndexError):
         for line in (group / "memory.stat").read_text().splitlines():
             if line.startswith("inactive_file "):
@@ -76,12 +76,12 @@ def kept_files(group: Path) -> int:
 
 
 class Usage(NamedTuple):
-    """Seconds since some start.
+    """Seconds since an arbitrary start.
 
     Attributes:
-        wall: by the clock.
-        busy: of all processors together that this process may run on, in use by anyone; None where the system does not say.
-        own: of them, by this process and those that it started.
+        wall: elapsed time.
+        busy: busy time of all processors that this process may run on, whoever uses them; None if not reported.
+        own: the part of it that this process and its children used.
     """
 
     wall: float
@@ -90,7 +90,7 @@ class Usage(NamedTuple):
 
 
 def usage(root: Path = ROOT) -> Usage:
-    """What the system says about its processors now."""
+    """The current processor usage."""
     times = os.times()
     ended = times.children_user + times.children_system
     return Usage(times.elapsed, busy_seconds(root), times.user + times.system + ended + running_children_seconds(root))
@@ -105,7 +105,7 @@ def process_seconds(root: Path = ROOT) -> float:
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:
-    """Seconds that the processors which this process may run on were busy or taken away by the host."""
+    """Seconds that the processors available to this process were busy or stolen by the host."""
     ours, ticks = cpus(), []
     try:
         for line in (root / "proc/stat").read_text().splitlines():
@@ -119,7 +119,7 @@ def busy_seconds(root: Path = ROOT) -> float | None:
 
 
 def running_children_seconds(root: Path = ROOT) -> float:
-    """Seconds of processor that the processes below this one have used, such as those that read the pictures."""
+    """Processor seconds used by child processes, such as data loader workers."""
     parents, ticks = {}, {}
     for process, parent, used in processes(root):
         parents[process], ticks[process] = parent, used
@@ -130,11 +130,11 @@ def running_children_seconds(root: Path = ROOT) -> float:
 
 
 def processes(root: Path) -> Iterator[tuple[int, int, int]]:
-    """Each process: its number, its parent's, and the ticks that it and its ended children have used."""
+    """Each process: its pid, its parent's pid, and the ticks that it and its ended children have used."""
     for place in (root / "proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, IndexError):  # it may end while it is read
+        with suppress(OSError, ValueError, IndexError):  # it may end while being read
             number, _, rest = place.read_text().partition(" (")
-            fields = rest.rpartition(") ")[2].split()  # a name may have brackets and blanks in it
+            fields = rest.rpartition(") ")[2].split()  # a name may contain brackets and spaces
             yield int(number), int(fields[1]), sum(map(int, fields[11:15]))
 
 
@@ -142,9 +142,9 @@ VARIABLE = "PARETINA_CACHE"
 
 
 def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Where this user's caches lie, by the convention of the platform; not made.
+    """The user's cache folder, by the convention of the platform; not created.
 
-    $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows; PARETINA_CACHE names another.
+    $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows; PARETINA_CACHE overrides it.
     """
     environment = os.environ if environment is None else environment
     if named := environment.get(VARIABLE):
@@ -154,5 +154,5 @@ def cache_folder(environment: Mapping[str, str] | None = None, platform: str = s
     if platform == "win32":
         return Path(environment.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "paretina" / "Cache"
     base = environment.get("XDG_CACHE_HOME", "")
-    # the convention says that a path which is not absolute is to be ignored
+    # the XDG specification says to ignore relative paths
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "paretina"

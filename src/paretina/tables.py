@@ -1,7 +1,7 @@
-"""Tables: rows as CSV, and as text in columns.
+"""Writes tables as CSV, and as text in aligned columns.
 
-rich, which draws the progress of a run, is not used for them: its tables are fitted to the terminal, so that what is piped into
-a file or into grep would be folded at 80 columns.
+rich, which draws the progress of a run, is not used for them: its tables are fitted to the terminal, so output piped into a
+file or into grep would be wrapped at 80 columns.
 """
 
 import csv
@@ -12,19 +12,19 @@ from typing import Any
 
 
 def write_csv(path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Writes rows to a file, one at a time, in UTF-8 with a line of names first; None becomes an empty cell.
+    """Writes rows to a UTF-8 file, one at a time, with a header line; None becomes an empty cell.
 
-    What is no valid UTF-8, such as some names of files, is written by its numbers.
+    Text that is not valid UTF-8, as in some file names, is written as escapes.
 
     Args:
-        columns: names and order of the columns; those of the first row if not given.
+        columns: names and order of the columns; default: those of the first row.
     """
     with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         write_rows(file, rows, columns)
 
 
 def write_lines(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """As `write_csv`, for rows by position: names of columns that come from data, such as those of classes, may be equal."""
+    """Like `write_csv`, for rows by position: column names that come from data, such as class names, may repeat."""
     with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -32,7 +32,7 @@ def write_lines(path: Path | str, columns: Sequence[str], rows: Iterable[Sequenc
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """The text that `write_csv` writes."""
+    """Returns the CSV text that `write_csv` writes."""
     file = io.StringIO(newline="")
     write_rows(file, rows, columns)
     return file.getvalue()
@@ -49,11 +49,11 @@ def write_rows(file: io.TextIOBase, rows: Iterable[Mapping[str, Any]], columns: 
 
 
 def in_columns(rows: Iterable[Sequence[str]], sides: str) -> list[str]:
-    """Rows of cells as lines, each column as wide as its widest cell, with two spaces between columns.
+    """Formats rows of cells as lines, each column as wide as its widest cell, with two spaces between columns.
 
     Args:
-        rows: equally long; the first may hold the titles.
-        sides: of each column the side that its cells are aligned to, "<" or ">"; the last one stands for all further columns.
+        rows: of equal length; the first may be the header.
+        sides: the alignment of each column, "<" or ">"; the last one applies to all further columns.
     """
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

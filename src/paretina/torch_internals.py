@@ -1,7 +1,7 @@
-"""Names of torch that torch does not promise to keep, all of them in this file.
+"""Collects all uses of private torch names in one file.
 
-Every other file of the package uses names without a leading underscore alone. When a new torch has moved or changed one of
-these, `tests/test_torch_internals.py` says which; a release of paretina then changes this file and no other.
+Every other file of the package uses public names only. When a new version of torch moves or changes one of these,
+`tests/test_torch_internals.py` says which; a release of paretina then changes only this file.
 """
 
 from torch import _foreach_add as foreach_add
@@ -30,5 +30,5 @@ __all__ = [
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether calls of a module run what `module.compile()` has made of it."""
+    """Whether a module was compiled with `module.compile()`."""
     return module._compiled_call_impl is not None

@@ -1,16 +1,16 @@
-"""Traits: what a method, or a field of what is asked of a run, says of itself to the parts of the program that treat all alike.
+"""Traits: metadata of methods and of settings, for code that handles all of them alike.
 
-An ablation wants to know how it is left out, progressive training what rises with the image size, the choice of a precision
-whether less than float32 was shown to be harmless, and the command line what other tools call it. The answers stand with the
-method or the field itself, and whoever needs them walks over what is there; there is no list of methods anywhere else.
+An ablation needs to know how a method is left out, progressive training which schedules rise with the image size, the choice
+of precision whether training below float32 was shown to be harmless, and the command line what other tools call it. The
+answers are stored with the method or the field, and found by walking over them; there is no list of methods anywhere else.
 
-A method, which is a class of its own, answers with the class attributes of `Method`. A field answers in its metadata:
+A method, which is a class, answers with the class attributes of `Method`. A field answers in its metadata:
 
     dropout: Schedule = field(
         default=Constant(value=0.0), metadata=traits(left_out=SetTo("dropout", "0"), rises=1 / 3, elsewhere=("drop",))
     )
 
-`tests/contracts/test_traits.py` finds what has no answer. `Never` is an answer: it says why the question does not apply.
+`tests/contracts/test_traits.py` finds missing answers. `Never` is an answer: it says why the question does not apply.
 """
 
 import functools
@@ -26,7 +26,7 @@ from paretina.spec import Spec, field_map, field_types, is_kind, is_spec, is_tup
 
 @dataclass(frozen=True)
 class Never:
-    """That a question does not apply.
+    """Says that a question does not apply.
 
     Attributes:
         because: the reason, as the end of "never, because ...".
@@ -41,7 +41,7 @@ class Never:
 
 @dataclass(frozen=True)
 class SetTo:
-    """A field is left out by setting it to what has no effect; it is a refinement of whoever has another value.
+    """The field is left out by setting it to a value without effect; any other value is a refinement.
 
     Attributes:
         name: of the refinement, for tables. Fields that give the same name are left out together, as one refinement.
@@ -54,10 +54,10 @@ class SetTo:
 
 @dataclass(frozen=True)
 class Inside:
-    """Not the field itself, but what stands in it may be left out, and says so itself.
+    """Not the field itself but its contents may be left out; they say how.
 
     Attributes:
-        least: number of methods that must stay, for a field that cannot be empty.
+        least: number of methods that must remain, for a field that cannot be empty.
     """
 
     least: int = 0
@@ -65,7 +65,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class By:
-    """A function says how a field is left out, where that depends on the value.
+    """A function tells how the field is left out, for fields where that depends on the value.
 
     Attributes:
         function: of the value and its path; gives the name of each refinement and the assignment, `path=text`, that leaves it
@@ -77,12 +77,12 @@ class By:
 
 @dataclass(frozen=True)
 class SwitchedOff:
-    """A method is left out by `off` at its place, and called by the name of its class."""
+    """The method is left out by `off` at its path, and is named after its class."""
 
 
 @dataclass(frozen=True)
 class GivesWay:
-    """A method cannot go without a substitute; `Recipe.without` knows which one."""
+    """The method can only be replaced, not removed; `Recipe.without` knows the substitute."""
 
 
 INSIDE = Inside()
@@ -93,18 +93,18 @@ SETTING = Never("it is a setting of its method")
 """Never left out: the usual answer of a field in a method whose other fields may be left out."""
 
 STAYS = Never("the source of progressive training (arXiv:2104.00298) keeps it as it is")
-"""Never rises: the usual answer of a schedule that is no strength of regularisation."""
+"""Never rises: the usual answer of a schedule that is not a regularisation strength."""
 
 HowLeftOut = SwitchedOff | GivesWay | Inside | Never
-"""What a method may answer, as a class."""
+"""The answers that a method may give, as a class."""
 
 Words = tuple[str, ...] | Mapping[str, str]
-"""What other tools call something: names, or names with the value that is written instead of VALUE."""
+"""Names in other tools: names, or names with the value to write instead of VALUE."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a field says; None where it says nothing.
+    """The answers of a field; None where it gives none.
 
     Attributes:
         left_out: how an ablation leaves it out.
@@ -126,18 +126,18 @@ def traits(
     rises: float | Never | None = None,
     elsewhere: Words | None = None,
 ) -> dict[str, Traits]:
-    """The metadata of a field that says these things of itself; see `Traits`."""
+    """Field metadata with these answers; see `Traits`."""
     return {KEY: Traits(left_out, rises, elsewhere)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Spec):
-    """Base of every kind of plug-in: a spec that says of itself, as a class, what others must know.
+    """Base of every kind of plug-in: a spec whose class carries the metadata that other code needs.
 
-    The base of a kind answers for all of them where one answer fits; a class of its own answers otherwise.
+    The base of a kind answers for all of its plug-ins where one answer fits; otherwise each class answers.
 
     Attributes:
-        LEFT_OUT: how an ablation leaves it out where it stands. `INSIDE` asks each of its fields instead.
+        LEFT_OUT: how an ablation leaves it out. `INSIDE` refers to each of its fields instead.
         LOW_PRECISION: whether training in bfloat16 was shown to lose nothing with it, from scratch (records/precision). Each
             class says so itself; one that inherits it has not been shown anything. `Never` for kinds that compute nothing in
             low precision.
@@ -154,7 +154,7 @@ class Method(Spec):
 
 @functools.cache
 def said(spec: type[Spec], name: str) -> Traits:
-    """What a field says of itself; one that a subclass defines anew keeps the answers that it does not give again."""
+    """The answers of a field; a field redefined in a subclass keeps the answers that it does not give again."""
     given = [vars(cls)["__dataclass_fields__"].get(name) for cls in spec.__mro__ if "__dataclass_fields__" in vars(cls)]
     found = [each.metadata[KEY] for each in given if each is not None and KEY in each.metadata]
     answers = {
@@ -165,7 +165,7 @@ def said(spec: type[Spec], name: str) -> Traits:
 
 
 class Place(NamedTuple):
-    """A field of a spec, or of a spec in it.
+    """A field of a spec, or of a nested spec.
 
     Attributes:
         path: from the outermost spec, as `paretina.spec.put` takes it.
@@ -186,7 +186,7 @@ class Place(NamedTuple):
 
 
 def places(spec: Spec, prefix: str = "") -> Iterator[Place]:
-    """Every field of a spec and of the specs in it, however deep; a field comes before what is in it."""
+    """Every field of a spec and of its nested specs; a field comes before its contents."""
     for name in field_map(type(spec)):
         place = Place(f"{prefix}{name}", spec, name)
         yield place
@@ -195,7 +195,7 @@ def places(spec: Spec, prefix: str = "") -> Iterator[Place]:
 
 
 def held(value: Any, path: str) -> Iterator[tuple[str, Spec]]:
-    """The specs that a field holds, itself or in a tuple, with their paths."""
+    """The specs that a field holds, directly or in a tuple, with their paths."""
     if isinstance(value, Spec):
         yield path, value
     elif isinstance(value, tuple):
@@ -209,12 +209,12 @@ def held(value: Any, path: str) -> Iterator[tuple[str, Spec]]:
 
 
 def shown_low(methods: Iterable[Method]) -> bool:
-    """Whether training in bfloat16 was shown to lose nothing with all of these; what a class inherits shows nothing."""
+    """Whether training in bfloat16 was shown to lose nothing with all of these; inherited answers do not count."""
     return all(isinstance(type(each).LOW_PRECISION, Never) or vars(type(each)).get("LOW_PRECISION", False) for each in methods)
 
 
 def methods_in(spec: Spec) -> Iterator[Method]:
-    """The methods in the fields of a spec, however deep."""
+    """The methods nested in the fields of a spec."""
     for place in places(spec):
         yield from (inner for _, inner in held(place.value, place.path) if isinstance(inner, Method))
 
@@ -226,15 +226,15 @@ Found = Iterator[tuple[str, str]]
 
 
 def words(spec: type[Spec], value: Any = None, prefix: str = "", first: str = "", within: tuple[type[Spec], ...] = ()) -> Found:
-    """What other tools call the fields of a spec and the methods that can stand in them, with what to write here.
+    """Names that other tools have for the fields of a spec and for the methods in them, with what to write here.
 
     A method that is not there by default is switched on first: `average=on average.decay=VALUE`. Imports all plug-ins.
 
     Args:
-        value: the spec as it is by default; None where there is none.
-        prefix: path of the spec, with a dot behind it.
-        first: what has to be written before something in the spec can be set, with a space behind it.
-        within: specs that this one stands in, and bases whose fields were looked at already; a schedule may hold schedules.
+        value: the default spec; None if there is none.
+        prefix: path of the spec, with a trailing dot.
+        first: what must be written before a field of the spec can be set, with a trailing space.
+        within: the enclosing specs, and bases whose fields were already visited; schedules may be nested.
     """
     done = {name for base in within if issubclass(spec, base) for name in field_map(base)}
     for name, each in field_map(spec).items():
@@ -249,7 +249,7 @@ def words(spec: type[Spec], value: Any = None, prefix: str = "", first: str = ""
 
 
 def words_inside(hint: Any, value: Any, path: str, first: str, within: tuple[type[Spec], ...], optional: bool) -> Found:
-    """The same for what can stand in a field of that type: a spec, one of a kind, or several of a kind."""
+    """Like `words`, for the possible contents of a field of a type: a spec, one of a kind, or several of a kind."""
     several = is_tuple(hint)
     base = typing.get_args(hint)[0] if several else hint
     if not is_spec(base) or base in within:
@@ -264,15 +264,15 @@ def words_inside(hint: Any, value: Any, path: str, first: str, within: tuple[typ
             place = f"{path}.{kind.__name__}" if several else path
             on = f"{place}=on" if several else f"{path}={kind.__name__}"
             yield from ((word, f"{first}{on}") for word in vars(kind).get("ELSEWHERE", ()))
-            # a word for what a kind has from another kind stands for the other one
+            # a word for something that a kind takes from another kind belongs to the other one
             parents = (parent for parent in kind.__mro__[1:] if parent in found)
             switched = first if kind in there else f"{first}{on} "
             yield from words(kind, there.get(kind), f"{place}.", switched, (*within, *parents))
-    elif not several:  # those in a tuple have no names to be called by
+    elif not several:  # those in a tuple have no names
         yield from words(base, value, f"{path}.", f"{first}{path}=on " if value is None and optional else first, within)
 
 
 def default_of(each: Field[Any]) -> Any:
-    """The default of a field; None where there is none."""
+    """The default of a field; None if there is none."""
     value = each.default if each.default_factory is MISSING else each.default_factory()
     return None if value is MISSING else value

@@ -258,8 +258,8 @@ MISUSE = [
     ("train photos --output photos/run", "lies inside the data"),
     (f"train photos --output {RUN}", f"resume it with --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
-    ("train --resume gone", "gone holds no run"),
-    ("train --resume photos", "photos holds no run"),
+    ("train --resume gone", "gone contains no run"),
+    ("train --resume photos", "photos contains no run"),
     (
         f"train --resume {RUN} epochs=2 --device cpu",
         "a run is resumed with its original settings; leave out --device, epochs=2",

@@ -79,7 +79,7 @@ def test_equal_bytes_in_another_shape_are_no_duplicates(tmp_path):
 
 def test_workers_do_not_change_the_report(folder):
     assert check(folder, workers=1) == check(folder, workers=4)
-    with pytest.raises(ValueError, match="one worker or more is needed, got 0"):
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         check(folder, workers=0)
 
 
@@ -121,7 +121,7 @@ def test_is_json_and_text(folder):
 def test_says_that_train_will_refuse_it(folder):
     report = check(folder, max_damaged=0.01)
     assert report.refusal == (
-        "2 of 9 pictures in train and val cannot be read, more than max_damaged=0.01 allows; mend or remove them, or allow it "
+        "2 of 9 pictures in train and val cannot be read, more than max_damaged=0.01 allows; repair or remove them, or allow it "
         "with max_damaged=0.223"
     )
     assert f"train refuses this data: {report.refusal}" in report.lines()
@@ -192,8 +192,8 @@ def test_tells_what_is_odd_about_pictures_that_can_be_read(tmp_path):
             Image.fromarray(values).save(tmp_path / kind / f"{number}.png")
     report = check(Folder(path=str(tmp_path)).open())
     assert report.faults == {}
-    (found,) = [note for note in report.notes if "16 bits a value" in note]
-    assert " and 5 other pictures: 16 bits a value, of which the picture uses 12: nothing" in found
+    (found,) = [note for note in report.notes if "16-bit values" in note]
+    assert " and 5 other pictures: 16-bit values, of which the picture uses 12: nothing" in found
     assert f"note: {found}" in report.lines()
 
 

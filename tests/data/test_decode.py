@@ -230,7 +230,7 @@ def test_tiffs_of_other_numbers_say_what_was_taken_for_white_or_are_refused():
             for refused in (np.array([-1, 5], np.int16), np.array([0, 70000], np.int32), np.array([-3.0, 5], np.float32)):
                 with pytest.raises(DecodeError, match=r"a: holds values from "):
                     seen(refused, **options)
-            with pytest.raises(DecodeError, match="a: holds signed numbers of 8 bits"):
+            with pytest.raises(DecodeError, match="a: has signed 8-bit samples"):
                 seen(np.array([-1, 5], np.int8), **options)
             for refused in (np.array([0, 1], np.float64), np.array([0, 1], np.float16), np.array([0, 1], np.uint64)):
                 with pytest.raises(

@@ -112,9 +112,9 @@ def test_a_folder_around_it_all_is_passed_through_and_named(tmp_path, inner):
     (tmp_path / "deeper/docs").mkdir()
     layout = layout_of(PicturePlace(tmp_path))
     assert layout.root.full_path.rstrip("/") == str(tmp_path / "deeper/dataset")
-    assert [note.partition(" holds pictures only in ")[2] for note in layout.notes[:2]] == [
-        "deeper/, so that is the folder that is read",
-        "dataset/, so that is the folder that is read",
+    assert [note.partition(" has pictures only in ")[2] for note in layout.notes[:2]] == [
+        "deeper/, so that folder is read",
+        "dataset/, so that folder is read",
     ]
 
 
@@ -163,7 +163,7 @@ def test_classes_stay_classes_whatever_their_names(tmp_path, folders):
             crossed(["color", "gray"], ["apple", "corn", "grape"]),
             "color/ and gray/ .* apple/, corn/ and grape/, so those look like",
         ),
-        (crossed(["train_a", "train_b", "val_a"], CLASSES), "train_a and train_b .* both say they are the train split"),
+        (crossed(["train_a", "train_b", "val_a"], CLASSES), "train_a and train_b .* are both named like the train split"),
         (["train_set/cats", "train_set/dogs", "test_set/Katzen", "test_set/Hunde"], "have no class folder in common"),
         (crossed(["val", "test"], CLASSES), "has val/ and test/ but no train/"),
         (crossed(["dev_set", "test_set"], CLASSES), "named like splits, but none is that of train"),
@@ -175,7 +175,7 @@ def test_classes_stay_classes_whatever_their_names(tmp_path, folders):
         ([*crossed(["dataset"], ["train", "val"], CLASSES), "samples"], "dataset/ .* holds splits"),
         (["train/train", "test1/test1"], "no class folders in test1/ and train/"),
         (["train/train", "test1/test1", "sample"], "no class folders in test1/ and train/"),
-        ([*crossed(["images", "annotations"], CLASSES), "lists/x"], "images/ and annotations/ .* annotations of them"),
+        ([*crossed(["images", "annotations"], CLASSES), "lists/x"], "images/ and annotations/ .* their annotations"),
         (crossed(["valid", "invalid", "test"], CLASSES), "has valid/ and test/ but no train/"),
         (crossed(["1", "2", "3", "4", "5"], CLASSES), "look like parts of one set"),
         (crossed(["0", "1"], ["2", "3"]), "look like parts"),
@@ -185,25 +185,25 @@ def test_classes_stay_classes_whatever_their_names(tmp_path, folders):
         (crossed(["Jan 2020", "feb-2020"], CLASSES), "look like parts"),
         (
             crossed(["images", "masks"], CLASSES),
-            r"images/ and masks/ .* annotations of them.*name the pictures alone, '.*images'",
+            r"images/ and masks/ .* their annotations.*name the pictures alone, '.*images'",
         ),
-        (crossed(["images", "segmentations"], CLASSES), "annotations of them"),
-        (crossed(["JPEGImages", "SegmentationClass"], CLASSES), "annotations of them"),
-        (crossed(["Bilder", "Annotationen"], CLASSES), "annotations of them"),
-        (crossed(["imágenes", "máscaras"], CLASSES), "annotations of them"),
-        (crossed(["images", "étiquettes"], CLASSES), "annotations of them"),
-        (crossed(["图像", "标注"], CLASSES), "annotations of them"),
-        (crossed(["画像", "ラベル"], CLASSES), "annotations of them"),
-        (crossed(["изображения", "маски"], CLASSES), "annotations of them"),
-        (crossed(["이미지", "라벨"], CLASSES), "annotations of them"),
-        (["img", "labels"], "annotations of them, which are no classes; make one folder a class"),
+        (crossed(["images", "segmentations"], CLASSES), "their annotations"),
+        (crossed(["JPEGImages", "SegmentationClass"], CLASSES), "their annotations"),
+        (crossed(["Bilder", "Annotationen"], CLASSES), "their annotations"),
+        (crossed(["imágenes", "máscaras"], CLASSES), "their annotations"),
+        (crossed(["images", "étiquettes"], CLASSES), "their annotations"),
+        (crossed(["图像", "标注"], CLASSES), "their annotations"),
+        (crossed(["画像", "ラベル"], CLASSES), "their annotations"),
+        (crossed(["изображения", "маски"], CLASSES), "their annotations"),
+        (crossed(["이미지", "라벨"], CLASSES), "their annotations"),
+        (["img", "labels"], "their annotations, which are not classes; make one folder a class"),
         (
             [*crossed(["images/Images"], ["n1", "n2"]), "annotations/Annotation/n1"],
             "name the pictures alone, '.*images/Images'",
         ),
-        (crossed(["train", "val"], ["images", "masks"]), "annotations of them.*data.layout=plain"),
-        (crossed(["gallery", "query"], ["1", "2", "3"]), "gallery/ and query/ .* parts of a set for search"),
-        (["gallery", "query"], "parts of a set for search"),
+        (crossed(["train", "val"], ["images", "masks"]), "their annotations.*data.layout=plain"),
+        (crossed(["gallery", "query"], ["1", "2", "3"]), "gallery/ and query/ .* parts of a retrieval data set"),
+        (["gallery", "query"], "parts of a retrieval data set"),
         (["train/steam", "train/diesel", "car", "plane"], r"has train/ with folders in it beside car/ and plane/: is it"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value[:3]),
@@ -213,7 +213,7 @@ def test_what_would_train_nonsense_is_refused_unless_it_is_said_to_be_classes(tm
     with pytest.raises(ValueError, match=message) as caught:
         told(tmp_path)
     assert told(tmp_path, "classes") == ({"": ""}, [])
-    if "both say" not in str(caught.value):
+    if "both named" not in str(caught.value):
         assert ("data.layout=plain" if message.endswith("plain") else "data.layout=classes") in str(caught.value)
 
 

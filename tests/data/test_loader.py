@@ -402,5 +402,5 @@ def test_only_the_first_view_moves_the_mask():
 
 def test_a_transform_that_forgets_to_say_that_it_changes_the_size_is_named(monkeypatch):
     monkeypatch.setattr(Squash, "MOVES", False)
-    with pytest.raises(ValueError, match=r"behind Squash a picture has .* pixels, but its mask .*must say MOVES"):
+    with pytest.raises(ValueError, match=r"after Squash a picture has .* pixels, but its mask .*must set MOVES"):
         Look((Squash(),)).both(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.zeros(3, 9, 9, dtype=torch.uint8), 6, START)

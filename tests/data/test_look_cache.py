@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_a_note(folder, tmp_path, monkeypatch
     found = look(folder)
     assert found.new == 4
     (said,) = found.notes()
-    assert said.startswith("what was found out about the pictures cannot be kept for the next time in ")
+    assert said.startswith("the results of the duplicate search cannot be cached in ")
 
 
 def test_entries_of_other_pictures_stay_unless_they_are_the_greater_part(folder):

@@ -38,7 +38,9 @@ def test_a_word_a_file_and_a_folder(tmp_path, monkeypatch):
 
 def test_what_is_none_of_them_is_refused_with_what_there_is(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"photos.zip' is a file of no known kind; name a folder, an .npz file, clipart or sh"):
+    with pytest.raises(
+        ValueError, match=r"photos.zip' is a file of an unknown type; name a folder, an .npz file, clipart or sh"
+    ):
         source_named(str(tmp_path / "photos.zip"))
     with pytest.raises(ValueError, match=r"there is no folder 'clipatr', and no built-in data of .*; did you mean 'clipart'"):
         source_named("clipatr")

@@ -125,4 +125,4 @@ def test_a_cached_plan_that_changes_the_answers_of_these_weights_is_not_taken(mo
     monkeypatch.setattr(module, "lazily_judged", lambda *_: lambda plan: poor)
     found = settle(steps(opened(trained=True)), HERE, "none")
     assert found.inference == InferencePlan()
-    assert "the cached plan changes the answers of these weights, so it was not taken: 50.0 % of 200" in found.notes[0]
+    assert "the cached plan changes the predictions of these weights, so it was not used: 50.0 % of 200" in found.notes[0]

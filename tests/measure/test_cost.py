@@ -242,7 +242,7 @@ def test_rows_of_another_module_are_its_children():
         ("3", 144 * 5, (5,)),
         ("rest", 0, ()),
     ]
-    with pytest.raises(ValueError, match="Wrapped has no blueprint to name its resolution; give one"):
+    with pytest.raises(ValueError, match="Wrapped has no blueprint with a resolution; give the resolution"):
         cost(Wrapped(layers))
 
 

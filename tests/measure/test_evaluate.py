@@ -87,7 +87,7 @@ def test_the_answers_of_all_ranks_come_into_the_order_of_the_split():
 
 def test_a_judge_by_loss_needs_something_that_learns():
     made = evaluation(judge=HeldOutLoss())
-    with pytest.raises(ValueError, match="judges by the loss of what learns, which only a run has"):
+    with pytest.raises(ValueError, match="uses the training loss, which only a run has"):
         made.tally(Brightness())
     made.loss = lambda batch: batch.images.float().mean()
     network = Brightness()

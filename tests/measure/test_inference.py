@@ -96,7 +96,7 @@ def test_images_lie_in_memory_as_the_plan_says():
 
 
 def test_what_a_network_cannot_have_is_refused():
-    with pytest.raises(ValueError, match="this plan folds norms, and nothing was given that can; set fold=off"):
+    with pytest.raises(ValueError, match="this plan folds norms, but no fold function was given; set fold=off"):
         prepared(network(), InferencePlan(fold=True))
     for plan in (ROUNDED, InferencePlan(fold=True)):
         with pytest.raises(ValueError, match="known for our networks only, not for Flatten"):

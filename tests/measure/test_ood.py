@@ -184,7 +184,7 @@ def test_the_same_pictures_on_both_sides_are_not_told_apart():
 
 def test_what_cannot_be_judged_is_refused():
     good = logits(0, 5, 1.0)
-    with pytest.raises(ValueError, match="two known and two unknown pictures are the least to compare, got 5 and 1"):
+    with pytest.raises(ValueError, match="at least two known and two unknown pictures are needed, got 5 and 1"):
         measure_ood(good, good[:1])
     with pytest.raises(ValueError, match="got 4 and 3 classes"):
         measure_ood(good, good[:, :3])

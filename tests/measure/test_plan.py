@@ -122,9 +122,9 @@ def test_a_gpu_computes_in_what_it_has(monkeypatch, capability, precision):
 @pytest.mark.parametrize(
     ("device", "hint"),
     [
-        ("cuda", "there is: cpu"),
-        ("cuda:0", "there is: cpu"),
-        ("mps", "there is: cpu"),
+        ("cuda", "available: cpu"),
+        ("cuda:0", "available: cpu"),
+        ("mps", "available: cpu"),
         ("tpu", "did you mean 'cpu'?"),
         ("", "known: cpu, cuda, mps"),
     ],

@@ -83,7 +83,7 @@ def test_a_file_about_something_else_is_ignored_with_a_warning(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path):
     (tmp_path / "plans").write_text("a file stands in the way")
-    with pytest.warns(UserWarning, match="the plan cannot be kept for the next time"):
+    with pytest.warns(UserWarning, match="the plan cannot be cached in"):
         keep_plan(key(), TUNED, tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_what_is_fused_moves_no_bytes_of_its_own():
 
 
 def test_every_stage_must_be_timed():
-    with pytest.raises(ValueError, match="each stage must be timed, but there is no time of b"):
+    with pytest.raises(ValueError, match="each stage must be timed, but there is no time for b"):
         rows({"a": 1.0}, stage("a"), stage("b"))
 
 

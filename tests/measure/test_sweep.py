@@ -43,8 +43,8 @@ def test_sizes_by_name(text, sizes):
         ("0", "a resolution is at least 1 pixel, got 0"),
         ("224:96:16", "1 <= start <= stop and step >= 1, got '224:96:16'"),
         ("96:224:0", "step >= 1"),
-        ("96:220:16", "'96:220:16' never comes to 220: write 96:208:16 or 96:224:16"),
-        ("96,64:128:32", "96 pixels come twice"),
+        ("96:220:16", "'96:220:16' never reaches 220: write 96:208:16 or 96:224:16"),
+        ("96,64:128:32", "96 pixels are given twice"),
     ],
 )
 def test_what_names_no_sizes_is_refused(text, message):
@@ -206,7 +206,7 @@ def test_sizes_that_the_network_refuses_are_named_and_the_others_measured():
 
 
 def test_a_network_that_refuses_all_sizes_is_an_error():
-    with pytest.raises(ValueError, match=r"takes none of these sizes; 24 pixels: this attention has biases"):
+    with pytest.raises(ValueError, match=r"accepts none of these sizes; 24 pixels: this attention has biases"):
         sweep(attention(), pictures(), (32, 24), Plan(), timed=False)
 
 

@@ -221,9 +221,9 @@ def test_a_sample_ends_when_the_device_is_done():
 def test_what_has_no_meaning_is_refused():
     with pytest.raises(ValueError, match="there is nothing to time"):
         Turns().run({})
-    with pytest.raises(ValueError, match="at least one round, got rounds=0"):
+    with pytest.raises(ValueError, match="rounds must be at least 1, got rounds=0"):
         Turns(rounds=0)
-    with pytest.raises(ValueError, match="timing needs time, got seconds=0"):
+    with pytest.raises(ValueError, match="seconds must be above 0, got seconds=0"):
         Turns(seconds=0.0)
 
 

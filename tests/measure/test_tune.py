@@ -92,7 +92,7 @@ def test_answers_that_are_not_finite_agree_with_nothing():
 
 
 def test_answers_must_be_to_the_same_pictures():
-    with pytest.raises(ValueError, match=r"answers to the same pictures are compared, got \(0, 2\) and \(0, 2\)"):
+    with pytest.raises(ValueError, match=r"the logits must be for the same pictures, got \(0, 2\) and \(0, 2\)"):
         compare_answers(torch.empty(0, 2), torch.empty(0, 2))
 
 
@@ -124,7 +124,7 @@ def test_noise_alone_changes_nothing():
 def test_a_plan_that_changes_the_answers_is_refused_for_the_next_one():
     tuned = Machine(BAD=0.4, FAST=0.5).tune(FIRST, FAST, BAD, check={FAST: GOOD, BAD: POOR}.get)
     assert tuned.plan == FAST
-    assert why(tuned)[BAD].startswith("changes the answers: 90.0 % of 200 first answers agree with float32")
+    assert why(tuned)[BAD].startswith("changes the predictions: 90.0 % of 200 top-1 predictions agree with float32")
     assert {each.plan: each.judgement for each in tuned.tried} == {FIRST: None, FAST: GOOD, BAD: POOR}
 
 
@@ -163,7 +163,7 @@ def test_the_time_is_kept():
     assert 20 < tuned.seconds <= 30
     hurried = Machine().tune(FIRST, FAST, SLOW, seconds=3.0)
     assert hurried.plan == FIRST
-    assert why(hurried) == {FIRST: "", FAST: "there was no time left to try it", SLOW: "there was no time left to try it"}
+    assert why(hurried) == {FIRST: "", FAST: "no time was left to try it", SLOW: "no time was left to try it"}
 
 
 def test_each_plan_runs_with_its_threads_and_they_are_put_back():

@@ -146,7 +146,7 @@ def test_never_trains():
     folded = fold(TINY.build())
     assert not folded.training
     assert folded.eval() is folded
-    with pytest.raises(RuntimeError, match="train the network that it was made from"):
+    with pytest.raises(RuntimeError, match="train the original network"):
         folded.train()
     assert not any(module.training for module in folded.modules())
 
@@ -155,7 +155,7 @@ def test_does_not_become_a_model_file(tmp_path):
     network = TINY.build()
     about = About(classes=tuple("abcde"))
     save_model(tmp_path / "whole.safetensors", network, about)
-    with pytest.raises(RuntimeError, match="save the network that it was made from"):
+    with pytest.raises(RuntimeError, match="save the original network"):
         save_model(tmp_path / "folded.safetensors", fold(network), about)
     assert not (tmp_path / "folded.safetensors").exists()
 
@@ -195,7 +195,7 @@ def test_keeps_the_precision_of_the_weights():
 
 
 def test_is_not_folded_twice():
-    with pytest.raises(ValueError, match="is folded already"):
+    with pytest.raises(ValueError, match="is already folded"):
         fold(fold(TINY.build()))
 
 
@@ -205,5 +205,5 @@ def test_refuses_what_it_does_not_know():
 
     network = TINY.build()
     pair = Pair(network.blueprint, network.normalise, network.stem, [*network.stages], network.head)
-    with pytest.raises(TypeError, match="only networks of ours can be folded, got Pair"):
+    with pytest.raises(TypeError, match="only Paretina networks can be folded, got Pair"):
         fold(pair)

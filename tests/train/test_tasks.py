@@ -378,7 +378,7 @@ def test_a_part_has_the_task_of_the_whole_and_no_wrong_labels(tiny):
     assert part.task == Places()
     sample = part.split("train")[-1]
     assert torch.equal(part.target(sample), part.whole.target(part.at_whole(sample)))
-    with pytest.raises(ValueError, match=r"Part\.noise needs one class a picture"):
+    with pytest.raises(ValueError, match=r"Part\.noise needs one class per picture"):
         Part(source=kinds.Drawing(task=AnyOf()), noise=0.1).open()
 
 

@@ -225,7 +225,7 @@ def test_a_finished_run_is_not_trained_again(finished):
 def test_a_directory_with_a_run_is_not_overwritten(finished):
     _, wanted, _, _, run = finished
     before = (run.path / "asked.json").read_bytes()
-    with pytest.raises(ValueError, match="holds a run already; choose another --output, or continue with --resume"):
+    with pytest.raises(ValueError, match="already contains a run; choose another --output, or continue with --resume"):
         train(wanted, run.path)
     assert (run.path / "asked.json").read_bytes() == before
 
@@ -256,7 +256,7 @@ def test_a_resumed_run_starts_from_what_it_started_from(tiny, npz):
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no run"):
+    with pytest.raises(ValueError, match="contains no run"):
         resume(tmp_path)
 
 
@@ -378,8 +378,8 @@ def test_what_is_odd_about_pictures_is_noted(tiny, folder):
     for name in ("train/class0/03.png", "train/class0/04.png", "val/class1/31.png"):
         PIL.Image.fromarray(np.full((40, 40), 4000, np.uint16)).save(folder / name)
     prepared = prepare(asked(tiny, Folder(path=str(folder)), SHORT))
-    (note,) = [text for text in prepared.notes if "16 bits a value" in text]
-    assert note.startswith("train/class0/03.png and 2 other pictures: 16 bits a value, of which the picture uses 12: nothing")
+    (note,) = [text for text in prepared.notes if "16-bit values" in text]
+    assert note.startswith("train/class0/03.png and 2 other pictures: 16-bit values, of which the picture uses 12: nothing")
     assert prepared.damaged == {}
 
 

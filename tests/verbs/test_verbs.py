@@ -348,7 +348,7 @@ def test_a_run_that_another_process_holds_is_not_said_to_go_on(stopped):
 
 @pytest.mark.parametrize("path", ["gone", "photos"])
 def test_only_a_run_can_go_on(path):
-    with pytest.raises(MisuseError, match=f"{path} holds no run"):
+    with pytest.raises(MisuseError, match=f"{path} contains no run"):
         verbs.resume(path)
 
 
@@ -486,9 +486,9 @@ def test_what_is_odd_is_noted_by_evaluate_and_predict(tmp_path):
         (tmp_path / name).mkdir()
         PIL.Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(tmp_path / name / "1.png")
     found = verbs.evaluate("model.safetensors", str(tmp_path))
-    assert any("blue/1.png and 2 other pictures: 16 bits a value, of which the picture uses 10" in note for note in found.notes)
+    assert any("blue/1.png and 2 other pictures: 16-bit values, of which the picture uses 10" in note for note in found.notes)
     (note,) = verbs.predict("model.safetensors", [tmp_path]).to_dict()["notes"]
-    assert f"{tmp_path}/blue/1.png and 2 other pictures: 16 bits a value" in note
+    assert f"{tmp_path}/blue/1.png and 2 other pictures: 16-bit values" in note
 
 
 def test_a_folder_may_have_fewer_classes_but_no_other_ones(home, tmp_path):

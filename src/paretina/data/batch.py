@@ -1,4 +1,4 @@
-"""Batch: what the loader hands to the objective."""
+"""The batch that the loader passes to the objective."""
 
 from dataclasses import dataclass, replace
 
@@ -9,13 +9,13 @@ from paretina.shapes import Ids, Targets, View
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with what is said about them.
+    """Pictures with their targets.
 
     Attributes:
-        views: the same pictures, once for each view that the recipe asks for; unnormalised. Maps stand in place of images where
-            the frozen parts of the network have been computed before; see `paretina.train.remembered`.
-        targets: class probabilities, of dense tasks for each pixel; a row of zeros says nothing and weighs nothing.
-        ids: number of each sample in its split.
+        views: the same pictures, once for each view in the recipe; unnormalised.
+            Feature maps of frozen parts stand in place of images where these are precomputed; see `paretina.train.remembered`.
+        targets: class probabilities, for each pixel in dense tasks; a row of zeros means unlabelled and gets no weight.
+        ids: index of each sample in its split.
     """
 
     views: tuple[View, ...]

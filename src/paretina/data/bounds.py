@@ -1,4 +1,4 @@
-"""The range that a schedule must keep, checked where the method that follows it is written down, and again for a whole run."""
+"""Checks the value ranges of schedules, when a method is created and again for a whole run."""
 
 import math
 from contextvars import ContextVar
@@ -7,23 +7,23 @@ from paretina.clock import Clock
 from paretina.spec import Spec, specs_within
 
 USUAL = tuple(Clock(update, 32, 32.0) for update in range(33))
-"""The moments at which a schedule is looked up where nothing is known of the run: 33 of one of 32 epochs."""
+"""The points at which a schedule is checked while the run is unknown: 33 points of a run of 32 epochs."""
 
 MOMENTS = 1000
-"""At how many moments of a run its schedules are looked up before it begins."""
+"""Number of points of a run at which its schedules are checked before it starts."""
 
 LOOKED_AT: ContextVar[tuple[Clock, ...]] = ContextVar("LOOKED_AT", default=USUAL)
 
 
 def require_within(spec: Spec, low: float, high: float, *names: str, above: bool = False, below: bool = False) -> None:
-    """Looks at schedules of a method at moments of a run: of one of 32 epochs, or of the one that `check_run` is about.
+    """Checks schedules of a method at points of a run: one of 32 epochs, or the run given to `check_run`.
 
     Args:
-        above: whether `low` itself is left out; a schedule may reach it at the end, which no update sees.
-        below: whether `high` itself is left out, likewise.
+        above: whether `low` itself is excluded; a schedule may reach it at the very end, where there is no update.
+        below: whether `high` itself is excluded, likewise.
 
     Raises:
-        ValueError: one of them leaves [low, high]; the message names the method, the field, the value and the moment.
+        ValueError: one of them leaves [low, high]; the message names the method, the field, the value and the point.
     """
     for name in names:
         for clock in LOOKED_AT.get():
@@ -38,7 +38,7 @@ def require_within(spec: Spec, low: float, high: float, *names: str, above: bool
 
 
 def check_run(spec: Spec, epochs: float) -> None:
-    """Looks at all schedules in a spec at a thousand moments of the run that it is for, since some follow its epochs.
+    """Checks all schedules in a spec at a thousand points of a run, since some depend on the number of epochs.
 
     Raises:
         ValueError: one of them leaves its range; see `require_within`.

@@ -1,7 +1,7 @@
-"""Checking a collection: what is in it, and what is wrong with it.
+"""Checks a data set: counts, sizes, damaged pictures and duplicates.
 
-`check` looks at every picture once and reports counts, sizes, faults, and pictures that are there twice or nearly so, see
-`paretina.data.likeness`; two of the same in `train` and `val` make the score look better than it is.
+`check` reads every picture once and reports counts, sizes, faults, duplicates and near-duplicates, see
+`paretina.data.likeness`; the same picture in `train` and `val` makes the score look better than it is.
 """
 
 import statistics
@@ -23,25 +23,25 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.text import how_many, printable
 
 CHUNK = 32
-"""Pictures a thread takes at a time; one by one, a large folder would cost a queue entry a picture."""
+"""Pictures per task of a thread; one by one, a large folder would need a queue entry for each picture."""
 
 ODD_ASPECT = 4.0
-"""From this ratio of the longer to the shorter side on, a picture is listed: a square crop shows a quarter of it or less."""
+"""Pictures are listed from this ratio of the longer to the shorter side: a square crop shows a quarter of them or less."""
 
 UNEVEN = 10.0
-"""From this ratio of the largest to the smallest class on, the report says that the classes are uneven."""
+"""From this ratio of the largest to the smallest class, the report calls the classes uneven."""
 
 SHOWN = 10
-"""Lines of each kind in the text for people; `to_dict` has all."""
+"""Maximum number of lines of each kind in the printed report; `to_dict` has all."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One of several pictures that are the same.
+    """One of several identical pictures.
 
     Attributes:
-        split: where it is.
-        name: what it is called.
+        split: its split.
+        name: its name.
         label: the name of its class.
     """
 
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Spread:
-    """Smallest, middle and largest of some lengths in pixels."""
+    """Minimum, median and maximum of some lengths in pixels."""
 
     min: int
     median: float
@@ -61,7 +61,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found.
+    """The result of `check`.
 
     Attributes:
         classes: class names, in the order of their labels.
@@ -69,13 +69,13 @@ class Report:
         imbalance: largest over smallest class in the first split that has samples; None if a class is empty there.
         width, height: of the pictures that can be read, upright; None if there are none.
         sizes: how many different sizes there are.
-        odd_aspects: name -> longer over shorter side, where that is ODD_ASPECT or more.
+        odd_aspects: name -> ratio of the longer to the shorter side, if it is ODD_ASPECT or more.
         faults: name -> why the picture cannot be read.
         duplicates: groups of pictures that are equal pixel by pixel.
-        near: groups of pictures that are not equal but near the first of their group; of equal ones the first stands for all.
-        copied: split -> its pictures that have a copy in train, for each split beside train.
-        notes: what the source decided while opening, and what is odd about pictures that can be read.
-        refusal: why `train` does not begin with this data; "" if it does, as far as the pictures go.
+        near: groups of near-duplicates of the first picture of the group; of equal pictures only the first is included.
+        copied: split -> its pictures that have a copy in train, for each split other than train.
+        notes: what the source decided while opening, and anomalies of pictures that can be read.
+        refusal: why `train` refuses this data; "" if it accepts it, as far as the pictures are concerned.
     """
 
     classes: tuple[str, ...]
@@ -108,7 +108,7 @@ class Report:
         return tuple(group for group in self.duplicates if len({seen.label for seen in group}) > 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """The report as JSON-compatible values."""
         return {
             **asdict(self),
             "copied": {split: leaks.to_dict(None) for split, leaks in self.copied.items()},
@@ -118,7 +118,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """The report as plain text for people, a line each."""
+        """The report as lines of plain text."""
         splits = list(self.counts)
         totals = ", ".join(f"{sum(self.counts[split].values())} {split}" for split in splits)
         text = [f"{how_many(len(self.classes), 'class')}, {how_many(self.samples, 'picture')}: {totals}", ""]
@@ -176,7 +176,7 @@ def map_groups(groups: tuple[tuple[Seen, ...], ...], sign: str = " = ") -> list[
 
 @dataclass(frozen=True)
 class CheckedPicture:
-    """What one picture is like: its size, what copies are found by and what is odd, or the fault that hides them."""
+    """The findings for one picture: size, data for finding copies, and anomalies; or why it cannot be read."""
 
     width: int = 0
     height: int = 0
@@ -197,7 +197,7 @@ def look(collection: Collection, sample: Sample, near: bool) -> CheckedPicture:
 
 def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int, near: bool) -> list[CheckedPicture]:
     if workers < 1:
-        raise ValueError(f"one worker or more is needed, got {workers}")
+        raise ValueError(f"workers must be at least 1, got {workers}")
     chunks = [samples[start : start + CHUNK] for start in range(0, len(samples), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:  # threads: Pillow decodes without Python's lock
         looks = pool.map(lambda chunk: [look(collection, sample, near) for sample in chunk], chunks)
@@ -205,14 +205,14 @@ def look_at_all(collection: Collection, samples: Sequence[Sample], workers: int,
 
 
 def refusal_of(collection: Collection, faults: Container[str], max_damaged: float) -> str:
-    """Why no run begins with these pictures: too many of train and val together, or all of one, cannot be read."""
+    """Why a run refuses these pictures: too many of train and val together, or all of one of them, cannot be read."""
     names = {split: [sample.name for sample in collection.split(split)] for split in ("train", "val")}
     lost = {split: sum(name in faults for name in names[split]) for split in names}
     damaged, count = sum(lost.values()), sum(map(len, names.values()))
     if count and is_too_much(damaged, count, max_damaged):
         return (
             f"{damaged} of {count} pictures in train and val cannot be read, more than max_damaged={max_damaged:g} allows; "
-            f"mend or remove them, or allow it with max_damaged={allowing(damaged, count):g}"
+            f"repair or remove them, or allow it with max_damaged={allowing(damaged, count):g}"
         )
     for split in names:
         if lost[split] == len(names[split]):
@@ -223,13 +223,13 @@ def refusal_of(collection: Collection, faults: Container[str], max_damaged: floa
 def check(
     collection: Collection, splits: Sequence[str] | None = None, workers: int = 2, max_damaged: float | None = None
 ) -> Report:
-    """Looks at every picture of some splits.
+    """Checks every picture of some splits.
 
     Args:
-        splits: names of splits; all if None.
+        splits: names of splits; default: all.
         workers: number of threads; the report does not depend on it.
-        max_damaged: share of unreadable pictures above which a run refuses to start; whether it would is not said if this is
-            None, or if not both `train` and `val` are looked at.
+        max_damaged: share of unreadable pictures above which a run refuses to start; no refusal is reported if this is None,
+            or if `train` and `val` are not both checked.
 
     Raises:
         ValueError: the collection has no such split.
@@ -291,13 +291,13 @@ def check(
 
 
 def shown_classes(collection: Collection, samples: Sequence[Sample], faults: dict[str, str]) -> Counter[int]:
-    """How many of some pictures show each class, by its number; of a mask, whether any pixel does.
+    """Counts the pictures that show each class, by class index; for a mask, those with any pixel of it.
 
     Args:
-        faults: takes the reason, by name, of what is said about a picture but cannot be read.
+        faults: receives, by name, the reason why a target cannot be read.
 
     Raises:
-        ValueError: what is said about a picture does not fit the task.
+        ValueError: a target does not fit the task.
     """
     task, classes = collection.task, len(collection.classes)
     if task == OneOf():

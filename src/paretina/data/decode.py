@@ -1,8 +1,8 @@
-"""Decoding: the bytes of a picture file -> a uint8 picture on white, upright, in three channels.
+"""Decodes picture files to uint8 RGB, upright, with transparency on white.
 
-What a viewer would show is what the network gets: the rotation that a camera noted is applied, transparency lies on white,
-sixteen bits are scaled to eight, an animation shows its first frame. Whatever cannot be read raises DecodeError, which
-names the file; nothing is guessed. What is odd and can be read all the same is remarked on (`paretina.data.remarks`).
+The network gets what a viewer would show: EXIF rotation is applied, transparent pixels become white, sixteen bits are scaled
+to eight, of an animation the first frame is used. Whatever cannot be read raises DecodeError, which names the file; nothing is
+guessed. Anomalies of pictures that can be read are noted (`paretina.data.remarks`).
 """
 
 import io
@@ -25,28 +25,28 @@ from paretina.data.room import Room
 from paretina.shapes import Image
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are refused: as RGB they take over half a gigabyte for each worker. It is where Pillow stops by default."""
+"""Larger pictures are refused: as RGB they take over half a gigabyte for each worker. It is also Pillow's default limit."""
 
 ROOM = Room(2 << 30)
-"""Memory that the threads of a process may use to decode at a time. A picture just under MAX_PIXELS has it for itself."""
+"""Memory that the threads of a process may use for decoding. A picture just under MAX_PIXELS needs all of it."""
 
 JPEG_BYTES, OTHER_BYTES = 6, 12
-"""Bytes a pixel that decoding takes at most, for a moment: the result, what the reader of the format keeps, a copy to turn."""
+"""Peak bytes per pixel of decoding: the result, the buffers of the format's reader, and a copy for rotation."""
 
 STRIP = 1 << 22
-"""Pixels that are converted at a time, so that no second copy of a large picture is needed."""
+"""Pixels converted at a time, to avoid a second copy of a large picture."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO")
-"""What Pillow may read here. Not among them: EPS, for which it would start a program named by the system."""
+"""Formats that Pillow may read here. EPS is excluded, since Pillow would start an external program for it."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".ico"}
 )
-"""Endings of file names that are taken for pictures, in lower case."""
+"""File name extensions of pictures, in lower case."""
 
 ORIENTATION = 0x0112
-"""The EXIF tag that says how the camera was held."""
+"""The EXIF orientation tag."""
 
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -57,7 +57,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels[::-1, ::-1].T,
     8: lambda pixels: pixels.T[::-1],
 }
-"""What undoes each EXIF orientation (EXIF 2.32, section 4.6.4)."""
+"""The operation that undoes each EXIF orientation (EXIF 2.32, section 4.6.4)."""
 
 
 PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANAR = 262, 258, 339, 284
@@ -86,17 +86,17 @@ class DecodeError(ValueError):
 def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
     """Decodes the bytes of a picture file.
 
-    The result lies in memory with its channels last, as Pillow has it.
+    The result is channels last in memory, as Pillow stores it.
 
     Args:
         data: the whole file.
-        name: what the picture is called in errors.
+        name: the picture's name in errors.
         at_least: lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side keeps this many pixels.
             Several times faster for large photos, and slightly different pixels: for training only. None decodes exactly.
 
     Raises:
-        DecodeError: the file is empty, truncated, no picture or over MAX_PIXELS, or its values have no plain meaning as
-            eight bits.
+        DecodeError: the file is empty, truncated, not a picture or over MAX_PIXELS, or its values cannot be converted to
+            eight bits unambiguously.
     """
     if not data:
         raise DecodeError(f"{name}: the file is empty")
@@ -108,7 +108,7 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
         raise DecodeError(f"{name}: {OTHER_TIFF if tiff else 'not a picture in a known format'}") from None
     except PIL.Image.DecompressionBombError:
         raise DecodeError(f"{name}: has more pixels than the limit of Pillow allows") from None
-    except Exception as error:  # a broken file leads Pillow's readers to almost any exception
+    except Exception as error:  # a damaged file can make Pillow raise almost any exception
         raise DecodeError(f"{name}: {str(error) or type(error).__name__}") from None
     return torch.from_numpy(pixels).permute(2, 0, 1)  # h w c -> c h w
 
@@ -123,19 +123,19 @@ def read(data: bytes, at_least: int | None) -> np.ndarray:
         if width * height > MAX_PIXELS:
             raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
         if at_least is not None:
-            image.draft(None, (at_least, at_least))  # does nothing where the format has no such thing
+            image.draft(None, (at_least, at_least))  # does nothing for formats without it
         width, height = image.size
         coded = image.format in ("JPEG", "MPO")
         with ROOM.taken(width * height * (JPEG_BYTES if coded else OTHER_BYTES)):
             if coded and image.mode == "CMYK":
-                jpeg_pixels(data, width, height, "CMYK")  # only to see whether it is damaged: what the colours mean is Pillow's
+                jpeg_pixels(data, width, height, "CMYK")  # only to detect damage: Pillow interprets the colours
                 file.seek(0, io.SEEK_END)
                 file.write(END)
             pixels = jpeg_pixels(data, width, height) if coded and image.mode != "CMYK" else None
             if pixels is None:
                 pixels = rgb(image, data)
             turned = orientation(image)
-            image.close()  # frees its memory while the room for it is still taken
+            image.close()  # frees its memory while it is still reserved in `Room`
             return upright(pixels, turned)
 
 
@@ -143,18 +143,18 @@ def orientation(image: PIL.Image.Image) -> int:
     # Asked for after loading: in PNG and TIFF the tag can follow the pixels, and for TIFF Pillow turns the picture itself.
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # broken EXIF is no reason to lose a good picture
+    except Exception:  # invalid EXIF data is not a reason to lose a good picture
         return 1
 
 
 def upright(pixels: np.ndarray, turned: int) -> np.ndarray:
     if turned not in UPRIGHT:
         return pixels
-    whole = pixels.view("V3")[:, :, 0]  # three bytes are copied at once, not each by itself
+    whole = pixels.view("V3")[:, :, 0]  # copies three bytes at a time
     return np.ascontiguousarray(UPRIGHT[turned](whole))[:, :, None].view(np.uint8)
 
 
-# --- what samples mean --------------------------------------------------------------------------------------------------
+# --- conversion to RGB --------------------------------------------------------------------------------------------------
 
 
 def rgb(image: PIL.Image.Image, data: bytes) -> np.ndarray:
@@ -182,7 +182,7 @@ def rgb(image: PIL.Image.Image, data: bytes) -> np.ndarray:
 
 
 def in_strips(image: PIL.Image.Image) -> np.ndarray:
-    """A loaded picture of eight bits as RGB, a few rows at a time."""
+    """Converts a loaded 8-bit picture to RGB, a few rows at a time."""
     width, height = image.size
     rows = max(1, STRIP // width)
     found = np.empty((height, width, 3), np.uint8)
@@ -207,7 +207,7 @@ def eight_bits(values: np.ndarray, limit: int = 65535, inverted: bool = False) -
     """Scales the grey values of a 16-bit or a float picture to 0 to 255, rounded.
 
     Args:
-        limit: the brightest whole number.
+        limit: the value of white in integer pictures.
         inverted: whether 0 is white.
     """
     low, high = values.min(), values.max()
@@ -240,20 +240,20 @@ def is_deep(image: PIL.Image.Image) -> bool:
 
 
 def remark_on_bits(brightest: int) -> None:
-    """Says that a 16-bit picture holds no bright value: cameras and microscopes put fewer bits into 16 as they are."""
+    """Notes that a 16-bit picture has no bright values: cameras and microscopes store fewer bits in 16 unscaled."""
     bits = next((bits for bits in (8, 10, 12, 14) if 0 <= brightest < 1 << bits), 16)
     if bits < 16 and brightest > 0:
         remark(
-            f"16 bits a value, of which the picture uses {bits}: nothing in it is brighter than {(1 << bits) - 1:,}, white is "
-            "65,535, so it is dark; if it should not be, scale its values up in the files"
+            f"16-bit values, of which the picture uses {bits}: nothing in it is brighter than {(1 << bits) - 1:,}, white is "
+            "65,535, so it is dark; if it should not be, scale up the values in the files"
         )
 
 
-# --- what Pillow leaves undone ------------------------------------------------------------------------------------------
+# --- fixes for Pillow ---------------------------------------------------------------------------------------------------
 
 
 def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]:
-    """Whether the grey values are still to be turned round, and which is the brightest; call it before loading.
+    """Whether the grey values must still be inverted, and the value of white; call it before loading.
 
     Raises:
         ValueError: the samples are signed and have eight bits.
@@ -261,7 +261,7 @@ def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]
     tags = image.tag_v2
     bits, signed = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))[0] == 2
     if signed and bits[0] <= 8:
-        raise ValueError("holds signed numbers of 8 bits, which do not say what is black and what is white; save it unsigned")
+        raise ValueError("has signed 8-bit samples, whose black and white are undefined; save it unsigned")
     for number, tile in enumerate(image.tile):
         raw, *rest = cast(tuple[Any, ...], tile.args)
         if tile[0] == "libtiff":  # it gives the bytes in the order of this machine
@@ -278,7 +278,7 @@ def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]
 
 
 def clear_pixels(image: PIL.Image.Image, data: bytes) -> np.ndarray | None:
-    """Where a PNG of 16 bits is transparent because of its value; loads the picture.
+    """The pixels of a 16-bit PNG that are transparent by their colour; loads the picture.
 
     Pillow does not compare the value with grey pixels of 16 bits, compares it with one byte of colours of 16 bits, and forgets
     that it scaled grey pixels of two and of four bits.
@@ -304,9 +304,9 @@ def clear_pixels(image: PIL.Image.Image, data: bytes) -> np.ndarray | None:
 
 
 # --- warnings ---------------------------------------------------------------------------------------------------------
-# Pillow warns about large and odd files, which is either an error here or of no consequence. `catch_warnings` alone is not
-# safe with threads: two that overlap can leave the filters of the one in place for good. So the first thread to enter sets
-# the filter and the last to leave takes it away; it silences modules of Pillow only.
+# Pillow warns about large and unusual files, which is either an error here or irrelevant. `catch_warnings` alone is not
+# thread-safe: two that overlap can leave the filters of one in place permanently. So the first thread to enter sets
+# the filter and the last to leave removes it; it silences Pillow's modules only.
 
 LOCK = threading.Lock()
 inside = 0

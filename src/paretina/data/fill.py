@@ -1,4 +1,4 @@
-"""The colour of a gap: what stands where a picture was moved away, padded or erased."""
+"""Chooses the fill colour of gaps, where a picture was shifted, padded or erased."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ LEVELS = {"grey": 128, "white": 255, "black": 0}
 
 
 def colour(fill: Fill, image: Image) -> list[int]:
-    """The red, green and blue of the gap in this picture, 0 to 255; in a mask nothing is known of a gap."""
+    """The red, green and blue to fill gaps of this picture with, 0 to 255; in a mask, gaps are unknown pixels."""
     if isinstance(image, tv_tensors.Mask):
         return [UNKNOWN] * 3
     if fill == "border":
@@ -25,5 +25,5 @@ def colour(fill: Fill, image: Image) -> list[int]:
 
 
 def plain(levels: list[int], height: int, width: int) -> Image:
-    """A picture of one colour."""
+    """A picture of a single colour."""
     return torch.tensor(levels, dtype=torch.uint8).view(3, 1, 1).repeat(1, height, width)

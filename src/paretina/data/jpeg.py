@@ -1,8 +1,8 @@
-"""JPEG: the pixels, or that the file is damaged.
+"""Decodes JPEG files and detects damaged ones.
 
 Where coded data is damaged or missing, libjpeg makes up the rest, counts a warning, and continues; Pillow hides the count.
-simplejpeg uses the same library, gives the same pixels, and raises the first warning. Not every warning means that pixels are
-wrong: some cameras and scanners leave bytes between the last row and the end, and their pictures are only remarked on.
+simplejpeg uses the same library, gives the same pixels, and raises the first warning as an error. Not every warning means wrong
+pixels: some cameras and scanners leave bytes between the last row and the end, and such pictures only get a note.
 """
 
 import re
@@ -21,7 +21,7 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {TABLES, 0xC8, 0xCC}
 """Markers in front of the description of the picture."""
 
 SEQUENTIAL = frozenset({0xC0, 0xC1})
-"""Those that say it is coded from its first row to its last, with Huffman codes."""
+"""Markers of baseline and sequential coding with Huffman codes."""
 
 AFTER_SCAN = frozenset({END[1], START_OF_SCAN, TABLES})
 """Markers that often follow coded data."""
@@ -37,10 +37,10 @@ BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 ANY_MARKER = re.compile(rb"\xff[\x01-\xfe]")
 
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""What ends coded data: 0xFF and neither a zero, which makes it data, nor a restart marker."""
+"""The end of coded data: 0xFF followed by neither a zero, which makes it data, nor a restart marker."""
 
 MISSING = re.compile("premature end of data segment|bad Huffman code|bad arithmetic code|instead of RST")
-"""Warnings of libjpeg after which pixels are made up."""
+"""Warnings of libjpeg that mean that pixels were made up."""
 
 HARMLESS = re.compile("extraneous bytes|Adobe|JFIF|ICC|progression sequence|SOS parameters")
 """Warnings of libjpeg that need not mean that a pixel is wrong."""
@@ -56,7 +56,7 @@ ONES = b"\xff" * RUN + b"\0"
 """Any number of 0xFF may stand before a marker, but this is none: libjpeg takes it all for a single byte of data."""
 
 ODD_BYTES = 8
-"""Bytes that a progressive file may hold too many. Cameras do not write such files, and other programs leave nothing."""
+"""Extra bytes allowed in a progressive file. Cameras do not write such files, and other programs leave no extra bytes."""
 
 LEFT_OVER = "may be damaged: coded data is left over after the last row"
 
@@ -64,9 +64,9 @@ OUT_OF_ORDER = "may be damaged: a scan is missing or in the wrong place"
 
 
 def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> np.ndarray | None:
-    """The pixels, height by width by colour; None where this reader cannot read the file, which need not be damaged.
+    """Decodes to height x width x colour; None if this reader does not support the file, which need not be damaged.
 
-    A file that lacks nothing but its end marker is whole.
+    A file that lacks only its end marker counts as complete.
 
     Args:
         width, height: the size to decode to, which must be the full size or what libjpeg makes of 1/2, 1/4 or 1/8 of it.
@@ -77,7 +77,7 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
     """
     pixels, trouble = attempt(data, width, height, colours, strict=True)
     if HARMLESS.search(trouble):
-        data = plain(data)  # only the first warning is told, which must not hide another
+        data = plain(data)  # only the first warning is reported, which must not hide another
         pixels, trouble = attempt(data, width, height, colours, strict=True)
     if "Premature end of JPEG file" in trouble:
         if not all_scans(data):
@@ -109,7 +109,7 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
 
 
 def attempt(data: bytes, width: int, height: int, colours: str, strict: bool) -> tuple[np.ndarray | None, str]:
-    """The pixels, or what libjpeg says is wrong; strict takes its warnings for errors."""
+    """The pixels, or libjpeg's message; with `strict`, its warnings are errors."""
     try:
         return decode_jpeg(data, colours, min_height=height, min_width=width, strict=strict), ""
     except ValueError as error:
@@ -135,9 +135,9 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 
 def plain(data: bytes) -> bytes:
-    """The same picture without what libjpeg warns of in front of its coded data: stray bytes, notes, odd versions and codes.
+    """Removes what libjpeg warns about before the coded data: stray bytes, comments, unusual versions and codes.
 
-    The colours of the picture depend on two of the notes, which stay. What is no JPEG stays as it is, from there to the end.
+    Two application segments determine the colours and are kept. Whatever is not JPEG is kept unchanged, from there to the end.
     """
     kept, at = [bytearray(data[:2])], 2
     components, sequential = 3, False
@@ -154,7 +154,7 @@ def plain(data: bytes) -> bytes:
             break
         if marker == START_OF_SCAN:
             if sequential and len(segment) > 7:
-                segment[-3:] = b"\0\x3f\0"  # libjpeg decodes it so whatever is said there
+                segment[-3:] = b"\0\x3f\0"  # libjpeg decodes it like this whatever the segment says
             kept.append(segment)
             break
         if marker in FRAMES and len(segment) > 9:
@@ -181,7 +181,7 @@ def is_progressive(data: bytes) -> bool:
 
 
 def up_to_scan(data: bytes) -> bytes:
-    """The file up to the end of its first scan, where that is all there is to the picture; else the file as it is."""
+    """The file up to the end of its first scan, if that scan is the whole picture; else the file as it is."""
     count = 0
     for marker, body, end in segments(data):
         if marker in FRAMES:
@@ -195,7 +195,7 @@ def up_to_scan(data: bytes) -> bytes:
 
 
 def all_scans(data: bytes) -> bool:
-    """Whether each coefficient of a progressive file is there to its last bit; true for any other file."""
+    """Whether a progressive file has all bits of every coefficient; true for any other file."""
     bits: dict[int, list[int]] = {}
     for marker, body, _ in segments(data):
         if marker in FRAMES and marker & 3 != 2:
@@ -211,7 +211,7 @@ def all_scans(data: bytes) -> bool:
 
 
 def check_runs(data: bytes, left: int) -> None:
-    """Refuses long runs of one byte in coded data, which stand where a part of the file was never written or was erased.
+    """Rejects long runs of one byte in coded data: a part of the file was never written, or was erased.
 
     Not in progressive files; and not zeros in flat pictures, where they can mean that nothing changes.
 
@@ -243,7 +243,7 @@ def check_runs(data: bytes, left: int) -> None:
 
 
 def first_symbols(body: bytes) -> dict[int, int]:
-    """What a code of zeros means in each Huffman table of a segment, by class (16 for AC coefficients) and number."""
+    """The symbol of the all-zero code in each Huffman table of a segment, by class (16 for AC coefficients) and number."""
     found = {}
     at = 0
     while at + 17 < len(body):

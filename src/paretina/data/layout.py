@@ -1,12 +1,13 @@
-"""Layout: which folders are splits and which are classes, told from their names and from what lies in them.
+"""Determines which folders are splits and which are classes, from their names and contents.
 
-`train/`, `val/` and `test/` (with the other names in EXACT) are splits where they hold folders. Names that say as much in other
-words, `training_set` or `01_val` or `dev`, are splits where nothing speaks for classes: where every folder has such a name, or
-where the same class folders lie in two of them. A folder that holds nothing but one folder of class folders or splits is passed
-through. Each such decision leaves a note.
+`train/`, `val/` and `test/` (and the other names in EXACT) are splits if they contain folders. Similar names, such as
+`training_set`, `01_val` or `dev`, are splits if nothing suggests that they are classes: if every folder has such a name, or if
+two of them contain the same class folders. A folder that contains only one folder, of class folders or splits, is skipped.
+Each such decision is noted.
 
-What can be read in two ways, of which one would train nonsense, is an error: folds, cameras or domains that all hold the same
-class folders; splits within classes; splits without class folders; `train/` with folders in it among folders that are none.
+Ambiguous layouts, of which one reading would train nonsense, are errors: folds, cameras or domains that all contain the same
+class folders; splits within classes; splits without class folders; `train/` with folders in it beside folders that are not
+splits.
 """
 
 import re
@@ -23,7 +24,7 @@ EXACT = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""What the folder of each split is usually called, in any case."""
+"""Usual folder names of each split; case is ignored."""
 
 ENGLISH = {
     "train": ("train", "training", "trn", "trainval"),
@@ -52,7 +53,7 @@ FOREIGN = {
 }
 
 WORDS = {split: (*ENGLISH[split], *map(without_accents, FOREIGN[split])) for split in EXACT}
-"""Words that say of a folder which split it is, if it has other words in its name too; without accents."""
+"""Words in a folder name that indicate a split, also among other words; without accents."""
 
 WORD = re.compile(
     rf"(?P<word>{'|'.join(word for words in WORDS.values() for word in words)})"
@@ -108,7 +109,7 @@ PARTS = frozenset(
     }
     | {"original", "originals", "augmented", "raw", "processed"}
 )
-"""Words that parts of a set of pictures are called by, and classes hardly ever."""
+"""Words used for parts of a data set, and hardly ever for classes."""
 
 KINDS = frozenset(
     {"class", "cls", "category", "cat", "grade", "type", "kind", "label", "level", "stage", "digit", "species", "score"}
@@ -120,7 +121,7 @@ CONDITIONS = frozenset(
     | {"day", "night", "morning", "noon", "evening", "indoor", "indoors", "outdoor", "outdoors", "inside", "outside"}
     | {"session", "batch", "part", "run", "seq", "sequence", "shift", "week", "month", "year"}
 )
-"""Words for where, when and in what turn pictures were taken."""
+"""Words for where, when and in which session pictures were taken."""
 
 MONTHS = frozenset(
     {"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"}
@@ -132,7 +133,7 @@ IMAGES = frozenset(
     | {"bild", "bilder", "fotos", "imagen", "imagenes", "imagem", "imagens", "immagine", "immagini", "foto", "afbeeldingen"}
     | set(map(without_accents, ("图像", "图片", "圖像", "圖片", "画像", "изображение", "изображения", "картинки", "이미지")))
 )
-"""Words for the pictures of a set, where their annotations lie beside them; without accents."""
+"""Words for the pictures of a data set that has annotations beside them; without accents."""
 
 ANNOTATIONS = frozenset(
     {"annotation", "annotations", "label", "labels", "mask", "masks", "segmentation", "segmentations", "seg", "segs"}
@@ -143,13 +144,13 @@ ANNOTATIONS = frozenset(
     | set(map(without_accents, ("标注", "标签", "掩码", "標註", "標籤", "アノテーション", "ラベル", "マスク")))
     | set(map(without_accents, ("аннотация", "аннотации", "разметка", "маска", "маски", "라벨", "마스크", "주석")))
 )
-"""Words for what is drawn or written about pictures; without accents."""
+"""Words for annotations of pictures; without accents."""
 
 BY_THE_WAY = frozenset({"class", "object", "instance", "semantic", "pixel", "binary", "color", "png", "xml"})
-"""Words that come with those for annotations: SegmentationClass."""
+"""Words that accompany those for annotations: SegmentationClass."""
 
 RETRIEVAL = frozenset({"gallery", "query", "probe"})
-"""Words for the parts of a set on which search is measured."""
+"""Words for the parts of a retrieval data set."""
 
 Reading = Literal["auto", "classes", "plain"]
 
@@ -162,8 +163,8 @@ class Layout:
     Attributes:
         root: where names start from.
         splits: split -> the folder with its class folders; "" -> root where there are no splits.
-        passed: each folder that was passed through on the way to class folders, with those of its folders that lead on.
-        notes: what was decided, a sentence each.
+        passed: each folder on the way to the class folders, with those of its folders that lead there.
+        notes: the decisions that were made, a sentence each.
     """
 
     root: PicturePlace
@@ -175,11 +176,11 @@ class Layout:
 def layout_of(root: PicturePlace, reading: Reading = "auto") -> Layout:
     """
     Args:
-        reading: "classes" takes the folders in `root` as classes, whatever they are called; "plain" goes by the usual names of
-            splits alone, and doubts nothing.
+        reading: "classes" takes the folders in `root` as classes, whatever their names; "plain" uses only the usual names of
+            splits, without further checks.
 
     Raises:
-        ValueError: it can be read in several ways, or two folders claim one split, or there is no `train` beside another split.
+        ValueError: it is ambiguous, or two folders are named after the same split, or another split is there but not `train`.
         OSError: a folder cannot be listed.
     """
     if reading == "classes":
@@ -194,7 +195,7 @@ def layout_of(root: PicturePlace, reading: Reading = "auto") -> Layout:
         if len(inner) != 1 or root.pictures or not wraps(inner[0]):
             notes += checked_classes(root, inner)
             return Layout(root, {"": root}, tuple(passed), tuple(notes))
-        notes.append(f"{shown(root)} holds pictures only in {inner[0].name}/, so that is the folder that is read")
+        notes.append(f"{shown(root)} has pictures only in {inner[0].name}/, so that folder is read")
         passed.append((root, (inner[0],)))
         root = PicturePlace(inner[0].root / inner[0].path)
     passed.append((root, tuple(splits.values())))
@@ -212,18 +213,18 @@ def layout_of(root: PicturePlace, reading: Reading = "auto") -> Layout:
 
 
 def class_folders(place: PicturePlace) -> list[PicturePlace]:
-    """The folders in it that have pictures at any depth."""
+    """Its folders that have pictures at any depth."""
     return [folder for folder in place.folders if folder.has_pictures]
 
 
 def wraps(place: PicturePlace) -> bool:
-    """Whether a folder has nothing in it but folders, and at some depth several of them."""
+    """Whether a folder contains only folders, and at some depth several of them."""
     inner = class_folders(place)
     return not place.pictures and (len(inner) > 1 or (len(inner) == 1 and wraps(inner[0])))
 
 
 def unwrapped(place: PicturePlace) -> PicturePlace:
-    """The folder, or the one within that is all that it holds."""
+    """The folder, or the single folder nested in it."""
     while len(inner := class_folders(place)) == 1 and wraps(place):
         place = inner[0]
     return place
@@ -241,7 +242,7 @@ def listed(places: Sequence[PicturePlace]) -> str:
     return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-# --- what names say ------------------------------------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------------------------------
 
 
 def words_of(name: str) -> list[str]:
@@ -255,7 +256,7 @@ def exact_split(name: str) -> str | None:
 
 
 def split_said(name: str) -> str | None:
-    """The split that a name speaks of; None if it speaks of none or of several."""
+    """The split that a name indicates; None if it indicates none or several."""
     words = words_of(name)
     found = {split_of_word(word) for word in (*words, "".join(words))} - {None}
     return found.pop() if len(found) == 1 else None
@@ -275,19 +276,19 @@ def valid_means_good(places: Sequence[PicturePlace]) -> bool:
 
 
 def is_number(name: str) -> bool:
-    """Whether a name is a number, a year, a month or a date, and nothing else."""
+    """Whether a name is just a number, a year, a month or a date."""
     words = set(words_of(name))
     return words <= MONTHS and (bool(words) or any(letter.isdigit() for letter in name))
 
 
 def is_condition(name: str) -> bool:
-    """Whether a name says where, when or in what turn pictures were taken, and nothing of what they show."""
+    """Whether a name says only where, when or in which session pictures were taken, not what they show."""
     words = set(words_of(name))
     return is_number(name) or (bool(words) and words <= CONDITIONS | MONTHS)
 
 
 def names_parts(places: Sequence[PicturePlace]) -> bool:
-    """Whether the names are those of parts of a set, or number something that is no class: fold1, fold2; camA, camB."""
+    """Whether the names are those of parts of a data set, or number something other than classes: fold1, fold2; camA, camB."""
     words = [words_of(place.name) for place in places]
     if any(split_of_word(word) for each in words for word in each) and not valid_means_good(places):
         return True
@@ -305,10 +306,10 @@ def names_parts(places: Sequence[PicturePlace]) -> bool:
 
 
 def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
-    """Split -> the folder with its class folders, or nothing where the folders are no splits.
+    """Split -> the folder with its class folders; empty if the folders are not splits.
 
     Raises:
-        ValueError: two folders claim one split, or there is no `train` beside another split, or `train` might be a class.
+        ValueError: two folders are named after the same split, there are splits but no `train`, or `train` may be a class.
     """
     exact = exact_splits(root)
     full = class_folders(root)
@@ -360,11 +361,11 @@ def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
 
 def both_claim(root: PicturePlace, split: str, places: Sequence[PicturePlace]) -> ValueError:
     names = " and ".join(place.name for place in places)
-    return ValueError(f"{names} in {shown(root)} both say they are the {split} split; keep one of them")
+    return ValueError(f"{names} in {shown(root)} are both named like the {split} split; keep one of them")
 
 
 def exact_splits(root: PicturePlace) -> dict[str, PicturePlace]:
-    """The folders with the usual names of splits, if they hold folders, and pictures in one of these at least."""
+    """The folders with the usual names of splits, if they contain folders, at least one of which has pictures."""
     found: dict[str, PicturePlace] = {}
     if valid_means_good(root.folders):
         return found
@@ -378,7 +379,7 @@ def exact_splits(root: PicturePlace) -> dict[str, PicturePlace]:
 
 
 def is_labelled(place: PicturePlace, split: str) -> bool:
-    """Whether there are class folders in it, even empty ones; a lone `test/test/` with unsorted pictures is none."""
+    """Whether it contains class folders, even empty ones; a single `test/test/` with unsorted pictures does not count."""
     inner = class_folders(unwrapped(place))
     return bool(place.folders) and not (len(inner) == 1 and split_said(inner[0].name) == split)
 
@@ -388,7 +389,7 @@ def has_classes(place: PicturePlace, split: str) -> bool:
 
 
 def kinds_in(place: PicturePlace) -> set[str]:
-    """The names of the class folders in what may be a split, such that alike names are equal."""
+    """The normalised names of the class folders in a possible split."""
     return {likeness(folder.name) for folder in class_folders(unwrapped(place))}
 
 
@@ -399,7 +400,7 @@ def checked_classes(root: PicturePlace, classes: list[PicturePlace]) -> list[str
     """Notes about folders that are taken as classes.
 
     Raises:
-        ValueError: they are probably none.
+        ValueError: they are probably not classes.
     """
     if len(classes) < 2:
         return []
@@ -411,7 +412,7 @@ def checked_classes(root: PicturePlace, classes: list[PicturePlace]) -> list[str
         fault = f"there are no class folders in {listed(bare)}" if bare else "none is that of train"
         raise ValueError(
             f"{listed(splits)} in {shown(root)} are named like splits, but {fault}; "
-            f"one folder a class is needed, such as train/cat/1.jpg and train/dog/2.jpg; {OVERRIDE}"
+            f"one folder per class is needed, such as train/cat/1.jpg and train/dog/2.jpg; {OVERRIDE}"
         )
     check_roles(root)
     check_inner_splits(root, classes)
@@ -419,7 +420,7 @@ def checked_classes(root: PicturePlace, classes: list[PicturePlace]) -> list[str
 
 
 def check_roles(root: PicturePlace, override: str = OVERRIDE) -> None:
-    """Raises ValueError where the folders are pictures and annotations of them, or what is searched and what for."""
+    """Raises ValueError if the folders are pictures and their annotations, or the parts of a retrieval data set."""
     classes = class_folders(root)
     words = {place: set(map(without_accents, words_of(place.name))) for place in classes}
     images = [place for place in classes if words[place] and words[place] <= IMAGES]
@@ -429,18 +430,18 @@ def check_roles(root: PicturePlace, override: str = OVERRIDE) -> None:
         inner = unwrapped(images[0])
         what = f"name the pictures alone, {shown(inner)}" if len(class_folders(inner)) > 1 else "make one folder a class"
         raise ValueError(
-            f"{listed([*images, *drawn])} in {shown(root)} are named like pictures and annotations of them, "
-            f"which are no classes; {what}; {override}"
+            f"{listed([*images, *drawn])} in {shown(root)} are named like pictures and their annotations, "
+            f"which are not classes; {what}; {override}"
         )
     if len(classes) > 1 and all(words[place] & RETRIEVAL for place in classes):
         raise ValueError(
-            f"{listed(classes)} in {shown(root)} are named like the parts of a set for search, which are no classes; "
+            f"{listed(classes)} in {shown(root)} are named like the parts of a retrieval data set, which are not classes; "
             f"name one to train on, such as {shown(unwrapped(classes[0]))}, or make train/ and val/ of them; {override}"
         )
 
 
 def check_inner_splits(root: PicturePlace, classes: list[PicturePlace]) -> None:
-    """Raises ValueError where a class holds splits."""
+    """Raises ValueError if a class folder contains splits."""
     for place in classes:
         inner = class_folders(unwrapped(place))
         said = {each: exact_split(each.name) or split_said(each.name) for each in inner}
@@ -455,13 +456,13 @@ def check_inner_splits(root: PicturePlace, classes: list[PicturePlace]) -> None:
                 f"name the one to read, such as {shown(unwrapped(place))}; {OVERRIDE}"
             )
         raise ValueError(
-            f"{place.name}/ in {shown(root)} holds {listed(splits)}, which would be mixed and split anew; "
+            f"{place.name}/ in {shown(root)} holds {listed(splits)}, which would be mixed and split again; "
             f"put the splits outside, such as {splits[0].name}/{place.name}/1.jpg; {OVERRIDE}"
         )
 
 
 def checked_sharing(root: PicturePlace, classes: list[PicturePlace]) -> list[str]:
-    """A note where all classes hold the same folders.
+    """Returns a note if all classes contain the same folders.
 
     Raises:
         ValueError: it is more likely that the folders within them are the classes.

@@ -1,11 +1,11 @@
-"""Likeness: which pictures are copies of one another.
+"""Finds duplicate and near-duplicate pictures.
 
 A picture in val whose copy is in train makes the accuracy look better than it is. Two pictures are *equal* if their pixels are,
 whatever their files are called and however they are stored. They are *near* if they show the same but for another compression,
 size, brightness or a shift of about a hundredth, as frames of a burst do: if their perceptual hashes differ in few bits, and
 their colours agree where the hash, which sees grey only, cannot tell. Mirrored, turned or cropped copies are not found.
 
-What was found out about a picture is kept in the user's cache, see `paretina.data.look_cache`, so that a set is looked at once.
+The results for each picture are kept in the user's cache, see `paretina.data.look_cache`, so that a data set is read once.
 
 Sources: the hash is that of the first DCT coefficients of a small grey picture, from the package ImageHash; copies between the
 splits of well-known sets and what they do to accuracies, Barz and Denzler 2020 (arXiv:1902.00423).
@@ -63,17 +63,17 @@ ENOUGH = 128
 size are, and one that was saved losslessly as another format is near."""
 
 MOST = 50_000
-"""With more pictures than this only equal files are looked for, which are read but not decoded: the time for near ones grows
-with the square of their number."""
+"""With more pictures than this, only equal files are searched for, which are read but not decoded: the time to find
+near-duplicates grows with the square of the number of pictures."""
 
 MANY = 5_000
-"""From this number of pictures that had to be looked at on, it is said that this was done, since it took minutes."""
+"""From this number of newly read pictures, a note is given, since it took minutes."""
 
 SAVED = 4096
-"""Pictures after which what was found out is written down, so that an interruption loses little."""
+"""Number of pictures after which results are saved, so that an interruption loses little."""
 
 BLOCK = 256
-"""Pictures that are compared with all others at a time; bounds the memory to some 100 MB."""
+"""Pictures that are compared with all others at a time; limits the memory to about 100 MB."""
 
 LOOK = np.dtype(
     [("digest", "V16"), ("comparable", "?"), ("hash", "u1", (BITS // 8,)), ("cells", "f2", (GRID**2 + 2 * TINTS**2,))]
@@ -83,10 +83,10 @@ it does not for tiny and for flat ones; the hash; and brightness and colour of t
 
 
 def look(image: Image, near: bool = True) -> np.ndarray:
-    """What is known of a picture, a scalar of the type LOOK.
+    """The digest and hash of a picture, a scalar of the type LOOK.
 
     Args:
-        near: whether to find out what near copies are found by.
+        near: whether to compute the data for finding near-duplicates.
     """
     import imagehash
 
@@ -102,7 +102,7 @@ def look(image: Image, near: bool = True) -> np.ndarray:
     bright = F.adaptive_avg_pool2d(channels[:1], GRID).flatten()
     if bright.std(correction=0) <= FLAT:
         return found
-    tints = F.adaptive_avg_pool2d(channels[1:] - 128, TINTS).flatten() * (GRID / TINTS)  # each stands for so many cells
+    tints = F.adaptive_avg_pool2d(channels[1:] - 128, TINTS).flatten() * (GRID / TINTS)  # each covers that many cells
     cells = torch.cat((bright - bright.mean(), tints))
     found["comparable"] = True
     found["hash"] = np.packbits(imagehash.phash(small, hash_size=round(BITS**0.5)).hash)
@@ -115,9 +115,9 @@ class Looked:
     """
     Attributes:
         looks: of each picture in order, of the type LOOK.
-        near: whether near copies can be told; not among more than MOST pictures.
+        near: whether near-duplicates can be found; not among more than MOST pictures.
         new: how many were not in the cache.
-        unkept: why what was found out cannot be kept; "" if it can.
+        unkept: why the results cannot be cached; "" if they can.
     """
 
     looks: np.ndarray
@@ -146,11 +146,11 @@ def too_many(pictures: int) -> str:
 
 
 def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None) -> Looked:
-    """Looks at every picture once, in threads; what the cache knows of files that have not changed is taken from there.
+    """Reads every picture once, in threads; results for unchanged files come from the cache.
 
     Args:
         samples: of this collection.
-        most: number of pictures up to which near copies can be told; default: MOST.
+        most: number of pictures up to which near-duplicates are searched for; default: MOST.
     """
     origin = collection.origin()
     names = [collection.name_at_origin(sample) for sample in samples]
@@ -159,7 +159,7 @@ def looked_at(collection: Collection, samples: Sequence[Sample], most: int | Non
     cache = LookCache(files, LOOK, "near" if near else "equal")
     known = dict(cache.known)
     missing = [name for name in files if name not in known]
-    own = not near and len(set(files.values())) == len(files)  # a file that holds several pictures says nothing about one
+    own = not near and len(set(files.values())) == len(files)  # a file with several pictures does not identify one
 
     def find(name: str) -> np.ndarray:
         try:
@@ -174,13 +174,13 @@ def looked_at(collection: Collection, samples: Sequence[Sample], most: int | Non
             some = missing[start : start + SAVED]
             found = dict(zip(some, pool.map(find, some), strict=True))
             known |= found
-            # what cannot be read today may be there tomorrow, although its file has not changed
+            # an unreadable picture may be readable next time, although its file has not changed
             cache.keep({name: one for name, one in found.items() if any(one["digest"].tobytes())})
     return Looked(np.array([known[name] for name in names], LOOK), near, len(missing), cache.note)
 
 
 def look_at_bytes(file: Path) -> np.ndarray:
-    """What is known of a file that is not decoded."""
+    """The digest of a file, without decoding it."""
     found = np.zeros((), LOOK)
     with file.open("rb") as data:
         found["digest"] = hashlib.file_digest(data, lambda: hashlib.blake2b(digest_size=16)).digest()
@@ -192,12 +192,12 @@ def look_at_bytes(file: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Comparable:
-    """Looks in the form in which many are compared at a time; those that are not comparable are near nothing.
+    """Looks in a form for batched comparison; those that are not comparable are near nothing.
 
     Attributes:
         signs: the bits of the hashes, as -1 and 1.
         cells: brightness and colour, of length 1.
-        means: whether they mean anything.
+        means: whether they are comparable.
     """
 
     signs: np.ndarray
@@ -223,7 +223,7 @@ class Comparable:
 
 
 def equal(names: Sequence[str], looks: np.ndarray) -> list[list[int]]:
-    """Places of the pictures, those that are equal together, each by its name and all by their first; unreadable ones alone."""
+    """Groups of indices of equal pictures, sorted by name; unreadable pictures are groups of their own."""
     found: dict[Any, list[int]] = defaultdict(list)
     places = {name: i for i, name in enumerate(names)}
     for i in map(places.__getitem__, in_order(names)):
@@ -233,9 +233,9 @@ def equal(names: Sequence[str], looks: np.ndarray) -> list[list[int]]:
 
 
 def leaders(looks: np.ndarray) -> list[int]:
-    """For each picture the first that it is near to among those that lead others, or itself, which then leads.
+    """For each picture the index of its group's leader: the first leader that it is near to, or itself.
 
-    So all of a group are near to one of it, and no chain of small differences joins what is not alike.
+    So all of a group are near its leader, and no chain of small differences joins dissimilar pictures.
     """
     found = list(range(len(looks)))
     whole = Comparable.of(looks)
@@ -257,7 +257,7 @@ def leaders(looks: np.ndarray) -> list[int]:
 
 
 def bound(distinct: int, smallest: int) -> int:
-    """How many different pictures a group of near ones may hold; what is larger is rather one view than copies of one picture.
+    """Maximum number of different pictures in a group of near-duplicates; larger groups are one view rather than copies.
 
     A hundredth of the set, in small sets up to 8 as long as they are at most half of the smallest class among them, so that a
     burst in a folder of 200 counts; always 2.
@@ -266,7 +266,7 @@ def bound(distinct: int, smallest: int) -> int:
 
 
 def copies(names: Sequence[str], labels: Sequence[int], looks: np.ndarray) -> list[list[str]]:
-    """The groups of two and more pictures that belong on one side of a split, by their names."""
+    """The groups of two or more pictures, by name, that belong on the same side of a split."""
     same = equal(names, looks)
     firsts = np.array([group[0] for group in same], int)
     near: dict[int, list[int]] = defaultdict(list)
@@ -288,9 +288,9 @@ def copies(names: Sequence[str], labels: Sequence[int], looks: np.ndarray) -> li
 class Moved:
     """
     Attributes:
-        names: pictures that are on the other side than their own name says, because their copies are there; None if it was not
-            looked.
-        notes: what should be known of it, a sentence each.
+        names: pictures that are on the other side of the split than by name, because their copies are there; None if copies
+            were not searched for.
+        notes: notes for the user, a sentence each.
     """
 
     names: tuple[str, ...] | None
@@ -298,10 +298,10 @@ class Moved:
 
 
 def together(collection: Collection, samples: Sequence[Sample], share: float, decided: tuple[str, ...] | None = None) -> Moved:
-    """Which pictures change sides so that copies stay together when a share is held out; see `paretina.data.split.held_out`.
+    """Determines which pictures change sides so that copies stay together; see `paretina.data.split.held_out`.
 
     Args:
-        decided: the answer where it was found before; nothing is then looked at.
+        decided: the answer if it is already known; no picture is then read.
     """
     names, labels = [sample.name for sample in samples], [sample.label for sample in samples]
     if share in (0, 1):
@@ -320,7 +320,7 @@ def together(collection: Collection, samples: Sequence[Sample], share: float, de
 
 
 def said(moved: int) -> tuple[str, ...]:
-    """What is said of pictures that changed sides."""
+    """The note about pictures that changed sides."""
     if not moved:
         return ()
     what = "picture is" if moved == 1 else "pictures are"
@@ -330,21 +330,21 @@ def said(moved: int) -> tuple[str, ...]:
 # --- across a split ---------------------------------------------------------------------------------------------------
 
 SHOWN = 50
-"""Pairs that are named in the result of a run."""
+"""Maximum number of pairs named in the result of a run."""
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """Pictures that are measured although a copy was learned.
+    """Evaluated pictures that have a copy in the training data.
 
     Attributes:
-        split: where is measured.
+        split: the evaluated split.
         of: number of pictures there that can be read.
         equal: how many of them are in train too.
         near: how many others have a near copy of their class in train.
         alike: how many others look like more pictures than can be copies of one, see `bound`, some of their class in train.
-        pairs: of each the name, the name in train, and "equal" or "near".
-        notes: what should be known of the search, a sentence each.
+        pairs: for each its name, the name in train, and "equal" or "near".
+        notes: notes on the search, a sentence each.
     """
 
     split: str = "val"
@@ -356,7 +356,7 @@ class Leaks:
     notes: tuple[str, ...] = ()
 
     def warning(self) -> str:
-        """What must stand beside the accuracy; "" if nothing must."""
+        """The warning to print with the accuracy; "" if there is none."""
         copied = self.equal + self.near
         if not copied:
             return ""
@@ -366,7 +366,7 @@ class Leaks:
         )
 
     def note(self) -> str:
-        """What else should be known beside the accuracy; "" if there is nothing."""
+        """The note to print with the accuracy; "" if there is none."""
         if not self.alike:
             return ""
         look, they, show = ("looks", "it", "shows") if self.alike == 1 else ("look", "they", "show")
@@ -379,10 +379,10 @@ class Leaks:
         return {"val": "validation pictures", "test": "test pictures"}.get(self.split, f"pictures in {self.split}")
 
     def to_dict(self, most: int | None = SHOWN) -> dict[str, Any]:
-        """As JSON can hold it.
+        """JSON-compatible values.
 
         Args:
-            most: pairs that are named; all if None.
+            most: maximum number of pairs; None for all.
         """
         pairs = [{"name": name, "train": other, "kind": kind} for name, other, kind in self.pairs[:most]]
         counts = {"split": self.split, "of": self.of, "equal": self.equal, "near": self.near, "alike": self.alike}
@@ -390,10 +390,10 @@ class Leaks:
 
 
 def leaks(collection: Collection, split: str = "val", among: Sequence[Sample] | None = None) -> Leaks:
-    """Finds the pictures of a split that have a copy in train; those of a built-in set are not looked at, see COPIES.
+    """Finds the pictures of a split that have a copy in train; built-in data sets are skipped, see COPIES.
 
     Args:
-        among: the pictures that are measured, of this collection; default: all of the split.
+        among: the evaluated pictures, from this collection; default: all of the split.
     """
     train, measured = collection.split("train"), collection.split(split) if among is None else among
     if not collection.origin().COPIES or not train or not measured:
@@ -407,8 +407,8 @@ def between(split: str, train: Sequence[Sample], before: np.ndarray, measured: S
     """Finds pictures that have a copy in train.
 
     Args:
-        before: what is known of those in train, in order.
-        after: what is known of those that are measured, in order.
+        before: the looks of those in train, in order.
+        after: the looks of the evaluated ones, in order.
     """
     learned: dict[bytes, str] = {}
     for sample, digest in zip(train, before["digest"], strict=True):
@@ -443,7 +443,7 @@ def between(split: str, train: Sequence[Sample], before: np.ndarray, measured: S
 
 @dataclass(frozen=True)
 class Views:
-    """Which pictures are rather one view many times, as from a fixed camera, than copies of one picture; see `bound`.
+    """Tells many pictures of one view, as from a fixed camera, from copies of one picture; see `bound`.
 
     Attributes:
         ids: of each picture a number that equal ones share.

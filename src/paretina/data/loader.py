@@ -1,4 +1,4 @@
-"""The loader: from requests to batches, with as many workers as one likes and always the same result."""
+"""Loads batches of pictures; the result does not depend on the number of workers."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,10 @@ from paretina.shapes import Image
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """A batch as it left the workers, and what could not be read for it.
+    """A batch from the workers, and the pictures of it that could not be read.
 
     Attributes:
-        faults: `name: reason` of each picture that is left out.
+        faults: `name: reason` for each picture that was left out.
     """
 
     batch: Batch
@@ -36,11 +36,11 @@ class LoadedBatch:
 
 
 Item = tuple[int, Tensor, tuple[Image, ...]] | str
-"""Number, target and views of a picture, or why it cannot be read."""
+"""Index, target and views of a picture, or why it cannot be read."""
 
 
 def mask_beside(target: Tensor, image: Image) -> Image | None:
-    """A target for each pixel as transforms take it, three equal channels of the size of the picture; None of other targets.
+    """A per-pixel target in the form transforms take: three equal channels, as large as the picture; None for other targets.
 
     A picture may have been reduced while it was decoded.
     """
@@ -51,7 +51,7 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
 
 
 class Transformed(Dataset[Item]):
-    """Answers requests: decodes, seeds, transforms. Keeps no state, so any worker can answer any request."""
+    """Decodes, seeds and transforms a picture on request. Stateless, so any worker can serve any request."""
 
     def __init__(self, pictures: Pictures, looks: Sequence[Look]) -> None:
         self.pictures = pictures
@@ -66,7 +66,7 @@ class Transformed(Dataset[Item]):
         views = []
         with torch.random.fork_rng(devices=[]):
             for number, look in enumerate(self.looks):
-                # the first view draws as the only one of a plain run
+                # the first view uses the same draws as the only view of a plain run
                 torch.default_generator.manual_seed(seed_of(request.seed, number) if number and look.own else request.seed)
                 view, moved = look.both(image, None if number else mask, request.size, request.clock)
                 views.append(view)
@@ -75,7 +75,7 @@ class Transformed(Dataset[Item]):
 
 
 class Preprocessed(Dataset[Item]):
-    """The pictures as evaluation sees them, through the preprocessing of the network."""
+    """The pictures for evaluation, with the preprocessing of the network."""
 
     def __init__(self, pictures: Pictures, preprocessing: Preprocessing, size: int) -> None:
         self.pictures = pictures
@@ -97,10 +97,10 @@ class Preprocessed(Dataset[Item]):
 
 @dataclass(frozen=True)
 class Collate:
-    """Stacks items into a batch; what could not be read is left out and named.
+    """Stacks items into a batch; unreadable pictures are left out and named.
 
     Attributes:
-        size: side in pixels of the images of a batch that may be empty; None where nothing can be done without a picture.
+        size: side in pixels of the images of an empty batch; None if a batch must not be empty.
     """
 
     classes: int
@@ -123,7 +123,7 @@ class Collate:
 def training_batches(
     pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """The batches of a stream of requests, in its order."""
+    """Yields the batches of a stream of requests, in order."""
     return iter(
         DataLoader(
             Transformed(pictures, looks),
@@ -146,9 +146,9 @@ def evaluation_batches(
     workers: int,
     indices: Sequence[int] | None = None,
 ) -> Iterator[LoadedBatch]:
-    """The pictures (or those of the given numbers) in order, as evaluation sees them.
+    """Yields the pictures (or those with the given indices) in order, preprocessed for evaluation.
 
-    A batch of which no picture can be read any more is empty.
+    A batch is empty if none of its pictures can be read any more.
     """
     return iter(
         DataLoader(
@@ -164,12 +164,12 @@ def evaluation_batches(
 
 
 def leave_signals(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; a worker leaves it to the one that trains, which ends its workers."""
+    """Ignores Ctrl-C, which reaches every process of a terminal: the training process stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Stream:
-    """A batch sampler over an iterator of requests; DataLoader asks for nothing but its iterator."""
+    """A batch sampler over an iterator of requests; DataLoader only needs its iterator."""
 
     def __init__(self, requests: Iterator[list[Request]]) -> None:
         self.requests = requests

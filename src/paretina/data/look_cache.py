@@ -1,8 +1,8 @@
-"""Look cache: what was found out about pictures, kept for the next time, one file a folder of pictures.
+"""Caches the results of the duplicate search, in one file per folder of pictures.
 
-An entry holds as long as its picture's file stays the same file with the same size and times. The cache lies in the user's
-cache folder, see `paretina.system.cache_folder`, never beside the pictures. A damaged cache file is as good as none and is
-written anew; a folder that cannot be written is a note. Nothing else depends on it: removing it costs the time to look again.
+An entry is valid as long as its picture's file is the same file with the same size and times. The cache is in the user's
+cache folder, see `paretina.system.cache_folder`, never beside the pictures. A damaged cache file is ignored and rewritten; a
+folder that is not writable gives a note. Nothing else depends on it: removing it costs the time to read the pictures again.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from paretina.run import write_aside
 from paretina.system import cache_folder
 
 VERSION = 2
-"""Of the entries; one more where the same picture gives others."""
+"""Version of the entries; incremented when the same picture gives different ones."""
 
 Stamp = tuple[int, ...]
 """Size in bytes, times of the last change of the content and of the entry (where the system has it) in nanoseconds, and number
@@ -33,15 +33,15 @@ STAMP = 4
 
 
 class LookCache:
-    """What is known of some pictures, by their names.
+    """The cached entries of some pictures, by name.
 
     Args:
-        files: by name, the file that a picture is read from; None for those that have none and are not kept.
+        files: by name, the file that a picture is read from; None for those without a file, which are not cached.
         kind: type of an entry.
-        use: what entries are for; those for another use lie elsewhere.
+        use: purpose of the entries; other purposes have other files.
 
     Attributes:
-        note: why nothing can be kept for the next time; "" if it can.
+        note: why nothing can be cached; "" if it can.
     """
 
     def __init__(self, files: Mapping[str, Path | None], kind: np.dtype, use: str) -> None:
@@ -75,13 +75,13 @@ class LookCache:
             if entries.dtype != self.kind or when.shape != (len(names), STAMP) or entries.shape != (len(names),):
                 raise ValueError("its parts do not fit together")
             return {name: (tuple(stamp), one) for name, stamp, one in zip(names, when.tolist(), entries, strict=True)}
-        except OSError:  # there is none yet, or the folder cannot be used, which writing will say
+        except OSError:  # there is none yet, or the folder is unusable, which writing will report
             return {}
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
-            return {}  # damaged; nothing is lost but the time to look again, and `keep` mends it
+            return {}  # damaged; only the time to read the pictures again is lost, and `keep` rewrites it
 
     def keep(self, found: Mapping[str, Any]) -> None:
-        """Adds entries and writes all of them down; entries of other pictures stay, unless they are the greater part."""
+        """Adds entries and saves all of them; entries of other pictures are kept unless they are the majority."""
         self.known.update(found)
         if self.path is None:
             return
@@ -99,11 +99,11 @@ class LookCache:
             write_aside(self.path, buffer.getvalue())
         except OSError as error:
             where = f"{self.path.parent}: {error.strerror or error}"
-            self.note = f"what was found out about the pictures cannot be kept for the next time in {where}"
+            self.note = f"the results of the duplicate search cannot be cached in {where}"
 
 
 def stamps(files: Mapping[str, Path | None]) -> dict[str, Stamp]:
-    """By name, the stamp of the file; those without a readable one are left out."""
+    """The stamp of each file, by name; unreadable files are left out."""
     seen: dict[Path, Stamp] = {}
     found: dict[str, Stamp] = {}
     for name, file in files.items():

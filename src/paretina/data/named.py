@@ -1,4 +1,4 @@
-"""Named: which source a word stands for where data is asked for; each source says so itself."""
+"""Finds the source that a word or a path names; each source declares its own names."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ def sources() -> dict[str, type[Source]]:
 
 
 def source_named(data: str | Source) -> Source:
-    """The source that a word stands for: a built-in set, unless there is a file of that name, or a path.
+    """The source for a word: a path, or a built-in data set unless there is a file of that name.
 
     Raises:
-        ValueError: it stands for none; the message has the near name, or what can be named.
+        ValueError: there is none; the message suggests a similar name, or lists what can be named.
     """
     if isinstance(data, Source):
         return data
@@ -28,12 +28,12 @@ def source_named(data: str | Source) -> Source:
         if path.is_dir() if kind.FOLDERS else data.lower().endswith(kind.SUFFIXES) and not path.is_dir():
             return kind(path=data)  # type: ignore[call-arg]
     if path.exists():
-        raise ValueError(f"{data!r} is a file of no known kind; name {data_in_words()}")
+        raise ValueError(f"{data!r} is a file of an unknown type; name {data_in_words()}")
     raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{near(data, words)}")
 
 
 def data_in_words() -> str:
-    """What can be named: "a folder, an .npz file, clipart or shapes"."""
+    """The possible values: "a folder, an .npz file, clipart or shapes"."""
     known = sources().values()
     found = ["a folder"] if any(kind.FOLDERS for kind in known) else []
     found += [f"an {suffix} file" for kind in known for suffix in kind.SUFFIXES]

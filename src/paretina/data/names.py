@@ -1,4 +1,4 @@
-"""Names: when two class names mean one class.
+"""Decides when two class names mean the same class.
 
 A letter such as Ä has two forms in Unicode, and systems differ in the one that they write; names that differ in nothing else
 are one name. Names that differ only in case or in spaces are alike: people mean one class by them, except where they are single
@@ -15,7 +15,7 @@ def composed(name: str) -> str:
 
 
 def likeness(name: str) -> str:
-    """Equal for names that are alike.
+    """A key that is equal for similar names.
 
     Letters are compared in lower case; further foldings would make one of Maße and Masse. The Turkish İ is i in lower case,
     for which Python writes a dot of its own.
@@ -25,7 +25,7 @@ def likeness(name: str) -> str:
 
 
 def spelt(name: str) -> str:
-    """The name in quotes, for a sentence, where each space that is no plain one is told by its name in Unicode."""
+    """The name in quotes, with the Unicode name of each space other than a plain one."""
 
     def shown(letter: str) -> str:
         odd = letter != " " and (letter.isspace() or not letter.isprintable())
@@ -35,7 +35,7 @@ def spelt(name: str) -> str:
 
 
 def counterpart(name: str, known: Iterable[str]) -> str | None:
-    """The one of the known names that means the same class, the most similar first; None if none or several do."""
+    """The known name that means the same class, the most similar first; None if none or several do."""
     known = list(known)
     for form in (str, composed, likeness):
         found = [other for other in known if form(other) == form(name)]

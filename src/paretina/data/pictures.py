@@ -1,7 +1,7 @@
-"""Pictures: the samples of one split, decoded once.
+"""Decodes the samples of a split once and keeps them in memory if they fit.
 
-Reading everything at the start finds damaged files before a run instead of in its middle. What was decoded is kept in shared
-memory if it fits, so that later epochs and all workers read pixels instead of files.
+Reading everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
+shared memory if they fit, so that later epochs and all workers read pixels instead of files.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from paretina.system import available_bytes, cores
 
 
 def memory_budget() -> int:
-    """Bytes that decoded pictures may take: a quarter of the memory that is left, or 1 GiB where that is not known."""
+    """Memory budget in bytes for decoded pictures: a quarter of the available memory, or 1 GiB if that is unknown."""
     left = available_bytes()
     return 1 << 30 if left is None else left // 4
 
@@ -37,8 +37,8 @@ class Pictures:
     Attributes:
         damaged: reason by name, for every sample that could not be read and is left out.
         at_least: shorter side in pixels that a photo may be reduced to while decoding; None for exact pixels.
-        pixels: all decoded pictures one after the other, or None where they did not fit into memory.
-        remarks: what is odd about pictures that can be read, by name.
+        pixels: all decoded pictures one after the other, or None if they did not fit into memory.
+        remarks: anomalies of pictures that can be read, by name.
     """
 
     collection: Collection
@@ -56,7 +56,7 @@ class Pictures:
         """One picture.
 
         Raises:
-            DecodeError: it was readable once and no longer is.
+            DecodeError: it was readable before and no longer is.
         """
         if self.pixels is None:
             return self.collection.image(self.samples[index], self.at_least)
@@ -64,7 +64,7 @@ class Pictures:
         return self.pixels[start : start + 3 * rows * columns].view(rows, columns, 3).permute(2, 0, 1)
 
     def target(self, index: int) -> Tensor:
-        """What is said about one picture; see `Collection.target`."""
+        """The target of one picture; see `Collection.target`."""
         return self.collection.target(self.samples[index])
 
     def labels(self) -> list[int]:
@@ -73,12 +73,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Read:
-    """What came of reading one picture.
+    """The result of reading one picture.
 
     Attributes:
         image: the picture, unless it is damaged or there is no room to keep it.
         fault: why it cannot be read; None if it can.
-        remark: what is odd about it, or "".
+        remark: an anomaly, or "".
     """
 
     image: Image | None = None
@@ -87,7 +87,7 @@ class Read:
 
 
 class PictureReader:
-    """Reads groups of pictures in threads, and holds no more of them than `budget` bytes, wherever they wait.
+    """Reads groups of pictures in threads, and holds at most `budget` bytes of them.
 
     Attributes:
         used: bytes of all pictures that were decoded.
@@ -121,13 +121,13 @@ class PictureReader:
 
 @dataclass(frozen=True)
 class CachedPictures:
-    """What was read once, by where it comes from.
+    """Pictures that were read before, by their origin.
 
     Attributes:
-        origin: where the pictures really come from.
+        origin: the collection that the pictures really come from.
         numbers: places in `pictures`, by the name at the origin.
         damaged: reasons, by the name at the origin.
-        remarks: what is odd, by the name at the origin.
+        remarks: anomalies, by the name at the origin.
     """
 
     origin: Collection
@@ -165,7 +165,7 @@ SETS = 4
 
 @contextmanager
 def pictures_kept() -> Iterator[None]:
-    """While it lasts, what was read stays in memory for whoever reads the same: a study trains on one set many times."""
+    """Context in which decoded pictures stay in memory for further runs: a study trains on one data set many times."""
     token = KEPT.set([])
     try:
         yield
@@ -174,7 +174,7 @@ def pictures_kept() -> Iterator[None]:
 
 
 def fits_shared_memory(count: int) -> bool:
-    """Whether shared memory has room for some bytes; containers often have 64 MB of it, and who overfills it is killed."""
+    """Whether `count` bytes fit into shared memory; containers often have 64 MB, and a process that exceeds it is killed."""
     try:
         room = os.statvfs("/dev/shm")
     except (AttributeError, OSError):
@@ -183,16 +183,16 @@ def fits_shared_memory(count: int) -> bool:
 
 
 def workers_are_forked() -> bool:
-    """Whether workers see the memory of this process without its being shared."""
+    """Whether workers are forked, and so see the memory of this process."""
     return (multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]) == "fork"
 
 
 def read_pictures(
     collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
 ) -> Pictures:
-    """Decodes every sample once, names what is damaged, and keeps the pixels if they fit into `budget` bytes.
+    """Decodes every sample once, records damaged ones, and keeps the pixels if they fit into `budget` bytes.
 
-    Without a budget they may take `memory_budget()`. Within `pictures_kept` nothing is decoded a second time.
+    The default budget is `memory_budget()`. Within `pictures_kept`, nothing is decoded twice.
     """
     kept_sets = KEPT.get()
     if kept_sets is None or not samples or not collection.origin().COSTLY:
@@ -215,7 +215,7 @@ def read_pictures(
 def decoded_pictures(
     collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
 ) -> Pictures:
-    """`read_pictures` without memory of what was read before."""
+    """`read_pictures` without the cache."""
     reading = PictureReader(collection, at_least, memory_budget() if budget is None else budget)
     damaged: dict[str, str] = {}
     remarks: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Preprocess: pictures for evaluation, as a network wants them, but for the normalisation, which the network does itself."""
+"""Preprocesses pictures for evaluation, except for normalisation, which the network does itself."""
 
 import torchvision.transforms.v2.functional as V
 
@@ -16,6 +16,6 @@ def preprocess(image: Image, preprocessing: Preprocessing, size: int) -> Image:
     if preprocessing.fit == "crop":
         rows, columns = image.shape[1:]
         side = max(1, int(preprocessing.crop * min(rows, columns)))
-        # the odd pixel goes behind, as in the reference of the Lite weights
+        # an odd pixel goes to the end, as in the reference code of the Lite weights
         image = V.crop(image, (rows - side + 1) // 2, (columns - side + 1) // 2, side, side)
     return resized(image, size, size, preprocessing.interpolation)

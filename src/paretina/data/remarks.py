@@ -1,6 +1,6 @@
-"""Remarks: what is odd about pictures that can be read all the same.
+"""Collects notes on anomalies of pictures that can still be read.
 
-Whoever decodes a picture may remark on it; whoever reads pictures listens, and tells it at the end for all of them.
+The decoder may note an anomaly of a picture; the reader of the pictures collects the notes and reports them at the end.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ HEARD: ContextVar[list[str] | None] = ContextVar("HEARD", default=None)
 
 @contextmanager
 def remarks_heard() -> Iterator[list[str]]:
-    """Collects what is remarked in this thread while it lasts."""
+    """Collects the remarks made in this thread within the context."""
     heard: list[str] = []
     token = HEARD.set(heard)
     try:
@@ -23,14 +23,14 @@ def remarks_heard() -> Iterator[list[str]]:
 
 
 def remark(text: str) -> None:
-    """Says something about the picture that is being decoded; lost where nobody listens."""
+    """Adds a remark on the picture being decoded; dropped outside of `remarks_heard`."""
     heard = HEARD.get()
     if heard is not None:
         heard.append(text)
 
 
 def told(remarks: Mapping[str, str]) -> list[str]:
-    """Remarks by the names of pictures as sentences, one for all pictures that have the same."""
+    """Turns remarks by picture name into sentences, one for all pictures with the same remark."""
     names: dict[str, list[str]] = defaultdict(list)
     for name, text in remarks.items():
         names[text].append(name)

@@ -1,4 +1,4 @@
-"""Resize: to a size, for pictures and for masks."""
+"""Resizes pictures and masks."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Room: a number of bytes that threads share."""
+"""A memory budget shared by threads."""
 
 import threading
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 
 class Room:
-    """Lets threads take bytes as long as no more than `size` are taken together, and wait otherwise.
+    """Lets threads reserve bytes up to a total of `size`, and wait otherwise.
 
-    Who asks for more than there is waits until nothing else is taken, and then has it alone.
+    A thread that requests more than `size` waits until nothing is reserved, and then has the budget to itself.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,7 +1,7 @@
-"""Which sample comes when, and with which seed.
+"""Determines the order of samples and the seed of each.
 
 Everything follows from (seed, epoch, sample): the order of an epoch, and the seed with which a sample is transformed. So one
-worker and four give the same batches, and a run that was interrupted needs nothing but the number of its next update.
+worker and four give the same batches, and an interrupted run only needs the number of its next update.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from paretina.text import how_many
 
 @dataclass(frozen=True)
 class Request:
-    """One sample asked of the loader.
+    """A request to the loader for one sample.
 
     Attributes:
-        index: number of the sample in its split.
+        index: index of the sample in its split.
         seed: of the transforms of this sample, in this epoch.
         clock: of the update that the sample is for.
         size: side in pixels that the network sees at this update.
@@ -33,7 +33,7 @@ class Request:
 
 
 def seed_of(*parts: int) -> int:
-    """A seed in [0, 2^63) that follows from the numbers, each combination its own."""
+    """A seed in [0, 2^63), different for each combination of numbers."""
     digest = hashlib.blake2b(b"/".join(str(part).encode() for part in parts), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -71,7 +71,7 @@ class Epochs:
         return -(-self.samples // self.updates_per_epoch) if self.whole else min(self.batch, self.samples)
 
     def places(self, update: int) -> slice:
-        """Where in the order of its epoch the samples of an update stand."""
+        """The positions of an update's samples in the order of its epoch."""
         place, count = update % self.updates_per_epoch, self.updates_per_epoch
         if not self.whole:
             return slice(place * self.batch, min((place + 1) * self.batch, self.samples))
@@ -82,7 +82,7 @@ class Epochs:
         return self.places(update).stop - self.places(update).start
 
     def smallest_part(self, parts: int) -> int:
-        """Samples of the smallest part of an update that is cut into so many.
+        """Samples in the smallest of `parts` parts of an update.
 
         Raises:
             ValueError: there are more parts than samples in an update.
@@ -103,7 +103,7 @@ class Epochs:
         return Clock(update, self.updates, self.updates / self.updates_per_epoch)
 
     def requests(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
-        """The requests from update `start` on, a list for each part that `part` picks of the `parts` of every update.
+        """Yields the requests from update `start` on: a list for each of the parts that `part` selects from every update.
 
         Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
 

@@ -1,9 +1,9 @@
-"""Scan: which files below a folder are pictures, and what is left out and why.
+"""Finds the picture files below a folder, and counts what is left out and why.
 
-Whatever reads a folder goes through here, so that training, evaluation and prediction see the same pictures in it. A picture is
+Everything that reads a folder uses this, so that training, evaluation and prediction see the same pictures in it. A picture is
 a file with one of the endings in `SUFFIXES`, at any depth. Links are followed, except to a folder above them; a broken link
 with such an ending is a picture that cannot be read. Left out, and counted by reason: hidden files and folders (all that
-begins with a dot, such as `.ipynb_checkpoints` or `._1.jpg`), what systems and programs keep beside the user's files (`@eaDir`,
+begins with a dot, such as `.ipynb_checkpoints` or `._1.jpg`), files that systems and programs keep beside the user's (`@eaDir`,
 `__MACOSX`, `Thumbs.db`), files with other endings, and names that are not valid text.
 
 Looks at names only: nothing is opened, and nothing is written.
@@ -33,7 +33,7 @@ SYSTEM_FOLDERS = frozenset(
     # the repair of a file system, and Python
     | {"lost+found", "__pycache__"}
 )
-"""Names of folders that hold no pictures of the user's, in lower case."""
+"""Names of folders that do not contain the user's pictures, in lower case."""
 
 RECYCLED = frozenset({"Recycled", "RECYCLED"})
 """The bin of Windows on FAT drives, as it spells it; `recycled` may be a class."""
@@ -49,10 +49,10 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desk
 
 
 class PicturePlace:
-    """A folder below the one that a scan started from, listed when it is first looked into.
+    """A folder within a scan, listed on first access.
 
     Attributes:
-        root: the folder that names start from.
+        root: the folder that names are relative to.
         path: its name from there, with forward slashes; empty for the root itself.
     """
 
@@ -71,10 +71,10 @@ class PicturePlace:
 
     @cached_property
     def listing(self) -> tuple[tuple["PicturePlace | str", ...], Counter[str]]:
-        """Folders and names of pictures, in the order of their names; and how much was left out, by reason.
+        """Folders and names of pictures, sorted by name; and the number of files left out, by reason.
 
         Raises:
-            OSError: it cannot be listed; `filename` says which.
+            OSError: it cannot be listed; `filename` names it.
         """
         here = identity(self.full_path)
         found: list[PicturePlace | str] = []
@@ -84,7 +84,7 @@ class PicturePlace:
                 path = f"{self.path}/{entry.name}" if self.path else entry.name
                 is_folder, reason = judged(entry)
                 if is_folder and not reason and identity(entry.path) in (*self.above, here):
-                    reason = "links to a folder above them"  # it would never end
+                    reason = "links to a folder above them"  # it would never terminate
                 if reason:
                     left_out[reason] += 1
                 elif not is_folder:
@@ -101,7 +101,7 @@ class PicturePlace:
 
     @property
     def left_out(self) -> Counter[str]:
-        """How much was left out of this folder itself, by reason."""
+        """Number of files left out of this folder itself, by reason."""
         return self.listing[1]
 
     @property
@@ -129,13 +129,13 @@ class PicturePlace:
 
 
 def identity(path: str) -> tuple[int, int]:
-    """The same for one folder, whatever way leads to it."""
+    """Identifies a folder, whichever link leads to it."""
     place = os.stat(path)
     return place.st_dev, place.st_ino
 
 
 def judged(entry: os.DirEntry[str]) -> tuple[bool, str]:
-    """Whether an entry is a folder, and why it is left out, or "" if it is a picture or a folder, whatever its name."""
+    """Whether an entry is a folder, and why it is left out; "" for a picture or a folder to read."""
     name = entry.name.lower()
     if name.startswith("."):
         return False, "hidden"
@@ -151,7 +151,7 @@ def judged(entry: os.DirEntry[str]) -> tuple[bool, str]:
         ending = suffix if suffix and writable(suffix) else "no suffix"
         return False, ending if kind else "broken links"
     if kind and not stat.S_ISREG(kind):
-        return False, "devices, pipes and sockets"  # reading one could wait for ever
+        return False, "devices, pipes and sockets"  # reading one could block forever
     return False, "" if writable(entry.name) else "names that are not valid text"
 
 
@@ -177,12 +177,12 @@ def writable(name: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """The name with an escape for each byte that is no text, so that it can be printed: K\\xe4se."""
+    """The name with an escape for each invalid byte, so that it can be printed: K\\xe4se."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def left_out_text(left_out: Counter[str]) -> str:
-    """A sentence about what was left out, or nothing."""
+    """A sentence about what was left out, or ""."""
     if not left_out:
         return ""
     return "files left out: " + ", ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))

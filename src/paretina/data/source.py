@@ -1,4 +1,4 @@
-"""Source: where pictures and their classes come from."""
+"""The interface of data sources: pictures with their classes."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class Sample:
     """One picture of a split.
 
     Attributes:
-        name: what the picture is called in messages, logs and tables; unique in its collection.
-        label: number of its class; 0 where the task is not one class a picture.
+        name: the picture's name in messages, logs and tables; unique in its collection.
+        label: class index; 0 if the task is not one class per picture.
     """
 
     name: str
@@ -29,19 +29,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Collection(ABC):
-    """An opened source. Picklable, so that workers can have it.
+    """An opened source. Picklable, so that it can be sent to workers.
 
     Attributes:
         classes: class names; a sample's label is an index into them.
         splits: the samples of `train`, `val` and, where there is one, `test`.
-        notes: what was decided while opening, a sentence each: a split made, a folder left out.
+        notes: decisions made while opening, a sentence each: a split made, a folder left out.
         mirrors: whether the mirror image of a picture still belongs to its class.
-        task: what is said about a picture.
-        moved: pictures on the other side of an automatic split than their names say, because their copies are there; None where
-            no copies were looked for.
-        COPIES: whether copies are looked for; not in pictures that we make ourselves.
-        COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two collections that
-            are equal must then have the same pictures under the same names.
+        task: the kind of labels.
+        moved: pictures on the other side of an automatic split than by name, because their copies are there; None if copies
+            were not searched for.
+        COPIES: whether to search for copies; not in generated pictures.
+        COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two equal collections
+            must then have the same pictures under the same names.
     """
 
     COSTLY: ClassVar[bool] = False
@@ -63,7 +63,7 @@ class Collection(ABC):
         """
 
     def target(self, sample: Sample) -> Tensor:
-        """What is said about a picture; its shape tells what it is, and must be one that `task` takes.
+        """The target of a picture; its shape determines its kind, and must be one that `task` accepts.
 
         Returns:
             `()`: the number of its class, negative where that is not known. `[class]`: a probability for each class. `[row
@@ -76,7 +76,7 @@ class Collection(ABC):
         return torch.tensor(sample.label)
 
     def origin(self) -> "Collection":
-        """Where the pixels really come from: itself, unless it is a part of something else."""
+        """The collection that the pixels really come from: itself, unless it is a part of another one."""
         return self
 
     def name_at_origin(self, sample: Sample) -> str:
@@ -84,7 +84,7 @@ class Collection(ABC):
         return sample.name
 
     def file(self, sample: Sample) -> Path | None:
-        """The file that a picture of `origin()` is read from; what is known of the picture holds until it changes."""
+        """The file that a picture of `origin()` is read from; cached results for the picture are valid until it changes."""
         return None
 
     def split(self, name: str) -> tuple[Sample, ...]:
@@ -100,12 +100,12 @@ class Collection(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Method):
-    """A choice of data; opening it looks at names and classes, and at the pictures only to keep copies together in a split.
+    """A data source; opening it reads names and classes, and the pictures only to keep copies together in a split.
 
     Attributes:
-        WORD: what names it where data is asked for, such as "clipart"; "" for a source that is named by a path.
-        SUFFIXES: ends of the names of files that are opened with it, such as ".npz"; it then has a field `path`.
-        FOLDERS: whether folders are opened with it; it then has a field `path`.
+        WORD: its name on the command line, such as "clipart"; "" for a source that is named by a path.
+        SUFFIXES: extensions of the files that it opens, such as ".npz"; it then has a field `path`.
+        FOLDERS: whether it opens folders; it then has a field `path`.
     """
 
     PLUGINS = ("paretina.data.sources",)
@@ -116,22 +116,22 @@ class Source(Method):
     FOLDERS: ClassVar[bool] = False
 
     def pinned(self, collection: Collection) -> "Source":
-        """The same with what opening found out about copies written down, so that the split never moves again.
+        """Returns the source with the copies found while opening stored in it, so that the split never changes again.
 
         Args:
-            collection: what opening this source gave.
+            collection: the result of opening this source.
         """
         return self
 
     @abstractmethod
     def open(self) -> Collection:
-        """Finds the samples.
+        """Opens the source and finds its samples.
 
         Raises:
-            ValueError: nothing usable is there; the message says what was looked for and what to do.
+            ValueError: there is no usable data; the message says what was expected and what to do.
         """
 
 
 def split_by_names_alone(data: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an earlier release wrote down, with all fields of that time, keeps the split that it had then."""
+    """Upgrades the data of a run of an earlier release, which keeps the split that it had then."""
     return {"copies": "anywhere", **data} if {"val_share", "mirrors"} <= set(data) else data

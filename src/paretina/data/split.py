@@ -1,9 +1,9 @@
-"""Held-out pictures, chosen by their names.
+"""Chooses held-out pictures by a hash of their names.
 
-Each name has a number in [0, 1) that follows from it alone (SHA-256), and the names below the share are held out. So the split
-is the same on every machine and in every order, and a picture that is added later leaves the others where they are.
+Each name is hashed (SHA-256) to a number in [0, 1), and the names below the share are held out. So the split is the same on
+every machine and in every order, and adding a picture does not move the others.
 
-Copies of one picture go to the same side, that of their first name. Where there are none, the split is that of the names alone.
+Copies of a picture go to the same side, that of their first name. Without copies, only the names decide.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from collections.abc import Iterable, Sequence
 
 
 def place(name: str) -> float:
-    """The number of a name, in [0, 1)."""
+    """The hash of a name, in [0, 1)."""
     # One name has several encodings, and systems differ in the one they give back; NFC makes them equal.
     digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The names in an order that is the same on every system."""
+    """Sorts names in the same order on every system."""
     return sorted(names, key=lambda name: (unicodedata.normalize("NFC", name), name))
 
 
 def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: Sequence[Sequence[str]] = ()) -> set[str]:
-    """Returns the names that are held out.
+    """Returns the held-out names.
 
     Every class with two names or more gets at least one on each side. There, and only there, a name that is added to a class
     of a few can move another one. A group counts as one name here: a class whose names are all in one group, or in groups that
@@ -35,8 +35,8 @@ def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: 
     Args:
         names: all different.
         labels: the class of each.
-        share: the part that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
-        groups: names that stay together, each in one group at most.
+        share: the share that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
+        groups: names that stay together; each in at most one group.
 
     Raises:
         ValueError: the share is not in [0, 1].

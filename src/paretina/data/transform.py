@@ -1,4 +1,4 @@
-"""The two kinds of transform: of one picture, in the loader's workers; of a whole batch, after loading.
+"""The interfaces of transforms: of single pictures, in the loader's workers, and of whole batches, after loading.
 
 A recipe lists both in one tuple and they act in the order written there, those of single pictures first.
 """
@@ -20,8 +20,8 @@ from paretina.shapes import Image
 from paretina.spec import Spec
 from paretina.traits import OFF, HowLeftOut, Method, Never, traits
 
-PLAIN = Never("it does no more than bring a picture to its size, without which nothing can be trained")
-"""Never left out: what a transform answers that is a plain way to a square picture."""
+PLAIN = Never("it only brings a picture to its size, without which nothing can be trained")
+"""Never left out: the answer of transforms that only make a picture square."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Transform(Method):
     """Base of both kinds.
 
     Attributes:
-        TASKS: kinds of tasks whose targets are still right after it; a run with another task is refused before it begins.
+        TASKS: kinds of tasks whose targets stay valid after it; a run with another task is refused before it starts.
             `(Task,)` means every task.
         MOVES: whether it moves pixels or changes the size, so that a mask must move with the picture. It is then called on the
             mask too, as `torchvision.tv_tensors.Mask` with three equal channels, of which torchvision's functions take the
@@ -72,11 +72,11 @@ class BatchTransform(Transform):
 
 @dataclass(frozen=True, kw_only=True)
 class View(Spec):
-    """One look at a picture: what the recipe does to every picture, then what only this view gets.
+    """One view of a picture: the recipe's transforms, then those of this view only.
 
     Attributes:
-        transforms: what happens to this view besides, in this order.
-        own: whether it draws for itself; otherwise it draws what the first view draws, and so shows the same part.
+        transforms: additional transforms of this view, in this order.
+        own: whether it has its own random draws; otherwise it uses those of the first view, and so shows the same part.
         scale: its side as a multiple of that of the first view, above 0. With `own=False` it is the same part in more pixels
             or fewer, for a teacher that wants another size.
     """
@@ -92,14 +92,14 @@ class View(Spec):
 
 @dataclass(frozen=True)
 class Look:
-    """All that makes one view of a picture; see `View`."""
+    """All transforms of one view of a picture; see `View`."""
 
     transforms: tuple[ImageTransform, ...]
     own: bool = True
     scale: float = 1.0
 
     def side(self, size: int) -> int:
-        """Its side in pixels, where the network's is `size`.
+        """Its side in pixels, for a network input of `size`.
 
         Raises:
             ValueError: nothing would be left of it.
@@ -137,8 +137,8 @@ class Look:
                 torch.set_rng_state(after)
             if mask is not None and mask.shape != image.shape:
                 raise ValueError(
-                    f"behind {type(transform).__name__} a picture has {tuple(image.shape[1:])} pixels, but its mask "
-                    f"{tuple(mask.shape[1:])}; a transform that changes the size must say MOVES and treat both alike"
+                    f"after {type(transform).__name__} a picture has {tuple(image.shape[1:])} pixels, but its mask "
+                    f"{tuple(mask.shape[1:])}; a transform that changes the size must set MOVES and treat both alike"
                 )
         if image.shape != (3, side, side):
             names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
@@ -151,5 +151,5 @@ class Look:
 
 @functools.lru_cache(maxsize=64)
 def made(kind: Callable[..., Any], *settings: Any, **named: Any) -> Any:
-    """What a maker makes of hashable settings, kept: making one of torchvision's transforms can take longer than its work."""
+    """Caches constructed transforms: constructing one of torchvision's can take longer than applying it."""
     return kind(*settings, **named)

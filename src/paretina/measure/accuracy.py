@@ -1,4 +1,4 @@
-"""Accuracy: what a classifier's answers are worth, each number with its 95 % interval.
+"""Computes accuracy and calibration metrics of a classifier, each with its 95 % interval.
 
 Top-1 and top-5 count pictures; balanced accuracy and macro F1 count classes, so they say what happens where one class has most
 of the pictures. Negative log-likelihood (nll, in nats) and expected calibration error (ece, a share in [0, 1]) judge the
@@ -39,15 +39,15 @@ PerSample = Float[Tensor, " batch"]
 BINS = 15
 RESAMPLES = 1000
 COLDEST, HOTTEST = 0.05, 20.0
-"""Limits of a fitted temperature; where every answer is right, the likelihood has no maximum."""
+"""Limits of a fitted temperature; if every answer is right, the likelihood has no maximum."""
 
 ROWS = 1024
-"""Samples that are looked at together; in double precision 1,000 classes then take 8 MB."""
+"""Samples processed at a time; with 1,000 classes in double precision they take 8 MB."""
 
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class. All but `n` in percent.
+    """The metrics of one class; all but `n` in percent.
 
     Attributes:
         name: its name.
@@ -66,13 +66,13 @@ class ClassAccuracy:
     f1: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values; the name is called `class`."""
+        """The fields as plain values, with the name under `class`."""
         return {"class" if field.name == "name" else field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The figures of one classifier on one set of samples.
+    """The metrics of one classifier on one set of samples.
 
     Attributes:
         n: number of samples.
@@ -85,10 +85,10 @@ class Accuracy:
         ece: expected calibration error, a share in [0, 1].
         ece_scaled: the same after temperature scaling, cross-fitted.
         temperature: divisor of the logits that fits all samples best, in [0.05, 20].
-        per_class: one entry a class, in the order of the classes.
+        per_class: one entry per class, in the order of the classes.
         confusion: number of samples; a row for each true class, a column for each answer.
         intervals: lower and upper end by the name of the figure.
-        notes: what was left out and why, a sentence each.
+        notes: omissions and their reasons, a sentence each.
     """
 
     n: int
@@ -107,7 +107,7 @@ class Accuracy:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON has them: `top1`, `top1_low`, `top1_high`, ..., with None where there is none."""
+        """The metrics as in JSON: `top1`, `top1_low`, `top1_high`, ...; None if undefined."""
         data: dict[str, Any] = {"n": self.n}
         for name in ("top1", "top5", "balanced", "f1_macro", "nll", "nll_scaled", "ece", "ece_scaled"):
             data[name] = getattr(self, name)
@@ -120,10 +120,10 @@ class Accuracy:
 
 
 def measure_accuracy(logits: Logits, labels: Labels, classes: tuple[str, ...], *, seed: int = 0) -> Accuracy:
-    """Judges answers against labels.
+    """Computes the metrics of logits against labels.
 
     Args:
-        logits: one row a sample; logarithms of probabilities serve as well.
+        logits: one row per sample; log probabilities work as well.
         labels: number of the true class of each sample.
         classes: their names.
         seed: of the resampling.
@@ -173,7 +173,7 @@ def measure_accuracy(logits: Logits, labels: Labels, classes: tuple[str, ...], *
 
 
 def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]:
-    """The two on the CPU, if they fit together."""
+    """Moves both to the CPU and checks that they match."""
     logits, labels = logits.detach().cpu(), labels.detach().cpu().long()
     if len(labels) == 0:
         raise ValueError("there are no samples to judge; the split is empty")
@@ -188,7 +188,7 @@ def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]
         raise ValueError(
             f"{len(faulty)} of {how_many(len(labels), 'sample')} have logits that are not finite, the first is "
             f"sample {int(faulty[0])}; "
-            "evaluate in float32, and see whether the training diverged"
+            "evaluate in float32, and check whether training diverged"
         )
     return logits, labels
 
@@ -197,7 +197,7 @@ def checked(logits: Tensor, labels: Tensor, width: int) -> tuple[Logits, Labels]
 
 
 def in_rows(logits: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Some samples at a time, the logits in double precision."""
+    """Yields chunks of samples, with logits in double precision."""
     for rows, *rest in zip(logits.split(ROWS), *(other.split(ROWS) for other in others), strict=True):
         yield rows.double(), *rest
 
@@ -420,7 +420,7 @@ def around(value: float, drawn: Float[Tensor, " resample"], most: float) -> tupl
 def write_predictions(
     path: Path | str, names: Sequence[str], logits: Logits, labels: Labels | None, classes: tuple[str, ...]
 ) -> None:
-    """Writes a line a sample, as CSV in UTF-8.
+    """Writes predictions as CSV in UTF-8, a line per sample.
 
     The columns are name, label, predicted, correct (1 or 0), confidence (probability of the answer), and the next answers up to
     the fifth with their probabilities: class_2, confidence_2, ... Without labels, the columns label and correct are left out.

@@ -1,4 +1,4 @@
-"""Settle: which plan a network is executed under: the default, one that was found earlier, or one that is found now."""
+"""Chooses the execution plan of a network: the default, a cached one, or one found by tuning."""
 
 import time
 from collections.abc import Callable
@@ -19,30 +19,30 @@ from paretina.spec import encode
 Tuning = Literal["none", "eager", "full"]
 
 Say = Callable[[str], None]
-"""Takes a sentence about what is being done."""
+"""A callback that receives progress messages."""
 
 PICTURES = 200
-"""Pictures that the answers of a plan are judged by, unless they take too long; with 200, one may change."""
+"""Pictures for checking the predictions of a plan, unless they take too long; of 200, one may change."""
 
 LEAST_PICTURES = 32
 FEW_PICTURES = 8
-"""What they take is judged by so many."""
+"""Pictures by which their time is estimated."""
 
 INFERENCE_S, THREADS_S, JUDGE_S, TRAINING_S = 9.0, 2.5, 4.0, 12.0
-"""Seconds of one network's tuning: trying plans and numbers of threads, judging, and training. Together under 30."""
+"""Time limits in seconds for tuning one network: plans, numbers of threads, checks, and training. Together under 30."""
 
 COMPILE_S = 300.0
 TUNED_BATCH = 8
-"""Images that inference plans are compared on, unless a batch is asked for."""
+"""Batch size for comparing inference plans, unless one is given."""
 
 
 @dataclass(frozen=True)
 class Plans:
-    """How a network is executed.
+    """The execution plans of a network.
 
     Attributes:
-        tuned: what was tried for inference, and for training; None where nothing was.
-        notes: what has to be known about it, a sentence each.
+        tuned: the tuning results for inference and for training; None without tuning.
+        notes: notes for the user, a sentence each.
     """
 
     inference: InferencePlan
@@ -52,7 +52,7 @@ class Plans:
 
 
 def default_inference_plan(device: str = "auto") -> InferencePlan:
-    """float32, as the network stands: what every other plan is judged against."""
+    """float32, without changes to the network: the reference for every other plan."""
     return InferencePlan(device=default_plan(device).device)
 
 
@@ -71,14 +71,14 @@ def settle(
     clock: Callable[[], float] = time.perf_counter,
     say: Say = lambda text: None,
 ) -> Plans:
-    """The plans of a network: the default ones, those that were found earlier, or those that are found now.
+    """Chooses the plans of a network: the defaults, cached ones, or new ones found by tuning.
 
     Args:
-        tuning: "none" takes what the cache has, otherwise the defaults; "eager" tries all but compiling; "full" compiles too.
-        use_cache: whether plans are looked up and kept.
-        inference: whether a plan for inference is wanted; `training` whether one for training is.
-        low: whether training may be below float32.
-        source: of the pictures that answers are judged by; default: the built-in drawings.
+        tuning: "none" uses the cache, otherwise the defaults; "eager" tries everything but compiling; "full" compiles too.
+        use_cache: whether to read and write cached plans.
+        inference: whether to choose a plan for inference; likewise `training`.
+        low: whether training may use a precision below float32.
+        source: of the pictures for checking predictions; default: the built-in drawings.
     """
     opened, place = steps.opened, device.device
     network: Any = encode(opened.model) if opened.model else opened.name
@@ -99,7 +99,7 @@ def settle(
         watch = Others()
         tuned = search()
         if watch.disturbed(used := watch.used()):
-            notes.append(f"other processes used {used:.1f} cores while its plan for {use} was looked for, so it was not kept")
+            notes.append(f"other processes used {used:.1f} cores during the tuning for {use}, so the plan was not cached")
         elif use_cache:
             keep_plan(key, tuned)
         return tuned
@@ -109,7 +109,7 @@ def settle(
             return True
         judgement = check(plan)
         if not judgement.passed:
-            notes.append(f"the cached plan changes the answers of these weights, so it was not taken: {judgement}")
+            notes.append(f"the cached plan changes the predictions of these weights, so it was not used: {judgement}")
         return judgement.passed
 
     inference_first = replace(default_inference_plan(place), batch=batch)
@@ -123,7 +123,7 @@ def settle(
 
         asked = {"batch": size, "check": check or unjudged, **settings}
         tuned = tune(candidates, make, seconds=INFERENCE_S, **asked)
-        # with one image fewer threads are often faster, with many never: so only a step that is timed whole says how many
+        # fewer threads are often faster with one image, never with many: so only a step with the full batch can tell how many
         if tuned.batch == size and len(threaded := thread_candidates(tuned.plan, device.threads)) > 1:
             tuned = joined(tuned, tune(threaded, make, seconds=THREADS_S, **asked))
         if tuning == "full":
@@ -153,7 +153,7 @@ def settle(
     plan = for_inference.plan if for_inference else inference_first
     assert isinstance(plan, InferencePlan)
     if plan != inference_first and check is None and (plan.precision != "float32" or plan.compile):
-        notes.append("its weights are not trained, so that its plan keeps the answers of float32 could not be checked")
+        notes.append("its weights are not trained, so it could not be checked that its plan keeps the predictions of float32")
     low_by_default = low and opened.model is not None and not opened.trained and trains_low(opened.model)
     default = default_plan(place) if low_by_default else Plan(device=place)
     return Plans(plan, for_training.plan if for_training else default, (for_inference, for_training), tuple(notes))
@@ -169,10 +169,10 @@ def training_plan(
     use_cache: bool = True,
     say: Say = lambda text: None,
 ) -> Plans:
-    """The plan for training a network; see `settle`.
+    """Chooses the plan for training a network; see `settle`.
 
     Args:
-        batch: images of an update, on one rank and between two steps of the optimizer.
+        batch: images per forward and backward pass of one rank.
         resolution: side of the image in training, in pixels; default: the model's.
     """
     here = Device.here(default_plan(device).device)
@@ -189,7 +189,7 @@ def unjudged(plan: Plan) -> None:
 
 
 def lazily_judged(steps: Steps, source: Source, clock: Callable[[], float]) -> Callable[[Plan], Judgement]:
-    """A check on as many pictures as can be looked at in a few seconds; opened when it is first used."""
+    """A check on as many pictures as fit into a few seconds; set up on first use."""
     checks: list[Callable[[Plan], Judgement]] = []
 
     def check(plan: Plan) -> Judgement:
@@ -206,6 +206,6 @@ def lazily_judged(steps: Steps, source: Source, clock: Callable[[], float]) -> C
 
 
 def joined(first: Tuned, second: Tuned) -> Tuned:
-    """Two rounds of tuning as one; the second began with the plan that the first had found."""
+    """Joins two rounds of tuning, the second of which started from the plan found by the first."""
     tried = (*first.tried, *(each for each in second.tried if each.plan not in [old.plan for old in first.tried]))
     return Tuned(second.plan, tried, first.batch, first.seconds + second.seconds, first.gain * second.gain)

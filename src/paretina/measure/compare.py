@@ -1,7 +1,7 @@
-"""Models: what each of several networks costs, counted and timed, side by side on this machine.
+"""Measures the cost of several networks, counted and timed, side by side on this machine.
 
-What `paretina measure` does: opens the networks, counts them, finds their plans if asked to, times them in turn, and says of
-each stage what it is bound by.
+Implements `paretina measure`: opens the networks, counts their operations, tunes their plans if requested, times them in turn,
+and reports what bounds each stage.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +30,13 @@ from paretina.text import how_many, printable
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """One network.
+    """The measurements of one network.
 
     Attributes:
-        cost: counted, of one image.
-        stages: counts beside times, at the batch of inference; empty for compiled plans, which have no stages any more.
-        trained: whether its weights are.
-        notes: what has to be known about the figures, a sentence each.
+        cost: counted for one image.
+        stages: counts and times at the inference batch size; empty for compiled plans, which have no separate stages.
+        trained: whether its weights are trained.
+        notes: notes on the figures, a sentence each.
     """
 
     name: str
@@ -63,7 +63,7 @@ class MeasuredModel:
         }
 
     def row(self) -> dict[str, Any]:
-        """The figures on one line, for a CSV file; samples are left out."""
+        """The figures as a row of a CSV file, without samples."""
         timing, flat = self.timing, asdict(self.cost)
         del flat["stages"]
         flat["uncounted"] = " ".join(self.cost.uncounted)
@@ -84,7 +84,7 @@ class MeasuredModel:
 
 @dataclass(frozen=True)
 class Measured:
-    """Networks that were timed in turn on one device.
+    """The measurements of networks that were timed in turn on one device.
 
     Attributes:
         ceilings: of the device, by precision and threads.
@@ -107,7 +107,7 @@ class Measured:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a network with equal columns."""
+        """One row per network, all with the same columns."""
         rows = [model.row() for model in self.models]
         columns = list(dict.fromkeys(name for row in rows for name in row))
         return [{name: row.get(name) for name in columns} for row in rows]
@@ -139,7 +139,7 @@ class Measured:
         return in_columns(rows, "<>")
 
     def stage_tables(self) -> list[str]:
-        """For each network what its stages are bound by, as lines of text."""
+        """What bounds the stages of each network, as lines of text."""
         lines = []
         for model in self.models:
             if model.stages:
@@ -175,19 +175,19 @@ def measure_models(
         names: our names, model files, directories of finished runs, or timm:NAME.
         device: auto, cpu, cuda, cuda:1 or mps.
         resolution: side of the image in pixels; default: each network's own.
-        batch: images a step, in inference and training; default: the best is looked for.
-        training: whether the training step is timed too.
+        batch: batch size of inference and training; default: the fastest one found.
+        training: whether to time the training step too.
         tuning: how plans are chosen; see `settle`.
-        use_cache: False takes the default plans, without looking for earlier ones.
+        use_cache: False uses the default plans instead of cached ones.
         rounds: of timing; default: as many as fit into the time.
-        seconds: for each network, without opening, tuning and memory.
-        source: of the pictures that plans are judged by; default: the built-in drawings.
+        seconds: time limit per network, without opening, tuning and memory.
+        source: of the pictures for checking plans; default: the built-in drawings.
         fold: gives a copy in inference form, such as `paretina.ship.fold.fold`; without it no plan folds.
-        say: called with what is being done.
-        open_one: how a name becomes a network.
+        say: called with progress messages.
+        open_one: opens a network by name.
 
     Raises:
-        ValueError: a network does not exist or cannot be run as asked; the message has its name.
+        ValueError: a network does not exist or cannot be run as requested; the message names it.
     """
     if not names:
         raise ValueError("name at least one network to measure")
@@ -238,7 +238,7 @@ def measure_models(
         counter=counter_of(here.device),
         say=say,
     )
-    say("the ceilings of this device")
+    say("measuring the limits of this device")
     ceilings: dict[str, Ceilings] = {}
     models = []
     for opened in every:
@@ -264,9 +264,9 @@ def measure_models(
 def staged(
     opened: Opened, steps: Steps, plan: InferencePlan, batch: int, ceilings: dict[str, Ceilings], device: Device
 ) -> tuple[tuple[StageTime, ...], tuple[str, ...]]:
-    """The table of stages, and why there is none."""
+    """The table of stages, or a note why there is none."""
     if plan.compile:
-        return (), ("a compiled network has no stages, so there is no table of them",)
+        return (), ("a compiled network has no separate stages, so there is no table of stages",)
     key = f"{plan.precision}, {plan.threads or device.threads} threads"
     with plan.threaded():
         if key not in ceilings:
@@ -281,7 +281,7 @@ def staged(
 
 @contextmanager
 def named(opened: Opened) -> Iterator[None]:
-    """Where errors are those of one network, so that they say which."""
+    """Adds the name of the network to errors within the context."""
     try:
         yield
     except (ValueError, AssertionError, RuntimeError) as error:
@@ -297,7 +297,7 @@ def about(say: Say, name: str) -> Say:
 
 
 def guarded(opened: Opened, make: MakeStep) -> MakeStep:
-    """Steps whose errors say whose they are; running out of memory stays what it is."""
+    """Wraps steps so that errors name the network; out-of-memory errors are unchanged."""
 
     def made(batch: int) -> Step:
         with named(opened):

@@ -1,10 +1,10 @@
-"""Corruptions: how much of a classifier's accuracy is left on noisy, blurred, snowed-in and badly stored pictures.
+"""Measures a classifier's accuracy on noisy, blurred, snowy and badly compressed pictures.
 
-Fifteen kinds in four groups, each at three strengths; nothing is learned from them, they only judge. A picture is corrupted as
-the network gets it, cut and resized. What is random in it follows from (picture, kind, seed) alone: in another order, batch or
-process it is the same, and a higher strength is more of the same noise, the same snow, the same direction.
+Fifteen kinds in four groups, each at three strengths, for evaluation only. A picture is corrupted after preprocessing, cropped
+and resized. Its randomness depends only on (picture, kind, seed), not on the order, the batch or the process, and a higher
+strength is more of the same noise, the same snow, the same direction.
 
-Strength 0 leaves a picture as it is, and between whole numbers every setting runs in a straight line. The settings in `KINDS`
+Strength 0 leaves a picture as it is, and between integers every setting is interpolated linearly. The settings in `KINDS`
 are for a shorter side of 224 pixels. Lengths (blur, streaks, flakes, waves) grow with that side. So do the power of the noise,
 the steps of JPEG's quantisation and what the blocks of pixelate have beyond one pixel: noise and blocks belong to the pixels,
 and at full strength would leave nothing of a small picture. Pictures of a few pixels may stay as they are.
@@ -45,10 +45,10 @@ REFERENCE = 224
 
 STRENGTHS = (1, 2, 3)
 LONGEST = 4
-"""Weather is drawn on a canvas whose longer side has at most so many times the shorter one; it is stretched from there."""
+"""Maximum aspect ratio of the canvas that weather is drawn on; for longer pictures it is stretched."""
 
 MANY_PHOTONS = 1000
-"""Above so many photons, their number cannot be told from a normal one."""
+"""Above this number of photons, the Poisson distribution is approximated by a normal one."""
 
 QUANTILES = 2048
 
@@ -59,11 +59,11 @@ Settings = tuple[float, ...]
 Corrupt = Callable[[Pixels, Settings, np.random.Generator], Pixels]
 
 
-# --- tools --------------------------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------------------------
 
 
 def scale_of(pixels: Pixels) -> float:
-    """The shorter side against that which the settings are for."""
+    """The shorter side relative to the one that the settings are for."""
     return min(pixels.shape[1:]) / REFERENCE
 
 
@@ -375,7 +375,7 @@ def corrupt(image: Image, kind: str, strength: float | int, picture: int = 0, se
     Args:
         kind: one of `KINDS`.
         strength: from 0, the picture itself, to 3.
-        picture: number that tells this picture from others, so that each has its own noise.
+        picture: index of the picture, so that each has its own noise.
 
     Raises:
         ValueError: there is no such kind or strength, or a number is negative.
@@ -395,7 +395,7 @@ def corrupt(image: Image, kind: str, strength: float | int, picture: int = 0, se
 
 
 def kinds_named(text: str) -> tuple[str, ...]:
-    """The kinds that a word stands for: `all`, a group, or kinds and groups with commas between them.
+    """Parses the kinds in a text: `all`, a group, or kinds and groups separated by commas.
 
     Raises:
         ValueError: there is none of that name, or one is named twice.
@@ -424,9 +424,9 @@ class Corrupted:
     """Top-1 under one corruption, in percent.
 
     Attributes:
-        top1_low: with `top1_high` the ends of its 95 % interval.
-        lost: points of top-1 less than on the clean pictures; `lost_low` and `lost_high` enclose it, paired by picture, and are
-            None with a single picture.
+        top1_low: with `top1_high`, the ends of its 95 % interval.
+        lost: loss of top-1 against the clean pictures, in points; `lost_low` and `lost_high` are the ends of its interval,
+            paired by picture, or None with a single picture.
     """
 
     kind: str
@@ -495,7 +495,7 @@ class CorruptedAccuracy:
         }
 
     def table(self) -> Iterator[str]:
-        """Lines for a terminal: top-1 by kind and strength, then the means."""
+        """Yields lines of text: top-1 by kind and strength, then the means."""
         strengths = list(dict.fromkeys(row.strength for row in self.rows))
         yield f"{'top-1, %':<28}" + "".join(f"{f'strength {strength}':>12}" for strength in strengths) + f"{'lost':>9}"
         clean = self.clean.value
@@ -509,7 +509,7 @@ class CorruptedAccuracy:
         yield f"{'points of top-1 lost':<28}{self.lost:12.1f}{between}"
 
     def write_csv(self, path: Path | str) -> None:
-        """Writes a line for each kind and strength."""
+        """Writes a CSV line for each kind and strength."""
         write_csv(path, map(asdict, self.rows))
 
 
@@ -522,15 +522,15 @@ def corrupted_accuracy(
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> CorruptedAccuracy:
-    """Top-1 of a network on corrupted pictures, beside that on the same pictures as they are.
+    """Measures the top-1 of a network on corrupted pictures and on the same clean pictures.
 
-    The noise of a picture follows from its name, so it is the same in every split and order.
+    The noise of a picture depends on its name, so it is the same in every split and order.
 
     Args:
-        network: placed as the plan of the evaluation says; it is left as it was.
-        evaluation: the pictures, and how the network sees them.
+        network: on the device of the evaluation's plan; it is not changed.
+        evaluation: the pictures and their preprocessing.
         strengths: of 1, 2 and 3.
-        say: called with how far it is.
+        say: called with progress messages.
 
     Raises:
         ValueError: there is no such kind or strength, none was named, or no picture can be read.

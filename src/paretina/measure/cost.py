@@ -1,4 +1,4 @@
-"""Cost: what a network costs, counted, never timed.
+"""Counts parameters, MACs, activations and memory traffic of a network; nothing is timed.
 
 Counts come from the operators of the module itself, run forward on the meta device in evaluation mode: nothing is allocated,
 and there is no second description of the network that could drift. Gradients stay enabled while counting, because
@@ -51,13 +51,13 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a batch of one image costs, unless another batch was asked for.
+    """The cost of a batch, of one image by default.
 
     Attributes:
         params: trainable parameters.
         macs: multiply-adds of convolutions and matrix products.
-        activations: numbers written by those operators.
-        weight_bytes: bytes of parameters and saved buffers, as the network stands.
+        activations: values written by those operators.
+        weight_bytes: bytes of parameters and saved buffers.
         bytes_moved: bytes that convolutions and matrix products read and write, weights included.
         bytes_unfused: the same for all operators, run one after another.
         resolution: side of the image, in pixels.
@@ -79,12 +79,12 @@ class Cost:
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity: floating-point operations, two a MAC, for each byte moved."""
+        """Arithmetic intensity: floating-point operations (two per MAC) per byte moved."""
         return 2 * self.macs / self.bytes_moved if self.bytes_moved else 0.0
 
 
 def without(uncounted: Iterable[str]) -> str:
-    """What MACs lack that were counted without these operators, a sentence; empty where there are none."""
+    """A note that the MACs do not include these operators; empty if there are none."""
     names = sorted(uncounted)
     return f"the MACs do not include {', '.join(names)}: there is no formula for what is multiplied there" if names else ""
 
@@ -203,22 +203,21 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
     """Counts a network.
 
     Args:
-        model: a blueprint, or a network as it stands (it is not changed); a module that is none of ours takes unnormalised
-            images too.
+        model: a blueprint or a network, which is not changed; any other module must take unnormalised images too.
         resolution: side of the square image in pixels; default: the blueprint's.
         batch: number of images.
 
     Raises:
-        ValueError: a module without a blueprint is to be counted, and no resolution was given.
+        ValueError: the module has no blueprint, and no resolution was given.
     """
     network = model.build("meta") if isinstance(model, Model) else copy.deepcopy(model).to("meta")
     if resolution is None:
         if not isinstance(network, Network):
-            raise ValueError(f"{type(network).__name__} has no blueprint to name its resolution; give one")
+            raise ValueError(f"{type(network).__name__} has no blueprint with a resolution; give the resolution")
         resolution = network.model.resolution
     network.eval()
     parts = parts_of(network)
-    # whole pixels become what the network computes in, whatever that is
+    # integer pixels become the dtype in which the network computes
     channels = network.model.channels if isinstance(network, Network) else 3
     images = torch.empty(batch, channels, resolution, resolution, dtype=torch.uint8, device="meta")
     with counting() as counter:

@@ -1,4 +1,4 @@
-"""Energy: joules of an image, where the machine has counters; otherwise absent rather than guessed.
+"""Measures the energy per image, if the machine has energy counters; it is never estimated.
 
 Two counters are known: RAPL of Intel's and AMD's processors (the whole package, other processes included; on Linux readable by
 root alone unless the administrator allows it, and missing in most virtual machines) and NVML of NVIDIA's GPUs (the whole board;
@@ -21,14 +21,14 @@ import torch
 POWERCAP = Path("/sys/class/powercap")
 
 WINDOW_S = 10.0
-"""Seconds that a step is repeated for."""
+"""Seconds for which a step is repeated."""
 
 IDLE_S = 2.0
-"""Seconds that nothing is done, to know what the machine takes then."""
+"""Seconds for measuring the idle consumption."""
 
 
 class EnergyCounter(ABC):
-    """Joules since some start; never falls."""
+    """Joules since an arbitrary start; never decreases."""
 
     name: str
 
@@ -99,9 +99,9 @@ def counter_of(device: str) -> EnergyCounter | None:
 class Energy:
     """
     Attributes:
-        image_j: joules an image, all that the device took.
-        above_idle_j: the same without what it takes when idle; at least 0.
-        counter: which one was read.
+        image_j: joules per image, total of the device.
+        above_idle_j: the same above the idle consumption; at least 0.
+        counter: the counter that was read.
     """
 
     image_j: float
@@ -123,8 +123,8 @@ def measure_energy(
     """Repeats a step and reads the counter before and after; None if it did not move.
 
     Args:
-        images: that a step handles.
-        wait: returns when the device is done.
+        images: per step.
+        wait: blocks until the device is done.
     """
     before, began = counter.joules(), clock()
     sleep(idle)

@@ -1,4 +1,4 @@
-"""From pictures to answers: the forward passes of evaluation and prediction."""
+"""Runs the forward passes of evaluation and prediction."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -15,13 +15,13 @@ from paretina.shapes import Logits, Loss
 
 
 class Evaluation:
-    """The pictures of a split as a network sees them in evaluation, each once, over all ranks.
+    """Evaluates a network on the pictures of a split, each once, over all ranks.
 
-    Keeps the prepared pictures where they take little memory, so that they are cropped and resized once in a run.
+    Caches the preprocessed pictures if they take little memory, so that they are cropped and resized once in a run.
 
     Attributes:
-        judge: what the answers are tallied by.
-        loss: the loss of what learns on a batch, for judges that judge by it; None where nothing learns.
+        judge: computes the metrics.
+        loss: the training loss on a batch, for judges that use it; None outside of training.
         faults: pictures that could no longer be read, as `name: reason`, each once.
     """
 
@@ -41,7 +41,7 @@ class Evaluation:
     ) -> None:
         self.pictures = pictures
         self.plan = plan
-        # whole batches in turn, the same ones whatever the number of ranks: what stands beside a picture can change last digits
+        # whole batches in turn, the same for any number of ranks: the other pictures of a batch can change the last digits
         starts = range(rank * batch, len(pictures), ranks * batch)
         self.mine = [number for start in starts for number in range(start, min(start + batch, len(pictures)))]
         self.settings = (preprocessing, size, classes, batch)
@@ -62,7 +62,7 @@ class Evaluation:
         return self.kept
 
     def run(self, network: nn.Module, workers: int = 0) -> tuple[Tensor, Tensor]:
-        """Logits (float32) of this rank's pictures and their numbers in the split, in order; on the CPU.
+        """Returns the logits (float32) of this rank's pictures and their indices in the split, in order; on the CPU.
 
         Pictures that can no longer be read have none; they are in `faults`.
         """
@@ -73,15 +73,15 @@ class Evaluation:
         return torch.cat(logits) if logits else torch.empty(0, self.settings[2]), torch.cat(ids)
 
     def tally(self, network: nn.Module, workers: int = 0) -> Tally:
-        """What the judge keeps of the answers to this rank's pictures; those that can no longer be read are in `faults`.
+        """Returns the judge's tally for this rank's pictures; those that can no longer be read are in `faults`.
 
         Raises:
-            ValueError: the judge judges by the loss of what learns, and nothing does.
+            ValueError: the judge uses the training loss, and there is none.
         """
         if self.judge.LOSS and self.loss is None:
             raise ValueError(
-                f"{type(self.judge).__name__} judges by the loss of what learns, which only a run has; nothing is there to "
-                "measure a model file by"
+                f"{type(self.judge).__name__} uses the training loss, which only a run has; a model file cannot be "
+                "measured by it"
             )
         tally = self.judge.start(self.settings[2])
         for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):
@@ -91,10 +91,10 @@ class Evaluation:
     def answers(
         self, network: nn.Module, workers: int = 0, loss: Callable[[Batch], Loss] | None = None
     ) -> Iterator[tuple[Logits, Batch]]:
-        """The logits of each batch, in float32, and the batch, on the device of the plan.
+        """Yields the float32 logits of each batch and the batch, on the plan's device.
 
         Args:
-            loss: what is asked instead of the network; its answer stands in the place of every logit.
+            loss: called instead of the network; its value takes the place of every logit.
         """
         training = network.training
         network.eval()

@@ -1,7 +1,7 @@
-"""Inference: a copy of a network made ready to be executed under a plan.
+"""Prepares a copy of a network for inference under a plan.
 
-Weights that are stored in bfloat16 need not be rounded anew at every call, as autocast does, which at small batches costs more
-than the arithmetic; pixels and logits stay in float32, whose rounding would cost more accuracy than all between them.
+Weights stored in bfloat16 need not be rounded again at every call, as with autocast, which costs more than the arithmetic for
+small batches; pixels and logits stay in float32, since rounding them would cost more accuracy than everything in between.
 """
 
 import copy
@@ -20,7 +20,7 @@ Fold = Callable[[Network], Network]
 
 
 class RoundedTo(nn.Module):
-    """A part whose output is rounded; inside it computes as it stands."""
+    """Wraps a module and rounds its output; the module itself is unchanged."""
 
     def __init__(self, part: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class RoundedTo(nn.Module):
 
 
 class InFloat32(nn.Module):
-    """A part that computes in float32, so that its output is not rounded."""
+    """Wraps a module that computes in float32, so that its output is not rounded."""
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class InFloat32(nn.Module):
 
 
 def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Module:
-    """A copy of a network in evaluation mode, on the device of the plan and ready for it; the network itself is left alone.
+    """Returns a copy of a network in evaluation mode, on the plan's device and prepared for it; the network is unchanged.
 
     A compiled copy compiles at its first call.
 
@@ -51,15 +51,15 @@ def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Mod
         fold: gives a copy in inference form; needed where the plan folds.
 
     Raises:
-        ValueError: the plan asks for something that this network cannot have.
+        ValueError: the network does not support the plan.
     """
     folding = isinstance(plan, InferencePlan) and plan.fold
     rounding = is_rounded(plan)
     if (folding or rounding) and not isinstance(network, Network):
-        raise ValueError(f"fold and weights=same are known for our networks only, not for {type(network).__name__}")
+        raise ValueError(f"fold and weights=same are supported for Paretina networks only, not for {type(network).__name__}")
     if folding:
         if fold is None:
-            raise ValueError("this plan folds norms, and nothing was given that can; set fold=off")
+            raise ValueError("this plan folds norms, but no fold function was given; set fold=off")
         ready: nn.Module = fold(network)  # type: ignore[arg-type]
     else:
         ready = copy.deepcopy(network).eval().requires_grad_(False)
@@ -67,7 +67,7 @@ def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Mod
     if rounding:
         round_weights(ready, getattr(torch, plan.precision))  # type: ignore[arg-type]
     if plan.compile:
-        # weights become constants, which lets the CPU's library put them into the order that it likes
+        # weights become constants, which the CPU library can reorder
         options = {"freezing": True} if plan.device_type == "cpu" else None
         return torch.compile(ready, options=options)  # type: ignore[return-value,arg-type]
     return ready
@@ -87,7 +87,7 @@ def round_weights(network: Network, dtype: torch.dtype) -> None:
 
 
 def forward(network: nn.Module, plan: Plan, images: Images) -> Callable[[], Any]:
-    """A function that runs a prepared network once over some images, which are put onto the device first."""
+    """Returns a function that runs a prepared network once on `images`, which are moved to the device first."""
     images = images.to(device=plan.device).contiguous(memory_format=plan.torch_memory_format)
     rounded = is_rounded(plan)
 

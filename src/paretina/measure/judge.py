@@ -1,7 +1,7 @@
-"""Judge: what the answers of a network are worth, for one kind of task.
+"""The interface of judges, which compute the metrics of one kind of task.
 
-A judge starts tallies. A tally takes answers batch by batch and keeps of them what its figures need; those of several processes
-become one. Loop, evaluation and report know no figure by name: they ask for `KEY`.
+A judge starts tallies. A tally takes logits batch by batch and keeps what its metrics need; those of several processes are
+merged. Training loop, evaluation and report know no metric by name: they use `KEY`.
 """
 
 import copy
@@ -25,13 +25,13 @@ from paretina.traits import Method, Never
 
 @dataclass(frozen=True)
 class Judged:
-    """What came out for all pictures.
+    """The metrics over all pictures.
 
     Attributes:
-        metrics: figures by metric key, `val/NAME`; the ends of 95 % intervals under `val/NAME_low` and `val/NAME_high`. None
-            where a figure does not exist.
-        details: what else `result.json` says, such as `per_class` and `confusion`; plain values.
-        notes: what was left out and why, a sentence each.
+        metrics: values by metric key, `val/NAME`; the ends of 95 % intervals under `val/NAME_low` and `val/NAME_high`. None if
+            undefined.
+        details: further entries of `result.json`, such as `per_class` and `confusion`; plain values.
+        notes: omissions and their reasons, a sentence each.
     """
 
     metrics: dict[str, float | None]
@@ -40,13 +40,13 @@ class Judged:
 
 
 class Tally(ABC):
-    """Answers to pictures, as far as they are needed. Picklable, since it travels between processes.
+    """Accumulates what is needed of the logits. Picklable, since it is sent between processes.
 
     Attributes:
-        KEY: the figure among `quick()` that is shown during training and by which `keep="best"` chooses.
-        TITLE: what that figure is called in text.
+        KEY: the main metric in `quick()`, shown during training and used by `keep="best"`.
+        TITLE: its name in text.
         UNIT: its unit, "" for none.
-        RISES: whether more of it is better.
+        RISES: whether higher is better.
     """
 
     KEY: ClassVar[str]
@@ -56,7 +56,7 @@ class Tally(ABC):
 
     @abstractmethod
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
-        """Takes a batch. A row of zeros in the targets is not counted.
+        """Adds a batch. A row of zeros in the targets is not counted.
 
         Args:
             logits: float32.
@@ -65,15 +65,15 @@ class Tally(ABC):
 
     @abstractmethod
     def with_all(self, others: Sequence["Tally"]) -> "Tally":
-        """This tally and others of its kind as one, as if one had taken all pictures; the order does not matter."""
+        """Merges this tally with others of its kind, as if one had taken all pictures; the order does not matter."""
 
     @abstractmethod
     def quick(self) -> dict[str, float]:
-        """The figures of a line in the log, `loss` and `KEY` among them; without intervals."""
+        """The metrics for a line of the log, including `loss` and `KEY`; without intervals."""
 
     @abstractmethod
     def judged(self, classes: tuple[str, ...]) -> Judged:
-        """All figures.
+        """Computes all metrics.
 
         Raises:
             ValueError: there is nothing to judge.
@@ -84,27 +84,27 @@ class Tally(ABC):
         """Writes a line for each picture, as CSV."""
 
     def write(self, run: Run, pictures: Pictures) -> None:
-        """Writes what belongs into a run directory besides `result.json`."""
+        """Writes the files of a run directory other than `result.json`."""
         self.table(run.path / "predictions.csv", pictures, pictures.collection.classes)
 
     @classmethod
     def shown(cls) -> dict[str, str]:
-        """How a line of the log or a result says what its main figure is."""
+        """The entries of a log line or a result that name its main metric."""
         return {"key": cls.KEY, "title": cls.TITLE, "unit": cls.UNIT}
 
     @classmethod
     def better(cls, value: float, than: float | None) -> bool:
-        """Whether a value of `KEY` is better than another, or than none; no number is better than nothing."""
+        """Whether a value of `KEY` is better than another, or than None; nan is never better."""
         if than is None:
             return value == value
         return value > than if cls.RISES else value < than
 
 
 class PerPicture(Tally):
-    """A tally that keeps a row of numbers for each picture, so that figures do not depend on the order of batches.
+    """A tally that keeps a row for each picture, so that metrics do not depend on the order of batches.
 
     Args:
-        empty: what is kept of no picture: tensors whose first axis has the length 0.
+        empty: the tensors for zero pictures: their first axis has length 0.
     """
 
     def __init__(self, *empty: Tensor) -> None:
@@ -119,7 +119,7 @@ class PerPicture(Tally):
         return joined
 
     def columns(self) -> tuple[Tensor, ...]:
-        """The numbers of the pictures and what was kept of them, in the order of the split."""
+        """The indices of the pictures and what was kept of them, in the order of the split."""
         columns = [torch.cat(column) for column in zip(*self.parts, strict=True)]
         order = columns[0].argsort()
         return tuple(column[order] for column in columns)
@@ -127,17 +127,17 @@ class PerPicture(Tally):
 
 @dataclass(frozen=True, kw_only=True)
 class Judge(Method):
-    """Which figures there are.
+    """Chooses the metrics of a run.
 
     Attributes:
-        TASK: the kind of task that it judges.
-        LOSS: whether it judges by the loss of what learns, because nobody says what is right: its tallies then get the loss of
-            the batch in the place of every logit. Only a run has that loss, a model file has not.
+        TASK: the kind of task that it is for.
+        LOSS: whether it uses the training loss, because there are no labels: its tallies then get the loss of the batch in
+            place of every logit. Only a run has that loss, a model file has not.
     """
 
     PLUGINS = ("paretina.measure.judges",)
     LEFT_OUT = Never("it is how a run is judged")
-    LOW_PRECISION = Never("it is no part of the training")
+    LOW_PRECISION = Never("it is not part of the training")
     TASK: ClassVar[type[Task]]
     LOSS: ClassVar[bool] = False
 
@@ -151,14 +151,14 @@ class Judge(Method):
 
 
 def judge_of(task: Task) -> Judge:
-    """The judge of a task where none is named."""
+    """The default judge of a task."""
     return kind_named(Judge, task.JUDGE)()  # type: ignore[type-abstract]
 
 
 # --- figures that several judges have -----------------------------------------------------------------------------------
 
 RESAMPLES = 1000
-"""Samples of the pictures, drawn with replacement, from which intervals come."""
+"""Number of bootstrap resamples for intervals."""
 
 Counts = Int[Tensor, "picture classes"]
 

@@ -1,4 +1,4 @@
-"""Device: what was timed on, who else was using it, and how long its work takes to end."""
+"""Describes the device of a timing, waits for it, and detects load from other processes."""
 
 import os
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from paretina.measure.plan import machine
 from paretina.system import Usage, available_bytes, cores, cpus, usage
 
 QUIET = 0.05
-"""Share of a machine's cores that other processes may use before a timing counts as disturbed; never less than 0.1 cores."""
+"""Share of the cores that other processes may use before a timing counts as disturbed; at least 0.1 cores."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Timings belong to one device, and those of two are never ranked against each other.
+    """The device of a timing; timings of different devices are never ranked against each other.
 
     Attributes:
         device: as torch names it.
-        name: of the processor, or of the GPU.
-        cores: that this process can keep busy; see `paretina.system.cores`.
-        threads: that torch uses unless a plan says otherwise.
-        torch: its version; `paretina` is ours.
+        name: of the processor or the GPU.
+        cores: number that this process can keep busy; see `paretina.system.cores`.
+        threads: that torch uses unless the plan sets them.
+        torch: version of torch; likewise `paretina`.
     """
 
     device: str
@@ -58,14 +58,14 @@ class Device:
         return self.device.partition(":")[0]
 
     def wait(self) -> None:
-        """Returns when all that was asked of the device is done."""
+        """Blocks until all work queued on the device is done."""
         if self.kind == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.kind == "mps":
             torch.mps.synchronize()
 
     def free_bytes(self) -> int | None:
-        """Memory that could be allocated now; None where it is not known."""
+        """Memory that could be allocated now; None if unknown."""
         if self.kind == "cuda":
             return int(torch.cuda.mem_get_info(self.device)[0])
         if self.kind != "cpu":
@@ -76,17 +76,17 @@ class Device:
         return asdict(self)
 
 
-# --- who else -----------------------------------------------------------------------------------------------------------
+# --- other processes ----------------------------------------------------------------------------------------------------
 
 
 class Others:
-    """How many cores other processes take from this one, from now on; those that this one started are not others.
+    """Measures how many cores other processes use from now on; children of this process are not counted.
 
-    Where a container has fewer cores than it may run on, others may keep the rest busy. Where the system does not say, the mean
-    length of its queue stands in, which lags by a minute.
+    If a container has fewer cores than it may run on, others may use the rest. If the system does not report usage, the load
+    average is used, which lags by a minute.
 
     Attributes:
-        cores: that this process can keep busy.
+        cores: number that this process can keep busy.
         spare: further processors that it may run on.
     """
 
@@ -97,7 +97,7 @@ class Others:
         self.start = read()
 
     def used(self) -> float | None:
-        """Cores in use by others, on average since the start; None where that cannot be known."""
+        """Cores used by others, on average since the start; None if unknown."""
         now = self.read()
         wall, own = now.wall - self.start.wall, now.own - self.start.own
         if wall <= 0:
@@ -107,5 +107,5 @@ class Others:
         return max(0.0, (now.busy - self.start.busy - own) / wall - self.spare)
 
     def disturbed(self, used: float | None) -> bool:
-        """Whether that much is more than a quiet machine has."""
+        """Whether that is more than on a quiet machine."""
         return used is not None and used > max(0.1, QUIET * self.cores)

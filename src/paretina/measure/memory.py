@@ -1,4 +1,4 @@
-"""Peak memory of this process or of a device."""
+"""Measures the peak memory of this process or of a device."""
 
 import ctypes
 import gc
@@ -13,7 +13,7 @@ PROCESS = Path("/proc/self")
 
 
 def peak_mb(device: str = "cpu") -> float:
-    """Largest memory so far, in units of 2^20 bytes: resident memory of the process on the CPU, tensors on a GPU."""
+    """Peak memory so far in MiB: resident memory of the process on the CPU, tensors on a GPU."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -21,7 +21,7 @@ def peak_mb(device: str = "cpu") -> float:
 
 
 def peak_of(run: Callable[[], object], device: str = "cpu") -> float | None:
-    """How much more memory than before a function takes at its peak, in units of 2^20 bytes.
+    """The peak memory of a function above the current use, in MiB.
 
     On a GPU its tensors; on the CPU resident memory, for which freed memory is first given back to the system. None where the
     system cannot tell the peak of a part of a process.
@@ -56,7 +56,7 @@ def give_back_freed() -> None:
 
 
 def forget_peak() -> bool:
-    """Sets the highest memory of this process back to what it has now; whether that could be done."""
+    """Resets the peak memory of this process to the current value; returns whether that succeeded."""
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:

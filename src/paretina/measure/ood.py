@@ -1,4 +1,4 @@
-"""Out of distribution: whether a classifier is less sure of pictures that show none of its classes.
+"""Measures out-of-distribution detection: whether a classifier is less confident on pictures of unknown classes.
 
 Three scores of the logits, higher where a picture looks known: the probability of the answer, the negative entropy of all
 probabilities, and the energy score, the logarithm of the sum of exponentials of the logits. AUROC is the chance that a known
@@ -10,7 +10,7 @@ order, or every one is, its variance is 0 and says nothing; there the interval i
 of 4,000 draws in which both the threshold (how many known pictures lie below the true one is binomial) and the share above it
 (Jeffreys' posterior) vary; with fewer than about 70 known pictures it is wide, for they hardly say where 5 % of them end.
 
-Which pictures are the unknown ones decides the figures: they compare models on the same two sets, and nothing else.
+The figures depend on the choice of unknown pictures: they only compare models on the same two sets.
 
 Source: probability and measures: Hendrycks & Gimpel 2016 (arXiv:1610.02136), section 2; energy: Liu et al. 2020
 (arXiv:2010.03759), section 3.1, at temperature 1; DeLong, DeLong & Clarke-Pearson 1988, "Comparing the areas under two or more
@@ -43,7 +43,7 @@ TITLES = {"probability": "probability of the answer", "entropy": "negative entro
 
 
 def known_scores(logits: Logits) -> dict[str, Scores]:
-    """How well known each picture looks: `probability`, `entropy` (negative, in nats) and `energy`; in double precision."""
+    """The scores of each picture: `probability`, `entropy` (negative, in nats) and `energy`; in double precision."""
     logs = logits.double().log_softmax(1)
     return {
         "probability": logs.amax(1).exp(),
@@ -107,12 +107,12 @@ def normal_quantile() -> float:
 
 def check_scores(known: Scores, unknown: Scores) -> None:
     if len(known) < 2 or len(unknown) < 2:
-        raise ValueError(f"two known and two unknown pictures are the least to compare, got {len(known)} and {len(unknown)}")
+        raise ValueError(f"at least two known and two unknown pictures are needed, got {len(known)} and {len(unknown)}")
     for name, scores in (("known", known), ("unknown", unknown)):
         faulty = int((~scores.isfinite()).sum())
         if faulty:
             raise ValueError(
-                f"{faulty} of {len(scores)} scores of {name} pictures are not finite; evaluate in float32, and see whether the "
+                f"{faulty} of {len(scores)} scores of {name} pictures are not finite; evaluate in float32, and check whether "
                 "training diverged"
             )
 
@@ -142,12 +142,12 @@ def passing_share(known: Scores, unknown: Scores, *, seed: int = 0) -> Interval:
     return Interval(value, min(value, low), max(value, high))
 
 
-# --- the whole ----------------------------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well one score tells known pictures from unknown ones.
+    """How well one score separates known pictures from unknown ones.
 
     Attributes:
         score: probability, entropy or energy.
@@ -174,7 +174,7 @@ class OutOfDistribution:
     scores: tuple[Separation, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a score, as JSON and CSV have them."""
+        """One row per score, for JSON and CSV."""
         found = []
         for each in self.scores:
             row: dict[str, Any] = {"score": each.score}
@@ -196,14 +196,14 @@ class OutOfDistribution:
         yield from in_columns(rows, "<")
 
     def write_csv(self, path: Path | str) -> None:
-        """Writes a line for each score."""
+        """Writes a CSV line for each score."""
         write_csv(path, self.rows())
 
 
 def measure_ood(
     known: Float[Tensor, "known _classes"], unknown: Float[Tensor, "unknown _classes"], *, seed: int = 0
 ) -> OutOfDistribution:
-    """Judges the answers to pictures of the classes against those to pictures that show none of them.
+    """Compares the scores of pictures of the classes with those of pictures that show none of them.
 
     Args:
         seed: of the draws for the intervals of the FPR.
@@ -212,7 +212,7 @@ def measure_ood(
         ValueError: there are fewer than two pictures of a kind, the numbers of classes disagree, or a logit is not finite.
     """
     if known.shape[1] != unknown.shape[1]:
-        raise ValueError(f"both must be answers of one network, got {known.shape[1]} and {how_many(unknown.shape[1], 'class')}")
+        raise ValueError(f"both must be logits of one network, got {known.shape[1]} and {how_many(unknown.shape[1], 'class')}")
     check_scores(known.sum(1), unknown.sum(1))
     inside, outside = known_scores(known), known_scores(unknown)
     found = (

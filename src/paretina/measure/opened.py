@@ -1,4 +1,4 @@
-"""Opened: a network from wherever it comes, and the steps of it that can be timed."""
+"""Opens networks from any source, and makes their steps for timing."""
 
 import copy
 from collections.abc import Callable
@@ -27,13 +27,13 @@ from paretina.spec import near
 
 @dataclass(frozen=True)
 class Opened:
-    """A network to measure.
+    """An opened network to measure.
 
     Attributes:
-        name: as it was asked for.
-        model: what it was built from; None of another library's network.
-        preprocessing: how it wants pictures cut.
-        trained: whether its weights are; those of random ones say nothing about answers.
+        name: as given by the user.
+        model: the model that it was built from; None for another library's network.
+        preprocessing: its preprocessing.
+        trained: whether its weights are trained; with random weights, predictions cannot be checked.
     """
 
     name: str
@@ -45,18 +45,18 @@ class Opened:
     trained: bool
 
     def images(self, batch: int) -> Tensor:
-        """Random pixels, always the same."""
+        """Random images, always the same."""
         shape = (batch, self.channels, self.resolution, self.resolution)
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def open_model(name: str, resolution: int | None = None) -> Opened:
-    """The network that a word stands for: one of our names, a model file, the directory of a finished run, or timm:NAME.
+    """Opens a network by name: a Paretina network, a model file, the directory of a finished run, or timm:NAME.
 
-    Of our names the weights are those of an installed package, otherwise random; those of timm are random.
+    Weights of Paretina networks are those of an installed package, otherwise random; weights of timm networks are random.
 
     Raises:
-        ValueError: there is none; the message has the name and the near one.
+        ValueError: there is none; the message has the name and suggests a similar one.
     """
     library, colon, rest = name.partition(":")
     path = Path(name)
@@ -90,7 +90,7 @@ def open_model(name: str, resolution: int | None = None) -> Opened:
 
 
 def under(plan: Plan, threads: int, step: Step) -> Step:
-    """A step that first sets the number of threads, which belongs to the whole process."""
+    """Wraps a step so that it first sets the number of threads, a setting of the whole process."""
     wanted = plan.threads or threads
 
     def run() -> object:
@@ -103,10 +103,10 @@ def under(plan: Plan, threads: int, step: Step) -> Step:
 
 @dataclass
 class Steps:
-    """Makes the steps of one network; the copies that it takes for them are made when they are first needed.
+    """Makes the steps of one network; copies of the network are made on first use.
 
     Attributes:
-        threads: that torch uses unless a plan says otherwise.
+        threads: that torch uses unless the plan sets them.
     """
 
     opened: Opened
@@ -128,7 +128,7 @@ class Steps:
         return lambda batch: under(plan, self.threads, forward(self.prepared(plan), plan, self.opened.images(batch)))
 
     def train(self, plan: Plan) -> MakeStep:
-        """Updates under a plan, by SGD with momentum and cross entropy, on a copy that they share."""
+        """Training steps under a plan: SGD with momentum and cross entropy, on a shared copy."""
         learning: list[nn.Module] = []
 
         def make(batch: int) -> Step:
@@ -149,19 +149,19 @@ class Steps:
         return torch.cat(found)
 
     def judged_on(self, pictures: Tensor) -> Callable[[Plan], Judgement]:
-        """Compares a plan with float32, whose answers are found at once."""
+        """Returns a function that compares a plan with float32, whose logits are computed now."""
         wanted = self.answers(Plan(device=self.device), pictures)
         return lambda plan: compare_answers(wanted, self.answers(plan, pictures))
 
 
 def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:
-    """A function that makes one update of a network in training mode; every image, or every pixel, has the first class."""
+    """Returns a function that makes one training step; every image, or every pixel, has the first class."""
     images = images.to(device=plan.device).contiguous(memory_format=plan.torch_memory_format)
     learning = Update(plan, torch.optim.SGD(network.parameters(), lr=1e-5, momentum=0.9))
 
     def losses() -> dict[str, Tensor]:
         found = network(images)
-        # a network of another library that is distilled answers twice while it learns
+        # distilled networks of other libraries return two outputs in training
         answers = found if isinstance(found, tuple) else (found,)
         each = [F.cross_entropy(answer.float(), answer.new_zeros(answer[:, 0].shape, dtype=torch.long)) for answer in answers]
         return {"first": torch.stack(each).mean()}
@@ -174,7 +174,7 @@ def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:
 
 
 def pictures_for(opened: Opened, source: Source, count: int) -> Tensor:
-    """Pictures of the validation split as a network sees them, evenly spaced over the split."""
+    """Preprocessed validation pictures, evenly spaced over the split."""
     collection = source.open()
     samples = collection.split("val")
     chosen = samples[:: max(1, len(samples) // count)][:count]

@@ -1,14 +1,14 @@
-"""Frontier: networks that none other beats in everything that counts, such as accuracy and time.
+"""Computes Pareto frontiers, such as of accuracy and time.
 
 A point dominates another if it is at least as good on every axis and better on one. The front is what nothing dominates; what
 is left without it has a front of its own, the second rank, and so on. Of two axes, the hypervolume is the area that a front
 dominates, up to a reference point: one number for how good a front is, and for each point how much of it only that one gives.
 
-Accuracies are measured on a few hundred pictures, so a front drawn through them is partly luck, and biased upwards: whatever
-leads the crowd had its share of it. Hence `front_shares`, how often each point is on the front when pictures and timings are
-drawn again, and `chosen_interval`, which holds although the winner was chosen among many on the pictures that judge it.
+Accuracies are measured on a few hundred pictures, so a front through them is partly luck, and biased upwards: the best points
+are also the lucky ones. Hence `front_shares`, how often each point is on the front when pictures and timings are resampled,
+and `chosen_interval`, which is valid although the winner was chosen among many on the same pictures.
 
-Nothing here knows what is measured, or how.
+This module is independent of what is measured, and how.
 
 Source: ranks and crowds: Deb et al. 2002, "NSGA-II"; hypervolume: Zitzler & Thiele 1999; contributions: Beume et al. 2007,
 "SMS-EMOA"; interval of the rank correlation: Bonett & Wright 2000; bootstrap with Poisson weights: Hanley & MacGibbon 2006.
@@ -30,13 +30,13 @@ Number = int | float
 
 @dataclass(frozen=True)
 class Axis:
-    """What points are compared by.
+    """A quantity by which points are compared.
 
     Attributes:
-        name: under which points hold the value.
-        better: which direction is wanted.
-        unit: for people to read.
-        relative: whether ratios count and not differences, as for most costs; values must then be above 0.
+        name: key of the value in a point.
+        better: whether lower or higher is better.
+        unit: for display.
+        relative: whether ratios are compared instead of differences, as for most costs; values must then be above 0.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Axis:
     relative: bool = False
 
     def worth(self, value: Number) -> float:
-        """The value on a scale on which more is better.
+        """The value on a scale on which higher is better.
 
         Raises:
             ValueError: ratios of it make no sense.
@@ -61,7 +61,7 @@ class Axis:
 class Point:
     """
     Attributes:
-        values: by the name of the axis; may hold more than a frontier asks for.
+        values: by the name of the axis; may have more than the axes of a frontier.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Points, and what they are compared by; a value that `add` leaves as it was."""
+    """Points and the axes by which they are compared; immutable, `add` returns a new one."""
 
     axes: tuple[Axis, ...]
     points: tuple[Point, ...] = ()
@@ -97,7 +97,7 @@ class Frontier:
         return replace(self, points=(*self.points, point))
 
     def worth(self, point: Point) -> tuple[float, ...]:
-        """Its values, more being better on every axis."""
+        """Its values on scales on which higher is better."""
         return tuple(axis.worth(point.values[axis.name]) for axis in self.axes)
 
     def dominates(self, one: Point, other: Point) -> bool:
@@ -106,12 +106,12 @@ class Frontier:
         return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
     def front(self) -> tuple[Point, ...]:
-        """What nothing dominates, by the first axis from the lowest value."""
+        """The points that no other point dominates, sorted by the first axis."""
         found = [point for point in self.points if not any(self.dominates(other, point) for other in self.points)]
         return tuple(sorted(found, key=lambda point: (point.values[self.axes[0].name], point.name)))
 
     def ranks(self) -> dict[str, int]:
-        """For each point how many fronts have to be taken away before it is on one; 0 for the front itself."""
+        """For each point the number of fronts to remove before it is on one; 0 for the front itself."""
         left, rank = self, 0
         found: dict[str, int] = {}
         while left.points:
@@ -122,10 +122,10 @@ class Frontier:
         return found
 
     def best(self, count: int) -> tuple[Point, ...]:
-        """So many points, by rank; where a rank does not fit in whole, without those that add the least to its hypervolume.
+        """The best `count` points, by rank; of the last rank, those that add the least to its hypervolume are dropped.
 
-        Taken away one at a time, since what one adds depends on the others. The ends of a front stay longest: they are the
-        cheapest and the most accurate.
+        They are dropped one at a time, since contributions depend on the other points. The ends of a front are kept longest:
+        they are the cheapest and the most accurate.
         """
         ranks = self.ranks()
         kept: list[Point] = []
@@ -140,9 +140,9 @@ class Frontier:
         return tuple(kept)
 
     def contributions(self, layer: Sequence[Point]) -> dict[str, float]:
-        """What each of some points adds to their hypervolume; infinite for the best on each axis.
+        """The contribution of each point to the hypervolume; infinite for the best on each axis.
 
-        Axes are brought to the same length first, so that none outweighs another by its unit.
+        Axes are normalised first, so that units do not matter.
         """
         worths = np.array([self.worth(point) for point in layer])
         span = np.ptp(worths, axis=0)
@@ -168,7 +168,7 @@ class Frontier:
         return volume([self.worth(point) for point in self.points], corner)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row a point, the best ranks first: name, rank, and its values."""
+        """One row per point, the best ranks first: name, rank, and its values."""
         ranks = self.ranks()
         ordered = sorted(self.points, key=lambda point: (ranks[point.name], point.values[self.axes[0].name], point.name))
         return [{"name": point.name, "rank": ranks[point.name], **point.values} for point in ordered]
@@ -180,7 +180,7 @@ def volume(worths: Sequence[tuple[float, ...]], corner: tuple[float, ...]) -> fl
     if len(corner) == 1:
         return max((x - corner[0] for (x,) in inside), default=0.0)
     if len(corner) != 2:
-        raise ValueError(f"the hypervolume is known for one axis and for two, got {len(corner)}")
+        raise ValueError(f"the hypervolume is defined for one or two axes only, got {len(corner)}")
     total, height = 0.0, corner[1]
     for x, y in sorted(inside, reverse=True):
         if y > height:
@@ -189,11 +189,11 @@ def volume(worths: Sequence[tuple[float, ...]], corner: tuple[float, ...]) -> fl
     return total
 
 
-# --- how sure -----------------------------------------------------------------------------------------------------------
+# --- uncertainty --------------------------------------------------------------------------------------------------------
 
 RESAMPLES = 1000
 MOST_DRAWN = 2 * 10**7
-"""Random numbers that the resampled pictures take together, at most."""
+"""Maximum number of random numbers for resampling pictures at a time."""
 
 
 def front_shares(
@@ -248,11 +248,11 @@ def chosen_interval(successes: int, n: int, among: int = 1) -> Interval:
     return wilson(successes, n, 1 - (1 - LEVEL) / among)
 
 
-# --- two orders of the same things --------------------------------------------------------------------------------------
+# --- comparing two rankings ---------------------------------------------------------------------------------------------
 
 
 def ranked(values: Sequence[Number]) -> list[float]:
-    """Places from 1; equal values share the mean of theirs."""
+    """Ranks from 1; ties get the mean rank."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     places = [0.0] * len(values)
     starts = [0, *(i for i in range(1, len(order)) if values[order[i]] != values[order[i - 1]]), len(order)]

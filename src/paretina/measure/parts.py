@@ -1,4 +1,4 @@
-"""Parts: a network as a sequence of parts, so that counts and times can be told apart along the path of an image."""
+"""Splits a network into a sequence of parts, to count and time each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from paretina.model.build import Combined, Network
 T = TypeVar("T")
 
 MOST = 0.6
-"""Share of the parameters above which a part says too little about where they are, and is taken apart."""
+"""Share of the parameters above which a part is too coarse, and is split further."""
 
 
 @dataclass(frozen=True)
 class NetworkPart:
     """
     Attributes:
-        name: what tables call it.
-        spec: what it is, in words.
-        module: what runs; its forward is called.
+        name: in tables.
+        spec: its description.
+        module: the module whose forward is called.
     """
 
     name: str
@@ -30,11 +30,11 @@ class NetworkPart:
 
 @dataclass(frozen=True)
 class Passage(Generic[T]):
-    """What was read before and behind a part while the network ran.
+    """The readings before and after a part in a run of the network.
 
     Attributes:
-        name: of the part; "" for what runs behind the last one.
-        out: what the part returned.
+        name: of the part; "" for what runs after the last one.
+        out: the output of the part.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Passage(Generic[T]):
 
 
 def parts_of(network: nn.Module) -> tuple[NetworkPart, ...]:
-    """Stem, stages and head of one of our networks, of each that it is made of; of any other module its children.
+    """Stem, stages and head of each network in a Paretina network; the children of any other module.
 
-    Of other modules, a part with most of the parameters is taken apart in turn.
+    In other modules, a part with most of the parameters is split in turn.
     """
     if isinstance(network, Combined):
         names = {id(each): name for name, each in network.named_modules()}
@@ -74,7 +74,7 @@ def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, n
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         inner = [*child.children()]
-        # a list of modules is never called itself; a block that stands in no list is one thing, however large
+        # a module list is never called itself; a block outside of a list is not split, however large
         listed = isinstance(child, nn.ModuleList)
         wrapped = params_of(child) == whole > 0
         large = isinstance(child, nn.Sequential) and params_of(child) > MOST * whole
@@ -86,9 +86,9 @@ def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, n
 
 
 def passages(parts: tuple[NetworkPart, ...], read: Callable[[], T], run: Callable[[], Any]) -> tuple[Any, list[Passage[T]]]:
-    """Runs a network once and reads something at the border of each part; a passage reaches from border to border.
+    """Runs a network once and takes a reading at the boundary of each part; a passage is between two boundaries.
 
-    So what runs between two parts belongs to the later one.
+    So code that runs between two parts belongs to the later one.
 
     Args:
         parts: those of the network that `run` calls; one that is called twice has two passages.

@@ -1,4 +1,4 @@
-"""Plan: how a network is executed on a device."""
+"""Plan: the settings for executing a network on a device."""
 
 import platform
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ M = TypeVar("M", bound=nn.Module)
 class Plan(Spec):
     """
     Attributes:
-        device: as torch names it: cpu, cuda, cuda:1, mps.
+        device: torch device: cpu, cuda, cuda:1, mps.
         memory_format: of images and weights; channels_last is faster nearly everywhere.
-        precision: of the arithmetic in training; weights, averages and optimizer moments are always float32.
-        depthwise: of the depthwise convolutions that are strided or larger than 3x3, whose bfloat16 kernels on CPUs are many
-            times slower than those of float32.
-        grouped: of the convolutions with several groups that are not depthwise.
-        compile: whether torch.compile is used; costs up to a minute at the start.
-        threads: of one process on the CPU; None leaves torch's choice.
-        workers: processes that load pictures; None chooses.
+        precision: autocast dtype in training; weights, averages and optimizer moments are always float32.
+        depthwise: precision of depthwise convolutions that are strided or larger than 3x3, whose bfloat16 kernels on CPUs are
+            many times slower than those of float32.
+        grouped: precision of grouped convolutions that are not depthwise.
+        compile: whether to use torch.compile; takes up to a minute at the start.
+        threads: CPU threads per process; None uses torch's default.
+        workers: data loader processes; None chooses automatically.
     """
 
     device: str = field(default="cpu", metadata=traits(elsewhere=()))
@@ -62,7 +62,7 @@ class Plan(Spec):
         return self.device.partition(":")[0]
 
     def place(self, module: M) -> M:
-        """Moves a module to the device, in the memory format, and marks the layers that stay in float32; in place."""
+        """Moves a module to the device and memory format, and marks the layers that stay in float32; in place."""
         module.to(device=self.device, memory_format=self.torch_memory_format)  # type: ignore[call-overload]
         for layer in module.modules():
             if isinstance(layer, Convolution):
@@ -70,20 +70,20 @@ class Plan(Spec):
         return module
 
     def stays_in_float32(self, layer: Convolution) -> bool:
-        """Whether a convolution computes in float32 whatever the precision of the others."""
+        """Whether a convolution computes in float32 regardless of `precision`."""
         if layer.depthwise:
             return self.depthwise == "float32" and slow_below_float32(layer)
         return self.grouped == "float32" and layer.groups > 1
 
     @contextmanager
     def threaded(self) -> Iterator[None]:
-        """Where what the plan says of threads holds for the process."""
+        """Context that sets the plan's number of threads for the process."""
         with threaded(self.threads):
             yield
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
-        """Where forward passes belong: autocast to the plan's precision."""
+        """Context for forward passes: autocast to the plan's precision."""
         if self.precision == "float32":
             yield
         else:
@@ -91,7 +91,7 @@ class Plan(Spec):
                 yield
 
     def worker_count(self, local_ranks: int = 1, kept: bool = False) -> int:
-        """Processes that load pictures for one rank; 0 loads between two updates.
+        """Number of data loader processes for one rank; 0 loads between updates.
 
         Args:
             kept: whether decoded pictures are in memory. On two cores a worker then takes more from the updates than it saves.
@@ -106,12 +106,12 @@ class Plan(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePlan(Plan):
-    """How a trained network is executed; what it has besides a `Plan` would make no sense in training.
+    """The settings for inference; its additional fields do not apply to training.
 
     Attributes:
-        fold: whether norms are multiplied into the convolutions before them, where that changes nothing but rounding.
-        weights: the precision that weights are stored in: that of the arithmetic, or float32, from which each call rounds anew.
-        batch: images a forward pass; None leaves it to the caller.
+        fold: whether to fold norms into the convolutions before them, where that is exact up to rounding.
+        weights: precision of the stored weights: that of the arithmetic, or float32, which is rounded at every call.
+        batch: images per forward pass; None leaves it to the caller.
     """
 
     fold: bool = False
@@ -141,7 +141,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def default_plan(device: str = "auto") -> Plan:
-    """The plan for a device, without timing anything.
+    """The default plan for a device, without timing anything.
 
     bfloat16 where the hardware multiplies it: CPUs with AMX or AVX-512 bf16, GPUs from Ampere on. Training takes it by itself
     only where it was shown to lose nothing (`paretina.train.planning.with_safe_precision`); float16 never.
@@ -157,7 +157,7 @@ def default_plan(device: str = "auto") -> Plan:
         raise ValueError(f"there is no device {device!r} on this machine{near(device, there)}")
     if not there[kind]:
         usable = ", ".join(name for name, found in there.items() if found)
-        raise ValueError(f"there is no device {device!r} on this machine; there is: {usable}")
+        raise ValueError(f"there is no device {device!r} on this machine; available: {usable}")
     if kind == "cuda":
         fast = torch.cuda.get_device_capability(device)[0] >= 8
         return Plan(device=device, precision="bfloat16" if fast else "float32")
@@ -167,7 +167,7 @@ def default_plan(device: str = "auto") -> Plan:
 
 
 def trains_low(model: Model) -> bool:
-    """Whether training below float32 was shown to lose nothing for such a network, from scratch.
+    """Whether training below float32 was shown to lose no accuracy for such a network, from scratch.
 
     It was for methods that say so (`Method.LOW_PRECISION`), as long as their convolutions are dense. Source: records/precision.
     """
@@ -177,7 +177,7 @@ def trains_low(model: Model) -> bool:
 
 
 def machine() -> dict[str, str | int]:
-    """What a result must be read with: processor, cores, versions."""
+    """The environment of a result: processor, cores, versions."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,8 +1,7 @@
-"""Plan cache: what tuning found, kept for the next time, one file a device, versions, network and use.
+"""Caches the results of tuning, in one file per device, versions, network and use.
 
-The files lie in the user's cache directory, see `paretina.system.cache_folder`. A file that is damaged is ignored with a
-warning, and so is a directory that cannot be written. Nothing else depends on the cache: removing it costs the time to tune
-again.
+The files are in the user's cache directory, see `paretina.system.cache_folder`. A damaged file is ignored with a warning, and
+so is a directory that is not writable. Nothing else depends on the cache: removing it costs the time to tune again.
 """
 
 import hashlib
@@ -18,15 +17,15 @@ from paretina.run import write_aside
 from paretina.system import cache_folder
 
 VERSION = 2
-"""Of the files; one more where older ones mean something else."""
+"""Version of the files; incremented when the meaning of older ones changes."""
 
 
 def key_of(device: Device, network: Any, **use: Any) -> dict[str, Any]:
-    """What a plan depends on.
+    """The cache key of a plan: everything that it depends on.
 
     Args:
         network: an encoded blueprint, or the name of a network that has none.
-        use: whether for training, the batch, the resolution, the candidates.
+        use: training or inference, batch, resolution, candidates.
     """
     return {"format": VERSION, "device": device.to_dict(), "network": network, **use}
 
@@ -37,7 +36,7 @@ def place_of(key: Mapping[str, Any], folder: Path | None = None) -> Path:
 
 
 def cached_plan(key: Mapping[str, Any], folder: Path | None = None) -> Tuned | None:
-    """What was found for this key, or None; a damaged file is ignored with a warning."""
+    """The cached result for a key, or None; a damaged file is ignored with a warning."""
     path = place_of(key, folder)
     try:
         data = json.loads(path.read_text())
@@ -53,10 +52,10 @@ def cached_plan(key: Mapping[str, Any], folder: Path | None = None) -> Tuned | N
 
 
 def keep_plan(key: Mapping[str, Any], tuned: Tuned, folder: Path | None = None) -> None:
-    """Writes what was found; a folder that cannot be written is a warning."""
+    """Caches a result; a folder that is not writable gives a warning."""
     path = place_of(key, folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_aside(path, json.dumps({"key": key, "tuned": tuned.to_dict()}, indent=2).encode())
     except OSError as error:
-        warnings.warn(f"the plan cannot be kept for the next time in {path.parent}: {error.strerror or error}", stacklevel=2)
+        warnings.warn(f"the plan cannot be cached in {path.parent}: {error.strerror or error}", stacklevel=2)

@@ -1,7 +1,6 @@
-"""What belongs to the whole process: the number of threads, how freed memory is kept, random numbers, how threads wait.
+"""Manages process-wide settings: number of threads, memory allocation, random state, thread waiting.
 
-`process_settings` is the only owner of all but the last. Whoever trains or measures does so inside of it, and finds the process
-afterwards as it was before.
+`process_settings` owns all but the last. Training and measurements run inside of it; afterwards the process is as before.
 """
 
 import ctypes
@@ -16,18 +15,18 @@ from paretina.system import cores
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 USUAL = 128 << 10
-"""Both thresholds of glibc as a process begins, in bytes."""
+"""glibc's default for both thresholds, in bytes."""
 
 DEPTH = [0]
-"""How many `process_settings` are open; the outermost sets up how memory is kept and undoes it."""
+"""Number of nested `process_settings`; the outermost sets up memory allocation and undoes it."""
 
 
 @contextmanager
 def process_settings(threads: int | None = None) -> Iterator[None]:
-    """While it lasts, tensors are computed by so many threads, and their freed memory is kept for the next ones.
+    """Context that sets the number of threads and keeps the memory of freed tensors for reuse.
 
-    Neither changes a number. Afterwards the number of threads and the global random state are what they were, and freed memory
-    goes back to the system.
+    Neither changes results. Afterwards the number of threads and the global random state are restored, and freed memory is
+    returned to the system.
 
     Args:
         threads: as in `threaded`.
@@ -45,7 +44,7 @@ def process_settings(threads: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def randomness_kept() -> Iterator[None]:
-    """Afterwards the global random state of Python, numpy and torch is what it was: a run seeds itself, and its caller too."""
+    """Context that restores the global random state of Python, numpy and torch: a run seeds itself, and so may its caller."""
     import numpy as np
     import torch
 
@@ -63,11 +62,11 @@ def randomness_kept() -> Iterator[None]:
 
 @contextmanager
 def threaded(threads: int | None = None) -> Iterator[None]:
-    """While it lasts, tensors are computed by so many threads.
+    """Context that sets the number of threads.
 
     Args:
-        threads: None leaves what torch has, but for a container with fewer cores than the machine, of which torch knows
-            nothing; what the user has set in OMP_NUM_THREADS stands.
+        threads: None keeps torch's number, except in a container with fewer cores than the machine, which torch does not
+            notice; OMP_NUM_THREADS takes precedence.
     """
     import torch
 
@@ -83,7 +82,7 @@ def threaded(threads: int | None = None) -> Iterator[None]:
 
 
 def keep_freed_memory() -> bool:
-    """Lets glibc reuse the memory of freed tensors instead of giving it back and faulting it in again at every update.
+    """Makes glibc reuse the memory of freed tensors instead of returning it and faulting it in again at every update.
 
     Returns whether it was done; on other systems, or where the user has set glibc's own variables, nothing happens.
     """
@@ -91,7 +90,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Undoes `keep_freed_memory`, and gives back what was kept."""
+    """Undoes `keep_freed_memory`, and returns the memory to the system."""
     if thresholds(USUAL, USUAL):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -108,11 +107,11 @@ def thresholds(mapped: int, trimmed: int) -> bool:
 
 
 SPINS = 5000
-"""Turns that a waiting OpenMP thread makes before it sleeps, some 50 microseconds."""
+"""Spin iterations of a waiting OpenMP thread before it sleeps, about 50 microseconds."""
 
 
 def spin_briefly() -> None:
-    """Lets OpenMP threads that wait for each other sleep after a moment; has an effect only before torch is imported.
+    """Makes waiting OpenMP threads sleep after a short spin; has an effect only before torch is imported.
 
     Between two operations of a network lie some microseconds, so threads that sleep at once are woken hundreds of times in an
     update, which can take half of its time. Threads that spin for milliseconds, as is usual, take the processor from

@@ -1,4 +1,4 @@
-"""Roofline: what bounds each stage of a network, against two ceilings that are measured on this device.
+"""Roofline analysis: what bounds each stage of a network, given the measured limits of this device.
 
 A device can multiply and add only so fast, and move bytes only so fast. A stage whose operations take nearly as long as the
 first allows is bound by arithmetic, one whose bytes take nearly as long as the second allows is bound by memory; where neither
@@ -29,7 +29,7 @@ from paretina.measure.timing import Clock, Step
 from paretina.tables import in_columns
 
 EXPLAINED = 1 / 3
-"""Share of the time that a ceiling must explain for it to be what bounds a stage."""
+"""Share of the time that a ceiling must explain to count as the bound of a stage."""
 
 SIDES = (512, 1024, 2048, 4096)
 """Sides of the matrices: small ones do not reach the ceiling of large devices, and large ones are long on small devices."""
@@ -42,7 +42,7 @@ Bound = Literal["arithmetic", "memory", "overhead"]
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a device can do at most.
+    """The measured limits of a device.
 
     Attributes:
         precision: of the arithmetic.
@@ -56,7 +56,7 @@ class Ceilings:
 
     @property
     def ridge(self) -> float:
-        """MACs for each byte at which both ceilings take equally long."""
+        """MACs per byte at which both limits take equally long."""
         return self.gmacs_s / self.gb_s
 
     def arithmetic_ms(self, macs: int | float) -> float:
@@ -67,7 +67,7 @@ class Ceilings:
 
 
 def fastest(step: Step, seconds: float, clock: Clock, wait: Callable[[], None]) -> float:
-    """Seconds of the fastest of several calls, at least three, after one that does not count."""
+    """Seconds of the fastest of several calls, at least three, after a warm-up call."""
     step()
     wait()
     began, best, calls = clock(), float("inf"), 0
@@ -92,7 +92,7 @@ def measure_ceilings(
     """Measures both ceilings of a plan's device, in the plan's precision and with its threads.
 
     Args:
-        seconds: for each of both.
+        seconds: for each ceiling.
         sides: of the square matrices; one that would take more than a quarter of the time is left out, but not the first.
         copied: bytes to copy.
         wait: returns when the device is done.
@@ -129,10 +129,10 @@ def time_parts(
     clock: Clock = time.perf_counter,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Milliseconds of each part, the median over some runs of the whole network.
+    """Times each part in milliseconds, as the median over several runs of the whole network.
 
-    What runs between two parts belongs to the later one, and what runs behind the last to the last. Compiled networks have no
-    parts any more.
+    Code between two parts belongs to the later one, and code after the last part to the last. Compiled networks have no
+    separate parts.
 
     Args:
         run: runs the network that has these parts once.
@@ -185,7 +185,7 @@ class StageTime:
         arithmetic_ms: what the MACs would take at the ceiling of arithmetic.
         memory_ms: what the bytes would take at the ceiling of memory.
         attained: the larger of both as a share of the measured time; above 1 where caches helped.
-        bound: what holds the stage back.
+        bound: what limits the stage.
     """
 
     name: str
@@ -203,7 +203,7 @@ class StageTime:
 
 
 def roofline(counted: Cost, measured: Mapping[str, float], ceilings: Ceilings, *, fused: bool = False) -> tuple[StageTime, ...]:
-    """The table: a row a stage, counts beside times.
+    """Computes the table: counts and times, a row per stage.
 
     Args:
         counted: of float32 weights, at the batch that was timed; in a precision of two bytes half of its bytes move.
@@ -216,7 +216,7 @@ def roofline(counted: Cost, measured: Mapping[str, float], ceilings: Ceilings, *
     rows = [stage for stage in counted.stages if stage.name != "rest"]
     missing = [stage.name for stage in rows if stage.name not in measured]
     if missing:
-        raise ValueError(f"each stage must be timed, but there is no time of {', '.join(missing)}")
+        raise ValueError(f"each stage must be timed, but there is no time for {', '.join(missing)}")
     size = 1.0 if ceilings.precision == "float32" else 0.5
     macs, ms = max(1, sum(row.macs for row in rows)), sum(measured[row.name] for row in rows)
     found = []
@@ -241,7 +241,7 @@ def roofline(counted: Cost, measured: Mapping[str, float], ceilings: Ceilings, *
 
 
 def bound(arithmetic: float, memory: float, took: float) -> Bound:
-    """What holds a stage back: the larger of two ceilings, unless it explains less than a third of the time."""
+    """What limits a stage: the larger of the two ceilings, unless it explains less than a third of the time."""
     if max(arithmetic, memory) < EXPLAINED * took:
         return "overhead"
     return "arithmetic" if arithmetic >= memory else "memory"

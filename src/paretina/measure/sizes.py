@@ -1,11 +1,11 @@
-"""Sizes of images as they are written. Nothing here needs torch."""
+"""Parses image sizes, without importing torch."""
 
 
 def resolutions_named(text: str) -> tuple[int, ...]:
-    """The sizes that are meant by 224, by 96,128,160 or by 96:224:16, which is start:stop:step with the stop included.
+    """Parses sizes such as 224, 96,128,160 or 96:224:16, which is start:stop:step with the stop included.
 
     Raises:
-        ValueError: that is none of these, the steps miss the stop, or a size comes twice.
+        ValueError: the text is none of these, the steps miss the stop, or a size is given twice.
     """
     found: list[int] = []
     for part in text.split(","):
@@ -22,10 +22,10 @@ def resolutions_named(text: str) -> tuple[int, ...]:
         if (stop - start) % step:
             below = stop - (stop - start) % step
             raise ValueError(
-                f"{part.strip()!r} never comes to {stop}: write {start}:{below}:{step} or {start}:{below + step}:{step}"
+                f"{part.strip()!r} never reaches {stop}: write {start}:{below}:{step} or {start}:{below + step}:{step}"
             )
         found += range(start, stop + 1, step)
     twice = [size for size in found if found.count(size) > 1]
     if twice:
-        raise ValueError(f"{twice[0]} pixels come twice in {text!r}; leave one out")
+        raise ValueError(f"{twice[0]} pixels are given twice in {text!r}; leave one out")
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Intervals: how far a measured number may lie from the truth.
+"""Computes confidence intervals and significance tests.
 
 All are two-sided 95 % intervals. Shares of pictures get Wilson's interval, means over runs get Student's, means of several
 shares what the intervals of the shares combine to. Two networks that were tested on the same pictures are told apart by
@@ -26,13 +26,13 @@ class Interval(NamedTuple):
 
 
 def as_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """An interval as a row of a table has it: `name`, `name_low` and `name_high`, all None where there is no interval."""
+    """An interval as table columns: `name`, `name_low` and `name_high`, all None if there is no interval."""
     value, low, high = interval or (None, None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def as_object(interval: Interval | None) -> dict[str, float] | None:
-    """An interval as JSON has it: an object with `value`, `low` and `high`, or null."""
+    """An interval as a JSON object with `value`, `low` and `high`, or null."""
     return None if interval is None else interval._asdict()
 
 
@@ -40,7 +40,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """The interval of a share, in [0, 1]; sound for few trials and for shares of 0 and 1, where p ± 2 s is not.
 
     Args:
-        level: how likely it covers the true share.
+        level: confidence level.
 
     Raises:
         ValueError: there was no trial, or there were more successes than trials.

@@ -1,4 +1,4 @@
-"""Sweep: the accuracy of one trained network at several test resolutions, beside what each costs.
+"""Measures accuracy and cost of a trained network at several test resolutions.
 
 A network that was trained on random crops sees larger objects in training than at the same size in the test, so the best size
 to test at is often larger than the one trained at; and a smaller one is often hardly worse, for a fraction of the time.
@@ -36,7 +36,7 @@ from paretina.model.build import Network
 from paretina.tables import in_columns
 
 BATCH = 16
-"""Images that are timed together."""
+"""Batch size for timing."""
 
 CLEARLY = 0.05
 
@@ -63,7 +63,7 @@ class AtSize:
 
     @property
     def clearly_worse(self) -> bool:
-        """Whether the pictures tell it from the best size."""
+        """Whether it differs significantly from the best size."""
         return self.p < CLEARLY
 
 
@@ -72,13 +72,13 @@ class Sweep:
     """
     Attributes:
         n: number of pictures.
-        rows: a row a size, in order of size.
-        refused: reason by size, where the network cannot take images of that size.
+        rows: one row per size, in order of size.
+        refused: reason by size, for sizes that the network does not accept.
         best: the size with the highest top-1; of equals the cheapest.
         cheapest: the cheapest size that is not clearly worse than the best; often the best itself.
-        where: which pictures these are, in words, such as `validation`.
-        batch: images that were timed together.
-        device: what was timed on; None where nothing was.
+        where: name of the pictures in text, such as `validation`.
+        batch: batch size of the timing.
+        device: the device of the timing; None without timing.
         disturbed: whether other processes used the device meanwhile.
         faults: pictures that could not be read, as `name: reason`.
         uncounted: operators that the MACs lack, as in `Cost`.
@@ -101,7 +101,7 @@ class Sweep:
         return next(row for row in self.rows if row.size == size)
 
     def verdict(self) -> tuple[str, ...]:
-        """What was found, a sentence each."""
+        """The findings, a sentence each."""
         best, cheapest = self.at(self.best), self.at(self.cheapest)
         said = [
             f"best: {best.size} pixels with {best.top1.value:.1f} %; chosen on the {self.where} pictures, so its figure is "
@@ -126,7 +126,7 @@ class Sweep:
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = [f"ms an image, of {self.batch}"] if self.device else []
+        timed = [f"ms per image, of {self.batch}"] if self.device else []
         lines = [["pixels", "top-1, %", "MMACs", *timed, "behind the best", "p"]]
         for row in self.rows:
             macs = row.macs / 1e6
@@ -154,7 +154,7 @@ class Sweep:
         }
 
     def records(self) -> list[dict[str, Any]]:
-        """A row a size with plain values, as JSON and CSV have them."""
+        """One row per size with plain values, for JSON and CSV."""
         found = []
         for row in self.rows:
             record: dict[str, Any] = {"size": row.size}
@@ -169,7 +169,7 @@ def ends(interval: Interval, digits: int = 1) -> str:
 
 
 def saved(best: AtSize, cheapest: AtSize) -> str:
-    """What the cheaper one costs against the best, in words."""
+    """The cost of the cheaper size relative to the best one, as text."""
     macs = f"{100 * cheapest.macs / best.macs:.0f} % of the MACs" if best.macs else "as many MACs"
     if best.image_ms is None or cheapest.image_ms is None:
         return f"for {macs}"
@@ -196,13 +196,13 @@ def sweep(
     Sizes that it refuses, as networks with tables of positions do, are left out and named.
 
     Args:
-        network: it is moved to the device of the plan.
-        plan: how it is executed, both where answers and where times are measured.
-        turns: how it is timed; default: for 2 s a size.
-        timed: whether times are measured at all.
-        where: which pictures these are, in words.
-        batch: images that are timed together.
-        say: called with what is being done.
+        network: moved to the device of the plan.
+        plan: for both accuracy and timing.
+        turns: of the timing; default: 2 s per size.
+        timed: whether to measure times.
+        where: name of the pictures in text.
+        batch: batch size of the timing.
+        say: called with progress messages.
 
     Raises:
         ValueError: no size was given, one is given twice, or the network refuses all of them; no picture can be read.
@@ -218,7 +218,7 @@ def sweep(
             refused = {size: reason for size in sizes if (reason := refusal(network, size, plan))}
             taken = [size for size in sizes if size not in refused]
             if not taken:
-                raise ValueError(f"the network takes none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
+                raise ValueError(f"the network accepts none of these sizes; {sizes[0]} pixels: {refused[sizes[0]]}")
             right, faults = answers(network, pictures, taken, plan, say)
             costs = {size: cost(network.model, size) for size in taken}
             macs = {size: counted.macs for size, counted in costs.items()}
@@ -249,7 +249,7 @@ def refusal(network: Network, size: int, plan: Plan) -> str:
 def answers(
     network: Network, pictures: Pictures, sizes: Sequence[int], plan: Plan, say: Callable[[str], None]
 ) -> tuple[dict[int, Bool[Tensor, " picture"]], tuple[str, ...]]:
-    """Which pictures are recognised at each size, and what could not be read; a picture counts if it was read at all sizes."""
+    """Which pictures are classified correctly at each size, and those not read; a picture counts if read at all sizes."""
     labels = torch.tensor(pictures.labels(), dtype=torch.int64)
     found: dict[int, Tensor] = {}
     counted = torch.ones(len(labels), dtype=torch.bool)
@@ -265,7 +265,7 @@ def answers(
         found[size][ids] = logits.argmax(1) == labels[ids]
         faults.update(evaluation.faults)
     if not counted.any():
-        raise ValueError(f"there is no readable picture to judge by: {'; '.join(list(faults)[:3]) or 'the split is empty'}")
+        raise ValueError(f"there is no readable picture to evaluate: {'; '.join(list(faults)[:3]) or 'the split is empty'}")
     return {size: right[counted] for size, right in found.items()}, tuple(faults)
 
 

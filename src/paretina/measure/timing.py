@@ -1,4 +1,4 @@
-"""Timing: what was timed on a device under a plan; never counted.
+"""Times networks on a device under a plan; nothing is counted.
 
 Whatever is compared is timed in turn: each round runs every candidate for a short while, in a random order, so that a drift of
 the machine hits all alike. A turn begins with calls that are not kept, since another network has emptied the caches; then come
@@ -35,10 +35,10 @@ Step = Callable[[], object]
 """Does the work of one batch."""
 
 MakeStep = Callable[[int], Step]
-"""From the number of images to a function that handles so many; for training, one update."""
+"""Makes the step for a batch size: one forward pass, or one update in training."""
 
 Clock = Callable[[], float]
-"""Seconds since some start."""
+"""Seconds since an arbitrary start."""
 
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -47,25 +47,25 @@ LEAST_ROUNDS = 5
 MOST_ROUNDS = 200
 RESAMPLES = 2000
 TURN_S = 0.06
-"""Seconds that a turn of a fast step takes."""
+"""Duration in seconds of a turn of a fast step."""
 
 MOST_CALLS = 12
-"""Samples that a turn has at most."""
+"""Maximum number of samples in a turn."""
 
 BLOCK_S = 0.001
-"""A step that is faster is repeated until so much time has passed, and a sample is the mean of the repetitions."""
+"""Steps faster than this are repeated for at least this time, and a sample is the mean of the repetitions."""
 
 COLD_S = 0.2
-"""A step that takes longer does not notice that the caches were emptied, so none of its calls is thrown away."""
+"""Steps longer than this are not affected by cold caches, so none of their calls is discarded."""
 
 WARM_S = 0.5
 ENOUGH = 0.02
-"""Gain of throughput from one batch size to its double below which larger ones are not tried."""
+"""Minimum gain of throughput from doubling the batch size; below it, larger ones are not tried."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """What one thing took.
+    """The timings of one candidate.
 
     Attributes:
         rounds: milliseconds of each call, round by round.
@@ -92,7 +92,7 @@ class Series:
 
     @cached_property
     def p95(self) -> Interval | None:
-        """None with fewer than 20 samples."""
+        """The 95 % quantile; None with fewer than 20 samples."""
         return self.quantile(0.95) if self.n >= 20 else None
 
     def quantile(self, share: float, seed: int = 0) -> Interval:
@@ -126,7 +126,7 @@ def quantiles(series: Series, drawn: Counts, share: float) -> Numbers:
 
 
 def ratio(slow: Series, fast: Series, seed: int = 0) -> Interval:
-    """The ratio of two medians that were taken in the same rounds, above 1 where the second is faster."""
+    """The ratio of two medians measured in the same rounds; above 1 if the second is faster."""
     drawn = drawn_rounds(min(len(slow.rounds), len(fast.rounds)), seed)
     found = quantiles(slow, drawn, 0.5) / quantiles(fast, drawn, 0.5)
     low, high = np.quantile(found, (0.025, 0.975))
@@ -138,14 +138,14 @@ def ratio(slow: Series, fast: Series, seed: int = 0) -> Interval:
 
 @dataclass(frozen=True)
 class Turns:
-    """How candidates are timed in turn.
+    """Settings for timing candidates in turn.
 
     Attributes:
         rounds: number of them; None for as many as fit into the time, at least 5.
         seconds: for all candidates together, warm-up not counted.
         seed: of the order in a round.
-        clock: what tells the time.
-        wait: returns when the device is done.
+        clock: returns the time in seconds.
+        wait: blocks until the device is done.
     """
 
     rounds: int | None = None
@@ -156,9 +156,9 @@ class Turns:
 
     def __post_init__(self) -> None:
         if self.rounds is not None and self.rounds < 1:
-            raise ValueError(f"there must be at least one round, got rounds={self.rounds}")
+            raise ValueError(f"rounds must be at least 1, got rounds={self.rounds}")
         if not self.seconds > 0:
-            raise ValueError(f"timing needs time, got seconds={self.seconds}")
+            raise ValueError(f"seconds must be above 0, got seconds={self.seconds}")
 
     def took(self, step: Step) -> float:
         """Seconds of one call."""
@@ -197,7 +197,7 @@ class Turns:
         with no_collection():
             while done < most:
                 passed = self.clock() - began
-                # a round that would end after the time is not begun
+                # a round that would exceed the time is not started
                 if done >= least and passed * (done + 1) / done > self.seconds:
                     break
                 for name in order.sample(list(steps), len(steps)):
@@ -206,7 +206,7 @@ class Turns:
         return {name: Series(tuple(turns)) for name, turns in found.items()}
 
     def turn(self, step: Step, pace: float) -> tuple[float, ...]:
-        """Milliseconds of some calls, after some that do not count."""
+        """Milliseconds of several calls, after warm-up calls."""
         block = max(1, math.ceil(BLOCK_S / max(pace, 1e-9)))
         calls = min(MOST_CALLS, max(1, round(TURN_S / max(block * pace, 1e-9))))
         if pace < COLD_S:
@@ -227,7 +227,7 @@ def repeated(step: Step, times: int) -> Step:
 
 @contextmanager
 def no_collection() -> Any:
-    """Python's garbage collector must not fall into a sample."""
+    """Context without Python's garbage collector, which would disturb samples."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -241,7 +241,7 @@ def no_collection() -> Any:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was too little memory."""
+    """Whether an error is an out-of-memory error."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and bool(re.search("out of memory|can't allocate memory", str(error), re.IGNORECASE))
     )
@@ -250,8 +250,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def batches(make: MakeStep, turns: Turns, *, first: int = 1, most: int = 256, room: int | None = None) -> dict[int, float]:
     """Images a second by batch size, in powers of two, until a doubling gains less than 2 % twice in a row.
 
-    Stops too where the memory or the time of `turns` does not suffice for the next one. Each figure is of few calls: enough to
-    choose by, not to report.
+    Stops too if the memory or the time of `turns` does not suffice for the next one. Each figure is of few calls: enough for
+    choosing, not for reporting.
 
     Args:
         room: largest batch that there is memory for, where that is known.
@@ -291,7 +291,7 @@ class LineFit:
 
     Attributes:
         batch: number of images.
-        how: tried, or extrapolated from two smaller ones and the memory that was free.
+        how: tried, or extrapolated from two smaller ones and the free memory.
     """
 
     batch: int
@@ -299,7 +299,7 @@ class LineFit:
 
 
 def largest_batch(make: MakeStep, device: Device, *, small: int = 4, limit: int = 1 << 14) -> LineFit | None:
-    """The largest batch that fits; None where the system does not say what memory is taken.
+    """The largest batch that fits; None if the system does not report memory use.
 
     On a GPU it is tried, by doubling and halving, up to `limit`. On a CPU a batch that does not fit ends the process or the
     machine, so the peaks of two small batches are continued in a straight line.
@@ -339,18 +339,18 @@ def tried_batch(make: MakeStep, wait: Callable[[], None], limit: int) -> int:
     return good
 
 
-# --- the whole ----------------------------------------------------------------------------------------------------------
+# --- timing networks ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is timed.
+    """A network to time.
 
     Attributes:
-        plan: how it is executed in inference; `training_plan` in training.
-        infer: makes a forward pass of so many images.
-        train: makes an update with so many images; None leaves training out.
-        weight_mb: memory of its weights, in units of 2^20 bytes.
+        plan: for inference; `training_plan` for training.
+        infer: makes a forward pass for a batch size.
+        train: makes an update for a batch size; None skips training.
+        weight_mb: memory of its weights, in MiB.
     """
 
     name: str
@@ -363,15 +363,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """Steps of one batch size.
+    """The timing of one batch size.
 
     Attributes:
-        batch: images a step.
-        step: what a step took.
-        peak_mb: memory at the peak, weights included, in units of 2^20 bytes; None where the system does not say.
-        largest: largest batch that fits; None where the system does not say.
-        energy: of an image; None where the machine has no counter.
-        tried: images a second of other batch sizes, where the best was looked for.
+        batch: images per step.
+        step: duration of a step.
+        peak_mb: peak memory including weights, in MiB; None if the system does not report it.
+        largest: largest batch that fits; None if the system does not report memory.
+        energy: per image; None if the machine has no counter.
+        tried: images per second at other batch sizes, if the best was searched for.
     """
 
     batch: int
@@ -383,7 +383,7 @@ class BatchTiming:
 
     @property
     def img_s(self) -> Interval:
-        """Images a second, from the median step."""
+        """Images per second, from the median step."""
         value, low, high = self.step.p50
         return Interval(*(1000 * self.batch / ms for ms in (value, high, low)))
 
@@ -404,14 +404,14 @@ class BatchTiming:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one network took on one device under one plan.
+    """The timings of one network on one device under one plan.
 
     Attributes:
         latency: of one image.
-        inference: at the batch with the best throughput, or the one that was asked for.
-        training: an update; None where it was left out.
-        others: cores that other processes used meanwhile, on average; None where the system does not say.
-        disturbed: whether that is more than a quiet machine has.
+        inference: at the batch size with the best throughput, or at the given one.
+        training: of an update; None if skipped.
+        others: cores used by other processes meanwhile, on average; None if unknown.
+        disturbed: whether that is more than on a quiet machine.
     """
 
     device: Device
@@ -437,7 +437,7 @@ class Timing:
 
 
 LEAST_TRAINING = 2
-"""Batch norm needs two images where its map has one pixel."""
+"""Smallest training batch: batch norm needs two images if its map has one pixel."""
 
 
 def time_subjects(
@@ -455,13 +455,13 @@ def time_subjects(
     """Times networks in turn: one image, the best batch, and the training step.
 
     Args:
-        turns: the clock, and how long; its time is for each subject, and for one image, batch and training together.
-        batch: images of a forward pass; default: the best is looked for.
-        training_batch: images of an update; default: 32, or as many as the time allows.
-        memory: whether peaks and the largest batch are measured too.
-        others: watches other processes.
-        counter: of energy; None leaves energy out.
-        say: called with what is being done.
+        turns: clock and duration; the time is per subject, for one image, batch and training together.
+        batch: images per forward pass; default: the fastest batch size found.
+        training_batch: images per update; default: 32, or as many as the time allows.
+        memory: whether to measure peak memory and the largest batch too.
+        others: monitors other processes.
+        counter: of energy; None skips energy.
+        say: called with progress messages.
 
     Raises:
         ValueError: there is nothing to time, or two subjects have one name.
@@ -520,7 +520,7 @@ def time_subjects(
 
 
 def affordable(train: MakeStep, turns: Turns, most: int = 32) -> int:
-    """Images of an update: a power of two up to `most`, of which the least number of rounds fits into twice the time."""
+    """Batch size of an update: the largest power of two up to `most` whose minimum rounds fit into twice the time."""
     size = LEAST_TRAINING
     while True:
         step = train(size)
@@ -532,7 +532,7 @@ def affordable(train: MakeStep, turns: Turns, most: int = 32) -> int:
 
 @dataclass(frozen=True)
 class Measuring:
-    """What is measured alone, outside of the rounds."""
+    """Measurements outside of the rounds."""
 
     device: Device
     turns: Turns
@@ -541,7 +541,7 @@ class Measuring:
     weight_mb: float
 
     def batch(self, make: MakeStep, size: int, series: Series, tried: dict[int, float]) -> BatchTiming:
-        def twice() -> object:  # an optimizer has its moments from its first step on
+        def twice() -> object:  # an optimizer allocates its moments at the first step
             step = make(size)
             step()
             return step()

@@ -1,11 +1,11 @@
-"""Tune: the fastest plan for a network on this device, found by measuring.
+"""Finds the fastest plan for a network on this device by timing.
 
 The first candidate is the default, which any other one must beat by 3 %, so that noise alone changes nothing. Candidates are
-timed in turn; one that is a third slower than the best after a few rounds is timed no further. Then the answers of the fastest
-are looked at, and those of the next one if it changes them: inference plans must give the same first answer as float32 to
-99.5 % of the pictures, and the probability that moves most in a picture may move by 0.01 at most, on average over the pictures.
+timed in turn; one that is a third slower than the best after a few rounds is dropped. Then the predictions of the fastest are
+checked, and those of the next one if it fails: inference plans must give the same top-1 prediction as float32 for 99.5 % of the
+pictures, and the largest change of a probability in a picture may be at most 0.01, on average over the pictures.
 
-Where steps of the whole batch would not fit into the time, fewer images are timed: what is fastest depends on kernels and
+If steps with the whole batch would not fit into the time, fewer images are timed: which plan is fastest depends on kernels and
 memory formats far more than on the number of images.
 """
 
@@ -29,10 +29,10 @@ from paretina.spec import decode, encode
 P = TypeVar("P", bound=Plan)
 
 EAGER_S = 28.0
-"""Seconds that trying eager candidates may take."""
+"""Time limit in seconds for trying eager candidates."""
 
 GAIN = 0.03
-"""By how much another plan must be faster than the first."""
+"""Factor by which another plan must be faster than the first."""
 
 HOPELESS = 4 / 3
 """A candidate this much slower than the best after three rounds is not timed again."""
@@ -41,18 +41,18 @@ AGREEMENT = 0.995
 PROBABILITY = 0.01
 
 MakeTrial = Callable[[Plan, int], Step]
-"""From a plan and a number of images to a function that does the work of so many under that plan."""
+"""Makes the step for a plan and a batch size."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How far the answers of a plan lie from those of float32.
+    """The deviation of a plan's predictions from those of float32.
 
     Attributes:
         n: number of pictures.
-        agreement: share of them with the same first answer.
-        probability: by how much the probability of a class moves, the largest of each picture, on average.
-        worst: the largest of all.
+        agreement: share of them with the same top-1 prediction.
+        probability: largest change of a class probability in each picture, averaged over the pictures.
+        worst: the largest change of all.
     """
 
     n: int
@@ -66,19 +66,19 @@ class Judgement:
 
     def __str__(self) -> str:
         return (
-            f"{100 * self.agreement:.1f} % of {self.n} first answers agree with float32, and probabilities move by "
+            f"{100 * self.agreement:.1f} % of {self.n} top-1 predictions agree with float32, and probabilities change by "
             f"{self.probability:.4f}, at most {self.worst:.4f}"
         )
 
 
 def compare_answers(wanted: Logits, found: Logits) -> Judgement:
-    """Compares answers to the same pictures; answers that are not finite agree with nothing.
+    """Compares logits for the same pictures; logits that are not finite never agree.
 
     Raises:
-        ValueError: there are no pictures, or the answers are not to the same ones.
+        ValueError: there are no pictures, or the shapes differ.
     """
     if not len(wanted) or wanted.shape != found.shape:
-        raise ValueError(f"answers to the same pictures are compared, got {tuple(wanted.shape)} and {tuple(found.shape)}")
+        raise ValueError(f"the logits must be for the same pictures, got {tuple(wanted.shape)} and {tuple(found.shape)}")
     wanted, found = wanted.detach().cpu().double(), found.detach().cpu().double()
     sound = found.isfinite().all(1)
     same = (wanted.argmax(1) == found.argmax(1)) & sound
@@ -88,14 +88,14 @@ def compare_answers(wanted: Logits, found: Logits) -> Judgement:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of one candidate.
+    """The result of one candidate.
 
     Attributes:
-        step_ms: median of its samples; None where it was refused or failed.
+        step_ms: median of its samples; None if it was rejected or failed.
         samples_ms: those samples.
-        judgement: None where there was nothing to judge it by.
-        why: why it was refused or given up; "" for those timed to the end.
-        ready_s: seconds until its first step was done, with whatever was compiled for it.
+        judgement: None if its predictions could not be checked.
+        why: why it was rejected or dropped; "" for those timed to the end.
+        ready_s: seconds until its first step was done, including compilation.
     """
 
     plan: Plan
@@ -113,12 +113,12 @@ class Tried:
 class Tuned:
     """
     Attributes:
-        plan: the one to take.
+        plan: the chosen plan.
         tried: every candidate, in the order given.
-        batch: images that were timed.
-        seconds: that it took.
-        gain: how many times faster the plan is than the first candidate.
-        cached: whether it was found in the cache.
+        batch: number of images that were timed.
+        seconds: duration of the tuning.
+        gain: speedup of the plan over the first candidate.
+        cached: whether it comes from the cache.
     """
 
     plan: Plan
@@ -175,16 +175,16 @@ def tune(
     wait: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Tuned:
-    """Times plans in turn and returns the fastest that keeps the answers.
+    """Times plans in turn and returns the fastest that keeps the predictions.
 
     Args:
-        candidates: the first is the one to keep in doubt.
-        make: prepares a step under a plan. Its errors refuse that plan, but for those of the first, which are raised.
-        batch: images that the plan is for; fewer are timed if these take too long, but not fewer than `least_batch`.
-        check: compares the answers of a plan with those of float32; None where there is nothing to judge by. The first
-            candidate is not asked.
-        seconds: that the timing may take. The first candidate is timed in any case.
-        rounds: of timing, at most.
+        candidates: the first is the default.
+        make: prepares a step under a plan. An error rejects that plan, except for the first, where it is raised.
+        batch: batch size of the plan; fewer images are timed if these take too long, but at least `least_batch`.
+        check: compares the predictions of a plan with those of float32; None to skip the check. The first candidate is not
+            checked.
+        seconds: time limit. The first candidate is timed in any case.
+        rounds: maximum number of rounds.
 
     Raises:
         ValueError: there are no candidates.
@@ -223,7 +223,7 @@ def tune(
     best = pace
     for trial in trials[1:]:
         if clock() - began > seconds / 2:
-            trial.why = "there was no time left to try it"
+            trial.why = "no time was left to try it"
             continue
         try:
             pace = ready(trial, size)
@@ -255,13 +255,13 @@ def tune(
         if trial.judgement is None or trial.judgement.passed:
             chosen = trial
             break
-        trial.give_up(f"changes the answers: {trial.judgement}")
+        trial.give_up(f"changes the predictions: {trial.judgement}")
     gain = median(first.samples) / median(chosen.samples)
     return Tuned(chosen.plan, tuple(trial.result() for trial in trials), size, clock() - began, gain)
 
 
 class Trial:
-    """A candidate while it is tried."""
+    """A candidate during tuning."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -281,7 +281,7 @@ class Trial:
 
 
 def brief(plan: Plan) -> str:
-    """A plan in a few words: what differs from the plain one."""
+    """A short description of a plan: its differences from the default."""
     plain = type(plan)(device=plan.device)
     fields = [field.name for field in dataclasses.fields(plan) if field.name not in ("device", "memory_format", "precision")]
     more = [f"{name}={getattr(plan, name)}" for name in fields if getattr(plan, name) != getattr(plain, name)]
@@ -292,7 +292,7 @@ def brief(plan: Plan) -> str:
 
 
 def low_precisions(device: str) -> tuple[str, ...]:
-    """What a device multiplies faster than float32."""
+    """The precisions in which a device multiplies faster than float32."""
     if device.startswith("cpu"):
         return ("bfloat16",) if cpu_flags() & {"amx_bf16", "avx512_bf16"} else ()
     if not device.startswith("cuda"):
@@ -301,7 +301,7 @@ def low_precisions(device: str) -> tuple[str, ...]:
 
 
 def training_candidates(network: nn.Module, device: str, *, low: bool = True) -> tuple[Plan, ...]:
-    """The eager plans that are worth trying for training, the default first.
+    """The eager plans to try for training, the default first.
 
     Args:
         low: whether precisions below float32 are among them, and the default is what `default_plan` says.
@@ -323,10 +323,10 @@ def training_candidates(network: nn.Module, device: str, *, low: bool = True) ->
 def inference_candidates(
     network: nn.Module, device: str, *, batch: int | None = None, fold: bool = True
 ) -> tuple[InferencePlan, ...]:
-    """The eager plans that are worth trying for inference; the first is float32 as the network stands.
+    """The eager plans to try for inference; the first is plain float32.
 
     Args:
-        fold: whether there is something that folds norms.
+        fold: whether norms can be folded.
     """
     first = InferencePlan(device=device, batch=batch)
     contiguous = dataclasses.replace(first, memory_format="contiguous")
@@ -346,7 +346,7 @@ def inference_candidates(
 
 
 def thread_candidates(plan: P, most: int) -> tuple[P, ...]:
-    """A plan, and the same with fewer threads: half as many, and one."""
+    """A plan, and variants with half of the threads and with one."""
     if plan.device_type != "cpu":
         return (plan,)
     fewer = [count for count in dict.fromkeys((most // 2, 1)) if 1 <= count < most]
@@ -358,7 +358,7 @@ def convolutions(network: nn.Module) -> list[Convolution]:
 
 
 def repays(compile_s: float, eager_s: float, compiled_s: float, steps: int) -> bool:
-    """Whether compiling saves more time over a run than it takes, with a fifth to spare.
+    """Whether compiling saves more time over a run than it takes, with a margin of a fifth.
 
     Args:
         compile_s: seconds of the first compiled step, and of one for each further image size.

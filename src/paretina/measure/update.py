@@ -1,6 +1,6 @@
-"""Update: how what learns is moved under a plan: passes that add up gradients, then the step of the optimizer.
+"""Makes one optimizer update under a plan: accumulates gradients over passes, then steps.
 
-The loop, rehearsals and measurements make their updates with it, so that what is timed is what is done.
+The training loop, rehearsals and measurements all use it, so that timings match training.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from paretina.measure.plan import Plan
 class Update:
     """
     Attributes:
-        scaler: scales losses where gradients are float16; does nothing otherwise.
+        scaler: scales losses for float16; does nothing otherwise.
     """
 
     def __init__(self, plan: Plan, optimizer: torch.optim.Optimizer) -> None:
@@ -24,10 +24,10 @@ class Update:
         self.scaler = torch.amp.GradScaler(plan.device_type, enabled=plan.precision == "float16")
 
     def learn(self, losses: Callable[[], Mapping[str, Tensor]], share: float = 1.0) -> Mapping[str, Tensor]:
-        """Makes one pass and adds its gradients to those of the passes before; returns the parts of the loss by name.
+        """Makes one forward and backward pass and accumulates its gradients; returns the parts of the loss by name.
 
         Args:
-            losses: makes them; called under the arithmetic of the plan.
+            losses: computes the parts; called under the arithmetic of the plan.
             share: factor on the loss.
         """
         with self.plan.arithmetic():
@@ -36,13 +36,13 @@ class Update:
         return parts
 
     def step(self, clip: Callable[[], Tensor] | None = None) -> tuple[bool, Tensor | None]:
-        """Moves the weights by the gradients, which are then gone.
+        """Updates the weights and clears the gradients.
 
         Args:
-            clip: shortens gradients, and returns how long they were.
+            clip: clips gradients, and returns their norm before.
 
         Returns:
-            Whether the weights were moved, which they are not where float16 overflowed, and what `clip` returned.
+            Whether the weights were updated, which they are not if float16 overflowed, and the result of `clip`.
         """
         norm = None
         if clip is not None:

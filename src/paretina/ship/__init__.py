@@ -1,1 +1,1 @@
-"""What goes out: steps from a trained network to what is shipped."""
+"""Prepares trained networks for deployment."""

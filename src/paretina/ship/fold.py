@@ -1,10 +1,10 @@
-"""Fold: a network in inference form, without what only training needs.
+"""Folds batch norms into the neighbouring layers for inference.
 
-A batch norm in evaluation is one factor and one shift a channel, which the convolution or linear layer beside it can take over:
-fewer passes over memory, the same answers up to rounding. A module that knows a better form of its own has a method
-`fold() -> None`, which puts it in that form in place; it is called once, on a copy, in evaluation mode, after those of the
-modules inside it, and its products are made in float64. Norms whose statistics are those of the image itself stay, and so does
-a batch norm that stands alone: it is right in evaluation.
+A batch norm in evaluation is one scale and one shift per channel, which the adjacent convolution or linear layer can absorb:
+fewer passes over memory, the same outputs up to rounding. A module with its own inference form has a method `fold() -> None`,
+which converts it in place; it is called once, on a copy, in evaluation mode, after those of its submodules, and computes in
+float64. Norms that use the statistics of the image itself are kept, and so is a batch norm that stands alone, which is correct
+in evaluation.
 
 Source: Jacob et al. 2017 (arXiv:1712.05877), section 3.2; for attention: Graham et al. 2021 (arXiv:2104.01136), section 4.
 """
@@ -23,34 +23,34 @@ from paretina.shapes import Map
 
 
 class Folded(Network):
-    """A network in inference form: it gives the same logits, but neither learns nor goes into a model file.
+    """A network in inference form: it gives the same logits, but can neither be trained nor saved as a model file.
 
-    `blueprint` is that of the network it was made from; its tensors have other names.
+    `blueprint` is that of the original network; the tensors have other names.
     """
 
     def train(self, mode: bool = True) -> "Folded":
         if mode:
-            raise RuntimeError("a folded network has no norms to train; train the network that it was made from, then fold it")
+            raise RuntimeError("a folded network has no norms to train; train the original network, then fold it")
         super().train(False)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The state for those who do not save it: live tensors (`keep_vars=True`), which tracers want, or shapes on "meta".
+        """The state for uses other than saving: live tensors (`keep_vars=True`) for tracers, or shapes on "meta".
 
         Raises:
-            RuntimeError: values are asked for, as in writing a file. No blueprint could read it.
+            RuntimeError: values are requested, as for saving. No blueprint could load them.
         """
         values = any(not tensor.is_meta for tensor in self.parameters())
         if values and not kwargs.get("keep_vars", False):
             raise RuntimeError(
-                "a folded network is not saved as a model file, which no blueprint could read; save the network that it was "
-                "made from and fold it after loading, or export this one"
+                "a folded network cannot be saved as a model file, since no blueprint could load it; save the original network "
+                "and fold it after loading, or export this one"
             )
         return super().state_dict(*args, **kwargs)
 
 
 class Behind(NormUnit):
-    """What is left of a norm that was folded: the activation behind it."""
+    """What remains of a folded norm: the activation after it."""
 
     def __init__(self, activation: nn.Module | None) -> None:
         super().__init__()
@@ -62,14 +62,14 @@ class Behind(NormUnit):
 
 @torch.no_grad()
 def fold(network: Network) -> Network:
-    """Returns a copy in inference form, in evaluation mode; of several networks, each is folded.
+    """Returns a copy in inference form, in evaluation mode; each network of an ensemble is folded.
 
     Raises:
-        ValueError: the network is folded already.
-        TypeError: it is of a class that is not known here, so neither is what a copy is made of.
+        ValueError: the network is already folded.
+        TypeError: its class is unknown, and so is how to copy it.
     """
     if isinstance(network, Folded):
-        raise ValueError("this network is folded already")
+        raise ValueError("this network is already folded")
     if isinstance(network, Combined):
         whole = copy.deepcopy(network).eval()
         inner_names = {id(each): name for name, each in whole.named_modules()}
@@ -77,11 +77,11 @@ def fold(network: Network) -> Network:
             whole.set_submodule(inner_names[id(each)], fold(each))
         return whole.requires_grad_(False)
     if type(network) is not Network:
-        raise TypeError(f"only networks of ours can be folded, got {type(network).__name__}")
+        raise TypeError(f"only Paretina networks can be folded, got {type(network).__name__}")
     inner = copy.deepcopy(network).eval()
     folded = Folded(inner.blueprint, inner.normalise, inner.stem, [*inner.stages], inner.head)
     folded.blocks = inner.blocks
-    # a module stands before those inside it
+    # a module comes before its submodules
     for module in reversed([*folded.modules()]):
         fold_module(module)
     folded.eval().requires_grad_(False)
@@ -89,7 +89,7 @@ def fold(network: Network) -> Network:
 
 
 def fold_module(module: nn.Module) -> None:
-    """Puts one module in inference form, in place; what is inside it is in that form already."""
+    """Converts one module to inference form in place, after its submodules."""
     if isinstance(module, NormedLinear) and isinstance(module.norm, BatchNormUnit) and module.norm.activation is None:
         scale, shift = scale_and_shift(module.norm)
         kernel = exact(module.linear.weight)
@@ -106,7 +106,7 @@ def fold_module(module: nn.Module) -> None:
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """A batch norm in evaluation as x * scale + shift.
+    """The scale and shift of a batch norm in evaluation.
 
     Raises:
         ValueError: it always uses the statistics of its batch.
@@ -126,7 +126,7 @@ def exact(tensor: Tensor) -> Tensor:
 
 
 def put(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor) -> None:
-    """Gives a layer its new weight, and a bias if it had none."""
+    """Sets a layer's weight and bias, adding a bias if it had none."""
     old = layer.weight
     layer.weight = nn.Parameter(weight.to(old.device, old.dtype))
     layer.bias = nn.Parameter(bias.to(old.device, old.dtype))

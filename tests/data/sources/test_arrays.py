@@ -54,7 +54,7 @@ def test_reads_a_file_without_running_what_is_in_it(tmp_path):
     assert not collection.mirrors
     assert [sample.name for sample in collection.split("val")] == ["1", "3", "5", "7", "9", "11"]
     np.savez(path, images=GREY, labels=LABELS.astype(object))
-    with pytest.raises(ValueError, match=r"digits\.npz' is no usable \.npz file: Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match=r"digits\.npz' is not a usable \.npz file: Object arrays cannot be loaded"):
         Arrays(path=str(path)).open()
 
 
@@ -62,7 +62,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(ValueError, match="there is no file"):
         Arrays(path=str(tmp_path / "none.npz")).open()
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(ValueError, match=r"is no usable \.npz file"):
+    with pytest.raises(ValueError, match=r"is not a usable \.npz file"):
         Arrays(path=str(tmp_path / "text.npz")).open()
     np.save(tmp_path / "one.npy", GREY)
     with pytest.raises(ValueError, match="it holds a single array"):
@@ -73,7 +73,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
     np.savez(tmp_path / "whole.npz", images=GREY, labels=LABELS)
     data = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match=r"is no usable \.npz file"):
+    with pytest.raises(ValueError, match=r"is not a usable \.npz file"):
         Arrays(path=str(tmp_path / "half.npz")).open()
 
 
@@ -89,13 +89,13 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
         ),
         (COLOUR[..., :2], LABELS, {}, r"got \[12, 2, 3, 2\]"),
         (GREY[:0], LABELS[:0], {}, "not empty"),
-        (GREY, LABELS[:5], {}, r"one number a picture, got \[5\] for 12"),
-        (GREY, LABELS / 2, {}, "whole numbers, got float64"),
+        (GREY, LABELS[:5], {}, r"one number per picture, got \[5\] for 12"),
+        (GREY, LABELS / 2, {}, "integers, got float64"),
         (GREY, LABELS - 1, {}, r"must lie in 0 to 1 \(2 classes\), got -1"),
         (GREY, LABELS, {"classes": ["a", "b"]}, r"must lie in 0 to 1 \(2 classes\), got 2"),
         (GREY, LABELS, {"classes": ["a", "b", "a"]}, "different names"),
         (GREY, LABELS * 0, {}, "two or more classes"),
-        (GREY, LABELS, {"split": ["train"]}, "one split a picture, got 1 for 12"),
+        (GREY, LABELS, {"split": ["train"]}, "one split per picture, got 1 for 12"),
         (GREY, LABELS, {"split": ["dev"] * 12}, "must be train, val or test, got 'dev'"),
         (GREY, LABELS, {"val_share": -0.1}, r"\[0, 1\], got -0.1"),
     ],

@@ -113,7 +113,7 @@ def test_counts_what_it_leaves_out(tmp_path):
     fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "empty/notes.txt", "loose.png", "readme.txt")
     fill(tmp_path, "cat/.hidden.png", "dog/README", ".git/x.png")
     notes = opened(tmp_path).notes
-    assert "folders without pictures are no classes, left out: empty" in notes
+    assert "folders without pictures are not classes, left out: empty" in notes
     assert "files left out: .txt: 2, hidden: 2, no suffix: 1, pictures outside of class folders: 1" in notes
 
 
@@ -144,7 +144,7 @@ def test_a_folder_around_it_all_changes_neither_names_nor_the_split(tmp_path):
     assert outer.image(outer.split("val")[0]).shape == (3, 2, 3)
     assert "folders beside set/ were left out: docs (no pictures)" in outer.notes
     assert "files left out: .txt: 1" in outer.notes
-    assert sum("so that is the folder that is read" in note for note in outer.notes) == 2
+    assert sum("so that folder is read" in note for note in outer.notes) == 2
 
 
 def test_unlabelled_pictures_to_test_on_are_set_aside_with_the_reason(tmp_path):
@@ -159,7 +159,7 @@ def test_an_empty_test_folder_does_not_stand_in_for_val(tmp_path):
     collection = opened(tmp_path)
     assert list(collection.splits) == ["train", "val"]
     assert len(collection.split("val")) == 2
-    assert "folders without pictures are no classes, left out: test/a" in collection.notes
+    assert "folders without pictures are not classes, left out: test/a" in collection.notes
 
 
 def test_what_are_classes_can_be_said(tmp_path):
@@ -218,7 +218,7 @@ def test_the_forms_of_unicode_are_one_class_in_one_folder(tmp_path):
     assert sorted(sample.name for sample in collection.split("train") if sample.label == 1) == sorted(
         f"{name}/{n}.png" for name in (NFC, NFD) for n in (1, 2)
     )
-    assert f"{NFC} is there in two forms of Unicode, which are taken as one class" in collection.notes
+    assert f"{NFC} is there in two Unicode forms, which are taken as one class" in collection.notes
 
 
 @pytest.mark.parametrize("name", ["cat", "CAT", " Cat", "cat "])
@@ -349,7 +349,7 @@ def test_a_strange_class_in_val_is_an_error_with_the_near_name(tmp_path):
     [
         ([], "nowhere", "there is no folder"),
         (["a.png"], "a.png", "is a file; name the folder"),
-        (["readme.txt"], ".", r"has no pictures \(files left out: .txt: 1\); one folder a class is needed"),
+        (["readme.txt"], ".", r"has no pictures \(files left out: .txt: 1\); one folder per class is needed"),
         (["1.png", "2.png"], ".", "has 2 pictures but no class folders"),
         (["cat/1.png", "dog/readme.txt"], ".", "has a single class, 'cat'; a classifier needs two or more"),
         (["train/cat/1.png", "val/cat/1.png"], ".", "train' has a single class, 'cat'"),
@@ -357,7 +357,7 @@ def test_a_strange_class_in_val_is_an_error_with_the_near_name(tmp_path):
         (["dataset/cat/1.png", "dataset/dog/1.png", "1.png"], ".", r"if the classes are cat/ and dog/ in it, name '.*dataset'"),
         (["train/a/1.png", "train/b/1.png", "val/a/notes.txt"], ".", r"val' has folders but no pictures in them"),
         (["@eaDir/cat/1.png", ".cat/1.png"], ".", r"no pictures \(files left out: hidden: 1, system folders @eaDir: 1\)"),
-        (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], ".", "val and valid .* both say they are the val split"),
+        (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], ".", "val and valid .* are both named like the val split"),
     ],
 )
 def test_says_what_is_missing(tmp_path, files, path, message):

@@ -29,7 +29,7 @@ def test_mirroring_is_illegal():
 
 
 def test_says_that_it_is_synthetic():
-    assert "no evidence" in SMALL.open().notes[0]
+    assert "not evidence" in SMALL.open().notes[0]
 
 
 def test_a_picture_depends_on_seed_split_class_and_number_alone():
@@ -122,7 +122,7 @@ def test_difficulty_makes_pictures_busier():
     [
         ("size", 4, "size must be at least 8"),
         ("difficulty", 1.5, r"difficulty must be in \[0, 1\], got 1.5"),
-        ("per_class", 0, "a picture or more a class"),
+        ("per_class", 0, "at least one picture per class"),
         ("seed", -1, "must not be negative"),
     ],
 )

@@ -78,7 +78,7 @@ def test_classes_that_no_picture_has_do_not_count_and_are_named():
 
 
 def test_without_any_label_there_is_nothing_to_judge():
-    with pytest.raises(ValueError, match="no pictures with labels to judge"):
+    with pytest.raises(ValueError, match="no pictures with labels to evaluate"):
         tally([[1.0, 2.0]], [[0.0, 0.0]]).judged(("a", "b"))
 
 

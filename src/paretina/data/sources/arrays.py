@@ -1,6 +1,6 @@
-"""Arrays: pictures that are numbers already, from an `.npz` file or straight from Python.
+"""Arrays: pictures as arrays, from an `.npz` file or directly from Python.
 
-For small data sets that come as one table (`numpy.savez("digits.npz", images=images, labels=labels)`), and for notebooks.
+For small data sets in a single file (`numpy.savez("digits.npz", images=images, labels=labels)`), and for notebooks.
 Everything is held in memory.
 """
 
@@ -25,17 +25,17 @@ SPLITS = ("train", "val", "test")
 @dataclass(frozen=True, kw_only=True)
 class Arrays(Source):
     """
-    The file holds `images` (uint8, [n, h, w] grey or [n, h, w, 3] colour) and `labels` (whole numbers from 0, [n]); it may
-    hold `classes` (text, one a class) and `split` (text, [n]: train, val or test). Objects in it are refused, since reading
-    them could run code.
+    The file contains `images` (uint8, [n, h, w] grey or [n, h, w, 3] colour) and `labels` (integers from 0, [n]); optionally
+    `classes` (text, one per class) and `split` (text, [n]: train, val or test). Pickled objects in it are refused, since
+    reading them could run code.
 
     Attributes:
         path: the `.npz` file; `~` is the home folder.
-        val_share: part of each class that is held out as `val` where the file has no `split`, in [0, 1].
+        val_share: share of each class that is held out as `val` if the file has no `split`, in [0, 1].
         mirrors: whether the mirror image of a picture still belongs to its class.
-        copies: whether copies of one picture stay `together` on one side of a split that is made here, or may be `anywhere`.
-        moved: pictures that are for this on the other side than their places say; found by looking unless given. A run writes
-            down what it found, so that its split never moves.
+        copies: whether copies of a picture stay `together` on one side of an automatic split, or may be `anywhere`.
+        moved: pictures that are therefore on the other side than by their indices; default: found by searching. A run stores
+            them, so that its split never changes.
     """
 
     UPGRADES = (split_by_names_alone,)
@@ -63,7 +63,7 @@ class Arrays(Source):
                         f"it has no array {' and no '.join(map(repr, missing))}, only {', '.join(file) or 'nothing'}"
                     )
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path!r} is no usable .npz file: {error}") from None
+            raise ValueError(f"{self.path!r} is not a usable .npz file: {error}") from None
         classes = None if "classes" not in held else [str(name) for name in np.atleast_1d(held["classes"])]
         split = None if "split" not in held else [str(name) for name in np.atleast_1d(held["split"])]
         return from_arrays(
@@ -86,7 +86,7 @@ class Arrays(Source):
 class ArrayCollection(Collection):
     """
     Attributes:
-        images: all pictures, [n, h, w] or [n, h, w, 3]; a sample's name is its place among them.
+        images: all pictures, [n, h, w] or [n, h, w, 3]; a sample's name is its index in them.
         path: the file that they were read from, if any.
     """
 
@@ -97,7 +97,7 @@ class ArrayCollection(Collection):
         return self.path
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        """The picture, exactly; `at_least` changes nothing, as there is nothing to decode."""
+        """The exact picture; `at_least` has no effect, since nothing is decoded."""
         pixels = torch.from_numpy(np.array(self.images[int(sample.name)]))
         if pixels.ndim == 2:
             pixels = pixels[:, :, None].repeat(1, 1, 3)
@@ -116,14 +116,14 @@ def from_arrays(
     moved: tuple[str, ...] | None = None,
     path: Path | None = None,
 ) -> ArrayCollection:
-    """A collection of pictures that are in memory.
+    """Makes a collection from pictures in memory.
 
     Args:
         images: uint8, [n, h, w] grey or [n, h, w, 3] colour.
-        labels: whole numbers from 0, one a picture.
-        classes: the name of each class; the numbers themselves if none are given.
-        split: train, val or test for each picture; if none are given, a part of each class is held out as `val`.
-        val_share: that part, in [0, 1]. Which pictures it takes depends on their places, so pictures can be appended.
+        labels: integers from 0, one per picture.
+        classes: the name of each class; default: the numbers.
+        split: train, val or test for each picture; default: a share of each class is held out as `val`.
+        val_share: that share, in [0, 1]. Which pictures it takes depends on their indices, so pictures can be appended.
         mirrors: whether the mirror image of a picture still belongs to its class.
         copies, moved: as in `Arrays`.
         path: the file that the pictures come from, if any.
@@ -140,10 +140,10 @@ def from_arrays(
         raise ValueError(f"images must be [n, h, w] or [n, h, w, 3] and not empty, got {list(images.shape)}")
     if numbers.ndim != 1 or len(numbers) != len(images):
         raise ValueError(
-            f"labels must be one number a picture, got {list(numbers.shape)} for {how_many(len(images), 'picture')}"
+            f"labels must be one number per picture, got {list(numbers.shape)} for {how_many(len(images), 'picture')}"
         )
     if numbers.dtype.kind not in "iu":
-        raise ValueError(f"labels must be whole numbers, got {numbers.dtype}")
+        raise ValueError(f"labels must be integers, got {numbers.dtype}")
     names = tuple(str(name) for name in classes) if classes is not None else tuple(map(str, range(int(numbers.max()) + 1)))
     if numbers.min() < 0 or numbers.max() >= len(names):
         wrong = numbers.min() if numbers.min() < 0 else numbers.max()
@@ -162,11 +162,11 @@ def from_arrays(
         split = ["val" if sample.name in held else "train" for sample in samples]
         notes = (
             f"no split was given, so {len(held)} of {how_many(len(samples), 'picture')} were held out as val by "
-            "a hash of their places",
+            "a hash of their indices",
             *changed.notes,
         )
     elif len(split) != len(samples):
-        raise ValueError(f"split must name one split a picture, got {len(split)} for {how_many(len(samples), 'picture')}")
+        raise ValueError(f"split must name one split per picture, got {len(split)} for {how_many(len(samples), 'picture')}")
     strange = sorted(set(split) - set(SPLITS))
     if strange:
         raise ValueError(f"split must be train, val or test, got {strange[0]!r}")

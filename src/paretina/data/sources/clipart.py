@@ -1,8 +1,8 @@
 """Clipart: the built-in data set of real drawings, 2,656 of them in 19 classes.
 
-Drawn by many people for OpenClipart, in the public domain, 128 pixels on the longer side. The classes are uneven (526 flags, 35
-party pictures), so look at balanced accuracy beside top-1; the largest class alone is 20 %. Needs no download: the pictures
-lie beside this file in clipart.zip, whose SOURCES.tsv names the original of each, and which scripts/build_clipart.py makes.
+Drawn by many people for OpenClipart, in the public domain, 128 pixels on the longer side. The classes are imbalanced (526
+flags, 35 party pictures), so look at balanced accuracy beside top-1; the largest class alone is 20 %. Needs no download: the
+pictures are in clipart.zip beside this file, made by scripts/build_clipart.py; its SOURCES.tsv names the original of each.
 
 Source: Debian package openclipart-png 1:0.18+dfsg-19 (public domain dedication).
 """
@@ -46,7 +46,7 @@ class ClipartCollection(Collection):
     COPIES: ClassVar[bool] = False
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        """Decodes one drawing; `at_least` changes nothing, as they are small."""
+        """Decodes one drawing; `at_least` has no effect, since they are small."""
         return decode(pictures()[sample.name], sample.name)
 
 

@@ -1,4 +1,4 @@
-"""Folder: pictures in folders named after their classes.
+"""Folder: pictures in one folder per class.
 
 `DIR/train/CLASS/*` and `DIR/val/CLASS/*` are taken as they are (`val` may be called valid or validation; `test` is a split
 of its own, and stands in for `val` where there is none). Other names that say so, such as training_set and test_set, or dev,
@@ -36,7 +36,7 @@ from paretina.text import how_many
 
 
 def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an earlier release wrote down, with all fields of that time, is read as it was then."""
+    """Upgrades the data of a run of an earlier release, so that its folder is read as it was then."""
     return {"layout": "plain", **data} if {"val_share", "mirrors"} <= set(data) else data
 
 
@@ -45,15 +45,16 @@ class Folder(Source):
     """
     Attributes:
         path: the folder; `~` is the home folder.
-        val_share: part of each class that is held out as `val` where the folder itself has none, in [0, 1]. 1 holds out
-            everything (for measuring on a folder), 0 nothing.
-        mirrors: whether the mirror image of a picture still belongs to its class; say no for letters or left and right hands.
-        layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever they are called; "plain" goes
-            by the names train, val and test (valid, ...) alone and takes each other name for a class of its own, as earlier
-            releases did, and as their runs continue.
-        copies: whether copies of one picture stay `together` on one side of a split that is made here, or may be `anywhere`.
-        moved: pictures that are for this on the other side than their names say; found by looking unless given. A run writes
-            down what it found, so that its split never moves.
+        val_share: share of each class that is held out as `val` if the folder has none, in [0, 1]. 1 holds out everything
+            (for evaluating on a folder), 0 nothing.
+        mirrors: whether the mirror image of a picture still belongs to its class; set it to off for letters or left and right
+        hands.
+            layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever their names; "plain" uses
+            only the names train, val and test (valid, ...) as splits and takes every other name as a class, as earlier
+        releases did, and as their runs continue to do.
+        copies: whether copies of a picture stay `together` on one side of an automatic split, or may be `anywhere`.
+            moved: pictures that are therefore on the other side than by name; default: found by searching. A run stores them,
+            so that its split never changes.
     """
 
     UPGRADES = (split_by_names_alone, read_plainly)
@@ -112,7 +113,7 @@ class Folder(Source):
         """Whether the folder has splits of its own.
 
         Raises:
-            ValueError: there is no such folder, or it can be read in several ways.
+            ValueError: there is no such folder, or its layout is ambiguous.
         """
         with listing():
             return "" not in layout_of(self.place(), self.layout).splits
@@ -176,7 +177,7 @@ class Folder(Source):
 class FolderCollection(Collection):
     """
     Attributes:
-        root: the folder that the names of the samples start from.
+        root: the folder that the names of the samples are relative to.
     """
 
     COSTLY: ClassVar[bool] = True
@@ -199,11 +200,11 @@ class FolderCollection(Collection):
         return decode(data, sample.name, at_least)
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
+# --- reading the folder -----------------------------------------------------------------------------------------------
 
 
 class FolderFindings:
-    """What a folder holds, and what of it is left out.
+    """The contents of a folder, and what is left out.
 
     Attributes:
         notes: sentences about folders.
@@ -239,11 +240,11 @@ class FolderFindings:
                 found[folder.name] = pictures
         empty = [folder.path for folder in place.folders if folder.name not in found]
         if empty:
-            self.notes.append(f"folders without pictures are no classes, left out: {', '.join(empty)}")
+            self.notes.append(f"folders without pictures are not classes, left out: {', '.join(empty)}")
         return found
 
     def with_one_form(self, by_class: dict[str, list[str]], place: PicturePlace) -> dict[str, list[str]]:
-        """The classes, where the forms that Unicode has for one name are one class.
+        """The classes, with different Unicode forms of a name merged into one class.
 
         Raises:
             ValueError: two names differ only in case or spaces.
@@ -254,7 +255,7 @@ class FolderFindings:
         for name, pictures in by_class.items():
             own = composed(name) if forms[composed(name)] > 1 else name
             if own in found:
-                self.notes.append(f"{own} is there in two forms of Unicode, which are taken as one class")
+                self.notes.append(f"{own} is there in two Unicode forms, which are taken as one class")
             found.setdefault(own, []).extend(pictures)
             other = alike.setdefault(likeness(name), own)
             if other != own:
@@ -288,7 +289,7 @@ def told_aside(folder: PicturePlace) -> str:
 def agree(
     folder: str, by_class: dict[str, list[str]], train: str, classes: tuple[str, ...], notes: list[str]
 ) -> dict[str, list[str]]:
-    """The pictures of a split by the names that the classes have in `train`; notes those that it lacks.
+    """The pictures of a split under the class names of `train`; notes missing classes.
 
     Raises:
         ValueError: it has a class that `train` lacks.
@@ -316,7 +317,7 @@ def agree(
 
 def too_few(path: str, classes: tuple[str, ...], findings: FolderFindings, train: PicturePlace) -> str:
     where = repr(os.path.join(path, train.path) if train.path else path)
-    wanted = "one folder a class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
+    wanted = "one folder per class is needed, such as photos/cat/1.jpg and photos/dog/2.jpg"
     unnamed = Counter({reason: count for reason, count in findings.left_out.items() if UNWRITABLE in reason})
     lost = f" ({left_out_text(unnamed)})" if unnamed else ""
     if classes:

@@ -1,7 +1,7 @@
 """Part: another source with fewer training pictures, or with wrong labels among them.
 
-Tells what more pictures would bring, and how much label noise a recipe bears. Only the training pictures are touched;
-validation and test stay as they are. Costs nothing but the pictures that are repeated in memory, if any are.
+Shows what more pictures would bring, and how much label noise a recipe tolerates. Only the training pictures change;
+validation and test stay as they are. The only cost is the memory of repeated pictures, if any.
 
 What is kept follows from the seed and the names alone (SHA-256), as in `paretina.data.split`: the pictures of a smaller share
 are among those of a larger one, each class keeps its share (to within half a picture, and at least one), and a label that is
@@ -29,13 +29,13 @@ from paretina.shapes import Image
 class Part(Source):
     """
     Attributes:
-        source: where the pictures come from.
-        share: part of each class's training pictures that is kept, in (0, 1].
-        noise: how likely the label of a training picture is wrong, in [0, 1]; it then names any of the *other* classes, each as
-            likely, so that a share of 1 - `noise` stays right.
-        seed: another seed keeps other pictures and makes other labels wrong.
-        repeat: whether what is kept is repeated until it is as much as there was, so that an epoch has as many updates, and all
-            that a recipe says in epochs stays the same in updates.
+        source: the full data.
+        share: share of each class's training pictures that is kept, in (0, 1].
+        noise: probability that the label of a training picture is wrong, in [0, 1]; it then names one of the *other* classes
+            with equal probability, so that a share of 1 - `noise` stays right.
+        seed: determines which pictures are kept and which labels are wrong.
+        repeat: whether the kept pictures are repeated up to the original number, so that an epoch has as many updates as
+            before, and everything in the recipe that is given in epochs takes the same number of updates.
     """
 
     source: Source
@@ -62,7 +62,7 @@ class Part(Source):
         if self.noise:
             if not isinstance(whole.task, OneOf):
                 raise ValueError(
-                    f"Part.noise needs one class a picture, but the task of this data is {type(whole.task).__name__}"
+                    f"Part.noise needs one class per picture, but the task of this data is {type(whole.task).__name__}"
                 )
             notes.append(f"made {wrong:,} of {len(kept):,} training labels wrong, on purpose; validation labels are untouched")
         originals: dict[str, str] = {}
@@ -77,7 +77,7 @@ class Part(Source):
         return replace(self, source=self.source.pinned(collection.whole)) if isinstance(collection, PartCollection) else self
 
     def kept(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        """The samples of the share, in the order that they had."""
+        """The samples of the share, in their original order."""
         if self.share == 1:
             return samples
         classes: dict[int, list[Sample]] = defaultdict(list)
@@ -98,7 +98,7 @@ class Part(Source):
 
 
 def repeated(samples: tuple[Sample, ...], count: int) -> tuple[tuple[Sample, ...], dict[str, str]]:
-    """The samples over and over until there are so many, each time under another name, and the first name of each.
+    """Repeats the samples up to `count`, each time under another name; also returns the original name of each.
 
     The last round takes evenly from all of them, so that classes keep their shares there too.
     """
@@ -117,8 +117,8 @@ def repeated(samples: tuple[Sample, ...], count: int) -> tuple[tuple[Sample, ...
 class PartCollection(Collection):
     """
     Attributes:
-        whole: the collection that it is a part of.
-        originals: by the name of a repeated picture, that which it has there.
+        whole: the full collection.
+        originals: the original name of each repeated picture.
     """
 
     whole: Collection = field(kw_only=True)

@@ -1,15 +1,15 @@
-"""Shapes: drawn figures of any number and size, from a seed.
+"""Shapes: synthetic figures of any number and size, generated from a seed.
 
 Ten classes that need a look at their outline: disc, gear, ring, ring with a gap, five- and six-pointed star, pentagon, hexagon,
 and a spiral turning left or right. Colour, texture, turn, squash, clutter, something in front, light and noise are random
 and say nothing about the class, so raw pixels do not help. Small differences (the teeth of a gear, a gap) vanish in small
-images: that makes it a set for experiments where image size matters, and for tests. A mirrored spiral turns the other way, so
-mirroring is illegal.
+images: that makes it a data set for experiments where image size matters, and for tests. A mirrored spiral turns the other
+way, so mirroring is not allowed.
 
-It is synthetic. A score on it says how two methods compare on it, and is never evidence of quality on real pictures.
+It is synthetic. A score shows how two methods compare on it, and is never evidence of quality on real pictures.
 
-A picture follows from (seed, split, class, number) alone: drawn in any order, in any process and in a set of any size it is
-the same. It takes about 5 ms at 128 pixels.
+A picture depends only on (seed, split, class, number), not on the order, the process or the size of the data set. It takes
+about 5 ms at 128 pixels.
 """
 
 import math
@@ -39,8 +39,8 @@ class Shapes(Source):
         per_class: training pictures of each class.
         val_per_class: validation pictures of each class; they stay the same whatever `per_class` is.
         size: side of the pictures in pixels; at least 8.
-        difficulty: 0 is large, clear and alone; 1 is small, faint, crowded and partly hidden.
-        seed: another seed draws other pictures.
+        difficulty: from 0 (large, clear, alone) to 1 (small, faint, crowded, partly hidden).
+        seed: of the generator.
     """
 
     WORD = "shapes"
@@ -53,7 +53,7 @@ class Shapes(Source):
 
     def __post_init__(self) -> None:
         if self.per_class < 1 or self.val_per_class < 1:
-            raise ValueError(f"Shapes needs a picture or more a class, got {self.per_class} and {self.val_per_class}")
+            raise ValueError(f"Shapes needs at least one picture per class, got {self.per_class} and {self.val_per_class}")
         if self.size < 8:
             raise ValueError(f"Shapes.size must be at least 8 pixels, got {self.size}")
         if not 0 <= self.difficulty <= 1:
@@ -67,7 +67,7 @@ class Shapes(Source):
             split: tuple(Sample(f"{split}/{name}/{n:05d}", label) for label, name in enumerate(classes) for n in range(count))
             for split, count in (("train", self.per_class), ("val", self.val_per_class))
         }
-        notes = ("drawn by a program: a score on these pictures is no evidence of quality on real ones",)
+        notes = ("drawn by a program: a score on these pictures is not evidence of quality on real ones",)
         return ShapesCollection(classes, splits, notes, mirrors=False, drawn=self)
 
 
@@ -75,7 +75,7 @@ class Shapes(Source):
 class ShapesCollection(Collection):
     """
     Attributes:
-        drawn: what was asked for.
+        drawn: the settings.
     """
 
     COSTLY: ClassVar[bool] = True
@@ -84,9 +84,9 @@ class ShapesCollection(Collection):
     drawn: Shapes = Shapes()
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        """Draws one picture; `at_least` changes nothing, as there is nothing to decode."""
+        """Draws one picture; `at_least` has no effect, since nothing is decoded."""
         split, name, number = sample.name.split("/")
-        # The place of a class in FIGURES and not its label: a class that is added later must not change the pictures.
+        # The index of a class in FIGURES and not its label: a class added later must not change the pictures.
         key = [self.drawn.seed, ("train", "val").index(split), list(FIGURES).index(name), int(number)]
         pixels = draw(FIGURES[name], self.drawn.size, self.drawn.difficulty, np.random.default_rng(key))
         return torch.from_numpy(pixels).permute(2, 0, 1)  # h w c -> c h w

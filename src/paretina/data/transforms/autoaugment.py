@@ -1,6 +1,6 @@
-"""AutoAugment: one of 25 pairs of operations that were found by search on one data set.
+"""AutoAugment: one of 25 pairs of operations, found by search on one data set.
 
-Takes no tuning and transfers well to photographs; `RandAugment` with a tuned level is as good and can follow a schedule. Its
+Needs no tuning and transfers well to photographs; `RandAugment` with a tuned level is as good and can follow a schedule. Its
 strength is fixed. Costs about as much as `RandAugment`.
 
 The pairs are those of the paper's appendix, as torchvision has them. EfficientNet's TensorFlow code trains with another set
@@ -29,7 +29,7 @@ class AutoAugment(ImageTransform):
     """
     Attributes:
         policy: the data set on which the pairs were found.
-        fill: colour of what lies outside of a moved picture.
+        fill: colour of the area outside of a shifted or rotated picture.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)

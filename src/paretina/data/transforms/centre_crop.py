@@ -1,7 +1,6 @@
-"""CentreCrop: the largest square in the middle of the picture, at the size that the network sees.
+"""CentreCrop: the largest central square of the picture, at the network's input size.
 
-The plain way to a square without distortion and without chance, and what evaluation does, to the pixel; what stands left and
-right of the middle is lost.
+Deterministic and without distortion, and exactly what evaluation does; what is left and right of the square is lost.
 `Squash` and `Letterbox` keep the whole picture.
 """
 

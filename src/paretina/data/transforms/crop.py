@@ -1,4 +1,4 @@
-"""RandomResizedCrop: a random part of the picture, stretched a little, at the size that the network sees.
+"""RandomResizedCrop: a random part of the picture, slightly stretched, at the network's input size.
 
 The usual first transform for photographs, whose subject fills the picture at any scale. It costs less than a resize of the
 whole picture, but makes things look larger in training than in the test (FixRes, arXiv:1906.06423), and it can cut the subject
@@ -27,9 +27,9 @@ from paretina.traits import GIVES_WAY, STAYS, traits
 class RandomResizedCrop(ImageTransform):
     """
     Attributes:
-        smallest: least share of the picture's area that is kept, in [0, largest].
-        largest: greatest share, in (0, 1].
-        ratio: least and greatest width over height of the part that is kept; the logarithm is drawn uniformly.
+        smallest: minimum share of the picture's area that is kept, in [0, largest].
+        largest: maximum share, in (0, 1].
+        ratio: minimum and maximum aspect ratio (width / height) of the crop; the logarithm is drawn uniformly.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)

@@ -1,6 +1,6 @@
-"""CutMix: a rectangle of each picture is replaced by that of another, and the target in the same proportion.
+"""CutMix: replaces a rectangle of each picture by that of another, and mixes the targets in the same proportion.
 
-Pays in long runs, and more than MixUp: ResNet-50 on ImageNet for 300 epochs went from 23.68 to 21.40 % error, to 22.58 with
+Helps in long runs, and more than MixUp: ResNet-50 on ImageNet for 300 epochs went from 23.68 to 21.40 % error, to 22.58 with
 MixUp. Costs a copy of the batch. With mixing on, accuracy on the training pictures means nothing.
 
 The rectangle is centred anywhere and cut off at the edge, so the kept share is counted from the pixels and not taken as drawn:
@@ -45,7 +45,7 @@ def share_kept(rows: slice, columns: slice, height: int, width: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class CutMix(BatchTransform):
-    """Keeps the type of the pictures. All views share rectangle and partners, so they must have one size.
+    """Keeps the dtype of the pictures. All views share rectangle and partners, so they must have the same size.
 
     Attributes:
         alpha: the share to keep is drawn from Beta(alpha, alpha), before the rectangle is cut off; 0 mixes nothing.

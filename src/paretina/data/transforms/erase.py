@@ -1,4 +1,4 @@
-"""RandomErasing: blots out a random rectangle, so that the network looks at all of a thing.
+"""RandomErasing: erases a random rectangle, so that the network learns to use all of an object.
 
 A small, cheap gain for long runs and large networks; put it last, after the crop. Pictures are not normalised here, so a fill
 of zero would be black and not the mean: the default is grey.
@@ -38,10 +38,10 @@ def rectangle(height: int, width: int, area: tuple[float, float], ratio: tuple[f
 class RandomErasing(ImageTransform):
     """
     Attributes:
-        probability: how often, in [0, 1].
-        area: least and greatest share of the picture that is erased.
-        ratio: least and greatest height over width of the rectangle; the logarithm is drawn uniformly.
-        fill: what is painted over it; `noise` draws every pixel and channel anew, which the paper found best.
+        probability: share of the pictures that are erased, in [0, 1].
+        area: minimum and maximum share of the picture that is erased.
+        ratio: minimum and maximum aspect ratio (height / width) of the rectangle; the logarithm is drawn uniformly.
+        fill: colour of the rectangle; `noise` draws every pixel and channel at random, which the paper found best.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)

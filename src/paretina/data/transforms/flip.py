@@ -1,7 +1,7 @@
-"""HorizontalFlip: turns the picture into its mirror image, as often as not.
+"""HorizontalFlip: mirrors the picture left to right at random.
 
-Nearly free and nearly always a gain, except where left and right mean something: letters, digits, traffic signs. A source that
-says so makes this transform illegal.
+Nearly free and nearly always a gain, except where left and right matter: letters, digits, traffic signs. It is refused for a
+source with `mirrors=off`.
 
 Source: Krizhevsky et al. 2012 (AlexNet), section 4.1.
 """
@@ -25,7 +25,7 @@ from paretina.traits import STAYS, traits
 class HorizontalFlip(ImageTransform):
     """
     Attributes:
-        probability: how often, in [0, 1].
+        probability: share of the pictures that are mirrored, in [0, 1].
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)

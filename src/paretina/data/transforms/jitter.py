@@ -1,6 +1,6 @@
 """ColorJitter: random brightness, contrast, saturation and hue, in random order.
 
-Helps against other cameras and other light; hurts where the colour tells the class (fruit, flowers, stains), so it is weak by
+Helps with other cameras and other light; hurts where the colour determines the class (fruit, flowers, stains), so it is weak by
 default. Costs a pass over the picture for each of the first three; hue costs several, because of its colour space.
 
 Source: Howard 2013 (arXiv:1312.5402), section 2; torchvision does the work.
@@ -24,10 +24,10 @@ from paretina.traits import STAYS, traits
 class ColorJitter(ImageTransform):
     """
     Attributes:
-        brightness: the factor is drawn from 1 - brightness (never below 0) to 1 + brightness; 0 leaves it out.
+        brightness: the factor is drawn from 1 - brightness (never below 0) to 1 + brightness; 0 for no change.
         contrast: likewise, about the mean grey.
         saturation: likewise, about the grey picture.
-        hue: greatest turn of the colour circle, in turns, in [0, 0.5].
+        hue: maximum rotation of the colour circle, in turns, in [0, 0.5].
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)

@@ -1,6 +1,6 @@
-"""Letterbox: the whole picture at the size that the network sees, undistorted, with bars on two sides.
+"""Letterbox: the whole picture at the network's input size, undistorted, with bars on two sides.
 
-For pictures far from square whose ends matter. The bars cost as much to compute as the picture.
+For pictures that are far from square and whose ends matter. The bars cost as much computation as the picture.
 """
 
 from dataclasses import dataclass

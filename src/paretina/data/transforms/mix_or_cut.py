@@ -1,4 +1,4 @@
-"""MixOrCut: each batch gets either MixUp or CutMix.
+"""MixOrCut: applies either MixUp or CutMix to each batch.
 
 The usual pair of long recipes for transformers and ConvNeXt: MixUp 0.8, CutMix 1.0, half and half. `MixUp` and `CutMix` one
 after the other in a recipe do something else: both act on the same batch, and blend up to four pictures.

@@ -1,4 +1,4 @@
-"""MixUp: each picture becomes a blend of two, and so does its target.
+"""MixUp: blends each picture with another one, and their targets alike.
 
 Makes long runs of large networks generalise and calibrates them; typical alphas are 0.1 to 0.2 for ResNets and 0.8 for
 transformers. Costs two passes over the batch. With mixing on, accuracy on the training pictures means nothing, and the
@@ -28,12 +28,12 @@ from paretina.traits import STAYS, traits
 
 @dataclass(frozen=True, kw_only=True)
 class MixUp(BatchTransform):
-    """Pictures of whole numbers become floats from 0 to 1 where they are mixed. All views share blend and partners.
+    """Integer pictures become floats from 0 to 1 if they are mixed. All views share blend and partners.
 
     Attributes:
         alpha: the blend is drawn from Beta(alpha, alpha): near 0 or 1 for a small alpha, uniform for 1; 0 mixes nothing.
         probability: share of the batches that are mixed, in [0, 1].
-        per_image: draw a blend for each picture instead of one for the batch.
+        per_image: draw a blend factor for each picture instead of one for the batch.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)

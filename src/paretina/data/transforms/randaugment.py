@@ -76,7 +76,7 @@ def operate(
 
     Args:
         strength: 0 leaves the picture as it is, 1 is full; the sign is the direction, where the operation has one.
-        gap: colour of what lies outside of the picture.
+        gap: colour of the area outside of the picture.
     """
     if strength == 0 or (isinstance(image, tv_tensors.Mask) and operation not in MOVING):
         return image
@@ -131,11 +131,11 @@ def blended(image: Image, other: Image, weight: float) -> Image:
 class RandAugment(ImageTransform):
     """
     Attributes:
-        number: operations for each picture, drawn with replacement; at least 1.
-        magnitude: level of all of them, from 0 for none; see the table above.
-        scale: whose levels `magnitude` counts; 10 of TensorFlow's and 30 of torchvision's are full strength.
-        operations: what may be drawn; leave out what changes the class in your pictures.
-        fill: colour of what lies outside of a moved picture.
+        number: operations per picture, drawn with replacement; at least 1.
+        magnitude: level of all of them; 0 for no effect; see the table above.
+        scale: the scale of `magnitude`; full strength is 10 on TensorFlow's and 30 on torchvision's.
+        operations: those that may be drawn; leave out any that change the class of your pictures.
+        fill: colour of the area outside of a shifted or rotated picture.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
@@ -169,7 +169,7 @@ class RandAugment(ImageTransform):
         mask = isinstance(image, tv_tensors.Mask)
         for index, back in zip(chosen, backwards, strict=True):
             image = operate(self.operations[index], image, -strength if back else strength, gap, self.interpolation)
-            image = tv_tensors.Mask(image) if mask else image  # what only copies memory gives a plain tensor
+            image = tv_tensors.Mask(image) if mask else image  # functions that only copy memory return a plain tensor
         return image
 
 

@@ -1,4 +1,4 @@
-"""RandomShift: moves the picture a little, up or down and left or right, and fills the gap.
+"""RandomShift: shifts the picture slightly, vertically and horizontally, and fills the gap.
 
 The gentle alternative to `RandomResizedCrop` for drawings, icons and digits, whose outline must stay whole: scale and shape do
 not change, and little is cut off. It keeps the size of the picture, so put it after `Squash` or `Letterbox`. It only
@@ -36,7 +36,7 @@ def shifted(image: Image, down: int, right: int, gap: list[int]) -> Image:
 class RandomShift(ImageTransform):
     """
     Attributes:
-        share: farthest move as a share of each side, in [0, 1]; every move up to there is equally likely.
+        share: maximum shift as a share of each side, in [0, 1]; drawn uniformly.
         fill: colour of the gap.
     """
 

@@ -1,7 +1,7 @@
-"""Squash: the whole picture at the size that the network sees, stretched to a square.
+"""Squash: the whole picture at the network's input size, stretched to a square.
 
-Keeps all of the content and wastes no pixel, at the price of the shape of things; good for pictures that are nearly square.
-EfficientNetV2 tests this way from 320 pixels on. `Letterbox` keeps the shape too, `CentreCrop` only the middle.
+Keeps all of the content and wastes no pixels, but distorts shapes; good for pictures that are nearly square. EfficientNetV2
+evaluates this way from 320 pixels on. `Letterbox` keeps the shape too, `CentreCrop` only the middle.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """TrivialAugment: one operation for each picture, at a strength drawn anew each time.
 
-Nothing to tune and half the cost of `RandAugment`; a strong start for a folder of which nothing is known. Its strength
+Nothing to tune and half the cost of `RandAugment`; a strong start for an unknown data set. Its strength
 cannot follow a schedule, and its range is wide: rotations to 135 degrees, translations by 32 pixels whatever the size of the
 picture, which is much below 100 pixels.
 
@@ -26,7 +26,7 @@ from paretina.shapes import Image
 class TrivialAugment(ImageTransform):
     """
     Attributes:
-        fill: colour of what lies outside of a moved picture.
+        fill: colour of the area outside of a shifted or rotated picture.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, AnyOf, Nothing)

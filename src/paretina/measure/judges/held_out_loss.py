@@ -1,7 +1,7 @@
-"""HeldOutLoss: nobody says what is right, so the loss of the objective on the validation pictures has to do.
+"""HeldOutLoss: the loss of the objective on the validation pictures, for data without labels.
 
-It is that of what learns, in evaluation mode and at the end of all schedules, on the pictures as evaluation sees them, once for
-each view. It says when a run diverges or overfits; between objectives, and between strengths of one, it compares nothing.
+It is computed in evaluation mode and at the end of all schedules, on the pictures preprocessed for evaluation, once for each
+view. It shows when a run diverges or overfits, but cannot be compared between objectives, or between strengths of one.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from paretina.tables import write_lines
 
 
 class Losses(PerPicture):
-    """The loss of its batch, for each picture."""
+    """Keeps, for each picture, the loss of its batch."""
 
     KEY: ClassVar[str] = "loss"
     TITLE: ClassVar[str] = "loss"
@@ -37,8 +37,8 @@ class Losses(PerPicture):
 
     def judged(self, classes: tuple[str, ...]) -> Judged:
         if not len(self.columns()[0]):
-            raise ValueError("there are no pictures to judge; the split is empty")
-        note = "the pictures have no labels, so the only figure is the loss of the objective on the validation pictures"
+            raise ValueError("there are no pictures to evaluate; the split is empty")
+        note = "the pictures have no labels, so the only metric is the loss of the objective on the validation pictures"
         return Judged({"val/loss": self.quick()["loss"]}, {}, (note,))
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""MeanIoU: one class a pixel: intersection over union, by class and on average, and the share of pixels that are right.
+"""MeanIoU: intersection over union, by class and averaged, and pixel accuracy, for one class per pixel.
 
 The pixels of all pictures are counted together, class by class: those that are of the class and named so, over those that are
 either. The mean is over classes that occur in the masks or in the answers. Pixels that are not known are not counted. Keeps
@@ -65,9 +65,9 @@ class Overlaps(PerPicture):
     def judged(self, classes: tuple[str, ...]) -> Judged:
         _, truth, named, hits, losses = self.columns()
         if not len(truth):
-            raise ValueError("there are no pixels of a known class to judge; the split is empty, or none of it is labelled")
+            raise ValueError("there are no pixels of a known class to evaluate; the split is empty, or none of it is labelled")
         if not bool(losses.isfinite().all()):
-            raise ValueError("some logits are not finite; evaluate in float32, and see whether the training diverged")
+            raise ValueError("some logits are not finite; evaluate in float32, and check whether training diverged")
         figures = self.quick()
         drawn = resampled_sums(truth, named, hits)
         values = {
@@ -98,7 +98,7 @@ class Overlaps(PerPicture):
 
 
 def iou(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
-    """Intersection over union by class, as a share, the classes on the last axis; not a number where a class occurs nowhere."""
+    """Intersection over union by class, as a share, the classes on the last axis; nan if a class occurs nowhere."""
     return hits.double() / (truth + named - hits).double()
 
 

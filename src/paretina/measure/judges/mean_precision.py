@@ -1,4 +1,4 @@
-"""MeanPrecision: any number of classes a picture: mean average precision, and macro F1 of the classes above 0.5.
+"""MeanPrecision: mean average precision, and macro F1 at a threshold of 0.5, for any number of classes per picture.
 
 Average precision asks only for the order in which the pictures are put for a class: the precision at each picture that has it,
 on average, without interpolation; pictures of equal score count together. F1 asks for decisions. Both are means over classes:
@@ -38,7 +38,7 @@ There = Bool[Tensor, "batch classes"]
 def average_precision(
     scores: Float[Tensor, " picture"], there: Bool[Tensor, " picture"], weights: Weights
 ) -> Float[Tensor, " resample"]:
-    """The average precision of one class in several weightings of the pictures; not a number where no picture has the class."""
+    """The average precision of one class under several weightings of the pictures; nan if no picture has the class."""
     order = scores.argsort(descending=True, stable=True)
     scores, weights = scores[order], weights[:, order]
     hits = weights * there[order]
@@ -86,9 +86,9 @@ class Scores(PerPicture):
     def judged(self, classes: tuple[str, ...]) -> Judged:
         logits, there, named = self.decided()
         if not len(logits):
-            raise ValueError("there are no pictures with labels to judge; the split is empty, or none of it is labelled")
+            raise ValueError("there are no pictures with labels to evaluate; the split is empty, or none of it is labelled")
         if not bool(logits.isfinite().all()):
-            raise ValueError("some logits are not finite; evaluate in float32, and see whether the training diverged")
+            raise ValueError("some logits are not finite; evaluate in float32, and check whether training diverged")
         figures = self.quick()
         hits, truth, answers = there & named, there, named
         sums = resampled_sums(hits.long(), truth.long(), answers.long())
@@ -136,7 +136,7 @@ def write_shares(
 
 
 def f1_of(hits: Tensor, truth: Tensor, named: Tensor) -> Tensor:
-    """F1 by class, as a share, with the classes on the last axis; not a number where a class occurs nowhere."""
+    """F1 by class, as a share, with the classes on the last axis; nan if a class occurs nowhere."""
     return 2 * hits.double() / (truth + named).double()
 
 

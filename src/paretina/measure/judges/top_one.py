@@ -1,4 +1,4 @@
-"""TopOne: one class a picture: top-1, top-5, balanced accuracy, macro F1, likelihood and calibration; see `accuracy`.
+"""TopOne: top-1, top-5, balanced accuracy, macro F1, likelihood and calibration, for one class per picture; see `accuracy`.
 
 Keeps the logits of all pictures, since calibration, intervals and the list of mistakes need them.
 """
@@ -62,7 +62,7 @@ class Answers(PerPicture):
 
 
 def quick_figures(logits: Logits, labels: Tensor) -> dict[str, float]:
-    """Loss, top-1 and (from five classes on) top-5 in percent, without intervals: what a progress line shows."""
+    """Loss, top-1 and (from five classes on) top-5 in percent, without intervals, for progress lines."""
     figures: dict[str, Any] = {
         "loss": torch.nn.functional.cross_entropy(logits, labels).item(),
         "top1": 100.0 * (logits.argmax(1) == labels).float().mean().item(),
@@ -86,7 +86,7 @@ def metrics(accuracy: Accuracy) -> dict[str, float | None]:
 def mistakes(
     pictures: Pictures, ids: Tensor, logits: Logits, labels: Tensor, classes: Sequence[str], number: int = 24
 ) -> list[dict[str, Any]]:
-    """The most confident wrong answers, with small pictures."""
+    """The most confident wrong predictions, with thumbnails."""
     found = []
     probabilities = logits.softmax(1)
     for i in confident_mistakes(logits, labels, number):
