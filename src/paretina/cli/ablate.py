@@ -130,7 +130,7 @@ def ablate(
     for name in given_fields:
         if name in ("seed", "recipe.seed"):
             raise verbs.MisuseError(f"{name} does nothing here: every run of a study has its own seed; see --seeds")
-    choice = verbs.ask(source, model, recipe, weights, device, None, given_fields)
+    choice = verbs.ask(source, model or "efficientnet_b0", recipe, weights, device, None, given_fields)
     if not (output / "study.json").exists():
         verbs.check_output(output, choice.asked.data)
     with Progress() as progress:

@@ -28,6 +28,7 @@ from paretina.text import how_many
 
 @command(
     main,
+    "paretina train photos/ --time-limit 3m\n"
     "paretina train photos/ --model efficientnet_lite0 epochs=10 size=160\n"
     "paretina train photos/ --resume runs/photos-efficientnet_b0-1",
     cls=FieldCommand,
@@ -35,8 +36,14 @@ from paretina.text import how_many
 )
 @click.argument("source", metavar="[DATA]", required=False)
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
-@click.option("--model", "-m", default=None, help="A name from `paretina models`; default: efficientnet_b0.")
-@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`; default: chosen by --weights.")
+@click.option(
+    "--model",
+    "-m",
+    default=None,
+    help="A name from `paretina models`, or auto: network, image size, recipe and length that suit the pictures, this machine "
+    "and the time limit.  [auto]",
+)
+@click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [auto]")
 @click.option(
     "--weights",
     metavar="WORD|FILE",
@@ -48,7 +55,7 @@ from paretina.text import how_many
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume an interrupted run with its original settings.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
-@click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
+@click.option("--time-limit", default=None, help="Time for the whole command: 90s, 10m, 2h.  [10m with --model auto]")
 @click.option(
     "--progressive",
     metavar="START:END",

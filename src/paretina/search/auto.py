@@ -145,7 +145,9 @@ def choose_auto(
         ValueError: the data cannot be used.
     """
     paths = {full_path(name): value for name, value in (given or {}).items()}
-    if seconds is None and "recipe.epochs" not in paths:
+    if "recipe.epochs" in paths:
+        seconds = None
+    elif seconds is None:
         seconds = TIME_S
     collection = data.open()
     seen = look_at(collection)
@@ -155,7 +157,9 @@ def choose_auto(
     time_s = TIME_S if seconds is None else seconds
     side = side_given(paths)
     if known:
-        found = fine_tuned(seen, known, plan, side, time_s, isinstance(collection.task, OneOf) and recipe is None)
+        rising = side is None and "recipe.size" in paths
+        plain = recipe is None and not rising and not any(related(path, own) for path in paths for own in OWN)
+        found = fine_tuned(seen, known, plan, side, time_s, plain and isinstance(collection.task, OneOf))
     else:
         found = from_scratch(seen, plan, side, time_s)
     fields = {path: value for path, value in found.fields.items() if not any(related(path, other) for other in paths)}
@@ -262,6 +266,9 @@ LATE: Mapping[str, Any] = {
 RATES: Mapping[str, float] = {"lr=1e-3": 1e-3, "lr=3e-4": 3e-4}
 """Peaks of the learning rate that a pilot compares."""
 
+
+OWN = ("recipe.objective", "recipe.teacher", "recipe.views", "recipe.learning", "recipe.start", "recipe.epochs")
+"""Fields with which a run is more than plain fine-tuning for a time, so that nothing but network and image size is chosen."""
 
 PILOT = 0.2
 """Share of the time that a pilot takes for its trials."""

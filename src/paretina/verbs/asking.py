@@ -198,7 +198,7 @@ def ask(
         wanted = default_weights(recipe_value) if said["weights"].value is None else str(said["weights"].value)
         found = weights_named(wanted)
     plan = default_plan(said["device"].value)
-    by_hand = {**settings, **changes}
+    by_hand = {**settings, **changes, **({"recipe.size": progressive} if progressive is not None else {})}
     network, auto = said["model"].value, None
     with misuse():
         if network == AUTO:
@@ -206,7 +206,7 @@ def ask(
         if network is None:
             auto = choose_auto(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
             network, recipe_value = auto.model, recipe_value or auto.recipe
-        taken = recipe_value or recipe_for(found, network, by_hand)
+        taken = recipe_value or recipe_for(found, network, {**settings, **changes})
         choice = choose(said["data"].value, network, taken, plan, found)
     choice.origins.update(origins(choice, said))
     if auto is not None:
