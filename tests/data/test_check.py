@@ -121,8 +121,8 @@ def test_is_json_and_text(folder):
 def test_says_that_train_will_refuse_it(folder):
     report = check(folder, max_damaged=0.01)
     assert report.refusal == (
-        "2 of 9 pictures in train and val cannot be read, more than max_damaged=0.01 allows; repair or remove them, or allow it "
-        "with max_damaged=0.223"
+        "2 of 9 pictures in train and val cannot be read, more than max_damaged=0.01 allows; repair or remove them, or allow "
+        "it with max_damaged=0.223"
     )
     assert f"train refuses this data: {report.refusal}" in report.lines()
     assert report.to_dict()["refusal"] == report.refusal

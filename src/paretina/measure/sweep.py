@@ -240,7 +240,7 @@ def refusal(network: Network, size: int, plan: Plan) -> str:
     images = torch.zeros(1, network.model.channels, size, size, dtype=torch.uint8)
     try:
         forward(network, plan, images)()
-    # torch has no narrower class for shapes that do not fit
+    # torch has no narrower exception for mismatched shapes
     except (ValueError, RuntimeError) as error:
         return str(error).strip().partition("\n")[0] or type(error).__name__
     return ""
