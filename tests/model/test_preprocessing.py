@@ -348,8 +348,8 @@ def test_without_timm_it_is_said_what_was_assumed(tmp_path, monkeypatch):
     found = import_weights(str(tmp_path / "weights.safetensors"), "timm:resnet18")
     assert found.network.blueprint.preprocessing == network_named("resnet18").blueprint.preprocessing
     assert found.notes[1] == (
-        "the file does not say how pictures are preprocessed; it is done as our resnet18 does; timm has its own preprocessing, but "
-        'is not installed: pip install "paretina[interop]"'
+        "the file does not say how pictures are preprocessed; it is done as our resnet18 does; timm has its own "
+        'preprocessing, but is not installed: pip install "paretina[interop]"'
     )
 
 
