@@ -129,7 +129,7 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
 
 
 def shortened(error: Exception) -> str:
-    """The first line of an error, truncated, since a malicious file may have put anything into it."""
+    """The text of an error on one line, truncated, since a malicious file may have put anything into it."""
     text = " ".join((str(error) or type(error).__name__).split())
     return text if len(text) <= 300 else f"{text[:300]} ..."
 

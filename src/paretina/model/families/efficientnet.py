@@ -204,7 +204,7 @@ def torchvision_names(blueprint: Blueprint) -> dict[str, str]:
 
 
 def plain(blueprint: Blueprint, eps: float = 1e-5) -> Blueprint:
-    """The variant without TensorFlow's padding and eps, as in libraries with weights of their own."""
+    """The variant with torch's padding and, by default, torch's eps, as in libraries with weights of their own."""
     return replace(blueprint, padding="symmetric", norm=BatchNorm(eps=eps))
 
 
