@@ -157,9 +157,9 @@ def test_runs_as_a_module():
 # --- misuse -----------------------------------------------------------------------------------------------------------------
 
 MISUSE = [
-    ("show photos/val/blue/0.png", "0.png is no model file"),
-    ("predict photos/val/blue/0.png photos", "0.png is no model file"),
-    ("evaluate photos/val/blue/0.png photos", "0.png is no model file"),
+    ("show photos/val/blue/0.png", "0.png is not a model file"),
+    ("predict photos/val/blue/0.png photos", "0.png is not a model file"),
+    ("evaluate photos/val/blue/0.png photos", "0.png is not a model file"),
     ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
     ("xyzzy", "there are: ablate, data, evaluate, export-weights, finetune, frontier, import, measure, models, predict"),
     ("data chek photos", "did you mean 'check'?"),
@@ -287,7 +287,7 @@ MISUSE = [
     ("report photos", "photos is not a run directory"),
     (f"report {RUN} -o x.html", "comparison of several runs"),
     ("data check gone", "there is no folder 'gone'"),
-    ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is no model file; model files end with .safetensors"),
+    ("predict photos/val/blue/0.png photos/val/blue/0.png", "0.png is not a model file; model files end with .safetensors"),
     ("train photos --model resnet18 --weights none --dry-run size=1000000", "a side of at most 4096 pixels at every update"),
     ("train photos epochs=nan", "epochs must be a number, got 'nan'"),
     ("train photos max_damaged=2", "max_damaged is a fraction in [0, 1], got 2.0"),
@@ -430,8 +430,10 @@ def test_print_config_says_where_each_value_came_from(tmp_path):
 def test_a_dry_run_leaves_nothing_behind():
     before = sorted(os.listdir("runs"))
     out, _ = run("train", "photos", *TINY, "epochs=1", "--dry-run")
-    assert "- starts from scratch: no weights of resnet18 are on this machine (--weights hub asks timm for resnet18); " in out
-    assert "weights can be had for efficientnet_lite0 (package), " in out
+    assert (
+        "- starts from scratch: no weights of resnet18 are on this machine (--weights hub downloads resnet18 of timm); " in out
+    )
+    assert "weights are available for efficientnet_lite0 (package), " in out
     assert "- norm_momentum=0.1 is too low for a run of " in out
     assert "12 pictures to train on, 6 to validate on, 3 classes" in out
     assert "1 epoch, 3 updates of 4 pictures" in out
@@ -443,7 +445,7 @@ def test_a_dry_run_leaves_nothing_behind():
 
 def test_weights_to_start_from_are_said_with_their_licence():
     found = document("train", "photos", *TINY, "epochs=1", "--weights", RUN, "--dry-run")
-    assert f"starts with weights from {MODEL} (no licence is named in it)" in found["notes"]
+    assert f"starts with weights from {MODEL} (licence unknown)" in found["notes"]
 
 
 def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path):
@@ -461,7 +463,7 @@ def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path)
 
 def test_training_says_its_notes_its_progress_and_its_result(home):
     out, err = run("train", "photos", *TINY, "epochs=1", "--weights", "none", "--output", "told")
-    assert err.startswith("run directory: told\nnote: starts from scratch, as asked\n")
+    assert err.startswith("run directory: told\nnote: starts from scratch, as requested\n")
     assert "\n100 %  epoch 1.0  ETA 0:00" in err
     assert "\nepoch 1.0: validation top-1 " in err
     top1, model, report = out.splitlines()
@@ -671,7 +673,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     _, err = run(*words[:-1], tmp_path / "x.safetensors", code=2)
     assert "has 2 classes, but 1 different names were given" in err
     _, err = run("import", there, "-n", "resnet34", "-o", tmp_path / "x.safetensors", code=2)
-    assert "says itself that it is torchvision:resnet18, not resnet34" in err
+    assert "is torchvision:resnet18 according to its header, not resnet34" in err
     there.unlink()
     out, err = run("export-weights", model, "--to", "torchvision", "--out", there)
     said, lines = out.split("\n\n", 1)

@@ -71,7 +71,7 @@ def test_classes_size_and_preprocessing_are_changed_in_one_place(assembly):
     network = built(changed)
     assert network(images(side=48)).shape == (2, 7)
     assert set(class_tensors(model)) == {name for name, tensor in network.state_dict().items() if tensor.shape[:1] == (7,)}
-    with pytest.raises(ValueError, match=rf"^{type(model).__name__}.resolution must lie between 1 and 4096"):
+    with pytest.raises(ValueError, match=rf"^{type(model).__name__}.resolution must be between 1 and 4096"):
         replace(model, resolution=0)
 
 

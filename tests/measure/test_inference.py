@@ -99,5 +99,5 @@ def test_what_a_network_cannot_have_is_refused():
     with pytest.raises(ValueError, match="this plan folds norms, but no fold function was given; set fold=off"):
         prepared(network(), InferencePlan(fold=True))
     for plan in (ROUNDED, InferencePlan(fold=True)):
-        with pytest.raises(ValueError, match="known for our networks only, not for Flatten"):
+        with pytest.raises(ValueError, match="supported for Paretina networks only, not for Flatten"):
             prepared(nn.Flatten(), plan, fold)

@@ -118,7 +118,7 @@ def test_what_lies_beyond_the_reference_adds_nothing():
 
 
 def test_hypervolume_of_three_axes_is_refused():
-    with pytest.raises(ValueError, match="for two, got 3"):
+    with pytest.raises(ValueError, match="one or two axes only, got 3"):
         volume([(1.0, 1.0, 1.0)], (0.0, 0.0, 0.0))
 
 

@@ -202,7 +202,7 @@ def test_sizes_that_the_network_refuses_are_named_and_the_others_measured():
     result = sweep(attention(), pictures(), (16, 32), Plan(), timed=False)
     assert [row.size for row in result.rows] == [16]
     assert list(result.refused) == [32]
-    assert "8 x 8 places only" in result.refused[32]
+    assert "8 x 8 only" in result.refused[32]
 
 
 def test_a_network_that_refuses_all_sizes_is_an_error():

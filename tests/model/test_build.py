@@ -352,7 +352,7 @@ def test_a_parameter_without_a_role_is_refused():
 )
 def test_sizes_that_no_network_has_are_refused(path, value):
     owner = "Stage" if "stages" in path else "Blueprint"
-    with pytest.raises(ValueError, match=f"{owner}.{path.split('.')[-1]} must lie between .*, got {value}"):
+    with pytest.raises(ValueError, match=f"{owner}.{path.split('.')[-1]} must be between .*, got {value}"):
         put(TINY, path, value)
 
 

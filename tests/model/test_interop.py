@@ -218,7 +218,7 @@ def b0():
             ),
             r"lacks 'conv_stem.weight', .* and 1 more$",
         ),
-        (lambda s: s.update(more=torch.ones(1)), "tensors without a place in the network: 'more'$"),
+        (lambda s: s.update(more=torch.ones(1)), "tensors that the network does not have: 'more'$"),
         (
             lambda s: s.update({"classifier.bias": torch.ones(7)}),
             r"'classifier.bias' should be \(5,\) torch.float32 for 'head.classifier.bias', is \(7,\) torch.float32",
@@ -336,7 +336,7 @@ def test_without_weights_nothing_is_known_of_the_classes(hub):
     found = timm_model("mobilenetv3_small_050", pretrained=False, num_classes=3)
     assert hub == []
     assert found.classes == ("class 0", "class 1", "class 2")
-    assert found.notes == ("nothing is known of its 3 classes, so they are numbered",)
+    assert found.notes == ("the names of its 3 classes are unknown, so they are numbered",)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,9 @@ def test_a_hub_is_asked_once_and_what_its_library_says_is_not_printed(monkeypatc
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    said = rf"timm:{LITE} could not be downloaded: .*no such host.*; is there a connection to its hub\? A file .* is read too"
+    said = (
+        rf"timm:{LITE} could not be downloaded: .*no such host.*; check the connection to its hub\. A file .* can be read too"
+    )
     with pytest.raises(ValueError, match=said):
         ask(f"timm:{LITE}")
     assert len(tried) <= 2  # its own downloader would try a dozen times
@@ -527,7 +529,7 @@ def test_a_file_is_read_as_the_peer_whose_names_it_has(b0, tmp_path, suffix):
     assert found.about.licence == "CC0-1.0"
     assert found.notes[0] == "read as timm:tf_efficientnet_b0"
     assert "it is done as our efficientnet_b0 does" in found.notes[1]
-    assert found.unsure.startswith("nothing is known of its 5 classes")
+    assert found.unsure.startswith("the names of its 5 classes are unknown")
 
 
 def test_a_file_of_a_named_peer_gets_its_blueprint(b0, tmp_path):
@@ -574,7 +576,7 @@ class Hostile:
 
 def test_nothing_in_a_file_is_executed(tmp_path):
     torch.save({"weight": torch.ones(1), "more": Hostile(tmp_path / "executed")}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="cannot be read without executing what is in it") as refused:
+    with pytest.raises(ValueError, match="cannot be read without executing its contents") as refused:
         import_weights(str(tmp_path / "weights.pth"), "resnet18")
     assert "weights_only" not in str(refused.value)  # torch's own text advises to execute it
     assert not (tmp_path / "executed").exists()
@@ -588,11 +590,11 @@ def test_files_that_are_none(b0, tmp_path):
     save_file({"weight": torch.ones(1)}, tmp_path / "ours.safetensors", {FORMAT: "{}"})
     save_file({"weight": torch.ones(1)}, tmp_path / "other.safetensors")
     for name, said in (
-        ("list.pth", "holds no state dict"),
-        ("epoch.pth", "holds no state dict"),
-        ("cut.pth", "was cut short"),
-        ("cut.safetensors", "is no safetensors file, or was cut short"),
-        ("ours.safetensors", "is a model file already"),
+        ("list.pth", "contains no state dict"),
+        ("epoch.pth", "contains no state dict"),
+        ("cut.pth", "was truncated"),
+        ("cut.safetensors", "is not a safetensors file, or was truncated"),
+        ("ours.safetensors", "is already a model file"),
         ("other.safetensors", "the state for .*resnet18 lacks 'conv1.weight'"),
     ):
         with pytest.raises(ValueError, match=said) as caught:

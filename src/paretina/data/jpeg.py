@@ -85,7 +85,7 @@ def jpeg_pixels(data: bytes, width: int, height: int, colours: str = "RGB") -> n
         data += END
         pixels, trouble = attempt(data, width, height, colours, strict=True)
     if trouble and not MISSING.search(trouble) and not HARMLESS.search(trouble):
-        data = up_to_scan(data)  # an error: what follows the coded data, or stands in it, is no JPEG
+        data = up_to_scan(data)  # an error: what follows the coded data, or is within it, is not JPEG
         pixels, trouble = attempt(data, width, height, colours, strict=True)
     left = LEFT.search(trouble)
     count, after = (int(left[1]), int(left[2], 16)) if left else (0, 0)
@@ -120,7 +120,7 @@ def attempt(data: bytes, width: int, height: int, colours: str, strict: bool) ->
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Marker, body, and where what follows begins, for each segment; coded data is skipped. Ends where it is no JPEG."""
+    """Marker, body, and where what follows begins, for each segment; coded data is skipped. Ends where it is not JPEG."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != END[1]:
         if data[at + 1] == 0xFF:  # any number of these may stand before a marker

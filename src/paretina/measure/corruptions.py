@@ -116,7 +116,7 @@ def softened(maps: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def wrapped(noise: np.ndarray, *kernels: np.ndarray) -> list[np.ndarray]:
-    """Convolutions of noise, for which it is no harm that the borders meet; for kernels that fit into it."""
+    """Convolutions of noise with wrap-around at the borders, for kernels that fit into it."""
     spectrum = np.fft.rfft2(noise)
     shape = (noise.shape[0], noise.shape[1])
     found = (np.fft.irfft2(spectrum * np.fft.rfft2(kernel.astype(np.float32), shape), shape) for kernel in kernels)
@@ -182,7 +182,7 @@ def shot_noise(pixels: Pixels, settings: Settings, random: np.random.Generator) 
 
 @lru_cache(maxsize=8)
 def photon_counts(photons: float) -> np.ndarray:
-    """Quantiles of Poisson's distribution for each level of a pixel, [256, quantile]; level 255 has so many photons on average.
+    """Quantiles of Poisson's distribution for each level of a pixel, [256, quantile]; level 255 has `photons` on average.
 
     Drawing from a table is several times faster than drawing from the distribution.
     """

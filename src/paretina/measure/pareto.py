@@ -265,7 +265,7 @@ def ranked(values: Sequence[Number]) -> list[float]:
 def rank_correlation(a: Sequence[Number], b: Sequence[Number]) -> tuple[float, Interval | None] | None:
     """Spearman's rank correlation of paired values, in [-1, 1], with its 95 % interval.
 
-    None with fewer than 4 pairs, or where all values of a side are equal: no order can then be told. A correlation of exactly
+    None with fewer than 4 pairs, or where all values of a side are equal and so have no order. A correlation of exactly
     1 or -1 has no interval: by Fisher's transformation, which the interval is taken from, it would have no width, however few
     the pairs.
 

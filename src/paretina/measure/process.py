@@ -66,7 +66,7 @@ def threaded(threads: int | None = None) -> Iterator[None]:
 
     Args:
         threads: None keeps torch's number, except in a container with fewer cores than the machine, which torch does not
-            notice; OMP_NUM_THREADS takes precedence.
+            notice; OMP_NUM_THREADS, if set, is then kept.
     """
     import torch
 

@@ -6,7 +6,7 @@ to test at is often larger than the one trained at; and a smaller one is often h
 All sizes are judged on the same pictures, so they are compared in pairs: McNemar's exact test on the pictures that one size
 gets right and the other wrong. The best size is chosen on these pictures, so its figure is optimistic; measure it again on
 others before you state it. The cheapest size that is not clearly worse is the one with the least time (or MACs, where nothing
-was timed) for which that test against the best size gives p >= 0.05. It is no proof that both are equally good: read the
+was timed) for which that test against the best size gives p >= 0.05. It does not prove that both are equally good: read the
 interval of the difference, which few pictures leave wide.
 
 Times are those of a batch, divided by its images; the sizes take turns, so that a drift of the machine hits all alike.
@@ -240,7 +240,7 @@ def refusal(network: Network, size: int, plan: Plan) -> str:
     images = torch.zeros(1, network.model.channels, size, size, dtype=torch.uint8)
     try:
         forward(network, plan, images)()
-    # torch has no narrower class for shapes that do not fit
+    # torch has no narrower exception for mismatched shapes
     except (ValueError, RuntimeError) as error:
         return str(error).strip().partition("\n")[0] or type(error).__name__
     return ""

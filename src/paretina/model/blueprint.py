@@ -1,4 +1,4 @@
-"""Blueprint: an architecture as data, the table of its paper.
+"""Blueprint: an architecture as data, like the table in its paper.
 
 One row a stage. A row names its block, depth, width and stride; its input width is the row above. What all blocks share
 (norm, activation, padding, initialisation) stands once in the blueprint and reaches them in a `Kit`, whose `unit` is the only
@@ -26,19 +26,19 @@ Padding = Literal["symmetric", "same"]
 Rounding = Callable[[int], int]
 
 LARGEST = 4096
-"""Side of the largest image that a network may be for, in pixels."""
+"""Maximum resolution of a network, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing(Spec):
-    """A network's own preprocessing, so that pictures outside are never normalised.
+    """The preprocessing of a network; normalisation is part of the network itself.
 
     Attributes:
-        mean: subtracted from each channel, one value for each; on the scale from 0 to 1.
-        std: what each channel is divided by then; on the same scale.
-        crop: in evaluation, side of the central square that is kept, as a share of the shorter side of the picture; 1 keeps all
-            of the shorter side.
-        fit: what happens to a picture that is not square: cut to the central square, or squashed into it.
+        mean: mean of each channel, on the scale from 0 to 1.
+        std: standard deviation of each channel, on the same scale.
+        crop: in evaluation, side of the central square crop as a share of the picture's shorter side; 1 keeps all of the
+            shorter side.
+        fit: how pictures become square: cropped to the central square, or squashed.
         interpolation: of the resize.
     """
 
@@ -59,13 +59,13 @@ class Preprocessing(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Method):
-    """Anything that can be built into a network: the table of one, or several networks that answer together.
+    """Anything that can be built into a network: a blueprint, or an ensemble of several.
 
     Attributes:
         resolution: side of the square image at test time, in pixels.
-        classes: number of answers.
-        preprocessing: how pictures are prepared; one mean and one std for each channel.
-        channels: of a picture.
+        classes: number of classes.
+        preprocessing: of the pictures; one mean and one std for each channel.
+        channels: number of channels of a picture.
     """
 
     PLUGINS = ("paretina.model.blueprint", "paretina.model.assemblies")
@@ -82,7 +82,7 @@ class Model(Method):
     def __post_init__(self) -> None:
         for name, low, high in (("resolution", 1, LARGEST), ("classes", 1, 1_000_000), ("channels", 1, 1000)):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{type(self).__name__}.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+                raise ValueError(f"{type(self).__name__}.{name} must be between {low} and {high}, got {getattr(self, name)}")
         if len(self.preprocessing.mean) != self.channels:
             raise ValueError(
                 f"{type(self).__name__}.preprocessing has statistics of {len(self.preprocessing.mean)} channels, but "
@@ -92,19 +92,19 @@ class Model(Method):
 
     @abstractmethod
     def blueprints(self) -> "tuple[Blueprint, ...]":
-        """The tables of the plain networks in it, in the order of `Network.networks`."""
+        """The blueprints of the single networks in it, in the order of `Network.networks`."""
 
     @abstractmethod
     def build(self, device: torch.device | str = "cpu") -> "Network":
-        """Returns the network with fresh weights, drawn from torch's global generator.
+        """Builds the network with random weights, drawn from torch's global generator.
 
-        On the device "meta" it has shapes but no values: enough to count, and free.
+        On the device "meta" it has shapes but no values: enough for counting, at no cost.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece(Method):
-    """What networks are put together from; a class with which low precision was shown to be harmless says so itself."""
+    """Base of the components of networks; a class for which low precision was shown to be harmless declares it."""
 
     LEFT_OUT = Never("a network is made of it")
     LOW_PRECISION: ClassVar[bool | Never] = False
@@ -112,7 +112,7 @@ class Piece(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Piece):
-    """A non-linearity; it may own parameters, hence the width."""
+    """A non-linearity; it may have parameters, hence the width."""
 
     PLUGINS = ("paretina.model.activations",)
 
@@ -121,11 +121,11 @@ class Activation(Piece):
 
 
 class NormUnit(nn.Module):
-    """What a `Norm` makes: a norm and the activation behind it.
+    """The module of a `Norm`: a norm and the activation after it.
 
-    `forward` equals `centred(x) * gain()`. What comes next may take the two apart: a block that gates its channels lets the
-    gate carry the gain (proxy norm, arXiv:2106.03743), a convolution takes it into its weights. Ordinary norms have no gain,
-    and `centred` is all there is.
+    `forward` equals `centred(x) * gain()`. The next layer may handle the two separately: a block that gates its channels
+    multiplies the gate by the gain (proxy norm, arXiv:2106.03743), a convolution multiplies its weights. Ordinary norms have
+    no gain, only `centred`.
     """
 
     @property
@@ -137,11 +137,11 @@ class NormUnit(nn.Module):
         raise TypeError(f"{type(self).__name__} must define centred(x)")
 
     def gain(self) -> Tensor | None:
-        """One factor a channel, shaped (channel, 1, 1), or None where there is none."""
+        """One factor per channel, shaped (channel, 1, 1), or None."""
         return None
 
     def parts(self, x: Map) -> tuple[Map, Tensor | None]:
-        """`centred(x)` and `gain()`; norms that would compute something twice do it here once."""
+        """`centred(x)` and `gain()`; norms override it to share computation between the two."""
         return self.centred(x), self.gain()
 
     def forward(self, x: Map) -> Map:
@@ -151,16 +151,16 @@ class NormUnit(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Norm(Piece):
-    """How activations are normalised."""
+    """The normalisation of activations."""
 
     PLUGINS = ("paretina.model.norms",)
 
     @abstractmethod
     def make(self, width: int, activation: Activation | None) -> NormUnit:
-        """Returns the norm of `width` channels with the activation behind it, if any."""
+        """Returns the norm of `width` channels with the activation after it, if any."""
 
     def connect(self, network: nn.Module) -> None:
-        """Called once on each network that is built, for norms whose units share a computation; in place."""
+        """Called once on each network that is built, for norms whose units share computation; in place."""
 
 
 class Unit(nn.Module):
@@ -178,9 +178,9 @@ class Unit(nn.Module):
         return self.norm.gain()
 
     def parts(self, x: Map, gain: Tensor | None = None) -> tuple[Map, Tensor | None]:
-        """Centred map and gain behind this unit, from a centred map and the gain that it still lacks."""
+        """Centred map and gain after this unit, from a centred map and the gain to apply to it."""
         conv, norm = getattr(self, "conv", None), self.norm
-        if not isinstance(conv, Convolution) or not isinstance(norm, NormUnit):  # a unit of another make, that knows no gain
+        if not isinstance(conv, Convolution) or not isinstance(norm, NormUnit):  # a unit of another kind, without gain
             return self.centred(x if gain is None else x * gain.to(x.dtype)), self.gain()
         if gain is None and not norm.apart:
             return self(x), None
@@ -193,13 +193,13 @@ class Unit(nn.Module):
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blueprint decides for all blocks, and where in the network we are.
+    """The settings that a blueprint shares among all blocks, and the current position in the network.
 
     Attributes:
-        size: rows and columns of the map that comes in, at the blueprint's resolution.
+        size: rows and columns of the input map, at the blueprint's resolution.
         channels: of the picture, for stems.
-        counter: gives each block its number.
-        sizes: what is known of the size behind a module, by how it was made.
+        counter: numbers the blocks.
+        sizes: output sizes of modules that are already known, by how they were made.
         image: rows and columns of the images at the blueprint's resolution; default: those of the map.
     """
 
@@ -243,7 +243,7 @@ class Kit:
         return Unit(conv, self.norm.make(width_out, activation))
 
     def block(self, block: "Block", width_in: int, width_out: int, stride: int) -> nn.Module:
-        """Makes the next block of the network and numbers it, so that drop rates can follow depth."""
+        """Makes the next block of the network and numbers it, so that drop rates can depend on depth."""
         module = block.make(width_in, width_out, stride, self)
         module.block_number = next(self.counter)  # type: ignore[assignment]
         module.made_as = (block, width_in, width_out, stride, self.size)  # type: ignore[assignment]
@@ -251,7 +251,7 @@ class Kit:
 
     def behind(self, module: nn.Module, width_in: int) -> "Kit":
         """The kit at the output of a module that was made with this one."""
-        key = getattr(module, "made_as", None)  # equal blocks are run once; most of a network repeats itself
+        key = getattr(module, "made_as", None)  # equal blocks are run only once; most of a network is repetition
         size = self.sizes.get(key) or self.run(module, width_in)[1:]
         if key is not None:
             self.sizes[key] = size
@@ -269,7 +269,7 @@ class Kit:
 
 @dataclass(frozen=True, kw_only=True)
 class Stem(Piece):
-    """From the channels of the picture (`kit.channels`) to the first map.
+    """The first layers, from the picture's channels (`kit.channels`) to the first map.
 
     Attributes:
         width: channels of that map.
@@ -282,19 +282,19 @@ class Stem(Piece):
     @property
     @abstractmethod
     def stride(self) -> int:
-        """By how much the map is smaller than the image."""
+        """The stride of the map relative to the image."""
 
     @abstractmethod
     def make(self, kit: Kit) -> nn.Module: ...
 
     def widened(self, rounding: Rounding) -> "Stem":
-        """The stem with every width that it names passed through `rounding`."""
+        """Returns the stem with all of its widths passed through `rounding`."""
         return replace(self, width=rounding(self.width))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block(Piece):
-    """One building block; its first use in a stage adapts width and stride, whatever the block."""
+    """A building block; the first one of a stage changes width and stride."""
 
     PLUGINS = ("paretina.model.blocks",)
 
@@ -303,23 +303,23 @@ class Block(Piece):
         """Returns the module: (batch, width_in, rows, columns) -> (batch, width_out, rows / stride, columns / stride)."""
 
     def widened(self, rounding: Rounding) -> "Block":
-        """The block with every width that it names itself passed through `rounding`; most name none."""
+        """Returns the block with all of its own widths passed through `rounding`; most have none."""
         return self
 
     def regrouped(self, group_width: int, expand: int | None) -> "Block":
-        """The block with groups of `group_width` channels in place of its depthwise convolutions; most have none.
+        """Returns the block with grouped convolutions in place of depthwise ones; most have none.
 
         Args:
-            expand: the expansion to have, where there is one; None keeps it.
+            expand: the new expansion, in blocks that have one; None keeps it.
         """
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring(Piece):
-    """How the blocks of a stage are put together.
+    """The connections between the blocks of a stage.
 
-    The module that `make` returns gives a map, or a map and a dict of extras for heads and objectives.
+    The module that `make` returns outputs a map, or a map and a dict of extras for heads and objectives.
     """
 
     PLUGINS = ("paretina.model.wirings", "paretina.model.blueprint")
@@ -331,7 +331,7 @@ class Wiring(Piece):
 
 @dataclass(frozen=True, kw_only=True)
 class Chain(Wiring):
-    """One block after the other."""
+    """The blocks in sequence."""
 
     LOW_PRECISION: ClassVar[bool] = True
 
@@ -348,7 +348,7 @@ class Chain(Wiring):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Spec):
-    """One row of the table.
+    """One row of the blueprint.
 
     Attributes:
         depth: number of blocks, at least 1.
@@ -363,10 +363,10 @@ class Stage(Spec):
     wiring: Wiring = field(default_factory=Chain)
 
     def __post_init__(self) -> None:
-        # the upper bounds keep a hostile file from building for ever
+        # the upper bounds keep a malicious file from building forever
         for name, low, high in (("depth", 1, 1000), ("width", 1, 100_000), ("stride", 1, 32)):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"Stage.{name} must lie between {low} and {high}, got {getattr(self, name)}")
+                raise ValueError(f"Stage.{name} must be between {low} and {high}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -380,10 +380,10 @@ class MapShape:
 
 @dataclass(frozen=True, kw_only=True)
 class Head(Piece):
-    """From the maps at the stage borders to the answer.
+    """The last layers, from the maps of the stages to the logits.
 
     The module that `make` returns is called with the list of maps (the stem's first) and the extras of the stages. It has
-    `embedding(maps, extras)`, what comes before the last layer, `dropout`, and `classifier`, that layer; its answer is
+    `embedding(maps, extras)`, the features before the last layer, `dropout`, and `classifier`, the last layer; its output is
     `classifier(dropout(embedding))`.
     """
 
@@ -393,13 +393,13 @@ class Head(Piece):
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module: ...
 
     def widened(self, rounding: Rounding) -> "Head":
-        """The head with every width that it names passed through `rounding`."""
+        """Returns the head with all of its widths passed through `rounding`."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Initialisation(Spec):
-    """Where weights start.
+    """The initialisation of weights.
 
     Attributes:
         conv: variance 2 / fan of a convolution; a fan counts one group (TensorFlow's and timm's way, so that depthwise kernels
@@ -414,13 +414,13 @@ class Initialisation(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint(Model):
-    """A network: its table and what all rows share.
+    """A network: its stages, and the settings that they share.
 
     Attributes:
         source: paper and table.
     """
 
-    LOW_PRECISION: ClassVar[bool | Never] = True  # it adds nothing to its pieces, each of which is asked
+    LOW_PRECISION: ClassVar[bool | Never] = True  # it depends on its pieces, each of which is checked
 
     source: str
     stem: Stem
@@ -438,7 +438,7 @@ class Blueprint(Model):
 
     @property
     def border_strides(self) -> tuple[int, ...]:
-        """Stride of the map behind the stem and behind each stage, against the image."""
+        """Strides of the maps after the stem and after each stage, relative to the image."""
         return tuple(itertools.accumulate((self.stem.stride, *(stage.stride for stage in self.stages)), lambda a, b: a * b))
 
     @property
@@ -463,11 +463,11 @@ class Blueprint(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(Method):
-    """A change of a blueprint, as data: calling it with a blueprint returns another."""
+    """A change to a blueprint, as data: calling it with a blueprint returns the changed one."""
 
     PLUGINS = ("paretina.model.edits",)
     LEFT_OUT = OFF
-    LOW_PRECISION = Never("the network that it makes is asked")
+    LOW_PRECISION = Never("it depends on the network that it makes")
 
     @abstractmethod
     def edit(self, blueprint: Blueprint) -> Blueprint: ...
@@ -486,26 +486,26 @@ class Edit(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly(Method):
-    """What several networks are made of one, as data: calling it with a blueprint returns the model that they form.
+    """Builds a model of several networks, as data: calling it with a blueprint returns the combined model.
 
-    It stands behind the edits, which change a table; nothing can be edited in what it returns.
+    It comes after the edits, which change a blueprint; its result cannot be edited.
     """
 
     PLUGINS = ("paretina.model.assemblies",)
     LEFT_OUT = OFF
-    LOW_PRECISION = Never("the model that it makes is asked")
+    LOW_PRECISION = Never("it depends on the model that it makes")
 
     @abstractmethod
     def __call__(self, blueprint: Blueprint) -> Model:
-        """Returns the model.
+        """Returns the combined model.
 
         Raises:
-            ValueError: it cannot be made of this blueprint.
+            ValueError: it cannot be built from this blueprint.
         """
 
 
 def any_kit(padding: Padding = "symmetric", size: int = 12, **changes: Any) -> Kit:
-    """A kit with batch norm and ReLU, to try a block outside of a network."""
+    """A kit with batch norm and ReLU, for using a block outside of a network."""
     from paretina.model.activations.pointwise import ReLU
     from paretina.model.norms.batch import BatchNorm
 

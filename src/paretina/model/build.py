@@ -1,4 +1,4 @@
-"""From a blueprint to a network."""
+"""Builds networks from blueprints."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ from paretina.torch_internals import is_compiled
 class Network(nn.Module):
     """An image classifier: normalisation, stem, stages, head.
 
-    Takes unnormalised images and gives logits. Its state has no entry for rates or for the normalisation.
+    Takes unnormalised images and returns logits. Its state dict has no entries for rates or for the normalisation.
 
     Attributes:
-        model: what it was built from.
-        head: what turns maps into logits; `head.classifier` is the last layer.
+        model: the model that it was built from.
+        head: turns maps into logits; `head.classifier` is the last layer.
         blocks: number of blocks in all stages.
-        frozen: parts that do not learn and stay in evaluation mode.
-        frozen_statistics: whether all parts stay in evaluation mode, also those that learn.
-        entry: number of leading parts, stem and stages, whose output may be given in place of images; 0 for none. What is given
-            is told by its channels, so such a network takes images of `model.channels` channels as before.
+        frozen: parts that are not trained and stay in evaluation mode.
+        frozen_statistics: whether all parts stay in evaluation mode, also those that are trained.
+        entry: number of leading parts, stem and stages, whose output map is accepted in place of images; 0 for none. The number of
+            channels tells maps from images, which are still accepted.
     """
 
     def __init__(
@@ -46,28 +46,28 @@ class Network(nn.Module):
 
     @property
     def blueprint(self) -> Blueprint:
-        """The table that it was built from.
+        """The blueprint that it was built from.
 
         Raises:
-            ValueError: it is made of several networks, each with a table of its own.
+            ValueError: it consists of several networks, each with its own blueprint.
         """
         if not isinstance(self.model, Blueprint):
             raise ValueError(
-                f"{type(self.model).__name__} is made of {len(self.networks())} networks and has no table of its own; this can "
-                "be done with a single network only"
+                f"{type(self.model).__name__} consists of {len(self.networks())} networks and has no blueprint of its own; "
+                "this is supported for a single network only"
             )
         return self.model
 
     def networks(self) -> "tuple[Network, ...]":
-        """The plain networks in it, in the order of `Model.blueprints`: itself."""
+        """The single networks in it, in the order of `Model.blueprints`: itself."""
         return (self,)
 
     def parts(self) -> tuple[str, ...]:
-        """The parts that can be frozen, by name."""
+        """The names of the parts that can be frozen."""
         return ("stem", *(f"stages.{i}" for i in range(len(self.stages))), "head")
 
     def freeze(self, places: Sequence[str]) -> None:
-        """Stops parts from learning: their weights get no gradient, their norms keep their statistics, nothing is dropped.
+        """Freezes parts: their weights get no gradient, their norms keep their statistics, and dropout is off.
 
         Args:
             places: "stem", "head", or a stage by number, "stages.0".
@@ -88,9 +88,9 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
-        """Logits; with `extras` also `maps` (behind stem and stages), `embedding`, and what else the stages say, by name.
+        """Returns logits; with `extras` also `maps` (after stem and stages), `embedding`, and other outputs of stages, by name.
 
-        Whatever an objective wants of a batch comes from this one call, which is the one that is compiled.
+        Everything that an objective needs of a batch comes from this one call, which is the compiled one.
         """
         maps, said = self.borders(images)
         if not extras:
@@ -100,9 +100,9 @@ class Network(nn.Module):
         return head.classifier(head.dropout(embedding)), {"maps": maps, "embedding": embedding, **said}
 
     def borders(self, images: Pixels) -> tuple[list[Map], dict[str, Any]]:
-        """The map behind the stem and behind every stage, and what else the stages have to say.
+        """Returns the maps after the stem and after every stage, and the extra outputs of the stages.
 
-        Where the map at `entry` is given in place of images, it stands first.
+        If the map at `entry` is given in place of images, it comes first.
         """
         maps, extras = [images if self.enters(images) else self.stem(self.normalise(images))], {}
         for stage in self.stages[self.entry - 1 :] if self.enters(images) else self.stages:
@@ -125,16 +125,16 @@ class Network(nn.Module):
         return found  # type: ignore[no-any-return]
 
     def embedding(self, images: Pixels) -> Features:
-        """What comes before the classifier."""
+        """Returns the features before the classifier."""
         if is_compiled(self):  # only the whole call is compiled
             return self(images, extras=True)[1]["embedding"]  # type: ignore[no-any-return]
         return self.head.embedding(*self.borders(images))  # type: ignore[no-any-return, operator]
 
     def features(self, images: Pixels, strides: Sequence[int] | None = None) -> dict[int, Map]:
-        """The last map at each stride, by stride; default: all that there are.
+        """Returns the last map at each stride, by stride; default: all strides.
 
         Raises:
-            ValueError: the network has no map at a stride that is asked for.
+            ValueError: the network has no map at one of the strides.
         """
         last = {stride: i for i, stride in enumerate(self.blueprint.border_strides)}
         strides = tuple(last) if strides is None else tuple(strides)
@@ -147,7 +147,7 @@ class Network(nn.Module):
 
     @contextmanager
     def taps(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Collects copies of the outputs of inner modules, by their names, while the network runs.
+        """Context that collects copies of the outputs of submodules by name while the network runs.
 
         Raises:
             AttributeError: there is no module of that name.
@@ -157,7 +157,7 @@ class Network(nn.Module):
         for name in names:
 
             def keep(_: nn.Module, __: Any, out: Any, name: str = name) -> None:
-                # what follows may write over it
+                # later layers may overwrite it
                 caught[name] = out.clone() if isinstance(out, Tensor) else out
 
             hooks.append(self.get_submodule(name).register_forward_hook(keep))
@@ -168,7 +168,7 @@ class Network(nn.Module):
                 hook.remove()
 
     def residuals(self) -> list[Residual]:
-        """Every residual, in order; each has the number of its block."""
+        """All residual modules, in order; each has the number of its block."""
         return [module for module in self.modules() if isinstance(module, Residual)]
 
     def dropouts(self) -> list[Dropout]:
@@ -176,10 +176,10 @@ class Network(nn.Module):
 
 
 class Combined(Network):
-    """A network that is made of plain ones, which stand in it as modules; the base of what assemblies build.
+    """A network that contains several single ones as submodules; the base of what assemblies build.
 
-    A subclass defines `forward(images, extras)`, which gives logits, and with `extras` also a dict with `embedding` and what
-    else it has to say. The parts of the plain networks are frozen in each of them; what it owns besides always learns.
+    A subclass defines `forward(images, extras)`, which returns logits, and with `extras` also a dict with `embedding` and
+    further outputs. Parts are frozen in each of the networks; its other modules are always trained.
     """
 
     def __init__(self, model: Model) -> None:
@@ -206,7 +206,7 @@ class Combined(Network):
         raise ValueError(f"{type(self.model).__name__} has no maps of its own; take those of one of its networks()")
 
     def embedding(self, images: Pixels) -> Features:
-        """What its forward calls `embedding`: (image, feature)."""
+        """Returns the extra `embedding` of its forward: (image, feature)."""
         return self(images, extras=True)[1]["embedding"]  # type: ignore[no-any-return]
 
 
@@ -217,7 +217,7 @@ def check_parts(places: Sequence[str], known: Sequence[str]) -> None:
 
 
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
-    """Returns the network of a blueprint; see `Model.build`."""
+    """Builds the network of a blueprint; see `Model.build`."""
     size = (blueprint.resolution, blueprint.resolution)
     kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size)
     with torch.device("meta"):
@@ -250,9 +250,9 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
 
 
 def materialise(network: nn.Module) -> None:
-    """Gives a network without values memory on the CPU, and its constant buffers their values; in place.
+    """Allocates a meta network on the CPU, and fills its constant buffers; in place.
 
-    A module with buffers that are not saved has `reset_buffers`.
+    A module with non-persistent buffers defines `reset_buffers`.
     """
     network.to_empty(device="cpu")
     for module in network.modules():
@@ -261,7 +261,7 @@ def materialise(network: nn.Module) -> None:
 
 
 def initialise(network: nn.Module, start: Initialisation) -> None:
-    """Gives every parameter its first value; a module with parameters of its own has `reset_parameters`."""
+    """Initialises all parameters; a module with parameters of its own defines `reset_parameters`."""
     for module in network.modules():
         kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
         if isinstance(module, nn.Conv2d | nn.Linear) and getattr(start, kind) == "normal":
@@ -278,7 +278,7 @@ def initialise(network: nn.Module, start: Initialisation) -> None:
             cast(Any, module).reset_parameters()
             continue
         elif next(module.parameters(recurse=False), None) is not None:
-            raise TypeError(f"{type(module).__name__} owns parameters but has no reset_parameters() to give them a first value")
+            raise TypeError(f"{type(module).__name__} has parameters but no reset_parameters() to initialise them")
         bias = getattr(module, "bias", None)
         if isinstance(bias, Tensor):
             bias.zero_()

@@ -1,4 +1,4 @@
-"""Exported: what a file of weights for another library says of itself, so that nothing is lost on the way there and back."""
+"""Reads and writes the header of weight files for other libraries, so that nothing is lost on export and re-import."""
 
 import json
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from paretina.model.weights import About, shortened
 from paretina.spec import decode, encode
 
 EXPORT = "paretina-export"
-"""Under which name the header of an exported file keeps its description."""
+"""The header key of the description in an exported file."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What the header of a file says that was exported here.
+    """The header of a file that was exported by Paretina.
 
     Attributes:
-        network: as "timm:NAME"; "" in files of before it was kept.
+        network: as "timm:NAME"; "" in files of earlier releases.
         classes: names in the order of the logits.
-        preprocessing: None in files of before it was kept.
+        preprocessing: None in files of earlier releases.
         resolution: side of the image at test time, in pixels; only with a preprocessing.
     """
 
@@ -35,7 +35,7 @@ class Exported:
 
 
 def exported_header(library: str, name: str, blueprint: Blueprint, about: About) -> dict[str, str]:
-    """The header of an exported file: under timm's keys what timm's configurations have, and the preprocessing itself."""
+    """The header of an exported file: timm's configuration under timm's keys, and the preprocessing itself."""
     description = {
         "library": library,
         "architecture": name,
@@ -51,7 +51,7 @@ def exported_header(library: str, name: str, blueprint: Blueprint, about: About)
 
 
 def read_exported(path: Path) -> Exported | None:
-    """What a file says of itself that was exported here; None where it was not.
+    """Reads the header of a file that was exported by Paretina; None for other files.
 
     Raises:
         ValueError: its description is damaged.
@@ -62,14 +62,14 @@ def read_exported(path: Path) -> Exported | None:
         with safetensors.safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(EXPORT)
     except (safetensors.SafetensorError, OSError):
-        return None  # whoever reads the tensors says it
+        return None  # reported when the tensors are read
     if text is None:
         return None
     try:
         header = json.loads(text)
         named = header["label_names"] if "label_names" in header else header["classes"]
         if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
-            raise ValueError("the names of its classes must be different texts")
+            raise ValueError("the names of its classes must be different strings")
         "".join(named).encode()  # half of a surrogate pair cannot be written anywhere
         for name, kind in {"licence": str, "origin": str, "resolution": int}.items():
             if not isinstance(header.get(name, kind()), kind) or isinstance(header.get(name), bool):

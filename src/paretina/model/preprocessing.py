@@ -1,8 +1,8 @@
-"""Preprocessing: that of a network in the words of other libraries, and theirs as ours.
+"""Converts preprocessing between Paretina and other libraries.
 
-Here the central square is cut out of a picture and then resized; timm and torchvision resize the whole picture and cut then, to
-whole pixels. What the two see differs by up to a pixel of the resized picture, which is much where that is small. So the lines
-to paste cut first, and the picture is the same but for the rounding of a resize.
+Paretina crops the central square of a picture and then resizes it; timm and torchvision resize the whole picture and then crop,
+to whole pixels. The results differ by up to a pixel of the resized picture, which is a lot for small ones. So the code to paste
+crops first, and the picture is the same up to the rounding of a resize.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from paretina.model.blueprint import Preprocessing
 
 
 def in_words(preprocessing: Preprocessing, resolution: int) -> str:
-    """How pictures are prepared, in one line."""
+    """Describes the preprocessing in one line."""
     if preprocessing.fit == "squash":
         kept = f"whole, squashed to {resolution} x {resolution} pixels"
     else:
@@ -30,20 +30,20 @@ def in_words(preprocessing: Preprocessing, resolution: int) -> str:
 
 
 def from_timm_config(config: Mapping[str, Any]) -> tuple[Preprocessing, int, tuple[str, ...]]:
-    """The preprocessing and the test resolution that timm's data configuration asks for, and remarks on what differs.
+    """The preprocessing and the test resolution of a timm data configuration, with notes on differences.
 
     Raises:
-        ValueError: it asks for other pictures than square ones in colour.
+        ValueError: its input is not square or not in colour.
     """
     channels, rows, columns = config["input_size"]
     if channels != 3 or rows != columns:
-        raise ValueError(f"pictures of {config['input_size']} are asked for; only square ones with 3 channels are known here")
+        raise ValueError(f"the input size is {config['input_size']}; only square pictures with 3 channels are supported")
     crop, mode, resize = float(config["crop_pct"]), config["crop_mode"], config["interpolation"]
     notes: list[str] = []
     if mode == "border" or (mode == "squash" and crop < 1):
-        notes.append(f"in evaluation timm keeps {crop:g} of a picture in its mode {mode!r}, here all of it is squashed")
+        notes.append(f"in evaluation timm keeps {crop:g} of a picture in its mode {mode!r}, Paretina squashes all of it")
     if resize not in ("bilinear", "bicubic"):
-        notes.append(f"timm resizes by {resize!r}, which is not known here: bicubic is taken")
+        notes.append(f"timm's interpolation {resize!r} is not supported: bicubic is used")
     preprocessing = Preprocessing(
         mean=tuple(map(float, config["mean"])),
         std=tuple(map(float, config["std"])),
@@ -55,7 +55,7 @@ def from_timm_config(config: Mapping[str, Any]) -> tuple[Preprocessing, int, tup
 
 
 def timm_config(preprocessing: Preprocessing, resolution: int) -> dict[str, Any]:
-    """The data configuration that asks timm for this preprocessing, with timm's keys."""
+    """The timm data configuration of a preprocessing, with timm's keys."""
     return {
         "input_size": [len(preprocessing.mean), resolution, resolution],
         "mean": list(preprocessing.mean),
@@ -67,7 +67,7 @@ def timm_config(preprocessing: Preprocessing, resolution: int) -> dict[str, Any]
 
 
 def timm_lines(name: str, classes: int, file: str, preprocessing: Preprocessing, resolution: int) -> str:
-    """Python that loads weights in timm and prepares a picture as here."""
+    """Python code that loads weights in timm and applies the same preprocessing."""
     made = f"""\
 timm.data.create_transform(
     (3, {resolution}, {resolution}),
@@ -106,7 +106,7 @@ def from_torchvision_preset(weights: Any) -> tuple[Preprocessing, int]:
 
 
 def torchvision_lines(name: str, classes: int, file: str, preprocessing: Preprocessing, resolution: int) -> str:
-    """Python that loads weights in torchvision and prepares a picture as here."""
+    """Python code that loads weights in torchvision and applies the same preprocessing."""
     cut = preprocessing.fit == "crop"
     return f"""\
 import safetensors.torch
@@ -126,11 +126,11 @@ transform = v2.Compose([
 {ANSWER}"""
 
 
-# --- what both lines have -----------------------------------------------------------------------------------------------------
+# --- shared code --------------------------------------------------------------------------------------------------------------
 
 
 def square(preprocessing: Preprocessing) -> str:
-    """Python that cuts the central square out of a picture, before the one resize."""
+    """Python code that crops the central square of a picture, before the resize."""
     return f"""\
 
 def square(picture):
@@ -145,11 +145,11 @@ ANSWER = """\
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
 with torch.inference_mode():
     logits = model(transform(picture)[None])"""
-"""The end of both: a picture upright and in colour, as it is read here, and what the network says of it."""
+"""The common end: reads a picture upright and in colour, as Paretina does, and computes its logits."""
 
 
 def quoted(text: str) -> str:
-    """A text as Python writes it, in double quotes where it has none itself."""
+    """A Python string literal, in double quotes unless the text contains them."""
     return f'"{repr(text)[1:-1]}"' if not {"'", '"'} & set(text) else repr(text)
 
 

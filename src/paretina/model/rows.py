@@ -1,7 +1,7 @@
-"""Rows: the outputs of the last layer, one a class, and which of them a network keeps.
+"""Matches the rows of the last layer, one per class, between weights and a network.
 
-A class is known by its name, never by its place: the third class of two data sets is rarely the same thing. What has a row for
-each class is found by building the head for two numbers of classes, so it holds for heads of any kind.
+Classes are matched by name, never by index: the third class of two data sets is rarely the same. Tensors with a row for each
+class are found by building the head for two numbers of classes, so this works for heads of any kind.
 """
 
 import functools
@@ -19,7 +19,7 @@ from paretina.model.build import Network
 from paretina.text import how_many
 
 LISTED = 5
-"""Up to so many classes are named in a note."""
+"""Maximum number of classes named in a note."""
 
 
 def class_tensors(model: Model) -> dict[str, bool]:
@@ -38,18 +38,18 @@ def tensors_of_classes(model: Model) -> dict[str, bool]:
 
 
 SMALL = 0.1
-"""Bound of the first values of the last layer, in units of 1 / sqrt(its inputs): with features of mean square 10 the first loss
-is still within 1 % of ln(classes). With zeros it is that exactly, but for some updates nothing else would learn."""
+"""Limit of the first values of the last layer, in units of 1 / sqrt(its inputs): with features of mean square 10 the first loss
+is still within 1 % of ln(classes). With zeros it would be exact, but for some updates no other layer would learn."""
 
 
 def start_small(network: Network, generator: torch.Generator | None = None) -> None:
-    """Draws the first values of the layers that give the logits anew, in place, so that the first loss is ln(classes).
+    """Reinitialises the layers that output the logits, in place, so that the initial loss is ln(classes).
 
     The published rules are made for 1,000 classes, such as 1 / sqrt(outputs), which begins far above that with few, or for
     features of a certain size, which are larger in a deep network without weights.
 
     Args:
-        generator: what they are drawn from; default: torch's global one.
+        generator: default: torch's global one.
     """
     with torch.no_grad():
         for name, has_rows in class_tensors(network.model).items():
@@ -66,12 +66,12 @@ def start_small(network: Network, generator: torch.Generator | None = None) -> N
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of trained weights belong to which classes of a network.
+    """The mapping from rows of trained weights to classes of a network.
 
     Attributes:
         classes: names of the network's classes.
-        taken: for each of them, the number of its row in the weights, or None where it starts anew.
-        same: whether the classes of both are the same, in the same order.
+        taken: for each of them, the index of its row in the weights, or None if it is reinitialised.
+        same: whether both have the same classes, in the same order.
         words: whether the weights know classes by words that may mean something else in the data, so that none was matched.
     """
 
@@ -82,11 +82,11 @@ class Rows:
 
     @property
     def new(self) -> tuple[str, ...]:
-        """The classes that start anew."""
+        """The classes whose rows are reinitialised."""
         return tuple(name for name, row in zip(self.classes, self.taken, strict=True) if row is None)
 
     def said(self) -> str:
-        """What the user should know of the last layer, a sentence."""
+        """A note on the last layer for the user."""
         known = [name for name in self.classes if name not in self.new]
         if self.words:
             return (
@@ -106,7 +106,7 @@ class Rows:
         )
 
     def merged(self, old: Tensor, new: Tensor) -> Tensor:
-        """A tensor with the rows of `old` that are taken over, the rest as in `new`; `old` itself where its rows do not fit."""
+        """A tensor with the reused rows of `old`, the rest as in `new`; `old` itself if its rows do not fit."""
         if old.shape[1:] != new.shape[1:]:
             return old
         found = new.clone()
@@ -117,20 +117,20 @@ class Rows:
 
 
 def counted(names: Sequence[str]) -> str:
-    """How many classes, and which if they are few."""
+    """The number of classes, and their names if they are few."""
     listed = f" ({', '.join(names)})" if len(names) <= LISTED else ""
     return f"{len(names)} {'class' if len(names) == 1 else 'classes'}{listed}"
 
 
 def normalised(name: str) -> str:
-    """A name as it is compared: file systems spell the same letters in two ways."""
+    """The form of a name for comparison: file systems encode the same letters in two ways."""
     return unicodedata.normalize("NFC", name)
 
 
 def match_rows(old: Sequence[str], new: Sequence[str], dictionary: Sequence[str] = ()) -> Rows:
-    """The rows that classes have in trained weights, by name.
+    """Matches classes with the rows of trained weights by name.
 
-    A name that stands twice on one side is not known to mean either, so its classes start anew.
+    A name that occurs twice on one side is ambiguous, so its classes are reinitialised.
 
     Args:
         old: names of the weights' classes, in the order of their rows.

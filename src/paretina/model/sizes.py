@@ -1,4 +1,4 @@
-"""Sizes of images that a network takes."""
+"""Checks which image sizes a network accepts."""
 
 import torch
 
@@ -7,7 +7,7 @@ from paretina.model.build import Network
 
 
 def size_fault(network: Network, side: int) -> str:
-    """Why a network takes no images of a size; "" where it does. Says it of a network on any device, most cheaply on "meta".
+    """Why a network does not accept an image size; "" if it does. Works on any device, most cheaply on "meta".
 
     Args:
         network: in evaluation mode.
@@ -17,7 +17,7 @@ def size_fault(network: Network, side: int) -> str:
     try:
         with torch.inference_mode():
             network(torch.zeros(1, network.model.channels, side, side, dtype=torch.uint8, device=device))
-    # torch has no narrower class for shapes that do not fit
+    # torch has no narrower exception for mismatched shapes
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return f"the network does not take images of {side} x {side} pixels: {reason}"
@@ -25,10 +25,10 @@ def size_fault(network: Network, side: int) -> str:
 
 
 def check_side(model: Model, side: int) -> None:
-    """Sends an image of a size through a network, without values.
+    """Checks an image size by running a network without values.
 
     Raises:
-        ValueError: it takes no images of that size; the message says why, and which it takes where that is known.
+        ValueError: the network does not accept the size; the message says why, and which it accepts if known.
     """
     fault = size_fault(model.build("meta").eval(), side)
     if fault:

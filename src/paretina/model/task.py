@@ -1,8 +1,8 @@
-"""Task: what is said about a picture, and therefore what the logits of a network mean.
+"""Tasks: the kind of labels, and with it the meaning of a network's logits.
 
-The shape of what a source says about a picture tells what it is: `()` is the number of its class, `[class]` are probabilities,
-`[row column]` are the class numbers of its pixels. A task makes the targets of a batch from it: one float tensor with the
-classes on axis 1. A row of zeros there says nothing and weighs nothing, in every term and for every judge.
+The shape of a source's label determines its kind: `()` is a class index, `[class]` are probabilities, `[row column]` are the
+class indices of the pixels. A task turns labels into the targets of a batch: one float tensor with the classes on axis 1. A row
+of zeros means unlabelled and gets no weight, in every loss term and every judge.
 """
 
 from abc import abstractmethod
@@ -18,47 +18,47 @@ from paretina.shapes import Logits, Targets
 from paretina.traits import Method, Never
 
 UNKNOWN = 255
-"""The number in a mask of a pixel whose class is not known: what annotators left out, and gaps that a transform opens."""
+"""The value of unknown pixels in a mask: those that annotators left out, and gaps opened by transforms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Method):
-    """What a network learns to say about a picture.
+    """What a network learns to predict.
 
     Attributes:
-        DENSE: whether each pixel has an answer: targets and logits are (batch, class, row, column) instead of (batch, class).
-        JUDGE: name of the judge of this task where the recipe names none.
+        DENSE: whether each pixel has a prediction: targets and logits are (batch, class, row, column), not (batch, class).
+        JUDGE: name of the default judge of this task.
     """
 
     PLUGINS = ("paretina.model.tasks",)
-    LEFT_OUT = Never("it is what the data says")
+    LEFT_OUT = Never("it is determined by the data")
     LOW_PRECISION = Never("it has no arithmetic of its own in training")
     DENSE: ClassVar[bool] = False
     JUDGE: ClassVar[str]
 
     @abstractmethod
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
-        """The targets of a batch, in float32.
+        """Returns the targets of a batch, in float32.
 
         Args:
-            given: what the source says of each picture, see `Collection.target`.
+            given: the label of each picture, see `Collection.target`.
             classes: number of classes.
 
         Raises:
-            ValueError: what is given does not have the shape or the values that belong to this task.
+            ValueError: a label does not have a shape or values for this task.
         """
 
     @abstractmethod
     def probabilities(self, logits: Logits) -> Logits:
-        """The probability of each class, of the shape of the logits."""
+        """Returns class probabilities, in the shape of the logits."""
 
     @abstractmethod
     def answer(self, logits: Logits) -> Tensor:
-        """What the network says, decided: class numbers without axis 1, or for each class whether it is there."""
+        """Returns the predictions: class indices without axis 1, or for each class whether it is present."""
 
 
 def require_shape(task: Task, given: Sequence[Tensor], *dimensions: int) -> None:
-    """Looks whether each target has one of the numbers of dimensions, and all have the same.
+    """Checks that all targets have the same number of dimensions, one of those given.
 
     Raises:
         ValueError: one has another.
@@ -75,13 +75,13 @@ def require_shape(task: Task, given: Sequence[Tensor], *dimensions: int) -> None
 
 
 def from_numbers(numbers: Tensor, classes: int) -> Targets:
-    """One in the place of each class number, zero elsewhere; a negative number is no class, and its row is zero.
+    """One-hot targets from class indices; a negative index means unlabelled and gives a row of zeros.
 
     Args:
         numbers: (batch) or (batch, row, column), int64.
 
     Raises:
-        ValueError: a number is that of no class.
+        ValueError: an index is out of range.
     """
     if numbers.numel() and int(numbers.max()) >= classes:
         raise ValueError(f"class numbers lie in 0 to {classes - 1} (with {classes} classes), got {int(numbers.max())}")
@@ -90,10 +90,10 @@ def from_numbers(numbers: Tensor, classes: int) -> Targets:
 
 
 def from_probabilities(task: Task, given: Sequence[Tensor], classes: int) -> Targets:
-    """The rows one above the other.
+    """Stacks the rows.
 
     Raises:
-        ValueError: a row has not one probability for each class.
+        ValueError: a row does not have one probability for each class.
     """
     lengths = {len(row) for row in given} - {classes}
     if lengths:

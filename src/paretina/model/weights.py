@@ -1,7 +1,7 @@
-"""The model file: one safetensors file with everything that a classifier needs.
+"""Reads and writes model files: one safetensors file with everything that a classifier needs.
 
 Weights, blueprint (preprocessing and normalisation included), class names, metrics, licence and origin. Nothing in it is
-executed; a file that is cut short, foreign or hostile gets one clear sentence before anything large is allocated.
+executed; a truncated, foreign or malicious file gives one clear error before anything large is allocated.
 """
 
 import hashlib
@@ -37,15 +37,15 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class About:
-    """What a model file says besides its weights.
+    """The metadata of a model file.
 
     Attributes:
         classes: class names in the order of the logits.
-        metrics: figures by metric key, as measured when it was saved.
+        metrics: values by metric key, as measured when it was saved.
         licence: of the weights.
-        origin: where the weights come from: what they were trained on, and what they started from.
+        origin: of the weights: what they were trained on, and what they started from.
         name: the network's name in our tables, or "".
-        task: what the logits mean; a file that does not say so is of one class a picture.
+        task: the kind of labels; default: one class per picture.
     """
 
     classes: tuple[str, ...]
@@ -61,7 +61,7 @@ class About:
 
 
 def save_model(path: Path, network: Network, about: About) -> None:
-    """Writes a network as a model file, aside and then renamed.
+    """Writes a network as a model file, atomically.
 
     Raises:
         ValueError: the number of class names is not that of the network's classes.
@@ -80,7 +80,7 @@ def load_model(path: Path) -> tuple[Network, About]:
     """Reads a model file; the network is in evaluation mode.
 
     Raises:
-        ValueError: the file is missing, cut short, no model file of ours, or its weights do not fit its model.
+        ValueError: the file is missing, truncated or not a model file, or its weights do not fit its model.
     """
     tensors, header = read_header(path)
     about = read_about(path, header)
@@ -89,11 +89,11 @@ def load_model(path: Path) -> tuple[Network, About]:
         try:
             model = decode(Model, header.get("model"))  # type: ignore[type-abstract]
             blocks = sum(stage.depth for table in model.blueprints() for stage in table.stages)
-            if blocks > len(given):  # a few letters could ask for a hundred thousand blocks
+            if blocks > len(given):  # a few bytes could request a hundred thousand blocks
                 raise ValueError(f"it has {how_many(blocks, 'block')}, but the file only {how_many(len(given), 'tensor')}")
             network = model.build("meta")
             wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        except Exception as error:  # the numbers of a hostile file lead torch to almost any exception
+        except Exception as error:  # a malicious file can make torch raise almost any exception
             raise ValueError(f"{path}: its network cannot be built: {shortened(error)}") from None
         if wanted != given:
             raise ValueError(f"{path}: the weights do not fit the network: {first_difference(wanted, given)}")
@@ -109,7 +109,7 @@ def load_model(path: Path) -> tuple[Network, About]:
 
 
 def read_about(path: Path, header: dict[str, Any]) -> About:
-    """What the description of a model file says about its weights."""
+    """Reads the metadata from the header of a model file."""
     try:
         classes = header["classes"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
@@ -129,19 +129,19 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
 
 
 def shortened(error: Exception) -> str:
-    """The text of an error on one line, without the rest of what a hostile file may have put into it."""
+    """The text of an error on one line, truncated, since a malicious file may have put anything into it."""
     text = " ".join((str(error) or type(error).__name__).split())
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
 class OtherFileError(ValueError):
-    """What is named as a model file is something else, and not a damaged one; so the name is wrong."""
+    """The given file is not a model file at all, rather than a damaged one."""
 
     exit_code = 2
 
 
 def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The open tensors of a model file and its description."""
+    """Opens a model file; returns its tensors and its header."""
     if not path.is_file():
         raise ValueError(f"there is no model file {path}")
     try:
@@ -149,10 +149,10 @@ def read_header(path: Path) -> tuple[Any, dict[str, Any]]:
         text = (file.metadata() or {}).get(FORMAT)
     except (safetensors.SafetensorError, OSError) as error:
         if path.suffix != ".safetensors":
-            raise OtherFileError(f"{path} is no model file; model files end with .safetensors") from None
-        raise ValueError(f"{path} is no model file, or was cut short ({error})") from None
+            raise OtherFileError(f"{path} is not a model file; model files end with .safetensors") from None
+        raise ValueError(f"{path} is not a model file, or was truncated ({error})") from None
     if text is None:
-        raise OtherFileError(f"{path} holds tensors, but not a model of ours; its description is missing")
+        raise OtherFileError(f"{path} contains tensors, but not a Paretina model; its description is missing")
     try:
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -176,12 +176,12 @@ def first_difference(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, 
 
 @dataclass(frozen=True)
 class Start:
-    """Weights that a run starts from.
+    """The weights that a run starts from.
 
     Attributes:
         model: the network they belong to.
         state: tensors by our names.
-        said: what was found, one sentence.
+        said: a sentence that describes them.
         classes: names of their classes, in the order of the logits.
     """
 
@@ -193,22 +193,22 @@ class Start:
     classes: tuple[str, ...]
 
     def rows(self, classes: Sequence[str]) -> Rows:
-        """The rows of their last layer that a network of other classes continues with."""
+        """The rows of their last layer that a network with other classes can reuse."""
         from paretina.model.interop import IMAGENET  # which needs this module
 
         return match_rows(self.classes, classes, IMAGENET)
 
 
 def packaged_file(weights: Weights) -> Path | None:
-    """The file of a registry package, if that package is installed."""
+    """The weight file of a registry package, if that package is installed."""
     return installed_file(weights.module, weights.file)
 
 
 def from_package(network: Published) -> Start | None:
-    """The weights that an installed registry package has for a named network, or None.
+    """Loads the weights of a named network from an installed registry package, or returns None.
 
     Raises:
-        ValueError: the package's file is not the one that is known.
+        ValueError: the package's file is not the expected one.
     """
     weights = network.weights
     path = packaged_file(weights) if weights else None
@@ -217,7 +217,7 @@ def from_package(network: Published) -> Start | None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if not digest.startswith(weights.sha256):
         raise ValueError(
-            f"{path} is not the file that is known (its SHA-256 starts with {digest[:16]}); reinstall {weights.package}"
+            f"{path} is not the expected file (its SHA-256 starts with {digest[:16]}); reinstall {weights.package}"
         )
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = importlib.import_module(weights.converter).from_package(state, network.blueprint)
@@ -228,18 +228,18 @@ def from_package(network: Published) -> Start | None:
 
 
 def from_file(path: Path) -> Start:
-    """The weights of a model file."""
+    """Loads the weights of a model file."""
     network, about = load_model(path)
     return Start(network.model, network.state_dict(), about.licence, about.origin, f"weights from {path}", about.classes)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of weights in a network that starts from them.
+    """The result of loading weights into a network.
 
     Attributes:
-        rows: what the last layer takes over.
-        new: parts of the network that the weights do not have, so that they keep their first values.
+        rows: the rows of the last layer that are reused.
+        new: parts of the network that the weights do not have, so that they keep their initial values.
         left: parts of the weights that the network does not have.
     """
 
@@ -248,14 +248,14 @@ class Loaded:
     left: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of it, a sentence each."""
+        """Notes for the user, a sentence each."""
         new = (f"new, since the weights do not have {'it' if len(self.new) == 1 else 'them'}: {', '.join(self.new)}",)
         left = (f"left out of the weights, since the network has no such part: {', '.join(self.left)}",)
         return (self.rows.said(), *(new if self.new else ()), *(left if self.left else ()))
 
 
 def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Loaded:
-    """Copies weights into a network, in place: of the last layer the rows of classes that they know by name.
+    """Copies weights into a network, in place; of the last layer only the rows of classes with known names.
 
     A whole part (stem, a stage, head; of several networks those of each) may be absent on either side. A part that both have
     must fit as a whole, up to the last layer.
@@ -264,7 +264,7 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
         classes: names of the network's classes; default: those of the weights.
 
     Raises:
-        ValueError: a part does not fit, or there is none that both have.
+        ValueError: a part does not fit, or they have no part in common.
     """
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
@@ -280,7 +280,7 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     if not both:
         raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
     shared, theirs = ({name: shape for name, shape in each.items() if part_of(name) in both} for each in (wanted, given))
-    for left_out in (last, {}):  # where all differs, the last layer says least
+    for left_out in (last, {}):  # if everything differs, the last layer is the least informative
         one, two = ({name: shape for name, shape in each.items() if name not in left_out} for each in (shared, theirs))
         if one != two:
             sizes = size_difference(network, start.model, one, two)
@@ -303,7 +303,7 @@ def part_of(name: str) -> str:
 def size_difference(
     network: Network, theirs: Model, wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """Says that only the size of the images is in the way, where all that differs are tables; "" otherwise."""
+    """A hint about the image size if only tables differ in shape; "" otherwise."""
     tables = {name for name, owned in roles(network).items() if owned.role == "table"}
     here, there = network.model.resolution, theirs.resolution
     different = {name for name in {*wanted, *given} if wanted.get(name) != given.get(name)}
@@ -316,7 +316,7 @@ def size_difference(
 
 
 def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor]) -> Tensor:
-    """A tensor that belongs to another resolution, such as a table of positions, as the module that owns it wants it."""
+    """Adapts a tensor for another resolution, such as a table of positions, by the module that owns it."""
     if name not in own or own[name].shape == tensor.shape:
         return tensor
     place, _, field = name.rpartition(".")
@@ -325,10 +325,10 @@ def fitted(network: Network, name: str, tensor: Tensor, own: Mapping[str, Tensor
 
 
 def with_preprocessing(model: M, start: Start | None, keep: Iterable[str] = ("crop", "fit", "interpolation")) -> M:
-    """The model that prepares pictures as its weights want them.
+    """Returns the model with the preprocessing of its weights.
 
     Args:
-        keep: fields of the preprocessing that stay as the model has them.
+        keep: fields of the preprocessing to keep from the model.
     """
     if start is None:
         return model

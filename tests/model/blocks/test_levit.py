@@ -64,7 +64,7 @@ def test_inference_form_gives_the_same_and_has_no_table(stride):
 
 
 def test_refuses_a_map_of_another_size():
-    with pytest.raises(ValueError, match=r"maps of 3 x 4 places only, got 4 x 3; give .* 3 x 4 pixels, .*resolution=SIDE"):
+    with pytest.raises(ValueError, match=r"maps of 3 x 4 only, got 4 x 3; give .* 3 x 4 pixels, .*resolution=SIDE"):
         attention()(torch.randn(1, 6, 4, 3))
 
 

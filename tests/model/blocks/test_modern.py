@@ -135,7 +135,7 @@ def test_zeroing_its_last_norm_leaves_the_shortcut(switches):
         ({"kernel": 2}, 16, "only with an odd kernel, got kernel=2"),
         ({"expand": 0.0}, 16, "needs expand > 0 and group_width >= 0"),
         ({"group_width": -1}, 16, "needs expand > 0 and group_width >= 0"),
-        ({}, 18, r"ModernBottleneck\(expand=0.25\) needs a width that it turns into a whole hidden width, got 18"),
+        ({}, 18, r"ModernBottleneck\(expand=0.25\) needs a width that gives an integer hidden width, got 18"),
         ({"group_width": 3}, 16, "whose width is a multiple of group_width=3, got 4"),
     ],
 )

@@ -28,5 +28,5 @@ def test_the_same_number_is_refused():
 
 
 def test_no_answer_is_refused():
-    with pytest.raises(ValueError, match=r"Blueprint.classes must lie between 1 and 1000000, got 0"):
+    with pytest.raises(ValueError, match=r"Blueprint.classes must be between 1 and 1000000, got 0"):
         Classes(count=0)(TINY)

@@ -84,7 +84,7 @@ def test_without_numbers_what_is_fused_already_stays():
 
 @pytest.mark.parametrize("number", [0, -1, 4])
 def test_a_stage_that_is_not_there_is_refused(number):
-    with pytest.raises(ValueError, match=f"Fuse names stage {number}, but stages are counted from 1 to 3"):
+    with pytest.raises(ValueError, match=f"Fuse names stage {number}, but stages are numbered from 1 to 3"):
         Fuse(stages=(1, number))(TINY)
 
 

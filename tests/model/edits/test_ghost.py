@@ -85,7 +85,7 @@ def test_a_stage_can_be_chosen():
 
 @pytest.mark.parametrize("number", [0, 5])
 def test_a_stage_that_is_not_there_is_refused(number):
-    with pytest.raises(ValueError, match=f"Ghost names stage {number}, but stages are counted from 1 to 4"):
+    with pytest.raises(ValueError, match=f"Ghost names stage {number}, but stages are numbered from 1 to 4"):
         Ghost(stages=(number,))(SMALL["R18"])
 
 

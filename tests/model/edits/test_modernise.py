@@ -174,5 +174,5 @@ def test_the_kernel_it_has_already_is_refused():
 
 
 def test_widths_that_cannot_be_inverted_are_refused():
-    with pytest.raises(ValueError, match="needs a width that it turns into a whole hidden width, got 50"):
+    with pytest.raises(ValueError, match="needs a width that gives an integer hidden width, got 50"):
         Invert()(put(R50, "stages.0.width", 50))

@@ -47,7 +47,7 @@ def test_widths_that_are_there_already_are_refused():
 
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_stage_that_is_not_there_is_refused(number):
-    with pytest.raises(ValueError, match=f"Rewidth names stage {number}, but stages are counted from 1 to 3"):
+    with pytest.raises(ValueError, match=f"Rewidth names stage {number}, but stages are numbered from 1 to 3"):
         Rewidth(widths=(8,), stages=(number,))(TINY)
 
 

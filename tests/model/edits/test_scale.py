@@ -131,7 +131,7 @@ def test_factors_are_above_zero(given):
 
 
 def test_a_resolution_that_no_network_has_is_refused():
-    with pytest.raises(ValueError, match=r"Blueprint.resolution must lie between"):
+    with pytest.raises(ValueError, match=r"Blueprint.resolution must be between"):
         Scale(resolution=0)(TINY)
 
 

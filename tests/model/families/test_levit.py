@@ -24,7 +24,7 @@ def test_the_parts_are_as_published():
 
 def test_a_resolution_of_its_own_gives_tables_of_its_own():
     network = SMALL.build()
-    with pytest.raises(ValueError, match=r"4 x 4 places only, got 6 x 6; give images of 64 x 64 pixels, or .*resolution=SIDE"):
+    with pytest.raises(ValueError, match=r"4 x 4 only, got 6 x 6; give images of 64 x 64 pixels, or .*resolution=SIDE"):
         network(torch.rand(2, 3, 96, 96))
     assert replace(SMALL, resolution=96).build().eval()(torch.rand(2, 3, 96, 96)).shape == (2, 3)
 

@@ -33,7 +33,7 @@ def test_answers_by_hand():
     assert AnyOf().answer(logits).tolist() == [[True, True, False], [False, False, False]]
     assert Places().answer(logits[:, :, None, None]).tolist() == [[[0]], [[2]]]
     assert AnyOf().probabilities(torch.zeros(1, 2)).tolist() == [[0.5, 0.5]]
-    with pytest.raises(TypeError, match="are no probabilities"):
+    with pytest.raises(TypeError, match="are not probabilities"):
         Nothing().probabilities(logits)
 
 
@@ -47,7 +47,7 @@ def test_answers_by_hand():
         (AnyOf(), [torch.tensor([0.0, 1.5, 0.0])], "probabilities lie in 0 to 1, got 0 to 1.5"),
         (AnyOf(), [torch.tensor([0.0, float("nan"), 0.0])], "probabilities lie in 0 to 1"),
         (AnyOf(), [torch.tensor(1)], r"takes targets of the shape \[class\]"),
-        (Places(), [torch.zeros(2, 2, dtype=torch.int64)], "a mask holds class numbers as uint8"),
+        (Places(), [torch.zeros(2, 2, dtype=torch.int64)], "a mask has class indices as uint8"),
         (Places(), [torch.full((2, 2), 3, dtype=torch.uint8)], "class numbers lie in 0 to 2"),
     ],
 )

@@ -162,7 +162,7 @@ def test_weights_of_a_switch_are_tried_before_anything_is_trained(tmp_path):
     (tmp_path / "run").mkdir()
     save_model(tmp_path / "run" / "model.safetensors", other.build(), About(classes=("cat", "dog"), origin="made for a test"))
     (tmp_path / "text").write_text("no weights")
-    for path, said in ((tmp_path / "run", "the weights do not fit|do not fit"), (tmp_path / "text", "is no model file")):
+    for path, said in ((tmp_path / "run", "the weights do not fit|do not fit"), (tmp_path / "text", "is not a model file")):
         with pytest.raises(ValueError, match=f"weights={path}: .*({said})"):
             check(replace(STUDY, switches=(switch_of(f"weights={path}"),)))
     fits = replace(BASE, model=other, model_name="")

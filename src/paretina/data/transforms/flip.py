@@ -1,7 +1,7 @@
 """HorizontalFlip: mirrors the picture left to right at random.
 
-Nearly free and nearly always a gain, except where left and right matter: letters, digits, traffic signs. It is refused for a
-source with `mirrors=off`.
+Nearly free and nearly always a gain, except where left and right matter: letters, digits, traffic signs. It is refused for
+sources that do not allow mirroring.
 
 Source: Krizhevsky et al. 2012 (AlexNet), section 4.1.
 """

@@ -1,4 +1,4 @@
-"""Activations without parameters, as torch has them."""
+"""Parameter-free activations of torch."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,11 +11,11 @@ from paretina.model.blueprint import Activation
 
 
 class Pointwise(nn.Module):
-    """A function of torch of each value by itself.
+    """Applies an elementwise function of torch.
 
     Attributes:
-        inplace: whether it may write over its input, which saves a pass over memory; it does so where nothing will be
-            differentiated. Off, until `paretina.model.layers.overwriting` turns it on.
+        inplace: whether it may overwrite its input, which saves a pass over memory; it does so only without gradients. Off
+            until `paretina.model.layers.overwriting` turns it on.
     """
 
     def __init__(self, function: str) -> None:

@@ -1,4 +1,4 @@
-"""Divide: several narrow networks in place of a wide one, at about the same cost; their answers are averaged.
+"""Divide: an ensemble of narrow networks in place of a wide one, at about the same cost; their logits are averaged.
 
 It pays for large networks, where more width alone brings little (EfficientNet-B7 at 320 pixels: 81.8 % alone, 82.7 % as two);
 a small one lost (WRN-50-2: 80.7 % and 79.6 %). The paper trains the members together, each on its own view; see the objectives.
@@ -21,7 +21,7 @@ from paretina.shapes import Features, Logits
 
 
 class Ensembled(Combined):
-    """Networks that answer together.
+    """Averages the logits of several networks.
 
     Attributes:
         members: the networks; each prepares the images for itself.
@@ -48,7 +48,7 @@ class Ensembled(Combined):
 class Ensemble(Model):
     """
     Attributes:
-        member: the table of each network; its own classes, size, preprocessing and channels give way to those of the ensemble.
+        member: the blueprint of each network; its classes, resolution, preprocessing and channels are those of the ensemble.
         count: number of networks.
     """
 
@@ -60,7 +60,7 @@ class Ensemble(Model):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.count <= 100:
-            raise ValueError(f"Ensemble.count must lie between 1 and 100, got {self.count}")
+            raise ValueError(f"Ensemble.count must be between 1 and 100, got {self.count}")
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         member = replace(
@@ -87,7 +87,7 @@ class Divide(Assembly):
 
     def __post_init__(self) -> None:
         if not 2 <= self.count <= 100:
-            raise ValueError(f"Divide.count must lie between 2 and 100, got {self.count}")
+            raise ValueError(f"Divide.count must be between 2 and 100, got {self.count}")
 
     def __call__(self, blueprint: Blueprint) -> Ensemble:
         member = Scale(width=self.count**-0.5)(blueprint)

@@ -1,7 +1,7 @@
 """ConvNeXt's block: a large depthwise convolution, one norm, then two linear layers with one activation between them.
 
-Accurate for its time where dense matrix products are fast, and what it gives for an image does not depend on the batch. Nearly
-all of its MACs lie in the two linear layers. Made for long training with strong augmentation; the layer scale starts so small
+Accurate for its time where dense matrix products are fast, and its output for an image does not depend on the batch. Nearly
+all of its MACs are in the two linear layers. Made for long training with strong augmentation; the layer scale starts so small
 that a block is nearly the identity at first.
 
 The layer norm over channels belongs to the block, whatever the blueprint's norm. A block that changes size or width begins with
@@ -25,10 +25,10 @@ EPS = 1e-6
 
 
 class LayerScale(nn.Module):
-    """One learned factor a channel.
+    """One learned factor per channel.
 
     Attributes:
-        start: first value of every factor.
+        start: initial value of every factor.
     """
 
     ROLES = {"weight": "scale"}
@@ -46,7 +46,7 @@ class LayerScale(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Layer norm over channels, then patches that do not overlap."""
+    """Layer norm over channels, then non-overlapping patches."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class ConvNeXtBody(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Takes the norm's scale and shift into the first linear layer and the layer scale into the second, in place."""
+        """Folds the norm's scale and shift into the first linear layer and the layer scale into the second, in place."""
         if self.norm.elementwise_affine:
             kernel = self.expand.weight.double()
             self.expand.bias.copy_(self.expand.bias.double() + kernel @ self.norm.bias.double())
@@ -100,7 +100,7 @@ class ConvNeXt(Block):
     Attributes:
         expand: hidden width as a multiple of the output width.
         kernel: side of the depthwise kernel, in pixels; odd.
-        layer_scale: first value of the factors at the end of the block.
+        layer_scale: initial value of the factors at the end of the block.
     """
 
     expand: int = 4

@@ -1,4 +1,4 @@
-"""Encoder: the block of a transformer, attention among all tokens and then a perceptron for each.
+"""Encoder: the transformer block, attention among all tokens and then an MLP for each.
 
 The best accuracy where there is much data or a good teacher, all of it dense matrix products; the cost of the attention grows
 with the square of the number of tokens. Its layer norms come first in each branch and belong to it, whatever the blueprint's
@@ -82,7 +82,7 @@ class Encoder(Block):
             overwriting(kit.activation.make(hidden)),
             last,
         )
-        # nothing but a linear layer ends a branch; with a weight of zero the branch starts as nothing
+        # only a linear layer ends a branch; with a weight of zero the branch starts at zero
         block = Transformer(Residual(attention, attention.project_out), Residual(nn.Sequential(*layers), last))
         if stride == 1 and width_in == width_out:
             return block
@@ -90,7 +90,7 @@ class Encoder(Block):
 
 
 def adapted(width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
-    """The convolution that gives a map another width or size before it becomes tokens."""
+    """The convolution that changes the width or size of a map before it becomes tokens."""
     return kit.unit(width_in, width_out, 3 if stride > 1 else 1, stride, act=False)
 
 

@@ -1,4 +1,4 @@
-"""Ghost modules: half of the maps are computed, the other half are cheap filters of the first half.
+"""Ghost modules: half of the maps are computed, the other half are derived from them by cheap filters.
 
 A ghost module makes 1 / `ratio` of its channels with an ordinary convolution and derives the others from them with small
 depthwise kernels, so it has about 1 / `ratio` of the MACs and parameters. `GhostBottleneck` is the block of GhostNet;
@@ -35,14 +35,14 @@ class Scales:
 
 
 class GhostUnit(Unit):
-    """Convolution, norm and activation that computes a part of its channels and derives the others from them.
+    """Convolution, norm and activation that computes some of its channels and derives the others from them.
 
-    It stands wherever a `Unit` stands, but holds two of them, and no `conv` of its own.
+    It replaces a `Unit`, but consists of two of them and has no `conv` of its own.
 
     Attributes:
         primary: the ordinary unit.
-        cheap: the depthwise unit on what `primary` gives.
-        width: channels that come out; those above it are cut off.
+        cheap: the depthwise unit on the output of `primary`.
+        width: output channels; any above it are cut off.
     """
 
     def __init__(self, primary: Unit, cheap: Unit, width: int) -> None:
@@ -53,7 +53,7 @@ class GhostUnit(Unit):
 
     @property
     def norm(self) -> "GhostUnit":  # type: ignore[override]
-        """What ends a residual body that this unit ends: itself, since it has two norms."""
+        """The last norm of a residual body that ends in this unit: the unit itself, since it has two norms."""
         return self
 
     @property
@@ -188,7 +188,7 @@ class GhostBottleneck(Block):
 
 @dataclass(frozen=True)
 class GhostKit(Kit):
-    """A kit whose dense convolutions are ghost modules wherever that has fewer MACs."""
+    """A kit whose dense convolutions are ghost modules wherever that reduces the MACs."""
 
     ratio: int = 2
     cheap_kernel: int = 3
@@ -217,10 +217,10 @@ class GhostKit(Kit):
 class Ghosted(Block):
     """Another block, with ghost modules for its dense convolutions, except where they would have more MACs.
 
-    Grouped and depthwise convolutions, squeezes and what a block makes without norm stay as they are.
+    Grouped and depthwise convolutions, squeezes and convolutions without norm are not changed.
 
     Attributes:
-        block: that block.
+        block: the block to change.
         ratio: how many times more channels come out of a ghost module than are computed densely.
         cheap_kernel: side of the ghost modules' depthwise kernel, in pixels; odd.
     """

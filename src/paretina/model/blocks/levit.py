@@ -1,4 +1,4 @@
-"""Levit: attention over the places of a small map, and a perceptron of 1x1 convolutions.
+"""Levit: attention over the positions of a small map, and an MLP of 1x1 convolutions.
 
 Every place sees every other; a learned bias for each distance tells what lies where, in place of positions. All norms stand
 behind 1x1 convolutions: with batch norm, nothing but convolutions and two matrix products is left of the block in inference.
@@ -67,7 +67,7 @@ class BiasedAttention(nn.Module):
         self.offsets.copy_(offsets.reshape(self.offsets.shape))
 
     def fold(self) -> None:
-        """Looks up the biases once for all; ends learning."""
+        """Gathers the biases once; the module can no longer be trained."""
         self.gathered = self.biases().detach().clone()
         del self.table, self.offsets
 
@@ -77,9 +77,9 @@ class BiasedAttention(nn.Module):
     def forward(self, x: Map) -> Map:
         if tuple(x.shape[2:]) != self.size:
             raise ValueError(
-                f"this attention has biases for maps of {self.size[0]} x {self.size[1]} places only, got "
+                f"this attention has biases for maps of {self.size[0]} x {self.size[1]} only, got "
                 f"{x.shape[2]} x {x.shape[3]}; give images of {self.image[0]} x {self.image[1]} pixels, or train a network "
-                "that is built for others: resolution=SIDE (Blueprint.resolution)"
+                "that is built for another size: resolution=SIDE (Blueprint.resolution)"
             )
         parts = self.by_head(self.project_in(x))
         if self.query is None:
@@ -134,7 +134,7 @@ class Levit(Block):
         return block
 
     def widened(self, rounding: Rounding) -> "Levit":
-        """More heads, each of the same width."""
+        """Scales the number of heads, each of the same width."""
         return replace(self, heads=max(1, round(rounding(self.heads * self.key) / self.key)))
 
 

@@ -1,9 +1,9 @@
 """ModernBottleneck: ResNet's bottleneck, with each change that leads from it to ConvNeXt as a switch.
 
-With every switch as it is by default it computes what `Bottleneck` does; with all of them set, what ConvNeXt's block does, only
-slower. For finding out which of the changes pay in a network and on a device of your own; `model/edits/modernise.py` sets them.
+With the default of every switch it computes the same as `Bottleneck`; with all of them set, the same as ConvNeXt's block, only
+slower. For finding out which changes help in your network and on your device; `model/edits/modernise.py` sets them.
 
-Source: Liu et al. 2022 (arXiv:2201.03545), section 2 and figures 3 and 4. The paper leaves open what becomes of biases: here a
+Source: Liu et al. 2022 (arXiv:2201.03545), section 2 and figures 3 and 4. The paper does not specify the biases: here a
 convolution has one where no norm follows it. Nor does it say with which change layer scale comes in: here with `norms="one"`,
 where it takes over from the scale of the norm that ended the block. A shortcut that changes the shape keeps its norm.
 """
@@ -51,11 +51,11 @@ class ModernBottleneck(Block):
             raise ValueError(f"ModernBottleneck needs expand > 0 and group_width >= 0, got {self}")
 
     def hidden(self, width: int) -> int:
-        """The hidden width of a block with that output width."""
+        """The hidden width of a block for an output width."""
         hidden = round(width * self.expand)
         if hidden < 1 or abs(hidden - width * self.expand) > 1e-6:
             raise ValueError(
-                f"ModernBottleneck(expand={self.expand}) needs a width that it turns into a whole hidden width, got {width}"
+                f"ModernBottleneck(expand={self.expand}) needs a width that gives an integer hidden width, got {width}"
             )
         return hidden
 

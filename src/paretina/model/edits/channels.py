@@ -1,10 +1,10 @@
-"""Channels: the number of channels of a picture.
+"""Channels: changes the number of input channels.
 
-For grey pictures, or for more than red, green and blue (infrared, depth). Only the first convolution changes its size: it has
-kernel area times width for each channel.
+For grey pictures, or for more than red, green and blue (infrared, depth). Only the first convolution changes its size: kernel
+area times width for each channel.
 
-Nobody told the statistics of the new channels, so that the preprocessing gives all of them the average over those that it
-had; set `preprocessing.mean` and `preprocessing.std` where you know better.
+The statistics of the new channels are unknown, so all channels get the average over the previous ones; set
+`preprocessing.mean` and `preprocessing.std` if you know them.
 
 Invariant: nothing but the preprocessing and the first convolution changes.
 """

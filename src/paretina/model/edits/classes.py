@@ -1,6 +1,6 @@
-"""Classes: the number of answers.
+"""Classes: changes the number of classes.
 
-The same body for another question. It costs the width before the last layer, times the number of classes.
+The rest of the network stays the same. The last layer costs its input width times the number of classes.
 
 Invariant: nothing but the last layer changes.
 """
@@ -14,7 +14,7 @@ from paretina.model.blueprint import Blueprint, Edit
 class Classes(Edit):
     """
     Attributes:
-        count: number of answers, at least 1.
+        count: number of classes, at least 1.
     """
 
     count: int

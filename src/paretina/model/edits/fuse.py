@@ -1,4 +1,4 @@
-"""Fuse: makes the inverted residuals of chosen stages Fused-MBConv.
+"""Fuse: replaces MBConv by Fused-MBConv in some stages.
 
 One dense convolution does the work of the expansion and of the depthwise convolution: more MACs and parameters, yet less time
 in early stages wherever dense convolutions are fast. Late stages are wide, and there the MACs grow faster than the speed:
@@ -25,7 +25,7 @@ from paretina.model.blueprint import Blueprint, Edit, Stage
 class Fuse(Edit):
     """
     Attributes:
-        stages: numbers of stages, from 1 as in a paper's table; None names all that are made of MBConv.
+        stages: numbers of stages, from 1 as in a paper's table; None for all that consist of MBConv.
         kernel: side of the fused kernel, in pixels; None keeps that of the block.
         squeeze: whether the squeeze stays; blocks of expansion 1 lose it in any case, as they have no hidden width.
     """
@@ -43,7 +43,7 @@ class Fuse(Edit):
         every = tuple(number for number, row in enumerate(rows, 1) if isinstance(row.block, MBConv))
         for number in every if self.stages is None else self.stages:
             if not 1 <= number <= len(rows):
-                raise ValueError(f"Fuse names stage {number}, but stages are counted from 1 to {len(rows)}")
+                raise ValueError(f"Fuse names stage {number}, but stages are numbered from 1 to {len(rows)}")
             rows[number - 1] = self.fused(blueprint.stages[number - 1], number)
         return replace(blueprint, stages=tuple(rows))
 

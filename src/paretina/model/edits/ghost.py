@@ -1,6 +1,6 @@
 """Ghost: ghost modules in place of the dense convolutions of any network.
 
-Takes away nearly 1 - 1 / `ratio` of the MACs and parameters of dense convolutions and costs some accuracy: the paper's
+Saves nearly 1 - 1 / `ratio` of the MACs and parameters of dense convolutions and costs some accuracy: the paper's
 ResNet-50 has a top-1 of 75.0 with `ratio=2` and of 74.1 with `ratio=4`. Best where MACs are what costs, as on a CPU with few
 threads; the cheap depthwise kernels are bound by memory, so measure before and after. Blocks that have ghost modules already
 stay as they are; so do stem, head, squeezes, grouped convolutions, blocks that a wiring names itself, and single convolutions
@@ -23,7 +23,7 @@ class Ghost(Edit):
     Attributes:
         ratio: how many times more channels come out of a ghost module than are computed densely, at least 2.
         cheap_kernel: side of the ghost modules' depthwise kernel, in pixels; odd.
-        stages: numbers of stages, from 1 as in a paper's table; None names all that have something to replace.
+        stages: numbers of stages, from 1 as in a paper's table; None for all that have something to replace.
     """
 
     ratio: int = 2
@@ -37,9 +37,9 @@ class Ghost(Edit):
         rows = blueprint.stages
         for number in self.stages or ():
             if not 1 <= number <= len(rows):
-                raise ValueError(f"Ghost names stage {number}, but stages are counted from 1 to {len(rows)}")
+                raise ValueError(f"Ghost names stage {number}, but stages are numbered from 1 to {len(rows)}")
         tried = replace(blueprint, stages=tuple(self.ghosted(row, number) for number, row in enumerate(rows, 1)))
-        # only what was built tells whether a block makes any dense unit
+        # only building the block shows whether it has any dense unit
         built = tried.build("meta").stages
         kept = []
         for number, (old, new, stage) in enumerate(zip(rows, tried.stages, built, strict=True), 1):

@@ -1,8 +1,8 @@
-"""The steps from ResNet-50 to ConvNeXt-T, each an edit that can be switched on alone.
+"""The steps from ResNet-50 to ConvNeXt-T, each an edit that can be used on its own.
 
-`MODERNISATION` holds them in the paper's order; one after the other they lead from `resnet50` to `convnext_tiny` exactly. Each
-changes one thing in a network of bottlenecks, so each can also be tried alone or left out. What the steps brought in the paper
-(ImageNet-1k top-1 in percent, mean of three runs of 300 epochs with one recipe; thousand million MACs):
+`MODERNISATION` lists them in the paper's order; applied in sequence they turn `resnet50` into exactly `convnext_tiny`. Each
+changes one thing in a network of bottlenecks, so each can also be tried alone or left out. The paper's results (ImageNet-1k
+top-1 in percent, mean of three runs of 300 epochs with one recipe; billions of MACs):
 
     ResNet-50, new recipe    78.82  4.09      LargeKernel, 7        80.57  4.15
     StageRatio               79.36  4.53      ToGELU                80.62  4.15
@@ -36,7 +36,7 @@ from paretina.model.stems.patch import PatchStem
 
 
 def modern(block: Block) -> ModernBottleneck | None:
-    """The same block with switches, or None where it is no bottleneck that has them."""
+    """The equivalent `ModernBottleneck`, or None if the block has none."""
     if isinstance(block, Bottleneck) and block.strided == "3x3":
         return ModernBottleneck(expand=1 / block.squeeze, group_width=block.group_width, shortcut=block.shortcut)
     return block if isinstance(block, ModernBottleneck) else None
@@ -70,7 +70,7 @@ def rebuilt(edit: Edit, blueprint: Blueprint, change: Callable[[Stage, ModernBot
 
 @dataclass(frozen=True, kw_only=True)
 class StageRatio(Edit):
-    """Gives every stage a depth of its own.
+    """Sets the depth of every stage.
 
     Attributes:
         depths: number of blocks of each stage.
@@ -87,7 +87,7 @@ class StageRatio(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class Patchify(Edit):
-    """Puts a single convolution of patches, as large as the stem's stride, in place of the stem."""
+    """Replaces the stem by a single patch convolution, with patches as large as the stem's stride."""
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         stem = blueprint.stem
@@ -100,7 +100,7 @@ class Patchify(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class Depthwise(Edit):
-    """Gives the spatial convolution of a bottleneck one channel a group."""
+    """Makes the spatial convolution of bottlenecks depthwise."""
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return rebuilt(self, blueprint, lambda stage, block: replace(stage, block=replace(block, group_width=1)))
@@ -108,9 +108,9 @@ class Depthwise(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class Invert(Edit):
-    """Turns bottlenecks inside out: the hidden width becomes that of the stage, the stage's width the hidden one.
+    """Inverts bottlenecks: swaps the hidden width and the width of the stage.
 
-    Take `Depthwise` first: a dense spatial convolution between wide layers is costly.
+    Use `Depthwise` first: a dense spatial convolution between wide layers is costly.
     """
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
@@ -124,7 +124,7 @@ class Invert(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class MoveUp(Edit):
-    """Puts the spatial convolution first in the block, where it has the width of the block's input."""
+    """Moves the spatial convolution to the start of the block, where it has the width of the block's input."""
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return rebuilt(self, blueprint, lambda stage, block: replace(stage, block=replace(block, spatial="first")))
@@ -132,7 +132,7 @@ class MoveUp(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class LargeKernel(Edit):
-    """Gives the spatial convolution of a bottleneck another kernel.
+    """Changes the kernel size of the spatial convolution of bottlenecks.
 
     Attributes:
         kernel: its side, in pixels; odd.
@@ -155,7 +155,7 @@ class ToGELU(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class FewerActivations(Edit):
-    """Leaves a bottleneck one activation, in front of its last convolution."""
+    """Keeps only one activation per bottleneck, before its last convolution."""
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return rebuilt(self, blueprint, lambda stage, block: replace(stage, block=replace(block, activations="one")))
@@ -163,7 +163,7 @@ class FewerActivations(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class FewerNorms(Edit):
-    """Leaves a bottleneck one norm, behind its spatial convolution; a layer scale ends the block instead."""
+    """Keeps only one norm per bottleneck, after its spatial convolution; a layer scale ends the block instead."""
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return rebuilt(self, blueprint, lambda stage, block: replace(stage, block=replace(block, norms="one")))
@@ -182,7 +182,7 @@ class ToLayerNorm(Edit):
 class SeparateDownsampling(Edit):
     """Downsamples between blocks, with layer norms at every place where the size changes.
 
-    They stand in front of each downsampling, behind a stem of patches and behind the final pool. A block that then has all of
+    They come before each downsampling, after a patch stem and after the final pool. A block that then has all of
     the other switches set is ConvNeXt's and becomes it, whose depthwise convolution has a bias too.
     """
 

@@ -1,4 +1,4 @@
-"""Regroup: grouped convolutions in place of depthwise ones, and a smaller expansion to pay for them.
+"""Regroup: grouped convolutions in place of depthwise ones, and a smaller expansion to compensate.
 
 A depthwise convolution does so little with each number that memory decides its time, not arithmetic. Groups of 16 channels do
 16 times as much and hardly take longer where the processor multiplies matrices well; with expansion 4 in place of 6,

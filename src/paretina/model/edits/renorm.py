@@ -1,7 +1,7 @@
-"""Renorm: another norm throughout a network.
+"""Renorm: replaces the norm throughout a network.
 
-For batches that are too small for batch norm, or where an image's output must not depend on its companions: `GroupNorm`, with
-one group layer norm, or `ProxyNorm`. Group norms cost about as much as batch norm in training, and more in inference, where
+For batches that are too small for batch norm, or if an image's output must not depend on the rest of its batch: `GroupNorm`
+(one group: layer norm) or `ProxyNorm`. Group norms cost about as much as batch norm in training, and more in inference, where
 batch norm is folded away. Weights that were trained with another norm are of no use.
 
 Blocks and heads whose norm is part of their definition keep it (ConvNeXt, ViT): they make it themselves, not with the
@@ -22,7 +22,7 @@ from paretina.model.norms.group import GroupNorm
 class Renorm(Edit):
     """
     Attributes:
-        norm: the one to have; the widths of the network must suit it.
+        norm: the new norm; it must support the widths of the network.
     """
 
     norm: Norm = field(default_factory=GroupNorm)

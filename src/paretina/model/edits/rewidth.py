@@ -1,7 +1,7 @@
-"""Rewidth: gives stages the widths that they are told, without rounding.
+"""Rewidth: sets the widths of stages, without rounding.
 
-For tables that no factor gives, for searches that choose each width, and to spend channels where they count. The cost of a
-stage grows with the square of its width; the stage behind it changes too, because it reads that map.
+For widths that no common factor gives, for searches that choose each width, and to spend channels where they count. The cost of
+a stage grows with the square of its width; the next stage changes too, because it reads that map.
 
 Invariant: nothing but the widths of the stages named changes, and those are what was given.
 """
@@ -15,8 +15,8 @@ from paretina.model.blueprint import Blueprint, Edit
 class Rewidth(Edit):
     """
     Attributes:
-        widths: channels at the end of each stage that is named, in the order of `stages`.
-        stages: numbers of stages, from 1 as in a paper's table; None names all of them.
+        widths: output channels of each stage in `stages`, in the same order.
+        stages: numbers of stages, from 1 as in a paper's table; None for all of them.
     """
 
     widths: tuple[int, ...]
@@ -37,7 +37,7 @@ class Rewidth(Edit):
         rows = list(blueprint.stages)
         for number, width in zip(numbers, self.widths, strict=True):
             if not 1 <= number <= len(rows):
-                raise ValueError(f"Rewidth names stage {number}, but stages are counted from 1 to {len(rows)}")
+                raise ValueError(f"Rewidth names stage {number}, but stages are numbered from 1 to {len(rows)}")
             rows[number - 1] = replace(rows[number - 1], width=width)
         return replace(blueprint, stages=tuple(rows))
 

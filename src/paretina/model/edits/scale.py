@@ -1,8 +1,8 @@
 """Scale: compound scaling of depth, width and resolution, with the rounding rules of the family.
 
-Grow a network that is good for its cost into a larger one. Depth adds time in proportion, width and resolution as their
-squares; mind that rounding overshoots: compare costs of what was built, never of the factors. Large pictures cost memory and
-training time for little accuracy, so that EfficientNetV2 caps them at 480 pixels.
+Scales up a network that is good for its cost. Time grows linearly with depth, and quadratically with width and resolution;
+rounding overshoots, so compare the costs of the built networks, never the factors. Large images cost memory and training time
+for little accuracy, so EfficientNetV2 caps them at 480 pixels.
 
 Source: Tan & Le 2019 (arXiv:1905.11946), section 3; rounding as in the released code (tensorflow/tpu, efficientnet). The cap:
 Tan & Le 2021 (arXiv:2104.00298), section 3.3.
@@ -18,7 +18,7 @@ from paretina.spec import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class Round(Spec):
-    """How a scaled width becomes a whole one: to the nearest multiple of `divisor`, at least one.
+    """Rounds scaled widths to the nearest multiple of `divisor`, at least one multiple.
 
     Attributes:
         floor: a result below this share of the exact width goes one multiple up; 0.9 in EfficientNet, 0 (never) in V2.
@@ -43,9 +43,9 @@ class Scale(Edit):
         width: factor on every width.
         depth: factor on the number of blocks of each stage, rounded up.
         resolution: side of the test image in pixels; None keeps it.
-        max_resolution: the most that the side may be, in pixels, whether it is given or kept; None sets no bound.
-        round: how widths are rounded.
-        keep: what is left as it is: the width of the stem, the width of the head, the depth of the first and last stage.
+        max_resolution: upper limit of the side in pixels, whether given or kept; None for no limit.
+        round: rounding rule of widths.
+        keep: what is not scaled: the width of the stem, the width of the head, the depth of the first and last stage.
     """
 
     width: float = 1.0

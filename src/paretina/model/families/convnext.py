@@ -1,8 +1,8 @@
 """ConvNeXt T, S, B, L and XL.
 
 Source: Liu et al. 2022 (arXiv:2201.03545), section 3. Top-1 is that of the released checkpoints' README at 224 pixels; T to L
-were trained on ImageNet-1k alone, XL on ImageNet-22k first. Where the side of an image is no multiple of 32, all of its pixels
-are used; other libraries drop the rest at the edges, so that their answers agree with ours at multiples of 32 only.
+were trained on ImageNet-1k only, XL on ImageNet-22k first. If the side of an image is not a multiple of 32, all of its pixels
+are used; other libraries drop the rest at the edges, so their outputs agree with ours at multiples of 32 only.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from paretina.model.stems.patch import PatchStem
 
 
 def convnext(first: int, depths: tuple[int, int, int, int]) -> Blueprint:
-    """The table of a ConvNeXt: widths double from the first on, and sides halve."""
+    """The blueprint of a ConvNeXt: widths double from stage to stage, and sides halve."""
     widths = (first, 2 * first, 4 * first, 8 * first)
     rows = zip(depths, widths, (1, 2, 2, 2), strict=True)
     return Blueprint(
@@ -47,7 +47,7 @@ def names(
     inner: Mapping[str, str],
     scale: str,
 ) -> dict[str, str]:
-    """What another library calls each of our tensors.
+    """Maps our tensor names to another library's.
 
     Args:
         ends: its name of each layer of stem and head.

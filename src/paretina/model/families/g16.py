@@ -1,4 +1,4 @@
-"""G16-EfficientNet B0 to B5: groups of 16 channels, expansion 4, layer norm with proxy norm, at native and at half resolution.
+"""G16-EfficientNet B0 to B5: groups of 16 channels, expansion 4, layer norm with proxy norm, at native and half resolution.
 
 Source: Masters et al. 2021 (arXiv:2106.03640); code and figure in graphcore-research, Making_EfficientNet_More_Efficient.
 Faster to train than EfficientNet at equal accuracy on the authors' hardware, although MACs are higher. The half resolutions

@@ -7,7 +7,7 @@ blocks or more; the narrow path has groups of 3/4 the width, and its channels, a
 For ResNet only a recipe of another framework is public: a ResNet-101 of 38 216 872 parameters and 77.36 top-1. We take half of
 the channels in all four stages, which gives 35 435 432. That is the recipe's count less a 1x1 convolution from all channels to
 the narrow ones in each stage (it has one in place of the split; 2 785 280), plus one norm over the cheap channels in each stage
-(3840). So the structure may be the same, but this is arithmetic and no proof.
+(3840). So the structure may be the same, but this is arithmetic, not a proof.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""MobileNetV1 and V2 in several widths, and what the first table of compound scaling makes of them.
+"""MobileNetV1 and V2 in several widths, and scaled as in the compound scaling paper.
 
 Source: V1: Howard et al. 2017 (arXiv:1704.04861), table 1. V2: Sandler et al. 2018 (arXiv:1801.04381), table 2; a width below
 1 keeps the 1280 channels of the head. Scaling: Tan & Le 2019 (arXiv:1905.11946), table 3. Of its compound rows only V1's says

@@ -1,4 +1,4 @@
-"""RegNetX, from 0.2 to 32 thousand million MACs.
+"""RegNetX, from 0.2 to 32 billion MACs.
 
 A search over whole populations of networks found that good ones follow a line: the width of block j is start + slope * j,
 brought to a few steps that grow by a constant factor. Five numbers are then a network. Grouped 3x3 convolutions and no

@@ -1,7 +1,7 @@
-"""DistilledHead: two classifiers on the mean of the last map, one that learns from labels and one from a teacher.
+"""DistilledHead: two classifiers on the mean of the last map, one trained on labels and one by a teacher.
 
-In training, an objective that distills takes both answers from `head.both(maps, extras)`; whoever just calls the head gets
-their mean, as in inference. The second classifier costs parameters; the inference form has but one.
+In training, a distillation objective takes both outputs from `head.both(maps, extras)`; calling the head returns their mean,
+as in inference. The second classifier costs parameters; the inference form has only one.
 
 Source: Graham et al. 2021 (arXiv:2104.01136), section 4.3; Touvron et al. 2020 (arXiv:2012.12877), section 4.
 """
@@ -43,17 +43,17 @@ class TwoClassifiers(nn.Module):
         self.merged: nn.Linear | None = None
 
     def parted(self, x: Features) -> tuple[Features, Features]:
-        """The features that each of both sees."""
+        """The input features of each classifier."""
         return x, x
 
     def both(self, x: Features) -> tuple[Logits, Logits]:
-        """The answers of the classifier that learns from labels, and of that which learns from a teacher.
+        """Returns the logits of the classifier trained on labels, and of the one trained by a teacher.
 
         Raises:
-            RuntimeError: in inference form there is one answer only.
+            RuntimeError: in inference form there is only one classifier.
         """
         if self.label is None or self.teacher is None:
-            raise RuntimeError("in inference form both classifiers are one; ask the network that was folded for both answers")
+            raise RuntimeError("in inference form both classifiers are merged; use the original network for both outputs")
         label, teacher = self.parted(x)
         return self.label(label), self.teacher(teacher)
 
@@ -64,13 +64,13 @@ class TwoClassifiers(nn.Module):
         return (label + teacher) / 2
 
     def fold(self) -> None:
-        """Makes one layer of both, unless there are norms before them that could not be folded."""
+        """Merges both into one layer, unless there are norms before them that could not be folded."""
         label, teacher = self.label, self.teacher
         if isinstance(label, NormedLinear) and isinstance(teacher, NormedLinear) and label.norm is teacher.norm is None:
             self.merge(label.linear, teacher.linear, lambda label, teacher: (label + teacher) / 2)
 
     def merge(self, label: nn.Linear, teacher: nn.Linear, kernel: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Puts one linear layer in place of two; `kernel` makes its weight of theirs."""
+        """Replaces two linear layers by one; `kernel` combines their weights."""
         weight = kernel(label.weight.double(), teacher.weight.double()).to(label.weight.dtype)
         self.merged = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
         self.merged.weight = nn.Parameter(weight)
@@ -90,7 +90,7 @@ class PooledTwice(nn.Module):
         return pooled(maps[-1])
 
     def both(self, maps: list[Map], extras: dict[str, Any]) -> tuple[Logits, Logits]:
-        """The answers for labels and for a teacher; see `TwoClassifiers.both`."""
+        """Returns the logits of both classifiers; see `TwoClassifiers.both`."""
         return self.classifier.both(self.dropout(self.embedding(maps, extras)))
 
     def forward(self, maps: list[Map], extras: dict[str, Any]) -> Logits:

@@ -1,6 +1,6 @@
 """HiddenHead: the mean over the last map, a hidden layer, then the classifier.
 
-The wide layer before the classifier sees one vector an image in place of a map, so it costs parameters and hardly any MACs.
+The wide layer before the classifier sees one vector per image instead of a map, so it costs parameters but hardly any MACs.
 
 Source: Howard et al. 2019 (arXiv:1905.02244), section 5.1; in GhostNet: arXiv:1911.11907, table 1.
 """

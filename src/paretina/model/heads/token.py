@@ -1,8 +1,8 @@
-"""TokenHead: a layer norm and a linear layer on the token that stands for the whole image.
+"""TokenHead: a layer norm and a linear layer on the class token.
 
-For stages that are joined by `Tokens`. Where no stage gives such tokens, the mean over the last map stands for them. With a
-second classifier on the distillation token, an objective that distills takes both answers from `head.both(maps, extras)`;
-whoever just calls the head gets their mean, as in inference.
+For stages with the wiring `Tokens`. Without such tokens, the mean over the last map is used instead. With a second classifier
+on the distillation token, a distillation objective takes both outputs from `head.both(maps, extras)`; calling the head returns
+their mean, as in inference.
 
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1; with distillation: Touvron et al. 2020 (arXiv:2012.12877),
 section 4.
@@ -42,7 +42,7 @@ class TokenAnswer(nn.Module):
     """Layer norm of each token, dropout, classifier.
 
     Attributes:
-        tokens: names of the extras that are read.
+        tokens: names of the extras to read.
     """
 
     def __init__(self, width: int, classes: int, distilled: bool) -> None:
@@ -64,7 +64,7 @@ class TokenAnswer(nn.Module):
         return torch.cat([self.norm(token) for token in found], 1)
 
     def both(self, maps: list[Map], extras: dict[str, Any]) -> tuple[Logits, Logits]:
-        """The answers for labels and for a teacher; see `TwoClassifiers.both`.
+        """Returns the logits of both classifiers; see `TwoClassifiers.both`.
 
         Raises:
             TypeError: there is no second classifier.

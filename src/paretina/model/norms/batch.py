@@ -1,7 +1,7 @@
-"""Batch norm: each channel by the statistics of its batch.
+"""Batch norm: normalises each channel by the statistics of its batch.
 
-The usual choice with 16 images a step or more; costs one pass over the activation and makes an image's output depend on its
-companions while training.
+The usual choice with 16 images per step or more; costs one pass over the activation and makes an image's output depend on the
+rest of its batch in training.
 
 Source: Ioffe & Szegedy 2015 (arXiv:1502.03167).
 """
@@ -16,7 +16,7 @@ from paretina.model.layers import overwriting
 
 
 class BatchNormUnit(nn.BatchNorm2d, NormUnit):
-    """Batch norm and the activation behind it."""
+    """Batch norm and the activation after it."""
 
     def __init__(self, width: int, eps: float, activation: nn.Module | None) -> None:
         nn.BatchNorm2d.__init__(self, width, eps=eps)

@@ -1,8 +1,8 @@
-"""Layer norm over channels: each pixel by the statistics of its own channels.
+"""Layer norm over channels: normalises each pixel by the statistics of its own channels.
 
-What an image gives depends on nothing else in its batch, and there are no running statistics, so training and evaluation
-compute the same. Meant for networks made for it (ConvNeXt, transformers), which use it sparingly; batch norm is folded away
-in inference and this is not. Not group norm with one group, whose statistics run over rows and columns too.
+The output for an image does not depend on the rest of its batch, and there are no running statistics, so training and
+evaluation compute the same. Meant for networks made for it (ConvNeXt, transformers), which use it sparingly; batch norm is
+folded away in inference and this is not. Not group norm with one group, whose statistics run over rows and columns too.
 
 Source: Ba et al. 2016 (arXiv:1607.06450); over the channels of a map: ConvNeXt (arXiv:2201.03545), section 2.6.
 """
@@ -16,7 +16,7 @@ from paretina.model.layers import overwriting
 
 
 class ChannelNormUnit(nn.LayerNorm, NormUnit):
-    """Layer norm over the channels of a map, and the activation behind it.
+    """Layer norm over the channels of a map, and the activation after it.
 
     The output is channels_last whatever the input was; an input that is channels_last already is not copied.
     """

@@ -1,6 +1,6 @@
-"""Group norm: groups of channels by the statistics of their own image.
+"""Group norm: normalises groups of channels by the statistics of their own image.
 
-For small batches, or where an image's output must not depend on its companions. With one group it is layer norm over channels,
+For small batches, or if an image's output must not depend on its batch. With one group it is layer norm over channels,
 rows and columns. Slower than batch norm in inference, where batch norm is folded away.
 
 Source: Wu & He 2018 (arXiv:1803.08494); in EfficientNet: arXiv:2106.03640.
@@ -15,7 +15,7 @@ from paretina.model.layers import overwriting
 
 
 class GroupNormUnit(nn.GroupNorm, NormUnit):
-    """Group norm and the activation behind it."""
+    """Group norm and the activation after it."""
 
     def __init__(self, groups: int, width: int, eps: float, activation: nn.Module | None) -> None:
         nn.GroupNorm.__init__(self, groups, width, eps=eps)

@@ -19,7 +19,7 @@ Source: Labatie et al. 2021 (arXiv:2106.03743); in EfficientNet: Masters et al. 
 means over normal quantiles, 200 as in the released code (the paper has 256).
 
 Proxy normalisation is the subject of patent application WO 2023/052547: have this checked before you ship it. It is never a
-default, only what is asked for.
+default and must be chosen explicitly.
 """
 
 from collections.abc import Callable, Sequence
@@ -122,15 +122,15 @@ def plain_statistics(
 
 
 class ProxyNormUnit(NormUnit):
-    """Group norm, activation, and the normalisation by the proxy behind them.
+    """Group norm, activation, and the normalisation by the proxy after them.
 
     Attributes:
-        weight: factor before the activation, one a channel; all that there is without an activation.
+        weight: factor before the activation, one per channel; the only parameter without an activation.
         bias: added before the activation.
         proxy_weight: by how much the proxy's standard deviation is above 1.
         proxy_bias: the proxy's mean.
-        away, factor: buffers, what `behind` gives; only after `fold`.
-        given: what `behind` gives, while a network runs that has computed it for all its units.
+        away, factor: buffers with the result of `behind`; only after `fold`.
+        given: the result of `behind`, while a network runs that has computed it for all its units.
     """
 
     ROLES: dict[str, Role] = {"weight": "norm", "bias": "norm", "proxy_weight": "proxy", "proxy_bias": "proxy"}
@@ -208,7 +208,7 @@ class ProxyNormUnit(NormUnit):
         return f"{len(self.weight)}, {self.choice}"
 
     def fold(self) -> None:
-        """Keeps the statistics as constants and drops the proxy: the form for inference, in place."""
+        """Converts to inference form in place: keeps the statistics as constants and drops the proxy."""
         if self.activation is None or self.away is not None:
             return
         with torch.no_grad():
@@ -217,7 +217,7 @@ class ProxyNormUnit(NormUnit):
 
 
 def statistics(units: Sequence[ProxyNormUnit]) -> list[tuple[Tensor, Tensor]]:
-    """What `behind` gives, of several units at once that share choice and activation, or of a single one."""
+    """The result of `behind` for several units at once with the same settings and activation, or for a single one."""
     first = units[0]
     if first.activation is None:
         raise TypeError("there are no statistics without an activation")

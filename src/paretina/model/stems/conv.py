@@ -1,4 +1,4 @@
-"""Stems of one or several convolutions, with or without a pool behind them."""
+"""Stems of one or several convolutions, with or without a pool after them."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar

@@ -1,6 +1,6 @@
 """LevitStem: four 3x3 convolutions of stride 2, each with twice the channels of the one before.
 
-Cheap for the stride of 16, and learns better than patches that do not overlap.
+Cheap for a stride of 16, and trains better than non-overlapping patches.
 
 Source: Graham et al. 2021 (arXiv:2104.01136), section 4.1 and figure 4; Xiao et al. 2021 (arXiv:2106.14881).
 """
@@ -15,7 +15,7 @@ from paretina.model.blueprint import Kit, Stem
 
 @dataclass(frozen=True, kw_only=True)
 class LevitStem(Stem):
-    """No activation stands behind the last convolution; the first three have an eighth, a quarter and half of the width."""
+    """No activation follows the last convolution; the first three have an eighth, a quarter and half of the width."""
 
     @property
     def stride(self) -> int:

@@ -1,7 +1,7 @@
-"""PatchStem: the image is cut into squares that do not overlap, and each becomes one pixel of the map.
+"""PatchStem: cuts the image into non-overlapping squares, each of which becomes one pixel of the map.
 
-The cheapest stem there is, and fast everywhere: one matrix product. Small networks and short trainings do better with
-overlapping convolutions.
+The cheapest stem, and fast everywhere: one matrix product. Small networks and short training runs do better with overlapping
+convolutions.
 
 Source: ViT (arXiv:2010.11929), section 3.1; with 4x4 patches and a norm: ConvNeXt (arXiv:2201.03545), sections 2.2 and 2.6.
 Where the patches leave a rest at the edges, the image is padded, so that no pixel is dropped.

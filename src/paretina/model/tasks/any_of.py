@@ -1,7 +1,7 @@
-"""AnyOf: each picture shows any number of the classes; each logit, through the logistic function, is a probability by itself.
+"""AnyOf: multi-label classification, any number of classes per picture; the sigmoid of each logit is a probability.
 
-A row of zeros says nothing here either: it is a picture whose labels are not known. A picture that is known to show none of the
-classes has `ABSENT` in its row instead of zeros, which is near enough to zero to be learned as zero, and counts.
+A row of zeros means unlabelled here too. A picture that is known to show none of the classes has `ABSENT` in its row instead
+of zeros, which is near enough to zero to be learned as zero, and counts.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from paretina.model.task import Task, from_probabilities, require_shape
 from paretina.shapes import Logits, Targets
 
 ABSENT = 1e-6
-"""The probability of every class in a picture that is known to show none of them."""
+"""The target of every class for a picture that is known to show none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyOf(Task):
-    """A source says a probability for each class, usually 0 or 1; what is above 0.5 is there."""
+    """The label is a probability for each class, usually 0 or 1; classes above 0.5 are present."""
 
     JUDGE: ClassVar[str] = "MeanPrecision"
 

@@ -1,4 +1,4 @@
-"""Nothing: no labels at all; what is learned comes from the objective alone, and the logits mean nothing by themselves."""
+"""Nothing: no labels; everything is learned from the objective, and the logits have no meaning of their own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from paretina.shapes import Logits, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing(Task):
-    """Whatever a source says of a picture is left out: all targets are zero."""
+    """The labels of the source are ignored: all targets are zero."""
 
     JUDGE: ClassVar[str] = "HeldOutLoss"
 
@@ -21,7 +21,7 @@ class Nothing(Task):
         return torch.zeros(len(given), classes)
 
     def probabilities(self, logits: Logits) -> Logits:
-        raise TypeError("the logits of a network that learned without labels are no probabilities")
+        raise TypeError("the logits of a network trained without labels are not probabilities")
 
     def answer(self, logits: Logits) -> Tensor:
         return logits

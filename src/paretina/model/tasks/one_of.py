@@ -1,4 +1,4 @@
-"""OneOf: each picture is of one class. The logits are logarithms of probabilities that add up to one, but for a constant."""
+"""OneOf: single-label classification, one class per picture; the softmax of the logits gives probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from paretina.shapes import Logits, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class OneOf(Task):
-    """A source says the number of the class, negative where it is not known, or a probability for each class."""
+    """The label is the class index, negative if unknown, or a probability for each class."""
 
     JUDGE: ClassVar[str] = "TopOne"
 

@@ -1,4 +1,4 @@
-"""Places: each pixel is of one class. The logits have the size of the picture and mean at each pixel what they do in OneOf."""
+"""Places: semantic segmentation, one class per pixel. The logits have the size of the picture, each pixel as in OneOf."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from paretina.shapes import Logits, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class Places(Task):
-    """A source says the class number of each pixel, as uint8, 255 where it is not known; so there are at most 255 classes."""
+    """The label is a mask of class indices, as uint8, 255 where unknown; so there are at most 255 classes."""
 
     DENSE: ClassVar[bool] = True
     JUDGE: ClassVar[str] = "MeanIoU"
@@ -26,7 +26,7 @@ class Places(Task):
             return torch.empty(0, classes, 0, 0)
         numbers = torch.stack(list(given))
         if numbers.dtype != torch.uint8:
-            raise ValueError(f"a mask holds class numbers as uint8, 255 for a pixel that is not known, got {numbers.dtype}")
+            raise ValueError(f"a mask has class indices as uint8, 255 for unknown pixels, got {numbers.dtype}")
         signed = numbers.long()
         return from_numbers(signed.masked_fill(numbers == UNKNOWN, -1), classes)
 

@@ -1,4 +1,4 @@
-"""GGhost: a stage whose middle blocks are narrow, and whose other channels are made from its first block.
+"""GGhost: a stage with narrow middle blocks, whose other channels are derived from its first block.
 
 The blocks of a stage give similar maps. So a part of the channels passes through narrow blocks, and the rest comes from the
 first block by one 1x1 convolution; the means of all the narrow maps are mixed in, as one number a channel. Unlike ghost
@@ -65,12 +65,12 @@ class GhostStage(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class GGhost(Wiring):
-    """A stage needs a depth of at least 3: its first block, narrow ones, and its last.
+    """Needs stages with a depth of at least 3: the first block, narrow ones, and the last.
 
     Attributes:
-        ghosts: share of the channels that are made cheaply, between 0 and 1.
+        ghosts: share of the channels that are derived cheaply, between 0 and 1.
         multiple: the number of the other channels is rounded down to a multiple of this.
-        narrow: the block of the narrow path; None is the block of the stage.
+        narrow: the block of the narrow path; None for the block of the stage.
     """
 
     ghosts: float = 0.5

@@ -1,8 +1,8 @@
-"""Tokens: the places of a map become tokens, get positions, and pass through a run of `Encoder` blocks with a class token.
+"""Tokens: turns a map into tokens with positional embeddings and a class token, followed by `Encoder` blocks.
 
-The stage gives the map of the places, and as extras the tokens that stand for the whole image: "class_token", and
-"distillation_token" where a teacher is to be learned from. `TokenHead` reads them. The positions are a table for the map at the
-blueprint's resolution. For a map of another size they are interpolated, bicubically, as is usual in fine-tuning and testing
+The stage outputs the map of patch tokens, and as extras the tokens for the whole image: "class_token", and
+"distillation_token" for learning from a teacher. `TokenHead` reads them. The positions are a table for the map at the
+blueprint's resolution. For a map of another size they are interpolated, bicubically, as is usual for fine-tuning and testing
 at other resolutions; a network that is built for another resolution has a table for that one.
 
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), sections 3.1 and 3.2; distillation token: Touvron et al. 2020
