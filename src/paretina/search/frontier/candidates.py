@@ -16,8 +16,8 @@ from paretina.measure.plan import Plan
 from paretina.spec import decode, encode
 from paretina.train.asked import Asked, UniqueKeys, choose, flattened, full_path
 from paretina.train.feasible import check_asked
-from paretina.train.tasks import require_updates
 from paretina.train.planning import with_safe_precision
+from paretina.train.tasks import require_updates
 
 PARTS = ("model", "recipe", "weights")
 
