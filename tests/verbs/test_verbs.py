@@ -203,7 +203,7 @@ def test_weights_may_be_a_file_or_the_directory_of_a_run():
         ({"config": "gone.yaml"}, r"cannot read gone\.yaml"),
         ({"fields": {"epoch": "3"}}, "no field 'epoch'; did you mean 'epochs'"),
         ({"fields": {"epochs": "many"}}, "epochs must be a number, got 'many'"),
-        ({"fields": {"epochs": "-1"}}, "must be above 0"),
+        ({"fields": {"epochs": "-1"}}, "must be at least 0"),
         ({"fields": {"optimizer.rat": "1"}}, "did you mean 'rate'"),
         ({"fields": {"transforms.MixUP": "on"}}, "did you mean 'MixUp'"),
         ({"fields": {"data.val_shar": "0.1"}}, "did you mean 'val_share'"),
