@@ -14,7 +14,7 @@ from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Sample
 from paretina.data.sources.arrays import ArrayCollection, from_arrays
-from paretina.data.transform import Look, View
+from paretina.data.transform import Look, Sight, View
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.erase import RandomErasing
@@ -403,4 +403,4 @@ def test_only_the_first_view_moves_the_mask():
 def test_a_transform_that_forgets_to_say_that_it_changes_the_size_is_named(monkeypatch):
     monkeypatch.setattr(Squash, "MOVES", False)
     with pytest.raises(ValueError, match=r"behind Squash a picture has .* pixels, but its mask .*must say MOVES"):
-        Look((Squash(),)).both(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.zeros(3, 9, 9, dtype=torch.uint8), 6, START)
+        Look((Squash(),))([Sight(*torch.zeros(2, 3, 9, 9, dtype=torch.uint8), 0, START)], 6)
