@@ -54,7 +54,7 @@ class Remembered:
     """What transforms that make always the same of a picture have made of it, as long as there is room.
 
     Attributes:
-        room: bytes that all of it may take; None before the first picture, since workers do not remember: each would fill its own.
+        room: bytes that all of it may take; None before the first picture. Workers have none: each would fill its own.
     """
 
     def __init__(self, room: int | None = None) -> None:
@@ -79,7 +79,7 @@ class Remembered:
 
 
 class Transformed(Dataset[Item]):
-    """Answers requests: decodes, seeds, transforms. What it remembers saves time and changes nothing, so any worker can answer."""
+    """Answers requests: decodes, seeds, transforms. What it remembers only saves time, so any worker can answer."""
 
     def __init__(self, pictures: Pictures, looks: Sequence[Look]) -> None:
         self.pictures = pictures
@@ -127,7 +127,7 @@ class Transformed(Dataset[Item]):
         return sights
 
     def begin(self, number: int, sights: Sequence[Sight], indices: Sequence[int], side: int) -> int:
-        """Takes pictures through the first transform of a view by memory; the number of transforms that they have behind them."""
+        """Takes pictures through the first transform by memory; returns how many they have behind them."""
         fixed = self.looks[number].fixed
         # a picture that is read from its file each time may have become unreadable, and there was no room for pictures
         if fixed is None or self.pictures.pixels is None or any(sight.mask is not None for sight in sights):

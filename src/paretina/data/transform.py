@@ -1,8 +1,8 @@
 """The two kinds of transform: of one picture, in the loader's workers; of a whole batch, after loading.
 
-A recipe lists both in one tuple and they act in the order written there, those of single pictures first. Among these are some
-that take many pictures in one go (`ManyTransform`), each as if it were alone: what a sample becomes follows from its seed, never
-from what stands beside it.
+A recipe lists both in one tuple and they act in the order written there, those of single pictures first. Among these are
+some that take many pictures in one go (`ManyTransform`), each as if it were alone: what a sample becomes follows from its seed,
+never from what stands beside it.
 """
 
 import functools
@@ -243,7 +243,7 @@ class Look:
 
 
 def runs(transforms: Sequence[ImageTransform]) -> list[tuple[list[ImageTransform], list[ManyTransform]]]:
-    """The transforms in their order, cut behind each stretch of those that take many pictures: all of a stretch draw at once."""
+    """The transforms in order, cut behind each stretch of those that take many pictures: all of a stretch draw at once."""
     found: list[tuple[list[ImageTransform], list[ManyTransform]]] = []
     for transform in transforms:
         many = isinstance(transform, ManyTransform)
