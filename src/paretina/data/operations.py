@@ -209,5 +209,6 @@ def mirrored(pixels: Pixels, which: Sequence[bool]) -> Pixels:
     """Those that are asked for from right to left, the others as they are."""
     found = pixels.copy()
     chosen = np.flatnonzero(np.asarray(which))
-    found[chosen] = pixels[chosen][..., ::-1]
+    # NumPy would turn around one byte at a time
+    found[chosen] = torch.from_numpy(pixels[chosen]).flip(-1).numpy()
     return found

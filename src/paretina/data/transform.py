@@ -224,14 +224,16 @@ class Look:
             ValueError: the transforms do not bring a picture to its size, or a mask to that of its picture.
         """
         side = self.side(size)
-        for singles, manys in runs(self.transforms[begin:]):
+        stretches = runs(self.transforms[begin:])
+        for stretch, (singles, manys) in enumerate(stretches, 1):
             drawn = []
             for sight in sights:
                 sight.resume()
                 for single in singles:
                     sight.go(single, side)
                 drawn.append([many.draw(sight.clock) for many in manys])
-                sight.state = torch.get_rng_state()
+                if stretch < len(stretches):
+                    sight.state = torch.get_rng_state()
             for number, many in enumerate(manys):
                 go_together(many, sights, [each[number] for each in drawn], side)
         for shape in {sight.image.shape for sight in sights} - {(3, side, side)}:

@@ -150,7 +150,7 @@ def test_many_pictures_agree_with_torchvision_on_each(operation, strength, heigh
             ones = reference(operation, torch.ones(1, height, width), each, [0.0])[0]
             apart = apart[:, (ones > 0.9999) | (ones == 0)]
         assert apart.max() <= 1
-        # a tenth of a level is a whole level at a factor of 1.9 in each tenth pixel of a grey picture
+        # where the result is a whole level, which a tenth of the pixels can be, either may fall just below it
         assert (apart > 0).float().mean() < 0.15
 
 

@@ -35,8 +35,8 @@ def part(area: tuple[float, float], ratio: tuple[float, float], height: int, wid
             top, left = (int(torch.randint(room + 1, (1,))) for room in (height - rows, width - columns))
             return slice(top, top + rows), slice(left, left + columns)
     # none fits: the middle, as much of it as the ratio allows
-    columns = min(width, round(height * ratio[1]))
-    rows = min(height, round(width / ratio[0]))
+    columns = max(1, min(width, round(height * ratio[1])))
+    rows = max(1, min(height, round(width / ratio[0])))
     top, left = (height - rows) // 2, (width - columns) // 2
     return slice(top, top + rows), slice(left, left + columns)
 

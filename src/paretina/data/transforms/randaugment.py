@@ -1,8 +1,8 @@
 """RandAugment: a few operations drawn at random for each picture, all at the same strength.
 
 The strongest of the simple augmentations when the schedule is long or the network large; too much of it hurts small networks,
-small pictures and short runs (EfficientNetV2, table 5: level 5 is best at 128 pixels, 15 at 300). With two operations it
-costs about as much as decoding a small picture.
+small pictures and short runs (EfficientNetV2, table 5: level 5 is best at 128 pixels, 15 at 300). The pictures of a batch for
+which one operation was drawn go through it together, so small pictures cost little.
 
 One level means one strength here, in either of the units that are in use: full strength is 10 on TensorFlow's scale and 30 on
 torchvision's. Levels are real numbers, so progressive learning may ask for 6.67, and may go beyond full strength:
