@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision import tv_tensors
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.data.transform import BatchTransform, ImageTransform, Look, Transform
+from paretina.data.transform import BatchTransform, ImageTransform, Look, ManyTransform, Sight, Transform
+from paretina.data.transforms.erase import RandomErasing
 from paretina.data.transforms.squash import Squash
 from paretina.model.tasks.places import Places
+from paretina.schedules import Constant
 from paretina.spec import modules_in
 
 FOUND = [example for module in modules_in("paretina.data.transforms") for example in getattr(module, "EXAMPLES", ())]
@@ -122,6 +125,55 @@ def test_moves_pixels_only_if_it_says_so(transform):
     assert any(moved) == transform.MOVES
 
 
+MANY = [t for t in FOUND if isinstance(t, ManyTransform)]
+every_many = pytest.mark.parametrize("transform", MANY, ids=repr)
+
+
+def drawn_for(transform, seeds, clocks):
+    found = []
+    with torch.random.fork_rng():
+        for seed, clock in zip(seeds, clocks, strict=True):
+            torch.manual_seed(seed)
+            found.append(transform.draw(clock))
+    return found
+
+
+@every_many
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (7, 1), (3, 40), (23, 17), (SIZE, SIZE), (130, 131)])
+@pytest.mark.parametrize("masks", [False, True])
+def test_many_become_what_each_becomes_alone(transform, height, width, masks):
+    # more than go through an operation at once where pictures are large, and clocks of several updates
+    count = 40 if height < 100 else 12
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randint(256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+    images[::5] //= 9  # dark ones
+    images[1] = 77  # and one without any content
+    images = tv_tensors.Mask(images) if masks else images
+    before = images.clone()
+    clocks = [Clock(number % 11, 10, 10.0) for number in range(count)]
+    together = transform.many(images, drawn_for(transform, range(count), clocks), SIZE)
+    assert together.dtype == torch.uint8
+    for number in range(count):
+        # a picture as it is kept in memory, row by row
+        image = images[number].as_subclass(torch.Tensor).permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        image = tv_tensors.Mask(image) if masks else image
+        assert torch.equal(transformed(transform, image, number, clocks[number]), together[number])
+    assert torch.equal(images, before)
+
+
+@every_many
+def test_what_is_fixed_draws_nothing_and_asks_for_no_time(transform):
+    with torch.random.fork_rng():
+        before = torch.get_rng_state()
+        clocks = [Clock(update, 10, 10.0) for update in (0, 3, 10)]
+        same = all(transform.draw(clock) is None for clock in clocks) and torch.equal(torch.get_rng_state(), before)
+    assert same == transform.FIXED
+
+
+def test_most_recipes_have_only_transforms_of_many():
+    assert {type(each).__name__ for each in MANY} >= {"Squash", "RandomShift", "HorizontalFlip", "RandAugment"}
+
+
 @pytest.mark.parametrize(
     "transform", [t for t in FOUND if isinstance(t, ImageTransform) and t.MOVES and issubclass(Places, t.TASKS)], ids=repr
 )
@@ -135,13 +187,16 @@ def test_a_transform_that_moves_takes_a_mask_along(transform):
         views = []
         for colour in ((200, 40, 40), (40, 40, 200)):
             image = torch.where(mask == 7, torch.tensor(colour, dtype=torch.uint8)[:, None, None], picture(24, 30) // 4 + 90)
-            torch.manual_seed(seed)
-            alone, drawn = Look((transform, Squash()))(image, SIZE, MIDDLE), torch.get_rng_state()
-            torch.manual_seed(seed)
-            view, moved = Look((transform, Squash())).both(image, mask, SIZE, MIDDLE)
             # a mask beside it changes nothing, not even what is drawn next
-            assert torch.equal(alone, view)
-            assert torch.equal(torch.get_rng_state(), drawn)
+            after = RandomErasing(probability=Constant(value=1.0), area=(0.01, 0.02), fill="noise")
+            alone, beside, seen = (Sight(image, each, seed, MIDDLE) for each in (None, mask, mask))
+            with torch.random.fork_rng(devices=[]):
+                Look((transform, Squash(), after))([alone], SIZE)
+                Look((transform, Squash(), after))([beside], SIZE)
+                Look((transform, Squash()))([seen], SIZE)
+            assert torch.equal(alone.image, beside.image)
+            assert torch.equal(beside.mask, seen.mask)
+            view, moved = seen.image, seen.mask
             views.append(view.float())
         assert set(moved.unique().tolist()) <= {0, 7, 255}
         assert torch.equal(moved[0], moved[1])

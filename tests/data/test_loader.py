@@ -1,6 +1,7 @@
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,24 +9,26 @@ import torch
 
 from paretina.clock import START
 from paretina.data.decode import DecodeError
-from paretina.data.loader import Collate, Preprocessed, Transformed, evaluation_batches, training_batches
+from paretina.data.loader import Collate, FixedResults, Preprocessed, Transformed, evaluation_batches, training_batches
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.preprocess import preprocess
 from paretina.data.sampler import Epochs
 from paretina.data.source import Collection, Sample
 from paretina.data.sources.arrays import ArrayCollection, from_arrays
-from paretina.data.transform import Look, View
+from paretina.data.transform import Look, Sight, View
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.erase import RandomErasing
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
+from paretina.data.transforms.letterbox import Letterbox
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.data.transforms.shift import RandomShift
 from paretina.data.transforms.squash import Squash
 from paretina.model.blueprint import Preprocessing
 from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Linear, Staged
+from paretina.train.recipes import fast, finetune, scratch
 
 TRANSFORMS = (
     RandomResizedCrop(smallest=Linear(start=0.9, end=0.1)),
@@ -334,6 +337,120 @@ def test_a_view_that_is_too_small_or_of_a_wrong_shape_is_named():
         View(scale=0.0)
 
 
+# --- many at once, each as if alone ---------------------------------------------------------------------------------------
+
+
+def sizes_of(*shapes):
+    """Pictures of the given sizes, in turn."""
+
+    class Mixed(Collection):
+        def image(self, sample, at_least=None):
+            number = int(sample.name)
+            generator = torch.Generator().manual_seed(number)
+            return torch.randint(256, (3, *shapes[number % len(shapes)]), dtype=torch.uint8, generator=generator)
+
+    collection = Mixed(("a", "b", "c", "d"), {"train": tuple(Sample(str(n), n % 4) for n in range(22))})
+    return read_pictures(collection, collection.split("train"))
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        *(recipe.RECIPE.image_transforms() for recipe in (fast, finetune, scratch)),
+        TRANSFORMS,
+        (Squash(), RandomErasing(fill="noise"), RandAugment(), HorizontalFlip(), ColorJitter(), RandomShift()),
+        (Letterbox(), RandAugment(number=3, fill="border"), CentreCrop(share=0.5)),
+        (RandomShift(), HorizontalFlip(), Squash()),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shapes", [((14, 17),), ((14, 17), (20, 9), (12, 12))])
+def test_a_batch_is_what_its_pictures_become_one_after_the_other(transforms, shapes):
+    shown = sizes_of(*shapes)
+    dataset = Transformed(shown, (Look(tuple(transforms)),))
+    for requests in EPOCHS.requests(SIZE, 0, 1, slice(None)):
+        items = dataset.__getitems__(requests)
+        for request, (index, _, (view,)) in zip(requests, items, strict=True):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(request.seed)
+                image = shown.image(request.index)
+                for transform in transforms:
+                    image = transform(image, request.size, request.clock)
+            assert index == request.index
+            assert torch.equal(view, image)
+
+
+def test_what_stands_beside_a_picture_changes_nothing():
+    dataset = Transformed(pictures(), VIEWS)
+    requests = next(Epochs(22, 22, 1.0, 3).requests(SIZE, 0, 1, slice(None)))
+    whole = dataset.__getitems__(requests)
+    for chosen in (slice(3, 4), slice(5, 20, 3), slice(None, None, -1)):
+        for one, other in zip(dataset.__getitems__(requests[chosen]), whole[chosen], strict=True):
+            assert one[0] == other[0]
+            assert all(torch.equal(a, b) for a, b in zip(one[2], other[2], strict=True))
+
+
+def test_masks_of_a_batch_move_as_one_after_the_other():
+    dataset = Transformed(
+        masked(), (Look((Squash(), RandomShift(), RandAugment(fill="border"), HorizontalFlip())), Look((Squash(),)))
+    )
+    requests = next(Epochs(8, 8, 1.0, 3).requests(SIZE, 0, 1, slice(None)))
+    for request, (_, target, views) in zip(requests, dataset.__getitems__(requests), strict=True):
+        _, alone, seen = dataset[request]
+        assert torch.equal(target, alone)
+        assert target.shape == (8, 8)
+        assert all(torch.equal(a, b) for a, b in zip(views, seen, strict=True))
+
+
+class Counted(Squash):
+    """Says how often it was asked for how many pictures."""
+
+    seen: ClassVar[list[int]] = []
+
+    def many(self, images, drawn, size):
+        self.seen.append(len(images))
+        return super().many(images, drawn, size)
+
+
+def counted(shown, remembered=None, looks=None):
+    Counted.seen.clear()
+    dataset = Transformed(shown, looks or (Look((Counted(), RandomShift(), RandAugment())),))
+    dataset.remembered = FixedResults() if remembered is None else remembered
+    found = [dataset.__getitems__(requests) for requests in Epochs(22, 6, 4.0, 3).requests(SIZE, 0, 1, slice(None))]
+    return sum(Counted.seen), [(index, *views) for items in found for index, _, views in items]
+
+
+def same(found, wanted):
+    return all(
+        one[0] == other[0] and all(torch.equal(a, b) for a, b in zip(one[1:], other[1:], strict=True))
+        for one, other in zip(found, wanted, strict=True)
+    )
+
+
+def test_a_fixed_beginning_is_done_once_for_each_picture_and_size():
+    times, found = counted(pictures())
+    anew, wanted = counted(pictures(), FixedResults(room=0))
+    assert (times, anew) == (2 * 22, 4 * 22)
+    assert same(found, wanted)
+
+
+def test_what_is_remembered_stays_within_its_room():
+    remembered = FixedResults(room=10 * 3 * 12 * 12)
+    _, found = counted(pictures(), remembered)
+    assert same(found, counted(pictures())[1])
+    assert remembered.used == sum(image.untyped_storage().nbytes() for image in remembered.kept.values())
+    assert 0 < remembered.used <= remembered.room
+
+
+def test_each_view_remembers_its_own_beginning():
+    looks = (Look((Counted(), HorizontalFlip())), Look((Counted(interpolation="bilinear"), HorizontalFlip()), scale=2.0))
+    assert same(counted(pictures(), looks=looks)[1], counted(pictures(), FixedResults(room=0), looks=looks)[1])
+
+
+def test_pictures_that_are_read_each_time_are_not_remembered():
+    assert counted(pictures(budget=0))[0] == 4 * 22
+
+
 # --- targets of every shape -------------------------------------------------------------------------------------------
 
 
@@ -403,4 +520,4 @@ def test_only_the_first_view_moves_the_mask():
 def test_a_transform_that_forgets_to_say_that_it_changes_the_size_is_named(monkeypatch):
     monkeypatch.setattr(Squash, "MOVES", False)
     with pytest.raises(ValueError, match=r"after Squash a picture has .* pixels, but its mask .*must set MOVES"):
-        Look((Squash(),)).both(torch.zeros(3, 9, 9, dtype=torch.uint8), torch.zeros(3, 9, 9, dtype=torch.uint8), 6, START)
+        Look((Squash(),))([Sight(*torch.zeros(2, 3, 9, 9, dtype=torch.uint8), 0, START)], 6)

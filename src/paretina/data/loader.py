@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torchvision import tv_tensors
 
 from paretina.data.batch import Batch
 from paretina.data.decode import DecodeError
-from paretina.data.pictures import Pictures
+from paretina.data.pictures import Pictures, memory_budget
 from paretina.data.preprocess import preprocess
 from paretina.data.resize import resized
 from paretina.data.sampler import Request, seed_of
-from paretina.data.transform import Look
+from paretina.data.transform import Look, Sight, go_together
 from paretina.model.blueprint import Preprocessing
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
@@ -50,28 +50,108 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
     return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
+class FixedResults:
+    """Results of deterministic first transforms, kept while there is room.
+
+    Attributes:
+        room: bytes that all of it may take; None before the first picture. Workers have none: each would fill its own.
+    """
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room = room
+        self.kept: dict[tuple[int, int], Image] = {}
+        self.used = 0
+
+    def find(self, view: int, index: int, side: int) -> Image | None:
+        """A picture as a view begins, or None where that is not known at this side in pixels."""
+        found = self.kept.get((view, index))
+        return found if found is not None and found.shape[-1] == side else None
+
+    def keep(self, view: int, index: int, image: Image) -> None:
+        """Takes the place of the same picture at another size."""
+        if self.room is None:
+            self.room = memory_budget() if get_worker_info() is None else 0
+        before = self.kept.get((view, index))
+        more = image.numel() - (0 if before is None else before.numel())
+        if self.used + more <= self.room:
+            self.kept[view, index] = image.clone()
+            self.used += more
+
+
 class Transformed(Dataset[Item]):
-    """Decodes, seeds and transforms a picture on request. Stateless, so any worker can serve any request."""
+    """Decodes, seeds and transforms pictures on request. What it keeps only saves time, so any worker can serve any request."""
 
     def __init__(self, pictures: Pictures, looks: Sequence[Look]) -> None:
         self.pictures = pictures
         self.looks = tuple(looks)
+        self.remembered = FixedResults()
 
     def __getitem__(self, request: Request) -> Item:  # type: ignore[override]
+        return self.__getitems__([request])[0]
+
+    def __getitems__(self, requests: Sequence[Request]) -> list[Item]:
+        """The items of one batch, which has one size; each item is what it would be alone."""
+        read = [self.read(request) for request in requests]
+        good = [each for each in read if not isinstance(each, str)]
+        with torch.random.fork_rng(devices=[]):
+            views = [self.view(number, good) for number in range(len(self.looks))] if good else []
+        items: list[Item] = []
+        place = 0
+        for each in read:
+            if isinstance(each, str):
+                items.append(each)
+                continue
+            mask = views[0][place].mask
+            target = each.target if mask is None else mask[0]
+            items.append((each.request.index, target, tuple(sights[place].image for sights in views)))
+            place += 1
+        return items
+
+    def read(self, request: Request) -> "Raw | str":
         try:
-            image, target = self.pictures.image(request.index), self.pictures.target(request.index)
+            return Raw(request, self.pictures.image(request.index), self.pictures.target(request.index))
         except DecodeError as error:
             return str(error)
-        mask = mask_beside(target, image)
-        views = []
-        with torch.random.fork_rng(devices=[]):
-            for number, look in enumerate(self.looks):
-                # the first view uses the same draws as the only view of a plain run
-                torch.default_generator.manual_seed(seed_of(request.seed, number) if number and look.own else request.seed)
-                view, moved = look.both(image, None if number else mask, request.size, request.clock)
-                views.append(view)
-                target = target if moved is None else moved[0]
-        return request.index, target, tuple(views)
+
+    def view(self, number: int, read: Sequence["Raw"]) -> list[Sight]:
+        """One view of each picture; a mask moves with the first one."""
+        look = self.looks[number]
+        sights = []
+        for raw in read:
+            # the first view draws as the only one of a plain run
+            seed = seed_of(raw.request.seed, number) if number and look.own else raw.request.seed
+            mask = None if number else mask_beside(raw.target, raw.image)
+            sights.append(Sight(raw.image, mask, seed, raw.request.clock))
+        size = read[0].request.size
+        look(sights, size, self.begin(number, sights, [raw.request.index for raw in read], look.side(size)))
+        return sights
+
+    def begin(self, number: int, sights: Sequence[Sight], indices: Sequence[int], side: int) -> int:
+        """Takes pictures through the first transform by memory; returns how many they have behind them."""
+        fixed = self.looks[number].fixed
+        # a picture that is read from its file each time may have become unreadable, and there was no room for pictures
+        if fixed is None or self.pictures.pixels is None or any(sight.mask is not None for sight in sights):
+            return 0
+        new = []
+        for sight, index in zip(sights, indices, strict=True):
+            found = self.remembered.find(number, index, side)
+            if found is None:
+                new.append((sight, index))
+            else:
+                sight.image = found
+        go_together(fixed, [sight for sight, _ in new], [None] * len(new), side)
+        for sight, index in new:
+            self.remembered.keep(number, index, sight.image)
+        return 1
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A request, and what it asks for as it was read."""
+
+    request: Request
+    image: Image
+    target: Tensor
 
 
 class Preprocessed(Dataset[Item]):

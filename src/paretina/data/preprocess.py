@@ -4,17 +4,17 @@ import torchvision.transforms.v2.functional as V
 
 from paretina.data.resize import resized
 from paretina.model.blueprint import Preprocessing
-from paretina.shapes import Image
+from paretina.shapes import Image, Images
 
 
-def preprocess(image: Image, preprocessing: Preprocessing, size: int) -> Image:
-    """Returns the picture at (3, size, size): cut to the central square or squashed, then resized.
+def preprocess(image: Image | Images, preprocessing: Preprocessing, size: int) -> Image | Images:
+    """Returns the picture, or several of one size, at (3, size, size): cut to the central square or squashed, then resized.
 
     The square has `preprocessing.crop` times the shorter side of the picture and is cut out before the one resize, as in
     EfficientNet's released evaluation.
     """
     if preprocessing.fit == "crop":
-        rows, columns = image.shape[1:]
+        rows, columns = image.shape[-2:]
         side = max(1, int(preprocessing.crop * min(rows, columns)))
         # an odd pixel goes to the end, as in the reference code of the Lite weights
         image = V.crop(image, (rows - side + 1) // 2, (columns - side + 1) // 2, side, side)

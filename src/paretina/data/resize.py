@@ -6,18 +6,22 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms.v2.functional import resize_image
 
-from paretina.shapes import Image
+from paretina.shapes import Image, Images
 
 
-def resized(image: Image, height: int, width: int, interpolation: Literal["bilinear", "bicubic"] = "bicubic") -> Image:
-    """The picture at another size in pixels, antialiased.
+def resized(
+    images: Image | Images, height: int, width: int, interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+) -> Image | Images:
+    """A picture, or several of one size, at another size in pixels, antialiased.
 
     Each pixel of a mask becomes the one whose centre is nearest. torchvision's own resize of masks goes by corners instead,
     which moves a mask by up to half a pixel of the result against its picture.
     """
-    if isinstance(image, tv_tensors.Mask):
-        return tv_tensors.Mask(interpolate(image.as_subclass(Tensor)[None], (height, width), mode="nearest-exact")[0])
-    found: Image = F.resize(image, [height, width], interpolation=InterpolationMode(interpolation), antialias=True)
-    return found
+    if isinstance(images, tv_tensors.Mask):
+        masks = images.as_subclass(Tensor)
+        found = interpolate(masks.reshape(-1, *masks.shape[-3:]), (height, width), mode="nearest-exact")
+        return tv_tensors.Mask(found.reshape(*masks.shape[:-2], height, width))
+    # without torchvision's search for the function of this type, which takes as long as a small picture
+    return resize_image(images, [height, width], interpolation=InterpolationMode(interpolation), antialias=True)

@@ -1,11 +1,14 @@
 """The interfaces of transforms: of single pictures, in the loader's workers, and of whole batches, after loading.
 
-A recipe lists both in one tuple and they act in the order written there, those of single pictures first.
+A recipe lists both in one tuple and they act in the order written there, those of single pictures first. Among these are
+some that take many pictures in one go (`ManyTransform`), each as if it were alone: what a sample becomes follows from its seed,
+never from what stands beside it.
 """
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,9 +17,10 @@ from torchvision import tv_tensors
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.fill import alone
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
-from paretina.shapes import Image
+from paretina.shapes import Image, Images
 from paretina.spec import Spec
 from paretina.traits import OFF, HowLeftOut, Method, Never, traits
 
@@ -62,6 +66,35 @@ class ImageTransform(Transform):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ManyTransform(ImageTransform):
+    """Acts on one picture as any `ImageTransform`, and on many of one size in less time than on one after the other.
+
+    What chance decides is drawn first, picture by picture, and so cannot depend on a picture or on its size. What a picture
+    becomes must not depend on the others, to the bit.
+
+    Attributes:
+        FIXED: whether nothing is drawn and nothing asked of the clock, so that a picture becomes the same at every update and
+            may be remembered.
+    """
+
+    FIXED: ClassVar[bool] = False
+
+    @abstractmethod
+    def draw(self, clock: Clock) -> Any:
+        """What chance and the clock decide for one picture, drawn from torch's global generator."""
+
+    @abstractmethod
+    def many(self, images: Images, drawn: Sequence[Any], size: int) -> Images:
+        """The pictures, or masks (`torchvision.tv_tensors.Mask`), each by what was drawn for it; the input stays as it is.
+
+        `size` is the side in pixels that the network will see at this update.
+        """
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        return self.many(alone(image), [self.draw(clock)], size)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchTransform(Transform):
     """Acts on a batch after loading, on the device of the network."""
 
@@ -90,6 +123,69 @@ class View(Spec):
             raise ValueError(f"View.scale is a multiple of the side of the first view, above 0, got {self.scale:g}")
 
 
+@dataclass
+class Sight:
+    """A picture on its way through the transforms of a view.
+
+    Attributes:
+        mask: as large as the picture, in three equal channels; None where there is none.
+        seed: of all that is drawn for it.
+        state: of torch's global generator where this picture last drew; None before its first draw.
+    """
+
+    image: Image
+    mask: Image | None
+    seed: int
+    clock: Clock
+    state: torch.Tensor | None = None
+
+    def resume(self) -> None:
+        """Puts torch's global generator where this picture left it."""
+        if self.state is None:
+            torch.default_generator.manual_seed(self.seed)
+        else:
+            torch.set_rng_state(self.state)
+
+    def go(self, transform: ImageTransform, side: int) -> None:
+        """Through one transform alone; the mask moves as the pixels do, by the same draws."""
+        before = torch.get_rng_state() if self.mask is not None and transform.MOVES else None
+        self.image = transform(self.image, side, self.clock)
+        if self.mask is not None and before is not None:
+            after = torch.get_rng_state()
+            torch.set_rng_state(before)
+            self.mask = tv_tensors.Mask(transform(tv_tensors.Mask(self.mask), side, self.clock))
+            torch.set_rng_state(after)
+        self.check_mask(transform)
+
+    def check_mask(self, transform: ImageTransform) -> None:
+        if self.mask is not None and self.mask.shape != self.image.shape:
+            raise ValueError(
+                f"after {type(transform).__name__} a picture has {tuple(self.image.shape[1:])} pixels, but its mask "
+                f"{tuple(self.mask.shape[1:])}; a transform that changes the size must set MOVES and treat both alike"
+            )
+
+
+def go_together(transform: ManyTransform, sights: Sequence[Sight], drawn: Sequence[Any], side: int) -> None:
+    """Pictures and their masks through one transform, those of one size in one go."""
+    groups = defaultdict(list)
+    for sight, each in zip(sights, drawn, strict=True):
+        groups[sight.image.shape, sight.mask is None].append((sight, each))
+    for (_, unmasked), group in groups.items():
+        members, own = [sight for sight, _ in group], [each for _, each in group]
+        for sight, image in zip(members, transform.many(stacked([sight.image for sight in members]), own, side), strict=True):
+            sight.image = image
+        if not unmasked and transform.MOVES:
+            masks = tv_tensors.Mask(stacked([sight.mask for sight in members if sight.mask is not None]))
+            for sight, mask in zip(members, transform.many(masks, own, side), strict=True):
+                sight.mask = tv_tensors.Mask(mask)
+        for sight in members:
+            sight.check_mask(transform)
+
+
+def stacked(images: Sequence[Image]) -> Images:
+    return torch.stack(tuple(images)) if len(images) > 1 else images[0][None]
+
+
 @dataclass(frozen=True)
 class Look:
     """All transforms of one view of a picture; see `View`."""
@@ -109,44 +205,57 @@ class Look:
             raise ValueError(f"a view at {self.scale:g} times {size} pixels has no pixel left; raise its scale or the size")
         return side
 
-    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        """The view; `size` is the side of the first one in pixels.
+    @property
+    def fixed(self) -> ManyTransform | None:
+        """The first transform, if it makes always the same of a picture."""
+        first = self.transforms[0] if self.transforms else None
+        return first if isinstance(first, ManyTransform) and first.FIXED else None
 
-        Raises:
-            ValueError: the transforms do not bring the picture to its size.
-        """
-        return self.both(image, None, size, clock)[0]
+    def __call__(self, sights: Sequence[Sight], size: int, begin: int = 0) -> None:
+        """Makes views of pictures, in place. Each is what it would be without the others.
 
-    def both(self, image: Image, mask: Image | None, size: int, clock: Clock) -> tuple[Image, Image | None]:
-        """The view, and the mask moved as its pixels are, by the same draws.
+        Draws from torch's global generator, which the caller has forked.
 
         Args:
-            mask: as large as the picture, in three equal channels; None where there is none.
+            size: side of the first view in pixels.
+            begin: how many of the transforms the pictures have behind them already.
 
         Raises:
-            ValueError: the transforms do not bring the picture to its size, or the mask to that of the picture.
+            ValueError: the transforms do not bring a picture to its size, or a mask to that of its picture.
         """
         side = self.side(size)
-        for transform in self.transforms:
-            before = torch.get_rng_state() if mask is not None and transform.MOVES else None
-            image = transform(image, side, clock)
-            if mask is not None and before is not None:
-                after = torch.get_rng_state()
-                torch.set_rng_state(before)
-                mask = tv_tensors.Mask(transform(tv_tensors.Mask(mask), side, clock))
-                torch.set_rng_state(after)
-            if mask is not None and mask.shape != image.shape:
-                raise ValueError(
-                    f"after {type(transform).__name__} a picture has {tuple(image.shape[1:])} pixels, but its mask "
-                    f"{tuple(mask.shape[1:])}; a transform that changes the size must set MOVES and treat both alike"
-                )
-        if image.shape != (3, side, side):
+        stretches = runs(self.transforms[begin:])
+        for stretch, (singles, manys) in enumerate(stretches, 1):
+            drawn = []
+            for sight in sights:
+                sight.resume()
+                for single in singles:
+                    sight.go(single, side)
+                drawn.append([many.draw(sight.clock) for many in manys])
+                if stretch < len(stretches):
+                    sight.state = torch.get_rng_state()
+            for number, many in enumerate(manys):
+                go_together(many, sights, [each[number] for each in drawn], side)
+        for shape in {sight.image.shape for sight in sights} - {(3, side, side)}:
             names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
             raise ValueError(
-                f"the transforms ({names}) gave a picture of {tuple(image.shape)}, not 3 x {side} x {side}; "
+                f"the transforms ({names}) gave a picture of {tuple(shape)}, not 3 x {side} x {side}; "
                 "one of them must crop or resize"
             )
-        return image, mask
+
+
+def runs(transforms: Sequence[ImageTransform]) -> list[tuple[list[ImageTransform], list[ManyTransform]]]:
+    """The transforms in order, cut behind each stretch of those that take many pictures: all of a stretch draw at once."""
+    found: list[tuple[list[ImageTransform], list[ManyTransform]]] = []
+    for transform in transforms:
+        many = isinstance(transform, ManyTransform)
+        if not found or (found[-1][1] and not many):
+            found.append(([], []))
+        if isinstance(transform, ManyTransform):
+            found[-1][1].append(transform)
+        else:
+            found[-1][0].append(transform)
+    return found
 
 
 @functools.lru_cache(maxsize=64)

@@ -26,8 +26,8 @@ class Network(nn.Module):
         blocks: number of blocks in all stages.
         frozen: parts that are not trained and stay in evaluation mode.
         frozen_statistics: whether all parts stay in evaluation mode, also those that are trained.
-        entry: number of leading parts, stem and stages, whose output map is accepted in place of images; 0 for none. The number of
-            channels tells maps from images, which are still accepted.
+        entry: number of leading parts, stem and stages, whose output map is accepted in place of images; 0 for none. Images,
+            told by their number of channels, are accepted too.
     """
 
     def __init__(

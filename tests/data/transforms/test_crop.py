@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms import v2
 
 from paretina.clock import END, START
-from paretina.data.transforms.crop import RandomResizedCrop
+from paretina.data.transforms.crop import RandomResizedCrop, part
 from paretina.schedules import Constant, Linear
 
 RAMP = torch.arange(64, dtype=torch.uint8).mul(4).expand(3, 64, 64)
@@ -44,6 +44,26 @@ def test_gives_the_pixels_of_torchvision(seed):
     expected = v2.RandomResizedCrop(32, (0.1, 1.0), interpolation=v2.InterpolationMode.BICUBIC)(image)
     torch.manual_seed(seed)
     assert torch.equal(RandomResizedCrop(smallest=Constant(value=0.1))(image, 32, START), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 90), (90, 2), (7, 12), (40, 41)])
+@pytest.mark.parametrize("ratio", [(3 / 4, 4 / 3), (1.0, 1.0), (0.2, 0.3)])
+def test_draws_the_part_that_torchvision_draws(height, width, ratio):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        wanted = v2.RandomResizedCrop(8, (0.08, 1.0), ratio).make_params([image])
+        after = torch.get_rng_state()
+        torch.manual_seed(seed)
+        rows, columns = part((0.08, 1.0), ratio, height, width)
+        found = {
+            "top": rows.start,
+            "left": columns.start,
+            "height": rows.stop - rows.start,
+            "width": columns.stop - columns.start,
+        }
+        assert found == {name: max(1, value) if name in ("height", "width") else value for name, value in wanted.items()}
+        assert torch.equal(torch.get_rng_state(), after)
 
 
 @pytest.mark.parametrize(

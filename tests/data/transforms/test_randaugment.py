@@ -1,15 +1,54 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import END, START, Clock
-from paretina.data.transforms.randaugment import OPERATIONS, RandAugment, operate
+from paretina.data.transforms.randaugment import OPERATIONS, RandAugment, operated
 from paretina.schedules import Constant, Linear, Staged
 
 GREY = [128, 128, 128]
+
+
+def operate(operation, image, strength, gap, interpolation):
+    gaps = np.array([gap], dtype=np.uint8)
+    return torch.from_numpy(operated(operation, image[None].numpy(), [strength], gaps, interpolation)[0])
+
+
+def reference(operation, image, strength, gap):
+    """The same by torchvision's functions, one picture at a time."""
+    height, width = image.shape[-2:]
+    bilinear, factor, size = v2.InterpolationMode.BILINEAR, max(0.1, 1 + 0.9 * strength), abs(strength)
+
+    def moved(translate=(0, 0), shear=(0.0, 0.0)):
+        center = [0.0, 0.0] if any(shear) else None
+        return F.affine(image, 0.0, list(translate), 1.0, list(shear), bilinear, gap, center)
+
+    def blended(other):
+        return (image + size * (other.float() - image)).round().to(torch.uint8)
+
+    angle = math.degrees(math.atan(0.3 * strength))
+    return {
+        "identity": lambda: image,
+        "shear_x": lambda: moved(shear=(angle, 0.0)),
+        "shear_y": lambda: moved(shear=(0.0, angle)),
+        "translate_x": lambda: moved((round(150 / 331 * strength * width), 0)),
+        "translate_y": lambda: moved((0, round(150 / 331 * strength * height))),
+        "rotate": lambda: F.rotate(image, 30 * strength, bilinear, fill=gap),
+        "brightness": lambda: F.adjust_brightness(image, factor),
+        "color": lambda: F.adjust_saturation(image, factor),
+        "contrast": lambda: F.adjust_contrast(image, factor),
+        "sharpness": lambda: F.adjust_sharpness(image, factor),
+        "posterize": lambda: F.posterize(image, 8 - round(4 * size)),
+        "solarize": lambda: F.solarize(image, math.ceil(256 * (1 - size))),
+        "autocontrast": lambda: blended(F.autocontrast(image)),
+        "equalize": lambda: blended(F.equalize(image)),
+    }[operation]()
+
+
 SIGNED = OPERATIONS[1:10]
 every_operation = pytest.mark.parametrize("operation", OPERATIONS)
 
@@ -88,7 +127,41 @@ def test_agrees_with_torchvision(operation, strength, name, magnitude):
     image = noise(331, 331) if name.startswith("Translate") else noise()
     library = v2.RandAugment()
     wanted = library._apply_image_or_video_transform(image, name, magnitude, v2.InterpolationMode.NEAREST, {torch.Tensor: GREY})
-    assert torch.equal(operate(operation, image, strength, GREY, "nearest"), wanted)
+    # what torchvision adds in one step of the processor may come out at the next level
+    apart = (operate(operation, image, strength, GREY, "nearest").int() - wanted.int()).abs()
+    assert apart.max() <= (operation in ("color", "contrast", "sharpness"))
+    assert (apart > 0).float().mean() < 0.01
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (17, 40), (64, 64)])
+@pytest.mark.parametrize("strength", [-1.0, -0.3, 0.5, 1.0])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_many_pictures_agree_with_torchvision_on_each(operation, strength, height, width):
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randint(256, (6, 3, height, width), dtype=torch.uint8, generator=generator)
+    images[1], images[2], images[3] = images[1] // 5 + 90, images[2, :1], 40
+    gaps = np.arange(18, dtype=np.uint8).reshape(6, 3) * 14
+    strengths = [strength, -strength] * 3
+    found = torch.from_numpy(operated(operation, images.numpy(), strengths, gaps, "bilinear")).int()
+    for image, one, each, gap in zip(images, found, strengths, gaps.tolist(), strict=True):
+        apart = (one - reference(operation, image, each, gap).int()).abs()
+        if operation in ("shear_x", "shear_y", "rotate"):
+            # torchvision weighs the border twice; a picture of ones tells where that is
+            ones = reference(operation, torch.ones(1, height, width), each, [0.0])[0]
+            apart = apart[:, (ones > 0.9999) | (ones == 0)]
+        assert apart.max() <= 1
+        # where the result is a whole level, which a tenth of the pixels can be, either may fall just below it
+        assert (apart > 0).float().mean() < 0.15
+
+
+@pytest.mark.parametrize("strength", [-0.8, 0.3, 1.0])
+def test_the_border_of_a_turned_picture_is_weighed_against_the_gap_once(strength):
+    # as if the gap were part of the picture
+    gap = [10, 200, 90]
+    around = torch.tensor(gap, dtype=torch.uint8).view(3, 1, 1).repeat(1, 48, 40)
+    around[:, 12:36, 12:28] = noise(24, 16)
+    wanted = reference("rotate", around, strength, gap)[:, 12:36, 12:28].int()
+    assert (operate("rotate", noise(24, 16), strength, gap, "bilinear").int() - wanted).abs().max() <= 1
 
 
 @pytest.mark.parametrize("side", [96, 128, 224])
@@ -135,12 +208,14 @@ def test_real_levels_follow_the_clock():
         turned = staged(noise(), 24, Clock(stage, 4, 4.0))
         angle = 3 * (5 + 5 * stage / 3)
         wanted = [F.rotate(noise(), sign * angle, v2.InterpolationMode.BILINEAR, fill=GREY) for sign in (1, -1)]
-        assert any(torch.equal(turned, each) for each in wanted)
+        # torchvision weighs the border twice
+        apart = [(turned.int() - each.int()).abs()[:, 6:-6, 6:-6] for each in wanted]
+        assert min(each.max() for each in apart) <= 1
 
 
 def test_level_zero_is_the_picture_itself():
     image = noise()
-    assert RandAugment(magnitude=Linear(start=0.0, end=10.0))(image, 24, START) is image
+    assert torch.equal(RandAugment(magnitude=Linear(start=0.0, end=10.0))(image, 24, START), image)
 
 
 def test_applies_as_many_operations_as_asked():

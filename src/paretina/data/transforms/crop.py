@@ -4,23 +4,41 @@ The usual first transform for photographs, whose subject fills the picture at an
 whole picture, but makes things look larger in training than in the test (FixRes, arXiv:1906.06423), and it can cut the subject
 away: for a few thousand pictures or whole drawings raise `smallest` to 0.25 and more. EfficientNetV2 uses 0.05 with bilinear.
 
-Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; torchvision does the work: ten tries, then the centre.
+Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; ten tries, then the centre, as in torchvision.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
+import torch
+from torchvision import tv_tensors
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
 from paretina.data.resize import resized
-from paretina.data.transform import ImageTransform, made
+from paretina.data.transform import ImageTransform
 from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Image
 from paretina.traits import GIVES_WAY, STAYS, traits
+
+
+def part(area: tuple[float, float], ratio: tuple[float, float], height: int, width: int) -> tuple[slice, slice]:
+    """Draws the rows and columns to keep, the same as torchvision's transform by the same random numbers."""
+    ends = torch.tensor(ratio).log().tolist()
+    for _ in range(10):
+        pixels = height * width * torch.empty(1).uniform_(*area).item()
+        form = torch.empty(1).uniform_(*ends).exp_().item()
+        columns, rows = round(math.sqrt(pixels * form)), round(math.sqrt(pixels / form))
+        if 0 < columns <= width and 0 < rows <= height:
+            top, left = (int(torch.randint(room + 1, (1,))) for room in (height - rows, width - columns))
+            return slice(top, top + rows), slice(left, left + columns)
+    # none fits: the middle, as much of it as the ratio allows
+    columns = max(1, min(width, round(height * ratio[1])))
+    rows = max(1, min(height, round(width / ratio[0])))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +67,9 @@ class RandomResizedCrop(ImageTransform):
         require_within(self, 0.0, self.largest, "smallest")
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        area = (self.smallest(clock), self.largest)
-        place = made(v2.RandomResizedCrop, size, area, self.ratio).make_params([image])
-        return resized(F.crop(image, **place), size, size, self.interpolation)
+        place = part((self.smallest(clock), self.largest), self.ratio, *image.shape[-2:])
+        kept = image[:, *place]
+        return resized(tv_tensors.Mask(kept) if isinstance(image, tv_tensors.Mask) else kept, size, size, self.interpolation)
 
 
 EXAMPLES = (

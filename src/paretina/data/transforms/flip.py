@@ -6,23 +6,24 @@ sources that do not allow mirroring.
 Source: Krizhevsky et al. 2012 (AlexNet), section 4.1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
-from paretina.data.transform import ImageTransform
+from paretina.data.operations import mirrored
+from paretina.data.transform import ManyTransform
 from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
-from paretina.shapes import Image
+from paretina.shapes import Images
 from paretina.traits import STAYS, traits
 
 
 @dataclass(frozen=True, kw_only=True)
-class HorizontalFlip(ImageTransform):
+class HorizontalFlip(ManyTransform):
     """
     Attributes:
         probability: share of the pictures that are mirrored, in [0, 1].
@@ -37,8 +38,11 @@ class HorizontalFlip(ImageTransform):
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "probability")
 
-    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        return F.horizontal_flip(image) if torch.rand(()) < self.probability(clock) else image
+    def draw(self, clock: Clock) -> bool:
+        return torch.rand(()).item() < self.probability(clock)
+
+    def many(self, images: Images, drawn: Sequence[bool], size: int) -> Images:
+        return torch.from_numpy(mirrored(images.numpy(), drawn)) if any(drawn) else images
 
 
 EXAMPLES = (HorizontalFlip(), HorizontalFlip(probability=Linear(start=0.0, end=0.5)))

@@ -1,8 +1,8 @@
 """RandAugment: a few operations drawn at random for each picture, all at the same strength.
 
 The strongest of the simple augmentations when the schedule is long or the network large; too much of it hurts small networks,
-small pictures and short runs (EfficientNetV2, table 5: level 5 is best at 128 pixels, 15 at 300). With two operations it
-costs about as much as decoding a small picture.
+small pictures and short runs (EfficientNetV2, table 5: level 5 is best at 128 pixels, 15 at 300). The pictures of a batch for
+which one operation was drawn go through it together, so small pictures cost little.
 
 One level means one strength here, in either of the units that are in use: full strength is 10 on TensorFlow's scale and 30 on
 torchvision's. Levels are real numbers, so progressive learning may ask for 6.67, and may go beyond full strength:
@@ -27,22 +27,38 @@ Source: Cubuk et al. 2019 (arXiv:1909.13719); the ranges are torchvision's, afte
 
 import math
 import typing
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
-from paretina.data.fill import Fill, colour
-from paretina.data.transform import ImageTransform
-from paretina.data.transforms.shift import shifted
+from paretina.data.fill import Fill, colours
+from paretina.data.operations import (
+    Pixels,
+    autocontrasted,
+    brighter,
+    equalized,
+    in_parts,
+    mapped,
+    more_colourful,
+    more_contrasting,
+    posterized,
+    rotate,
+    sharper,
+    shear_x,
+    shear_y,
+    shifted,
+    solarized,
+)
+from paretina.data.transform import ManyTransform
 from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
-from paretina.shapes import Image
+from paretina.shapes import Images
 from paretina.traits import traits
 
 Operation = Literal[
@@ -69,51 +85,51 @@ FULL = {"tensorflow": 10.0, "torchvision": 30.0}
 """The level of full strength on each scale."""
 
 
-def operate(
-    operation: Operation, image: Image, strength: float, gap: list[int], interpolation: Literal["nearest", "bilinear"]
-) -> Image:
-    """Applies one operation.
+def operated(
+    operation: Operation,
+    pixels: Pixels,
+    strengths: Sequence[float],
+    gaps: Pixels,
+    interpolation: Literal["nearest", "bilinear"] = "bilinear",
+) -> Pixels:
+    """Applies one operation to pictures of one size.
 
     Args:
-        strength: 0 leaves the picture as it is, 1 is full; the sign is the direction, where the operation has one.
-        gap: colour of the area outside of the picture.
+        strengths: one a picture; 0 leaves it as it is, 1 is full; the sign is the direction, where the operation has one.
+        gaps: colours of what lies outside of the pictures (batch, 3).
     """
-    if strength == 0 or (isinstance(image, tv_tensors.Mask) and operation not in MOVING):
-        return image
-    height, width = image.shape[-2:]
-    size = abs(strength)
-    factor = max(0.1, 1 + 0.9 * strength)
-    mode = v2.InterpolationMode(interpolation)
+    height, width = pixels.shape[-2:]
+    sizes = [abs(strength) for strength in strengths]
+    factors = [max(0.1, 1 + 0.9 * strength) for strength in strengths]
     match operation:
         case "identity":
-            return image
-        case "shear_x" | "shear_y":
-            angle = math.degrees(math.atan(0.3 * strength))
-            shear = [angle, 0.0] if operation == "shear_x" else [0.0, angle]
-            return F.affine(image, 0.0, [0, 0], 1.0, shear, interpolation=mode, fill=gap, center=[0.0, 0.0])
-        case "translate_x":
-            return shifted(image, 0, moved(strength, width), gap)
-        case "translate_y":
-            return shifted(image, moved(strength, height), 0, gap)
+            return pixels
+        case "shear_x":
+            return mapped(pixels, [shear_x(0.3 * strength, height, width) for strength in strengths], gaps, interpolation)
+        case "shear_y":
+            return mapped(pixels, [shear_y(0.3 * strength, height, width) for strength in strengths], gaps, interpolation)
         case "rotate":
-            return F.rotate(image, 30.0 * strength, interpolation=mode, fill=gap)
+            return mapped(pixels, [rotate(30.0 * strength) for strength in strengths], gaps, interpolation)
+        case "translate_x":
+            return shifted(pixels, [(0, moved(strength, width)) for strength in strengths], gaps)
+        case "translate_y":
+            return shifted(pixels, [(moved(strength, height), 0) for strength in strengths], gaps)
         case "brightness":
-            return F.adjust_brightness(image, factor)
+            return brighter(pixels, factors)
         case "color":
-            return F.adjust_saturation(image, factor)
+            return more_colourful(pixels, factors)
         case "contrast":
-            return F.adjust_contrast(image, factor)
+            return more_contrasting(pixels, factors)
         case "sharpness":
-            return F.adjust_sharpness(image, factor)
+            return sharper(pixels, factors)
         case "posterize":
-            return F.posterize(image, max(1, 8 - round(4 * size)))
+            return posterized(pixels, [max(1, 8 - round(4 * size)) for size in sizes])
         case "solarize":
-            threshold = math.ceil(256 * (1 - size))
-            return F.solarize(image, max(0, threshold)) if threshold < 256 else image
+            return solarized(pixels, [max(0, math.ceil(256 * (1 - size))) for size in sizes])
         case "autocontrast":
-            return blended(image, F.autocontrast(image), size)
+            return autocontrasted(pixels, sizes)
         case "equalize":
-            return blended(image, F.equalize(image), size)
+            return equalized(pixels, sizes)
 
 
 def moved(strength: float, side: int) -> int:
@@ -121,14 +137,8 @@ def moved(strength: float, side: int) -> int:
     return round(math.copysign(min(0.75, 150 / 331 * abs(strength)), strength) * side)
 
 
-def blended(image: Image, other: Image, weight: float) -> Image:
-    if weight >= 1:
-        return other
-    return image.float().lerp(other.float(), weight).round_().to(torch.uint8)
-
-
 @dataclass(frozen=True, kw_only=True)
-class RandAugment(ImageTransform):
+class RandAugment(ManyTransform):
     """
     Attributes:
         number: operations per picture, drawn with replacement; at least 1.
@@ -159,18 +169,33 @@ class RandAugment(ImageTransform):
             raise ValueError("RandAugment.operations is empty; name at least one, or switch RandAugment off")
         require_within(self, 0.0, math.inf, "magnitude")
 
-    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+    def draw(self, clock: Clock) -> list[tuple[Operation, float]]:
+        """The operations, and with which strength."""
         chosen = torch.randint(len(self.operations), (self.number,)).tolist()
-        backwards = (torch.rand(self.number) < 0.5).tolist()
+        backwards = torch.rand(self.number).tolist()
         strength = self.magnitude(clock) / FULL[self.scale]
-        if strength == 0:
-            return image
-        gap = colour(self.fill, image)
-        mask = isinstance(image, tv_tensors.Mask)
-        for index, back in zip(chosen, backwards, strict=True):
-            image = operate(self.operations[index], image, -strength if back else strength, gap, self.interpolation)
-            image = tv_tensors.Mask(image) if mask else image  # functions that only copy memory return a plain tensor
-        return image
+        return [
+            (self.operations[index], -strength if back < 0.5 else strength)
+            for index, back in zip(chosen, backwards, strict=True)
+        ]
+
+    def many(self, images: Images, drawn: Sequence[list[tuple[Operation, float]]], size: int) -> Images:
+        gaps = colours(self.fill, images)
+        masks = isinstance(images, tv_tensors.Mask)
+        pixels = images.numpy().copy(order="C")
+        for turn in range(self.number):
+            groups = defaultdict(list)
+            for place, operations in enumerate(drawn):
+                operation, strength = operations[turn]
+                if strength and operation != "identity" and (operation in MOVING or not masks):
+                    groups[operation].append(place)
+            for operation, places in groups.items():
+                for part in in_parts(places, pixels.shape[-2:]):
+                    strengths = [drawn[place][turn][1] for place in part]
+                    pixels[part] = operated(
+                        operation, pixels[part], strengths, gaps[part], "nearest" if masks else self.interpolation
+                    )
+        return torch.from_numpy(pixels)
 
 
 EXAMPLES = (

@@ -7,6 +7,7 @@ copies memory. "Pad by 4 and crop" on 32 pixels, as for CIFAR, is `share=0.125, 
 Source: He et al. 2016 (arXiv:1512.03385), section 4.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,26 +15,17 @@ import torch
 
 from paretina.clock import Clock
 from paretina.data.bounds import require_within
-from paretina.data.fill import Fill, colour, plain
-from paretina.data.transform import ImageTransform
+from paretina.data.fill import Fill, colours
+from paretina.data.operations import shifted
+from paretina.data.transform import ManyTransform
 from paretina.model.task import Task
 from paretina.schedules import Constant, Linear, Schedule
-from paretina.shapes import Image
+from paretina.shapes import Images
 from paretina.traits import STAYS, traits
 
 
-def shifted(image: Image, down: int, right: int, gap: list[int]) -> Image:
-    """The picture moved by whole pixels, negative for up and left; the rest takes the colour `gap`."""
-    height, width = image.shape[-2:]
-    rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
-    moved = plain(gap, height, width)
-    kept = image[:, max(0, -down) :, max(0, -right) :][:, :rows, :columns]
-    moved[:, max(0, down) :, max(0, right) :][:, :rows, :columns] = kept
-    return moved
-
-
 @dataclass(frozen=True, kw_only=True)
-class RandomShift(ImageTransform):
+class RandomShift(ManyTransform):
     """
     Attributes:
         share: maximum shift as a share of each side, in [0, 1]; drawn uniformly.
@@ -49,12 +41,18 @@ class RandomShift(ImageTransform):
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "share")
 
-    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
-        height, width = image.shape[-2:]
-        along = (2 * torch.rand(2) - 1).tolist()
+    def draw(self, clock: Clock) -> tuple[float, float]:
+        """How far down and to the right, as shares of the sides."""
+        down, right = (2 * torch.rand(2) - 1).tolist()
         share = self.share(clock)
-        down, right = round(along[0] * share * height), round(along[1] * share * width)
-        return shifted(image, down, right, colour(self.fill, image)) if down or right else image
+        return down * share, right * share
+
+    def many(self, images: Images, drawn: Sequence[tuple[float, float]], size: int) -> Images:
+        height, width = images.shape[-2:]
+        moves = [(round(down * height), round(right * width)) for down, right in drawn]
+        if not any(down or right for down, right in moves):
+            return images
+        return torch.from_numpy(shifted(images.numpy(), moves, colours(self.fill, images)))
 
 
 EXAMPLES = (RandomShift(), RandomShift(share=Linear(start=0.0, end=0.5), fill="black"))

@@ -12,6 +12,7 @@ import torch
 from paretina.clock import END, START
 from paretina.data.source import Collection, Source
 from paretina.data.sources.part import Part
+from paretina.data.transform import Sight
 from paretina.model.blueprint import Model
 from paretina.model.pretrained import WORDS, lies_here
 from paretina.search.ablation.switches import Switch, check_once
@@ -262,4 +263,4 @@ def trainable(asked: Asked, collection: Collection) -> None:
     side = round(asked.sizes()(END))
     with torch.random.fork_rng(devices=[]):
         for look in recipe.looks():
-            look(torch.zeros(3, side + 9, side + 4, dtype=torch.uint8), side, START)
+            look([Sight(torch.zeros(3, side + 9, side + 4, dtype=torch.uint8), None, 0, START)], side)
