@@ -259,8 +259,9 @@ def plain(data, tmp_path_factory):
     return made
 
 
-def test_words_alone_train_a_class_for_each_pixel_with_pixelhead(tmp_path):
-    words = (MASKS, *OPTIONS, *FIELDS, *WORDS["PixelHead"], "lr=0.01")
+@pytest.mark.parametrize("name", ["PixelHead"])
+def test_words_alone_train_a_class_for_each_pixel(name, tmp_path):
+    words = (MASKS, *OPTIONS, *FIELDS, *WORDS[name], "lr=0.01")
     ended = run_cli(*words, "--output", str(tmp_path / "run"))
     assert ended.exit_code == 0, ended.output
     run = Run(tmp_path / "run")
@@ -272,7 +273,7 @@ def test_words_alone_train_a_class_for_each_pixel_with_pixelhead(tmp_path):
     assert about.task == task_kinds.Places()
     assert network(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3, 16, 16)
 
-    fields = dict(word.split("=", 1) for word in (*FIELDS, *WORDS["PixelHead"], "lr=0.01"))
+    fields = dict(word.split("=", 1) for word in (*FIELDS, *WORDS[name], "lr=0.01"))
     masks = task_kinds.Drawing(task=task_kinds.Places())
     with pytest.raises(KeyboardInterrupt):
         train(verbs.ask(masks, "tiny", "plain", "none", "cpu", fields=fields).asked, tmp_path / "cut", stop_after=4)

@@ -46,6 +46,7 @@ from paretina.train.terms.distill import Distill
 from paretina.train.training import moved_to, resume, train
 
 SHORT = Recipe(epochs=1.0, batch_size=10, transforms=(Squash(),))
+TAUGHT = Supervised(terms=(CrossEntropy(), Distill()))
 
 
 @pytest.fixture
@@ -549,7 +550,7 @@ def test_a_part_that_a_batch_norm_cannot_take_is_refused_before_there_is_a_run(n
     wanted = asked(lite, Arrays(path=str(npz)), replace(SHORT, batch_size=3, accumulate=2, size=32))
     with pytest.raises(
         ValueError,
-        match=r"cannot learn from 1 picture of 32 x 32 pixels at a time \(batch_size=3, 30 pictures, cut",
+        match=r"from 1 picture of 32 x 32 pixels at a time with the objective Supervised \(batch_size=3, 30 pictures, cut",
     ):
         train(wanted, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -632,7 +633,7 @@ def test_a_run_leaves_random_numbers_as_they_were_also_where_it_is_resumed(tiny,
         ({"learning": Learning(frozen=("stem", "stages.0", "stages.1", "head"))}, "there are no weights to start from"),
         ({"clip": AdaptiveClip(exclude=("tail",))}, "AdaptiveClip.exclude names 'tail'"),
         ({"dropout": Exponential(start=0.1, factor=2.0, epochs=20.0), "epochs": 100.0}, r"dropout must stay in \[0, 1\)"),
-        ({"teacher": "gone.safetensors"}, "there is no model file gone.safetensors"),
+        ({"teacher": "gone.safetensors", "objective": TAUGHT}, "there is no model file gone.safetensors"),
     ],
 )
 def test_what_cannot_be_set_up_is_found_before_there_is_a_run(tiny, npz, tmp_path, changes, said):
@@ -645,7 +646,7 @@ def test_a_teacher_of_other_classes_is_found_before_there_is_a_run(finished, tin
     images, labels = arrays(39, 18)
     path = tmp_path / "other.npz"
     np.savez(path, images=images, labels=labels, split=["train"] * 30 + ["val"] * 9, classes=["a", "b", "c"])
-    taught = replace(SHORT, teacher=str(finished[-1].path), objective=Supervised(terms=(CrossEntropy(), Distill())))
+    taught = replace(SHORT, teacher=str(finished[-1].path), objective=TAUGHT)
     with pytest.raises(ValueError, match="has other classes"):
         train(asked(tiny, Arrays(path=str(path)), taught), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -746,14 +747,19 @@ def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, v
 def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, monkeypatch):
     def noted(recipe, **changes):
         model = replace(tiny, preprocessing=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
-        notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **recipe))).notes
-        return [note.partition(" gets the images of this run; its own preprocessing is: ") for note in notes if "sees" in note]
+        taught = {"objective": TAUGHT} if "teacher" in recipe else {}
+        notes = prepare(asked(model, Arrays(path=str(npz)), replace(SHORT, **taught, **recipe))).notes
+        return [
+            note.partition(" gets the images of this run; its own preprocessing is: ")
+            for note in notes
+            if "gets the images" in note
+        ]
 
     assert noted({}) == noted({"teacher": squashed}) == []
     text = f"whole, squashed to 16 x 16 pixels, {in_words(WANTED, 16).partition(', ')[2].partition(', ')[2]}"
     for recipe in ({"size": Constant(value=24.0)}, {"size": Linear(start=12.0, end=16.0)}, {"test": Evaluated(fit="crop")}):
         assert [(who, own) for who, _, own in noted({"teacher": squashed, **recipe})] == [(f"the teacher {squashed}", text)]
-    monkeypatch.setattr(resolve, "load_teacher", lambda path, classes: None)  # what timm says of it is asked of no hub
+    monkeypatch.setattr(resolve, "load_teacher", lambda path, classes: tiny.build())  # what timm says of it is asked of no hub
     [(who, _, own)] = noted({"teacher": "timm:resnet18.tv_in1k"})
     assert who == "the teacher timm:resnet18.tv_in1k"
     assert own.startswith("central square of 87.5 % of the shorter side, resized to 224 x 224 pixels, bilinear, ")
@@ -764,8 +770,7 @@ def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, 
 def test_a_teacher_must_know_the_same_classes(finished, tiny, tmp_path, arrays):
     images, labels = arrays(39, 18)
     np.savez(tmp_path / "b.npz", images=images, labels=labels, classes=["red", "green", "violet"])
-    terms = Supervised(terms=(CrossEntropy(), Distill()))
-    recipe = replace(SHORT, objective=terms, teacher=str(finished[-1].path / "model.safetensors"))
+    recipe = replace(SHORT, objective=TAUGHT, teacher=str(finished[-1].path / "model.safetensors"))
     with pytest.raises(ValueError, match=r"the teacher .*model.safetensors has other classes \(red, green, blue"):
         train(asked(tiny, Arrays(path=str(tmp_path / "b.npz")), recipe), tmp_path / "run")
 
