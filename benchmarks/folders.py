@@ -8,8 +8,8 @@
 
 One cell is a set, who learns it, the seconds and the seed: a process of its own, alone. Its wall time is from the command's
 start to its end, imports, reading, evaluation and reports included; a cell that takes more than 2 s longer than it should is
-marked. The cells of a set are run in turn. Each is a line of the results file, and is not run again there, on this processor and
-with this version of who learns, unless `--again` is given.
+marked. The cells of a set are run in turn. Each is a line of the results file, and is not run again there, on this processor
+and with this version of who learns, unless `--again` is given.
 
 Rivals are in `folder_rivals.py`: where there are weights a logistic regression on frozen features (probe) and fastai (in an
 environment of its own, `--fastai-python`), elsewhere a plain CNN (cnn), and for both timm's training script (`--timm-script`:
@@ -312,7 +312,7 @@ class Judge:
                 known = failed(timed, place / "log", done)
             else:
                 more = json.loads((place / "found.json").read_text())
-                known = replace(timed, top1=more["top1"], n=more["n"], more={k: more[k] for k in ("epoch_s", "once_s")})
+                known = replace(timed, top1=more["top1"], n=more["n"], more={"epoch_s": more["epoch_s"]})
             self.keep(known)
         if known.top1 is None:
             return 1
@@ -439,7 +439,7 @@ def pooled(differences: Sequence[Difference]) -> Interval:
 
 
 def best_of_timm(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells, but that of timm's settings on each set and fold only the one that is best on the validation pictures is left."""
+    """The cells, where of timm's settings on each set and fold only the best one on the validation pictures is left."""
     kept = [cell for cell in cells if cell.who not in TIMM]
     groups: dict[tuple[str, float], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
