@@ -282,18 +282,24 @@ def timm_script(options: argparse.Namespace) -> dict[str, Any]:
     if len(answers) != len(order):
         raise RuntimeError(f"timm's script tested {len(answers)} of {len(order)} pictures")
     right = dict(zip(map(os.path.realpath, order), answers, strict=True))
-    return found(in_order(options.folder / "val", right), epochs=options.epochs, epoch_s=max(epochs), once_s=0.0)
+    return found(in_order(options.folder / "val", right), epochs=options.epochs, epoch_s=max(epochs))
 
 
 # --- fastai ------------------------------------------------------------------------------------------------------------------
 
 
 def fastai(options: argparse.Namespace, size: int = 128) -> dict[str, Any]:
-    from fastai.callback.core import Callback, CancelValidException
-    from fastai.data.transforms import Normalize
-    from fastai.vision.augment import Resize, aug_transforms
-    from fastai.vision.data import ImageDataLoaders
-    from fastai.vision.learner import accuracy, vision_learner
+    from fastai.vision.all import (
+        Callback,
+        CancelValidException,
+        ImageDataLoaders,
+        Normalize,
+        ProgressCallback,
+        Resize,
+        accuracy,
+        aug_transforms,
+        vision_learner,
+    )
 
     class Timed(Callback):
         """Leaves out the validation of each epoch, and notes how long it takes to learn."""
@@ -320,14 +326,12 @@ def fastai(options: argparse.Namespace, size: int = 128) -> dict[str, Any]:
     if lost.missing_keys:
         raise RuntimeError(f"weights are missing: {', '.join(lost.missing_keys)}")
     timed = Timed()
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(options.epochs, cbs=timed)
-        answers, truth = learner.get_preds(ds_idx=1)
+    learner.remove_cb(ProgressCallback)
+    learner.fine_tune(options.epochs, cbs=timed)
+    answers, truth = learner.get_preds(ds_idx=1)
     order = [os.path.realpath(path) for path in loaders.valid.items]
     right = dict(zip(order, (answers.argmax(1) == truth).tolist(), strict=True))
-    return found(
-        in_order(options.folder / "val", right), epochs=options.epochs, epoch_s=max(timed.seconds[1:]), once_s=timed.seconds[0]
-    )
+    return found(in_order(options.folder / "val", right), epochs=options.epochs, epoch_s=max(timed.seconds[1:]))
 
 
 def main() -> None:

@@ -312,7 +312,7 @@ class Judge:
                 known = failed(timed, place / "log", done)
             else:
                 more = json.loads((place / "found.json").read_text())
-                known = replace(timed, top1=more["top1"], n=more["n"], more={k: more[k] for k in ("epoch_s", "once_s")})
+                known = replace(timed, top1=more["top1"], n=more["n"], more={"epoch_s": more["epoch_s"]})
             self.keep(known)
         if known.top1 is None:
             return 1

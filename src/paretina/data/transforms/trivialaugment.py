@@ -1,8 +1,8 @@
 """TrivialAugment: one operation for each picture, at a strength drawn anew each time.
 
 Nothing to tune; a strong start for an unknown data set. It transforms pictures one by one, so below 100 pixels it costs more
-than `RandAugment`. Its strength cannot follow a schedule, and its range is wide: rotations to 135 degrees, translations by 32 pixels
-whatever the size of the picture, which is much below 100 pixels.
+than `RandAugment`. Its strength cannot follow a schedule, and its range is wide: rotations to 135 degrees, translations by 32
+pixels whatever the size of the picture, which is much below 100 pixels.
 
 Source: Müller & Hutter 2021 (arXiv:2103.10158), the wide space; torchvision does the work.
 """
