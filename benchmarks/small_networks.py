@@ -87,9 +87,25 @@ def fashion(package: Path, file: Path) -> Arrays:
     return Arrays(path=str(file))
 
 
+def shapes(file: Path) -> Arrays:
+    """Draws the pictures into a file, since drawing them takes longer than a network of this size learns."""
+    if not file.exists():
+        drawn = Shapes(per_class=PICTURES // 10, size=64, difficulty=0.2).open()
+        samples = [(split, sample) for split in ("train", "val") for sample in drawn.split(split)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            file,
+            images=np.stack([drawn.image(sample).permute(1, 2, 0).numpy() for _, sample in samples]),  # c h w -> h w c
+            labels=np.array([sample.label for _, sample in samples]),
+            classes=np.array(drawn.classes),
+            split=np.array([split for split, _ in samples]),
+        )
+    return Arrays(path=str(file), mirrors=False)
+
+
 def source(name: str, options: argparse.Namespace) -> Source:
     if name == "shapes":
-        return Shapes(per_class=PICTURES // 10, size=64, difficulty=0.2)
+        return shapes(options.runs / "shapes.npz")
     return Clipart() if name == "clipart" else fashion(options.fashion, options.runs / "fashion.npz")
 
 
