@@ -57,7 +57,7 @@ def test_what_it_makes_says_what_is_in_it(assembly):
     network = built(model)
     assert network.model == model
     assert [each.blueprint for each in network.networks()] == list(model.blueprints())
-    with pytest.raises(ValueError, match="has no table of its own; this can be done with a single network only"):
+    with pytest.raises(ValueError, match="has no blueprint of its own; this is supported for a single network only"):
         _ = network.blueprint
 
 

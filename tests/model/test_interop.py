@@ -430,7 +430,7 @@ def test_the_preprocessing_is_that_of_timms_configuration(mode, crop, preprocess
 
 
 def test_pictures_that_are_not_square_are_refused():
-    with pytest.raises(ValueError, match=r"\(1, 28, 32\) are asked for"):
+    with pytest.raises(ValueError, match=r"the input size is \(1, 28, 32\)"):
         from_timm_config({**CONFIG, "input_size": (1, 28, 32), "crop_mode": "center"})
 
 

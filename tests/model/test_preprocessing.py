@@ -229,8 +229,8 @@ def test_an_export_of_an_earlier_release_keeps_its_classes(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"label_names": ["a", "a"]}, "must be different texts"),
-        ({"label_names": "ab"}, "must be different texts"),
+        ({"label_names": ["a", "a"]}, "must be different strings"),
+        ({"label_names": "ab"}, "must be different strings"),
         ({"label_names": ["a"]}, "its header names 1 class, but its tensors have 2"),
         ({"preprocessing": {"kind": "Preprocessing", "crop": 7}}, "0 < crop <= 1"),
         ({"preprocessing": {"kind": "Preprocessing", "cropp": 1}}, "cropp"),

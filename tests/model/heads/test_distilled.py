@@ -47,5 +47,5 @@ def test_once_merged_there_is_one_answer():
         head.classifier.fold()
         torch.testing.assert_close(head(x, {}), before)
     assert [name for name, _ in head.named_parameters()] == ["classifier.merged.weight", "classifier.merged.bias"]
-    with pytest.raises(RuntimeError, match="in inference form both classifiers are one"):
+    with pytest.raises(RuntimeError, match="in inference form both classifiers are merged"):
         head.both(x, {})

@@ -44,7 +44,7 @@ def test_inference_form_is_one_layer_with_the_same_answer():
         head.classifier.fold()
         torch.testing.assert_close(head(MAPS, extras), before)
     assert head.classifier.merged.weight.shape == (3, 4)
-    with pytest.raises(RuntimeError, match="in inference form both classifiers are one"):
+    with pytest.raises(RuntimeError, match="in inference form both classifiers are merged"):
         head.both(MAPS, extras)
 
 
