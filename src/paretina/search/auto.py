@@ -263,7 +263,7 @@ LATE: Mapping[str, Any] = {
 }
 """Fine-tuning of the last stages on remembered feature maps."""
 
-RATES: Mapping[str, float] = {"lr=1e-3": 1e-3, "lr=3e-4": 3e-4}
+RATES: Mapping[str, float] = {"lr=3e-4": 3e-4, "lr=1e-4": 1e-4}
 """Peaks of the learning rate that a pilot compares."""
 
 

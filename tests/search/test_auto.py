@@ -1,0 +1,140 @@
+"""Network, image size, recipe and length that are chosen for a folder, a machine and a time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from paretina.data.sources.arrays import Arrays
+from paretina.measure.pace import NetworkPace
+from paretina.measure.plan import Plan
+from paretina.model.family import network_named
+from paretina.search import auto as module
+from paretina.search.auto import SMALL, TIME_S, FolderLook, choose_auto, look_at, whole_passes
+from paretina.verbs.asking import ask
+
+PLAN = Plan(device="cpu", precision="float32")
+LITE = [network_named("efficientnet_lite0"), network_named("efficientnet_lite1")]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """80 pictures to train on and 20 to validate on, 40 pixels wide and 30 high."""
+    path = tmp_path_factory.mktemp("auto") / "noise.npz"
+    images = np.random.default_rng(0).integers(0, 255, (100, 30, 40, 3), dtype=np.uint8)
+    labels = np.arange(100) % 4
+    np.savez(path, images=images, labels=labels, split=["train"] * 80 + ["val"] * 20, classes=["a", "b", "c", "d"])
+    return Arrays(path=str(path))
+
+
+@pytest.fixture
+def paces(monkeypatch):
+    """Sets how long networks seem to take: seconds per image of an update at 64 pixels, by name of the network."""
+    names = {network_named(each.name).blueprint.stages: each.name for each in SMALL}
+
+    def set_paces(train_s, weights=()):
+        def pace(model, side, plan, frozen=(), folder=None):
+            seconds = train_s[names[model.stages]] if isinstance(train_s, dict) else train_s
+            return NetworkPace(seconds, seconds / 3, 64).at(side)
+
+        monkeypatch.setattr(module, "pace", pace)
+        monkeypatch.setattr(module, "with_weights", lambda ask: list(weights))
+
+    return set_paces
+
+
+def test_a_folder_is_looked_at(pictures):
+    found = look_at(pictures.open())
+    assert found.aspect == pytest.approx(4 / 3)
+    assert replace(found, aspect=1.0) == FolderLook(80, 20, 4, 20, 30, 1.0)
+
+
+def test_without_weights_the_time_decides_the_network(pictures, paces):
+    paces({each.name: 0.02 * 2**number for number, each in enumerate(SMALL)})
+    chosen = [choose_auto(pictures, PLAN, "none", seconds=seconds).model for seconds in (8.0, 12.0, 60.0, 200.0, 10000.0)]
+    order = [each.name for each in SMALL]
+    assert chosen[0] == order[0]
+    assert chosen[-1] == order[-1]
+    assert [order.index(name) for name in chosen] == sorted(order.index(name) for name in chosen)
+
+
+def test_enough_time_fine_tunes_the_whole_network(pictures, paces):
+    paces(0.0001, LITE[:1])
+    found = choose_auto(pictures, PLAN, seconds=600.0)
+    assert (found.model, found.recipe, found.pilot) == ("efficientnet_lite0", "finetune", False)
+    assert found.fields == {"recipe.size": 224, "model.resolution": 224, "recipe.start.head": "probe"}
+    assert choose_auto(pictures, PLAN, seconds=9.0).fields["recipe.size"] == 160
+
+
+def test_with_time_to_spare_a_larger_network_is_taken(pictures, paces):
+    paces(0.0001, LITE)
+    assert choose_auto(pictures, PLAN, seconds=6000.0).model == "efficientnet_lite1"
+    assert choose_auto(pictures, PLAN, seconds=9.0).model == "efficientnet_lite0"
+
+
+def test_too_little_time_fine_tunes_the_last_stages_after_a_pilot(pictures, paces):
+    paces(0.01, LITE)
+    found = choose_auto(pictures, PLAN, seconds=30.0)
+    assert (found.model, found.pilot, found.fields["recipe.size"]) == ("efficientnet_lite0", True, 224)
+    assert found.fields["recipe.learning"].remembered_views == 2
+    assert "linear classifier" in found.said[-1]
+
+
+def test_what_is_given_is_kept(pictures, paces):
+    paces(0.01, LITE)
+    found = choose_auto(pictures, PLAN, given={"size": 96, "lr": 0.1}, seconds=30.0)
+    assert {"recipe.size", "recipe.optimizer.lr"}.isdisjoint(found.fields)
+    assert found.fields["model.resolution"] == 96
+    own = choose_auto(pictures, PLAN, given={"objective.terms.CrossEntropy.smoothing": 0.2}, seconds=30.0)
+    assert not own.pilot
+    assert "recipe.learning" not in own.fields
+
+
+def test_the_time_is_ten_minutes_unless_epochs_are_given(pictures, paces):
+    paces(0.001)
+    assert choose_auto(pictures, PLAN).seconds == TIME_S
+    assert choose_auto(pictures, PLAN, seconds=30.0).seconds == 30.0
+    assert choose_auto(pictures, PLAN, given={"epochs": 3}).seconds is None
+
+
+def test_passes_count_the_evaluation():
+    seen = FolderLook(100, 50, 2, 50, 64, 1.0)
+    assert whole_passes(NetworkPace(0.01, 0.004, 64), 64, seen, 10.0) == pytest.approx((9.0 - 0.2) / 1.0)
+    assert whole_passes(NetworkPace(0.01, 0.004, 64), 64, seen, 0.0) == 0.0
+
+
+def test_asking_for_nothing_asks_for_auto(pictures, paces):
+    paces(0.001)
+    choice = ask(pictures, weights="none", device="cpu")
+    assert choice.asked.model_name in {each.name for each in SMALL}
+    assert choice.seconds == TIME_S
+    assert choice.said[0].startswith("data: 80 training pictures of 4 classes (the smallest has 20), 20 for validation")
+    assert choice.origin("recipe.size") == "auto"
+    assert ask(pictures, "auto", "auto", "none", "cpu").asked == choice.asked
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ({"fields": {"edits.Fuse": "on"}}, "efficientnet_b0"),
+        ({"fields": {"model.stem.width": 16}}, "efficientnet_b0"),
+        ({"weights": "timm:resnet18"}, "resnet18"),
+        ({"model": "resnet18"}, "resnet18"),
+    ],
+)
+def test_nothing_is_chosen_where_the_network_is_given(pictures, words, name):
+    choice = ask(pictures, **{"weights": "none", "device": "cpu", **words})
+    assert choice.asked.model_name == name
+    assert (choice.said, choice.seconds, choice.pilot) == ((), None, False)
+
+
+def test_rising_sizes_and_auto_go_together(pictures, paces):
+    paces(0.01, LITE)
+    choice = ask(pictures, device="cpu", progressive="32:64", time_limit=30.0)
+    assert not choice.pilot
+    assert choice.asked.training_sides() >= {32, 64}
+
+
+def test_a_set_of_other_sizes_is_described():
+    assert FolderLook(1500, 300, 2, 700, 100, 1.0).said().endswith("300 for validation, typically 100 pixels")
+    assert FolderLook(1, 0, 1, 1, 100, 2.0).said().endswith("typically 100 x 200 pixels")

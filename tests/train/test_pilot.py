@@ -1,0 +1,96 @@
+"""Ways to fine-tune against each other, on held-out training pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from paretina.data.sources.arrays import Arrays
+from paretina.data.transforms.squash import Squash
+from paretina.measure.plan import Plan
+from paretina.model.weights import About, save_model
+from paretina.train.asked import Asked
+from paretina.train.evaluated import Evaluated
+from paretina.train.learning import Learning
+from paretina.train.pilot import PROBE, Pilot, pilot
+from paretina.train.ranks import Ranks
+from paretina.train.recipe import Recipe
+from paretina.train.remembered import maps_kept, seen_by
+from paretina.train.resolve import prepare, remembered_of
+from paretina.train.starting import Starting
+from tiny import row, tiny_blueprint
+
+BLUEPRINT = tiny_blueprint(row(1, 8, 1), row(1, 16, 2))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """60 pictures to train on, whose brightness tells the class."""
+    folder = tmp_path_factory.mktemp("pilot")
+    random, labels = np.random.default_rng(0), np.arange(66) % 3
+    images = (random.random((66, 16, 16, 3)) * 100 + 70 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(folder / "noise.npz", images=images, labels=labels, split=["train"] * 60 + ["val"] * 6, classes=["a", "b", "c"])
+    torch.manual_seed(0)
+    save_model(folder / "start.safetensors", BLUEPRINT.build(), About(classes=("d", "e", "f")))
+    recipe = Recipe(
+        epochs=2.0,
+        batch_size=20,
+        transforms=(Squash(),),
+        learning=Learning(frozen_stride=2, freeze_norm_statistics=True, remembered_views=1),
+        start=Starting(head="probe"),
+        test=Evaluated(fit="squash", crop=1.0),
+    )
+    return prepare(
+        Asked(
+            data=Arrays(path=str(folder / "noise.npz")),
+            model=BLUEPRINT,
+            recipe=recipe,
+            plan=Plan(device="cpu", precision="float32", workers=0),
+            weights=str(folder / "start.safetensors"),
+        )
+    )
+
+
+def with_rate(recipe, peak):
+    return replace(recipe, optimizer=recipe.optimizer.with_peak(peak))
+
+
+def test_a_way_that_ruins_the_network_is_not_chosen(prepared):
+    found = pilot(prepared, {"ruin": with_rate(prepared.recipe, 100.0)}, seconds=1e6)
+    assert found.chosen == PROBE
+    assert found.top1[PROBE] > found.top1["ruin"]
+    assert 10 <= found.held <= 30
+
+
+def test_of_equally_good_ways_training_comes_before_the_probe(prepared):
+    found = pilot(prepared, {"nothing": with_rate(prepared.recipe, 1e-12)}, seconds=1e6)
+    assert found.top1["nothing"] == found.top1[PROBE]
+    assert found.chosen == "nothing"
+
+
+def test_no_time_still_makes_an_update_of_each(prepared):
+    found = pilot(prepared, {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}, seconds=0.0)
+    assert set(found.top1) == {PROBE, "one", "other"}
+
+
+def test_it_is_said_in_figures():
+    said = Pilot(578, {PROBE: 78.02, "lr=1e-4": 79.5}, "lr=1e-4").said()
+    assert said == "pilot: of 578 held-out training pictures: linear probe 78.0 %, lr=1e-4 79.5 %; so lr=1e-4"
+
+
+def test_the_run_after_it_uses_the_same_maps(prepared, monkeypatch):
+    made = []
+
+    def counted(*arguments):
+        made.append(1)
+        return seen_by(*arguments)
+
+    monkeypatch.setattr("paretina.train.remembered.seen_by", counted)
+    with maps_kept():
+        first = remembered_of(prepared, Ranks())
+        second = remembered_of(prepared, Ranks())
+    assert len(made) == 1
+    assert torch.equal(first.maps[0], second.maps[0])
+    remembered_of(prepared, Ranks())
+    assert len(made) == 2
