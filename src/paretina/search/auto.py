@@ -11,6 +11,7 @@ given by hand is kept.
 """
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.text import how_many
 from paretina.train.asked import Asked, Choice, full_path, recipe_named, related
 from paretina.train.learning import Learning
-from paretina.train.pilot import PROBE, pilot
+from paretina.train.pilot import LEAST_UPDATES, PROBE, pilot
 from paretina.train.recipe import Recipe
 from paretina.train.resolve import prepare
 
@@ -281,12 +282,17 @@ def piloted(choice: Choice, seconds: float, say: Say) -> Asked:
         choice: a learning rate that is given by hand is kept.
         seconds: left for the whole run.
     """
+    began = time.monotonic()
     prepared = prepare(choice.asked)
     recipe, own = prepared.recipe, choice.asked.recipe
     rates = {"fine-tuning": None} if "recipe.optimizer.lr" in choice.origins else RATES
     ways = {name: recipe if rate is None else with_rate(recipe, rate) for name, rate in rates.items()}
     found = pilot(prepared, ways, PILOT * seconds)
     say(found.said())
+    left = seconds - END_S - (time.monotonic() - began)
+    if found.chosen != PROBE and left < 2 * LEAST_UPDATES * (found.update_s or 0.0):
+        say("the time that is left is too short for fine-tuning, so the linear probe is kept")
+        found = replace(found, chosen=PROBE)
     if found.chosen == PROBE:
         return replace(choice.asked, recipe=replace(own, epochs=0.0, learning=replace(own.learning, remembered_views=0)))
     return replace(choice.asked, recipe=replace(own, optimizer=ways[found.chosen].optimizer))

@@ -31,6 +31,9 @@ SHARE = 0.3
 
 PROBE = "linear probe"
 
+LEAST_UPDATES = 20
+"""Updates below which a training says nothing: its first ones, at any rate, only make a good network worse."""
+
 
 @dataclass(frozen=True)
 class Pilot:
@@ -39,13 +42,17 @@ class Pilot:
         held: number of pictures that were held out.
         top1: share of them that each way recognises, in percent, by name; the linear probe among them.
         chosen: the name of the best way.
+        update_s: seconds per update; None where no way was tried.
     """
 
     held: int
     top1: Mapping[str, float]
     chosen: str
+    update_s: float | None = None
 
     def said(self) -> str:
+        if len(self.top1) == 1:
+            return f"pilot: the time is too short for {LEAST_UPDATES} updates, so {self.chosen}"
         figures = ", ".join(f"{name} {value:.1f} %" for name, value in self.top1.items())
         return f"pilot: of {self.held:,} held-out training pictures: {figures}; so {self.chosen}"
 
@@ -70,15 +77,16 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pil
     features = maps.features(network, network.entry)
     probe = fit_probe(features[kept], labels[kept], len(prepared.collection.classes))
     found = {PROBE: right(probe(features[held]), labels[held])}
-    deadline = time.monotonic() + seconds
+    deadline, update_s = time.monotonic() + seconds, None
     for number, (name, recipe) in enumerate(ways.items()):
         share = (deadline - time.monotonic()) / (len(ways) - number)
-        trained = trial(prepared, recipe, maps, kept, probe.weight, probe.bias, share)
-        found[name] = right(answers(trained, maps.maps[0][held]), labels[held])
+        trained, update_s = trial(prepared, recipe, maps, kept, probe.weight, probe.bias, share)
+        if trained is not None:
+            found[name] = right(answers(trained, maps.maps[0][held]), labels[held])
     top1 = {name: 100.0 * float(each.float().mean()) for name, each in found.items()}
     best = max(top1.values())
-    order = [*ways, PROBE]
-    return Pilot(len(held), top1, next(name for name in order if top1[name] == best))
+    order = [name for name in (*ways, PROBE) if name in top1]
+    return Pilot(len(held), top1, next(name for name in order if top1[name] == best), update_s)
 
 
 def right(logits: Logits, labels: Int[Tensor, " sample"]) -> Bool[Tensor, " sample"]:
@@ -98,13 +106,17 @@ def trial(
     weight: Tensor,
     bias: Tensor,
     seconds: float,
-) -> Network:
-    """Trains for a while on some of the pictures; the network in evaluation mode, of averaged weights where the recipe has it.
+) -> tuple[Network | None, float]:
+    """Trains for a while on some of the pictures.
 
     Args:
         kept: numbers of the pictures.
         weight, bias: of the last layer at the beginning.
         seconds: that it may take.
+
+    Returns:
+        The network in evaluation mode, with averaged weights if the recipe has them; None if there is no time for
+        `LEAST_UPDATES`, or for the epochs of the recipe if these are fewer. And seconds per update.
     """
     asked = replace(prepared.asked, recipe=recipe)
     job = make_job(replace(prepared, asked=asked), Ranks())
@@ -115,7 +127,9 @@ def trial(
     for rehearsal in (True, False):
         if not rehearsal:
             fits = seconds / per_update / epochs.updates_per_epoch
-            epochs = replace(epochs, epochs=max(1 / epochs.updates_per_epoch, min(recipe.epochs, fits)))
+            if fits < min(recipe.epochs, LEAST_UPDATES / epochs.updates_per_epoch):
+                return None, per_update
+            epochs = replace(epochs, epochs=min(recipe.epochs, fits))
         averager = recipe.average.make(network) if recipe.average else None
         step = Step(job.learner if not rehearsal else copy.deepcopy(job.learner), recipe, job.plan, Ranks(), epochs)
         step.begin()
@@ -126,7 +140,7 @@ def trial(
             per_update = time.monotonic() - began
             if averager and not rehearsal:
                 averager.update(network, epochs.clock(update))
-    return (averager.module if averager else network).eval()  # type: ignore[return-value]
+    return (averager.module if averager else network).eval(), per_update  # type: ignore[return-value]
 
 
 def numbered(epochs: Epochs, kept: Int[Tensor, " sample"], side: int) -> Iterator[list[Request]]:

@@ -178,7 +178,7 @@ def start(
     with pictures_kept(), maps_kept():
         if choice.pilot and Ranks.start(choice.asked.plan.device).count == 1:
             choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
-            time_limit = left(time_limit, began)
+            time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
         return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
 
 
