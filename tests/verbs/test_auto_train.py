@@ -1,0 +1,38 @@
+"""Training with nothing but data and a time limit, with real weights; takes a minute."""
+
+import numpy as np
+import pytest
+
+from paretina import verbs
+from paretina.run import Run
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """48 pictures to train on, whose colour tells the class."""
+    path = tmp_path / "colours.npz"
+    labels = np.arange(60) % 3
+    images = np.random.default_rng(0).integers(0, 100, (60, 48, 48, 3), dtype=np.uint8)
+    images[np.arange(60), 8:40, 8:40, labels] += 120
+    np.savez(path, images=images, labels=labels, split=["train"] * 48 + ["val"] * 12, classes=["red", "green", "blue"])
+    return path
+
+
+@pytest.mark.slow
+def test_a_folder_and_a_time_are_enough(pictures, tmp_path):
+    said = []
+    run = verbs.train(str(pictures), device="cpu", output=tmp_path / "run", time_limit=30.0, say=said.append)
+    result = Run.open(run.path).result()
+    assert result["probe"]["top1"] >= 90
+    assert result["metrics"]["val/top1"] >= result["probe"]["top1"] - 10
+    assert said[0].startswith("data: 48 training pictures of 3 classes")
+    assert said[1].startswith("network: efficientnet_lite0")
+    asked = Run.open(run.path).asked()
+    assert (asked["model_name"], asked["recipe"]["start"]["head"]) == ("efficientnet_lite0", "probe")
+
+
+@pytest.mark.slow
+def test_without_weights_a_small_network_is_trained(pictures, tmp_path):
+    run = verbs.train(str(pictures), weights="none", device="cpu", output=tmp_path / "run", time_limit=25.0)
+    assert Run.open(run.path).asked()["model_name"].startswith("resnet")
+    assert "probe" not in Run.open(run.path).result()
