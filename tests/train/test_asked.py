@@ -251,7 +251,7 @@ def test_methods_are_switched_on_and_off(choice):
         ("average.decay", "0.9", "is off; switch it on first"),
         ("batch_size", "2.5", "batch_size: must be a whole number, got 2.5"),
         ("epochs", "many", "epochs must be a number, got 'many'"),
-        ("epochs", "-1", "must be above 0"),
+        ("epochs", "-1", "must be at least 0"),
         ("precision", "float8", "cannot be 'float8'"),
         ("keep", "latest", "cannot be 'latest'"),
     ],

@@ -168,7 +168,7 @@ TAUGHT = Supervised(terms=(CrossEntropy(), Distill(weight=Constant(value=0.5))))
 def test_a_teacher_that_nothing_learns_from_is_refused_and_the_advice_can_be_followed(asked, teacher, tmp_path):
     wanted = asked(teacher=teacher, objective=Supervised(), views=())
     message = (
-        rf"names a teacher, {re.escape(teacher)}, and nothing in its objective Supervised learns from one; switch on a term "
+        rf"names a teacher, {re.escape(teacher)}, but nothing in its objective Supervised learns from one; switch on a term "
         r"that does \(objective\.terms\.Distill=on\), or leave the teacher out: teacher=none"
     )
     refused(wanted, tmp_path, message)

@@ -109,7 +109,7 @@ def test_the_command_says_it_without_its_outline_too(way, name, photos, tmp_path
 
 def test_an_option_of_another_tool_is_answered_as_its_field(photos, tmp_path):
     said = by_command(["train", photos, "--img-size", "96"])
-    assert f"--img-size is no option, and {FIELDS['img_size']}" in said
+    assert f"--img-size is not an option, and {FIELDS['img_size']}" in said
 
 
 @pytest.mark.parametrize("name", elsewhere())

@@ -26,6 +26,9 @@ from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
 
+AUTO = "auto"
+"""Stands for a network or recipe that is chosen automatically."""
+
 PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
 """The parts whose fields may be given without a prefix, with their specs."""
 
@@ -130,6 +133,7 @@ def check_fields(
     if any(not isinstance(value, str) or value.lstrip().startswith("{") for value in words.values()):
         return  # a whole part is given, and later fields may lie in it
     named = recipe or words.get("recipe")
+    named = None if named == AUTO else named
     if data is not None and (named is None or named in known("recipes")):
         check_values(places, data, named)
 
@@ -254,8 +258,9 @@ def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
             full_path(name)
     check_source(given["source"])
     said = {name: value for name, value in fields.items() if name in known("words") and not value.startswith("{")}
-    check_network(given.get("model") or said.get("model"))
-    check_recipe(given.get("recipe") or said.get("recipe"))
+    network, recipe = given.get("model") or said.get("model"), given.get("recipe") or said.get("recipe")
+    check_network(None if network == AUTO else network)
+    check_recipe(None if recipe == AUTO else recipe)
     check_device(given.get("device") or said.get("device"))
     check_weights(given.get("weights") or said.get("weights"))
     check_fields(fields, given["source"], given.get("recipe"), given.get("config"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from paretina import system
 from paretina.cli.planning import planning_named, planning_options
 from paretina.cli.program import (
     INTERRUPTED,
@@ -22,7 +23,6 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
-from paretina.system import process_seconds
 from paretina.text import how_many
 
 
@@ -124,7 +124,7 @@ def train(
     choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive, seconds)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
-    seconds = None if limit is None else max(0.0, limit - process_seconds())
+    seconds = None if limit is None else max(0.0, limit - system.process_seconds())
     if print_config:
         show_config(choice, as_json)
         return
@@ -157,6 +157,8 @@ def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool
     verbs.check_output(output, choice.asked.data)
     with waiting("reading the pictures and timing a few updates"):
         prepared, estimate = verbs.estimate(choice, seconds)
+    if not as_json:
+        print_lines([f"- {text}" for text in choice.said])
     show_estimate(prepared, estimate, as_json)
 
 

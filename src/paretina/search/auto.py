@@ -294,8 +294,14 @@ def piloted(choice: Choice, seconds: float, say: Say) -> Asked:
         say("the time that is left is too short for fine-tuning, so the linear probe is kept")
         found = replace(found, chosen=PROBE)
     if found.chosen == PROBE:
-        return replace(choice.asked, recipe=replace(own, epochs=0.0, learning=replace(own.learning, remembered_views=0)))
+        return probe_alone(choice.asked)
     return replace(choice.asked, recipe=replace(own, optimizer=ways[found.chosen].optimizer))
+
+
+def probe_alone(asked: Asked) -> Asked:
+    """The request with the linear classifier as its result."""
+    recipe = asked.recipe
+    return replace(asked, recipe=replace(recipe, epochs=0.0, learning=replace(recipe.learning, remembered_views=0)))
 
 
 def with_rate(recipe: Recipe, peak: float) -> Recipe:

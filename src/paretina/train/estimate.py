@@ -39,10 +39,10 @@ class Estimate:
     update_s: float
     evaluate_s: float
     evaluations: int
-    begin_s: float
     total_s: float
     peak_mb: float
     probe_s: float = 0.0
+    begin_s: float = 0.0
 
 
 @process_settings()

@@ -179,7 +179,7 @@ def remember(
     network.eval()
     key = (network.model, weights_digest(network), network.entry, pictures.samples, tuple(looks), seed, side, plan)
     known = KEPT.get()
-    found: list[Seen] = []
+    found: list[ViewMaps] = []
     try:
         for view in range(views):
             own = (*key[:4], side, plan) if view == 0 else (*key, view, views)
@@ -194,7 +194,7 @@ def remember(
 
 
 @dataclass(frozen=True)
-class Seen:
+class ViewMaps:
     """One view of all pictures.
 
     Attributes:
@@ -208,7 +208,7 @@ class Seen:
     faults: dict[int, str]
 
 
-KEPT: ContextVar[dict[Any, Seen] | None] = ContextVar("KEPT", default=None)
+KEPT: ContextVar[dict[Any, ViewMaps] | None] = ContextVar("KEPT", default=None)
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def seen_by(
     views: int,
     plan: Plan,
     workers: int,
-) -> Seen:
+) -> ViewMaps:
     """Sends one view of every picture through the frozen parts; the first one is the picture as evaluation sees it."""
     classes, preprocessing = network.model.classes, network.model.preprocessing
     if view == 0:
@@ -265,7 +265,7 @@ def seen_by(
         maps[ids], targets[ids] = made, batch.targets.cpu()
     if maps is None or targets is None:
         raise ValueError("none of the training pictures can be read any more")
-    return Seen(maps, targets, faults)
+    return ViewMaps(maps, targets, faults)
 
 
 def number_of(pictures: Pictures, fault: str) -> int:

@@ -200,12 +200,13 @@ def ask(
     plan = default_plan(said["device"].value)
     by_hand = {**settings, **changes, **({"recipe.size": progressive} if progressive is not None else {})}
     network, auto = said["model"].value, None
-    with misuse():
-        if network == AUTO:
+    if network == AUTO:
+        with misuse():
             network = network_of(found, by_hand)
-        if network is None:
-            auto = choose_auto(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
-            network, recipe_value = auto.model, recipe_value or auto.recipe
+    if network is None:
+        auto = choose_auto(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
+        network, recipe_value = auto.model, recipe_value or auto.recipe
+    with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
         choice = choose(said["data"].value, network, taken, plan, found)
     choice.origins.update(origins(choice, said))

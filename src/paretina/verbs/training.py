@@ -14,10 +14,10 @@ from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
-from paretina.search.auto import TIME_S, piloted
+from paretina.search.auto import TIME_S, piloted, probe_alone
 from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
-from paretina.train.estimate import Estimate, fit_to_time, rehearse
+from paretina.train.estimate import Estimate, ShortTimeError, fit_to_time, rehearse
 from paretina.train.fields import read_config
 from paretina.train.finetuning import go_on, learned
 from paretina.train.journal import Listener
@@ -179,7 +179,13 @@ def start(
         if choice.pilot and Ranks.start(choice.asked.plan.device).count == 1:
             choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
             time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
-        return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+        try:
+            return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+        except ShortTimeError as error:
+            if not choice.said or choice.asked.recipe.start.head != "probe":
+                raise
+            say(f"{error}; so the linear probe is the result")
+            return reported(training.train(probe_alone(choice.asked), place, None, listen, say, planning=planning))
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
