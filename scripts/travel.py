@@ -46,7 +46,7 @@ def followed(start: Any) -> list[str]:
         if event != "call" or ROOT not in path.parents or frame.f_code.co_name.startswith("<") or not carried(frame):
             return
         file = str(path.relative_to(ROOT))
-        if file == "train/loop.py" and frame.f_code.co_name == "fit":
+        if file == "train/loop.py" and frame.f_code.co_name == "run_updates":
             raise ArrivedError
         if not visits or visits[-1] != file:
             visits.append(file)
