@@ -29,7 +29,6 @@ CONTRACTS = tuple(f"tests/contracts/test_{name}.py" for name in ("examples", "he
 
 TINY = '''"""Tiny: a network for tests."""
 
-from tiny import 
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Blueprint, Stage
@@ -62,6 +61,7 @@ def tree(tmp_path_factory):
     shutil.copytree(ROOT / "src", root / "src")
     for part in ("added", "contracts"):
         shutil.copytree(ROOT / "tests" / part, root / "tests" / part)
+    shutil.copy(ROOT / "tests" / "tiny.py", root / "tests" / "tiny.py")
     shutil.copy(ROOT / "tests" / "train" / "task_kinds.py", root / "tests" / "added" / "task_kinds.py")
     for target in ADDED.values():
         assert not (root / target).exists(), "the package has it already; add another one"
@@ -71,7 +71,7 @@ def tree(tmp_path_factory):
     # annotations are checked in the new files alone, which spares half the time
     conftest = (ROOT / "tests" / "conftest.py").read_text()
     (root / "tests" / "conftest.py").write_text(conftest.replace('"paretina"', repr(new)))
-    settings = "[pytest]\naddopts = --import-mode=importlib\nfilterwarnings = error\n"
+    settings = "[pytest]\naddopts = --import-mode=importlib\npythonpath = tests\nfilterwarnings = error\n"
     (root / "pytest.ini").write_text(settings)
     return root
 

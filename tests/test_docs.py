@@ -71,7 +71,7 @@ def test_what_adding_shows_satisfies_the_contracts_and_its_own_tests(tmp_path):
     conftest = (tmp_path / "tests" / "conftest.py").read_text()
     (tmp_path / "tests" / "conftest.py").write_text(conftest.replace('"paretina"', repr(new)))
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\naddopts = --import-mode=importlib\nmarkers = slow\nfilterwarnings = error\n"
+        "[pytest]\naddopts = --import-mode=importlib\npythonpath = tests\nmarkers = slow\nfilterwarnings = error\n"
     )
     ended = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr

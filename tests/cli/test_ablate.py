@@ -149,7 +149,7 @@ def test_a_second_process_is_told_what_this_command_has(home, monkeypatch):
     Run.create(folder, {})
     with Run(folder).held():
         _, err = run(*STUDY, "--switch", "average", "--seeds", "2", code=1)
-    assert "another process is at work on" in err
+    assert "another process is working on" in err
     assert "run the same command again" in err
     assert "--resume" not in err
 
