@@ -299,9 +299,8 @@ def piloted(choice: Choice, seconds: float, say: Say) -> Asked:
 
 
 def probe_alone(asked: Asked) -> Asked:
-    """The request with the linear classifier as its result."""
-    recipe = asked.recipe
-    return replace(asked, recipe=replace(recipe, epochs=0.0, learning=replace(recipe.learning, remembered_views=0)))
+    """The request with the linear classifier as its result; maps that a pilot has computed serve it too."""
+    return replace(asked, recipe=replace(asked.recipe, epochs=0.0))
 
 
 def with_rate(recipe: Recipe, peak: float) -> Recipe:
