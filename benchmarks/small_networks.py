@@ -1,8 +1,8 @@
 """Small networks against each other: what an update takes, and what a short training from scratch gives.
 
-    apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist*.deb /tmp/fashion
+    apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist*.deb fashion
     python benchmarks/small_networks.py speed --output speed.jsonl
-    python benchmarks/small_networks.py accuracy --fashion /tmp/fashion --seconds 45 --seeds 2 --output accuracy.jsonl
+    python benchmarks/small_networks.py accuracy --fashion fashion --seconds 45 --seeds 2 --output accuracy.jsonl
     python benchmarks/small_networks.py accuracy --data clipart --fields optimizer.lr.then.start=1e-2 --output rates.jsonl
 
 `speed` times all networks in turn in one process, an update of SGD in float32 each, without loading: medians, with the ratio
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--recipes", nargs="+", default=["scratch", "fast"])
     parser.add_argument("--fields", nargs="*", default=[], help="field=value, for every run")
-    parser.add_argument("--fashion", type=Path, default=Path("/tmp/fashion"), help="folder of the unpacked Debian package")
+    parser.add_argument("--fashion", type=Path, default=Path("fashion"), help="folder of the unpacked Debian package")
     parser.add_argument("--runs", type=Path, default=Path("runs/small"))
     options = parser.parse_args()
     lines = Lines(options.output)
