@@ -58,26 +58,35 @@ def test_without_weights_the_time_decides_the_network(pictures, paces):
     assert [order.index(name) for name in chosen] == sorted(order.index(name) for name in chosen)
 
 
-def test_enough_time_fine_tunes_the_whole_network(pictures, paces):
-    paces(0.0001, LITE[:1])
-    found = choose_auto(pictures, PLAN, seconds=600.0)
-    assert (found.model, found.recipe, found.pilot) == ("efficientnet_lite0", "finetune", False)
-    assert found.fields == {"recipe.size": 224, "model.resolution": 224, "recipe.start.head": "probe"}
-    assert choose_auto(pictures, PLAN, seconds=9.0).fields["recipe.size"] == 160
-
-
-def test_with_time_to_spare_a_larger_network_is_taken(pictures, paces):
-    paces(0.0001, LITE)
-    assert choose_auto(pictures, PLAN, seconds=6000.0).model == "efficientnet_lite1"
-    assert choose_auto(pictures, PLAN, seconds=9.0).model == "efficientnet_lite0"
-
-
-def test_too_little_time_fine_tunes_the_last_stages_after_a_pilot(pictures, paces):
+def test_with_weights_a_pilot_decides_whether_the_linear_classifier_is_improved_on(pictures, paces):
     paces(0.01, LITE)
-    found = choose_auto(pictures, PLAN, seconds=30.0)
-    assert (found.model, found.pilot, found.fields["recipe.size"]) == ("efficientnet_lite0", True, 224)
-    assert found.fields["recipe.learning"].remembered_views == 2
-    assert "linear classifier" in found.said[-1]
+    for seconds in (10.0, 30.0, 6000.0):  # whatever the time, nothing ships unseen that the classifier would beat
+        found = choose_auto(pictures, PLAN, seconds=seconds)
+        assert (found.recipe, found.pilot, found.fields["recipe.start.head"]) == ("finetune", True, "probe")
+        assert found.fields["recipe.learning"].frozen_stride == 16
+
+
+def test_a_larger_network_is_taken_where_its_features_take_a_small_part_of_the_time(pictures, paces):
+    paces(0.01, LITE)
+    small, large = (choose_auto(pictures, PLAN, seconds=seconds) for seconds in (12.0, 600.0))
+    assert (small.model, small.fields["recipe.size"]) == ("efficientnet_lite0", 224)
+    assert (large.model, large.fields["recipe.size"]) == ("efficientnet_lite1", 240)
+
+
+def test_a_second_view_is_remembered_where_there_is_time(pictures, paces):
+    paces(0.01, LITE[:1])
+    views = [
+        choose_auto(pictures, PLAN, seconds=seconds).fields["recipe.learning"].remembered_views for seconds in (12.0, 60.0)
+    ]
+    assert views == [1, 2]
+
+
+def test_what_the_pilot_does_not_go_with_fine_tunes_the_whole_network(pictures, paces):
+    paces(0.0001, LITE)
+    given = {"objective.terms.CrossEntropy.smoothing": 0.2}
+    sizes = [choose_auto(pictures, PLAN, given=given, seconds=seconds).fields["recipe.size"] for seconds in (7.0, 9.0, 60.0)]
+    assert sizes == [96, 160, 224]
+    assert not choose_auto(pictures, PLAN, given=given, seconds=60.0).pilot
 
 
 def test_what_is_given_is_kept(pictures, paces):
@@ -138,3 +147,11 @@ def test_rising_sizes_and_auto_go_together(pictures, paces):
 def test_a_set_of_other_sizes_is_described():
     assert FolderLook(1500, 300, 2, 700, 100, 1.0).said().endswith("300 for validation, typically 100 pixels")
     assert FolderLook(1, 0, 1, 1, 100, 2.0).said().endswith("typically 100 x 200 pixels")
+
+
+def test_several_processes_fine_tune_at_the_lowest_rate_and_say_so(pictures, paces):
+    paces(0.01, LITE[:1])
+    said = []
+    asked = module.without_pilot(ask(pictures, device="cpu", time_limit=60.0).asked, said.append)
+    assert module.with_rate(asked.recipe, min(module.RATES.values())) == asked.recipe
+    assert "lr=1e-4" in said[0]

@@ -26,9 +26,10 @@ def test_a_folder_and_a_time_are_enough(pictures, tmp_path):
     assert result["probe"]["top1"] >= 90
     assert result["metrics"]["val/top1"] >= result["probe"]["top1"] - 10
     assert said[0].startswith("data: 48 training pictures of 3 classes")
-    assert said[1].startswith("network: efficientnet_lite0")
+    assert said[1].startswith("network: efficientnet_lite")
     asked = Run.open(run.path).asked()
-    assert (asked["model_name"], asked["recipe"]["start"]["head"]) == ("efficientnet_lite0", "probe")
+    assert asked["model_name"].startswith("efficientnet_lite")
+    assert asked["recipe"]["start"]["head"] == "probe"
 
 
 @pytest.mark.slow

@@ -2,9 +2,10 @@
 
 What counts: the pictures (how many, of how many classes, how large), the weights that are available, and the measured pace of
 candidate networks on this device (`paretina.measure.pace`). With weights, the head starts as a linear classifier on frozen
-features (`head=probe`). With little time, only the last stages are fine-tuned, on remembered feature maps, and a pilot on part
-of the *training* pictures first decides how, or whether the linear classifier itself is better; validation pictures are never
-used for a choice. With more time the whole network is fine-tuned. Without weights, a small network is trained from scratch.
+features (`start.head=probe`) and the last stages are fine-tuned on remembered feature maps; a pilot on part of the *training*
+pictures first decides at which rate, or whether the linear classifier itself is better; validation pictures are never used for
+a choice. The whole network is fine-tuned only where fields are given that this does not go with: no record shows yet that it
+beats the linear classifier, and nothing would notice if it did not. Without weights, a small network is trained from scratch.
 
 Every decision becomes a field of the run, so a resumed run, other processes and an ablation decide nothing again. Whatever is
 given by hand is kept.
@@ -198,71 +199,66 @@ def whole_passes(measured: NetworkPace, side: int, seen: FolderLook, seconds: fl
 def fine_tuned(
     seen: FolderLook, known: Sequence[Published], plan: Plan, side: int | None, seconds: float, probe: bool
 ) -> Chosen:
-    """The network with weights, the image size, and the parts that are fine-tuned in the time.
+    """The network with weights and the image size that suit the time, and whether a pilot decides about the last stages.
 
     Args:
         side: image size if it is given.
         probe: whether the head may start as a linear classifier on frozen features.
     """
-    wanted = max(PASSES, VISITS / seen.train)
-    network = known[0]
-    blueprint = network.blueprint
-    own = blueprint.resolution
-    measured = pace(blueprint, 128, plan)
-    features_s = measured.at(own).infer_s * (seen.train + seen.val) if probe else 0.0
-    left = seconds - END_S - features_s
-    fits = {each: whole_passes(measured, each, seen, left) for each in ([side] if side else SIDES) if side or each <= own}
-    enough = [each for each, passes in fits.items() if passes >= wanted and (side or each >= 128)]
-    intro = f"network: {network.name}, the smallest with weights on this machine"
-    if enough:
-        best = max(enough)
-        for larger in known[1:]:
-            # a larger network pays once the smaller one has its own size and time to spare
-            if best < 0.85 * own or whole_passes(pace(larger.blueprint, 128, plan), best, seen, left) < wanted:
-                break
-            network, own = larger, larger.blueprint.resolution
-            intro = f"network: {network.name}, whose weights are on this machine"
-        fields: dict[str, Any] = {"recipe.size": best, "model.resolution": best}
-        if probe:
-            fields["recipe.start.head"] = "probe"
-        said = (
-            f"{intro}, at {best} pixels: the largest size with {wanted:.2g} epochs in {seconds:.0f} s",
-            "recipe: finetune, the whole network" + ("; the head starts as a linear classifier" if probe else ""),
-            f"expected: about {fits.get(best, wanted):.2g} epochs",
-        )
-        return Chosen(network.name, "finetune", fields, False, seconds, said)
+    network, measured = known[0], pace(known[0].blueprint, 128, plan)
     if not probe:
-        best = side or min(fits)
-        return Chosen(
-            network.name,
-            "finetune",
-            {"recipe.size": best, "model.resolution": best},
-            False,
-            seconds,
-            (f"{intro}, at {best} pixels: the time is short", "recipe: finetune", f"expected: {fits[best]:.2g} epochs"),
-        )
-    best = side or own
-    fields = {"recipe.size": best, "model.resolution": best, **LATE}
-    return Chosen(
-        network.name,
-        "finetune",
-        fields,
-        True,
-        seconds,
-        (
-            f"{intro}, at {best} pixels, the size of its weights",
-            f"recipe: finetune, the last stages only: {wanted:.2g} epochs of the whole network take over {seconds:.0f} s",
-            "expected: at least the accuracy of a linear classifier on frozen features; a pilot on held-out training pictures "
-            "decides whether fine-tuning improves on it",
-        ),
+        return whole_network(seen, network, measured, side, seconds)
+    for larger in known[1:]:
+        other = pace(larger.blueprint, 128, plan)
+        if features_s(seen, larger, other) > FEATURES * seconds:
+            break
+        network, measured = larger, other
+    own = side or network.blueprint.resolution
+    view_s = measured.at(own).infer_s * seen.train
+    views = 2 if features_s(seen, network, measured) + view_s <= 2 * FEATURES * seconds else 1
+    fields: dict[str, Any] = {
+        "recipe.size": own,
+        "model.resolution": own,
+        "recipe.start.head": "probe",
+        "recipe.learning": late(views),
+    }
+    said = (
+        f"network: {network.name}, whose weights are on this machine, at {own} pixels",
+        "recipe: finetune, the last stages only, from a linear classifier on frozen features; a pilot on held-out training "
+        "pictures decides whether that improves on the classifier",
+        f"expected: at least the accuracy of the linear classifier, whose features take about "
+        f"{features_s(seen, network, measured):.0f} s of {seconds:.0f} s",
     )
+    return Chosen(network.name, "finetune", fields, True, seconds, said)
 
 
-LATE: Mapping[str, Any] = {
-    "recipe.start.head": "probe",
-    "recipe.learning": Learning(frozen_stride=LATE_STRIDE, freeze_norm_statistics=True, remembered_views=2),
-}
-"""Fine-tuning of the last stages on remembered feature maps."""
+FEATURES = 0.25
+"""Share of the time that the features of all pictures may take with a larger network; the smallest is taken in any case."""
+
+
+def features_s(seen: FolderLook, network: Published, measured: NetworkPace) -> float:
+    """Seconds for the features of all pictures, at the size of the weights."""
+    return measured.at(network.blueprint.resolution).infer_s * (seen.train + seen.val)
+
+
+def whole_network(seen: FolderLook, network: Published, measured: NetworkPace, side: int | None, seconds: float) -> Chosen:
+    """The image size at which the whole network has enough epochs in the time."""
+    wanted, left = max(PASSES, VISITS / seen.train), seconds - END_S
+    sides = [side] if side else [each for each in SIDES if each <= network.blueprint.resolution]
+    fits = {each: whole_passes(measured, each, seen, left) for each in sides}
+    best = max([each for each, passes in fits.items() if passes >= wanted] or [min(sides)])
+    said = (
+        f"network: {network.name}, the smallest with weights on this machine, at {best} pixels",
+        "recipe: finetune",
+        f"expected: about {fits[best]:.2g} epochs in {seconds:.0f} s",
+    )
+    return Chosen(network.name, "finetune", {"recipe.size": best, "model.resolution": best}, False, seconds, said)
+
+
+def late(views: int) -> Learning:
+    """What learns where only the last stages do, on so many views of each picture."""
+    return Learning(frozen_stride=LATE_STRIDE, freeze_norm_statistics=True, remembered_views=views)
+
 
 RATES: Mapping[str, float] = {"lr=3e-4": 3e-4, "lr=1e-4": 1e-4}
 """Peaks of the learning rate that a pilot compares."""
@@ -301,6 +297,13 @@ def piloted(choice: Choice, seconds: float, say: Say) -> Asked:
 def probe_alone(asked: Asked) -> Asked:
     """The request with the linear classifier as its result; maps that a pilot has computed serve it too."""
     return replace(asked, recipe=replace(asked.recipe, epochs=0.0))
+
+
+def without_pilot(asked: Asked, say: Say) -> Asked:
+    """The request at the lowest rate that a pilot would try, for several processes, which have none."""
+    name, rate = min(RATES.items(), key=lambda each: each[1])
+    say(f"several processes have no pilot, so the last stages are fine-tuned at {name}; compare with the linear probe")
+    return replace(asked, recipe=with_rate(asked.recipe, rate))
 
 
 def with_rate(recipe: Recipe, peak: float) -> Recipe:

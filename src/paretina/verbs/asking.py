@@ -4,18 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from paretina.data.named import data_in_words, source_named
 from paretina.data.source import Source
-from paretina.measure.plan import default_plan
+from paretina.measure.plan import Plan, default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.interop import library_of, peer_named
 from paretina.model.pretrained import weights_named
 from paretina.model.weights import from_file
 from paretina.model.words import WORDS as WEIGHTS
-from paretina.search.auto import choose_auto
+from paretina.search.auto import Chosen, choose_auto
 from paretina.spec import decode, field_map
 from paretina.train.asked import (
     Choice,
@@ -31,6 +31,7 @@ from paretina.train.asked import (
 from paretina.train.fields import WORDS
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
+from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.verbs.checks import MisuseError, misuse
 
@@ -204,7 +205,7 @@ def ask(
         with misuse():
             network = network_of(found, by_hand)
     if network is None:
-        auto = choose_auto(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
+        auto = chosen_by_first(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
         network, recipe_value = auto.model, recipe_value or auto.recipe
     with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
@@ -232,6 +233,27 @@ def ask(
             choice.origins["recipe.size"] = here
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def chosen_by_first(
+    data: Source, plan: Plan, weights: str, recipe: str | None, given: Mapping[str, Any], seconds: float | None
+) -> Chosen:
+    """What the first process chooses; all others take it, since each would measure another pace.
+
+    Raises:
+        ValueError: as `choose_auto`.
+    """
+    ranks = Ranks.start(plan.device)
+    found: Chosen | ValueError | None = None
+    if ranks.first:
+        try:
+            found = choose_auto(data, plan, weights, recipe, given, seconds)
+        except ValueError as error:  # the others must not wait for an answer
+            found = error
+    found = ranks.from_first(found)
+    if isinstance(found, ValueError):
+        raise found
+    return cast(Chosen, found)
 
 
 def network_of(weights: str, fields: Mapping[str, Any]) -> str | Model | None:

@@ -14,7 +14,7 @@ from paretina.data.sources.folder import Folder
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
-from paretina.search.auto import TIME_S, piloted, probe_alone
+from paretina.search.auto import TIME_S, piloted, probe_alone, without_pilot
 from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
 from paretina.train.estimate import Estimate, ShortTimeError, fit_to_time, rehearse
@@ -176,7 +176,10 @@ def start(
         say(text)
     time_limit = choice.seconds if time_limit is None else time_limit
     with pictures_kept(), maps_kept():
-        if choice.pilot and Ranks.start(choice.asked.plan.device).count == 1:
+        ranks = Ranks.start(choice.asked.plan.device)
+        if choice.pilot and ranks.count > 1:
+            choice.asked = without_pilot(choice.asked, say if ranks.first else lambda text: None)
+        elif choice.pilot:
             choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
             time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
         try:
