@@ -11,12 +11,13 @@ from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.weights import About, save_model
 from paretina.train.asked import Asked
+from paretina.train.estimate import rehearse
 from paretina.train.evaluated import Evaluated
 from paretina.train.learning import Learning
 from paretina.train.pilot import PROBE, Pilot, pilot
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
-from paretina.train.remembered import maps_kept, seen_by
+from paretina.train.remembered import maps_kept, seen_by, views_kept
 from paretina.train.resolve import prepare, remembered_of
 from paretina.train.starting import Starting
 from tiny import row, tiny_blueprint
@@ -90,8 +91,17 @@ def test_the_run_after_it_uses_the_same_maps(prepared, monkeypatch):
     monkeypatch.setattr("paretina.train.remembered.seen_by", counted)
     with maps_kept():
         first = remembered_of(prepared, Ranks())
+        assert views_kept() == 1
         second = remembered_of(prepared, Ranks())
     assert len(made) == 1
     assert torch.equal(first.maps[0], second.maps[0])
     remembered_of(prepared, Ranks())
     assert len(made) == 2
+    assert views_kept() == 0
+
+
+def test_what_is_kept_is_not_counted_again(prepared):
+    assert rehearse(prepared).begin_s > 0
+    with maps_kept():
+        remembered_of(prepared, Ranks())
+        assert rehearse(prepared).begin_s == 0

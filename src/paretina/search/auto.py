@@ -215,7 +215,7 @@ def fine_tuned(
         network, measured = larger, other
     own = side or network.blueprint.resolution
     view_s = measured.at(own).infer_s * seen.train
-    views = 2 if features_s(seen, network, measured) + view_s <= 2 * FEATURES * seconds else 1
+    views = 2 if features_s(seen, network, measured) + view_s <= VIEWS * seconds else 1
     fields: dict[str, Any] = {
         "recipe.size": own,
         "model.resolution": own,
@@ -234,6 +234,10 @@ def fine_tuned(
 
 FEATURES = 0.25
 """Share of the time that the features of all pictures may take with a larger network; the smallest is taken in any case."""
+
+
+VIEWS = 0.35
+"""Share of the time that features and the maps of a second view may take; otherwise one view is remembered."""
 
 
 def features_s(seen: FolderLook, network: Published, measured: NetworkPace) -> float:
@@ -260,8 +264,8 @@ def late(views: int) -> Learning:
     return Learning(frozen_stride=LATE_STRIDE, freeze_norm_statistics=True, remembered_views=views)
 
 
-RATES: Mapping[str, float] = {"lr=3e-4": 3e-4, "lr=1e-4": 1e-4}
-"""Peaks of the learning rate that a pilot compares."""
+RATES: Mapping[str, float] = {"lr=1e-4": 1e-4, "lr=3e-4": 3e-4}
+"""Peaks of the learning rate that a pilot compares, as far as there is time, in this order."""
 
 
 OWN = ("recipe.objective", "recipe.teacher", "recipe.views", "recipe.learning", "recipe.start", "recipe.epochs")

@@ -18,6 +18,7 @@ from paretina.schedules import Constant
 from paretina.text import how_many
 from paretina.train.loop import Job
 from paretina.train.ranks import Ranks
+from paretina.train.remembered import views_kept
 from paretina.train.resolve import Prepared, make_job, prepare
 from paretina.train.step import Step
 
@@ -68,10 +69,10 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
-    begin_s = 0.0
+    begin_s = lead_s = 0.0
     if views := recipe.learning.remembered_views:
         batches, lead_s = with_maps(batches, job)
-        begin_s = views * len(prepared.train) * lead_s
+        begin_s = max(0, views - views_kept()) * len(prepared.train) * lead_s
     stamps = [time.monotonic()]
     for _ in range(updates + 1):
         made = step(epochs.updates // 2, batches, lambda losses: None)
@@ -93,7 +94,9 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     probe_s = 0.0
     if prepared.probe_size is not None:
         share = (prepared.probe_size / images.shape[-1]) ** 2
-        probe_s = image_s * share * (len(prepared.train) + len(prepared.val))
+        # remembered maps of that size are where the features of the training pictures come from
+        train_s = max(0.0, image_s - lead_s) if lead_s and share == 1 else image_s * share
+        probe_s = train_s * len(prepared.train) + image_s * share * len(prepared.val)
     return Estimate(
         updates=epochs.updates,
         updates_per_epoch=epochs.updates_per_epoch,

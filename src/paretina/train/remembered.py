@@ -221,6 +221,11 @@ def maps_kept() -> Iterator[None]:
         KEPT.reset(token)
 
 
+def views_kept() -> int:
+    """How many views of all pictures are kept for whoever wants the same."""
+    return len(KEPT.get() or ())
+
+
 def weights_digest(network: Network) -> int:
     """A checksum of the parts that lead to `entry`."""
     parts = [network.stem, *network.stages[: network.entry - 1]]
