@@ -275,7 +275,9 @@ class Judge:
         result = json.loads((run / "result.json").read_text())
         paths = listed(folder / "val")[0]
         correct = recognised(run / "predictions.csv", folder, paths)
+        asked = json.loads((run / "asked.json").read_text())
         more = {key: result[key] for key in ("chosen", "time_s") if key in result}
+        more["probe_shipped"] = asked["recipe"]["epochs"] == 0
         return replace(cell, top1=result["metrics"]["val/top1"], n=len(paths), correct=correct, more=more)
 
     def run_rival(self, cell: Cell, name: str, folder: Path, place: Path) -> Cell:
@@ -537,6 +539,11 @@ def table(cells: Sequence[Cell], owner: str) -> list[str]:
         lines.append(
             f"wall time of ours: {min(cell.wall_s for cell in own):.0f} to {max(cell.wall_s for cell in own):.0f} s, "
             f"processor time {statistics.fmean(cell.cpu_s for cell in own):.0f} s in the mean"
+        )
+    own = [cell for cell in cells if cell.who == owner and "probe_shipped" in cell.more]
+    if own:
+        lines.append(
+            f"the linear probe itself was shipped in {sum(cell.more['probe_shipped'] for cell in own)} of {len(own)} cells"
         )
     return lines
 

@@ -243,6 +243,7 @@ def test_a_cell_that_is_there_is_not_run_again(folders, tmp_path, monkeypatch):
         output.mkdir()
         val = names(Path(command[4]) / "val")
         (output / "result.json").write_text(json.dumps({"metrics": {"val/top1": 25.0}, "chosen": "the last"}))
+        (output / "asked.json").write_text(json.dumps({"recipe": {"epochs": 0.0}}))
         with (output / "predictions.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["name", "label", "correct"])
@@ -256,7 +257,7 @@ def test_a_cell_that_is_there_is_not_run_again(folders, tmp_path, monkeypatch):
     assert runs[0][1:4] == ["-m", "paretina", "train"]
     assert runs[0][5:7] == ["--time-limit", "60s"]
     assert runs[0][9:] == ["seed=1"]
-    assert (found.top1, found.over, found.more) == (25.0, True, {"chosen": "the last"})
+    assert (found.top1, found.over, found.more) == (25.0, True, {"chosen": "the last", "probe_shipped": True})
     val = names(tmp_path / "sets" / "elpv" / "val")
     assert folders.unpacked(found.correct, found.n).tolist() == ["cell0001" in name for name in val]
     # another seed, other words for ours, and --again are run

@@ -1,6 +1,9 @@
 """A network that is small enough to be built and trained hundreds of times, whatever a test needs to change of it."""
 
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
@@ -32,3 +35,16 @@ def tiny_blueprint(*stages: Stage, **fields: Any) -> Blueprint:
         "classes": 3,
     }
     return Blueprint(stages=stages or (row(1, 8, 2),), **{**usual, **fields})
+
+
+def noise_npz(path: Path, train: int, val: int, side: int = 16, contrast: int = 0) -> str:
+    """Writes pictures of noise of three classes, a, b and c, as arrays; returns the path.
+
+    Args:
+        contrast: by how much each class is brighter than the one before, up to 70.
+    """
+    random, labels = np.random.default_rng(0), np.arange(train + val) % 3
+    images = random.random((train + val, side, side, 3)) * (255 - 2 * contrast) + contrast * labels[:, None, None, None]
+    split = ["train"] * train + ["val"] * val
+    np.savez(path, images=images.astype(np.uint8), labels=labels, split=split, classes=["a", "b", "c"])
+    return str(path)

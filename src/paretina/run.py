@@ -169,7 +169,8 @@ class Run:
         try:
             asked = json.loads((self.path / "asked.json").read_text())
         except FileNotFoundError:
-            raise ValueError(f"{self.path} contains no run: there is no asked.json in it") from None
+            missing = "contains no run: there is no asked.json in it" if self.path.exists() else "is not there"
+            raise ValueError(f"{self.path} {missing}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path / 'asked.json'} cannot be read: {error}") from None
         if not isinstance(asked, dict):

@@ -258,7 +258,7 @@ MISUSE = [
     ("train photos --output photos/run", "lies inside the data"),
     (f"train photos --output {RUN}", f"resume it with --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
-    ("train --resume gone", "gone contains no run"),
+    ("train --resume gone", "gone is not there"),
     ("train --resume photos", "photos contains no run"),
     (
         f"train --resume {RUN} epochs=2 --device cpu",

@@ -13,12 +13,7 @@ from paretina.data.transform import View
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.squash import Squash
-from paretina.model.activations.pointwise import SiLU
 from paretina.model.assemblies.divide import Divide
-from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Blueprint, Stage
-from paretina.model.heads.pool import PoolHead
-from paretina.model.norms.batch import BatchNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant
 from paretina.spec import modules_in
@@ -27,6 +22,7 @@ from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.distill import Distill
+from tiny import row, tiny_blueprint
 
 CLOCKS = (START, Clock(5, 10, 2.0), Clock(10, 10, 2.0))
 
@@ -41,19 +37,7 @@ OBJECTIVES = [
     Supervised(terms=(CrossEntropy(), Distill())),
     Supervised(terms=(Distill(),)),
 ]
-SINGLE = Blueprint(
-    source="tests",
-    resolution=8,
-    stem=ConvStem(width=16),
-    stages=(
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=16, stride=1),
-        Stage(block=MBConv(expand=2, kernel=3), depth=1, width=32, stride=2),
-    ),
-    head=PoolHead(),
-    norm=BatchNorm(),
-    activation=SiLU(),
-    classes=3,
-)
+SINGLE = tiny_blueprint(row(1, 16, 1), row(1, 32, 2), resolution=8, stem=ConvStem(width=16))
 DROPS = Recipe(
     transforms=(Squash(), HorizontalFlip()), stochastic_depth=StochasticDepth(rate=Constant(value=0.5), shape="uniform")
 )

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,7 +19,7 @@ from paretina.train.recipe import Recipe
 from paretina.train.remembered import maps_kept, seen_by, views_kept
 from paretina.train.resolve import prepare, remembered_of
 from paretina.train.starting import Starting
-from tiny import row, tiny_blueprint
+from tiny import noise_npz, row, tiny_blueprint
 
 BLUEPRINT = tiny_blueprint(row(1, 8, 1), row(1, 16, 2))
 
@@ -29,9 +28,7 @@ BLUEPRINT = tiny_blueprint(row(1, 8, 1), row(1, 16, 2))
 def prepared(tmp_path_factory):
     """60 pictures to train on, whose brightness tells the class."""
     folder = tmp_path_factory.mktemp("pilot")
-    random, labels = np.random.default_rng(0), np.arange(66) % 3
-    images = (random.random((66, 16, 16, 3)) * 100 + 70 * labels[:, None, None, None]).astype(np.uint8)
-    np.savez(folder / "noise.npz", images=images, labels=labels, split=["train"] * 60 + ["val"] * 6, classes=["a", "b", "c"])
+    pictures = noise_npz(folder / "noise.npz", 60, 6, contrast=70)
     torch.manual_seed(0)
     save_model(folder / "start.safetensors", BLUEPRINT.build(), About(classes=("d", "e", "f")))
     recipe = Recipe(
@@ -44,7 +41,7 @@ def prepared(tmp_path_factory):
     )
     return prepare(
         Asked(
-            data=Arrays(path=str(folder / "noise.npz")),
+            data=Arrays(path=pictures),
             model=BLUEPRINT,
             recipe=recipe,
             plan=Plan(device="cpu", precision="float32", workers=0),
@@ -105,3 +102,10 @@ def test_what_is_kept_is_not_counted_again(prepared):
     with maps_kept():
         remembered_of(prepared, Ranks())
         assert rehearse(prepared).begin_s == 0
+
+
+def test_pictures_that_cannot_be_held_out_leave_the_probe(prepared):
+    few = replace(prepared, train=replace(prepared.train, samples=prepared.train.samples[:3], places=prepared.train.places[:3]))
+    found = pilot(few, {"one": prepared.recipe}, seconds=1e6)
+    assert found.chosen == PROBE
+    assert found.said() == "pilot: there are too few pictures to hold some out, so linear probe"

@@ -4,7 +4,6 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -25,7 +24,7 @@ from paretina.train.recipe import Recipe
 from paretina.train.remembered import check_room
 from paretina.train.resolve import make_job, prepare, remembered_of
 from paretina.train.training import resume, train
-from tiny import row, tiny_blueprint
+from tiny import noise_npz, row, tiny_blueprint
 
 BLUEPRINT = tiny_blueprint(row(1, 8, 1), row(2, 16, 2))
 PLAN = Plan(device="cpu", precision="float32", workers=0)
@@ -35,9 +34,7 @@ PLAN = Plan(device="cpu", precision="float32", workers=0)
 def asked(tmp_path_factory):
     """24 pictures to train on, from weights whose stem and first stage stay as they are."""
     folder = tmp_path_factory.mktemp("remembered")
-    random = np.random.default_rng(0)
-    images, labels = random.integers(0, 255, (30, 20, 20, 3), dtype=np.uint8), np.arange(30) % 3
-    np.savez(folder / "noise.npz", images=images, labels=labels, split=["train"] * 24 + ["val"] * 6, classes=["a", "b", "c"])
+    pictures = noise_npz(folder / "noise.npz", 24, 6, side=20)
     torch.manual_seed(0)
     save_model(folder / "start.safetensors", BLUEPRINT.build(), About(classes=("a", "b", "c")))
     recipe = Recipe(
@@ -50,7 +47,7 @@ def asked(tmp_path_factory):
         size=None,
     )
     return Asked(
-        data=Arrays(path=str(folder / "noise.npz")),
+        data=Arrays(path=pictures),
         model=BLUEPRINT,
         recipe=recipe,
         plan=PLAN,

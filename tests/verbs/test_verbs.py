@@ -347,9 +347,9 @@ def test_a_run_that_another_process_holds_is_not_said_to_go_on(stopped):
     assert said == []
 
 
-@pytest.mark.parametrize("path", ["gone", "photos"])
-def test_only_a_run_can_go_on(path):
-    with pytest.raises(MisuseError, match=f"{path} contains no run"):
+@pytest.mark.parametrize(("path", "reason"), [("gone", "is not there"), ("photos", "contains no run")])
+def test_only_a_run_can_go_on(path, reason):
+    with pytest.raises(MisuseError, match=f"{path} {reason}"):
         verbs.resume(path)
 
 

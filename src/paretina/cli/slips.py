@@ -21,13 +21,10 @@ from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
-from paretina.train.fields import LR, path_from, read_config, rise_of
+from paretina.train.fields import AUTO, LR, path_from, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
-
-AUTO = "auto"
-"""Stands for a network or recipe that is chosen automatically."""
 
 PLACES = {"recipe": "Recipe", "plan": "Plan", "model": "Blueprint"}
 """The parts whose fields may be given without a prefix, with their specs."""

@@ -338,13 +338,13 @@ SMALL: tuple[Small, ...] = (
 )
 """The fastest first; the last one that has its epochs in the time is taken."""
 
-LARGEST_SIDE = 96
-"""Training from scratch in minutes gains nothing from more pixels."""
+LARGEST_SIDE = 64
+"""Image size in pixels at which the small networks are trained at most; larger ones were not compared."""
 
 
 def from_scratch(seen: FolderLook, plan: Plan, side: int | None, seconds: float) -> Chosen:
     """The small network and the image size that suit the time."""
-    best = side or max(24, min(LARGEST_SIDE, seen.side, 64))
+    best = side or max(24, min(LARGEST_SIDE, seen.side))
     chosen, passes = SMALL[0], 0.0
     for each in SMALL:
         blueprint = replace(network_named(each.name).blueprint, resolution=best)

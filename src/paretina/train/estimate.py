@@ -54,7 +54,7 @@ def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
             return rehearsed(prepared, updates)
         recipe = replace(prepared.recipe, epochs=1.0)  # of which there is something to time
         found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates)
-        return replace(found, updates=0, evaluations=1, total_s=found.evaluate_s + found.probe_s)
+        return replace(found, updates=0, evaluations=1, total_s=found.begin_s + found.evaluate_s + found.probe_s)
 
 
 def rehearsed(prepared: Prepared, updates: int) -> Estimate:
@@ -111,9 +111,9 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
 
 
 def with_maps(batches: Iterator[LoadedBatch], job: Job) -> tuple[Iterator[LoadedBatch], float]:
-    """The batches with the maps of frozen parts in place of images, all with those of the first; seconds a picture for them."""
+    """The first batch, repeated, with the feature maps of frozen parts in place of images; and seconds per picture for them."""
     plan, network = job.plan, job.learner.result()
-    for _ in range(2):  # the first pass takes longer than the others will
+    for _ in range(2):  # the first pass is a warm-up
         began = time.monotonic()
         loaded = next(batches)
         batch = loaded.batch.to(plan.device, plan.torch_memory_format)
@@ -156,7 +156,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s + estimate.probe_s) / 0.9))
+        needed = float(math.ceil(looked + (per_epoch + 2 * estimate.evaluate_s + estimate.begin_s + estimate.probe_s) / 0.9))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be trained in {seconds:.3g} s; an epoch with its "
             f"evaluations takes about {needed:.0f} s",

@@ -56,7 +56,7 @@ def path_from(
         return canonical(asked, name)  # what is set in a part says which fields it has
     known = [field for spec in places.values() for field in field_map(spec)]
     aliases = [alias for spec in places.values() for alias in spec.ALIASES]
-    raise ValueError(f"there is no field {head!r}{near(head, [*known, *OTHER_PARTS], aliases)}")
+    raise ValueError(f"there is no field {head!r}{near(head, [*known, *PARTS, *OTHER_PARTS], aliases)}")
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -122,6 +122,9 @@ def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], 
         "random" if "random" in sizes else "rising",
     )
 
+
+AUTO = "auto"
+"""In place of a network or recipe: one is chosen; see `paretina.search.auto`."""
 
 LR = "recipe.optimizer.lr"
 """Path of the learning rate; `lr` for short."""

@@ -19,7 +19,7 @@ from paretina.data.split import held_out
 from paretina.model.build import Network
 from paretina.schedules import Constant
 from paretina.shapes import Logits
-from paretina.train.probe import fit_probe
+from paretina.train.probe import Probe, fit_probe
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import BATCH, Remembered
@@ -51,6 +51,8 @@ class Pilot:
     update_s: float | None = None
 
     def said(self) -> str:
+        if not self.held:
+            return f"pilot: there are too few pictures to hold some out, so {self.chosen}"
         if len(self.top1) == 1:
             return f"pilot: the time is too short for {LEAST_UPDATES} updates, so {self.chosen}"
         figures = ", ".join(f"{name} {value:.1f} %" for name, value in self.top1.items())
@@ -69,9 +71,11 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pil
     assert maps is not None
     network = make_job(prepared, Ranks()).learner.result().eval()
     names = [sample.name for sample in prepared.train.samples]
-    labels = torch.tensor(prepared.train.labels())
-    out = held_out(names, labels.tolist(), SHARE)
-    usable = [number for number in range(len(names)) if number not in maps.faults]
+    labels = torch.where(maps.targets.sum(1) > 0, maps.targets.argmax(1), -1)
+    usable = [number for number in range(len(names)) if number not in maps.faults and labels[number] >= 0]
+    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE)
+    if not out:
+        return Pilot(0, {}, PROBE)
     kept = torch.tensor([number for number in usable if names[number] not in out])
     held = torch.tensor([number for number in usable if names[number] in out])
     features = maps.features(network, network.entry)
@@ -80,7 +84,7 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pil
     deadline, update_s = time.monotonic() + seconds, None
     for number, (name, recipe) in enumerate(ways.items()):
         share = (deadline - time.monotonic()) / (len(ways) - number)
-        trained, update_s = trial(prepared, recipe, maps, kept, probe.weight, probe.bias, share)
+        trained, update_s = trial(prepared, recipe, maps, kept, probe, share)
         if trained is not None:
             found[name] = right(answers(trained, maps.maps[0][held]), labels[held])
     top1 = {name: 100.0 * float(each.float().mean()) for name, each in found.items()}
@@ -103,15 +107,14 @@ def trial(
     recipe: Recipe,
     maps: Remembered,
     kept: Int[Tensor, " sample"],
-    weight: Tensor,
-    bias: Tensor,
+    probe: Probe,
     seconds: float,
 ) -> tuple[Network | None, float]:
     """Trains for a while on some of the pictures.
 
     Args:
         kept: numbers of the pictures.
-        weight, bias: of the last layer at the beginning.
+        probe: that the last layer begins as.
         seconds: that it may take.
 
     Returns:
@@ -119,9 +122,8 @@ def trial(
         `LEAST_UPDATES`, or for the epochs of the recipe if these are fewer. And seconds per update.
     """
     asked = replace(prepared.asked, recipe=recipe)
-    job = make_job(replace(prepared, asked=asked), Ranks())
+    job = make_job(replace(prepared, asked=asked), Ranks(), probe.give)
     network = job.learner.result()
-    with_classifier(network, weight, bias)
     epochs, per_update = Epochs(len(kept), min(recipe.batch_size, len(kept)), recipe.epochs, recipe.seed), 0.0
     job.learner.train()
     for rehearsal in (True, False):
@@ -148,11 +150,3 @@ def numbered(epochs: Epochs, kept: Int[Tensor, " sample"], side: int) -> Iterato
     stream = epochs.requests(Constant(value=float(side)), 0, 1, slice(None))
     for chosen in stream:
         yield [replace(each, index=int(kept[each.index])) for each in chosen]
-
-
-def with_classifier(network: Network, weight: Tensor, bias: Tensor) -> None:
-    """Gives the last layer of a network other values, in place."""
-    classifier = network.head.classifier
-    with torch.no_grad():
-        classifier.weight.copy_(weight)  # type: ignore[operator, union-attr]
-        classifier.bias.copy_(bias)  # type: ignore[operator, union-attr]

@@ -7,6 +7,7 @@ grid of penalties fit networks of any width, and lets each of its fits converge 
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import scipy.optimize
@@ -105,6 +106,13 @@ class Probe:
 
     def __call__(self, features: Samples) -> Float[Tensor, "sample classes"]:
         return features @ self.weight.T + self.bias
+
+    def give(self, network: Network) -> None:
+        """Sets the last layer of a network, in place."""
+        last = cast(nn.Linear, network.head.classifier)
+        with torch.no_grad():
+            last.weight.copy_(self.weight)
+            last.bias.copy_(self.bias)
 
 
 def fit_probe(features: Samples, labels: Labels, classes: int, seed: int = 0) -> Probe:

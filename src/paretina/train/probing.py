@@ -6,12 +6,11 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.measure.plan import Plan
 from paretina.measure.statistics import Interval, as_columns, wilson
-from paretina.model.build import Network
 from paretina.train.probe import Probe, features, fit_probe
 from paretina.train.ranks import Ranks
 from paretina.train.remembered import Remembered, entry
@@ -32,13 +31,6 @@ class Probed:
     probe: Probe
     figures: dict[str, Any]
     faults: tuple[str, ...]
-
-    def give(self, network: Network) -> None:
-        """Sets the last layer of a network, in place."""
-        last = cast(nn.Linear, network.head.classifier)
-        with torch.no_grad():
-            last.weight.copy_(self.probe.weight)
-            last.bias.copy_(self.probe.bias)
 
 
 def probed(prepared: Prepared, ranks: Ranks, remembered: Remembered | None = None) -> Probed:

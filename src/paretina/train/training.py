@@ -200,7 +200,7 @@ def finish(
             if ranks.first:
                 say(f"fits a linear probe to {how_many(len(prepared.train), 'picture')} at {prepared.probe_size} pixels")
             found = probed(prepared, ranks, remembered)
-        job = make_job(prepared, ranks, found.give) if found else make_job(prepared, ranks)
+        job = make_job(prepared, ranks, found.probe.give) if found else make_job(prepared, ranks)
         job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered)
         journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]

@@ -28,14 +28,12 @@ from paretina.train.asked import (
     recipe_named,
     word,
 )
-from paretina.train.fields import WORDS
+from paretina.train.fields import AUTO, WORDS
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.verbs.checks import MisuseError, misuse
-
-AUTO = "auto"
 
 
 class Given(NamedTuple):
