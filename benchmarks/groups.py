@@ -31,9 +31,9 @@ from paretina.model.edits.regroup import Regroup
 from paretina.model.edits.renorm import Renorm
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
+from paretina.model.fold import fold
 from paretina.model.norms.group import GroupNorm
 from paretina.model.norms.proxy import ProxyNorm
-from paretina.ship.fold import fold
 
 EDITS: dict[str, tuple[Edit, ...]] = {
     "depthwise": (),

@@ -23,7 +23,7 @@ from against_timm import ratio, rounds, stepper
 from paretina.measure.plan import Plan, machine
 from paretina.model.build import Network
 from paretina.model.family import network_named
-from paretina.ship.fold import fold
+from paretina.model.fold import fold
 
 PLANS = {
     "contiguous float32": Plan(memory_format="contiguous"),

@@ -35,7 +35,7 @@ from paretina.measure.statistics import Interval
 from paretina.measure.timing import Step, Turns, ratio
 from paretina.measure.tune import brief
 from paretina.model.family import network_named
-from paretina.ship.fold import fold
+from paretina.model.fold import fold
 
 NETWORKS = ("efficientnet_b0", "efficientnetv2_s", "resnet50", "levit_256", "convnext_tiny", "ghostnet_100")
 

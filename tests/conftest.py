@@ -21,6 +21,7 @@ os.environ["PARETINA_CACHE"] = tempfile.mkdtemp()
 os.environ["HF_HUB_CACHE"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp()
 
 from paretina import system  # noqa: E402
+from paretina.measure import pace  # noqa: E402
 
 BUSY_SECONDS = system.busy_seconds
 
@@ -30,6 +31,13 @@ def quiet_machine(monkeypatch):
     """Whatever else runs here meanwhile, nothing says that the machine is busy; no test may depend on that."""
     monkeypatch.setattr(system, "process_seconds", lambda: 0.0)  # a limit of time counts from the test, not from the first one
     monkeypatch.setattr(system, "busy_seconds", lambda root=system.ROOT: 0.0 if root == system.ROOT else BUSY_SECONDS(root))
+
+
+@pytest.fixture(autouse=True)
+def known_pace(monkeypatch, request):
+    """All networks are equally fast, so that a choice between them takes no time; tests of the pace itself measure it."""
+    if request.path.name != "test_pace.py":
+        monkeypatch.setattr(pace, "measured", lambda model, side, *_: pace.NetworkPace(train_s=1e-3, infer_s=3e-4, side=side))
 
 
 def pytest_collection_finish(session):

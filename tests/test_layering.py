@@ -17,7 +17,7 @@ LAYERS = (
     ("data", "model"),
     ("measure",),
     ("train",),
-    ("search", "ship"),
+    ("search",),
     ("report", "progress", "verbs", "cli", "__main__"),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}

@@ -13,11 +13,11 @@ from paretina.measure.parts import parts_of
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Assembly, Model
 from paretina.model.build import Network
+from paretina.model.fold import fold
 from paretina.model.roles import roles
 from paretina.model.rows import class_tensors
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import About, load_model, save_model
-from paretina.ship.fold import fold
 from paretina.spec import kinds
 from paretina.train.asked import Asked
 from paretina.train.learning import Learning

@@ -7,7 +7,7 @@ import torch
 
 from paretina.measure.opened import Opened, Steps
 from paretina.model.families.resnet import R18
-from paretina.ship.fold import fold
+from paretina.model.fold import fold
 
 TINY = replace(R18, resolution=16, classes=3, stages=R18.stages[:1])
 

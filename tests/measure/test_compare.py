@@ -13,7 +13,7 @@ from paretina.measure import compare as module
 from paretina.measure.compare import measure_models
 from paretina.measure.opened import Opened
 from paretina.model.blueprint import Preprocessing
-from paretina.ship.fold import fold
+from paretina.model.fold import fold
 
 
 def foreign(name="other"):

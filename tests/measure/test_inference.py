@@ -4,7 +4,7 @@ from torch import nn
 
 from paretina.measure.inference import forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
-from paretina.ship.fold import fold
+from paretina.model.fold import fold
 from tiny import row, tiny_blueprint
 
 BLUEPRINT = tiny_blueprint(row(2, 8, 2))

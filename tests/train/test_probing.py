@@ -101,7 +101,7 @@ def test_the_head_begins_as_the_probe_of_the_training_pictures_at_the_size_of_th
     seen = features(network, prepared.train, Plan(), 16)
     wanted = fit_probe(seen, torch.tensor(prepared.train.labels()), 3)
     found = probing.probed(prepared, Ranks())
-    last = make_job(prepared, Ranks(), found.give).learner.result().head.classifier
+    last = make_job(prepared, Ranks(), found.probe.give).learner.result().head.classifier
     assert torch.equal(last.weight, wanted.weight)
     assert torch.equal(last.bias, wanted.bias)
     val = features(network, prepared.val, Plan(), 16)
@@ -172,8 +172,8 @@ def test_a_rehearsal_fits_no_probe_and_counts_its_time(asked, monkeypatch):
     found = rehearse(prepared, 1)
     assert found.probe_s > 0
     assert found.total_s == pytest.approx(found.updates * found.update_s + found.evaluations * found.evaluate_s + found.probe_s)
-    # the evaluation of 9 pictures, of two networks, at 12 pixels; the probe sees 39 at 16
-    assert found.probe_s == pytest.approx(found.evaluate_s / 18 * 39 * (16 / 12) ** 2)
+    # the evaluation of 9 pictures at 12 pixels; the probe sees 39 at 16
+    assert found.probe_s == pytest.approx(found.evaluate_s / 9 * 39 * (16 / 12) ** 2)
 
 
 def test_a_frozen_head_may_be_a_probe(asked, tmp_path):
@@ -268,17 +268,17 @@ def test_tasks_without_one_class_a_picture_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")))
     with pytest.raises(ValueError, match=r"^start.head=probe is for one class a picture; the task of this data is AnyOf"):
-        check_probe(tiny, start, loaded, AnyOf())
+        check_probe(tiny, start, loaded, AnyOf(), 16)
 
 
 def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")), new=("stages.1", "head"))
     with pytest.raises(ValueError, match=r"^start.head=probe needs .*, and weights from a file have no stages.1; leave it out"):
-        check_probe(tiny, start, loaded, OneOf())
+        check_probe(tiny, start, loaded, OneOf(), 16)
     wide = replace(tiny, head=PoolHead(width=24))  # whose head has more than the last layer
     with pytest.raises(ValueError, match=r"have no stages.1, head; leave it out"):
-        check_probe(wide, start, loaded, OneOf())
+        check_probe(wide, start, loaded, OneOf(), 16)
 
 
 @pytest.mark.parametrize("what", ["an ablation compares networks", "a frontier compares networks"])

@@ -98,6 +98,7 @@ def frontier(
     recommended; the exit code is 3 if none meets the budget.
     """
     from paretina.cli.program import duration
+    from paretina.model.fold import fold
     from paretina.progress import Pace, Progress
     from paretina.report.frontier_page import write_frontier
     from paretina.run import command_line, free_folder
@@ -105,7 +106,6 @@ def frontier(
     from paretina.search.frontier.run import work
     from paretina.search.frontier.standing import budget_of, read_standing, with_budgets
     from paretina.search.frontier.tools import tools_for
-    from paretina.ship.fold import fold
     from paretina.verbs import check_output, misuse
 
     given = click.get_current_context().params

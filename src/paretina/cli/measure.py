@@ -58,8 +58,8 @@ def measure(
     from paretina.measure.compare import measure_models
     from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
+    from paretina.model.fold import fold
     from paretina.progress import Progress
-    from paretina.ship.fold import fold
     from paretina.verbs import check_csv, misuse
 
     check_once(names)

@@ -182,7 +182,7 @@ def measure_models(
         rounds: of timing; default: as many as fit into the time.
         seconds: time limit per network, without opening, tuning and memory.
         source: of the pictures for checking plans; default: the built-in drawings.
-        fold: gives a copy in inference form, such as `paretina.ship.fold.fold`; without it no plan folds.
+        fold: gives a copy in inference form, such as `paretina.model.fold.fold`; without it no plan folds.
         say: called with progress messages.
         open_one: opens a network by name.
 

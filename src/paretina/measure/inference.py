@@ -16,7 +16,7 @@ from paretina.model.build import Network
 from paretina.shapes import Images
 
 Fold = Callable[[Network], Network]
-"""Gives a copy of a network in inference form, such as `paretina.ship.fold.fold`."""
+"""Gives a copy of a network in inference form, such as `paretina.model.fold.fold`."""
 
 
 class RoundedTo(nn.Module):

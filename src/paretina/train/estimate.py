@@ -89,7 +89,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
             began = time.monotonic()
             network(images).float().sum().item()
             image_s = (time.monotonic() - began) / len(images)
-    evaluate_s = image_s * len(prepared.val) * (2 if recipe.average else 1)
+    evaluate_s = image_s * len(prepared.val)
     evaluations = recipe.test.evaluations(recipe.epochs)
     probe_s = 0.0
     if prepared.probe_size is not None:

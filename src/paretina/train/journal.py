@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.run import Run
 from paretina.train.ranks import Ranks
@@ -81,6 +82,15 @@ class Journal:
             **{f"train/loss/{name}": value for name, value in parts.items()},
             **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device), "time_s": spent},
         )
+
+    def val(self, step: int, epoch: float, name: str, tally: Tally) -> None:
+        """Logs an evaluation.
+
+        Args:
+            name: of the weights: "val", or "val_ema" for their average.
+        """
+        figures = {f"{name}/{key}": value for key, value in tally.quick().items()}
+        self.tell("val", step, epoch=epoch, shown=tally.shown(), **figures)
 
     def pause(self) -> "Pause":
         """Time spent inside is not counted as training time."""

@@ -63,10 +63,13 @@ class FinalNetwork:
     Attributes:
         network: the network to save.
         chosen: a sentence that says which weights these are, and how they were selected.
+        judged: the name in the log of weights that were not evaluated since the last update, "val" or "val_ema"; None for the
+            others.
     """
 
     network: Network
     chosen: str
+    judged: str | None = None
 
 
 def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNetwork:
@@ -81,9 +84,8 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
     epochs = recipe.updates(len(job.pictures))
     step = Step(learner, recipe, plan, ranks, epochs)
     averager = recipe.average.make(network) if recipe.average else None
-    judged: dict[str, Network] = {"val": network}
-    if averager:
-        judged["val_ema"] = cast(Network, averager.module)
+    kept = cast(Network, averager.module) if averager else network
+    judged = "val_ema" if averager else "val"
     best: dict[str, Any] = {}
     start = 0
 
@@ -117,24 +119,22 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 averager.update(network, epochs.clock(update))
 
             done, now = update + 1, epochs.clock(update + 1)
-            evaluating = done % evaluate_every == 0 or done == epochs.updates
+            last = done == epochs.updates
+            # the last weights are evaluated once, after the loop, unless the best ones are looked for
+            evaluating = recipe.test.keep == "best" if last else done % evaluate_every == 0
             halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= job.save_every))
-            if evaluating or halt or done == start + 1 or journal.due():
+            if evaluating or last or halt or done == start + 1 or journal.due():
                 journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
                 with journal.pause():
-                    # the weights that are not kept are evaluated once, for comparison
-                    asked = judged if done == epochs.updates else dict([[*judged.items()][-1]])
-                    tallies = {name: tallied(job, module, workers) for name, module in asked.items()}
-                    figures = {name: tally.quick() for name, tally in tallies.items()}
+                    tally = tallied(job, kept, workers)
                 journal.left_out(done, job.evaluation.faults)
-                tally = [*tallies.values()][-1]
-                journal.tell("val", done, epoch=now.epoch, shown=tally.shown(), **flat(figures))
-                value = figures[[*judged][-1]][tally.KEY]
+                journal.val(done, now.epoch, judged, tally)
+                value = tally.quick()[tally.KEY]
                 if recipe.test.keep == "best" and tally.better(value, best.get("value")):
-                    weights = {name: tensor.clone() for name, tensor in [*judged.values()][-1].state_dict().items()}
+                    weights = {name: tensor.clone() for name, tensor in kept.state_dict().items()}
                     best = {"value": value, "title": tally.TITLE, "update": done, "weights": weights}
-            if evaluating or halt or save:
+            if evaluating or last or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
                 state = gather(learner, step.optimizer, step.scaler, averager, best, done, random)
@@ -146,7 +146,6 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
             if halt and done < epochs.updates:
                 raise KeyboardInterrupt(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
 
-    kept = [*judged.values()][-1]
     if not epochs.updates:
         return FinalNetwork(kept, "the weights that the run began with; it made no update")
     average = "the average of the weights" if averager else "the weights"
@@ -155,7 +154,8 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
         at = f"after update {best['update']} of {epochs.updates}"
         chosen = f"{average} {at}, chosen for the best {best['title']} on the validation data, so the figures are optimistic"
         return FinalNetwork(kept, chosen)
-    return FinalNetwork(kept, f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data")
+    chosen = f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data"
+    return FinalNetwork(kept, chosen, judged)
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:
@@ -163,7 +163,3 @@ def tallied(job: Job, network: nn.Module, workers: int) -> Tally:
     job.ranks.agree(network)
     first, *others = job.ranks.every(job.evaluation.tally(network, workers))
     return first.with_all(others)
-
-
-def flat(figures: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {f"{prefix}/{name}": value for prefix, found in figures.items() for name, value in found.items()}

@@ -20,6 +20,7 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.plan import Plan
 from paretina.measure.statistics import Interval, wilson
 from paretina.model.build import Network
+from paretina.model.fold import fastest_form
 from paretina.model.layers import Pixels
 from paretina.shapes import Features
 
@@ -61,7 +62,7 @@ def features(network: Network, pictures: Pictures, plan: Plan, size: int, worker
         size: side in pixels at which the network sees them.
     """
     evaluation = Evaluation(pictures, network.model.preprocessing, size, network.model.classes, plan)
-    found, ids = evaluation.run(Embedded(network), workers)
+    found, ids = evaluation.run(Embedded(fastest_form(network)).eval(), workers)
     rows = torch.full((len(pictures), found.shape[1]), torch.nan)
     rows[ids] = found
     return rows

@@ -1,7 +1,7 @@
 """Probing: the linear probe of a run, which its head begins with and its result is compared with."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -9,6 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
+from paretina.measure.judge import Tally
+from paretina.measure.judges.top_one import Answers
 from paretina.measure.plan import Plan
 from paretina.measure.statistics import Interval, as_columns, wilson
 from paretina.train.probe import Probe, features, fit_probe
@@ -26,11 +28,27 @@ class Probed:
         figures: what `result.json` says: accuracy on the validation pictures and by cross-validation, in percent, `penalty`,
             `size` in pixels, `time_s`.
         faults: pictures that could no longer be read, as `name: reason`.
+        open: whether the accuracy on the validation pictures is still to come: from the evaluation of the run, which
+            evaluates the probe itself.
     """
 
     probe: Probe
     figures: dict[str, Any]
     faults: tuple[str, ...]
+    open: bool = False
+
+    def completed(self, tally: Tally) -> "Probed":
+        """With the accuracy of the run's own evaluation where it is still open."""
+        if not self.open or not isinstance(tally, Answers):
+            return self
+        _, logits, labels = tally.answers()
+        right = int((logits.argmax(1) == labels).sum())
+        return replace(self, figures={**self.figures, **accuracy(right, len(labels))}, open=False)
+
+
+def accuracy(right: int, n: int) -> dict[str, float | None]:
+    """Top-1 accuracy in percent, with its interval; None without pictures."""
+    return as_columns("top1", Interval(*(100 * share for share in wilson(right, n))) if n else None)
 
 
 def probed(prepared: Prepared, ranks: Ranks, remembered: Remembered | None = None) -> Probed:
@@ -58,7 +76,8 @@ def own_probe(prepared: Prepared, ranks: Ranks, remembered: Remembered | None) -
         first_values(network, prepared.start, prepared.collection.classes)
     plan.place(network.eval())
     found, faults = [], []
-    for pictures in (prepared.train, prepared.val):
+    shipped = not prepared.recipe.epochs and size == prepared.model.resolution
+    for pictures in (prepared.train,) if shipped else (prepared.train, prepared.val):
         workers = prepared.asked.plan.worker_count(ranks.locals, kept=pictures.pixels is not None)
         labels = labels_of(pictures, classes)
         if remembered is not None and pictures is prepared.train and size == prepared.model.resolution:
@@ -69,20 +88,21 @@ def own_probe(prepared: Prepared, ranks: Ranks, remembered: Remembered | None) -
         faults += [f"{pictures.samples[i].name}: not there for the linear probe" for i in gone.nonzero().flatten().tolist()]
         kept = ~gone & (labels >= 0)
         found.append((rows[kept], labels[kept]))
-    (train, truth), (val, val_truth) = found
+    (train, truth), *judged = found
     if not len(train):
         raise ValueError("there is no training picture with a label and features that the linear probe could be fitted to")
     probe = fit_probe(train, truth, classes)
-    right = int((probe(val).argmax(1) == val_truth).sum())
     own = probe.cross_validated
-    figures = {
-        **as_columns("top1", Interval(*(100 * share for share in wilson(right, len(val)))) if len(val) else None),
+    figures: dict[str, Any] = accuracy(0, 0)
+    for val, labels in judged:
+        figures = accuracy(int((probe(val).argmax(1) == labels).sum()), len(val))
+    figures |= {
         "cross_validated": None if own is None else {**as_columns("top1", own.top1), "n": len(own.samples)},
         "penalty": probe.penalty,
         "size": size,
         "time_s": time.monotonic() - began,
     }
-    return Probed(probe, figures, tuple(faults))
+    return Probed(probe, figures, tuple(faults), shipped)
 
 
 def labels_of(pictures: Pictures, classes: int) -> Int[Tensor, " sample"]:

@@ -79,7 +79,7 @@ class Recipe(Spec):
     """
     Attributes:
         epochs: passes over the training data; may be fractional. 0 with `start.head=probe` saves the linear probe as it is,
-            evaluated at the image size of the weights unless `test.size` is given.
+            evaluated at the image size of the probe unless `test.size` is given.
         batch_size: largest number of pictures per update, over all ranks and accumulated parts.
         whole_epochs: whether each epoch has every picture, in batches of `batch_size` or slightly fewer; otherwise all batches
             are full, and left-over pictures are skipped in that epoch, as in releases before this field.

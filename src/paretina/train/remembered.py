@@ -15,11 +15,11 @@ of the network is trained on them.
 
 import itertools
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float16
@@ -34,6 +34,7 @@ from paretina.data.transform import Look
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network
+from paretina.model.fold import fastest_form
 from paretina.shapes import Features
 from paretina.system import available_bytes
 from paretina.train.recipe import Recipe
@@ -64,15 +65,21 @@ class Remembered:
             network: in evaluation mode, with the weights that the maps come from.
             entry: number of leading parts that the maps stand for.
         """
+        known, key = KEPT.get(), (id(self.maps[0]), entry, features_digest(network))
+        if known is not None and key in known:
+            return cast(Features, known[key])
         device = next(network.parameters()).device
-        before, network.entry = network.entry, entry
+        form = fastest_form(network)
+        before, form.entry = form.entry, entry
         try:
             with torch.inference_mode():
-                parts = [network.embedding(part.to(device).float()).float().cpu() for part in self.maps[0].split(BATCH)]
+                parts = [form.embedding(part.to(device).float()).float().cpu() for part in self.maps[0].split(BATCH)]
         finally:
-            network.entry = before
+            form.entry = before
         rows = torch.cat(parts)
         rows[[*self.faults]] = torch.nan
+        if known is not None:
+            known[key] = rows  # as long as these maps, which are kept with it
         return rows
 
     def view(self, request: Request, epoch: int) -> int:
@@ -183,7 +190,7 @@ def remember(
     try:
         for view in range(views):
             own = (*key[:4], side, plan) if view == 0 else (*key, view, views)
-            seen = None if known is None else known.get(own)
+            seen = None if known is None else cast(ViewMaps | None, known.get(own))
             found.append(seen or seen_by(network, pictures, looks, seed, side, view, views, plan, workers))
             if known is not None:
                 known[own] = found[-1]
@@ -208,7 +215,7 @@ class ViewMaps:
     faults: dict[int, str]
 
 
-KEPT: ContextVar[dict[Any, ViewMaps] | None] = ContextVar("KEPT", default=None)
+KEPT: ContextVar[dict[Any, ViewMaps | Features] | None] = ContextVar("KEPT", default=None)
 
 
 @contextmanager
@@ -223,13 +230,21 @@ def maps_kept() -> Iterator[None]:
 
 def views_kept() -> int:
     """How many views of all pictures are kept for whoever wants the same."""
-    return len(KEPT.get() or ())
+    return sum(isinstance(each, ViewMaps) for each in (KEPT.get() or {}).values())
 
 
 def weights_digest(network: Network) -> int:
     """A checksum of the parts that lead to `entry`."""
     parts = [network.stem, *network.stages[: network.entry - 1]]
-    tensors = (tensor for part in parts for tensor in part.state_dict().values())
+    return checksum(tensor for part in parts for tensor in part.state_dict().values())
+
+
+def features_digest(network: Network) -> int:
+    """A checksum of all that features depend on: the whole network but its last layer."""
+    return checksum(tensor for name, tensor in network.state_dict().items() if not name.startswith("head.classifier."))
+
+
+def checksum(tensors: Iterable[Tensor]) -> int:
     found = 0
     for tensor in tensors:
         found = zlib.crc32(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes(), found)
@@ -249,6 +264,7 @@ def seen_by(
 ) -> ViewMaps:
     """Sends one view of every picture through the frozen parts; the first one is the picture as evaluation sees it."""
     classes, preprocessing = network.model.classes, network.model.preprocessing
+    leading = fastest_form(network)
     if view == 0:
         batches = evaluation_batches(pictures, preprocessing, side, classes, BATCH, workers)
     else:
@@ -262,7 +278,7 @@ def seen_by(
             continue
         batch = loaded.batch.to(plan.device, plan.torch_memory_format)
         with torch.inference_mode(), plan.arithmetic():
-            made = network.lead(batch.images).to("cpu", torch.float16)
+            made = leading.lead(batch.images).to("cpu", torch.float16)
         ids = batch.ids.cpu()
         if maps is None or targets is None:
             maps = torch.zeros(len(pictures), *made.shape[1:], dtype=torch.float16)

@@ -62,8 +62,8 @@ class Resolved:
 
     @property
     def probe_size(self) -> int | None:
-        """Side in pixels at which the probe that the head starts as sees pictures, that of the weights; None without one."""
-        return self.start.model.resolution if self.start and self.recipe.start.head == "probe" else None
+        """Side in pixels at which the probe that the head starts as sees pictures; None without one."""
+        return None if self.start is None else self.recipe.start.probe_size_from(self.start)
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,10 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         with torch.random.fork_rng(devices=[]):  # finds weights that do not fit before a run directory is created
             loaded = first_values(model.build(), start, collection.classes)
         assert loaded is not None
-        if recipe.start.head == "probe":
-            check_probe(model, start, loaded, collection.task)
-        notes += start_notes(start, model, loaded, recipe.learning, recipe.start.head)
+        size = recipe.start.probe_size_from(start)
+        if size is not None:
+            check_probe(model, start, loaded, collection.task, size)
+        notes += start_notes(start, model, loaded, recipe.learning, size)
     if pictures := len(collection.split("train")):
         if views := recipe.learning.remembered_views:
             check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
@@ -199,11 +200,12 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
 
 
 def untrained_size(asked: Asked, start: Start) -> int:
-    """Side in pixels at which a run without updates is tested: that of its weights, unless the network was given another."""
+    """Side in pixels at which a run without updates is tested: that of its probe, unless the network was given another."""
     named = asked.verb == "train" and asked.model_name
     usual = network_named(asked.model_name).blueprint.resolution if named else start.model.resolution
     given = asked.assembled().resolution
-    return start.model.resolution if given == usual else given
+    probe = asked.recipe.start.probe_size_from(start) or start.model.resolution
+    return probe if given == usual else given
 
 
 def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:

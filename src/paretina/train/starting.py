@@ -50,28 +50,29 @@ def first_values(network: Network, start: Start | None, classes: Sequence[str]) 
 
 
 def start_notes(
-    start: Start, model: Model, loaded: Loaded, learning: Learning, head: Literal["small", "probe"] = "small"
+    start: Start, model: Model, loaded: Loaded, learning: Learning, probe_size: int | None = None
 ) -> tuple[str, ...]:
     """Notes on the initial weights, one sentence each.
 
     Args:
         model: model of the network that starts from them.
         loaded: how they were loaded.
-        head: initial values of the last layer; see `Starting`.
+        probe_size: side in pixels at which the probe sees pictures that the last layer starts as; None where it starts small.
 
     Raises:
         ValueError: a part that is newly initialised is frozen.
     """
     frozen = learning.frozen_parts(model)
-    if head == "small" and loaded.rows.new and "head" in frozen:
+    if probe_size is None and loaded.rows.new and "head" in frozen:
         raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
     if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
         raise ValueError(f"{', '.join(idle)} is frozen, but the weights do not have it; leave it out of frozen")
     rows, *parts = loaded.notes()
-    if head == "probe":
+    if probe_size is not None:
+        at = f"their own {probe_size}" if probe_size == start.model.resolution else str(probe_size)
         rows = (
             "the last layer starts as a linear probe: a logistic regression on the features that the weights give the training "
-            f"pictures at their own {start.model.resolution} pixels"
+            f"pictures at {at} pixels"
         )
     return (rows, *parts, *different_notes(start, model))
 
@@ -110,8 +111,11 @@ def check_linear(model: Model) -> None:
     )
 
 
-def check_probe(model: Model, start: Start, loaded: Loaded, task: Task) -> None:
+def check_probe(model: Model, start: Start, loaded: Loaded, task: Task, size: int) -> None:
     """Looks whether a run from weights can begin with a linear probe.
+
+    Args:
+        size: side in pixels at which the probe sees pictures.
 
     Raises:
         ValueError: the task has no probe, the weights lack what makes features, or the network takes no images of their size.
@@ -125,8 +129,9 @@ def check_probe(model: Model, start: Start, loaded: Loaded, task: Task) -> None:
             f"start.head=probe needs the features of trained weights, and {start.said} have no {', '.join(lacking)}; leave it "
             "out, start.head=small"
         )
-    if fault := size_fault(model.build("meta").eval(), start.model.resolution):
-        raise ValueError(f"start.head=probe looks at pictures at the size of the weights, {start.model.resolution}: {fault}")
+    if fault := size_fault(model.build("meta").eval(), size):
+        of = "of the weights" if size == start.model.resolution else "that is given"
+        raise ValueError(f"start.head=probe looks at pictures at the size {of}, {size}: {fault}")
 
 
 # --- running statistics -------------------------------------------------------------------------------------------------
@@ -160,8 +165,9 @@ class Starting(Spec):
         bound_norm_memory: whether `norm_momentum` is raised in a run that is too short for running statistics to forget their
             initial values.
         head: initial values of the last layer: small random values, and the rows of classes that the weights know ("small"), or
-            a logistic regression on the features of the training pictures under the pretrained weights, at their own image size
-            ("probe"); only with weights to start from. Its accuracy is reported beside the result.
+            a logistic regression on the features of the training pictures under the pretrained weights ("probe"); only with
+            weights to start from. Its accuracy is reported beside the result.
+        probe_size: image size in pixels at which that regression sees the pictures; None for that of the weights.
     """
 
     zero_gamma: bool = field(default=False, metadata=traits(left_out=SetTo("zero gamma", "off"), elsewhere=()))
@@ -174,10 +180,19 @@ class Starting(Spec):
     head: Literal["small", "probe"] = field(
         default="small", metadata=traits(left_out=SetTo("head from a probe", "small"), elsewhere=())
     )
+    probe_size: int | None = field(default=None, metadata=traits(left_out=SetTo("probe at another size", "none"), elsewhere=()))
 
     def __post_init__(self) -> None:
         if not 0 < self.norm_momentum <= 1:
             raise ValueError(f"Starting.norm_momentum is a fraction in (0, 1], got {self.norm_momentum}")
+        if self.probe_size is not None and self.probe_size < 1:
+            raise ValueError(f"Starting.probe_size is a side in pixels, at least 1, got {self.probe_size}")
+        if self.probe_size is not None and self.head != "probe":
+            raise ValueError("Starting.probe_size is the image size of a linear probe; with it goes start.head=probe")
+
+    def probe_size_from(self, start: Start) -> int | None:
+        """Side in pixels at which the probe sees pictures; None without one."""
+        return (self.probe_size or start.model.resolution) if self.head == "probe" else None
 
     def close_branches(self, module: nn.Module) -> None:
         """With `zero_gamma`, sets the scale of the last norm of each trained residual branch to zero."""
@@ -214,4 +229,4 @@ class Starting(Spec):
         )
 
 
-EXAMPLES = (Starting(), Starting(zero_gamma=True, norm_momentum=0.01), Starting(head="probe"))
+EXAMPLES = (Starting(), Starting(zero_gamma=True, norm_momentum=0.01), Starting(head="probe", probe_size=96))

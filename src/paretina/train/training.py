@@ -21,7 +21,7 @@ from paretina.text import how_many
 from paretina.train.asked import Asked
 from paretina.train.estimate import fit_to_time
 from paretina.train.journal import Journal, Listener
-from paretina.train.loop import run_updates
+from paretina.train.loop import run_updates, tallied
 from paretina.train.planning import Planning, found_plan
 from paretina.train.probing import probed
 from paretina.train.ranks import Ranks
@@ -210,16 +210,20 @@ def finish(
                 if ranks.first:
                     say(note)
         if found:
-            journal.tell("probe", 0, probe=found.figures)
             journal.left_out(0, found.faults)
+            if not found.open:
+                journal.tell("probe", 0, probe=found.figures)
         kept = run_updates(job, prepared.recipe, run, journal)
     kept = replace(kept, network=as_saved(kept.network))
     # as in `paretina evaluate`, so that both give the same figures for any training plan
     job.evaluation.plan = Plan(device=job.plan.device)
     job.evaluation.plan.place(kept.network)
     workers = job.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
-    first, *others = ranks.every(job.evaluation.tally(kept.network, workers))
-    tally = first.with_all(others)
+    tally = tallied(job, kept.network, workers)
+    if found and found.open:
+        journal.tell("probe", 0, probe=found.completed(tally).figures)
+    if kept.judged:
+        journal.val(prepared.epochs.updates, prepared.epochs.clock(prepared.epochs.updates).epoch, kept.judged, tally)
     journal.left_out(prepared.epochs.updates, job.evaluation.faults)
     for faults in ranks.every([*journal.faults]):
         journal.left_out(prepared.epochs.updates, faults)

@@ -96,7 +96,7 @@ def timer(device: str, seconds: float, tune: bool = False, fold: Any = None) -> 
     Args:
         seconds: seconds per network.
         tune: whether to search for the fastest eager plan of each first, instead of using the default one.
-        fold: returns a copy of a network in inference form, such as `paretina.ship.fold.fold`; used only with `tune`.
+        fold: returns a copy of a network in inference form, such as `paretina.model.fold.fold`; used only with `tune`.
     """
 
     def time_runs(runs: Mapping[str, Path], say: Say) -> dict[str, Any]:

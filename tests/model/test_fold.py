@@ -11,12 +11,12 @@ from paretina.measure.cost import cost
 from paretina.model.blueprint import Chain
 from paretina.model.build import Network
 from paretina.model.family import networks
+from paretina.model.fold import Folded, fold, fold_module, scale_and_shift
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.batch import BatchNorm
 from paretina.model.norms.group import GroupNorm
 from paretina.model.roles import BATCH_NORMS
 from paretina.model.weights import About, save_model
-from paretina.ship.fold import Folded, fold, fold_module, scale_and_shift
 from tiny import row, tiny_blueprint
 
 TINY = tiny_blueprint(

@@ -1,1 +1,0 @@
-"""Prepares trained networks for deployment."""
