@@ -4,6 +4,7 @@ A plain number means a constant wherever a schedule is expected, in Python, in J
 """
 
 import hashlib
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -163,24 +164,71 @@ class Warmup(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held(Schedule):
+    """Constant for a share of the run, then linear to the end (Hagele et al. 2024, arXiv:2405.18392, section 3).
+
+    Unlike a cosine it has its full value left late in a run, when progressive training comes to its large images.
+
+    Attributes:
+        hold: share of the run with the value `start`, in [0, 1).
+    """
+
+    start: float
+    end: float = 0.0
+    hold: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold < 1:
+            raise ValueError(f"Held needs 0 <= hold < 1, got hold={self.hold}")
+
+    def __call__(self, clock: Clock) -> float:
+        return self.start + (self.end - self.start) * max(0.0, (clock.progress - self.hold) / (1 - self.hold))
+
+    def with_peak(self, value: float) -> "Held":
+        start, end = scaled((self.start, self.end), value)
+        return replace(self, start=start, end=end)
+
+
+def check_shares(shares: tuple[float, ...], kind: str) -> None:
+    if any(share <= 0 for share in shares) or (shares and abs(sum(shares) - 1) > 1e-6):
+        raise ValueError(
+            f"{kind}.shares are shares of the run, above 0 and 1 together, got {', '.join(f'{s:g}' for s in shares)}"
+        )
+
+
+def stage_at(progress: float, shares: tuple[float, ...]) -> tuple[int, float]:
+    """The stage of a run at `progress`, from 0, and the progress at which it began."""
+    begins = [0.0, *itertools.accumulate(shares)][: len(shares)]
+    number = max(n for n, begin in enumerate(begins) if n == 0 or begin <= progress + 1e-9)
+    return number, begins[number]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Staged(Schedule):
-    """Piecewise constant, in stages of equal length (EfficientNetV2, arXiv:2104.00298, algorithm 1).
+    """Piecewise constant, in stages (EfficientNetV2, arXiv:2104.00298, algorithm 1).
 
     Attributes:
         values: the value of each stage, first to last.
+        shares: length of each stage as a share of the run; none for stages of equal length.
     """
 
     values: tuple[float, ...]
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("Staged needs at least one value, got none")
+        check_shares(self.shares, "Staged")
+        if self.shares and len(self.shares) != len(self.values):
+            raise ValueError(f"Staged needs a share for each value, got {len(self.shares)} for {len(self.values)} values")
 
     def __call__(self, clock: Clock) -> float:
+        if self.shares:
+            return self.values[stage_at(clock.progress, self.shares)[0]]
         return self.values[min(int(clock.progress * len(self.values) + 1e-9), len(self.values) - 1)]
 
     def with_peak(self, value: float) -> "Staged":
-        return Staged(values=scaled(self.values, value))
+        return replace(self, values=scaled(self.values, value))
 
     @classmethod
     def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
@@ -189,6 +237,34 @@ class Staged(Schedule):
             raise ValueError(f"Staged needs at least one stage, got stages={stages}")
         # the last value is exactly `end`, without a rounding error
         return cls(values=(*(start + (end - start) * i / (stages - 1) for i in range(stages - 1)), end))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarted(Schedule):
+    """Another schedule, from its beginning in each stage (warm restarts: arXiv:1608.03983, section 3).
+
+    Attributes:
+        then: over one stage.
+        shares: length of each stage as a share of the run.
+    """
+
+    then: Schedule
+    shares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.shares:
+            raise ValueError("Restarted needs the share of at least one stage, got none")
+        check_shares(self.shares, "Restarted")
+
+    def __call__(self, clock: Clock) -> float:
+        number, began = stage_at(clock.progress, self.shares)
+        share = self.shares[number]
+        first, updates = began * clock.updates, share * clock.updates
+        length = max(1, round(updates))
+        return self.then(Clock(min(length, max(0, round(clock.update - first))), length, share * clock.epochs))
+
+    def with_peak(self, value: float) -> "Restarted":
+        return replace(self, then=self.then.with_peak(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +314,9 @@ EXAMPLES = (
     Cosine(start=0.4),
     Exponential(start=0.016),
     Warmup(epochs=5.0, then=Cosine(start=0.4)),
+    Held(start=0.4),
     Staged(values=(128.0, 160.0, 192.0)),
+    Staged(values=(128.0, 192.0), shares=(0.7, 0.3)),
+    Restarted(then=Cosine(start=0.4), shares=(0.7, 0.3)),
     Drawn(values=(128.0, 160.0, 192.0), every=8.0),
 )

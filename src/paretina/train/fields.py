@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -98,29 +98,42 @@ def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, value
 
 
-def rise_of(text: str) -> tuple[int, int, int, Literal["adaptive", "constant"], Literal["rising", "random"]]:
-    """Parses `96:160` or `96:160:4:constant:random`: start, end, stages, regularisation and sizes.
+RISES = {
+    "regularisation": ("adaptive", "constant"),
+    "sizes": ("rising", "random"),
+    "length": ("cost", "epochs"),
+    "lr": ("held", "restarted", "kept"),
+}
+"""What words behind the sizes of `--progressive` set."""
+
+
+def rise_of(text: str) -> tuple[int, int, int | None, dict[str, str]]:
+    """Parses `96:160` or `96:160:4:constant:random`: start, end, stages if they are given, and options by name.
 
     Raises:
         ValueError: the text has another form.
     """
     words = text.split(":")
     numbers = [int(word) for word in words if word.isdecimal()]
-    rest = words[len(numbers) :]
-    regularisation = [word for word in rest if word in ("adaptive", "constant")]
-    sizes = [word for word in rest if word in ("rising", "random")]
-    if len(numbers) not in (2, 3) or len(rest) != len(regularisation) + len(sizes) or max(len(regularisation), len(sizes)) > 1:
+    form = "START:END or START:END:STAGES, such as 96:160"
+    if len(numbers) not in (2, 3):
+        raise ValueError(f"expected {form}, got {text!r}")
+    options: dict[str, str] = {}
+    for word in words[len(numbers) :]:
+        name = next((name for name, known in RISES.items() if word in known), None)
+        if name is None or name in options:
+            said = "twice, " + " and ".join((options[name], word)) if name else repr(word)
+            choices = "; ".join(" or ".join(known) for known in RISES.values())
+            raise ValueError(
+                f"expected {form}, optionally followed by {choices}, as in 96:160:3:constant; got {said} in {text!r}"
+            )
+        options[name] = word
+    if options.get("sizes") == "random" and (idle := [options[name] for name in ("length", "lr") if name in options]):
         raise ValueError(
-            f"expected START:END or START:END:STAGES, optionally followed by :constant or :random, such as 96:160, got {text!r}"
+            f"{' and '.join(idle)} is for stages of rising sizes, and {text!r} asks for random ones; leave one out"
         )
     start, end, *stages = numbers
-    return (
-        start,
-        end,
-        stages[0] if stages else 4,
-        "constant" if "constant" in regularisation else "adaptive",
-        "random" if "random" in sizes else "rising",
-    )
+    return start, end, stages[0] if stages else None, options
 
 
 AUTO = "auto"

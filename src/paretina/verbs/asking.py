@@ -227,10 +227,21 @@ def ask(
                 raise ValueError(f"the size is given twice, as {word(size, changes[size])} too; leave one out")
             if "recipe.size" in choice.origins:
                 raise ValueError("the size is given twice, as a field too; leave one out")
+            spelled = {full_path(path): value for path, value in {**settings, **changes}.items()}
+            if any(path.startswith("recipe.optimizer.lr") and not is_number(value) for path, value in spelled.items()):
+                rise = replace(rise, lr="kept")  # a schedule that is given is that of the run
             choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
             choice.origins["recipe.size"] = here
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def chosen_by_first(
