@@ -51,7 +51,7 @@ def test_a_folder_is_looked_at(pictures):
 
 def test_without_weights_the_time_decides_the_network(pictures, paces):
     paces({each.name: 0.02 * 2**number for number, each in enumerate(SMALL)})
-    chosen = [choose_auto(pictures, PLAN, "none", seconds=seconds).model for seconds in (8.0, 12.0, 60.0, 200.0, 10000.0)]
+    chosen = [choose_auto(pictures, PLAN, "none", seconds=seconds).model for seconds in (8.0, 16.0, 64.0, 204.0, 10000.0)]
     order = [each.name for each in SMALL]
     assert chosen[0] == order[0]
     assert chosen[-1] == order[-1]
@@ -60,31 +60,63 @@ def test_without_weights_the_time_decides_the_network(pictures, paces):
 
 def test_with_weights_a_pilot_decides_whether_the_linear_classifier_is_improved_on(pictures, paces):
     paces(0.01, LITE)
-    for seconds in (10.0, 30.0, 6000.0):  # whatever the time, nothing ships unseen that the classifier would beat
+    for seconds in (60.0, 6000.0):  # whatever the time, nothing ships unseen that the classifier would beat
         found = choose_auto(pictures, PLAN, seconds=seconds)
         assert (found.recipe, found.pilot, found.fields["recipe.start.head"]) == ("finetune", True, "probe")
         assert found.fields["recipe.learning"].frozen_stride == 16
+        assert found.fields["recipe.epochs"] == 12 * 400 / 15  # 400 updates of 64 of the 80 pictures
 
 
-def test_a_larger_network_is_taken_where_its_features_take_a_small_part_of_the_time(pictures, paces):
+def test_where_the_time_is_too_short_for_updates_the_linear_classifier_is_all(pictures, paces):
+    paces(0.1, LITE)
+    found = choose_auto(pictures, PLAN, seconds=20.0)
+    assert (found.pilot, found.fields["recipe.epochs"]) == (False, 0.0)
+    assert found.said[2] == "recipe: a linear classifier on frozen features: the time is too short for more"
+
+
+def test_a_larger_network_is_taken_where_there_is_time_for_fine_tuning_it(pictures, paces):
     paces(0.01, LITE)
-    small, large = (choose_auto(pictures, PLAN, seconds=seconds) for seconds in (12.0, 600.0))
+    small, large = (choose_auto(pictures, PLAN, seconds=seconds) for seconds in (49.0, 600.0))
     assert (small.model, small.fields["recipe.size"]) == ("efficientnet_lite0", 224)
     assert (large.model, large.fields["recipe.size"]) == ("efficientnet_lite1", 240)
 
 
-def test_a_second_view_is_remembered_where_there_is_time(pictures, paces):
+def test_images_are_smaller_where_the_time_is_short(pictures, paces):
+    paces(0.05, LITE[:1])
+    found = [choose_auto(pictures, PLAN, seconds=seconds).fields for seconds in (14.0, 25.0, 90.0, 600.0)]
+    sides = [fields["recipe.size"] for fields in found]
+    assert sides == sorted(sides)
+    assert sides[-1] == 224
+    assert [fields["recipe.start.probe_size"] for fields in found] == sides
+    assert [fields["recipe.epochs"] > 0 for fields in found] == [False, False, True, True]
+    assert 0.7 * 224 <= sides[2] < 224
+    said = choose_auto(pictures, PLAN, seconds=90.0).said[1]
+    assert said.endswith(f"at {sides[2]} pixels, since the time is too short for 224")
+
+
+def test_more_views_are_remembered_where_there_is_time_and_memory(pictures, paces, monkeypatch):
     paces(0.01, LITE[:1])
-    views = [
-        choose_auto(pictures, PLAN, seconds=seconds).fields["recipe.learning"].remembered_views for seconds in (12.0, 60.0)
-    ]
-    assert views == [1, 2]
+    fields = [choose_auto(pictures, PLAN, given={"size": 224}, seconds=seconds).fields for seconds in (24.0, 600.0)]
+    assert [each["recipe.learning"].remembered_views for each in fields] == [1, 4]
+    one = 80 * 2 * 112 * 14 * 14
+
+    def check(wanted):
+        if wanted > 2.5 * one:
+            raise ValueError("too much")
+
+    monkeypatch.setattr(module, "check_room", check)
+    found = choose_auto(pictures, PLAN, seconds=600.0)
+    assert found.fields["recipe.learning"].remembered_views == 2
+    monkeypatch.setattr(module, "check_room", lambda wanted: check(1e12))
+    found = choose_auto(pictures, PLAN, seconds=600.0)
+    assert (found.pilot, found.fields["recipe.epochs"], found.fields["recipe.learning"].remembered_views) == (False, 0.0, 0)
+    assert "the memory that is left has no room" in found.said[2]
 
 
 def test_what_the_pilot_does_not_go_with_fine_tunes_the_whole_network(pictures, paces):
     paces(0.0001, LITE)
     given = {"objective.terms.CrossEntropy.smoothing": 0.2}
-    sizes = [choose_auto(pictures, PLAN, given=given, seconds=seconds).fields["recipe.size"] for seconds in (7.0, 9.0, 60.0)]
+    sizes = [choose_auto(pictures, PLAN, given=given, seconds=seconds).fields["recipe.size"] for seconds in (12.0, 14.0, 60.0)]
     assert sizes == [96, 160, 224]
     assert not choose_auto(pictures, PLAN, given=given, seconds=60.0).pilot
 
@@ -154,4 +186,4 @@ def test_several_processes_fine_tune_at_the_lowest_rate_and_say_so(pictures, pac
     said = []
     asked = module.without_pilot(ask(pictures, device="cpu", time_limit=60.0).asked, said.append)
     assert module.with_rate(asked.recipe, min(module.RATES.values())) == asked.recipe
-    assert "lr=1e-4" in said[0]
+    assert "lr=1e-3" in said[0]

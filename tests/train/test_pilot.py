@@ -55,20 +55,20 @@ def with_rate(recipe, peak):
 
 
 def test_a_way_that_ruins_the_network_is_not_chosen(prepared):
-    found = pilot(prepared, {"ruin": with_rate(prepared.recipe, 100.0)}, seconds=1e6)
+    found = pilot(prepared, {"ruin": with_rate(prepared.recipe, 100.0)}, seconds=lambda: 1e6)
     assert found.chosen == PROBE
     assert found.top1[PROBE] > found.top1["ruin"]
     assert 10 <= found.held <= 30
 
 
 def test_of_equally_good_ways_training_comes_before_the_probe(prepared):
-    found = pilot(prepared, {"nothing": with_rate(prepared.recipe, 1e-12)}, seconds=1e6)
+    found = pilot(prepared, {"nothing": with_rate(prepared.recipe, 1e-12)}, seconds=lambda: 1e6)
     assert found.top1["nothing"] == found.top1[PROBE]
     assert found.chosen == "nothing"
 
 
 def test_without_time_for_updates_that_say_something_the_probe_is_chosen(prepared):
-    found = pilot(prepared, {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}, seconds=0.0)
+    found = pilot(prepared, {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}, seconds=lambda: 0.0)
     assert (set(found.top1), found.chosen) == ({PROBE}, PROBE)
     assert found.said() == "pilot: the time is too short for 20 updates, so linear probe"
 
@@ -106,6 +106,6 @@ def test_what_is_kept_is_not_counted_again(prepared):
 
 def test_pictures_that_cannot_be_held_out_leave_the_probe(prepared):
     few = replace(prepared, train=replace(prepared.train, samples=prepared.train.samples[:3], places=prepared.train.places[:3]))
-    found = pilot(few, {"one": prepared.recipe}, seconds=1e6)
+    found = pilot(few, {"one": prepared.recipe}, seconds=lambda: 1e6)
     assert found.chosen == PROBE
     assert found.said() == "pilot: there are too few pictures to hold some out, so linear probe"

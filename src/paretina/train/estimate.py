@@ -14,6 +14,7 @@ from paretina.data.bounds import check_run
 from paretina.data.loader import LoadedBatch, training_batches
 from paretina.measure.memory import peak_mb
 from paretina.measure.process import process_settings
+from paretina.model.fold import fastest_form
 from paretina.schedules import Constant
 from paretina.text import how_many
 from paretina.train.loop import Job
@@ -84,7 +85,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
     images = torch.randint(256, (recipe.batch_size, prepared.model.channels, side, side), dtype=torch.uint8)
     images = images.to(plan.device, memory_format=plan.torch_memory_format)
     with torch.inference_mode(), plan.arithmetic():
-        network = learner.result().eval()
+        network = fastest_form(learner.result().eval())
         for _ in range(2):  # the first pass is a warm-up
             began = time.monotonic()
             network(images).float().sum().item()
@@ -135,13 +136,14 @@ class ShortTimeError(ValueError):
         self.needed_s = needed_s
 
 
-def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Prepared, str]:
+def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> tuple[Prepared, str]:
     """Sets the epochs of the recipe to what fits into the time, evaluations and probe included, with 10 % in reserve.
 
     A recipe with 0 epochs is left as it is.
 
     Args:
         ranks: number of processes (world size).
+        capped: whether the epochs of the recipe are the most that are made.
 
     Raises:
         ShortTimeError: not even one update fits.
@@ -162,7 +164,12 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1) -> tuple[Pre
             f"evaluations takes about {needed:.0f} s",
             needed,
         )
-    epochs = round(epochs, 2)
+    fits, epochs = epochs, round(min(epochs, recipe.epochs) if capped else epochs, 2)
+    if epochs < fits - 0.01:
+        said = (
+            f"{how_many(epochs, 'epoch')}, which is less than the time limit of {seconds:.0f} s allows: more would gain nothing"
+        )
+        return replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said
     said = (
         f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of {seconds:.0f} s (the "
         f"recipe has {recipe.epochs:g})"

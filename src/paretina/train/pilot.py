@@ -5,9 +5,10 @@ Nothing is drawn from validation pictures. Everything is learned from remembered
 real run then uses too, so that a pilot costs the parts that learn and nothing else.
 """
 
-import copy
+import math
+import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,7 +42,8 @@ class Pilot:
     Attributes:
         held: number of pictures that were held out.
         top1: share of them that each way recognises, in percent, by name; the linear probe among them.
-        chosen: the name of the best way.
+        chosen: the name of the best way; the linear probe only where it is better by more than a standard error, since a run
+            trains for longer than its pilot.
         update_s: seconds per update; None where no way was tried.
     """
 
@@ -59,13 +61,14 @@ class Pilot:
         return f"pilot: of {self.held:,} held-out training pictures: {figures}; so {self.chosen}"
 
 
-def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pilot:
+def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: Callable[[], float]) -> Pilot:
     """Tries ways to fine-tune on part of the training pictures.
 
     Args:
         prepared: of a run with remembered views; all ways freeze the same parts.
         ways: recipes by name, in the order of preference where they are equally good.
-        seconds: for all trials together, maps left out.
+        seconds: for all trials together; asked when maps and probe are there. The last ways are left out where that is too
+            short for all.
     """
     maps = remembered_of(prepared, Ranks())
     assert maps is not None
@@ -81,16 +84,26 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: float) -> Pil
     features = maps.features(network, network.entry)
     probe = fit_probe(features[kept], labels[kept], len(prepared.collection.classes))
     found = {PROBE: right(probe(features[held]), labels[held])}
-    deadline, update_s = time.monotonic() + seconds, None
-    for number, (name, recipe) in enumerate(ways.items()):
-        share = (deadline - time.monotonic()) / (len(ways) - number)
-        trained, update_s = trial(prepared, recipe, maps, kept, probe, share)
-        if trained is not None:
-            found[name] = right(answers(trained, maps.maps[0][held]), labels[held])
+    began, allowed = time.monotonic(), seconds()
+    first = next(iter(ways.values()))
+    batch = min(first.batch_size, len(kept))
+    epochs = Epochs(len(kept), batch, first.epochs, first.seed)
+    _, spent = trained(prepared, first, maps, kept, probe, epochs, 3)
+    update_s = statistics.median(spent)
+    least = min(epochs.updates, LEAST_UPDATES)
+    allowed -= time.monotonic() - began
+    tried = [*ways][: int(allowed / (least * update_s))]
+    for name in tried:
+        recipe = ways[name]
+        fits = allowed / len(tried) / update_s / epochs.updates_per_epoch
+        own = replace(epochs, epochs=min(recipe.epochs, fits))
+        network, _ = trained(prepared, recipe, maps, kept, probe, own, own.updates)
+        found[name] = right(answers(network, maps.maps[0][held]), labels[held])
     top1 = {name: 100.0 * float(each.float().mean()) for name, each in found.items()}
-    best = max(top1.values())
-    order = [name for name in (*ways, PROBE) if name in top1]
-    return Pilot(len(held), top1, next(name for name in order if top1[name] == best), update_s)
+    best = max(tried, key=lambda name: top1[name], default=PROBE)
+    lost, won = ((found[PROBE] & ~found[best]).sum().item(), (found[best] & ~found[PROBE]).sum().item())
+    clear = lost - won > math.sqrt(lost + won)  # by more than a standard error: the run is longer than its pilot
+    return Pilot(len(held), top1, PROBE if clear else best, update_s)
 
 
 def right(logits: Logits, labels: Int[Tensor, " sample"]) -> Bool[Tensor, " sample"]:
@@ -102,47 +115,40 @@ def answers(network: Network, maps: Tensor) -> Logits:
         return torch.cat([network(part.float()).float() for part in maps.split(BATCH)])
 
 
-def trial(
+def trained(
     prepared: Prepared,
     recipe: Recipe,
     maps: Remembered,
     kept: Int[Tensor, " sample"],
     probe: Probe,
-    seconds: float,
-) -> tuple[Network | None, float]:
-    """Trains for a while on some of the pictures.
+    epochs: Epochs,
+    updates: int,
+) -> tuple[Network, list[float]]:
+    """Makes the first updates of a training on some of the pictures.
 
     Args:
         kept: numbers of the pictures.
         probe: that the last layer begins as.
-        seconds: that it may take.
+        epochs: over the pictures that are kept; schedules follow them.
 
     Returns:
-        The network in evaluation mode, with averaged weights if the recipe has them; None if there is no time for
-        `LEAST_UPDATES`, or for the epochs of the recipe if these are fewer. And seconds per update.
+        The network in evaluation mode, with averaged weights if the recipe has them, and the seconds of each update.
     """
-    asked = replace(prepared.asked, recipe=recipe)
-    job = make_job(replace(prepared, asked=asked), Ranks(), probe.give)
+    job = make_job(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), Ranks(), probe.give)
     network = job.learner.result()
-    epochs, per_update = Epochs(len(kept), min(recipe.batch_size, len(kept)), recipe.epochs, recipe.seed), 0.0
     job.learner.train()
-    for rehearsal in (True, False):
-        if not rehearsal:
-            fits = seconds / per_update / epochs.updates_per_epoch
-            if fits < min(recipe.epochs, LEAST_UPDATES / epochs.updates_per_epoch):
-                return None, per_update
-            epochs = replace(epochs, epochs=min(recipe.epochs, fits))
-        averager = recipe.average.make(network) if recipe.average else None
-        step = Step(job.learner if not rehearsal else copy.deepcopy(job.learner), recipe, job.plan, Ranks(), epochs)
-        step.begin()
-        batches = maps.batches(numbered(epochs, kept, prepared.model.resolution), epochs.updates_per_epoch)
-        for update in range(3 if rehearsal else epochs.updates):
-            began = time.monotonic()
-            step(min(update, epochs.updates - 1), batches, lambda losses: None)
-            per_update = time.monotonic() - began
-            if averager and not rehearsal:
-                averager.update(network, epochs.clock(update))
-    return (averager.module if averager else network).eval(), per_update  # type: ignore[return-value]
+    averager = recipe.average.make(network) if recipe.average else None
+    step = Step(job.learner, recipe, job.plan, Ranks(), epochs)
+    step.begin()
+    batches = maps.batches(numbered(epochs, kept, prepared.model.resolution), epochs.updates_per_epoch)
+    spent = []
+    for update in range(min(updates, epochs.updates)):
+        began = time.monotonic()
+        step(update, batches, lambda losses: None)
+        if averager:
+            averager.update(network, epochs.clock(update))
+        spent.append(time.monotonic() - began)
+    return (averager.module if averager else network).eval(), spent  # type: ignore[return-value]
 
 
 def numbered(epochs: Epochs, kept: Int[Tensor, " sample"], side: int) -> Iterator[list[Request]]:

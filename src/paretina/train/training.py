@@ -69,6 +69,7 @@ def train(
     save_every: float = 60.0,
     stop_after: int | None = None,
     planning: Planning = "default",
+    capped: bool = False,
 ) -> Run:
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
@@ -80,6 +81,7 @@ def train(
         save_every: seconds between checkpoints.
         stop_after: number of updates after which to stop early, with a checkpoint saved.
         planning: whether a faster plan than the requested one is searched for; see `paretina.train.planning`.
+        capped: whether the epochs of the recipe are the most that are made, however much time there is.
 
     Raises:
         ValueError: the request cannot be trained; nothing was done.
@@ -99,7 +101,7 @@ def train(
             say("searching for the fastest execution plan")
         prepared = planned(prepared, planning, ranks)
     if time_limit is not None:
-        prepared, said = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count)
+        prepared, said = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count, capped)
         prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
     prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)

@@ -18,7 +18,7 @@ from paretina.search.auto import TIME_S, piloted, probe_alone, without_pilot
 from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
 from paretina.train.estimate import Estimate, ShortTimeError, fit_to_time, rehearse
-from paretina.train.fields import read_config
+from paretina.train.fields import AUTO, read_config
 from paretina.train.finetuning import go_on, learned
 from paretina.train.journal import Listener
 from paretina.train.planning import CHOSEN, Planning, with_safe_precision
@@ -183,7 +183,8 @@ def start(
             choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
             time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
         try:
-            return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning))
+            capped = choice.origin("recipe.epochs") == AUTO
+            return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning, capped=capped))
         except ShortTimeError as error:
             # processes that time updates each for itself need not agree that it is short
             if ranks.count > 1 or not choice.said or choice.asked.recipe.start.head != "probe":
