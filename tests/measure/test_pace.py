@@ -1,6 +1,7 @@
 """How long a network takes per image, measured once and remembered."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ def measurements(monkeypatch):
     """Every measurement, in place of one: they are numbered."""
     made = []
 
-    def measured(model, side, plan, frozen, device):
+    def measured(model, side, plan, frozen, device, learning):
         made.append((model, side, frozen))
         return NetworkPace(float(len(made)), 0.5, side)
 
@@ -28,7 +29,7 @@ def measurements(monkeypatch):
 
 
 def test_it_is_measured_on_real_updates():
-    found = module.measured(BLUEPRINT, 16, PLAN, ("stem",), module.Device.here("cpu"))
+    found = module.measured(BLUEPRINT, 16, PLAN, ("stem",), module.Device.here("cpu"), True)
     assert found.train_s > 0
     assert found.infer_s > 0
 
@@ -64,3 +65,9 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(tmp_path, measurements
 
 def test_at_another_size_it_follows_the_pixels():
     assert NetworkPace(2.0, 1.0, 64).at(128) == NetworkPace(8.0, 4.0, 128)
+
+
+def test_updates_need_not_be_timed():
+    found = module.measured(BLUEPRINT, 16, PLAN, (), module.Device.here("cpu"), False)
+    assert math.isnan(found.train_s)
+    assert found.infer_s > 0

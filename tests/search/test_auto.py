@@ -29,13 +29,11 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture
 def paces(monkeypatch):
-    """Sets how long networks seem to take: seconds per image of an update at 64 pixels, by name of the network."""
-    names = {network_named(each.name).blueprint.stages: each.name for each in SMALL}
+    """Sets how long networks seem to take: seconds per image of an update at 64 pixels."""
 
     def set_paces(train_s, weights=()):
-        def pace(model, side, plan, frozen=(), folder=None):
-            seconds = train_s[names[model.stages]] if isinstance(train_s, dict) else train_s
-            return NetworkPace(seconds, seconds / 3, 64).at(side)
+        def pace(model, side, plan, frozen=(), folder=None, learning=True):
+            return NetworkPace(train_s, train_s / 3, 64).at(side)
 
         monkeypatch.setattr(module, "pace", pace)
         monkeypatch.setattr(module, "with_weights", lambda ask: list(weights))
@@ -49,13 +47,42 @@ def test_a_folder_is_looked_at(pictures):
     assert replace(found, aspect=1.0) == FolderLook(80, 20, 4, 20, 30, 1.0)
 
 
-def test_without_weights_the_time_decides_the_network(pictures, paces):
-    paces({each.name: 0.02 * 2**number for number, each in enumerate(SMALL)})
-    chosen = [choose_auto(pictures, PLAN, "none", seconds=seconds).model for seconds in (8.0, 16.0, 64.0, 204.0, 10000.0)]
-    order = [each.name for each in SMALL]
-    assert chosen[0] == order[0]
-    assert chosen[-1] == order[-1]
-    assert [order.index(name) for name in chosen] == sorted(order.index(name) for name in chosen)
+def test_without_weights_the_time_decides_network_and_image_size(pictures, paces):
+    paces(0.001)
+    found = [choose_auto(pictures, PLAN, "none", seconds=seconds) for seconds in (8.0, 16.0, 30.0, 60.0, 10000.0)]
+    order = [(name, max(24, min(30, side))) for name, side in SMALL]
+    places = [order.index((each.model, each.fields["recipe.size"])) for each in found]
+    assert places == sorted(places)
+    assert places[0] == 0
+    assert found[-1].model == SMALL[-1][0]
+    assert not any(each.pilot for each in found)
+
+
+def test_from_scratch_images_are_smaller_where_there_are_fewer_updates(tmp_path, paces):
+    path = tmp_path / "large.npz"
+    images = np.random.default_rng(0).integers(0, 255, (40, 100, 100, 3), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(40) % 4, split=["train"] * 32 + ["val"] * 8, classes=["a", "b", "c", "d"])
+    paces(0.02)
+    short, long = (choose_auto(Arrays(path=str(path)), PLAN, "none", seconds=seconds) for seconds in (60.0, 6000.0))
+    assert short.fields["recipe.size"] < long.fields["recipe.size"] == 64
+    own = choose_auto(Arrays(path=str(path)), PLAN, "none", given={"size": 40}, seconds=60.0)
+    assert own.fields["model.resolution"] == 40
+
+
+def test_evaluations_take_a_small_part_of_the_time():
+    seen = FolderLook(100, 1000, 2, 50, 64, 1.0)
+    assert module.evaluate_every(seen, NetworkPace(0.01, 0.004, 64)) == 80.0
+    assert module.evaluate_every(replace(seen, val=1), NetworkPace(0.01, 0.004, 64)) == 1.0
+
+
+def test_a_short_run_is_not_regularised(pictures, paces):
+    paces(0.02, LITE[:1])
+    short, long = (choose_auto(pictures, PLAN, seconds=seconds).fields for seconds in (50.0, 600.0))
+    assert (short["recipe.average"].initial, long["recipe.average"].initial) == (0.5, 0.25)
+    assert [term.smoothing.value for term in long["recipe.objective"].terms] == [0.1]
+    assert not any(each.MIXES for each in short["recipe.transforms"])
+    assert short["recipe.transforms"]
+    assert [term.smoothing.value for term in short["recipe.objective"].terms] == [0.0]
 
 
 def test_with_weights_a_pilot_decides_whether_the_linear_classifier_is_improved_on(pictures, paces):
@@ -76,7 +103,7 @@ def test_where_the_time_is_too_short_for_updates_the_linear_classifier_is_all(pi
 
 def test_a_larger_network_is_taken_where_there_is_time_for_fine_tuning_it(pictures, paces):
     paces(0.01, LITE)
-    small, large = (choose_auto(pictures, PLAN, seconds=seconds) for seconds in (49.0, 600.0))
+    small, large = (choose_auto(pictures, PLAN, seconds=seconds) for seconds in (47.0, 600.0))
     assert (small.model, small.fields["recipe.size"]) == ("efficientnet_lite0", 224)
     assert (large.model, large.fields["recipe.size"]) == ("efficientnet_lite1", 240)
 
@@ -147,7 +174,7 @@ def test_passes_count_the_evaluation():
 def test_asking_for_nothing_asks_for_auto(pictures, paces):
     paces(0.001)
     choice = ask(pictures, weights="none", device="cpu")
-    assert choice.asked.model_name in {each.name for each in SMALL}
+    assert choice.asked.model_name in {name for name, _ in SMALL}
     assert choice.seconds == TIME_S
     assert choice.said[0].startswith("data: 80 training pictures of 4 classes (the smallest has 20), 20 for validation")
     assert choice.origin("recipe.size") == "auto"

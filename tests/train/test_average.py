@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from paretina.clock import START, Clock
-from paretina.schedules import Linear
+from paretina.schedules import Constant, Linear
 from paretina.train.average import EXAMPLES, Average, averaged
 
 PLAIN = Average(decay=0.9, share=None, debias="none")
@@ -182,3 +183,27 @@ def test_refuses_a_decay_out_of_range():
 @pytest.mark.parametrize("choice", EXAMPLES)
 def test_survives_json(choice):
     assert Average.from_json(choice.to_json()) == choice
+
+
+def test_a_share_of_the_initial_weights_by_hand():
+    plain = run(PLAIN, [1.0, 2.0, 3.0, 4.0])
+    assert run(replace(PLAIN, initial=0.25), [1.0, 2.0, 3.0, 4.0]) == pytest.approx([0.25 + 0.75 * value for value in plain])
+    half = Average(decay=Constant(value=0.0), share=None, initial=0.5)
+    assert run(half, [1.0, 2.0, 5.0]) == pytest.approx([1.0, 1.5, 3.0])
+    with pytest.raises(ValueError, match=r"Average.initial is a share in \[0, 1\), got 1.0"):
+        Average(initial=1.0)
+
+
+def test_the_initial_weights_go_with_the_state():
+    choice = replace(PLAIN, initial=0.5)
+    module = One(1.0)
+    averager = choice.make(module)
+    with torch.no_grad():
+        module.weight.fill_(3.0)
+    averager.update(module, START)
+    other = choice.make(One(100.0))
+    other.load_state_dict(averager.state_dict())
+    for each in (averager, other):
+        each.update(module, START)
+    assert other.module.weight.item() == averager.module.weight.item()
+    assert module.weight.item() == 3.0

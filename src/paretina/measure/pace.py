@@ -7,6 +7,7 @@ measure again.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,10 +24,11 @@ from paretina.measure.plan_cache import key_of, place_of
 from paretina.measure.process import process_settings
 from paretina.measure.update import Update
 from paretina.model.blueprint import Model
+from paretina.model.fold import fastest_form
 from paretina.run import write_aside
 from paretina.spec import encode
 
-BATCH = 32
+BATCH = 64
 """Images in the batch that is measured."""
 
 ROUNDS = 2
@@ -38,7 +40,7 @@ class NetworkPace:
     """
     Attributes:
         train_s: seconds per image of an update: forward and backward pass, and its part of the optimizer's step.
-        infer_s: seconds per image of a forward pass in evaluation.
+        infer_s: seconds per image of a forward pass in evaluation, in inference form.
         side: in pixels, at which both were measured.
     """
 
@@ -52,20 +54,31 @@ class NetworkPace:
         return NetworkPace(self.train_s * scale, self.infer_s * scale, side)
 
 
-def pace(model: Model, side: int, plan: Plan, frozen: Sequence[str] = (), folder: Path | None = None) -> NetworkPace:
+def pace(
+    model: Model, side: int, plan: Plan, frozen: Sequence[str] = (), folder: Path | None = None, learning: bool = True
+) -> NetworkPace:
     """The pace of a network on the device of a plan; measured, which takes a second or two, unless it is remembered.
 
     Args:
         side: of the images, in pixels.
         frozen: parts that do not learn, by name.
         folder: the cache directory; default: that of the user.
+        learning: whether updates are timed too; otherwise `train_s` is not a number.
     """
     device = Device.here(plan.device)
-    key = key_of(device, encode(model), use="pace", side=side, plan=encode(plan), frozen=list(frozen))
+    key = key_of(
+        device,
+        encode(model),
+        use="pace in inference form",
+        side=side,
+        plan=encode(plan),
+        frozen=list(frozen),
+        learning=learning,
+    )
     path = place_of(key, folder)
     known = remembered(path, key)
     if known is None:
-        known = measured(model, side, plan, frozen, device)
+        known = measured(model, side, plan, frozen, device, learning)
         with suppress(OSError):  # a folder that cannot be written costs the time of measuring again
             path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(path, json.dumps({"key": key, "pace": asdict(known)}, indent=2).encode())
@@ -86,7 +99,7 @@ def remembered(path: Path, key: dict[str, Any]) -> NetworkPace | None:
 
 
 @process_settings()
-def measured(model: Model, side: int, plan: Plan, frozen: Sequence[str], device: Device) -> NetworkPace:
+def measured(model: Model, side: int, plan: Plan, frozen: Sequence[str], device: Device, learning: bool) -> NetworkPace:
     """Times a few updates and forward passes of a network with random weights."""
     with torch.random.fork_rng(devices=[]), plan.threaded():
         torch.manual_seed(0)
@@ -96,8 +109,8 @@ def measured(model: Model, side: int, plan: Plan, frozen: Sequence[str], device:
         images = torch.randint(256, (BATCH, model.channels, side, side), dtype=torch.uint8).to(plan.device)
         images = images.contiguous(memory_format=plan.torch_memory_format)
         labels = torch.arange(BATCH, device=plan.device) % model.classes
-        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        update = Update(plan, torch.optim.AdamW(learning, lr=1e-4))
+        learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        update = Update(plan, torch.optim.AdamW(learned, lr=1e-4))
 
         def train() -> None:
             update.learn(lambda: {"loss": F.cross_entropy(network(images).float(), labels)})
@@ -105,11 +118,11 @@ def measured(model: Model, side: int, plan: Plan, frozen: Sequence[str], device:
 
         def infer() -> None:
             with torch.inference_mode(), plan.arithmetic():
-                network(images)
+                form(images)
 
         network.train()
-        train_s = fastest(train, device)
-        network.eval()
+        train_s = fastest(train, device) if learning else math.nan
+        form = fastest_form(network.eval())
         return NetworkPace(train_s / BATCH, fastest(infer, device) / BATCH, side)
 
 

@@ -35,12 +35,15 @@ class Average(Spec):
         share: longest span of the average, as a fraction of the run; None uses `decay` however short the run.
         debias: how the initial value is discounted in the first updates: TensorFlow's rule, or not.
         every: updates between averagings; the decay is adjusted for them, and the last update is always averaged.
+        initial: share of the initial weights in the average, in [0, 1); the rest is the average as it would be without. Between
+            pretrained and fine-tuned weights lie some that are better than both (Wortsman et al. 2022, arXiv:2109.01903).
     """
 
     decay: Schedule = field(default=Constant(value=0.9999), metadata=traits(rises=STAYS, elsewhere=("model_ema_decay",)))
     share: float | None = field(default=0.1, metadata=traits(elsewhere=()))
     debias: Literal["tensorflow", "none"] = field(default="tensorflow", metadata=traits(elsewhere=()))
     every: int = field(default=1, metadata=traits(elsewhere=()))
+    initial: float = field(default=0.0, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 < self.share <= 1:
@@ -48,6 +51,8 @@ class Average(Spec):
         if self.every < 1:
             raise ValueError(f"Average needs every >= 1, got every={self.every}")
         require_within(self, 0.0, 1.0, "decay")
+        if not 0 <= self.initial < 1:
+            raise ValueError(f"Average.initial is a share in [0, 1), got {self.initial}")
 
     def make(self, module: nn.Module) -> "Averager":
         """An average of a module, initialised as a copy of it."""
@@ -78,6 +83,9 @@ class Averager:
         for tensor in averaged(self.module).values():
             if tensor.dtype in (torch.float16, torch.bfloat16):
                 tensor.data = tensor.data.float()
+        self.initial = (
+            {name: tensor.detach().clone() for name, tensor in averaged(self.module).items()} if choice.initial else {}
+        )
 
     @torch.no_grad()
     def update(self, module: nn.Module, clock: Clock) -> None:
@@ -99,6 +107,9 @@ class Averager:
         moving = [name for name, mean in means.items() if mean.is_floating_point()]
         # a no-op for tensors that already have the dtype of the average
         latest = [values[name].to(means[name].dtype) for name in moving]
+        if moving and self.initial:
+            latest = [value.clone() for value in latest]
+            foreach_lerp_(latest, [self.initial[name] for name in moving], self.choice.initial)
         if moving:
             foreach_lerp_([means[name] for name in moving], latest, weight)
         for name, mean in means.items():
@@ -106,12 +117,14 @@ class Averager:
                 mean.copy_(values[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of updates, and the tensors of the average by name."""
-        return {"count": self.count, "module": self.module.state_dict()}
+        """The number of updates, the tensors of the average by name, and the initial ones where they have a share in it."""
+        return {"count": self.count, "module": self.module.state_dict(), "initial": self.initial}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a state from `state_dict`; the tensors are copied."""
         self.module.load_state_dict(state["module"])
+        for name, tensor in self.initial.items():
+            tensor.copy_(state["initial"][name])
         self.count = int(state["count"])
 
 
@@ -126,4 +139,8 @@ def averaged(module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-EXAMPLES = (Average(), Average(decay=Constant(value=0.999), share=None, debias="none", every=5))
+EXAMPLES = (
+    Average(),
+    Average(decay=Constant(value=0.999), share=None, debias="none", every=5),
+    Average(decay=Constant(value=0.0), initial=0.5),
+)
