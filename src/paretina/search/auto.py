@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 TIME_S = 600.0
 """Seconds of a run if no limit is given."""
 
-BEGIN_S, READ_S = 7.0, 0.003
+BEGIN_S, READ_S = 7.0, 0.0015
 """Seconds reserved for imports, the look at the pictures and the pace of networks; and for reading each picture."""
 
 END_S = 4.0
@@ -264,7 +264,7 @@ def fine_tuned(
     return Chosen(network.name, "finetune", fields, bool(fields["recipe.epochs"]), seconds, said)
 
 
-PROBE_SHARE = 0.85
+PROBE_SHARE = 0.9
 """Share of the time that the linear classifier may take; images are smaller where it would take more."""
 
 LEAST = 24

@@ -175,6 +175,8 @@ def start(
     for text in choice.said if Ranks.is_first() else ():
         say(text)
     time_limit = choice.seconds if time_limit is None else time_limit
+    if choice.origin("recipe.epochs") == AUTO and not choice.asked.recipe.epochs:
+        time_limit = None  # it has made this choice
     with pictures_kept(), maps_kept():
         ranks = Ranks.start(choice.asked.plan.device)
         if choice.pilot and ranks.count > 1:
