@@ -60,7 +60,9 @@ from paretina.text import how_many
     "--progressive",
     metavar="START:END",
     default=None,
-    help="Increase image size and regularisation together in stages: 96:160.",
+    help="Increase image size and regularisation together in stages of equal cost, at a held learning rate: 96:160. Behind it, "
+    "each with a colon: number of stages; constant (regularisation), random (sizes), epochs (equally long stages), restarted "
+    "or kept (learning rate).",
 )
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
