@@ -165,7 +165,7 @@ class Warmup(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Held(Schedule):
-    """Constant for a share of the run, then linear to the end (Hagele et al. 2024, arXiv:2405.18392, section 3).
+    """Constant for a share of the run, then linear to the end (Hägele et al. 2024, arXiv:2405.18392, section 3).
 
     Unlike a cosine it has its full value left late in a run, when progressive training comes to its large images.
 

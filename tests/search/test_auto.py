@@ -110,14 +110,14 @@ def test_a_larger_network_is_taken_where_there_is_time_for_fine_tuning_it(pictur
 
 def test_images_are_smaller_where_the_time_is_short(pictures, paces):
     paces(0.05, LITE[:1])
-    found = [choose_auto(pictures, PLAN, seconds=seconds).fields for seconds in (14.0, 25.0, 90.0, 600.0)]
+    found = [choose_auto(pictures, PLAN, seconds=seconds).fields for seconds in (14.0, 25.0, 900.0, 6000.0)]
     sides = [fields["recipe.size"] for fields in found]
     assert sides == sorted(sides)
     assert sides[-1] == 224
     assert [fields["recipe.start.probe_size"] for fields in found] == sides
     assert [fields["recipe.epochs"] > 0 for fields in found] == [False, False, True, True]
     assert 0.7 * 224 <= sides[2] < 224
-    said = choose_auto(pictures, PLAN, seconds=90.0).said[1]
+    said = choose_auto(pictures, PLAN, seconds=900.0).said[1]
     assert said.endswith(f"at {sides[2]} pixels, since the time is too short for 224")
 
 
@@ -214,3 +214,27 @@ def test_several_processes_fine_tune_at_the_lowest_rate_and_say_so(pictures, pac
     asked = module.without_pilot(ask(pictures, device="cpu", time_limit=60.0).asked, said.append)
     assert module.with_rate(asked.recipe, min(module.RATES.values())) == asked.recipe
     assert "lr=1e-3" in said[0]
+
+
+def test_what_is_given_says_why_there_is_no_linear_classifier(pictures, paces):
+    paces(0.001, LITE)
+    found = choose_auto(pictures, PLAN, given={"objective.terms.CrossEntropy.smoothing": 0.2}, seconds=60.0)
+    why = "since objective.terms.CrossEntropy.smoothing is given, neither a linear classifier nor a pilot"
+    assert found.said[2] == f"recipe: finetune, from a new last layer: {why}"
+    assert "since the recipe finetune is given" in choose_auto(pictures, PLAN, recipe="finetune", seconds=60.0).said[2]
+    assert "since none are wanted" in choose_auto(pictures, PLAN, "none", seconds=60.0).said[1]
+
+
+def test_epochs_that_are_given_keep_the_linear_classifier(pictures, paces):
+    paces(0.001, LITE)
+    found = choose_auto(pictures, PLAN, given={"epochs": 3}, seconds=60.0)
+    assert found.pilot
+    assert found.seconds == 60.0
+    assert "recipe.epochs" not in found.fields
+    assert not any(text.startswith("expected") for text in found.said)
+
+
+def test_a_small_set_gets_enough_updates(pictures, paces):
+    paces(0.01, LITE)
+    assert module.passes_wanted(look_at(pictures.open())) == 64.0  # 80 updates of a batch of 64 pictures
+    assert module.passes_wanted(FolderLook(2000, 20, 4, 20, 30, 1.0)) == 4.0

@@ -233,7 +233,7 @@ def test_no_updates_take_no_longer_than_the_probe(asked):
     assert (found.updates, found.total_s) == (0, pytest.approx(found.evaluate_s + found.probe_s))
     kept, said = fit_to_time(prepared, 1.0)
     assert kept is prepared
-    assert said == "no update is made, since epochs=0, whatever fits into the time limit of 1 s"
+    assert said == "no update is made, since epochs=0, whatever fits into the 1 s that are left"
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------

@@ -161,9 +161,7 @@ def choose_auto(
         ValueError: the data cannot be used.
     """
     paths = {full_path(name): value for name, value in (given or {}).items()}
-    if "recipe.epochs" in paths:
-        seconds = None
-    elif seconds is None:
+    if seconds is None and "recipe.epochs" not in paths:
         seconds = TIME_S
     collection = data.open()
     seen = look_at(collection)
@@ -173,13 +171,29 @@ def choose_auto(
     time_s = TIME_S if seconds is None else seconds
     side = side_given(paths)
     if known:
-        rising = side is None and "recipe.size" in paths
-        plain = recipe is None and not rising and not any(related(path, own) for path in paths for own in OWN)
-        found = fine_tuned(seen, known, plan, side, time_s, plain and isinstance(collection.task, OneOf))
+        found = fine_tuned(seen, known, plan, side, time_s, hindrance(collection, recipe, side, paths))
     else:
-        found = from_scratch(seen, plan, side, time_s)
+        why = "none are wanted" if scratch else "no weights are on this machine"
+        found = from_scratch(seen, plan, side, time_s, why)
+    if "recipe.epochs" in paths:
+        found = replace(found, said=tuple(text for text in found.said if not text.startswith(EXPECTED)))
     fields = {path: value for path, value in found.fields.items() if not any(related(path, other) for other in paths)}
     return replace(found, recipe=recipe or found.recipe, fields=fields, seconds=seconds, said=(seen.said(), *found.said))
+
+
+EXPECTED = "expected: "
+
+
+def hindrance(collection: Collection, recipe: str | None, side: int | None, paths: Mapping[str, Any]) -> str:
+    """Why the last stages are not fine-tuned from a linear classifier: what is given that this does not go with; or ""."""
+    if recipe is not None:
+        return f"the recipe {recipe} is given"
+    if side is None and "recipe.size" in paths:
+        return "the image size rises"
+    given = [path for path in paths if any(related(path, own) for own in OWN)]
+    if given:
+        return f"{given[0].removeprefix('recipe.')} is given"
+    return "" if isinstance(collection.task, OneOf) else "the task is not one class a picture"
 
 
 def side_given(paths: Mapping[str, Any]) -> int | None:
@@ -211,21 +225,21 @@ def whole_passes(measured: NetworkPace, side: int, seen: FolderLook, seconds: fl
 
 
 def fine_tuned(
-    seen: FolderLook, known: Sequence[Published], plan: Plan, side: int | None, seconds: float, probe: bool
+    seen: FolderLook, known: Sequence[Published], plan: Plan, side: int | None, seconds: float, hindered: str = ""
 ) -> Chosen:
     """The network with weights and the image size that suit the time, and whether a pilot decides about the last stages.
 
     Args:
         side: image size if it is given.
-        probe: whether the head may start as a linear classifier on frozen features.
+        hindered: why the head does not start as a linear classifier on frozen features; "" if it does.
     """
-    network, measured = known[0], pace(known[0].blueprint, PACE_SIDE, plan, learning=not probe)
-    if not probe:
-        return whole_network(seen, network, measured, side, seconds)
+    network, measured = known[0], pace(known[0].blueprint, PACE_SIDE, plan, learning=bool(hindered))
+    if hindered:
+        return whole_network(seen, network, measured, side, seconds, hindered)
     left = seconds - BEGIN_S - END_S - READ_S * (seen.train + seen.val)
     for larger in known[1:]:
         other = pace(larger.blueprint, PACE_SIDE, plan, learning=False)
-        if late_passes(seen, other, larger.blueprint.resolution, left) < LATE_PASSES:
+        if late_passes(seen, other, larger.blueprint.resolution, left) < passes_wanted(seen):
             break
         network, measured = larger, other
     own = side or best_side(seen, network, measured, left)
@@ -255,10 +269,11 @@ def fine_tuned(
             "finetune, the last stages only, from a linear classifier on frozen features; a pilot on held-out training "
             "pictures decides whether that improves on the classifier"
         )
+    least = "at least " if fields["recipe.epochs"] else ""
     said = (
         f"network: {network.name}, whose weights are on this machine, at {own} pixels{smaller}",
         f"recipe: {way}",
-        f"expected: at least the accuracy of the linear classifier, whose features take about "
+        f"{EXPECTED}{least}the accuracy of the linear classifier, whose features take about "
         f"{probe_s(seen, measured, own):.0f} s of {seconds:.0f} s",
     )
     return Chosen(network.name, "finetune", fields, bool(fields["recipe.epochs"]), seconds, said)
@@ -273,6 +288,9 @@ LEAST = 24
 LATE_PASSES = 4.0
 """Epochs that fine-tuning the last stages should have; images are smaller, or the network, where it would have fewer. On the
 built-in drawings 1.7 epochs at 224 pixels lost 0.4 points against the linear classifier there, and 8 at 160 gained 2.6."""
+
+LATE_UPDATES = 80
+"""Updates that fine-tuning the last stages should have; a pilot makes a quarter of them."""
 
 TUNING_S = 12.0
 """Seconds that fine-tuning costs beside views, updates and evaluation: two linear classifiers, and the timing of updates."""
@@ -310,11 +328,18 @@ def evaluate_every(seen: FolderLook, measured: NetworkPace) -> float:
     return float(max(1, math.ceil(measured.infer_s * seen.val / (0.05 * measured.train_s * seen.train))))
 
 
+def passes_wanted(seen: FolderLook) -> float:
+    """Epochs that fine-tuning the last stages should have; more where a set is so small that these are few updates."""
+    return max(LATE_PASSES, LATE_UPDATES * recipe_named("finetune").batch_size / seen.train)
+
+
 def best_side(seen: FolderLook, network: Published, measured: NetworkPace, seconds: float) -> int:
     """The largest image size that leaves time for fine-tuning, or else at which the linear classifier fits into the time."""
     own = network.blueprint.resolution
     sides = [*(side for side in SIDES if side < own), own]
-    tuned = [side for side in sides if side >= LEAST_SIDE * own and late_passes(seen, measured, side, seconds) >= LATE_PASSES]
+    tuned = [
+        side for side in sides if side >= LEAST_SIDE * own and late_passes(seen, measured, side, seconds) >= passes_wanted(seen)
+    ]
     probed = [side for side in sides if probe_s(seen, measured, side) <= PROBE_SHARE * seconds]
     return max(tuned or probed or sides[:1])
 
@@ -340,16 +365,22 @@ def most_passes(seen: FolderLook, batch: int) -> float:
     return max(MOST_PASSES, MOST_UPDATES / max(1.0, seen.train / batch))
 
 
-def whole_network(seen: FolderLook, network: Published, measured: NetworkPace, side: int | None, seconds: float) -> Chosen:
-    """The image size at which the whole network has enough epochs in the time."""
+def whole_network(
+    seen: FolderLook, network: Published, measured: NetworkPace, side: int | None, seconds: float, why: str
+) -> Chosen:
+    """The image size at which the whole network has enough epochs in the time.
+
+    Args:
+        why: the last stages are not fine-tuned from a linear classifier.
+    """
     wanted, left = max(PASSES, VISITS / seen.train), seconds - BEGIN_S - END_S
     sides = [side] if side else [each for each in SIDES if each <= network.blueprint.resolution]
     fits = {each: whole_passes(measured, each, seen, left) for each in sides}
     best = max([each for each, passes in fits.items() if passes >= wanted] or [min(sides)])
     said = (
         f"network: {network.name}, the smallest with weights on this machine, at {best} pixels",
-        "recipe: finetune",
-        f"expected: about {fits[best]:.2g} epochs in {seconds:.0f} s",
+        f"recipe: finetune, from a new last layer: since {why}, neither a linear classifier nor a pilot",
+        f"{EXPECTED}about {in_epochs(fits[best])} in {seconds:.0f} s",
     )
     fields = {"recipe.size": best, "model.resolution": best, "recipe.test.every": evaluate_every(seen, measured)}
     return Chosen(network.name, "finetune", fields, False, seconds, said)
@@ -387,8 +418,8 @@ BRIEF_INITIAL, LONG_INITIAL = 0.5, 0.25
 gave 75.3 % after 3 epochs, none 74.6 %, all 73.1 %, and after 1.5 epochs 71.9 and 71.6 %."""
 
 
-OWN = ("recipe.objective", "recipe.teacher", "recipe.views", "recipe.learning", "recipe.start", "recipe.epochs")
-"""Fields with which a run is more than plain fine-tuning for a time, so that nothing but network and image size is chosen."""
+OWN = ("recipe.objective", "recipe.teacher", "recipe.views", "recipe.learning", "recipe.start")
+"""Fields with which a run is more than plain fine-tuning, so that nothing but network and image size is chosen."""
 
 PILOT = 0.25
 """Share of the time that is left behind the feature maps for the trials of a pilot."""
@@ -446,8 +477,8 @@ SMALL: tuple[tuple[str, int], ...] = (
     ("resnet9_w32", 64),
 )
 """Networks for training from scratch in minutes with the largest side of their images, the fastest first: the last one that
-makes `ENOUGH` updates in the time is taken. In 77 s of processor time the second gave 87.9 % on `shapes`; at 64 pixels the first
-gave 77.1 % in 58 s. Source: records/auto."""
+makes `ENOUGH` updates in the time is taken. In 77 s of processor time the second gave 87.9 % on `shapes`; at 64 pixels the
+first gave 77.1 % in 58 s. Source: records/auto."""
 
 ENOUGH = 500
 """Updates that training from scratch should make."""
@@ -458,8 +489,16 @@ SCRATCH_LR = 5e-3
 `shapes`, 87.2 to 87.6 % on 2,000 pictures of Fashion-MNIST."""
 
 
-def from_scratch(seen: FolderLook, plan: Plan, side: int | None, seconds: float) -> Chosen:
-    """The small network and the image size that suit the time."""
+def in_epochs(passes: float) -> str:
+    return how_many(round(passes, 1) if passes < 10 else round(passes), "epoch")
+
+
+def from_scratch(seen: FolderLook, plan: Plan, side: int | None, seconds: float, why: str) -> Chosen:
+    """The small network and the image size that suit the time.
+
+    Args:
+        why: there are no weights to start from.
+    """
     batch = recipe_named("fast").batch_size
     left = seconds - BEGIN_S - END_S - READ_S * (seen.train + seen.val)
     found: list[tuple[str, int, float, float]] = []
@@ -486,8 +525,8 @@ def from_scratch(seen: FolderLook, plan: Plan, side: int | None, seconds: float)
         False,
         seconds,
         (
-            f"network: {chosen} from scratch at {best} pixels: no weights are on this machine, or none are wanted",
+            f"network: {chosen} from scratch at {best} pixels, since {why}",
             f"recipe: {recipe}",
-            f"expected: about {passes:.2g} epochs in {seconds:.0f} s",
+            f"{EXPECTED}about {in_epochs(passes)} in {seconds:.0f} s",
         ),
     )

@@ -136,6 +136,10 @@ class ShortTimeError(ValueError):
         self.needed_s = needed_s
 
 
+END_S = 2.0
+"""Seconds for metrics, the model file and the report at the end of a run."""
+
+
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> tuple[Prepared, str]:
     """Sets the epochs of the recipe to what fits into the time, evaluations and probe included, with 15 % in reserve.
 
@@ -149,11 +153,11 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
         ShortTimeError: not even one update fits.
     """
     if not prepared.recipe.epochs:
-        return prepared, f"no update is made, since epochs=0, whatever fits into the time limit of {seconds:.0f} s"
+        return prepared, f"no update is made, since epochs=0, whatever fits into the {seconds:.0f} s that are left"
     began = time.monotonic()
     estimate = rehearse(prepared)
     looked = time.monotonic() - began
-    left = 0.85 * (seconds - looked) - 2 * estimate.evaluate_s - estimate.begin_s - estimate.probe_s
+    left = 0.85 * (seconds - looked - END_S) - 2 * estimate.evaluate_s - estimate.begin_s - estimate.probe_s
     recipe = prepared.recipe
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
@@ -170,10 +174,8 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
             f"{how_many(epochs, 'epoch')}, which is less than the time limit of {seconds:.0f} s allows: more would gain nothing"
         )
         return replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said
-    said = (
-        f"{how_many(epochs, 'epoch fits', plural='epochs fit')} into the time limit of {seconds:.0f} s (the "
-        f"recipe has {recipe.epochs:g})"
-    )
+    fitting = how_many(epochs, "epoch fits", plural="epochs fit")
+    said = f"{fitting} into the {seconds:.0f} s that are left of the time limit (asked for: {recipe.epochs:g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
     check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():

@@ -113,4 +113,4 @@ def progressive_named(text: str) -> Progressive:
         ValueError: the text has another form.
     """
     start, end, stages, options = rise_of(text)
-    return Progressive(start=start, end=end, stages=stages or 4, **options)  # type: ignore[arg-type]
+    return Progressive(start=start, end=end, stages=4 if stages is None else stages, **options)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Trains a classifier: from a request to a run directory with a model file."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +70,7 @@ def train(
     stop_after: int | None = None,
     planning: Planning = "default",
     capped: bool = False,
+    said: Sequence[str] = (),
 ) -> Run:
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
@@ -82,6 +83,7 @@ def train(
         stop_after: number of updates after which to stop early, with a checkpoint saved.
         planning: whether a faster plan than the requested one is searched for; see `paretina.train.planning`.
         capped: whether the epochs of the recipe are the most that are made, however much time there is.
+        said: notes from before, which `asked.json` keeps with those from here on.
 
     Raises:
         ValueError: the request cannot be trained; nothing was done.
@@ -101,12 +103,12 @@ def train(
             say("searching for the fastest execution plan")
         prepared = planned(prepared, planning, ranks)
     if time_limit is not None:
-        prepared, said = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count, capped)
-        prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(said)))
+        prepared, fitted = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count, capped)
+        prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(fitted)))
     prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
     if ranks.first:
-        run = Run.create(path, description(prepared))
+        run = Run.create(path, description(prepared, said))
     ranks.wait()
     run = Run(path)
     with run.held() if ranks.first else nullcontext():
@@ -161,7 +163,7 @@ def run_name(asked: Asked) -> str:
     return f"{data}-{asked.model_name or 'model'}"
 
 
-def description(prepared: Prepared) -> dict[str, Any]:
+def description(prepared: Prepared, said: Sequence[str] = ()) -> dict[str, Any]:
     """The content of `asked.json`."""
     asked = prepared.asked
     start = prepared.start
@@ -179,7 +181,7 @@ def description(prepared: Prepared) -> dict[str, Any]:
         "environment": {"paretina": version(), **machine(), "device": asked.plan.device},
         "asked": encode(asked),
         "samples": prepared.digest(),
-        "notes": list(prepared.notes),
+        "notes": [*said, *prepared.notes],
     }
 
 

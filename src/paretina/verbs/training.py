@@ -172,27 +172,40 @@ def start(
         feasible.check_asked(choice.asked)
     planning = "default" if given else planning
     began = time.monotonic()
-    for text in choice.said if Ranks.is_first() else ():
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
         say(text)
+
+    for text in choice.said if Ranks.is_first() else ():
+        tell(text)
     time_limit = choice.seconds if time_limit is None else time_limit
     if choice.origin("recipe.epochs") == AUTO and not choice.asked.recipe.epochs:
         time_limit = None  # it has made this choice
     with pictures_kept(), maps_kept():
         ranks = Ranks.start(choice.asked.plan.device)
         if choice.pilot and ranks.count > 1:
-            choice.asked = without_pilot(choice.asked, say if ranks.first else lambda text: None)
+            choice.asked = without_pilot(choice.asked, tell if ranks.first else lambda text: None)
         elif choice.pilot:
-            choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, say)
+            choice.asked = piloted(choice, TIME_S if time_limit is None else time_limit, tell)
             time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
         try:
-            capped = choice.origin("recipe.epochs") == AUTO
-            return reported(training.train(choice.asked, place, time_limit, listen, say, planning=planning, capped=capped))
+            most = capped(choice)
+            return reported(
+                training.train(choice.asked, place, time_limit, listen, say, planning=planning, capped=most, said=told)
+            )
         except ShortTimeError as error:
             # processes that time updates each for itself need not agree that it is short
             if ranks.count > 1 or not choice.said or choice.asked.recipe.start.head != "probe":
                 raise
-            say(f"{error}; so the linear probe is the result")
-            return reported(training.train(probe_alone(choice.asked), place, None, listen, say, planning=planning))
+            tell(f"{error}; so the linear probe is the result")
+            return reported(training.train(probe_alone(choice.asked), place, None, listen, say, planning=planning, said=told))
+
+
+def capped(choice: Choice) -> bool:
+    """Whether the epochs were chosen or given by hand, and not just those of the recipe, so that a time limit adds none."""
+    return "recipe.epochs" in choice.origins
 
 
 def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
@@ -238,7 +251,7 @@ def estimate(choice: Choice, time_limit: float | None = None) -> tuple[resolve.P
         feasible.check_asked(choice.asked)
     prepared = prepare(choice.asked)
     if time_limit is not None:
-        prepared, said = fit_to_time(prepared, time_limit)
+        prepared, said = fit_to_time(prepared, time_limit, capped=capped(choice))
         prepared = replace(prepared, notes=(*prepared.notes, said))
     prepared = with_memory_notes(prepared)
     return prepared, rehearse(prepared)
