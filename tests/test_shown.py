@@ -106,7 +106,7 @@ STAND_INS = {
     "epochs=10": "epochs=1",
     "--seeds 8": "2",
     "--time-limit 120s": "120s",
-    "--time-limit 3m": "100s",
+    "--time-limit 3m": "200s",
     "--time-limit 10m": "10m",
     "--time 30m": "30m",
     "--time 2h": "2h",

@@ -205,30 +205,23 @@ def stage_at(progress: float, shares: tuple[float, ...]) -> tuple[int, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Staged(Schedule):
-    """Piecewise constant, in stages (EfficientNetV2, arXiv:2104.00298, algorithm 1).
+    """Piecewise constant, in stages of equal length (EfficientNetV2, arXiv:2104.00298, algorithm 1).
 
     Attributes:
         values: the value of each stage, first to last.
-        shares: length of each stage as a share of the run; none for stages of equal length.
     """
 
     values: tuple[float, ...]
-    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("Staged needs at least one value, got none")
-        check_shares(self.shares, "Staged")
-        if self.shares and len(self.shares) != len(self.values):
-            raise ValueError(f"Staged needs a share for each value, got {len(self.shares)} for {len(self.values)} values")
 
     def __call__(self, clock: Clock) -> float:
-        if self.shares:
-            return self.values[stage_at(clock.progress, self.shares)[0]]
         return self.values[min(int(clock.progress * len(self.values) + 1e-9), len(self.values) - 1)]
 
     def with_peak(self, value: float) -> "Staged":
-        return replace(self, values=scaled(self.values, value))
+        return Staged(values=scaled(self.values, value))
 
     @classmethod
     def between(cls, start: float, end: float, stages: int = 4) -> "Staged":
@@ -237,6 +230,30 @@ class Staged(Schedule):
             raise ValueError(f"Staged needs at least one stage, got stages={stages}")
         # the last value is exactly `end`, without a rounding error
         return cls(values=(*(start + (end - start) * i / (stages - 1) for i in range(stages - 1)), end))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unequal(Schedule):
+    """Piecewise constant, in stages of given lengths.
+
+    Attributes:
+        values: the value of each stage, first to last.
+        shares: length of each stage as a share of the run.
+    """
+
+    values: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or len(self.shares) != len(self.values):
+            raise ValueError(f"Unequal needs a share for each value, got {len(self.shares)} for {len(self.values)} values")
+        check_shares(self.shares, "Unequal")
+
+    def __call__(self, clock: Clock) -> float:
+        return self.values[stage_at(clock.progress, self.shares)[0]]
+
+    def with_peak(self, value: float) -> "Unequal":
+        return replace(self, values=scaled(self.values, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,7 +333,7 @@ EXAMPLES = (
     Warmup(epochs=5.0, then=Cosine(start=0.4)),
     Held(start=0.4),
     Staged(values=(128.0, 160.0, 192.0)),
-    Staged(values=(128.0, 192.0), shares=(0.7, 0.3)),
+    Unequal(values=(128.0, 192.0), shares=(0.7, 0.3)),
     Restarted(then=Cosine(start=0.4), shares=(0.7, 0.3)),
     Drawn(values=(128.0, 160.0, 192.0), every=8.0),
 )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from paretina.clock import START
-from paretina.schedules import Constant, Drawn, Held, Restarted, Schedule, Staged, Warmup
+from paretina.schedules import Constant, Drawn, Held, Restarted, Schedule, Staged, Unequal, Warmup
 from paretina.spec import Spec, put
 from paretina.train.fields import rise_of
 from paretina.train.recipe import Recipe
@@ -103,7 +103,7 @@ class Progressive(Spec):
     def schedule(self, values: tuple[float, ...], shares: tuple[float, ...]) -> Schedule:
         if self.sizes == "random":
             return Drawn(values=values, every=self.every)
-        return Staged(values=values, shares=shares if self.length == "cost" else ())
+        return Unequal(values=values, shares=shares) if self.length == "cost" else Staged(values=values)
 
 
 def progressive_named(text: str) -> Progressive:
