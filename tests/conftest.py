@@ -22,6 +22,7 @@ os.environ["HF_HUB_CACHE"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp()
 
 from paretina import system  # noqa: E402
 from paretina.measure import pace  # noqa: E402
+from paretina.search import auto  # noqa: E402
 
 BUSY_SECONDS = system.busy_seconds
 
@@ -35,9 +36,15 @@ def quiet_machine(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def known_pace(monkeypatch, request):
-    """All networks are equally fast, so that a choice between them takes no time; tests of the pace itself measure it."""
+    """All networks are equally fast, and fine-tuning that is chosen makes few updates, so that a choice takes no time.
+
+    Tests of the pace and of the choice themselves are as it is.
+    """
     if request.path.name != "test_pace.py":
         monkeypatch.setattr(pace, "measured", lambda model, side, *_: pace.NetworkPace(train_s=1e-3, infer_s=3e-4, side=side))
+    if request.path.name != "test_auto.py":
+        monkeypatch.setattr(auto, "MOST_PASSES", 1.0)
+        monkeypatch.setattr(auto, "MOST_UPDATES", 2)
 
 
 def pytest_collection_finish(session):

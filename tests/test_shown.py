@@ -106,7 +106,7 @@ STAND_INS = {
     "epochs=10": "epochs=1",
     "--seeds 8": "2",
     "--time-limit 120s": "120s",
-    "--time-limit 3m": "200s",
+    "--time-limit 3m": "100s",
     "--time-limit 10m": "10m",
     "--time 30m": "30m",
     "--time 2h": "2h",
@@ -330,6 +330,7 @@ PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^import
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
 RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|\w+_s$|peak_mb"
+RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
     "ablate": r"\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
     "frontier": r"^spent_s",

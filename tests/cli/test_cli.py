@@ -487,7 +487,9 @@ def test_training_says_its_notes_its_progress_and_its_result(home):
         (["threads=1"], "known"),
     ],
 )
-@pytest.mark.parametrize("verb", [["train", "photos", "--device", "cpu"], ["finetune", RUN, "--resolution", "24"]])
+@pytest.mark.parametrize(
+    "verb", [["train", "photos", "--device", "cpu", "--weights", "none"], ["finetune", RUN, "--resolution", "24"]]
+)
 def test_how_the_plan_is_chosen(verb, words, planning, monkeypatch):
     from paretina.train import training
 
