@@ -162,7 +162,8 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        needed = float(math.ceil(looked + END_S + (per_epoch + estimate.evaluate_s + estimate.begin_s + estimate.probe_s) / 0.85))
+        spent = per_epoch + estimate.evaluate_s + estimate.begin_s + estimate.probe_s
+        needed = float(math.ceil(looked + END_S + spent / 0.85))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be trained in {seconds:.3g} s; an epoch with its "
             f"evaluations takes about {needed:.0f} s",

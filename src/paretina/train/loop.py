@@ -134,6 +134,9 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 if recipe.test.keep == "best" and tally.better(value, best.get("value")):
                     weights = {name: tensor.clone() for name, tensor in kept.state_dict().items()}
                     best = {"value": value, "title": tally.TITLE, "update": done, "weights": weights}
+            if last:
+                for module in (network, kept):  # which differ between ranks in the statistics of their norms
+                    ranks.agree(module)
             if evaluating or last or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
