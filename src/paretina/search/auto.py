@@ -45,8 +45,8 @@ Say = Callable[[str], None]
 TIME_S = 600.0
 """Seconds of a run if no limit is given."""
 
-BEGIN_S, READ_S = 7.0, 0.0015
-"""Seconds reserved for imports, the look at the pictures and the pace of networks; and for reading each picture."""
+BEGIN_S, READ_S, PIXEL_S = 7.0, 3e-4, 1e-7
+"""Seconds reserved for imports, the look at the pictures and the pace of networks; for reading each picture, and each pixel."""
 
 END_S = 4.0
 """Seconds reserved for metrics with intervals, the model file and the report at the end of a run."""
@@ -236,7 +236,7 @@ def fine_tuned(
     network, measured = known[0], pace(known[0].blueprint, PACE_SIDE, plan, learning=bool(hindered))
     if hindered:
         return whole_network(seen, network, measured, side, seconds, hindered)
-    left = seconds - BEGIN_S - END_S - READ_S * (seen.train + seen.val)
+    left = seconds - BEGIN_S - END_S - read_s(seen)
     for larger in known[1:]:
         other = pace(larger.blueprint, PACE_SIDE, plan, learning=False)
         if late_passes(seen, other, larger.blueprint.resolution, left) < passes_wanted(seen):
@@ -326,6 +326,11 @@ def late_passes(seen: FolderLook, measured: NetworkPace, side: int, seconds: flo
 def evaluate_every(seen: FolderLook, measured: NetworkPace) -> float:
     """Epochs between evaluations, so that they take a twentieth of the time at most; the end is evaluated in any case."""
     return float(max(1, math.ceil(measured.infer_s * seen.val / (0.05 * measured.train_s * seen.train))))
+
+
+def read_s(seen: FolderLook) -> float:
+    """Seconds for reading all pictures."""
+    return (READ_S + PIXEL_S * seen.side**2 * seen.aspect) * (seen.train + seen.val)
 
 
 def passes_wanted(seen: FolderLook) -> float:
@@ -500,7 +505,7 @@ def from_scratch(seen: FolderLook, plan: Plan, side: int | None, seconds: float,
         why: there are no weights to start from.
     """
     batch = recipe_named("fast").batch_size
-    left = seconds - BEGIN_S - END_S - READ_S * (seen.train + seen.val)
+    left = seconds - BEGIN_S - END_S - read_s(seen)
     found: list[tuple[str, int, float, float]] = []
     for name, largest in SMALL:
         size = side or max(LEAST, min(largest, seen.side))
