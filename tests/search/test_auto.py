@@ -234,6 +234,16 @@ def test_epochs_that_are_given_keep_the_linear_classifier(pictures, paces):
     assert not any(text.startswith("expected") for text in found.said)
 
 
+def test_epochs_that_are_given_are_made_or_not_whatever_the_time(pictures, paces):
+    paces(1.0, LITE)
+    short = choose_auto(pictures, PLAN, given={"epochs": "3"}, seconds=20.0)  # too short, if nothing were given
+    assert short.pilot
+    assert "a pilot on held-out training pictures decides" in short.said[2]
+    none = choose_auto(pictures, PLAN, given={"epochs": "0"}, seconds=6000.0)
+    assert not none.pilot
+    assert none.said[2] == "recipe: a linear classifier on frozen features: epochs=0"
+
+
 def test_a_small_set_gets_enough_updates(pictures, paces):
     paces(0.01, LITE)
     assert module.passes_wanted(look_at(pictures.open())) == 64.0  # 80 updates of a batch of 64 pictures

@@ -68,8 +68,10 @@ def test_of_equally_good_ways_training_comes_before_the_probe(prepared):
 
 
 def test_without_time_for_updates_that_say_something_the_probe_is_chosen(prepared):
-    found = pilot(prepared, {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}, seconds=lambda: 0.0)
-    assert (set(found.top1), found.chosen) == ({PROBE}, PROBE)
+    ways = {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}
+    for seconds in (0.0, -0.5, -100.0):
+        found = pilot(prepared, ways, seconds=lambda left=seconds: left)
+        assert (set(found.top1), found.chosen) == ({PROBE}, PROBE)
     assert found.said() == "pilot: the time is too short for 20 updates, so linear probe"
 
 

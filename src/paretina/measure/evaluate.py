@@ -102,7 +102,7 @@ class Evaluation:
         training = network.training
         network.eval()
         form = network
-        if isinstance(network, Network) and not is_compiled(network) and self.plan.precision == "float32":
+        if loss is None and isinstance(network, Network) and not is_compiled(network) and self.plan.precision == "float32":
             form = fastest_form(network)  # which answers the same up to rounding
         try:
             for loaded in self.batches(workers):

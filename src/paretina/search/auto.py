@@ -3,9 +3,9 @@
 What counts: the pictures (how many, of how many classes, how large), the weights that are available, and the measured pace of
 candidate networks on this device (`paretina.measure.pace`). With weights, the head starts as a linear classifier on frozen
 features (`start.head=probe`) and the last stages are fine-tuned on remembered feature maps; a pilot on part of the *training*
-pictures first decides at which rate, or whether the linear classifier itself is better; validation pictures are never used for
-a choice. The whole network is fine-tuned only where fields are given that this does not go with: no record shows yet that it
-beats the linear classifier, and nothing would notice if it did not. Without weights, a small network is trained from scratch.
+pictures first decides whether the linear classifier itself is better; validation pictures are never used for a choice. The
+whole network is fine-tuned only where fields are given that this does not go with: no record shows yet that it beats the linear
+classifier, and nothing would notice if it did not. Without weights, a small network is trained from scratch.
 
 Every decision becomes a field of the run, so a resumed run, other processes and an ablation decide nothing again. Whatever is
 given by hand is kept.
@@ -171,7 +171,8 @@ def choose_auto(
     time_s = TIME_S if seconds is None else seconds
     side = side_given(paths)
     if known:
-        found = fine_tuned(seen, known, plan, side, time_s, hindrance(collection, recipe, side, paths))
+        hindered = hindrance(collection, recipe, side, paths)
+        found = fine_tuned(seen, known, plan, side, time_s, hindered, number_given(paths, "recipe.epochs"))
     else:
         why = "none are wanted" if scratch else "no weights are on this machine"
         found = from_scratch(seen, plan, side, time_s, why)
@@ -198,11 +199,16 @@ def hindrance(collection: Collection, recipe: str | None, side: int | None, path
 
 def side_given(paths: Mapping[str, Any]) -> int | None:
     """The image size if it is given by hand as a number."""
-    for path in ("recipe.size", "model.resolution", "recipe.test.size"):
-        value = paths.get(path)
-        if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal()):
-            return int(value)
-    return None
+    sides = (number_given(paths, path) for path in ("recipe.size", "model.resolution", "recipe.test.size"))
+    return next((int(side) for side in sides if side is not None), None)
+
+
+def number_given(paths: Mapping[str, Any], path: str) -> float | None:
+    """The value of a field if it is given by hand as a number."""
+    try:
+        return float(paths[path])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 # --- with weights -------------------------------------------------------------------------------------------------------
@@ -225,13 +231,20 @@ def whole_passes(measured: NetworkPace, side: int, seen: FolderLook, seconds: fl
 
 
 def fine_tuned(
-    seen: FolderLook, known: Sequence[Published], plan: Plan, side: int | None, seconds: float, hindered: str = ""
+    seen: FolderLook,
+    known: Sequence[Published],
+    plan: Plan,
+    side: int | None,
+    seconds: float,
+    hindered: str = "",
+    epochs: float | None = None,
 ) -> Chosen:
     """The network with weights and the image size that suit the time, and whether a pilot decides about the last stages.
 
     Args:
         side: image size if it is given.
         hindered: why the head does not start as a linear classifier on frozen features; "" if it does.
+        epochs: if they are given; they are made, whatever the time.
     """
     network, measured = known[0], pace(known[0].blueprint, PACE_SIDE, plan, learning=bool(hindered))
     if hindered:
@@ -244,16 +257,18 @@ def fine_tuned(
         network, measured = larger, other
     own = side or best_side(seen, network, measured, left)
     blueprint = replace(network.blueprint, resolution=own)
-    passes = late_passes(seen, measured, own, left)
+    passes = late_passes(seen, measured, own, left) if epochs is None else epochs
     views = views_that_fit(seen, blueprint, min(VIEWS, max(1, round(passes / PASSES_A_VIEW))))
+    trains = views > 0 and (passes >= 1 if epochs is None else epochs > 0)
+    most = most_passes(seen, recipe_named("finetune").batch_size)
     fields: dict[str, Any] = {
         "recipe.size": own,
         "model.resolution": own,
-        "recipe.epochs": most_passes(seen, recipe_named("finetune").batch_size) if passes >= 1 and views else 0.0,
+        "recipe.epochs": most if trains else 0.0,
         "recipe.start.head": "probe",
         "recipe.start.probe_size": own,
         "recipe.learning": late(views),
-        "recipe.test.every": VIEWS * 2.0 * MOST_PASSES,  # the end alone: an evaluation takes as long as an epoch of updates
+        "recipe.test.every": max(most, passes),  # the end alone: an evaluation takes as long as an epoch of updates
     }
     recipe = recipe_named("finetune")
     light = brief(recipe) if passes < BRIEF else replace(recipe, average=Average(initial=LONG_INITIAL))
@@ -262,21 +277,22 @@ def fine_tuned(
     smaller = f", since the time is too short for {full}" if own < full and not side else ""
     if not views:
         way = "a linear classifier on frozen features: the memory that is left has no room for feature maps to train on"
-    elif passes < 1:
-        way = "a linear classifier on frozen features: the time is too short for more"
+    elif not trains:
+        why = "the time is too short for more" if epochs is None else f"epochs={epochs:g}"
+        way = f"a linear classifier on frozen features: {why}"
     else:
         way = (
             "finetune, the last stages only, from a linear classifier on frozen features; a pilot on held-out training "
             "pictures decides whether that improves on the classifier"
         )
-    least = "at least " if fields["recipe.epochs"] else ""
+    least = "at least " if trains else ""
     said = (
         f"network: {network.name}, whose weights are on this machine, at {own} pixels{smaller}",
         f"recipe: {way}",
         f"{EXPECTED}{least}the accuracy of the linear classifier, whose features take about "
         f"{probe_s(seen, measured, own):.0f} s of {seconds:.0f} s",
     )
-    return Chosen(network.name, "finetune", fields, bool(fields["recipe.epochs"]), seconds, said)
+    return Chosen(network.name, "finetune", fields, trains, seconds, said)
 
 
 PROBE_SHARE = 0.9
@@ -486,8 +502,8 @@ makes `ENOUGH` updates in the time is taken. In 77 s of processor time the secon
 first gave 77.1 % in 58 s. Source: records/auto."""
 
 MADE = 0.6
-"""Share of the epochs that a network's pace promises which a run makes beside loading, augmentation and average. With it the
-first of the networks gets 60 s on 2,000 pictures of 28 pixels (85.6 % after 33 epochs; the second 84.0 % after 7)."""
+"""Share of the epochs that follow from a network's pace which a run really makes: it also loads, augments and averages. In 60 s
+on 2,000 pictures of 28 pixels the first of the networks gave 85.6 % after 33 epochs, the second 84.0 % after 7."""
 
 ENOUGH = 500
 """Updates that training from scratch should make."""

@@ -92,7 +92,7 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: Callable[[], 
     update_s = statistics.median(spent)
     least = min(epochs.updates, LEAST_UPDATES)
     allowed -= time.monotonic() - began
-    tried = [*ways][: int(allowed / (least * update_s))]
+    tried = [*ways][: max(0, int(allowed / (least * update_s)))]
     for name in tried:
         recipe = ways[name]
         fits = allowed / len(tried) / update_s / epochs.updates_per_epoch
