@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -13,6 +14,7 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.randaugment import RandAugment
 from paretina.schedules import Constant, Cosine, Linear, Schedule, Warmup
 from paretina.train.asked import recipe_named
+from paretina.train.fields import RISES
 from paretina.train.optimizers.adamw import AdamW
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.recipe import Recipe
@@ -227,3 +229,9 @@ def test_words_behind_the_sizes_set_what_they_are_for():
         progressive_named("64:96:held:kept")
     with pytest.raises(ValueError, match=r"held is for .*rising sizes, and '64:96:random:held' asks for random ones"):
         progressive_named("64:96:random:held")
+
+
+def test_the_words_behind_the_sizes_are_all_values_of_the_fields():
+    hints = get_type_hints(Progressive)
+    assert {name: set(get_args(hints[name])) for name in RISES} == {name: set(words) for name, words in RISES.items()}
+    assert {name for name, hint in hints.items() if get_origin(hint) is Literal} == set(RISES)
