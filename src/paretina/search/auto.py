@@ -259,8 +259,10 @@ def fine_tuned(
     blueprint = replace(network.blueprint, resolution=own)
     passes = late_passes(seen, measured, own, left) if epochs is None else epochs
     views = views_that_fit(seen, blueprint, min(VIEWS, max(1, round(passes / PASSES_A_VIEW))))
-    trains = views > 0 and (passes >= 1 if epochs is None else epochs > 0)
-    most = most_passes(seen, recipe_named("finetune").batch_size)
+    batch = recipe_named("finetune").batch_size
+    enough = passes >= 1 and passes * seen.train / batch >= PILOTS * LEAST_UPDATES  # or the pilot makes too few
+    trains = views > 0 and (enough if epochs is None else epochs > 0)
+    most = most_passes(seen, batch)
     fields: dict[str, Any] = {
         "recipe.size": own,
         "model.resolution": own,
@@ -306,10 +308,14 @@ LATE_PASSES = 4.0
 built-in drawings 1.7 epochs at 224 pixels lost 0.4 points against the linear classifier there, and 8 at 160 gained 2.6."""
 
 LATE_UPDATES = 80
-"""Updates that fine-tuning the last stages should have; a pilot makes a quarter of them."""
+"""Updates that fine-tuning the last stages should have."""
 
-TUNING_S = 12.0
-"""Seconds that fine-tuning costs beside views, updates and evaluation: two linear classifiers, and the timing of updates."""
+PILOTS = 3
+"""How many times as many updates as its pilot a run makes."""
+
+TUNING_S, TUNING_IMAGE_S = 4.0, 0.004
+"""Seconds that fine-tuning costs beside views, updates and evaluation, and those for each training picture: two linear
+classifiers, and the timing of updates."""
 
 LEAST_SIDE = 0.7
 """Share of the side that the weights are used to, below which fine-tuning does not make up for what smaller images lose."""
@@ -335,7 +341,8 @@ def late_passes(seen: FolderLook, measured: NetworkPace, side: int, seconds: flo
     A view is remembered for every `PASSES_A_VIEW` of them; the first one is there from the linear classifier.
     """
     image_s = measured.at(side).infer_s
-    left = TRAINING * (seconds - TUNING_S - probe_s(seen, measured, side) - image_s * seen.val) / (image_s * seen.train)
+    spent = TUNING_S + TUNING_IMAGE_S * seen.train + probe_s(seen, measured, side) + image_s * seen.val
+    left = TRAINING * (seconds - spent) / (image_s * seen.train)
     return (left + VIEW_S) / (LATE_S + VIEW_S / PASSES_A_VIEW) if left > 0 else 0.0
 
 
