@@ -13,7 +13,7 @@ from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.edits.fuse import Fuse
 from paretina.model.family import network_named
-from paretina.schedules import Constant, Cosine, Schedule, Unequal
+from paretina.schedules import Constant, Cosine, Schedule, Staged, Unequal
 from paretina.search.ablation.switches import Switch, default_switches, refinements, switch_of
 from paretina.spec import Spec
 from paretina.train.asked import Asked, recipe_named, recipes
@@ -153,7 +153,7 @@ def test_a_random_crop_gives_way_to_the_crop_of_the_test_in_its_place():
 
 
 def test_what_rises_is_left_out_at_its_end():
-    recipe = Recipe(size=Unequal(values=(96.0, 128.0)), stochastic_depth=StochasticDepth(), start=Starting(zero_gamma=True))
+    recipe = Recipe(size=Staged(values=(96.0, 128.0)), stochastic_depth=StochasticDepth(), start=Starting(zero_gamma=True))
     found = {switch.title: switch(with_recipe(recipe)).recipe for switch in default_switches(with_recipe(recipe))}
     assert found["rising size"].size == Constant(value=128.0)
     assert found["stochastic depth"].stochastic_depth is None
