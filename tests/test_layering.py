@@ -17,8 +17,9 @@ LAYERS = (
     ("data", "model"),
     ("measure",),
     ("train",),
+    ("ship",),
     ("search",),
-    ("report", "progress", "verbs", "cli", "__main__"),
+    ("report", "progress", "serve", "verbs", "cli", "__main__"),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 

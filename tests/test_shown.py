@@ -413,7 +413,7 @@ def replayed(monkeypatch):
 def lengths(monkeypatch):
     real = estimate.rehearse
 
-    def rehearse(prepared):
+    def rehearse(prepared, seconds=0.0):
         return replace(real(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
 
     monkeypatch.setattr(estimate, "rehearse", rehearse)

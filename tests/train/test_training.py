@@ -804,7 +804,7 @@ def clockwork(monkeypatch):
     """An update takes half a second and an evaluation two, whatever the machine."""
     real = rehearse
 
-    def rehearsed(prepared):
+    def rehearsed(prepared, seconds):
         return replace(real(prepared, updates=1), update_s=0.5, evaluate_s=2.0)
 
     monkeypatch.setattr(estimate, "rehearse", rehearsed)
@@ -834,13 +834,37 @@ def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
 
 def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeypatch):
     found = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
-    monkeypatch.setattr(estimate, "rehearse", lambda prepared: replace(found, update_s=0.4, evaluate_s=0.1))
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(found, update_s=0.4, evaluate_s=0.1))
     monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
     run = train(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=50.0)), tmp_path / "run", time_limit=5.0)
     epochs = run.asked()["recipe"]["epochs"]
     assert epochs == pytest.approx((0.85 * 3 - 0.1) / 1.3, abs=0.01)
     assert run.asked()["asked"]["recipe"]["epochs"] == epochs
     assert any(text.startswith(f"{epochs:g} epochs fit into the ") for text in notes(run))
+
+
+def test_a_run_whose_length_was_fitted_is_resumed_to_the_same_end(finished, tmp_path, monkeypatch):
+    """After its second update, a run of two epochs is made one and a half; a resumed one knows that from its state."""
+    wanted = finished[1]
+
+    def refit(self, done, epochs):
+        return replace(epochs, epochs=1.5) if done == 2 and epochs.epochs == 2 else None
+
+    monkeypatch.setattr(training.Deadline, "refit", refit)
+    estimated = rehearse(prepare(wanted), updates=1)
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(estimated, update_s=1e-6, evaluate_s=0.0))
+    limit = {"time_limit": 1e6, "capped": True}
+    assert wanted.recipe.epochs == 2
+    whole = train(wanted, tmp_path / "whole", **limit)
+    per_epoch = prepare(wanted).epochs.updates_per_epoch
+    assert whole.result()["updates"] == round(1.5 * per_epoch)
+    assert [line["epochs"] for line in whole.lines() if line["event"] == "fitted"] == [1.5]
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "run", stop_after=3, **limit)
+    run = resume(tmp_path / "run")
+    assert run.result()["updates"] == whole.result()["updates"]
+    assert run.result()["epochs"] == whole.result()["epochs"]
+    assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
 
 
 def test_rehearsing_does_not_change_the_run(finished, tmp_path, monkeypatch):

@@ -6,8 +6,24 @@ command prints one JSON document to standard output, which is `{"error": ...}` i
 standard error.
 """
 
-# Importing data, evaluate, listing, report, train and weights registers their commands.
-from paretina.cli import ablate, data, early, evaluate, finetune, frontier, listing, measure, report, train, weights
+# Importing card, data, evaluate, explain, listing, report, serve, ship, train and weights registers their commands.
+from paretina.cli import (
+    ablate,
+    card,
+    data,
+    early,
+    evaluate,
+    explain,
+    finetune,
+    frontier,
+    listing,
+    measure,
+    report,
+    serve,
+    ship,
+    train,
+    weights,
+)
 from paretina.cli.program import FieldCommand, command, main
 
 command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="Measure what each refinement of a recipe gains and costs.")(
@@ -20,4 +36,4 @@ main.add_command(frontier.frontier)
 main.add_command(measure.measure)
 early.watch(main)
 
-__all__ = ["data", "evaluate", "listing", "main", "report", "train", "weights"]
+__all__ = ["card", "data", "evaluate", "explain", "listing", "main", "report", "serve", "ship", "train", "weights"]

@@ -28,6 +28,11 @@ from paretina.text import how_many, printable
     "--ood", type=click.Path(path_type=Path), help="Folder of out-of-distribution pictures, to measure their detection."
 )
 @click.option("--max-damaged", type=float, default=0.01, help="Fraction of pictures that may be unreadable.  [0.01]")
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Another model or shipped file, to compare with picture by picture."
+)
+@click.option("--max-loss", type=float, default=0.5, help="Points of top-1 that may be lost against it.  [0.5]")
+@click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
     model: Path,
@@ -39,21 +44,29 @@ def evaluate(
     corruptions: str | None,
     ood: Path | None,
     max_damaged: float,
+    against: Path | None,
+    max_loss: float,
+    trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
     """Evaluate a model on labelled pictures: accuracy, calibration and confusion, with 95 % intervals.
 
-    MODEL is a model file or the directory of a finished run; DATA {data}. Pictures that
-    cannot be read are listed and not counted; the exit code is 1 if there are more of them than --max-damaged allows.
+    MODEL is a model file, the directory of a finished run, or a file that `paretina ship` has written; DATA {data}.
+    Pictures that cannot be read are listed and not counted; the exit code is 1 if there are more of them than --max-damaged
+    allows, and 3 if MODEL cannot be shown to lose no more than --max-loss points of top-1 --against another one.
     """
     from paretina import verbs
 
     with waiting("measuring"):
-        found = verbs.evaluate(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged)
-    trouble = found.too_damaged.replace("max_damaged=", "--max-damaged ")
+        found = verbs.evaluate(
+            model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged, against, max_loss, trust
+        )
+    trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
+    if not trouble and found.against is not None and found.against.verdict != "passed":
+        trouble, code = f"{found.against.verdict}: {found.against.why}", 3
     if as_json and trouble:
-        raise FailedError(trouble, **found.to_dict())
+        raise FailedError(trouble, code, **found.to_dict())
     if as_json:
         print_json(found.to_dict())
         return
@@ -67,10 +80,12 @@ def evaluate(
     for more in (found.corrupted, found.unknown):
         if more is not None:
             print_lines(["", *more.table()])
+    if found.against is not None:
+        print_lines(["", found.against.line()])
     if html is not None:
         click.echo(f"page: {html}")
     if trouble:
-        raise FailedError(trouble)
+        raise FailedError(trouble, code)
 
 
 def accuracy_lines(found: Any) -> list[str]:
@@ -112,6 +127,10 @@ def figure_lines(found: Any) -> list[str]:
     return lines
 
 
+MANY = 20
+"""Pictures from which on the throughput is shown."""
+
+
 @command(
     main,
     "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
@@ -127,19 +146,30 @@ def figure_lines(found: Any) -> list[str]:
     help="Number of classes to show per picture, if each has one label.",
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all predictions to this file.")
+@click.option("--reject", type=float, default=None, metavar="P", help="Reject pictures whose best class is less likely than P.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
-def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, device: str, as_json: bool) -> None:
+@click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
+def predict(
+    model: Path,
+    paths: tuple[Path, ...],
+    top: int,
+    csv: Path | None,
+    reject: float | None,
+    device: str,
+    trust: bool,
+    as_json: bool,
+) -> None:
     """Classify pictures and folders of pictures with a model.
 
-    MODEL is a model file or the directory of a finished run. Pictures that cannot be read are listed and skipped; the exit code
-    is 1 if none can be read. Folders are read as in training: hidden files, system files and files that are not pictures are
-    skipped and counted.
+    MODEL is a model file, the directory of a finished run, or a file that `paretina ship` has written, which its own runtime
+    then executes. Pictures that cannot be read are listed and skipped; the exit code is 1 if none can be read. Folders are read
+    as in training: hidden files, system files and files that are not pictures are skipped and counted.
     """
     from paretina import verbs
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
@@ -154,5 +184,7 @@ def predict(model: Path, paths: tuple[Path, ...], top: int, csv: Path | None, de
         width = max(map(len, names), default=0)
         for shown, each in zip(names, found.predictions, strict=True):
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers) or "none of the classes"
-            print_lines([f"{shown:<{width}}  {answers}"])
+            print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}"])
+        if found.throughput is not None and len(found.predictions) >= MANY:
+            note(f"{how_many(len(found.predictions), 'picture', ',')}, {found.throughput:,.0f} a second ({found.runtime})")
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

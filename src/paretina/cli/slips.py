@@ -344,10 +344,20 @@ def measure(given: Mapping[str, Any]) -> None:
             refuse(f"there is no network and no model file {name!r}{hint if 'did you mean' in hint else ''}")
 
 
+def model_or_shipped(path: Path) -> None:
+    """Checks that there is a model file, a finished run or a shipped file."""
+    if not any(path.name.endswith(suffix) for suffix, _ in known("formats").values()):
+        model_file(path)
+    elif not path.is_file():
+        refuse(f"there is no model file {path}")
+
+
 def evaluate(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
     check_csv(given["html"], "--html")
-    model_file(given["model"])
+    model_or_shipped(given["model"])
+    if given["against"] is not None:
+        model_or_shipped(given["against"])
     check_source(given["source"])
     check_device(given["device"])
     with misuse():
@@ -370,7 +380,7 @@ def check_there(paths: Iterable[Path]) -> None:
 
 def predict(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
-    model_file(given["model"])
+    model_or_shipped(given["model"])
     check_there(given["paths"])
     check_device(given["device"])
 
@@ -427,16 +437,61 @@ def export_weights(given: Mapping[str, Any]) -> None:
     check_new(given["out"])
 
 
+def serve(given: Mapping[str, Any]) -> None:
+    model_or_shipped(given["model"])
+
+
+def ship(given: Mapping[str, Any]) -> None:
+    formats = known("formats")
+    if given["to"] not in formats:
+        refuse(f"there is no format {given['to']!r}{near(given['to'], formats)}")
+    suffix, precisions = formats[given["to"]]
+    every = sorted({name for _, names in formats.values() for name in names})
+    if given["precision"] not in every:
+        refuse(f"there is no precision {given['precision']!r}{near(given['precision'], every)}")
+    if given["precision"] not in precisions:
+        refuse(f"{given['to']} is written in {', '.join(precisions)}, not in {given['precision']}")
+    model_file(given["model"])
+    if given["out"] is not None and not given["out"].name.endswith(suffix):
+        refuse(f"a file for {given['to']} ends with {suffix}, got {given['out'].name}")
+    check_new(given["out"])
+    check_source(given["data"])
+
+
+def card(given: Mapping[str, Any]) -> None:
+    model_or_shipped(given["model"])
+    check_new(given["out"])
+
+
+def embed(given: Mapping[str, Any]) -> None:
+    check_csv(given["csv"])
+    check_csv(given["out"], "--out")
+    model_or_shipped(given["model"])
+    check_there(given["paths"])
+    check_device(given["device"])
+
+
+def explain(given: Mapping[str, Any]) -> None:
+    for model in (given["model"], *given["beside"]):
+        model_or_shipped(model)
+    check_there(given["paths"])
+
+
 CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "ablate": ablate,
+    "card": card,
     "check": data_check,
+    "embed": embed,
     "evaluate": evaluate,
+    "explain": explain,
     "export-weights": export_weights,
     "finetune": finetune,
     "frontier": frontier,
     "import": import_weights,
     "measure": measure,
     "predict": predict,
+    "serve": serve,
+    "ship": ship,
     "show": show,
     "train": train,
 }

@@ -6,6 +6,10 @@ from paretina.data.resize import resized
 from paretina.model.blueprint import Preprocessing
 from paretina.shapes import Image, Images
 
+SLACK = 2.0**-10
+"""Added to the side of a cropped square before it is cut off to whole pixels, so that it does not depend on the arithmetic: 0.7
+of 10 pixels are 7, whether the product is computed in 32 bits or in 64."""
+
 
 def preprocess(image: Image | Images, preprocessing: Preprocessing, size: int) -> Image | Images:
     """Returns the picture, or several of one size, at (3, size, size): cut to the central square or squashed, then resized.
@@ -15,7 +19,7 @@ def preprocess(image: Image | Images, preprocessing: Preprocessing, size: int) -
     """
     if preprocessing.fit == "crop":
         rows, columns = image.shape[-2:]
-        side = max(1, int(preprocessing.crop * min(rows, columns)))
+        side = max(1, int(preprocessing.crop * min(rows, columns) + SLACK))
         # an odd pixel goes to the end, as in the reference code of the Lite weights
         image = V.crop(image, (rows - side + 1) // 2, (columns - side + 1) // 2, side, side)
     return resized(image, size, size, preprocessing.interpolation)

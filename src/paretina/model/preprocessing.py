@@ -134,7 +134,7 @@ def square(preprocessing: Preprocessing) -> str:
     return f"""\
 
 def square(picture):
-    side = max(1, int({preprocessing.crop} * min(picture.size)))
+    side = max(1, int({preprocessing.crop} * min(picture.size) + 1 / 1024))
     left, top = ((length - side + 1) // 2 for length in picture.size)
     return picture.crop((left, top, left + side, top + side))
 

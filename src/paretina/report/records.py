@@ -259,7 +259,7 @@ def row(record: RunRecord, alone: bool) -> dict[str, Any]:
         "data": data_name(record),
         "start": only(record.asked.get("start"), ("weights",))["weights"],
         "size": resolution(record),
-        "epochs": number(record.asked.get("recipe"), "epochs"),
+        "epochs": number(result, "epochs") or number(record.asked.get("recipe"), "epochs"),
         "params": number(cost, "params"),
         "macs": number(cost, "macs"),
         "uncounted": uncounted(cost),

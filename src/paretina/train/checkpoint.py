@@ -79,16 +79,19 @@ def gather(
     averager: Averager | None,
     best: dict[str, Any],
     update: int,
+    epochs: float,
     random: list[Tensor],
 ) -> dict[str, Any]:
     """The state of a run after `update` updates.
 
     Args:
         best: figures of the best weights so far, if the run keeps those.
+        epochs: that the run will have in the end.
         random: the state of the random generators of each rank.
     """
     return {
         "update": update,
+        "epochs": epochs,
         "learner": learner.state_dict(),
         "active": [name for name, module in learner.named_modules() if isinstance(module, Rate) and module.active],
         "optimizer": optimizer.state_dict(),

@@ -48,17 +48,28 @@ class Estimate:
 
 
 @process_settings()
-def rehearse(prepared: Prepared, updates: int = 4) -> Estimate:
-    """Times a few updates at the largest image size, on a network that is thrown away."""
+def rehearse(prepared: Prepared, updates: int = 4, seconds: float = 0.0) -> Estimate:
+    """Times a few updates at the largest image size, on a network that is thrown away.
+
+    Args:
+        updates: at least.
+        seconds: that the updates take at least, or `MOST_REHEARSED` of them: a few can fall into a moment that is not typical.
+    """
     with prepared.asked.plan.threaded():
         if prepared.recipe.epochs:
-            return rehearsed(prepared, updates)
+            return rehearsed(prepared, updates, seconds)
         recipe = replace(prepared.recipe, epochs=1.0)  # of which there is something to time
-        found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates)
+        found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates, seconds)
         return replace(found, updates=0, evaluations=1, total_s=found.begin_s + found.evaluate_s + found.probe_s)
 
 
-def rehearsed(prepared: Prepared, updates: int) -> Estimate:
+MOST_REHEARSED = 50
+
+REHEARSAL = 0.025
+"""Share of a time limit that updates are timed for."""
+
+
+def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
     recipe, epochs = prepared.recipe, prepared.epochs
     sizes = prepared.asked.sizes()
     sides = [sizes(Clock(i, 100, recipe.epochs)) for i in range(100)]
@@ -75,7 +86,7 @@ def rehearsed(prepared: Prepared, updates: int) -> Estimate:
         batches, lead_s = with_maps(batches, job)
         begin_s = max(0, views - views_kept()) * len(prepared.train) * lead_s
     stamps = [time.monotonic()]
-    for _ in range(updates + 1):
+    while len(stamps) < updates + 2 or (stamps[-1] - stamps[0] < seconds and len(stamps) < MOST_REHEARSED):
         made = step(epochs.updates // 2, batches, lambda losses: None)
         sum(part.float().item() for part in made.losses.values())  # waits for the device
         stamps.append(time.monotonic())
@@ -140,10 +151,30 @@ END_S = 2.0
 """Seconds for metrics, the model file and the report at the end of a run."""
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A run whose length fits into a time.
+
+    Attributes:
+        said: a sentence that says so.
+        end_s: seconds for the end of the run, behind the last update.
+    """
+
+    prepared: Prepared
+    said: str
+    end_s: float = END_S
+
+
 def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> tuple[Prepared, str]:
+    """As `fit`, without what it knows of the end of the run."""
+    found = fit(prepared, seconds, ranks, capped)
+    return found.prepared, found.said
+
+
+def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> Fit:
     """Sets the epochs of the recipe to what fits into the time, evaluations and probe included, with 15 % in reserve.
 
-    A recipe with 0 epochs is left as it is.
+    A recipe with 0 epochs is left as it is. A run fits its length again while it goes on, see `paretina.train.deadline`.
 
     Args:
         ranks: number of processes (world size).
@@ -153,12 +184,12 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
         ShortTimeError: not even one update fits.
     """
     if not prepared.recipe.epochs:
-        return prepared, f"no update is made, since epochs=0, whatever fits into the {seconds:.0f} s that are left"
+        return Fit(prepared, f"no update is made, since epochs=0, whatever fits into the {seconds:.0f} s that are left")
     began = time.monotonic()
-    estimate = rehearse(prepared)
+    estimate = rehearse(prepared, seconds=REHEARSAL * seconds)
     looked = time.monotonic() - began
     left = 0.85 * (seconds - looked - END_S) - estimate.evaluate_s - estimate.begin_s - estimate.probe_s
-    recipe = prepared.recipe
+    recipe, end_s = prepared.recipe, END_S + estimate.evaluate_s
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
@@ -174,12 +205,12 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
         said = (
             f"{how_many(epochs, 'epoch')}, which is less than the time limit of {seconds:.0f} s allows: more would gain nothing"
         )
-        return replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said
+        return Fit(replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said, end_s)
     fitting = how_many(epochs, "epoch fits", plural="epochs fit")
     said = f"{fitting} into the {seconds:.0f} s that are left of the time limit (asked for: {recipe.epochs:g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
     check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():
-        return replace(prepared, asked=asked), said
+        return Fit(replace(prepared, asked=asked), said, end_s)
     # another length may have other image sizes, which must be checked and decoded for
-    return replace(prepare(asked, ranks), notes=prepared.notes), said
+    return Fit(replace(prepare(asked, ranks), notes=prepared.notes), said, end_s)

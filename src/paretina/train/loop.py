@@ -7,13 +7,15 @@ same result as an uninterrupted one, bit for bit.
 
 import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import nn
 
-from paretina.data.loader import training_batches
+from paretina.data.loader import LoadedBatch, training_batches
 from paretina.data.pictures import Pictures
+from paretina.data.sampler import Epochs
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
@@ -22,6 +24,7 @@ from paretina.run import Run
 from paretina.schedules import Schedule
 from paretina.text import how_many
 from paretina.train.checkpoint import gather, load_state, put_back, random_state, save_state, set_random_state
+from paretina.train.deadline import Deadline
 from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
 from paretina.train.objective import Learner
@@ -43,6 +46,7 @@ class Job:
         remembered: feature maps of the frozen parts to train on in place of images; None to train on images.
         updates: number of updates after which the loop stops as if interrupted; None to finish. A resumed run makes at least
             one more.
+        deadline: fits the length of the run to a time limit; None for a run of fixed length.
     """
 
     learner: Learner
@@ -54,6 +58,7 @@ class Job:
     save_every: float = 60.0
     updates: int | None = None
     remembered: Remembered | None = None
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,14 @@ class FinalNetwork:
     Attributes:
         network: the network to save.
         chosen: a sentence that says which weights these are, and how they were selected.
+        epochs: that were made.
         judged: the name in the log of weights that were not evaluated since the last update, "val" or "val_ema"; None for the
             others.
     """
 
     network: Network
     chosen: str
+    epochs: Epochs
     judged: str | None = None
 
 
@@ -96,33 +103,37 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
         put_back(state, learner, step.optimizer, step.scaler, averager)
         set_random_state(state["random"][ranks.rank], plan.device)
         best, start = state["best"], state["update"]
+        epochs = step.epochs = replace(epochs, epochs=state.get("epochs", epochs.epochs))
 
     step.begin()
-    mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
-    requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
     workers = plan.worker_count(ranks.locals, kept=job.pictures.pixels is not None)
-    if job.remembered:
-        batches = job.remembered.batches(requests, epochs.updates_per_epoch)
-    else:
-        batches = training_batches(job.pictures, recipe.looks(), requests, network.model.classes, workers)
+    batches = batches_from(job, recipe, epochs, start, workers)
+    if job.deadline:
+        job.deadline.begin(epochs)
     evaluate_every = max(1, round(recipe.test.every * epochs.updates_per_epoch))
-    end = job.updates or epochs.updates
-    saved = time.monotonic()
+    update, saved = start, time.monotonic()
     learner.train()
 
     with asked_to_stop() as stop:
-        for update in range(start, epochs.updates):
+        while update < epochs.updates:
             made = step(update, batches, functools.partial(journal.check, update))
             journal.left_out(update, made.faults)
             journal.seen += made.seen * ranks.count
             if averager and made.moved:
                 averager.update(network, epochs.clock(update))
 
-            done, now = update + 1, epochs.clock(update + 1)
-            last = done == epochs.updates
+            done = update + 1
+            fitted = ranks.from_first(job.deadline.refit(done, epochs)) if job.deadline and done < epochs.updates else None
+            if fitted is not None:
+                journal.tell("fitted", done, epochs=fitted.epochs, planned=epochs.epochs)
+                epochs = step.epochs = fitted
+                batches = batches_from(job, recipe, epochs, done, workers)
+            now, last = epochs.clock(done), done == epochs.updates
             # the last weights are evaluated once, after the loop, unless the best ones are looked for
             evaluating = recipe.test.keep == "best" if last else done % evaluate_every == 0
-            halt, save = ranks.from_first((stop.asked or done >= end, time.monotonic() - saved >= job.save_every))
+            halt, save = ranks.from_first(
+                (stop.asked or done >= (job.updates or epochs.updates), time.monotonic() - saved >= job.save_every)
+            )
             if evaluating or last or halt or done == start + 1 or journal.due():
                 journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
@@ -140,7 +151,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
             if evaluating or last or halt or save:
                 journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
-                state = gather(learner, step.optimizer, step.scaler, averager, best, done, random)
+                state = gather(learner, step.optimizer, step.scaler, averager, best, done, epochs.epochs, random)
                 if ranks.first:
                     with run.new_state(done) as folder:
                         save_state(folder, state)
@@ -148,17 +159,28 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 saved = time.monotonic()
             if halt and done < epochs.updates:
                 raise KeyboardInterrupt(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
+            update = done
 
     if not epochs.updates:
-        return FinalNetwork(kept, "the weights that the run began with; it made no update")
+        return FinalNetwork(kept, "the weights that the run began with; it made no update", epochs)
     average = "the average of the weights" if averager else "the weights"
     if recipe.test.keep == "best":
         kept.load_state_dict(best["weights"])
         at = f"after update {best['update']} of {epochs.updates}"
         chosen = f"{average} {at}, chosen for the best {best['title']} on the validation data, so the figures are optimistic"
-        return FinalNetwork(kept, chosen)
+        return FinalNetwork(kept, chosen, epochs)
     chosen = f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data"
-    return FinalNetwork(kept, chosen, judged)
+    return FinalNetwork(kept, chosen, epochs, judged)
+
+
+def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: int) -> Iterator[LoadedBatch]:
+    """The batches of this rank, from an update on."""
+    ranks = job.ranks
+    mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
+    requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
+    if job.remembered:
+        return job.remembered.batches(requests, epochs.updates_per_epoch)
+    return training_batches(job.pictures, recipe.looks(), requests, job.learner.result().model.classes, workers)
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:

@@ -59,6 +59,8 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             "shown": tally.shown(),
             **judged.details,
             "chosen": kept.chosen,
+            "updates": kept.epochs.updates,
+            "epochs": kept.epochs.clock(kept.epochs.updates).epoch,
             **({"probe": probes[-1]} if probes else {}),
             "data": {
                 "train": len(prepared.train),

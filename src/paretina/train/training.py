@@ -19,7 +19,8 @@ from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
 from paretina.train.asked import Asked
-from paretina.train.estimate import fit_to_time
+from paretina.train.deadline import Deadline
+from paretina.train.estimate import fit
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import run_updates, tallied
 from paretina.train.planning import Planning, found_plan
@@ -102,9 +103,14 @@ def train(
         if planning != "known" and ranks.first:
             say("searching for the fastest execution plan")
         prepared = planned(prepared, planning, ranks)
+    deadline = None
     if time_limit is not None:
-        prepared, fitted = fit_to_time(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count, capped)
-        prepared = replace(prepared, asked=ranks.from_first(prepared.asked), notes=(*prepared.notes, ranks.from_first(fitted)))
+        most = prepared.recipe.epochs if capped else None
+        fitted = fit(prepared, max(0.0, time_limit - (time.monotonic() - entered)), ranks.count, capped)
+        prepared = replace(fitted.prepared, asked=ranks.from_first(fitted.prepared.asked))
+        prepared = replace(prepared, notes=(*prepared.notes, ranks.from_first(fitted.said)))
+        if len(prepared.asked.training_sides()) == 1:  # or later updates take longer than earlier ones
+            deadline = Deadline(entered + time_limit - fitted.end_s, most)
     prepared = with_memory_notes(prepared)
     path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
     if ranks.first:
@@ -112,7 +118,7 @@ def train(
     ranks.wait()
     run = Run(path)
     with run.held() if ranks.first else nullcontext():
-        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+        return finish(prepared, run, ranks, listen, say, save_every, stop_after, deadline)
 
 
 @process_settings()
@@ -192,7 +198,14 @@ def version() -> str:
 
 
 def finish(
-    prepared: Prepared, run: Run, ranks: Ranks, listen: Listener, say: Say, save_every: float, stop_after: int | None
+    prepared: Prepared,
+    run: Run,
+    ranks: Ranks,
+    listen: Listener,
+    say: Say,
+    save_every: float,
+    stop_after: int | None,
+    deadline: Deadline | None = None,
 ) -> Run:
     """Trains to the end, evaluates, saves."""
     if ranks.first:
@@ -205,7 +218,7 @@ def finish(
                 say(f"fits a linear probe to {how_many(len(prepared.train), 'picture')} at {prepared.probe_size} pixels")
             found = probed(prepared, ranks, remembered)
         job = make_job(prepared, ranks, found.probe.give) if found else make_job(prepared, ranks)
-        job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered)
+        job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered, deadline=deadline)
         journal = Journal(run, ranks, job.plan.device, listen)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
@@ -227,10 +240,10 @@ def finish(
     if found and found.open:
         journal.tell("probe", 0, probe=found.completed(tally).figures)
     if kept.judged:
-        journal.val(prepared.epochs.updates, prepared.epochs.clock(prepared.epochs.updates).epoch, kept.judged, tally)
-    journal.left_out(prepared.epochs.updates, job.evaluation.faults)
+        journal.val(kept.epochs.updates, kept.epochs.clock(kept.epochs.updates).epoch, kept.judged, tally)
+    journal.left_out(kept.epochs.updates, job.evaluation.faults)
     for faults in ranks.every([*journal.faults]):
-        journal.left_out(prepared.epochs.updates, faults)
+        journal.left_out(kept.epochs.updates, faults)
     if ranks.first:
         save_results(prepared, run, journal, kept, tally)
         run.drop_states()

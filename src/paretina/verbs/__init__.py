@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from paretina.verbs.asking import check_names as check_names
     from paretina.verbs.asking import check_parts as check_parts
     from paretina.verbs.asking import known_path as known_path
+    from paretina.verbs.carding import card as card
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
     from paretina.verbs.checks import check_new as check_new
     from paretina.verbs.checks import misuse as misuse
     from paretina.verbs.checks import model_file as model_file
     from paretina.verbs.data import data_check as data_check
+    from paretina.verbs.embedding import embed as embed
     from paretina.verbs.evaluating import evaluate as evaluate
+    from paretina.verbs.explaining import explain as explain
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.serving import serve as serve
+    from paretina.verbs.shipping import ship as ship
     from paretina.verbs.showing import show as show
     from paretina.verbs.training import ask_further as ask_further
     from paretina.verbs.training import check_output as check_output
@@ -43,6 +48,7 @@ PLACES = {
     "MisuseError": "verbs.checks",
     "ask": "verbs.asking",
     "ask_further": "verbs.training",
+    "card": "verbs.carding",
     "check_csv": "verbs.checks",
     "check_names": "verbs.asking",
     "check_new": "verbs.checks",
@@ -50,8 +56,10 @@ PLACES = {
     "check_parts": "verbs.asking",
     "data_check": "verbs.data",
     "elsewhere": "train.asked",
+    "embed": "verbs.embedding",
     "estimate": "verbs.training",
     "evaluate": "verbs.evaluating",
+    "explain": "verbs.explaining",
     "export_weights": "verbs.weights",
     "finetune": "verbs.training",
     "import_weights": "verbs.weights",
@@ -63,6 +71,8 @@ PLACES = {
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
+    "serve": "verbs.serving",
+    "ship": "verbs.shipping",
     "show": "verbs.showing",
     "start": "verbs.training",
     "train": "verbs.training",
@@ -71,8 +81,11 @@ PLACES = {
 
 __all__ = [
     "ask",
+    "card",
     "data_check",
+    "embed",
     "evaluate",
+    "explain",
     "export_weights",
     "finetune",
     "import_weights",
@@ -81,6 +94,8 @@ __all__ = [
     "recipes",
     "report",
     "resume",
+    "serve",
+    "ship",
     "show",
     "train",
 ]

@@ -23,18 +23,22 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Judged
 from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
+from paretina.measure.statistics import Interval, as_object
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.build import Network
 from paretina.model.sizes import check_side
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
-from paretina.model.weights import About, load_model
+from paretina.model.weights import About
 from paretina.report.sweep_page import write_sweep
+from paretina.ship.format import format_of
+from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
 from paretina.text import how_many
-from paretina.train.finetuning import learned
-from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse, model_file
+from paretina.train.finetuning import Learned, learned
+from paretina.verbs.answering import Answering, answering, forward
+from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
 
 
@@ -62,6 +66,48 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Against:
+    """Two classifiers on the same pictures.
+
+    Attributes:
+        other: the one that is compared with, by its path.
+        before: its top-1 in percent, with its interval; likewise `after` of the one that is evaluated.
+        gained: after less before, in points, with the interval over the same pictures.
+        p: McNemar's.
+        max_loss: points of top-1 that may be lost.
+        verdict: "passed" where the interval excludes a larger loss, "failed" where it excludes a smaller one, else "undecided".
+        why: in words, of another verdict than "passed".
+    """
+
+    other: str
+    before: Interval
+    after: Interval
+    gained: Interval
+    p: float
+    max_loss: float
+    verdict: str
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        figures = {name: as_object(getattr(self, name)) for name in ("before", "after", "gained")}
+        return {
+            "other": self.other,
+            **figures,
+            "p": self.p,
+            "max_loss": self.max_loss,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+    def line(self) -> str:
+        value, low, high = self.gained
+        return (
+            f"{self.other} recognises {self.before.value:.1f} %, this one {self.after.value:.1f} %: {value:+.2f} points "
+            f"[{low:+.2f} to {high:+.2f}] over the same pictures, p = {self.p:.2g}"
+        )
+
+
+@dataclass(frozen=True)
 class EvaluatedModel:
     """
     Attributes:
@@ -75,6 +121,8 @@ class EvaluatedModel:
         max_damaged: fraction of unreadable pictures that was allowed.
         judged: the figures of a task other than one class per picture.
         n: number of pictures that were read.
+        against: the comparison with another classifier, if requested.
+        runtime: what computed the answers, with its version.
     """
 
     accuracy: Accuracy | None
@@ -89,6 +137,8 @@ class EvaluatedModel:
     max_damaged: float = 0.01
     judged: Judged | None = None
     n: int = 0
+    against: Against | None = None
+    runtime: str = ""
 
     @property
     def too_damaged(self) -> str:
@@ -109,10 +159,10 @@ class EvaluatedModel:
         if self.judged is not None:
             values = {name.removeprefix("val/"): value for name, value in self.judged.metrics.items()}
             figures |= {"n": self.n, **values, **self.judged.details}
-        more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown}
+        more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown, "against": self.against}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
-        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes)}
+        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime}
 
 
 def evaluate(
@@ -126,11 +176,14 @@ def evaluate(
     corruptions: str | None = None,
     ood: Path | str | None = None,
     max_damaged: float = 0.01,
+    against: Path | str | None = None,
+    max_loss: float = 0.5,
+    trust: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
     Args:
-        model: a model file, or the directory of a finished run.
+        model: a model file, the directory of a finished run, or a shipped file.
         data: a folder with one subfolder per class, or a source. If it has splits, `split` is used; default: `val`. The data
             that the model was trained on keeps the split of its run.
         resolution: image size in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give a table,
@@ -140,6 +193,9 @@ def evaluate(
         corruptions: corruptions to evaluate on: "all", or names and groups, "noise,jpeg".
         ood: a folder of out-of-distribution pictures, of which the network should be less certain.
         max_damaged: fraction of unreadable pictures above which `too_damaged` of the result says so.
+        against: another model or shipped file with the same classes, to compare with on the same pictures.
+        max_loss: points of top-1 that may be lost against it.
+        trust: whether shipped files that can run code are opened.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
@@ -150,7 +206,8 @@ def evaluate(
     if not 0 <= max_damaged <= 1:
         raise MisuseError(f"max_damaged is a fraction of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
-    path = model_file(model)
+    if not 0 <= max_loss <= 100:
+        raise MisuseError(f"max_loss is in points of top-1, from 0 to 100, got {max_loss:g}")
     check_strangers(ood)
     with misuse():
         source, plan = source_named(data), inference_plan(device)
@@ -162,41 +219,40 @@ def evaluate(
     strangers = pictures_in([ood], left_out) if ood is not None else []
     if html is not None and len(sizes) < 2:
         raise MisuseError("--html needs several resolutions, such as --resolution 96:224:16")
-    network, about = load_model(path)
+    opened = answering(model, trust)
+    other = None if against is None else answering(against, trust)
+    path, about, network = opened.path, opened.about, opened.network
     if about.task != OneOf():
-        only_one_class(path, about.task, **{"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]})
-    before = learned(path, source)
-    source, notes = before.source, []
-    collection: Collection
-    if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
-        source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
-    if split is None and isinstance(source, Folder) and not source.has_splits():
-        split, collection = "all", replace(source, val_share=1.0).open()
-        samples = collection.split("val")
-        if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
-            notes.append(
-                "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
-                "--split val uses only the held-out ones"
+        asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]}
+        only_one_class(path, about.task, **asked, **({"--against": [other]} if other else {}))
+    if network is None:
+        only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes})
+        if device not in ("auto", "cpu"):
+            raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
+        if about.task != OneOf():
+            raise ValueError(
+                f"the task of {path} is {type(about.task).__name__}; a shipped file is evaluated only where each picture has "
+                "one class"
             )
-    else:
-        split, collection = split or "val", source.open()
-        with misuse():
-            samples = collection.split(split)
-    notes += before.remarks(split, samples)
-    check_task(path, about, collection, str(data))
-    if about.task == OneOf():
-        samples = renumbered(collection, samples, about.classes, notes)
+    if other is not None and other.about.classes != about.classes:
+        raise MisuseError(
+            f"the classes of {other.path} are not those of {path}, or in another order, so they cannot be compared"
+        )
+    found = labelled(path, about, source, split, str(data))
+    collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
     pictures = read_pictures(collection, samples)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
-    swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split)) if len(sizes) > 1 else None
+    swept = None
+    if network is not None and len(sizes) > 1:
+        swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split))
     if swept is not None and html is not None:
         write_sweep(swept, Path(html), about.name or path.name)
-    side = swept.best if swept else sizes[0] if sizes else network.model.resolution
-    if side != network.model.resolution:
+    side = swept.best if swept else sizes[0] if sizes else opened.resolution
+    if network is not None and side != opened.resolution:
         check_side(network.model, side)
-    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
-    if about.task != OneOf():
+        opened = replace(opened, resolution=side)
+    if network is not None and about.task != OneOf():
         judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
         return EvaluatedModel(
             None,
@@ -208,8 +264,9 @@ def evaluate(
             max_damaged=max_damaged,
             judged=judged,
             n=len(samples) - len(damaged),
+            runtime=opened.runtime,
         )
-    logits, ids, damaged = forward(network, pictures, side, plan)
+    logits, ids, damaged = opened.logits(pictures, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
     labels = torch.tensor(pictures.labels())[ids]
@@ -222,10 +279,11 @@ def evaluate(
     losses = [Loss(split, len(samples) - len(labels), len(samples), lost)]
     remarks = pictures.remarks
     corrupted = unknown = None
-    if kinds:
+    compared = None if other is None else against_other(other, pictures, plan, logits, ids, labels, max_loss)
+    if network is not None and kinds:
         seen = Evaluation(pictures, network.model.preprocessing, side, network.model.classes, plan)
         corrupted = corrupted_accuracy(network, seen, kinds)
-    if strangers:
+    if network is not None and strangers:
         files = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in strangers)})
         strange = read_pictures(files, files.split("all"))
         if left_out:
@@ -247,7 +305,100 @@ def evaluate(
         unknown,
         tuple(loss for loss in losses if loss.unreadable),
         max_damaged,
+        against=compared,
+        runtime=opened.runtime,
     )
+
+
+def against_other(
+    other: Answering, pictures: Pictures, plan: Plan, logits: Tensor, ids: Tensor, labels: Tensor, max_loss: float
+) -> Against:
+    """Compares logits of pictures with those of another classifier, picture by picture."""
+    theirs, numbers, _ = other.logits(pictures, plan)
+    both = sorted({*ids.tolist()} & {*numbers.tolist()})
+    own, place = ({number: row for row, number in enumerate(some.tolist())} for some in (ids, numbers))
+    rows = torch.tensor([own[number] for number in both])
+    truth = labels[rows]
+    now = logits[rows].argmax(1) == truth
+    right = theirs[torch.tensor([place[number] for number in both])].argmax(1) == truth
+    before, after, gained, p = accuracies(right, now)
+    verdict, why = loss_judged(gained, len(both), max_loss)
+    return Against(str(other.path), before, after, gained, p, max_loss, verdict, why)
+
+
+def only_networks(opened: Answering, **asked: Sequence[object]) -> None:
+    """Rejects options that need a network that torch executes.
+
+    Args:
+        asked: the options by name; empty if not given.
+
+    Raises:
+        MisuseError: one is given.
+    """
+    for name, given in asked.items():
+        if given:
+            raise MisuseError(f"{opened.path} is run by {opened.runtime} as it is; {name} needs a model file")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pictures for a model, with its class numbers.
+
+    Attributes:
+        split: their split; "all" for a folder without splits.
+        notes: what is unusual about them, a sentence each.
+    """
+
+    collection: Collection
+    samples: tuple[Sample, ...]
+    split: str
+    notes: list[str]
+
+
+def labelled(path: Path, about: About, source: Source, split: str | None, data: str) -> Labelled:
+    """Pictures of a split of the data, for a model.
+
+    Args:
+        path: the model file; the data that it was trained on keeps the split of its run.
+        split: None for val, or for all of a folder without splits.
+        data: what the source is called.
+
+    Raises:
+        MisuseError: the split does not exist, or task or classes are not those of the model.
+        ValueError: the data cannot be used.
+    """
+    before = learned_by(path, source)
+    notes: list[str] = []
+    source = before.source
+    collection: Collection
+    if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
+        source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
+    if split is None and isinstance(source, Folder) and not source.has_splits():
+        split, collection = "all", replace(source, val_share=1.0).open()
+        samples = collection.split("val")
+        if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
+            notes.append(
+                "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
+                "--split val uses only the held-out ones"
+            )
+    else:
+        split, collection = split or "val", source.open()
+        with misuse():
+            samples = collection.split(split)
+    notes += before.remarks(split, samples)
+    check_task(path, about, collection, data)
+    if about.task == OneOf():
+        samples = renumbered(collection, samples, about.classes, notes)
+    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
+    return Labelled(collection, tuple(samples), split, notes)
+
+
+def learned_by(path: Path, source: Source) -> Learned:
+    """How data relates to what a model was trained on; a shipped file belongs to the run that it lies in."""
+    if format_of(path) is None:
+        return learned(path, source)
+    beside = path.parent / "model.safetensors"
+    return learned(beside, source) if beside.is_file() else Learned(source)
 
 
 def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
@@ -316,18 +467,3 @@ def renumbered(
 def inference_plan(device: str) -> Plan:
     """A plan in float32, so that figures do not depend on the machine."""
     return replace(default_plan(device), precision="float32")
-
-
-def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
-    """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
-    plan.place(network)
-    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
-    logits, ids = evaluation.run(network)
-    read = set(ids.tolist())
-    gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
-    reasons = dict.fromkeys(gone, "became unreadable during evaluation")
-    for fault in evaluation.faults:
-        name = next((name for name in gone if fault.startswith(f"{name}: ")), "")
-        if name:
-            reasons[name] += f": {fault.removeprefix(f'{name}: ')}"
-    return logits, ids, {**pictures.damaged, **reasons}

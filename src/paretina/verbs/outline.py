@@ -65,6 +65,7 @@ def made() -> Table:
     from paretina.measure.corruptions import KINDS
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
+    from paretina.ship.format import formats
     from paretina.train.asked import Asked, elsewhere, recipes
     from paretina.train.fields import WORDS
 
@@ -75,7 +76,7 @@ def made() -> Table:
     folders = sorted(folder_of(package) for package in plugins if (PACKAGE / folder_of(package)).is_dir())
     modules |= {"paretina.spec", "paretina.model.family", "paretina.model.interop", "paretina.measure.corruptions"}
     modules |= {"paretina.data.named", "paretina.train.asked", "paretina.train.fields"}
-    modules |= {"paretina.train.other_names", "paretina.verbs.outline"}
+    modules |= {"paretina.train.other_names", "paretina.verbs.outline", *(type(each).__module__ for each in formats().values())}
     return {
         "files": digests((f"{folder_of(module)}.py" for module in modules), folders),
         "folders": folders,
@@ -86,6 +87,7 @@ def made() -> Table:
         "folder": next(name for name, kind in sources().items() if kind.FOLDERS),
         "data": data_in_words(),
         "libraries": list(LIBRARIES),
+        "formats": {each.NAME: [each.SUFFIX, list(each.PRECISIONS)] for each in formats().values()},
         "corruptions": ["all", *sorted({kind.group for kind in KINDS.values()}), *KINDS],
         "words": list(WORDS),
         "elsewhere": elsewhere(),

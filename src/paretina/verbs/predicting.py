@@ -1,5 +1,6 @@
-"""Classifies pictures with a model."""
+"""Classifies pictures with a model, or with a shipped file in its own runtime."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from paretina.measure.accuracy import write_predictions
 from paretina.measure.judges.mean_precision import write_shares
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
-from paretina.model.weights import load_model
-from paretina.verbs.checks import check_csv, misuse, model_file
-from paretina.verbs.evaluating import forward, inference_plan
+from paretina.model.tasks.one_of import OneOf
+from paretina.verbs.answering import answering
+from paretina.verbs.checks import MisuseError, check_csv, misuse
+from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
 
 
@@ -27,10 +29,13 @@ class Prediction:
     Attributes:
         answers: class names with their probabilities, most likely first; for a multi-label network those above 0.5, which may
             be none.
+        rejected: whether the most likely class is less likely than the threshold that was given, so that the picture has no
+            answer; always False without one.
     """
 
     name: str
     answers: tuple[tuple[str, float], ...]
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,41 +45,75 @@ class Predicted:
         damaged: reason by name, for pictures that could not be read.
         left_out: number of files and subfolders skipped in the folders, by reason.
         notes: what is unusual about pictures that could be read.
+        seconds: for preprocessing and network, of all of them.
+        runtime: what computed them, with its version.
     """
 
     predictions: tuple[Prediction, ...]
     damaged: dict[str, str]
     left_out: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    runtime: str = ""
+
+    @property
+    def throughput(self) -> float | None:
+        """Pictures a second, decoding not included; None where nothing was computed."""
+        return len(self.predictions) / self.seconds if self.predictions and self.seconds > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
-            {"name": each.name, "answers": [{"class": name, "probability": p} for name, p in each.answers]}
+            {
+                "name": each.name,
+                "answers": [{"class": name, "probability": p} for name, p in each.answers],
+                "rejected": each.rejected,
+            }
             for each in self.predictions
         ]
-        return {"predictions": rows, "damaged": self.damaged, "left_out": self.left_out, "notes": list(self.notes)}
+        return {
+            "predictions": rows,
+            "damaged": self.damaged,
+            "left_out": self.left_out,
+            "notes": list(self.notes),
+            "runtime": self.runtime,
+            "throughput_img_s": self.throughput,
+        }
 
 
 def predict(
-    model: Path | str, paths: Iterable[Path | str], top: int = 3, device: str = "auto", csv: Path | str | None = None
+    model: Path | str,
+    paths: Iterable[Path | str],
+    top: int = 3,
+    device: str = "auto",
+    csv: Path | str | None = None,
+    reject: float | None = None,
+    trust: bool = False,
 ) -> Predicted:
     """Classifies pictures with a model; those that cannot be read are listed in the result.
 
     Args:
-        model: a model file, or the directory of a finished run.
+        model: a model file, the directory of a finished run, or a shipped file.
         top: number of classes per picture, if each picture has one.
         csv: where to write all predictions.
+        reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
+        trust: whether shipped files that can run code are opened.
 
     Raises:
-        MisuseError: there is no such model file, path or device.
+        MisuseError: there is no such model file, path or device, or the threshold cannot be one.
         ValueError: the model file cannot be used, or does not classify whole pictures.
     """
     check_csv(csv)
     left_out: Counter[str] = Counter()
-    path, names = model_file(model), pictures_in(paths, left_out)
+    if reject is not None and not 0 < reject <= 1:
+        raise MisuseError(f"reject is a probability in (0, 1], got {reject:g}")
     with misuse():
         plan = inference_plan(device)
-    network, about = load_model(path)
+    opened, names = answering(model, trust), pictures_in(paths, left_out)
+    path, about = opened.path, opened.about
+    if opened.running is not None and device not in ("auto", "cpu"):
+        raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
+    if reject is not None and about.task != OneOf():
+        raise MisuseError(f"the task of {path} is {type(about.task).__name__}; reject needs a model with one class per picture")
     if about.task.DENSE or isinstance(about.task, Nothing):
         says = "predicts a class for each pixel" if about.task.DENSE else "was trained without labels, so it has no classes"
         raise ValueError(f"{path} {says}; predict lists the classes of whole pictures")
@@ -83,8 +122,10 @@ def predict(
     damaged = pictures.damaged
     notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()}))
     logits = torch.empty(0)
+    began = time.monotonic()
     if len(pictures):
-        logits, ids, damaged = forward(network, pictures, network.model.resolution, plan)
+        logits, ids, damaged = opened.logits(pictures, plan)
+    seconds = time.monotonic() - began
     damaged = {readable(name): reason for name, reason in damaged.items()}
     if not len(logits):
         return Predicted((), damaged, dict(left_out), notes)
@@ -99,10 +140,14 @@ def predict(
     best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(
-        Prediction(name, tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True) if not several or p > 0.5))
+        Prediction(
+            name,
+            tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True) if not several or p > 0.5),
+            reject is not None and ps[0] < reject,
+        )
         for name, ps, indices in rows
     )
-    return Predicted(answers, damaged, dict(left_out), notes)
+    return Predicted(answers, damaged, dict(left_out), notes, seconds, opened.runtime)
 
 
 def readable(name: str) -> str:

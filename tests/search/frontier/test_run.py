@@ -693,7 +693,7 @@ def test_a_rehearsal_that_others_disturb_is_done_twice_and_the_faster_counts(npz
         updates=2, updates_per_epoch=2, update_s=3.0, evaluate_s=0.0, evaluations=1, total_s=6.0, peak_mb=1.0
     )
     estimates = [replace(slow, update_s=1.0), slow]
-    monkeypatch.setattr(estimate, "rehearse", lambda prepared: estimates.pop())
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds=0.0: estimates.pop())
     monkeypatch.setattr(tools.Others, "used", lambda self: others)
     asked = Asked(data=Arrays(path=str(npz)), model=network(), recipe=Recipe(epochs=1.0, batch_size=7), plan=Plan(workers=0))
     assert tools.rehearse(asked)["epoch_s"] == epoch_s

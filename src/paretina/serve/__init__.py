@@ -1,0 +1,1 @@
+"""Serves a model over HTTP: predictions, health, metrics, and a page to try it on."""

@@ -1,0 +1,296 @@
+"""The HTTP interface: predictions, health, metrics and a page, with limits on everything that comes from outside."""
+
+import asyncio
+import base64
+import io
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from PIL import Image
+from torch import Tensor
+
+from paretina.data import decode
+from paretina.data.decode import DecodeError
+from paretina.serve.queue import BatchQueue, FullError, LateError
+
+PAGE = Path(__file__).parent / "page.html"
+
+Heat = Callable[[Tensor], Tensor]
+"""A raw picture, (channel, row, column), to a map from 0 to 1 at its own size, for the class that is answered."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for.
+
+    Attributes:
+        bytes: of a picture's file.
+        pixels: of a picture.
+        pictures: of a request with several.
+        queue: pictures that wait.
+        batch: pictures that go through the network together.
+        seconds: for an answer.
+    """
+
+    bytes: int = 20 << 20
+    pixels: int = 50_000_000
+    pictures: int = 32
+    queue: int = 64
+    batch: int = 16
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served.
+
+    Attributes:
+        name: shown on the page.
+        classes: class names in the order of the probabilities.
+        single: whether the probabilities of a picture sum to 1.
+        shares: raw pictures of one size to probabilities.
+        heat: None where there are no heat maps.
+        about: further facts for `/model`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    single: bool
+    shares: Callable[[Tensor], Tensor]
+    heat: Heat | None
+    about: dict[str, Any]
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, headers
+
+
+def application(served: Served, limits: Limits) -> FastAPI:
+    """The application for one model."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        queue = BatchQueue(served.shares, limits.queue, limits.batch, late_s=limits.seconds)
+        queue.start()
+        app.state.queue, app.state.counts = queue, Counter[tuple[str, int]]()
+        await queue.ask(torch.zeros(3, 64, 64, dtype=torch.uint8))  # the first call of a network is slow
+        queue.figures.answered = 0
+        app.state.ready = True
+        yield
+        app.state.ready = False
+        await queue.close()
+
+    app = FastAPI(
+        title=f"Paretina: {served.name}",
+        description="Classifies pictures. Send a picture's file as the body of a request, or several as multipart form data.",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.ready = False
+
+    @app.middleware("http")
+    async def counted(request: Request, go: Callable[[Request], Any]) -> Response:
+        response: Response = await go(request)
+        if hasattr(app.state, "counts"):
+            route = request.scope.get("route")
+            app.state.counts[getattr(route, "path", "other"), response.status_code] += 1
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, error.status, error.headers)
+
+    async def body_of(request: Request, most: int) -> bytes:
+        """The body of a request, read only as far as it may be long."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > most:
+            raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {most:,} are read")
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > most:
+                raise RefusedError(413, f"the body has more than the {most:,} bytes that are read")
+        return bytes(data)
+
+    async def picture(data: bytes, name: str) -> Tensor:
+        if not data:
+            raise RefusedError(400, f"{name} is empty; send a picture's file as the body")
+        if len(data) > limits.bytes:
+            raise RefusedError(413, f"{name} has {len(data):,} bytes; at most {limits.bytes:,} are read")
+        try:
+            size = await asyncio.to_thread(size_of, data)
+            if size is not None and size[0] * size[1] > limits.pixels:
+                raise RefusedError(413, f"{name} is {size[0]} x {size[1]} pixels; at most {limits.pixels:,} are decoded")
+            return await asyncio.to_thread(decode.decode, data, name)
+        except DecodeError as error:
+            raise RefusedError(415, f"{' '.join(str(error).split())[:300]}") from None
+
+    async def shares(image: Tensor) -> Tensor:
+        queue: BatchQueue = app.state.queue
+        try:
+            return await queue.ask(image)
+        except FullError:
+            raise RefusedError(503, "too many pictures are waiting; try again later", **{"Retry-After": "1"}) from None
+        except LateError:
+            raise RefusedError(504, f"there was no answer within {limits.seconds:g} s") from None
+
+    def answer(found: Tensor, top: int) -> list[dict[str, Any]]:
+        best = found.topk(min(top, len(served.classes)))
+        return [
+            {"class": served.classes[number], "probability": float(share)}
+            for share, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    many = {"400": "no picture", "413": "too large", "415": "cannot be decoded", "503": "queue full", "504": "too late"}
+    responses: dict[int | str, dict[str, Any]] = {int(code): {"description": text} for code, text in many.items()}
+    binary = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
+
+    @app.post("/predict", responses=responses, openapi_extra=binary)
+    async def predict(request: Request, top: int = 5, heat: bool = False) -> JSONResponse:
+        """Classify one picture, whose file is the body of the request."""
+        if not 1 <= top <= 1000:
+            raise RefusedError(422, f"top is a number of classes from 1 to 1000, got {top}")
+        image = await picture(await body_of(request, limits.bytes), "the picture")
+        found: dict[str, Any] = {"answers": answer(await shares(image), top)}
+        if heat and served.heat is not None:
+            found["heat"] = await asyncio.get_running_loop().run_in_executor(app.state.queue.pool, drawn, served.heat, image)
+        return JSONResponse(found)
+
+    form = {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"pictures": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                        "required": ["pictures"],
+                    }
+                }
+            },
+        }
+    }
+
+    @app.post("/predict/batch", responses=responses, openapi_extra=form)
+    async def predict_batch(request: Request, top: int = 5) -> JSONResponse:
+        """Classify several pictures, the files `pictures` of a form; one that cannot be read has an error in place of
+        answers."""
+        if not 1 <= top <= 1000:
+            raise RefusedError(422, f"top is a number of classes from 1 to 1000, got {top}")
+        whole = limits.bytes * 4
+        declared = request.headers.get("content-length", "")
+        if not declared.isdigit():
+            raise RefusedError(411, "several pictures need the length of the body in the header Content-Length")
+        if int(declared) > whole:
+            raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {whole:,} are read")
+        try:
+            sent = await request.form(max_files=limits.pictures, max_fields=limits.pictures)
+        except Exception as error:  # a body that is no form can raise almost anything
+            raise RefusedError(400, f"this is not a form with pictures: {' '.join(str(error).split())[:200]}") from None
+        files = [each for each in sent.getlist("pictures") if hasattr(each, "read")]
+        if not files:
+            raise RefusedError(400, "there is no picture in the form; send files named pictures")
+
+        async def one(file: Any) -> dict[str, Any]:
+            name = str(file.filename or "picture")
+            try:
+                image = await picture(await file.read(), name)
+                return {"name": name, "answers": answer(await shares(image), top)}
+            except RefusedError as error:
+                if error.status in (503, 504):
+                    raise
+                return {"name": name, "error": str(error)}
+
+        return JSONResponse({"pictures": await asyncio.gather(*map(one, files))})
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Whether the process runs."""
+        return "ok\n"
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"description": "not ready"}})
+    async def readyz() -> PlainTextResponse:
+        """Whether it takes requests."""
+        if app.state.ready and not app.state.queue.closing:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready\n", 503)
+
+    @app.get("/model")
+    async def model() -> JSONResponse:
+        """What is served: classes, preprocessing, licence, figures."""
+        return JSONResponse({"name": served.name, "classes": list(served.classes), **served.about})
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        """Counters in the text format of Prometheus."""
+        return PlainTextResponse(prometheus(app.state.queue, app.state.counts), media_type="text/plain; version=0.0.4")
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> HTMLResponse:
+        policy = (
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+        )
+        return HTMLResponse(PAGE.read_text("utf-8"), headers={"Content-Security-Policy": policy})
+
+    return app
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Width and height by the file's header; None where Pillow does not know it."""
+    try:
+        with decode.quiet_pillow(), Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except Exception:  # decoding says what is wrong with it
+        return None
+
+
+def drawn(heat: Heat, image: Tensor) -> str:
+    """A map as a grey PNG, in the form that a page shows."""
+    found = (heat(image) * 255).round().clamp(0, 255).to(torch.uint8)
+    data = io.BytesIO()
+    picture = Image.fromarray(found.numpy())
+    picture.thumbnail((512, 512))
+    picture.save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def prometheus(queue: BatchQueue, counts: Counter[tuple[str, int]]) -> str:
+    """The counters as text."""
+    figures = queue.figures
+    lines = [
+        "# HELP paretina_requests_total Requests by path and status.",
+        "# TYPE paretina_requests_total counter",
+        *(f'paretina_requests_total{{path="{path}",status="{status}"}} {n}' for (path, status), n in sorted(counts.items())),
+    ]
+    for name, text, value in (
+        ("pictures_total", "Pictures that were answered.", figures.answered),
+        ("refused_total", "Pictures for which the queue had no room.", figures.refused),
+        ("late_total", "Pictures whose answer came too late.", figures.late),
+        ("failed_total", "Pictures that the network failed on.", figures.failed),
+        ("batches_total", "Batches that went through the network.", sum(figures.batches.values())),
+        ("network_seconds_total", "Seconds that the network computed.", round(figures.seconds, 6)),
+    ):
+        lines += [f"# HELP paretina_{name} {text}", f"# TYPE paretina_{name} counter", f"paretina_{name} {value}"]
+    lines += [
+        "# HELP paretina_queue_depth Pictures that wait or are being computed.",
+        "# TYPE paretina_queue_depth gauge",
+        f"paretina_queue_depth {queue.depth}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,153 @@
+"""OpenVINO: usually the fastest on CPUs, and the only one here with bfloat16 in one file that any CPU can load.
+
+OpenVINO's own format is a pair of files; here they are one zip archive, without compression, with the header beside them:
+`model.xml`, `model.bin`, `paretina.json`. Ten lines open it without this library, see docs/shipping.md.
+"""
+
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paretina.run import write_aside
+from paretina.ship.export import exported, quiet
+from paretina.ship.format import Calibration, Format, Runner, Running
+from paretina.ship.header import INPUT, Header, read
+from paretina.ship.whole import Whole
+
+GRAPH, WEIGHTS, HEADER = "model.xml", "model.bin", "paretina.json"
+"""The members of the archive."""
+
+MOST_GRAPH = 64 << 20
+"""Bytes of a graph at most; that of the largest network here has a few million."""
+
+MOST_WEIGHTS = 4 << 30
+
+
+class OpenVino(Format):
+    NAME = "openvino"
+    SUFFIX = ".ovz"
+    EXTRA = "openvino"
+    MODULES = ("openvino",)
+    PRECISIONS = {
+        "float32": "exact up to rounding",
+        "bfloat16": "multiplied in bfloat16 where the processor can, weights stored in float16",
+        "int8": "calibrated by NNCF; weights per channel, activations per tensor",
+    }
+
+    def write(self, whole: Whole, path: Path, header: Header, calibration: Calibration | None = None) -> Header:
+        self.require()
+        model = converted(whole)
+        if header.precision == "int8":
+            from paretina.ship.quantise import quantised_openvino
+
+            if calibration is None:
+                raise ValueError("int8 needs pictures to calibrate on")
+            model, steps = quantised_openvino(model, calibration)
+            header = replace(header, steps=(*header.steps, *steps))
+        write_aside(path, archive(*saved(model, header.precision == "bfloat16"), header))
+        return header
+
+    def header(self, path: Path) -> Header:
+        return read(path, members(path, HEADER)[HEADER].decode("utf-8", "replace"))
+
+    def amended(self, path: Path, header: Header) -> None:
+        inside = members(path, GRAPH, WEIGHTS)
+        write_aside(path, archive(inside[GRAPH], inside[WEIGHTS], header))
+
+    def open(self, path: Path, threads: int | None = None) -> Running:
+        self.require()
+        header = self.header(path)
+        inside = members(path, GRAPH, WEIGHTS)
+        with quiet():
+            import openvino
+        settings: dict[str, Any] = {
+            # by default some processors compute in bfloat16, whatever the file is
+            "INFERENCE_PRECISION_HINT": "bf16" if header.precision == "bfloat16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = openvino.Core()
+            weights = openvino.Tensor(np.frombuffer(inside[WEIGHTS], np.uint8).copy())
+            compiled = core.compile_model(core.read_model(inside[GRAPH], weights), "CPU", settings)
+        except Exception as error:  # the runtime has its own exceptions
+            raise ValueError(f"{path} is not a model that OpenVINO can load: {' '.join(str(error).split())[:300]}") from None
+        request = compiled.create_infer_request()
+
+        def output(number: int) -> Runner:
+            def run(images: Tensor) -> Tensor:
+                found = request.infer({0: images.contiguous().numpy()}, share_inputs=True)
+                return torch.from_numpy(np.array(found[number], dtype=np.float32))
+
+            return run
+
+        features = output(1) if len(compiled.outputs) > 1 else None
+        return Running(path, header, output(0), features, f"openvino {openvino.__version__.partition('-')[0]}")
+
+
+def converted(whole: Whole) -> Any:
+    """The OpenVINO model of a whole network."""
+    program = exported(whole)
+    with quiet():
+        import openvino
+
+        model = openvino.convert_model(program)
+    model.inputs[0].get_tensor().set_names({INPUT})
+    for output, name in zip(model.outputs, whole.outputs, strict=True):
+        output.get_tensor().set_names({name})
+    return model
+
+
+def saved(model: Any, half: bool) -> tuple[bytes, bytes]:
+    """The graph and the weights of a model as OpenVINO writes them.
+
+    Args:
+        half: whether weights are stored in float16.
+    """
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / GRAPH
+        openvino.save_model(model, path, compress_to_fp16=half)
+        return path.read_bytes(), (Path(folder) / WEIGHTS).read_bytes()
+
+
+def archive(graph: bytes, weights: bytes, header: Header) -> bytes:
+    """The bytes of one file, the same for the same contents."""
+    found = io.BytesIO()
+    with zipfile.ZipFile(found, "w", zipfile.ZIP_STORED) as file:
+        text = json.dumps(header.to_dict(), indent=2).encode()
+        for name, data in ((HEADER, text), (GRAPH, graph), (WEIGHTS, weights)):
+            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+    return found.getvalue()
+
+
+def members(path: Path, *names: str) -> dict[str, bytes]:
+    """Members of the archive in a file.
+
+    Raises:
+        ValueError: it is no such archive, or a member is missing, damaged or too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            for name in names:
+                most = MOST_WEIGHTS if name == WEIGHTS else MOST_GRAPH
+                if file.getinfo(name).file_size > most:
+                    raise ValueError(f"{name} in it has over {most:,} bytes")
+            return {name: file.read(name) for name in names}
+    except KeyError as error:
+        raise ValueError(f"{path} is not a shipped OpenVINO model: {error.args[0]}") from None
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a shipped OpenVINO model: {error}") from None
+
+
+FORMAT = OpenVino()

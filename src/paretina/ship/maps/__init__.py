@@ -1,0 +1,1 @@
+"""Saliency maps, one method a file."""

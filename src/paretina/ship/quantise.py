@@ -1,0 +1,292 @@
+"""int8 by calibration: ranges from the user's own pictures, weights per channel, and the layers that suffer most left in float.
+
+What is measured on is never the validation data: ranges come from training pictures, and which layers stay in float is decided
+on other training pictures, by how many of them change their answer against the float network. So the gate, which looks at
+validation pictures, judges a file that was not fitted to them. The preprocessing is never quantised.
+
+Source: Nagel et al. 2021, "A white paper on neural network quantization" (arXiv:2106.08295), sections 3 and 4.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paretina.ship.export import quiet
+from paretina.ship.format import Calibration
+from paretina.ship.header import INPUT, OUTPUT
+from paretina.text import how_many
+
+QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat", "ReduceMean")
+"""Kinds of ONNX nodes that compute in int8: layers with weights, and what stands between them, since each change of precision
+costs a pass over the map."""
+
+RANKED = ("Conv", "Gemm", "MatMul")
+"""Kinds of nodes that can be left in float one by one."""
+
+STEPS = (0, 2, 4, 8, 16)
+"""Numbers of layers that are left in float, tried in turn."""
+
+RANKED_ON = 32
+"""Pictures on which the layers are ranked."""
+
+
+def quantised(model: Any, calibration: Calibration) -> tuple[Any, tuple[str, ...]]:
+    """An ONNX model in int8 by ONNX Runtime's static quantiser, and what was done, a sentence each.
+
+    Ranges are the extremes over all calibration pictures, or the mean extremes over small groups of them, which leaves out
+    rare values: whichever changes fewer answers.
+
+    Raises:
+        ValueError: it cannot be quantised.
+    """
+    import onnx
+
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "float.onnx"
+        prepare(model, path)
+        names = preprocessing_nodes(onnx.load(path))
+        every = [node.name for node in onnx.load(path).graph.node if node.op_type in RANKED and node.name not in names]
+        tried: list[tuple[float, Any, str, tuple[str, ...]]] = []
+        ranges = {
+            "extremes": measured(path, calibration.pictures, False, names),
+            "mean extremes": measured(path, calibration.pictures, True, names),
+        }
+        for which, found in ranges.items():
+            quick = with_int8(path, found, names)
+            tried.append((changed(quick, calibration), quick, which, ()))
+        share, best, which, _ = min(tried, key=lambda each: each[0])
+        left: tuple[str, ...] = ()
+        if share > calibration.most:
+            order = ranked(path, ranges[which], names, every, calibration)
+            for count in STEPS[1:]:
+                kept = tuple(order[:count])
+                candidate = with_int8(path, ranges[which], {*names, *kept})
+                now = changed(candidate, calibration)
+                if now < share:
+                    share, best, left = now, candidate, kept
+                if share <= calibration.most or count >= len(every):
+                    break
+    return best, (
+        f"int8 by ONNX Runtime {version_of('onnxruntime')}: ranges of "
+        f"{how_many(len(calibration.pictures), 'training picture')} ({which}); {100 * share:.2f} % of "
+        f"{how_many(len(calibration.held), 'other training picture')} change their answer",
+        *kept_in_float(left, len(every)),
+    )
+
+
+def kept_in_float(left: Sequence[str], count: int) -> tuple[str, ...]:
+    """A sentence that names the layers which stay in float, if there are any."""
+    return (f"{how_many(len(left), 'layer')} of {count} left in float32: {', '.join(left)}",) if left else ()
+
+
+def version_of(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)
+
+
+# --- ONNX Runtime -------------------------------------------------------------------------------------------------------------
+
+
+def prepare(model: Any, path: Path) -> None:
+    """Writes a model with the shapes of its tensors, as the quantiser needs it."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    source = path.with_name("whole.onnx")
+    onnx.save_model(model, source)
+    quant_pre_process(source, path, skip_symbolic_shape=True, skip_optimization=False)
+
+
+def preprocessing_nodes(model: Any) -> set[str]:
+    """Names of the nodes before the first convolution: the resize and the normalisation."""
+    made = {output: node for node in model.graph.node for output in node.output}
+    first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    if first is None:
+        raise ValueError("this network has no convolution, so where its preprocessing ends is not known; ship it in float32")
+    found: set[str] = set()
+    waiting = [made[name] for name in first.input if name in made]
+    while waiting:
+        node = waiting.pop()
+        if node.name not in found:
+            found.add(node.name)
+            waiting += [made[name] for name in node.input if name in made]
+    # what depends on the pixels and is used by nothing but these
+    return found
+
+
+class Pictures:
+    """Pictures one after the other, as the calibrator asks for them."""
+
+    def __init__(self, pictures: Sequence[Tensor]) -> None:
+        self.left: Iterator[Tensor] = iter(pictures)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        image = next(self.left, None)
+        return None if image is None else {INPUT: image[None].contiguous().numpy()}
+
+
+def measured(path: Path, pictures: Sequence[Tensor], mean: bool, names: set[str]) -> Any:
+    """Ranges of all activations.
+
+    Args:
+        mean: whether the extremes are averaged over pictures.
+        names: nodes that are left out.
+    """
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
+    options = {"moving_average": mean, "averaging_constant": 0.05}
+    calibrator = create_calibrator(
+        path,
+        list(QUANTISED),
+        augmented_model_path=str(path.with_name("calibrated.onnx")),
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options=options,
+    )
+    for start in range(0, len(pictures), 16):  # what was computed is kept until it is reduced
+        calibrator.collect_data(Pictures(pictures[start : start + 16]))
+    return calibrator.compute_data()
+
+
+def with_int8(path: Path, ranges: Any, excluded: set[str]) -> Any:
+    """The model with all nodes in int8 but those that are excluded."""
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    quantizer = QDQQuantizer(
+        onnx.load(path),
+        True,  # weights per channel
+        False,  # the whole range of eight bits
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        ranges,
+        [],
+        sorted(excluded),
+        list(QUANTISED),
+        {"ForceQuantizeNoInputCheck": False},
+    )
+    quantizer.quantize_model()
+    return quantizer.model.model
+
+
+def session(model: Any) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def shares_of(model: Any, pictures: Sequence[Tensor]) -> Tensor:
+    running = session(model)
+    return torch.cat([torch.from_numpy(running.run([OUTPUT], {INPUT: image[None].numpy()})[0]) for image in pictures])
+
+
+def changed(model: Any, calibration: Calibration) -> float:
+    """The share of held training pictures whose answer is not that of the float network."""
+    found = shares_of(model, calibration.held)
+    return float((found.argmax(1) != calibration.answers).float().mean())
+
+
+def ranked(path: Path, ranges: Any, names: set[str], every: Sequence[str], calibration: Calibration) -> list[str]:
+    """The layers by how far the probabilities move where each alone is in int8, farthest first."""
+    import onnx
+
+    some = calibration.held[:RANKED_ON]
+    wanted = shares_of(onnx.load(path), some).clamp(min=1e-9).log()
+    moved = {}
+    for name in every:
+        others = {*names, *every} - {name}
+        found = shares_of(with_int8(path, ranges, others), some).clamp(min=1e-9).log()
+        moved[name] = float((found - wanted).square().mean())
+    return sorted(every, key=lambda name: -moved[name])
+
+
+# --- NNCF ---------------------------------------------------------------------------------------------------------------------
+
+
+def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple[str, ...]]:
+    """An OpenVINO model in int8 by NNCF, with its bias correction, and what was done, a sentence each.
+
+    Where too many answers change, NNCF ranks the layers and takes them back to float one after the other.
+
+    Raises:
+        ValueError: it cannot be quantised.
+    """
+    with quiet():
+        nncf = quiet_nncf()
+    ignored = nncf.IgnoredScope(names=before_first_convolution(model))
+    given = nncf.Dataset([image[None].contiguous().numpy() for image in calibration.pictures])
+    settings = {"preset": nncf.QuantizationPreset.MIXED, "ignored_scope": ignored, "subset_size": len(calibration.pictures)}
+    layers = sum(1 for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"))
+    with quiet():
+        found = nncf.quantize(model, given, **settings)
+        share = changed_openvino(found, calibration)
+    left = ""
+    if share > calibration.most:
+        held = nncf.Dataset([(image[None].contiguous().numpy(), int(answer)) for image, answer in pairs(calibration)])
+
+        def kept(compiled: Any, data: Any) -> tuple[float, None]:
+            same = [int(np.argmax(compiled({0: image})[0])) == answer for image, answer in data]
+            return sum(same) / max(1, len(same)), None
+
+        with quiet():
+            again = nncf.quantize_with_accuracy_control(
+                model, given, held, kept, max_drop=calibration.most, drop_type=nncf.DropType.ABSOLUTE, **settings
+            )
+            now = changed_openvino(again, calibration)
+        if now < share:
+            found, share, left = again, now, "; NNCF took layers back to float until few answers changed"
+    return found, (
+        f"int8 by NNCF {version_of('nncf')}: ranges of {how_many(len(calibration.pictures), 'training picture')}, {layers} "
+        f"layers; {100 * share:.2f} % of {how_many(len(calibration.held), 'other training picture')} change their answer{left}",
+    )
+
+
+def pairs(calibration: Calibration) -> list[tuple[Tensor, int]]:
+    return list(zip(calibration.held, calibration.answers.tolist(), strict=True))
+
+
+def quiet_nncf() -> Any:
+    """NNCF without its telemetry and its messages."""
+    import os
+
+    os.environ["NNCF_CI"] = "1"  # which its telemetry takes for a reason to send nothing
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def before_first_convolution(model: Any) -> list[str]:
+    """Names of the operations of the preprocessing."""
+    first = next((op for op in model.get_ordered_ops() if op.get_type_name() in ("Convolution", "GroupConvolution")), None)
+    if first is None:
+        raise ValueError("this network has no convolution, so where its preprocessing ends is not known; ship it in float32")
+    found: dict[str, None] = {}
+    waiting = [first.input_value(0).get_node()]
+    while waiting:
+        op = waiting.pop()
+        name = op.get_friendly_name()
+        if name in found or op.get_type_name() in ("Parameter", "Constant"):
+            continue
+        found[name] = None
+        waiting += [value.get_node() for value in op.input_values()]
+    return list(found)
+
+
+def changed_openvino(model: Any, calibration: Calibration) -> float:
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = [int(np.argmax(compiled({0: image[None].contiguous().numpy()})[0])) for image in calibration.held]
+    return float(np.mean(np.array(found) != calibration.answers.numpy())) if found else math.nan

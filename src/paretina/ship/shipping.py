@@ -1,0 +1,129 @@
+"""Ships a model: writes it, opens what was written, and compares it with the network that was trained."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paretina.data.pictures import Pictures
+from paretina.measure.machine import Device
+from paretina.model.build import Network
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About, load_model
+from paretina.ship.departure import first_departure
+from paretina.ship.format import Calibration, Format
+from paretina.ship.gate import LIMITS, Gate, Limits, compared
+from paretina.ship.header import Header, Precision
+from paretina.ship.steps import in_inference_form
+from paretina.ship.whole import Whole
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file that was written and compared.
+
+    Attributes:
+        steps: what was done to the network, a sentence each.
+        bytes: size of the file.
+        bytes_before: size of the model file.
+    """
+
+    path: Path
+    header: Header
+    gate: Gate
+    bytes: int
+    bytes_before: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "file": str(self.path),
+            "bytes": self.bytes,
+            "bytes_before": self.bytes_before,
+            "precision": self.header.precision,
+            "steps": list(self.header.steps),
+            "gate": self.gate.to_dict(),
+        }
+
+
+def ship(
+    model: Path,
+    format: Format,
+    precision: Precision,
+    out: Path,
+    pictures: Pictures,
+    seconds: float = 6.0,
+    limits: Limits | None = None,
+    calibration: Calibration | None = None,
+    say: Say = lambda text: None,
+) -> Shipped:
+    """Writes a model in a format, and compares the file with the model.
+
+    Args:
+        model: a model file.
+        out: the file to write.
+        pictures: validation pictures with labels.
+        seconds: for the comparison of latencies; 0 leaves it out.
+        limits: what the file may differ by; default: those of its precision.
+        calibration: for int8.
+
+    Raises:
+        ValueError: the model cannot be shipped, or not in this format or precision.
+    """
+    format.require()
+    check_precision(format, precision)
+    network, about = load_model(model)
+    check_task(model, about)
+    form, steps = in_inference_form(network)
+    header = described(model, network, about, precision, (*steps, format.PRECISIONS[precision]))
+    if isinstance(about.task, OneOf) is False and precision == "int8":
+        raise ValueError(f"int8 is for one class a picture; the task of {model} is {type(about.task).__name__}")
+    say(f"writing {out.name}")
+    header = format.write(Whole(form, about.task), out, header, calibration)
+    say("comparing it with the trained network")
+    running = format.open(out)
+    found = compared(
+        network, about.task, running, pictures, limits or LIMITS[precision], seconds, Device.here().name
+    )  # fmt: skip
+    if found.verdict == "failed" and precision != "int8":
+        found = replace(found, departs=first_departure(network, about, format, precision, pictures))
+    header = replace(header, gate=found.to_dict())
+    format.amended(out, header)
+    return Shipped(out, header, found, out.stat().st_size, model.stat().st_size)
+
+
+def described(model: Path, network: Network, about: About, precision: Precision, steps: tuple[str, ...]) -> Header:
+    """The header of a file that is made of a model file."""
+    return Header(
+        about=about,
+        preprocessing=network.model.preprocessing,
+        resolution=network.model.resolution,
+        channels=network.model.channels,
+        precision=precision,
+        steps=steps,
+        network=about.name or type(network.model).__name__,
+        sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+    )
+
+
+def check_precision(format: Format, precision: str) -> None:
+    """Checks that a format can be written in a precision.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if precision not in format.PRECISIONS:
+        raise ValueError(f"{format.NAME} is written in {', '.join(format.PRECISIONS)}, not in {precision}")
+
+
+def check_task(model: Path, about: About) -> None:
+    """Checks that the outputs of a model mean something.
+
+    Raises:
+        ValueError: it was trained without labels.
+    """
+    if isinstance(about.task, Nothing):
+        raise ValueError(f"{model} was trained without labels, so it has no classes to ship; fine-tune it first")

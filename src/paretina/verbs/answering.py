@@ -1,0 +1,149 @@
+"""Whatever classifies pictures: a network of ours in torch, or a shipped file in its own runtime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paretina.data.decode import DecodeError
+from paretina.data.pictures import Pictures
+from paretina.data.preprocess import preprocess
+from paretina.measure.evaluate import Evaluation
+from paretina.measure.plan import Plan
+from paretina.model.build import Network
+from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.weights import About, load_model
+from paretina.ship.format import Runner, Running, format_of
+from paretina.ship.gate import BATCH
+from paretina.verbs.checks import MisuseError, misuse, model_file
+
+
+@dataclass(frozen=True)
+class Answering:
+    """
+    Attributes:
+        network: None for a shipped file.
+        running: None for a model file.
+    """
+
+    path: Path
+    about: About
+    resolution: int
+    network: Network | None = None
+    running: Running | None = None
+
+    @property
+    def runtime(self) -> str:
+        return f"torch {torch.__version__}" if self.running is None else self.running.runtime
+
+    def logits(self, pictures: Pictures, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
+        """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before.
+
+        Those of a shipped file are the logarithms of its probabilities, or of their odds for several classes a picture.
+        """
+        if self.network is not None:
+            return forward(self.network, pictures, self.resolution, plan)
+        assert self.running is not None
+        shares, ids, damaged = answered(self.running.run, pictures)
+        return as_logits(self.about.task, shares), ids, damaged
+
+    def features(self, pictures: Pictures, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
+        """As `logits`, of the features before the classifier: (picture, feature).
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.network is not None:
+            plan.place(self.network)
+            network, preprocessing = self.network, self.network.model.preprocessing
+
+            def run(images: Tensor) -> Tensor:
+                with torch.inference_mode():
+                    return network.embedding(preprocess(images, preprocessing, self.resolution).to(plan.device)).float().cpu()
+
+            return answered(run, pictures)
+        assert self.running is not None
+        if self.running.features is None:
+            raise ValueError(f"{self.path} has a class for each pixel and no features of a whole picture")
+        return answered(self.running.features, pictures)
+
+
+def answering(model: Path | str, trust: bool = False) -> Answering:
+    """Opens a model file, the directory of a finished run, or a shipped file.
+
+    Args:
+        trust: whether formats that can run code are opened too.
+
+    Raises:
+        MisuseError: there is none, or its format needs to be trusted.
+        ValueError: it cannot be used.
+    """
+    path = Path(model)
+    format = format_of(path)
+    if format is None:
+        path = model_file(path)
+        network, about = load_model(path)
+        return Answering(path, about, network.model.resolution, network)
+    with misuse():
+        if not path.is_file():
+            raise ValueError(f"there is no model file {path}")
+    if format.RUNS_CODE and not trust:
+        raise MisuseError(
+            f"{path} is a file of {format.NAME}, which can run code when it is opened; if you made it, say so with --trust"
+        )
+    running = format.open(path)
+    return Answering(path, running.header.about, running.header.resolution, running=running)
+
+
+def answered(run: Runner, pictures: Pictures) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """What a runtime gives for the pictures, their numbers, and the reason by name for those that cannot be read.
+
+    Neighbours of one size are given to it together.
+    """
+    found: list[Tensor] = []
+    ids: list[int] = []
+    damaged = dict(pictures.damaged)
+    group: list[Tensor] = []
+    for number in range(len(pictures)):
+        try:
+            image = pictures.image(number)
+        except DecodeError as error:
+            name = pictures.samples[number].name
+            damaged[name] = f"became unreadable during evaluation: {str(error).removeprefix(f'{name}: ')}"
+            continue
+        if group and (image.shape != group[0].shape or len(group) == BATCH):
+            found.append(run(torch.stack(group)))
+            group = []
+        group.append(image)
+        ids.append(number)
+    if group:
+        found.append(run(torch.stack(group)))
+    return torch.cat(found) if found else torch.empty(0), torch.tensor(ids, dtype=torch.int64), damaged
+
+
+LEAST_SHARE = 1e-12
+"""Probabilities below it are taken for it, since they have no logarithm."""
+
+
+def as_logits(task: Task, shares: Tensor) -> Tensor:
+    """Logits of which a task makes these probabilities."""
+    if isinstance(task, AnyOf):
+        return shares.double().clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit().float()
+    return shares.double().clamp(min=LEAST_SHARE).log().float()
+
+
+def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
+    plan.place(network)
+    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
+    logits, ids = evaluation.run(network)
+    read = set(ids.tolist())
+    gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
+    reasons = dict.fromkeys(gone, "became unreadable during evaluation")
+    for fault in evaluation.faults:
+        name = next((name for name in gone if fault.startswith(f"{name}: ")), "")
+        if name:
+            reasons[name] += f": {fault.removeprefix(f'{name}: ')}"
+    return logits, ids, {**pictures.damaged, **reasons}

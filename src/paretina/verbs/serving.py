@@ -1,0 +1,174 @@
+"""Serves a model over HTTP."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paretina.data.preprocess import preprocess
+from paretina.model.blueprint import Preprocessing
+from paretina.model.build import Combined
+from paretina.model.fold import fastest_form
+from paretina.model.preprocessing import in_words
+from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.one_of import OneOf
+from paretina.ship.format import format_of
+from paretina.ship.maps.occlusion import occluded
+from paretina.ship.overlay import on_picture
+from paretina.ship.saliency import scaled, target_of
+from paretina.verbs.answering import Answering, answering
+from paretina.verbs.checks import MisuseError
+
+EXTRA = ("fastapi", "uvicorn", "multipart")
+"""Modules that the extra installs."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def check_serve(host: str, port: int) -> None:
+    """Checks that a server can be made.
+
+    Raises:
+        MisuseError: the port cannot be one.
+        ValueError: what it needs is not installed.
+    """
+    if not 0 <= port <= 65535:
+        raise MisuseError(f"port is a number from 0 to 65535, got {port}")
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"serve needs {' and '.join(missing)}, not installed here: pip install 'paretina[serve]'")
+
+
+def serve(
+    model: Path | str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    trust: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    **limits: Any,
+) -> None:
+    """Serves a model until the process is told to end; SIGTERM and SIGINT answer what waits first.
+
+    Args:
+        model: a model file, the directory of a finished run, or a shipped file.
+        host: address to bind to.
+        port: 0 for a free one.
+        trust: whether shipped files that can run code are opened.
+        say: called with each note.
+        limits: fields of `paretina.serve.app.Limits`.
+
+    Raises:
+        MisuseError: there is no such model.
+        ValueError: the model cannot be served, or the extra is not installed.
+    """
+    check_serve(host, port)
+    import uvicorn
+
+    from paretina.serve.app import Limits, application
+
+    opened = answering(model, trust)
+    app = application(served_of(opened), Limits(**limits))
+    if host not in LOOPBACK:
+        say(f"note: {host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=30, lifespan="on")
+    server = uvicorn.Server(config)
+    announced(server, say, host, port)
+    server.run()
+
+
+def announced(server: Any, say: Callable[[str], None], host: str, port: int) -> None:
+    """Says where a server listens once it does."""
+    begin = server.startup
+
+    async def startup(*args: Any, **kwargs: Any) -> None:
+        await begin(*args, **kwargs)
+        bound = next((each.getsockname()[1] for one in server.servers for each in one.sockets), port)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"serving on http://{shown}:{bound}/ (the page), POST /predict, /openapi.json, /metrics; Ctrl-C ends it")
+
+    server.startup = startup
+
+
+def served_of(opened: Answering) -> Any:
+    """What the application needs of a model.
+
+    Raises:
+        ValueError: it does not classify whole pictures.
+    """
+    from paretina.serve.app import Served
+
+    about = opened.about
+    if not isinstance(about.task, OneOf | AnyOf):
+        raise ValueError(f"the task of {opened.path} is {type(about.task).__name__}; serve is for classes of whole pictures")
+    if opened.network is None:
+        assert opened.running is not None
+        shares, preprocessing = opened.running.run, opened.running.header.preprocessing
+        file_heat = by_occlusion(shares)
+    else:
+        shares, preprocessing = by_network(opened), opened.network.model.preprocessing
+        file_heat = by_map(opened) if not isinstance(opened.network, Combined) else by_occlusion(shares)
+    heat = file_heat if isinstance(about.task, OneOf) else None
+    format = format_of(opened.path)
+    return Served(
+        about.name or opened.path.stem,
+        about.classes,
+        isinstance(about.task, OneOf),
+        shares,
+        heat,
+        {
+            "preprocessing": in_words(preprocessing, opened.resolution),
+            "licence": about.licence,
+            "origin": about.origin,
+            "metrics": about.metrics,
+            "runtime": opened.runtime,
+            "format": format.NAME if format else "paretina",
+            "heat": heat is not None,
+        },
+    )
+
+
+def by_network(opened: Answering) -> Callable[[Tensor], Tensor]:
+    """Probabilities by a network in torch."""
+    assert opened.network is not None
+    model, task = opened.network.model, opened.about.task
+    quick = fastest_form(opened.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def shares(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            small = preprocess(images, model.preprocessing, model.resolution)
+            return task.probabilities(quick(small.contiguous(memory_format=torch.channels_last)))
+
+    return shares
+
+
+def by_map(opened: Answering) -> Callable[[Tensor], Tensor]:
+    """Where a network looks for its answer, at the size of the picture."""
+    network = opened.network
+    assert network is not None
+    from paretina.verbs.explaining import saliency_for
+
+    saliency, model = saliency_for(opened, None), network.model
+
+    def heat(image: Tensor) -> Tensor:
+        small = preprocess(image, model.preprocessing, model.resolution)[None]
+        with torch.no_grad():
+            number = network(small).argmax(1)
+        found = scaled(saliency(target_of(network, small), number))[0]
+        return on_picture(found, image.shape[1], image.shape[2], model.preprocessing)
+
+    return heat
+
+
+def by_occlusion(shares: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """How far the answer's probability falls where a part of the picture is covered, at the size of the picture."""
+    whole = Preprocessing(crop=1.0, fit="squash")
+
+    def heat(image: Tensor) -> Tensor:
+        number = shares(image[None]).argmax(1)
+        found = scaled(occluded(shares, image[None], number))[0]
+        return on_picture(found, image.shape[1], image.shape[2], whole)
+
+    return heat

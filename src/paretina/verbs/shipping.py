@@ -1,0 +1,164 @@
+"""Ships a model as one file of another format, checked against the model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from paretina.data.named import source_named
+from paretina.data.pictures import read_pictures
+from paretina.data.source import Collection, Sample, Source
+from paretina.model.build import Network
+from paretina.model.weights import load_model
+from paretina.ship.format import Calibration, format_named
+from paretina.ship.gate import LIMITS, PICTURES
+from paretina.ship.header import Precision
+from paretina.ship.shipping import Shipped, check_precision, check_task
+from paretina.ship.shipping import ship as ship_file
+from paretina.spec import near
+from paretina.train.finetuning import trained
+from paretina.verbs.answering import forward
+from paretina.verbs.checks import MisuseError, beside, check_new, misuse, model_file
+from paretina.verbs.evaluating import inference_plan, labelled
+
+Say = Callable[[str], None]
+
+CALIBRATION = 300
+"""Training pictures that ranges of int8 are measured on."""
+
+HELD = 300
+"""Further training pictures on which it is decided which layers stay in float."""
+
+LEAST = 20
+
+
+def ship(
+    model: Path | str,
+    to: str,
+    precision: str = "float32",
+    out: Path | str | None = None,
+    data: str | Source | None = None,
+    split: str | None = None,
+    pictures: int = PICTURES,
+    seconds: float = 6.0,
+    max_loss: float | None = None,
+    say: Say = lambda text: None,
+) -> Shipped:
+    """Writes a model as one file with everything in it, and compares that file, in its own runtime, with the model.
+
+    Args:
+        model: a model file, or the directory of a finished run.
+        to: "onnx", "openvino" or "torch-export".
+        precision: "float32", "bfloat16" or "int8".
+        out: the file to write; default: beside the model file, named after it.
+        data: labelled pictures to compare on; default: those that the model was trained on.
+        split: of the data; default: val, or all of a folder without splits.
+        pictures: number of them to compare on.
+        seconds: for comparing latencies; 0 leaves it out.
+        max_loss: points of top-1 that the file may lose; default: 0.5 in int8, elsewhere agreement decides.
+
+    Raises:
+        MisuseError: there is no such model, format, precision or data, or the file is there already.
+        ValueError: the model cannot be shipped.
+    """
+    path = model_file(model)
+    with misuse():
+        format = format_named(to)
+        if precision not in get_args(Precision):
+            raise ValueError(f"there is no precision {precision!r}{near(precision, get_args(Precision))}")
+        check_precision(format, precision)
+        if pictures < 1:
+            raise ValueError(f"pictures must be at least 1, got {pictures}")
+        if max_loss is not None and max_loss < 0:
+            raise ValueError(f"max_loss is in points of top-1, at least 0, got {max_loss:g}")
+    format.require()
+    target = (
+        Path(out)
+        if out is not None
+        else path.with_suffix("" if precision == "float32" else f".{precision}").with_name(
+            path.stem + ("" if precision == "float32" else f"-{precision}") + format.SUFFIX
+        )
+    )
+    if not target.name.endswith(format.SUFFIX):
+        raise MisuseError(f"a file for {to} ends with {format.SUFFIX}, got {target.name}")
+    check_new(target)
+    network, about = load_model(path)
+    check_task(path, about)
+    source = source_of(path, data)
+    say("reading pictures")
+    found = labelled(path, about, source, split, str(data or source))
+    for note in found.notes:
+        say(f"note: {note}")
+    chosen = read_pictures(found.collection, spread(found.samples, pictures))
+    if not len(chosen):
+        raise ValueError(f"there is no readable picture in {data or source} ({found.split})")
+    calibration = None
+    if precision == "int8":
+        calibration = calibrated(network, found.collection, path, max_loss)
+    chosen_precision: Precision = precision  # type: ignore[assignment]
+    limits = LIMITS[chosen_precision]
+    if max_loss is not None:
+        limits = replace(limits, loss=max_loss)
+    return ship_file(path, format, chosen_precision, target, chosen, seconds, limits, calibration, say)
+
+
+def calibrated(network: Network, collection: Collection, path: Path, max_loss: float | None) -> Calibration:
+    """Training pictures for int8, and the answers of the float network to those that are held out.
+
+    Raises:
+        ValueError: there are too few that can be read.
+    """
+    samples = spread(tuple(collection.splits.get("train", ())), CALIBRATION + HELD)
+    pictures = read_pictures(collection, samples)
+    if len(pictures) < LEAST:
+        raise ValueError(
+            f"int8 needs at least {LEAST} training pictures to calibrate on, and {len(pictures)} can be read; ship {path} in "
+            "float32 or bfloat16"
+        )
+    images = [pictures.image(number) for number in range(len(pictures))]
+    # in turn, so that both have all classes
+    share = min(CALIBRATION, len(images) // 2)
+    chosen = {number * len(images) // share for number in range(share)}
+    held = [number for number in range(len(images)) if number not in chosen]
+    plan = inference_plan("cpu")
+    logits, ids, _ = forward(network, pictures, network.model.resolution, plan)
+    answers = dict(zip(ids.tolist(), logits.argmax(1).tolist(), strict=True))
+    held = [number for number in held if number in answers]
+    return Calibration(
+        tuple(images[number] for number in sorted(chosen)),
+        tuple(images[number] for number in held),
+        torch.tensor([answers[number] for number in held]),
+        (0.5 if max_loss is None else max_loss) / 100,
+    )
+
+
+def source_of(path: Path, data: str | Source | None) -> Source:
+    """The data to compare a model on.
+
+    Raises:
+        MisuseError: none is given, and the model's own is not known or not there.
+    """
+    if data is not None:
+        with misuse():
+            return source_named(data)
+    own = trained(path).data
+    if own is None:
+        raise MisuseError(
+            f"{path} does not lie in its run, so its validation pictures are not known; name labelled pictures with --data"
+        )
+    place = getattr(own, "path", None)
+    if place is not None and not Path(place).expanduser().exists():
+        raise MisuseError(
+            f"the data that {path} was trained on, {place}, is not there any more{beside(Path(place))}; name labelled pictures "
+            "with --data"
+        )
+    return own
+
+
+def spread(samples: tuple[Sample, ...], most: int) -> tuple[Sample, ...]:
+    """At most so many samples, evenly spread."""
+    if len(samples) <= most:
+        return samples
+    return tuple(samples[number * len(samples) // most] for number in range(most))

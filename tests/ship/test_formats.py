@@ -1,0 +1,178 @@
+"""Every format against every family and kind of model, from pixels, in the format's own runtime."""
+
+from dataclasses import replace
+
+import jaxtyping
+import pytest
+import torch
+
+from paretina.data.preprocess import preprocess
+from paretina.model.assemblies.divide import Ensemble
+from paretina.model.blueprint import Chain
+from paretina.model.family import networks
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About
+from paretina.ship.export import exported
+from paretina.ship.format import format_named, format_of, formats
+from paretina.ship.header import KEY, Header, read
+from paretina.ship.steps import in_inference_form
+from paretina.ship.whole import Whole
+from tiny import row, tiny_blueprint
+
+FIRST = {network.family: network.blueprint for network in reversed(networks().values())}
+SHAPES = ((1, 1, 1), (1, 3000, 40), (5, 37, 53), (3, 64, 64), (2, 90, 120))
+"""Batch, height, width."""
+
+
+@pytest.fixture(autouse=True)
+def untyped():
+    """A tracer's shapes are no numbers, and comparing them would fix them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def cut(blueprint):
+    stages = tuple(replace(row, depth=min(row.depth, 2 if row.wiring == Chain() else 3)) for row in blueprint.stages)
+    return replace(blueprint, stages=stages, resolution=64, classes=5)
+
+
+def lively(model):
+    """A network whose answers differ, with statistics that count."""
+    torch.manual_seed(0)
+    network = model.build().eval()
+    with torch.no_grad():
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            if name.endswith("running_var") or (name.endswith("weight") and tensor.ndim == 1):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith(("running_mean", "bias")):
+                tensor.uniform_(-0.2, 0.2)
+        for inner in network.networks():
+            if hasattr(inner.head, "classifier") and isinstance(inner.head.classifier, torch.nn.Linear):
+                inner.head.classifier.weight.normal_(std=0.5)
+    return network
+
+
+def header_for(network, precision="float32"):
+    model = network.model
+    about = About(tuple("abcdefghij"[: model.classes]), {"val/top1": 50.0}, "Apache-2.0", "a test", "tiny")
+    return Header(about, model.preprocessing, model.resolution, model.channels, precision)
+
+
+def check(network, name, folder):
+    format = format_named(name)
+    format.require()
+    path = folder / f"file{format.SUFFIX}"
+    format.write(Whole(in_inference_form(network)[0], OneOf()), path, header_for(network))
+    assert [each.name for each in folder.iterdir()] == [path.name]  # one file
+    running = format.open(path, threads=1)
+    assert running.header == header_for(network)
+    for shape in SHAPES:
+        generator = torch.Generator().manual_seed(shape[1])
+        images = torch.randint(0, 256, (shape[0], 3, *shape[1:]), dtype=torch.uint8, generator=generator)
+        with torch.inference_mode():
+            small = preprocess(images, network.model.preprocessing, network.model.resolution)
+            wanted = network(small).softmax(1)
+        found = running.run(images)
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() < 5e-3, shape
+    assert running.features is not None
+    assert running.features(images).shape == network.embedding(small).shape
+
+
+@pytest.mark.parametrize("name", formats())
+def test_a_file_answers_as_its_network(name, tmp_path):
+    check(lively(tiny_blueprint(row(1, 8, 2), row(1, 16, 2), resolution=32, classes=5)), name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FIRST)
+@pytest.mark.parametrize("name", formats())
+def test_every_family_can_be_shipped(name, family, tmp_path):
+    check(lively(cut(FIRST[family])), name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", formats())
+def test_a_model_of_several_networks_can_be_shipped(name, tmp_path):
+    member = tiny_blueprint(row(1, 8, 2), resolution=32, classes=5)
+    check(lively(Ensemble(members=(member, member))), name, tmp_path)
+
+
+@pytest.mark.parametrize("name", formats())
+def test_the_header_can_be_read_alone_and_amended(name, tmp_path):
+    format = format_named(name)
+    network = lively(tiny_blueprint(row(1, 8, 2), resolution=16, classes=3))
+    path = tmp_path / f"file{format.SUFFIX}"
+    header = header_for(network)
+    format.write(Whole(in_inference_form(network)[0], OneOf()), path, header)
+    images = torch.randint(0, 256, (1, 3, 20, 20), dtype=torch.uint8)
+    before = format.open(path).run(images)
+    amended = header.with_gate({"n": 5, "verdict": "passed"})
+    format.amended(path, amended)
+    assert format.header(path) == amended
+    assert torch.equal(format.open(path).run(images), before)
+
+
+@pytest.mark.parametrize("name", formats())
+@pytest.mark.parametrize("data", [b"", b"no model", b"PK\x03\x04" + bytes(60)])
+def test_other_files_are_refused_by_name(name, data, tmp_path):
+    format = format_named(name)
+    path = tmp_path / f"other{format.SUFFIX}"
+    path.write_bytes(data)
+    for read_it in (format.open, format.header):
+        with pytest.raises(ValueError, match=r"other\."):
+            read_it(path)
+
+
+def test_a_foreign_onnx_file_is_refused(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", value[:1], value[1:])
+    path = tmp_path / "foreign.onnx"
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), path)
+    with pytest.raises(ValueError, match="was not written by paretina ship"):
+        format_named("onnx").header(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda header: header.pop("classes"), "no 'classes'"),
+        (lambda header: header.update(classes=[]), "list of names"),
+        (lambda header: header.update(classes=[1, 2]), "list of names"),
+        (lambda header: header.update(version=99), "version is 99"),
+        (lambda header: header.update(format="x"), "not that of a shipped model"),
+        (lambda header: header.update(precision="int4"), "int4"),
+        (lambda header: header.update(task={"kind": "Nonsense"}), "damaged"),
+        (lambda header: header.update(metrics=[1]), "damaged"),
+        (lambda header: header.update(gate=[]), "gate"),
+    ],
+)
+def test_a_damaged_header_is_refused(change, error, tmp_path):
+    import json
+
+    network = tiny_blueprint(row(1, 8, 2), classes=3).build()
+    found = json.loads(header_for(network).text())
+    assert read(tmp_path / "f", json.dumps(found)) == header_for(network)
+    change(found)
+    with pytest.raises(ValueError, match=error):
+        read(tmp_path / "file.onnx", json.dumps(found))
+
+
+def test_names_and_suffixes_tell_formats_apart(tmp_path):
+    assert set(formats()) == {"onnx", "openvino", "torch-export"}
+    assert {format_of(tmp_path / f"a{each.SUFFIX}") for each in formats().values()} == {*formats().values()}
+    assert format_of(tmp_path / "a.safetensors") is None
+    with pytest.raises(ValueError, match="did you mean 'onnx'"):
+        format_named("onx")
+    assert KEY == "paretina"
+
+
+def test_what_is_no_graph_is_refused(tmp_path):
+    network = tiny_blueprint(row(1, 8, 2), resolution=16, classes=3).build().eval()
+    network.head.forward = lambda maps, extras: maps[0] if maps[0].sum() > 0 else maps[1]  # depends on the values
+    with pytest.raises(ValueError, match=r"Blueprint.* cannot be shipped"):
+        exported(Whole(network, OneOf(), features=False))
