@@ -2,7 +2,11 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -320,3 +324,35 @@ def test_the_trained_network_is_unchanged(home, tmp_path):
     before = (home / "run" / "model.safetensors").read_bytes()
     run("ship", home / "run", "--to", "torch-export", "--out", tmp_path / "a.pt2", "--seconds", "0", "--pictures", "3")
     assert (home / "run" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_page_classifies_without_this_library(home, tmp_path, runtime):
+    """The code of docs/shipping.md, word for word, in a process that never imports this library."""
+    page = (Path(__file__).parents[2] / "docs" / "shipping.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"import {runtime}\n" in block)
+    shutil.copy(home / "model.onnx", tmp_path / "photos.onnx")
+    shutil.copy(home / "model.ovz", tmp_path / "photos.ovz")
+    shutil.copy(home / "photos" / "val" / "green" / "2.png", tmp_path / "a.png")
+    (tmp_path / "alone.py").write_text(
+        code + "import sys\nassert 'paretina' not in sys.modules and 'torch' not in sys.modules\n"
+    )
+    found = subprocess.run([sys.executable, "alone.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    (wanted,) = document("predict", home / "run", tmp_path / "a.png", "--top", "1")["predictions"]
+    name, share, _ = found.stdout.rsplit(maxsplit=2)
+    assert name == wanted["answers"][0]["class"]
+    assert float(share) == pytest.approx(100 * wanted["answers"][0]["probability"], abs=0.6)
+
+
+def test_measures_files_beside_their_network(home):
+    words = [home / "run", home / "model.onnx", home / "model.ovz", "--no-training", "--batch", "1", "--time", "1s"]
+    found = document("measure", *words)
+    plain, onnx, openvino = found["models"]
+    assert plain["cost"]["macs"] == onnx["cost"]["macs"] == openvino["cost"]["macs"]
+    assert [each["timing"]["plan"].get("runtime", "torch") for each in found["models"]] == ["torch", "onnxruntime", "openvino"]
+    assert onnx["timing"]["latency"]["p50_ms"] > 0
+    assert any("onnxruntime" in note for note in onnx["notes"])
+    error = run("measure", home / "model.onnx", "--resolution", "64", code=2)[1]
+    assert "no other resolution" in error
+    assert "--trust" in run("measure", home / "model.pt2", code=2)[1]

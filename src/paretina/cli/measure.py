@@ -32,6 +32,7 @@ from paretina.text import how_many
 @click.option(
     "--csv", "table", type=click.Path(path_type=Path), default=None, help="Write the figures to this file, one row per network."
 )
+@click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def measure(
     names: tuple[str, ...],
@@ -46,21 +47,23 @@ def measure(
     time: str,
     stages: bool | None,
     table: Path | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Measure the cost of networks on this machine: parameters, MACs and bytes; latency, throughput and training speed.
 
-    MODEL is a name from `paretina models`, a model file, the directory of a finished run, or timm:NAME. Networks are timed in
-    alternation; 95 % intervals of the median are in brackets.
+    MODEL is a name from `paretina models`, a model file, the directory of a finished run, timm:NAME, or a file that
+    `paretina ship` has written, which its own runtime executes. Networks are timed in alternation; 95 % intervals of the
+    median are in brackets.
     """
     from paretina.cli.program import duration, note, print_lines
     from paretina.data.named import source_named
     from paretina.measure.compare import measure_models
-    from paretina.measure.opened import open_model
     from paretina.measure.plan import default_plan
     from paretina.model.fold import fold
     from paretina.progress import Progress
     from paretina.verbs import check_csv, misuse
+    from paretina.verbs.opening import open_any
 
     check_once(names)
     planning_named(tuning, plan)  # refuses both together
@@ -72,7 +75,7 @@ def measure(
     with Progress() as progress:
         progress.doing("opening the networks")
         with misuse():
-            opened = {name: open_model(name, resolution) for name in names}
+            opened = {name: open_any(name, resolution, trust) for name in names}
         found = measure_models(
             names,
             device,

@@ -338,6 +338,9 @@ def measure(given: Mapping[str, Any]) -> None:
     check_device(given["device"])
     check_source(given["data"])
     for name in names:
+        if any(name.endswith(suffix) for suffix, _ in known("formats").values()):
+            model_or_shipped(Path(name))
+            continue
         is_file = Path(name).exists() or name.endswith(".safetensors") or "/" in name or ":" in name
         if not is_file and name not in known("networks"):
             hint = near(name, known("networks"))

@@ -4,7 +4,7 @@ Implements `paretina measure`: opens the networks, counts their operations, tune
 and reports what bounds each stage.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from paretina.measure.inference import Fold
 from paretina.measure.machine import Device, Others
 from paretina.measure.opened import Opened, Steps, open_model
 from paretina.measure.parts import parts_of
-from paretina.measure.plan import InferencePlan, default_plan
+from paretina.measure.plan import InferencePlan, Plan, default_plan
 from paretina.measure.process import process_settings
 from paretina.measure.roofline import Ceilings, StageTime, measure_ceilings, roofline, time_parts
 from paretina.measure.roofline import table as stage_table
@@ -201,6 +201,9 @@ def measure_models(
     plans: dict[str, Plans] = {}
     steps: dict[str, Steps] = {}
     for opened in every:
+        if opened.run is not None and opened.counted is not None:
+            counts[opened.name], plans[opened.name] = opened.counted, as_shipped(opened, batch)
+            continue
         say(f"{opened.name}: counting")
         with named(opened):
             counts[opened.name] = cost(opened.network, opened.resolution)
@@ -221,8 +224,10 @@ def measure_models(
         Subject(
             name=opened.name,
             plan=plans[opened.name].inference,
-            infer=guarded(opened, steps[opened.name].infer(plans[opened.name].inference)),
-            train=guarded(opened, steps[opened.name].train(plans[opened.name].training)) if training else None,
+            infer=guarded(opened, inferring(opened, steps, plans[opened.name])),
+            train=guarded(opened, steps[opened.name].train(plans[opened.name].training))
+            if training and opened.name in steps
+            else None,
             training_plan=plans[opened.name].training,
             weight_mb=counts[opened.name].weight_bytes / 2**20,
         )
@@ -245,7 +250,10 @@ def measure_models(
         chosen, timing = plans[opened.name], timings[opened.name]
         timing = replace(timing, plan=replace(chosen.inference, batch=timing.inference.batch))
         missing = [note for note in (without(counts[opened.name].uncounted),) if note]
-        stages, notes = staged(opened, steps[opened.name], chosen.inference, timing.inference.batch, ceilings, here)
+        stages: tuple[StageTime, ...] = ()
+        notes: tuple[str, ...] = ()
+        if opened.name in steps:
+            stages, notes = staged(opened, steps[opened.name], chosen.inference, timing.inference.batch, ceilings, here)
         models.append(
             MeasuredModel(
                 name=opened.name,
@@ -259,6 +267,28 @@ def measure_models(
             )
         )
     return Measured(here, tuple(models), ceilings)
+
+
+def as_shipped(opened: Opened, batch: int | None) -> Plans:
+    """The plan of a shipped file, which its own runtime executes as it is."""
+    precision = "bfloat16" if opened.precision == "bfloat16" else "float32"
+    plan = InferencePlan(precision=precision, batch=batch, runtime=opened.runtime)  # type: ignore[arg-type]
+    counts = "; its counts are those of the network in float32" if opened.precision == "int8" else ""
+    note = f"executed by {opened.runtime} from pixels to probabilities, its preprocessing included{counts}"
+    return Plans(plan, Plan(), notes=(note,))
+
+
+def inferring(opened: Opened, steps: Mapping[str, Steps], plans: Plans) -> MakeStep:
+    """Makes forward passes for a batch size."""
+    if opened.run is None:
+        return steps[opened.name].infer(plans.inference)
+    run = opened.run
+
+    def made(batch: int) -> Step:
+        images = opened.images(batch)
+        return lambda: run(images)
+
+    return made
 
 
 def staged(

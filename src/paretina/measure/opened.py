@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from paretina.data.preprocess import preprocess
 from paretina.data.source import Source
+from paretina.measure.cost import Cost
 from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.timing import MakeStep, Step
@@ -34,6 +36,10 @@ class Opened:
         model: the model that it was built from; None for another library's network.
         preprocessing: its preprocessing.
         trained: whether its weights are trained; with random weights, predictions cannot be checked.
+        run: executes a shipped file in its own runtime, from pixels; None for a network that torch executes.
+        runtime: what executes it.
+        precision: of a shipped file.
+        counted: cost of a shipped file, whose operations cannot be counted; None for networks.
     """
 
     name: str
@@ -43,6 +49,10 @@ class Opened:
     resolution: int
     channels: int
     trained: bool
+    run: Callable[[Tensor], object] | None = None
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "torch"
+    precision: str = "float32"
+    counted: Cost | None = None
 
     def images(self, batch: int) -> Tensor:
         """Random images, always the same."""

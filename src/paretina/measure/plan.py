@@ -112,11 +112,13 @@ class InferencePlan(Plan):
         fold: whether to fold norms into the convolutions before them, where that is exact up to rounding.
         weights: precision of the stored weights: that of the arithmetic, or float32, which is rounded at every call.
         batch: images per forward pass; None leaves it to the caller.
+        runtime: what executes the network; others than torch execute a shipped file as it is, so that nothing else applies.
     """
 
     fold: bool = False
     weights: Literal["float32", "same"] = "float32"
     batch: int | None = None
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "torch"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -301,7 +301,7 @@ def fine_tuned(
     return Chosen(network.name, "finetune", fields, trains, seconds, said)
 
 
-PROBE_SHARE = 0.9
+PROBE_SHARE = 0.75
 """Share of the time that the linear classifier may take; images are smaller where it would take more."""
 
 LEAST = 24

@@ -27,7 +27,7 @@ Heat = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """What a request may ask for.
 
     Attributes:
@@ -80,7 +80,7 @@ class RefusedError(Exception):
         self.status, self.headers = status, headers
 
 
-def application(served: Served, limits: Limits) -> FastAPI:
+def application(served: Served, limits: Bounds) -> FastAPI:
     """The application for one model."""
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -35,9 +36,15 @@ def exported(whole: Whole) -> ExportedProgram:
         raise ValueError(f"this network ({name}) cannot be shipped, since it is no single graph: {shortened(error)}") from error
 
 
+SILENT = {"CI": "true", "NNCF_CI": "1"}
+"""Environment in which OpenVINO and NNCF send no telemetry; they have no other switch that works without a user's file."""
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress reports and warnings of exporters, which are about their own insides."""
+    """Without the progress reports and warnings of exporters, which are about their own insides, and without telemetry."""
+    before = {name: os.environ.get(name) for name in SILENT}
+    os.environ.update(SILENT)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -46,3 +53,8 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

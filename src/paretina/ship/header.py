@@ -39,6 +39,7 @@ class Header:
         gate: figures of the comparison with the trained network; empty if it was not made.
         network: name or kind of the network.
         sha256: of the model file that it was made of.
+        cost: counts of the network for one image, by the names of `paretina.measure.cost.Cost`, stages left out.
     """
 
     about: About
@@ -50,6 +51,7 @@ class Header:
     gate: Mapping[str, Any] = field(default_factory=dict)
     network: str = ""
     sha256: str = ""
+    cost: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         places = ("row", "column") if self.about.task.DENSE else ()
@@ -67,6 +69,7 @@ class Header:
             "gate": dict(self.gate),
             "network": self.network,
             "sha256": self.sha256,
+            "cost": dict(self.cost),
             **self.about.to_dict(),
         }
 
@@ -116,6 +119,7 @@ def read(path: Path, text: str | None) -> Header:
             gate=found["gate"],
             network=str(found["network"]),
             sha256=str(found["sha256"]),
+            cost={str(name): int(value) for name, value in found["cost"].items()},
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

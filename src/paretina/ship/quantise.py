@@ -122,7 +122,7 @@ def preprocessing_nodes(model: Any) -> set[str]:
     return found
 
 
-class Pictures:
+class OneByOne:
     """Pictures one after the other, as the calibrator asks for them."""
 
     def __init__(self, pictures: Sequence[Tensor]) -> None:
@@ -151,7 +151,7 @@ def measured(path: Path, pictures: Sequence[Tensor], mean: bool, names: set[str]
         extra_options=options,
     )
     for start in range(0, len(pictures), 16):  # what was computed is kept until it is reduced
-        calibrator.collect_data(Pictures(pictures[start : start + 16]))
+        calibrator.collect_data(OneByOne(pictures[start : start + 16]))
     return calibrator.compute_data()
 
 
@@ -257,10 +257,7 @@ def pairs(calibration: Calibration) -> list[tuple[Tensor, int]]:
 
 
 def quiet_nncf() -> Any:
-    """NNCF without its telemetry and its messages."""
-    import os
-
-    os.environ["NNCF_CI"] = "1"  # which its telemetry takes for a reason to send nothing
+    """NNCF without its messages; it is imported inside `quiet`, where it decides about telemetry."""
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -285,6 +282,7 @@ def before_first_convolution(model: Any) -> list[str]:
 
 
 def changed_openvino(model: Any, calibration: Calibration) -> float:
+    """As `changed`."""
     import openvino
 
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from paretina.data.pictures import Pictures
+from paretina.measure.cost import cost
 from paretina.measure.machine import Device
 from paretina.model.build import Network
 from paretina.model.tasks.nothing import Nothing
@@ -106,6 +107,7 @@ def described(model: Path, network: Network, about: About, precision: Precision,
         steps=steps,
         network=about.name or type(network.model).__name__,
         sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        cost={name: value for name, value in asdict(cost(network.model)).items() if isinstance(value, int)},
     )
 
 

@@ -152,7 +152,7 @@ END_S = 2.0
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedRun:
     """A run whose length fits into a time.
 
     Attributes:
@@ -171,7 +171,7 @@ def fit_to_time(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool
     return found.prepared, found.said
 
 
-def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> Fit:
+def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False) -> FittedRun:
     """Sets the epochs of the recipe to what fits into the time, evaluations and probe included, with 15 % in reserve.
 
     A recipe with 0 epochs is left as it is. A run fits its length again while it goes on, see `paretina.train.deadline`.
@@ -184,7 +184,7 @@ def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False
         ShortTimeError: not even one update fits.
     """
     if not prepared.recipe.epochs:
-        return Fit(prepared, f"no update is made, since epochs=0, whatever fits into the {seconds:.0f} s that are left")
+        return FittedRun(prepared, f"no update is made, since epochs=0, whatever fits into the {seconds:.0f} s that are left")
     began = time.monotonic()
     estimate = rehearse(prepared, seconds=REHEARSAL * seconds)
     looked = time.monotonic() - began
@@ -205,12 +205,12 @@ def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False
         said = (
             f"{how_many(epochs, 'epoch')}, which is less than the time limit of {seconds:.0f} s allows: more would gain nothing"
         )
-        return Fit(replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said, end_s)
+        return FittedRun(replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said, end_s)
     fitting = how_many(epochs, "epoch fits", plural="epochs fit")
     said = f"{fitting} into the {seconds:.0f} s that are left of the time limit (asked for: {recipe.epochs:g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
     check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():
-        return Fit(replace(prepared, asked=asked), said, end_s)
+        return FittedRun(replace(prepared, asked=asked), said, end_s)
     # another length may have other image sizes, which must be checked and decoded for
-    return Fit(replace(prepare(asked, ranks), notes=prepared.notes), said, end_s)
+    return FittedRun(replace(prepare(asked, ranks), notes=prepared.notes), said, end_s)

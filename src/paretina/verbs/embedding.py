@@ -27,7 +27,7 @@ ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedPictures:
     """
     Attributes:
         names: of the pictures, in the order of the features.
@@ -66,7 +66,7 @@ def embed(
     csv: Path | str | None = None,
     device: str = "auto",
     trust: bool = False,
-) -> Embedded:
+) -> EmbeddedPictures:
     """Computes the features of pictures before the classifier, and the nearest neighbours of each.
 
     Args:
@@ -107,7 +107,7 @@ def embed(
         write_aside(Path(out), data.getvalue())
     if csv is not None:
         write_neighbours(Path(csv), shown, named, neighbours)
-    return Embedded(shown, found, named, damaged, dict(left_out))
+    return EmbeddedPictures(shown, found, named, damaged, dict(left_out))
 
 
 def nearest(features: Tensor, count: int) -> list[list[tuple[int, float]]]:

@@ -58,7 +58,7 @@ def serve(
         port: 0 for a free one.
         trust: whether shipped files that can run code are opened.
         say: called with each note.
-        limits: fields of `paretina.serve.app.Limits`.
+        limits: fields of `paretina.serve.app.Bounds`.
 
     Raises:
         MisuseError: there is no such model.
@@ -67,10 +67,10 @@ def serve(
     check_serve(host, port)
     import uvicorn
 
-    from paretina.serve.app import Limits, application
+    from paretina.serve.app import Bounds, application
 
     opened = answering(model, trust)
-    app = application(served_of(opened), Limits(**limits))
+    app = application(served_of(opened), Bounds(**limits))
     if host not in LOOPBACK:
         say(f"note: {host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=30, lifespan="on")
