@@ -6,14 +6,7 @@
 PYTHON ?= python3
 WEIGHTS ?= auto
 
-# what the demo trains: fine-tuned from real weights, or from scratch; as many epochs as fit into the time
-ifeq ($(WEIGHTS),none)
-DEMO_MODEL ?= resnet18
-DEMO_OPTIONS ?= --time-limit 120s model.stem.pool=false edits.Scale=on edits.Scale.width=0.25 size=48
-else
-DEMO_MODEL ?= efficientnet_lite0
-DEMO_OPTIONS ?= --time-limit 120s size=128
-endif
+DEMO_OPTIONS ?= --time-limit 120s
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +27,7 @@ test-busy: $(VENV)/.installed-dev
 	$(BIN)/pytest -m busy
 
 demo: $(VENV)/.installed-plain
-	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(DEMO_MODEL) $(WEIGHTS) $(DEMO_OPTIONS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(WEIGHTS) $(DEMO_OPTIONS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/outline.py

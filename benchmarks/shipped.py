@@ -3,10 +3,10 @@
     pip install 'paretina[benchmarks,onnx,openvino]'
     python benchmarks/shipped.py --seconds 60 efficientnet_b0 resnet50
 
-For each network, in turn in one process: our OpenVINO file in float32 and bfloat16 and our ONNX file, timm's network of the same
-name converted by OpenVINO itself in float32 and bfloat16 (from a prepared float tensor, which spares it the preprocessing), and
-timm's network in eager float32, with channels last and folded norms left as they are. Weights are random: nothing here depends on
-them. Ratios are of medians, with 95 % intervals over rounds.
+For each network, in turn in one process: our OpenVINO file in float32 and bfloat16 and our ONNX file, timm's network of the
+same name converted by OpenVINO itself in float32 and bfloat16 (from a prepared float tensor, which spares it the
+preprocessing), and timm's network in eager float32 with channels last. Weights are random: nothing here depends on them. Ratios
+are of medians, with 95 % intervals over rounds.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The demo of `make demo`: trains on the built-in pictures, evaluates, classifies a few held-out ones.
 #
-#     scripts/demo.sh MODEL WEIGHTS [OPTION | FIELD=VALUE]...
+#     scripts/demo.sh WEIGHTS [OPTION | FIELD=VALUE]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
-model=$1 weights=$2
-shift 2
+weights=$1
+shift
 
 number=1
 while [ -e "runs/demo-$number" ]; do number=$((number + 1)); done
@@ -16,7 +16,7 @@ step() {
     "$@"
 }
 
-step paretina train clipart --model "$model" --weights "$weights" --output "$run" "$@"
+step paretina train clipart --weights "$weights" --output "$run" "$@"
 step paretina evaluate "$run/model.safetensors" clipart
 step python scripts/export_pictures.py clipart "$run/held-out" --count 6
 step paretina predict "$run/model.safetensors" "$run/held-out"

@@ -41,7 +41,15 @@ every_page = pytest.mark.parametrize("page", [*WRITTEN, *GENERATED], ids=lambda 
 # --- code and output --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [page for page in WRITTEN if page != ADDING or INSIDE], ids=lambda page: page.name)
+ELSEWHERE = ("shipping.md",)
+"""Pages whose code needs a shipped file: tests/ship/test_shipping.py runs it."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in WRITTEN if page.name not in ELSEWHERE and (page != ADDING or INSIDE)],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page):
     with pages.folder_with_pictures():
         for output in pages.outputs(page):

@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # --- the table of substitutions ---------------------------------------------------------------------------------------------
 
-LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install "
-"""Lines that begin so set up an environment or run others of these lines; they are not run."""
+LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretina serve |curl "
+"""Lines that begin so set up an environment or run others of these lines, or a server; they are not run."""
 
 STAND_INS = {
     # data
@@ -70,6 +70,18 @@ STAND_INS = {
     # what is written
     "out.csv": "out.csv",
     "sweep.html": "sweep.html",
+    "features.npz": "features.npz",
+    "alike.csv": "alike.csv",
+    "README.md": "CARD.md",
+    "photos.ovz": "new.ovz",
+    # shipped files
+    "photos.onnx": "shipped.onnx",
+    "--to onnx": "onnx",
+    "--to openvino": "openvino",
+    "--precision int8": "float32",
+    "--beside other.safetensors": "mobilenet.safetensors",
+    "--method layer-cam": "layer-cam",
+    "b.jpg": "b.png",
     "b0.safetensors": "b0.safetensors",
     "weights.safetensors": "weights.safetensors",
     "runs/demo-1": "runs/demo-1",
@@ -143,6 +155,7 @@ ADDED = {
     "finetune": TINY,
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
+    "ship": "--seconds 0.2",
     "measure": "--device cpu --time 0.2s --rounds 1 --batch 2 --resolution 96",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
@@ -301,6 +314,7 @@ def home(tmp_path_factory):
         verbs.start(choice, "runs/trained", planning="default")
         with pytest.raises(KeyboardInterrupt):
             training.train(choice.asked, Path("runs/stopped"), stop_after=2)
+        verbs.ship("runs/trained", "onnx", out="shipped.onnx", seconds=0.2)
     torch.manual_seed(0)
     torch.save(timm.create_model("mobilenetv2_035", num_classes=6).state_dict(), home / "checkpoint.pth")
     (home / "names.txt").write_text("".join(f"{name}\n" for name in CLASSES))
@@ -330,6 +344,7 @@ PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^import
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
 RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|\w+_s$|peak_mb"
+RUN += r"|updates$|epochs$"
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
     "ablate": r"\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
@@ -340,6 +355,8 @@ DETAIL = {
         r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"
     ),
+    "predict": "throughput_img_s",
+    "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",
     "measure": (
@@ -393,7 +410,10 @@ UPDATE_S, EVALUATE_S, TURNS_S = 80.0, 2.0, 0.1
 sizes are timed in turn."""
 
 REPLAYED = {
-    "paretina.verbs": ("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
+    "paretina.verbs": (
+        *("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
+        *("ship", "embed", "explain", "card"),
+    ),
     "paretina.measure.compare": ("measure_models",),
     "paretina.search.ablation.run": ("run_study",),
     "paretina.search.frontier.run": ("work",),

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 
@@ -22,14 +21,6 @@ from tiny import row, tiny_blueprint
 FIRST = {network.family: network.blueprint for network in reversed(networks().values())}
 SHAPES = ((1, 1, 1), (1, 3000, 40), (5, 37, 53), (3, 64, 64), (2, 90, 120))
 """Batch, height, width."""
-
-
-@pytest.fixture(autouse=True)
-def untyped():
-    """A tracer's shapes are no numbers, and comparing them would fix them."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def cut(blueprint):

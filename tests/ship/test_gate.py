@@ -76,6 +76,8 @@ def test_a_loss_is_judged_by_its_interval(gained, verdict, words):
     found, why = loss_judged(gained, 1000, 0.5)
     assert found == verdict
     assert words in why
+    point, _ = loss_judged(gained, 1000, 0.5, point=True)
+    assert point == ("passed" if gained.value >= -0.5 else "failed")
 
 
 def test_enough_pictures_would_decide():

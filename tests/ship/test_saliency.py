@@ -9,7 +9,7 @@ from paretina.model.heads.pool import PoolHead
 from paretina.ship.faithfulness import area, faithfulness, filled, rank_correlation, ranking
 from paretina.ship.maps.cam import signed
 from paretina.ship.overlay import on_picture, overlaid, place_of
-from paretina.ship.saliency import method_named, methods, scaled, target_of
+from paretina.ship.saliency import Saliency, method_named, methods, scaled, target_of
 from tiny import row, tiny_blueprint
 
 
@@ -99,8 +99,8 @@ def test_what_the_network_does_not_see_has_no_heat():
     preprocessing = Preprocessing(crop=0.5)
     assert place_of(40, 60, preprocessing) == (10, 20, 20, 20)
     found = on_picture(torch.ones(4, 4), 40, 60, preprocessing)
-    assert found.sum() == 400
-    assert found[10:30, 20:40].min() == 1
+    assert found.sum() == pytest.approx(400)
+    assert found[10:30, 20:40].min() == pytest.approx(1)
     assert overlaid(torch.zeros(3, 40, 60, dtype=torch.uint8), torch.ones(4, 4), preprocessing).size == (60, 40)
 
 
@@ -111,8 +111,8 @@ def test_area_is_by_trapezoids():
 def test_a_map_of_what_the_network_reads_is_the_more_faithful_one():
     """A network that reads the upper left quarter only: its map must beat one of the opposite quarter and a random one."""
 
-    class Quarter:
-        NAME = "right"
+    class Quarter(Saliency):
+        NAME, SOURCE = "right", "this test"
 
         def __call__(self, target, classes):
             found = torch.zeros(len(target.images), 8, 8)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import PIL.Image
 import pytest
@@ -38,14 +37,7 @@ def document(*arguments, code=0):
 
 
 @pytest.fixture(scope="module")
-def untyped():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory, untyped):
+def home(tmp_path_factory):
     """A run, and a file of it in each format."""
     home = tmp_path_factory.mktemp("shipped")
     rng = np.random.default_rng(0)

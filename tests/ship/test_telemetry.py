@@ -2,8 +2,6 @@
 
 import os
 
-import jaxtyping
-import pytest
 import torch
 
 from paretina.model.tasks.one_of import OneOf
@@ -16,14 +14,7 @@ from paretina.ship.whole import Whole
 from tiny import row, tiny_blueprint
 
 
-@pytest.fixture
-def untyped():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def test_openvino_sends_nothing(untyped, tmp_path, monkeypatch):
+def test_openvino_sends_nothing(tmp_path, monkeypatch):
     from openvino_telemetry.utils.sender import TelemetrySender
 
     sent = []

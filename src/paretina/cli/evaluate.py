@@ -32,6 +32,7 @@ from paretina.text import how_many, printable
     "--against", type=click.Path(path_type=Path), help="Another model or shipped file, to compare with picture by picture."
 )
 @click.option("--max-loss", type=float, default=0.5, help="Points of top-1 that may be lost against it.  [0.5]")
+@click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
@@ -46,6 +47,7 @@ def evaluate(
     max_damaged: float,
     against: Path | None,
     max_loss: float,
+    point_estimate: bool,
     trust: bool,
     device: str,
     as_json: bool,
@@ -60,7 +62,8 @@ def evaluate(
 
     with waiting("measuring"):
         found = verbs.evaluate(
-            model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged, against, max_loss, trust
+            *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
+            *(against, max_loss, trust, point_estimate),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":

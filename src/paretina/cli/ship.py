@@ -25,6 +25,7 @@ GATE = 3
 @click.option("--pictures", type=int, default=1000, help="Number of pictures to compare on.  [1000]")
 @click.option("--seconds", type=click.FloatRange(0), default=6.0, help="Time for comparing latencies; 0 for none.  [6]")
 @click.option("--max-loss", type=float, default=None, help="Points of top-1 that the file may lose.  [0.5 in int8]")
+@click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
 def ship(
     model: Path,
     to: str,
@@ -35,6 +36,7 @@ def ship(
     pictures: int,
     seconds: float,
     max_loss: float | None,
+    point_estimate: bool,
     as_json: bool,
 ) -> None:
     """Write a trained model as one file with everything in it: pixels of any size in, probabilities out.
@@ -47,7 +49,7 @@ def ship(
     from paretina.text import printable
 
     with waiting("shipping"):
-        found = verbs.ship(model, to, precision, out, data, split, pictures, seconds, max_loss)
+        found = verbs.ship(model, to, precision, out, data, split, pictures, seconds, max_loss, point_estimate)
     gate = found.gate
     trouble = (
         ""

@@ -194,19 +194,6 @@ def application(served: Served, limits: Bounds) -> FastAPI:
         answers."""
         if not 1 <= top <= 1000:
             raise RefusedError(422, f"top is a number of classes from 1 to 1000, got {top}")
-        whole = limits.bytes * 4
-        declared = request.headers.get("content-length", "")
-        if not declared.isdigit():
-            raise RefusedError(411, "several pictures need the length of the body in the header Content-Length")
-        if int(declared) > whole:
-            raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {whole:,} are read")
-        try:
-            sent = await request.form(max_files=limits.pictures, max_fields=limits.pictures)
-        except Exception as error:  # a body that is no form can raise almost anything
-            raise RefusedError(400, f"this is not a form with pictures: {' '.join(str(error).split())[:200]}") from None
-        files = [each for each in sent.getlist("pictures") if hasattr(each, "read")]
-        if not files:
-            raise RefusedError(400, "there is no picture in the form; send files named pictures")
 
         async def one(file: Any) -> dict[str, Any]:
             name = str(file.filename or "picture")
@@ -218,7 +205,23 @@ def application(served: Served, limits: Bounds) -> FastAPI:
                     raise
                 return {"name": name, "error": str(error)}
 
-        return JSONResponse({"pictures": await asyncio.gather(*map(one, files))})
+        whole = limits.bytes * 4
+        declared = request.headers.get("content-length", "")
+        if not declared.isdigit():
+            raise RefusedError(411, "several pictures need the length of the body in the header Content-Length")
+        if int(declared) > whole:
+            raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {whole:,} are read")
+        try:
+            sent = await request.form(max_files=limits.pictures, max_fields=limits.pictures)
+        except Exception as error:  # a body that is no form can raise almost anything
+            raise RefusedError(400, f"this is not a form with pictures: {' '.join(str(error).split())[:200]}") from None
+        try:
+            files = [each for each in sent.getlist("pictures") if hasattr(each, "read")]
+            if not files:
+                raise RefusedError(400, "there is no picture in the form; send files named pictures")
+            return JSONResponse({"pictures": await asyncio.gather(*map(one, files))})
+        finally:
+            await sent.close()
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:

@@ -49,7 +49,7 @@ class CardFacts:
     resolution: int
     network: str = ""
     params: int | None = None
-    macs: float | None = None
+    macs: int | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
 from paretina.model.build import Network
-from paretina.model.task import Task
 from paretina.model.weights import About
 from paretina.ship.format import Format
 from paretina.ship.header import Header, Precision
@@ -81,7 +80,6 @@ def first_departure(network: Network, about: About, format: Format, precision: P
 def difference(begun: Begun, about: About, format: Format, precision: Precision, images: list[Tensor]) -> float:
     """The largest difference between a runtime's output and torch's, as a share of the largest value."""
     model: Any = begun.model
-    task: Task = AsItIs()  # type: ignore[assignment]
     header = Header(about, model.preprocessing, model.resolution, model.channels, precision)
     wanted = []
     for image in images:
@@ -90,7 +88,7 @@ def difference(begun: Begun, about: About, format: Format, precision: Precision,
             wanted.append(begun(prepared.float() / 255.0))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"part{format.SUFFIX}"
-        format.write(Whole(begun, task, features=False), path, header)  # type: ignore[arg-type]
+        format.write(Whole(begun, AsItIs(), features=False), path, header)
         run = format.open(path).run
         worst = 0.0
         for image, found in zip(images, wanted, strict=True):

@@ -46,11 +46,13 @@ class Limits:
             `largest` does not count where they change places.
         largest: difference of a probability, at most.
         loss: of accuracy, in points of top-1, at most; None where the two limits above decide.
+        point: whether the loss that was seen decides, and not the interval around it.
     """
 
     agreement: float
     largest: float
     loss: float | None = None
+    point: bool = False
 
 
 LIMITS: dict[Precision, Limits] = {
@@ -259,16 +261,19 @@ def judged(
         return "failed", f"a probability differs by {largest:.2g}, more than the {limits.largest:g} that {precision} may have"
     if limits.loss is None or gained is None:
         return "passed", ""
-    return loss_judged(gained, n, limits.loss)
+    return loss_judged(gained, n, limits.loss, limits.point)
 
 
-def loss_judged(gained: Interval, n: int, most: float) -> tuple[Verdict, str]:
+def loss_judged(gained: Interval, n: int, most: float, point: bool = False) -> tuple[Verdict, str]:
     """The verdict on a change of top-1, and its reason.
 
     Args:
         gained: in points, over the same n pictures.
         most: points that may be lost.
+        point: whether the change that was seen decides, whatever its interval.
     """
+    if point:
+        gained = Interval(gained.value, gained.value, gained.value)
     if gained.low >= -most:
         return "passed", ""
     if gained.high < -most:

@@ -5,7 +5,7 @@ that a file computes the same in each of them. Exporters' own antialiased resize
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from paretina.data.preprocess import SLACK
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Combined, Network
-from paretina.model.task import Task
 from paretina.ship.header import FEATURES, OUTPUT
 
 BITS = 15
@@ -92,14 +91,14 @@ class Whole(nn.Module):
     """A network with its preprocessing and the last operation of its task.
 
     Attributes:
-        network: in evaluation mode; takes pixels from 0 to 1.
-        task: what its logits mean.
+        network: in evaluation mode; takes pixels from 0 to 1, and has `model`, that it was built from.
+        task: what its logits mean, with `DENSE` and `probabilities`.
         features: whether the features before the classifier are a second output.
     """
 
-    def __init__(self, network: Network, task: Task, features: bool = True) -> None:
+    def __init__(self, network: nn.Module, task: Any, features: bool = True) -> None:
         super().__init__()
-        model = network.model
+        model: Any = network.model
         self.features = features and not task.DENSE
         self.resize = Resize(model.preprocessing, model.resolution)
         self.network = network.eval()

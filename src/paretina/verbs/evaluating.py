@@ -179,6 +179,7 @@ def evaluate(
     against: Path | str | None = None,
     max_loss: float = 0.5,
     trust: bool = False,
+    point_estimate: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -196,6 +197,7 @@ def evaluate(
         against: another model or shipped file with the same classes, to compare with on the same pictures.
         max_loss: points of top-1 that may be lost against it.
         trust: whether shipped files that can run code are opened.
+        point_estimate: whether the loss that is seen decides, whatever its interval.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
@@ -279,7 +281,7 @@ def evaluate(
     losses = [Loss(split, len(samples) - len(labels), len(samples), lost)]
     remarks = pictures.remarks
     corrupted = unknown = None
-    compared = None if other is None else against_other(other, pictures, plan, logits, ids, labels, max_loss)
+    compared = None if other is None else against_other(other, pictures, plan, logits, ids, labels, max_loss, point_estimate)
     if network is not None and kinds:
         seen = Evaluation(pictures, network.model.preprocessing, side, network.model.classes, plan)
         corrupted = corrupted_accuracy(network, seen, kinds)
@@ -311,7 +313,7 @@ def evaluate(
 
 
 def against_other(
-    other: Answering, pictures: Pictures, plan: Plan, logits: Tensor, ids: Tensor, labels: Tensor, max_loss: float
+    other: Answering, pictures: Pictures, plan: Plan, logits: Tensor, ids: Tensor, labels: Tensor, max_loss: float, point: bool
 ) -> Against:
     """Compares logits of pictures with those of another classifier, picture by picture."""
     theirs, numbers, _ = other.logits(pictures, plan)
@@ -322,7 +324,7 @@ def against_other(
     now = logits[rows].argmax(1) == truth
     right = theirs[torch.tensor([place[number] for number in both])].argmax(1) == truth
     before, after, gained, p = accuracies(right, now)
-    verdict, why = loss_judged(gained, len(both), max_loss)
+    verdict, why = loss_judged(gained, len(both), max_loss, point)
     return Against(str(other.path), before, after, gained, p, max_loss, verdict, why)
 
 

@@ -32,6 +32,10 @@ HELD = 300
 """Further training pictures on which it is decided which layers stay in float."""
 
 LEAST = 20
+"""Training pictures that int8 needs at least."""
+
+DENSE = 64
+"""Pictures that are compared at most where each pixel has probabilities, which take the memory."""
 
 
 def ship(
@@ -44,6 +48,7 @@ def ship(
     pictures: int = PICTURES,
     seconds: float = 6.0,
     max_loss: float | None = None,
+    point_estimate: bool = False,
     say: Say = lambda text: None,
 ) -> Shipped:
     """Writes a model as one file with everything in it, and compares that file, in its own runtime, with the model.
@@ -58,6 +63,7 @@ def ship(
         pictures: number of them to compare on.
         seconds: for comparing latencies; 0 leaves it out.
         max_loss: points of top-1 that the file may lose; default: 0.5 in int8, elsewhere agreement decides.
+        point_estimate: whether the loss that is seen decides, whatever its interval.
 
     Raises:
         MisuseError: there is no such model, format, precision or data, or the file is there already.
@@ -74,13 +80,8 @@ def ship(
         if max_loss is not None and max_loss < 0:
             raise ValueError(f"max_loss is in points of top-1, at least 0, got {max_loss:g}")
     format.require()
-    target = (
-        Path(out)
-        if out is not None
-        else path.with_suffix("" if precision == "float32" else f".{precision}").with_name(
-            path.stem + ("" if precision == "float32" else f"-{precision}") + format.SUFFIX
-        )
-    )
+    name = f"{path.stem}{'' if precision == 'float32' else f'-{precision}'}{format.SUFFIX}"
+    target = path.with_name(name) if out is None else Path(out)
     if not target.name.endswith(format.SUFFIX):
         raise MisuseError(f"a file for {to} ends with {format.SUFFIX}, got {target.name}")
     check_new(target)
@@ -91,14 +92,15 @@ def ship(
     found = labelled(path, about, source, split, str(data or source))
     for note in found.notes:
         say(f"note: {note}")
-    chosen = read_pictures(found.collection, spread(found.samples, pictures))
+    most = min(pictures, DENSE) if about.task.DENSE else pictures
+    chosen = read_pictures(found.collection, spread(found.samples, most))
     if not len(chosen):
         raise ValueError(f"there is no readable picture in {data or source} ({found.split})")
     calibration = None
     if precision == "int8":
         calibration = calibrated(network, found.collection, path, max_loss)
     chosen_precision: Precision = precision  # type: ignore[assignment]
-    limits = LIMITS[chosen_precision]
+    limits = replace(LIMITS[chosen_precision], point=point_estimate)
     if max_loss is not None:
         limits = replace(limits, loss=max_loss)
     return ship_file(path, format, chosen_precision, target, chosen, seconds, limits, calibration, say)
