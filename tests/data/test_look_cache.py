@@ -66,6 +66,20 @@ def test_what_cannot_be_read_is_tried_again(folder):
     assert any(found.looks["digest"][0].tobytes())
 
 
+def test_without_time_only_equal_ones_are_looked_for_until_the_looks_are_known(folder):
+    collection = Folder(path=str(folder), val_share=0.0).open()
+    samples = collection.split("train")
+    hurried = looked_at(collection, samples, fresh=3)
+    assert (hurried.near, hurried.hurried, hurried.new) == (False, True, 4)
+    assert any("the time limit is too short" in note for note in hurried.notes())
+    assert not hurried.looks["comparable"].any()
+    whole = looked_at(collection, samples, fresh=4)
+    assert (whole.near, whole.hurried, whole.new) == (True, False, 4)
+    again = looked_at(collection, samples, fresh=0)
+    assert (again.near, again.hurried, again.new) == (True, False, 0)
+    assert (again.looks == whole.looks).all()
+
+
 def test_one_file_of_arrays_stands_for_all_its_pictures(tmp_path):
     images = RNG.integers(0, 256, (6, 40, 40, 3), np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(6) % 2, split=["train"] * 6)

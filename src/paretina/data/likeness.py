@@ -118,16 +118,20 @@ class Looked:
         near: whether near-duplicates can be found; not among more than MOST pictures.
         new: how many were not in the cache.
         unkept: why the results cannot be cached; "" if they can.
+        hurried: whether there was no time to look for near-duplicates.
     """
 
     looks: np.ndarray
     near: bool
     new: int
     unkept: str = ""
+    hurried: bool = False
 
     def notes(self) -> tuple[str, ...]:
         found = []
-        if not self.near:
+        if self.hurried:
+            found.append(no_time(len(self.looks)))
+        elif not self.near:
             found.append(too_many(len(self.looks)))
         if self.unkept:
             found.append(self.unkept)
@@ -145,18 +149,29 @@ def too_many(pictures: int) -> str:
     )
 
 
-def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None) -> Looked:
+def no_time(pictures: int) -> str:
+    return (
+        f"the time limit is too short to look for near copies among {how_many(pictures, 'picture', ',')}: only equal ones were "
+        "looked for; paretina data check looks for both, and keeps what it found for the next time"
+    )
+
+
+def looked_at(collection: Collection, samples: Sequence[Sample], most: int | None = None, fresh: int | None = None) -> Looked:
     """Reads every picture once, in threads; results for unchanged files come from the cache.
 
     Args:
         samples: of this collection.
         most: number of pictures up to which near-duplicates are searched for; default: MOST.
+        fresh: number of pictures that are not in the cache up to which they are; None for any.
     """
     origin = collection.origin()
     names = [collection.name_at_origin(sample) for sample in samples]
     files = {name: origin.file(Sample(name, 0)) for name in names}
     near = len(files) <= (MOST if most is None else most)
     cache = LookCache(files, LOOK, "near" if near else "equal")
+    hurried = near and fresh is not None and len(files.keys() - cache.known.keys()) > fresh
+    if hurried:
+        near, cache = False, LookCache(files, LOOK, "equal")
     known = dict(cache.known)
     missing = [name for name in files if name not in known]
     own = not near and len(set(files.values())) == len(files)  # a file with several pictures does not identify one
@@ -176,7 +191,7 @@ def looked_at(collection: Collection, samples: Sequence[Sample], most: int | Non
             known |= found
             # an unreadable picture may be readable next time, although its file has not changed
             cache.keep({name: one for name, one in found.items() if any(one["digest"].tobytes())})
-    return Looked(np.array([known[name] for name in names], LOOK), near, len(missing), cache.note)
+    return Looked(np.array([known[name] for name in names], LOOK), near, len(missing), cache.note, hurried)
 
 
 def look_at_bytes(file: Path) -> np.ndarray:
@@ -389,16 +404,23 @@ class Leaks:
         return {**counts, "warning": self.warning(), "note": self.note(), "pairs": pairs}
 
 
-def leaks(collection: Collection, split: str = "val", among: Sequence[Sample] | None = None) -> Leaks:
+LOOK_S = 6e-4
+"""Seconds for looking at a picture once, near copies included."""
+
+
+def leaks(
+    collection: Collection, split: str = "val", among: Sequence[Sample] | None = None, seconds: float | None = None
+) -> Leaks:
     """Finds the pictures of a split that have a copy in train; built-in data sets are skipped, see COPIES.
 
     Args:
         among: the evaluated pictures, from this collection; default: all of the split.
+        seconds: that looking for near copies may take; None for any.
     """
     train, measured = collection.split("train"), collection.split(split) if among is None else among
     if not collection.origin().COPIES or not train or not measured:
         return Leaks(split, len(measured))
-    seen = looked_at(collection, (*train, *measured))
+    seen = looked_at(collection, (*train, *measured), fresh=None if seconds is None else int(seconds / LOOK_S))
     found = between(split, train, seen.looks[: len(train)], measured, seen.looks[len(train) :])
     return replace(found, notes=seen.notes())
 

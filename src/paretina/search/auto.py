@@ -41,7 +41,7 @@ from paretina.train.objectives.supervised import Supervised
 from paretina.train.pilot import LEAST_UPDATES, PROBE, pilot
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import check_room, room
-from paretina.train.resolve import prepare
+from paretina.train.resolve import LOOKING, prepare
 from paretina.train.terms.cross_entropy import CrossEntropy
 
 Say = Callable[[str], None]
@@ -466,7 +466,7 @@ def piloted(choice: Choice, seconds: float, say: Say) -> Asked:
         seconds: left for the whole run.
     """
     began = time.monotonic()
-    prepared = prepare(choice.asked)
+    prepared = prepare(choice.asked, look_s=LOOKING * seconds)
     recipe, own = brief(prepared.recipe), choice.asked.recipe  # a pilot is short, whatever the run is
     rates = {"fine-tuning": None} if "recipe.optimizer.lr" in choice.origins else RATES
     ways = {name: recipe if rate is None else with_rate(recipe, rate) for name, rate in rates.items()}

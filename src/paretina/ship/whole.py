@@ -101,7 +101,7 @@ class Whole(nn.Module):
         model: Any = network.model
         self.features = features and not task.DENSE
         self.resize = Resize(model.preprocessing, model.resolution)
-        self.network = network.eval()
+        self.network: Any = network.eval()
         self.task = task
 
     @property

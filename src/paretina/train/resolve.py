@@ -96,11 +96,16 @@ class Prepared(Resolved):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def prepare(asked: Asked, ranks: int = 1) -> Prepared:
+LOOKING = 0.05
+"""Share of a time limit that looking for near copies of validation pictures may take."""
+
+
+def prepare(asked: Asked, ranks: int = 1, look_s: float | None = None) -> Prepared:
     """Opens the data, resolves the request, and reads every picture once.
 
     Args:
         ranks: number of processes (world size).
+        look_s: seconds that looking for near copies of validation pictures may take; None for any.
 
     Raises:
         ValueError: the data, the weights or the network cannot be used; the message says why and what to do.
@@ -121,7 +126,7 @@ def prepare(asked: Asked, ranks: int = 1) -> Prepared:
         check_targets(pictures, len(collection.classes))
     if train.damaged:
         check_parts(asked, resolved.model, collection.task, len(train), ranks, teacher_of(asked.recipe, collection))
-    copied = leaks(collection) if Ranks.is_first() else NO_LEAKS
+    copied = leaks(collection, seconds=look_s) if Ranks.is_first() else NO_LEAKS
     warned = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
     more = [note for note in (*copied.notes, copied.note()) if note and note not in notes]
     return replace(prepared, notes=(*prepared.notes, *more, *warned), leaks=copied)

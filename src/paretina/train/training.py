@@ -26,7 +26,7 @@ from paretina.train.loop import run_updates, tallied
 from paretina.train.planning import Planning, found_plan
 from paretina.train.probing import probed
 from paretina.train.ranks import Ranks
-from paretina.train.resolve import Prepared, as_started, make_job, prepare, remembered_of, with_memory_notes
+from paretina.train.resolve import LOOKING, Prepared, as_started, make_job, prepare, remembered_of, with_memory_notes
 from paretina.train.results import as_saved, save_results
 
 Say = Callable[[str], None]
@@ -94,7 +94,7 @@ def train(
     entered = time.monotonic()
     ranks = Ranks.start(asked.plan.device)
     began, others = time.monotonic(), Others()
-    prepared = prepare(asked, ranks.count)
+    prepared = prepare(asked, ranks.count, None if time_limit is None else LOOKING * time_limit)
     if ranks.count == 1 and time.monotonic() - began > LEAST_WATCH_S:
         for warning in shared_cores(asked.plan, others):
             say(warning)
