@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from paretina.data.preprocess import SLACK
@@ -73,8 +73,7 @@ def sheet(rows: Sequence[Sequence[Image.Image]], columns: Sequence[str], lines: 
         draw.text((CELL * number + 4, 2), plain(title), fill="black")
     for down, (pictures, captions) in enumerate(zip(rows, lines, strict=True)):
         for right, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-            small = picture.copy()
-            small.thumbnail((CELL, CELL))
+            small = ImageOps.contain(picture, (CELL, CELL))
             x = CELL * right + (CELL - small.width) // 2
             y = LINE + height * down
             found.paste(small, (x, y + (CELL - small.height) // 2))
