@@ -161,7 +161,10 @@ MISUSE = [
     ("predict photos/val/blue/0.png photos", "0.png is not a model file"),
     ("evaluate photos/val/blue/0.png photos", "0.png is not a model file"),
     ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
-    ("xyzzy", "there are: ablate, data, evaluate, export-weights, finetune, frontier, import, measure, models, predict"),
+    (
+        "xyzzy",
+        "there are: ablate, card, data, embed, evaluate, explain, export-weights",
+    ),
     ("data chek photos", "did you mean 'check'?"),
     ("train", "name the data"),
     ("train epochs=1", "name the data"),

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from paretina.cli.measure import measure
 from paretina.cli.slips import CHECKS
 from paretina.measure import compare as models
-from paretina.measure import opened
 from paretina.measure.compare import Measured, MeasuredModel
 from paretina.measure.cost import cost
 from paretina.measure.machine import Device
@@ -17,6 +16,7 @@ from paretina.measure.plan import InferencePlan, Plan
 from paretina.measure.roofline import Ceilings, roofline
 from paretina.measure.timing import BatchTiming, Series, Timing
 from paretina.model.families.resnet import R18
+from paretina.verbs import opening
 
 HERE = Device.here("cpu")
 TINY = replace(R18, resolution=16, stages=R18.stages[:1])
@@ -38,7 +38,7 @@ def asked(monkeypatch):
 
     monkeypatch.delitem(CHECKS, "measure")  # the names are made up too
     monkeypatch.setattr(models, "measure_models", answer)
-    monkeypatch.setattr(opened, "open_model", lambda name, resolution: name)
+    monkeypatch.setattr(opening, "open_any", lambda name, resolution, trust: name)
     return calls
 
 

@@ -2,6 +2,9 @@
 
 import io
 import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -73,9 +76,61 @@ def test_slips_in_a_query_are_refused(client, query):
     assert client.post(f"/predict?{query}", content=png()).status_code == 422
 
 
+def test_a_long_thin_picture_is_refused():
+    with TestClient(application(SERVED, Bounds(side=100))) as client:
+        found = client.post("/predict", content=png(size=(1, 200)))
+    assert found.status_code == 413
+    assert "a side may have 100" in found.json()["error"]
+
+
+def test_a_bomb_is_too_large(client):
+    found = client.post("/predict", content=png(size=(20_000, 20_000)))
+    assert found.status_code == 413
+
+
+def test_a_form_may_have_more_pictures_than_wait_at_once():
+    with TestClient(application(SERVED, Bounds(queue=2))) as client:
+        files = [("pictures", (f"{number}.png", png(), "image/png")) for number in range(16)]
+        found = client.post("/predict/batch", files=files)
+    assert found.status_code == 200
+    assert len(found.json()["pictures"]) == 16
+
+
+def test_a_heat_map_that_takes_too_long_is_left_out():
+    def slow(image):
+        time.sleep(1)
+        return image[0].float() / 255
+
+    with TestClient(application(replace(SERVED, heat=slow), Bounds(seconds=0.3))) as client:
+        found = client.post("/predict?heat=true", content=png())
+    assert found.status_code == 200
+    assert set(found.json()) == {"answers"}
+
+
+def test_room_is_counted_in_pixels():
+    """Pictures of 96 pixels and room for four times 100: the fifth is refused while the others are computed."""
+    gate = threading.Event()
+
+    def slow(images):
+        if images.shape[-1] == 12:
+            gate.wait(10)
+        return shares(images)
+
+    with (
+        TestClient(application(replace(SERVED, shares=slow), Bounds(pixels=100, batch=1))) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [pool.submit(client.post, "/predict", content=png()) for _ in range(8)]
+        while sum(each.done() for each in asked) < 4:
+            time.sleep(0.01)
+        gate.set()
+        statuses = sorted(each.result().status_code for each in asked)
+    assert statuses == [200] * 4 + [503] * 4
+
+
 def test_forms_have_limits_too(client):
     many = [("pictures", (f"{number}.png", png(), "image/png")) for number in range(9)]
-    assert client.post("/predict/batch", files=many).status_code == 400
+    assert client.post("/predict/batch", files=many).status_code == 413
     assert client.post("/predict/batch", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 400
     assert client.post("/predict/batch", files=[("other", ("a.png", png(), "image/png"))]).status_code == 400
     large = [("pictures", ("a.png", bytes(500_000), "image/png"))]
@@ -112,9 +167,6 @@ def test_the_page_loads_nothing_from_elsewhere(client):
 
 
 def test_a_full_queue_asks_to_come_again():
-    import threading
-    from concurrent.futures import ThreadPoolExecutor
-
     gate = threading.Event()
 
     def slow(images):
@@ -139,8 +191,6 @@ def test_a_full_queue_asks_to_come_again():
 
 
 def test_an_answer_that_comes_too_late_is_told():
-    import threading
-
     gate = threading.Event()
 
     def slow(images):

@@ -113,6 +113,44 @@ def test_a_network_that_fails_does_not_stop_the_queue():
     assert queue.figures.failed == 1
 
 
+def test_jobs_have_their_turn_and_are_refused_at_the_end():
+    async def whole():
+        queue = BatchQueue(Network(), batch=1)
+        queue.start()
+        assert await queue.do(lambda: "done") == "done"
+        assert queue.figures.answered == 0
+        asked = [asyncio.create_task(queue.ask(picture(1))), asyncio.create_task(queue.do(lambda: "never"))]
+        await asyncio.sleep(0)
+        queue.refuse(jobs_only=True)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await queue.close()
+        return found
+
+    answer, refused = asyncio.run(whole())
+    assert float(answer) == 1
+    assert isinstance(refused, FullError)
+
+
+def test_large_pictures_go_alone():
+    network = Network()
+
+    async def go(queue):
+        images = [torch.zeros(3, 3000, 4000, dtype=torch.uint8) for _ in range(3)]
+        return await asyncio.gather(*(queue.ask(image) for image in images))
+
+    served(network, go)
+    assert [size for size, _ in network.sizes] == [1, 1, 1]
+
+
+def test_a_single_picture_always_has_room():
+    async def go(queue):
+        with queue.room(1000), pytest.raises(FullError), queue.room(1):
+            pass
+        assert queue.pixels == 0
+
+    served(Network(), go, most_pixels=100)
+
+
 def test_closing_answers_what_waits_and_takes_nothing_more():
     async def whole():
         queue = BatchQueue(Network(), batch=1)

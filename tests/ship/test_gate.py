@@ -43,7 +43,7 @@ def test_accuracies_are_those_of_both_and_their_difference():
 
 def test_another_answer_counts_only_where_the_network_was_sure():
     own = torch.tensor([[0.5, 0.499, 0.001], [0.9, 0.05, 0.05]])
-    limits = Limits(0.999, 5e-3)
+    limits = Limits(0.999, 5e-3, 0.01)
     assert agreements(own, torch.tensor([True, False]), limits) == (0.5, 0)
     assert agreements(own, torch.tensor([False, True]), limits) == (0.5, 1)
 
@@ -67,7 +67,7 @@ def test_probabilities_that_are_no_numbers_fail():
     [
         (Interval(-0.1, -0.4, 0.2), "passed", ""),
         (Interval(1.0, -0.2, 2.2), "passed", ""),
-        (Interval(-3.0, -4.0, -2.0), "failed", "fell by 3.00 points"),
+        (Interval(-3.0, -4.0, -2.0), "failed", "changed by -3.00 points, and only 0.5 may be lost"),
         (Interval(0.0, -1.0, 1.0), "undecided", "about 4,000 pictures are needed"),
         (Interval(-0.8, -2.0, 0.4), "undecided", "cannot be told"),
     ],

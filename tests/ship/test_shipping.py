@@ -138,7 +138,7 @@ def test_a_model_that_forgot_does_not_pass(home, tmp_path):
     network.head.classifier.weight.data.neg_()
     save_model(tmp_path / "worse.safetensors", network, about)
     error = run("evaluate", tmp_path / "worse.safetensors", home / "photos", "--against", home / "run", code=3)[1]
-    assert "failed: top-1 fell by" in error
+    assert "failed: top-1 changed by -" in error
 
 
 def test_a_file_that_is_not_its_network_fails_and_names_where(home, tmp_path, monkeypatch):
@@ -295,6 +295,7 @@ def test_a_card_says_what_the_file_knows(home, tmp_path, file):
     assert "Trained on photos" in body
     assert "parameters" in body
     assert "42 training and 24 validation pictures" in body
+    assert "| blue |" in body
     assert ("onnxruntime" in body) == (file == "model.onnx")
     run("card", source, "--out", tmp_path / "CARD.md")
     assert (tmp_path / "CARD.md").read_text() == text
@@ -348,3 +349,34 @@ def test_measures_files_beside_their_network(home):
     error = run("measure", home / "model.onnx", "--resolution", "64", code=2)[1]
     assert "no other resolution" in error
     assert "--trust" in run("measure", home / "model.pt2", code=2)[1]
+
+
+def test_only_what_training_held_out_is_judged(home, tmp_path):
+    """In a folder without splits most pictures were trained on."""
+    flat = tmp_path / "flat"
+    for name in COLOURS:
+        (flat / name).mkdir(parents=True)
+        for split in ("train", "val"):
+            for path in (home / "photos" / split / name).iterdir():
+                shutil.copy(path, flat / name / f"{split}-{path.name}")
+    run("train", flat, *TINY, "--output", tmp_path / "run")
+    held = json.loads((tmp_path / "run" / "result.json").read_text())["data"]["val"]
+    found = document("ship", tmp_path / "run", "--to", "onnx", "--out", tmp_path / "a.onnx", "--seconds", "0")
+    assert found["gate"]["n"] == held < 66
+    found = document("evaluate", tmp_path / "a.onnx", flat, "--against", tmp_path / "run", "--max-loss", "30")
+    assert found["n"] == held
+    assert any("only the pictures that training held out" in note for note in found["notes"])
+    whole = document("evaluate", tmp_path / "a.onnx", flat, "--against", tmp_path / "run", "--max-loss", "30", "--split", "all")
+    assert whole["n"] == 66
+
+
+def test_a_table_says_what_was_rejected(home, tmp_path):
+    run("predict", home / "model.onnx", home / "photos" / "val", "--reject", "1", "--csv", tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0].startswith("name,predicted,confidence,rejected,")
+    assert all(line.split(",")[3] == "1" for line in lines[1:])
+
+
+def test_a_shipped_file_is_not_shipped_again(home, tmp_path):
+    error = run("ship", home / "model.onnx", "--to", "openvino", "--out", tmp_path / "a.ovz", code=2)[1]
+    assert "is shipped already" in error

@@ -71,5 +71,7 @@ def embed(
     for name, near in zip(found.names, found.neighbours, strict=True):
         print_lines([f"{name}  {'   '.join(f'{other} {value:.3f}' for other, value in near)}".rstrip()])
     print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)
+    if csv is not None:
+        click.echo(f"neighbours: {csv}")
     if out is not None:
         click.echo(f"features: {out}, {len(found.names):,} x {found.features.shape[1]:,}")

@@ -9,7 +9,7 @@ from paretina.cli.program import command, main, note
 
 @command(
     main,
-    "paretina serve runs/photos-efficientnet_lite0-1\ncurl --data-binary @a.jpg http://127.0.0.1:8000/predict",
+    "paretina serve runs/photos-efficientnet_lite0-1\nparetina serve photos.onnx --port 8080",
     short_help="Serve a model over HTTP, with a page to try it on.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -18,7 +18,7 @@ from paretina.cli.program import command, main, note
 @click.option("--batch", type=click.IntRange(1), default=16, help="Pictures that are computed together at most.  [16]")
 @click.option("--queue", type=click.IntRange(1), default=64, help="Pictures that may wait; more are refused.  [64]")
 @click.option("--max-bytes", type=click.IntRange(1), default=20 << 20, help="Largest file that is read.  [20 MiB]")
-@click.option("--max-pixels", type=click.IntRange(1), default=50_000_000, help="Largest picture that is decoded.  [50,000,000]")
+@click.option("--max-pixels", type=click.IntRange(1), default=25_000_000, help="Largest picture that is decoded.  [25,000,000]")
 @click.option("--timeout", type=click.FloatRange(0.001), default=30.0, help="Seconds for an answer.  [30]")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 def serve(

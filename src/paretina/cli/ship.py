@@ -46,10 +46,11 @@ def ship(
     that cannot be told.
     """
     from paretina import verbs
+    from paretina.cli.program import note
     from paretina.text import printable
 
     with waiting("shipping"):
-        found = verbs.ship(model, to, precision, out, data, split, pictures, seconds, max_loss, point_estimate)
+        found = verbs.ship(model, to, precision, out, data, split, pictures, seconds, max_loss, point_estimate, note)
     gate = found.gate
     trouble = (
         ""
@@ -63,7 +64,7 @@ def ship(
         return
     print_lines([*found.header.steps, *gate.lines()])
     click.echo(
-        printable(f"file: {found.path}, {found.bytes / 1e6:.1f} MB (the model file has {found.bytes_before / 1e6:.1f} MB)")
+        printable(f"file: {found.path}, {found.bytes / 1e6:.3g} MB (the model file is {found.bytes_before / 1e6:.3g} MB)")
     )
     if ending := gate.ending():
         click.echo(ending)

@@ -384,6 +384,8 @@ def check_there(paths: Iterable[Path]) -> None:
 def predict(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
     model_or_shipped(given["model"])
+    if given["reject"] is not None and not 0 < given["reject"] <= 1:
+        refuse(f"reject is a probability in (0, 1], got {given['reject']:g}")
     check_there(given["paths"])
     check_device(given["device"])
 
@@ -454,7 +456,13 @@ def ship(given: Mapping[str, Any]) -> None:
         refuse(f"there is no precision {given['precision']!r}{near(given['precision'], every)}")
     if given["precision"] not in precisions:
         refuse(f"{given['to']} is written in {', '.join(precisions)}, not in {given['precision']}")
+    if any(given["model"].name.endswith(ending) for ending, _ in formats.values()):
+        refuse(f"{given['model']} is shipped already; ship the run or the .safetensors file that it was made of")
     model_file(given["model"])
+    if given["pictures"] < 1:
+        refuse(f"pictures must be at least 1, got {given['pictures']}")
+    if given["max_loss"] is not None and not given["max_loss"] >= 0:
+        refuse(f"max_loss is in points of top-1, at least 0, got {given['max_loss']:g}")
     if given["out"] is not None and not given["out"].name.endswith(suffix):
         refuse(f"a file for {given['to']} ends with {suffix}, got {given['out'].name}")
     check_new(given["out"])
@@ -469,6 +477,8 @@ def card(given: Mapping[str, Any]) -> None:
 def embed(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
     check_csv(given["out"], "--out")
+    if given["neighbours"] < 0:
+        refuse(f"neighbours must be at least 0, got {given['neighbours']}")
     model_or_shipped(given["model"])
     check_there(given["paths"])
     check_device(given["device"])

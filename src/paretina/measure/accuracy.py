@@ -418,12 +418,20 @@ def around(value: float, drawn: Float[Tensor, " resample"], most: float) -> tupl
 
 
 def write_predictions(
-    path: Path | str, names: Sequence[str], logits: Logits, labels: Labels | None, classes: tuple[str, ...]
+    path: Path | str,
+    names: Sequence[str],
+    logits: Logits,
+    labels: Labels | None,
+    classes: tuple[str, ...],
+    reject: float | None = None,
 ) -> None:
     """Writes predictions as CSV in UTF-8, a line per sample.
 
     The columns are name, label, predicted, correct (1 or 0), confidence (probability of the answer), and the next answers up to
     the fifth with their probabilities: class_2, confidence_2, ... Without labels, the columns label and correct are left out.
+
+    Args:
+        reject: adds a column rejected behind confidence, 1 where the answer is less likely than this and else 0.
 
     Raises:
         ValueError: the numbers of names, rows of logits, labels or classes disagree, or a logit is not finite.
@@ -434,6 +442,7 @@ def write_predictions(
         raise ValueError(f"each sample needs a name, got {how_many(len(names), 'name')} and {len(logits)} rows of logits")
     shown = min(5, len(classes))
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
+    columns += ["rejected"] if reject is not None else []
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
 
     def lines() -> Iterator[dict[str, str]]:
@@ -444,6 +453,8 @@ def write_predictions(
             shares = rows.softmax(1).gather(1, order)
             for label, answers, chances in zip(true.tolist(), order.tolist(), shares.tolist(), strict=True):
                 line = {"name": next(waiting), "predicted": classes[answers[0]], "confidence": f"{chances[0]:.6f}"}
+                if reject is not None:
+                    line["rejected"] = str(int(chances[0] < reject))
                 if known:
                     line |= {"label": classes[label], "correct": str(int(answers[0] == label))}
                 for place in range(1, shown):

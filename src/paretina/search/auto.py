@@ -292,11 +292,13 @@ def fine_tuned(
             "pictures decides whether that improves on the classifier"
         )
     least = "at least " if trains else ""
+    needed = BEGIN_S + END_S + read_s(seen) + probe_s(seen, measured, own)
+    late_by = f", which is too short: about {needed:.0f} s are needed" if needed > seconds and epochs is None else ""
     said = (
         f"network: {network.name}, whose weights are on this machine, at {own} pixels{smaller}",
         f"recipe: {way}",
         f"{EXPECTED}{least}the accuracy of the linear classifier, whose features take about "
-        f"{probe_s(seen, measured, own):.0f} s of {seconds:.0f} s",
+        f"{probe_s(seen, measured, own):.0f} s of {seconds:.0f} s{late_by}",
     )
     return Chosen(network.name, "finetune", fields, trains, seconds, said)
 
@@ -514,7 +516,7 @@ pictures of 28 pixels; at 120 s on the drawings it gave the same 63 % at 48 pixe
 
 MADE = 0.9
 """Share of the epochs that follow from a network's pace which a run really makes: it also loads, augments and averages. In 60 s
-on 2,000 pictures of 28 pixels 16 epochs were made of 16 that followed, on the drawings 16 of 15, on 20,000 pictures 1.1 of 1.3."""
+on 2,000 pictures of 28 pixels 16 epochs were made of 16 that followed, on the drawings 16 of 15, on 20,000 1.1 of 1.3."""
 
 ENOUGH = 900
 """Updates that training from scratch should make, as `MADE` estimates them."""

@@ -4,16 +4,20 @@ import asyncio
 import base64
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from torch import Tensor
 
 from paretina.data import decode
@@ -33,6 +37,7 @@ class Bounds:
     Attributes:
         bytes: of a picture's file.
         pixels: of a picture.
+        side: of a picture, in pixels; very long ones take long for nothing.
         pictures: of a request with several.
         queue: pictures that wait.
         batch: pictures that go through the network together.
@@ -40,7 +45,8 @@ class Bounds:
     """
 
     bytes: int = 20 << 20
-    pixels: int = 50_000_000
+    pixels: int = 25_000_000
+    side: int = 20_000
     pictures: int = 32
     queue: int = 64
     batch: int = 16
@@ -68,6 +74,9 @@ class Served:
     about: dict[str, Any]
 
 
+Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to answer, the most likely first.")]
+
+
 class RefusedError(Exception):
     """A request that cannot be answered.
 
@@ -85,11 +94,11 @@ def application(served: Served, limits: Bounds) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        queue = BatchQueue(served.shares, limits.queue, limits.batch, late_s=limits.seconds)
+        queue = BatchQueue(served.shares, limits.queue, limits.batch, late_s=limits.seconds, most_pixels=4 * limits.pixels)
         queue.start()
         app.state.queue, app.state.counts = queue, Counter[tuple[str, int]]()
-        await queue.ask(torch.zeros(3, 64, 64, dtype=torch.uint8))  # the first call of a network is slow
-        queue.figures.answered = 0
+        first = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+        await asyncio.get_running_loop().run_in_executor(queue.pool, served.shares, first)  # it is slow, and has no limit
         app.state.ready = True
         yield
         app.state.ready = False
@@ -117,35 +126,62 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, error.status, error.headers)
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+        return JSONResponse({"error": said}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @contextmanager
+    def in_time() -> Iterator[None]:
+        """Turns what can go wrong while a request is read into a refusal."""
+        try:
+            yield
+        except TimeoutError:
+            raise RefusedError(408, f"the request did not come within {limits.seconds:g} s") from None
+        except ClientDisconnect:
+            raise RefusedError(499, "the client has gone") from None
+
     async def body_of(request: Request, most: int) -> bytes:
-        """The body of a request, read only as far as it may be long."""
+        """The body of a request, read only as far as it may be long, and as long as it may take."""
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > most:
             raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {most:,} are read")
         data = bytearray()
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > most:
-                raise RefusedError(413, f"the body has more than the {most:,} bytes that are read")
+        with in_time():
+            async with asyncio.timeout(limits.seconds):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > most:
+                        raise RefusedError(413, f"the body has more than the {most:,} bytes that are read")
         return bytes(data)
 
-    async def picture(data: bytes, name: str) -> Tensor:
+    async def answered(data: bytes, name: str, heat: bool = False) -> tuple[Tensor, str | None]:
+        """The probabilities of a picture in a file, and its heat map, if it is asked for and there is time."""
         if not data:
             raise RefusedError(400, f"{name} is empty; send a picture's file as the body")
         if len(data) > limits.bytes:
             raise RefusedError(413, f"{name} has {len(data):,} bytes; at most {limits.bytes:,} are read")
-        try:
-            size = await asyncio.to_thread(size_of, data)
-            if size is not None and size[0] * size[1] > limits.pixels:
-                raise RefusedError(413, f"{name} is {size[0]} x {size[1]} pixels; at most {limits.pixels:,} are decoded")
-            return await asyncio.to_thread(decode.decode, data, name)
-        except DecodeError as error:
-            raise RefusedError(415, f"{' '.join(str(error).split())[:300]}") from None
-
-    async def shares(image: Tensor) -> Tensor:
+        width, height = await asyncio.to_thread(size_of, data, name)
+        if width * height > limits.pixels:
+            raise RefusedError(413, f"{name} is {width} x {height} pixels; at most {limits.pixels:,} are decoded")
+        if max(width, height) > limits.side:
+            raise RefusedError(413, f"{name} is {width} x {height} pixels; a side may have {limits.side:,}")
         queue: BatchQueue = app.state.queue
         try:
-            return await queue.ask(image)
+            with queue.room(width * height):
+                image = await asyncio.to_thread(decode.decode, data, name)
+                found = await queue.ask(image)
+                drawing = None
+                if heat and served.heat is not None:
+                    with suppress(FullError, LateError):
+                        drawing = await queue.do(partial(drawn, served.heat, image))
+                return found, drawing
+        except DecodeError as error:
+            raise RefusedError(415, f"{' '.join(str(error).split())[:300]}") from None
         except FullError:
             raise RefusedError(503, "too many pictures are waiting; try again later", **{"Retry-After": "1"}) from None
         except LateError:
@@ -158,20 +194,25 @@ def application(served: Served, limits: Bounds) -> FastAPI:
             for share, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
 
-    many = {"400": "no picture", "413": "too large", "415": "cannot be decoded", "503": "queue full", "504": "too late"}
-    responses: dict[int | str, dict[str, Any]] = {int(code): {"description": text} for code, text in many.items()}
+    refusals = {
+        400: "no picture",
+        408: "not received in time",
+        411: "the length of a form is not declared",
+        413: "too large",
+        415: "cannot be decoded",
+        422: "a parameter is out of its range",
+        503: "queue full",
+        504: "too late",
+    }
+    responses: dict[int | str, dict[str, Any]] = {code: {"description": text} for code, text in refusals.items()}
     binary = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
     @app.post("/predict", responses=responses, openapi_extra=binary)
-    async def predict(request: Request, top: int = 5, heat: bool = False) -> JSONResponse:
-        """Classify one picture, whose file is the body of the request."""
-        if not 1 <= top <= 1000:
-            raise RefusedError(422, f"top is a number of classes from 1 to 1000, got {top}")
-        image = await picture(await body_of(request, limits.bytes), "the picture")
-        found: dict[str, Any] = {"answers": answer(await shares(image), top)}
-        if heat and served.heat is not None:
-            found["heat"] = await asyncio.get_running_loop().run_in_executor(app.state.queue.pool, drawn, served.heat, image)
-        return JSONResponse(found)
+    async def predict(request: Request, top: Top = 5, heat: bool = False) -> JSONResponse:
+        """Classify one picture, whose file is the body of the request; with `heat` also where the model looks."""
+        found, drawing = await answered(await body_of(request, limits.bytes), "the picture", heat)
+        shown = {} if drawing is None else {"heat": drawing}
+        return JSONResponse({"answers": answer(found, top), **shown})
 
     form = {
         "requestBody": {
@@ -180,7 +221,14 @@ def application(served: Served, limits: Bounds) -> FastAPI:
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
-                        "properties": {"pictures": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                        "properties": {
+                            "pictures": {
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": limits.pictures,
+                                "items": {"type": "string", "format": "binary"},
+                            }
+                        },
                         "required": ["pictures"],
                     }
                 }
@@ -189,17 +237,17 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     }
 
     @app.post("/predict/batch", responses=responses, openapi_extra=form)
-    async def predict_batch(request: Request, top: int = 5) -> JSONResponse:
+    async def predict_batch(request: Request, top: Top = 5) -> JSONResponse:
         """Classify several pictures, the files `pictures` of a form; one that cannot be read has an error in place of
         answers."""
-        if not 1 <= top <= 1000:
-            raise RefusedError(422, f"top is a number of classes from 1 to 1000, got {top}")
+        at_once = asyncio.Semaphore(max(1, limits.queue // 2))  # or a form could fill the queue by itself
 
         async def one(file: Any) -> dict[str, Any]:
             name = str(file.filename or "picture")
             try:
-                image = await picture(await file.read(), name)
-                return {"name": name, "answers": answer(await shares(image), top)}
+                async with at_once:
+                    found, _ = await answered(await file.read(), name)
+                return {"name": name, "answers": answer(found, top)}
             except RefusedError as error:
                 if error.status in (503, 504):
                     raise
@@ -212,9 +260,16 @@ def application(served: Served, limits: Bounds) -> FastAPI:
         if int(declared) > whole:
             raise RefusedError(413, f"the body has {int(declared):,} bytes; at most {whole:,} are read")
         try:
-            sent = await request.form(max_files=limits.pictures, max_fields=limits.pictures)
+            with in_time():
+                async with asyncio.timeout(limits.seconds):
+                    sent = await request.form(max_files=limits.pictures, max_fields=limits.pictures)
+        except RefusedError:
+            raise
         except Exception as error:  # a body that is no form can raise almost anything
-            raise RefusedError(400, f"this is not a form with pictures: {' '.join(str(error).split())[:200]}") from None
+            said = " ".join(str(getattr(error, "detail", error)).split())[:200]
+            if said.startswith("Too many"):
+                raise RefusedError(413, f"{said}; at most {limits.pictures} pictures are read") from None
+            raise RefusedError(400, f"this is not a form with pictures: {said}") from None
         try:
             files = [each for each in sent.getlist("pictures") if hasattr(each, "read")]
             if not files:
@@ -255,13 +310,19 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     return app
 
 
-def size_of(data: bytes) -> tuple[int, int] | None:
-    """Width and height by the file's header; None where Pillow does not know it."""
+def size_of(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height by the file's header; zeros where it has none, of which decoding says what is wrong.
+
+    Raises:
+        RefusedError: they are so large that Pillow refuses the file.
+    """
     try:
         with decode.quiet_pillow(), Image.open(io.BytesIO(data)) as image:
             return image.size
-    except Exception:  # decoding says what is wrong with it
-        return None
+    except Image.DecompressionBombError:
+        raise RefusedError(413, f"{name} has more pixels than are decoded") from None
+    except Exception:
+        return 0, 0
 
 
 def drawn(heat: Heat, image: Tensor) -> str:

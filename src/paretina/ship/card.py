@@ -139,7 +139,8 @@ def what_it_is(facts: CardFacts) -> str:
 
 
 def how_to_run(facts: CardFacts) -> str:
-    command = f"```sh\npip install paretina{'' if not facts.format else extra(facts.format)}\n"
+    package = f"paretina{extra(facts.format) if facts.format else ''}"
+    command = f"```sh\npip install '{package}'\n"
     return f"{command}paretina predict {facts.file} picture.jpg\n```"
 
 
@@ -185,7 +186,7 @@ def weaknesses(facts: CardFacts) -> str:
     for row in worst:
         low, high = row.get("recall_low"), row.get("recall_high")
         between = "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
-        lines.append(f"| {escaped(str(row.get('name', '')))} | {row['recall']:.1f} | {between} | {row['n']:,} |")
+        lines.append(f"| {escaped(str(row.get('class', '')))} | {row['recall']:.1f} | {between} | {row['n']:,} |")
     few = sum(1 for row in known if row["n"] < 30)
     note = f"\n\n{how_many(few, 'class')} of {len(known)} have fewer than 30 validation pictures." if few else ""
     return "\n".join(lines) + note

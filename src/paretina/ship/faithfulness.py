@@ -96,7 +96,7 @@ class Faithfulness:
 
 
 def said(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.value:.3f} [{interval.low:.3f} to {interval.high:.3f}]"
+    return "" if interval is None else f"{interval.value:.3g} [{interval.low:.3g} to {interval.high:.3g}]"
 
 
 def faithfulness(network: Network, images: Sequence[Tensor], saliencies: Sequence[Saliency], seed: int = 0) -> Faithfulness:

@@ -42,23 +42,24 @@ class Limits:
     """What a file may differ by.
 
     Attributes:
-        agreement: share of pictures with the same answer, at least. A picture whose two best classes differ by less than twice
-            `largest` does not count where they change places.
+        agreement: share of pictures with the same answer, at least.
         largest: difference of a probability, at most.
+        tie: where the probabilities of the two best classes differ by less, another answer does not count.
         loss: of accuracy, in points of top-1, at most; None where the two limits above decide.
         point: whether the loss that was seen decides, and not the interval around it.
     """
 
     agreement: float
     largest: float
+    tie: float
     loss: float | None = None
     point: bool = False
 
 
 LIMITS: dict[Precision, Limits] = {
-    "float32": Limits(0.999, 5e-3),
-    "bfloat16": Limits(0.99, 0.1),
-    "int8": Limits(0.0, 1.0, 0.5),
+    "float32": Limits(0.999, 5e-3, 0.01),
+    "bfloat16": Limits(0.99, 1.0, 0.1),
+    "int8": Limits(0.0, 1.0, 1.0, 0.5),
 }
 
 
@@ -222,7 +223,7 @@ def agreements(own: Tensor, differing: Tensor, limits: Limits) -> tuple[float, i
         margin = top[:, 0] - top[:, -1]
     else:
         margin = 2 * (own - 0.5).abs()
-    moved = differing & (margin > 2 * limits.largest)
+    moved = differing & (margin > limits.tie)
     return 1.0 - float(differing.float().mean()), int(moved.sum())
 
 
@@ -277,11 +278,11 @@ def loss_judged(gained: Interval, n: int, most: float, point: bool = False) -> t
     if gained.low >= -most:
         return "passed", ""
     if gained.high < -most:
-        return "failed", f"top-1 fell by {-gained.value:.2f} points, more than the {most:g} that are allowed"
+        return "failed", f"top-1 changed by {gained.value:+.2f} points, and only {most:g} may be lost"
     if gained.value < -most:
         return "undecided", (
-            f"top-1 fell by {-gained.value:.2f} points on {n:,} pictures [{-gained.high:.2f} to {-gained.low:.2f}]: whether "
-            f"that is more than the {most:g} that are allowed cannot be told from so few"
+            f"top-1 changed by {gained.value:+.2f} points on {n:,} pictures [{gained.low:+.2f} to {gained.high:+.2f}]: whether "
+            f"more than the {most:g} that may be is lost cannot be told from so few"
         )
     return "undecided", (
         f"top-1 changed by {gained.value:+.2f} points on {n:,} pictures, but the interval reaches to {gained.low:+.2f}: to "

@@ -79,7 +79,7 @@ def ship(
     network, about = load_model(model)
     check_task(model, about)
     form, steps = in_inference_form(network)
-    header = described(model, network, about, precision, (*steps, format.PRECISIONS[precision]))
+    header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
     if isinstance(about.task, OneOf) is False and precision == "int8":
         raise ValueError(f"int8 is for one class a picture; the task of {model} is {type(about.task).__name__}")
     say(f"writing {out.name}")
@@ -89,11 +89,16 @@ def ship(
     found = compared(
         network, about.task, running, pictures, limits or LIMITS[precision], seconds, Device.here().name
     )  # fmt: skip
-    if found.verdict == "failed" and precision != "int8":
+    if found.verdict == "failed" and precision == "float32":
         found = replace(found, departs=first_departure(network, about, format, precision, pictures))
     header = replace(header, gate=found.to_dict())
     format.amended(out, header)
     return Shipped(out, header, found, out.stat().st_size, model.stat().st_size)
+
+
+def described_precision(format: Format, precision: Precision) -> tuple[str, ...]:
+    """What a precision means in a format, in words; nothing for float32, in which the network was trained."""
+    return () if precision == "float32" else (f"{precision}: {format.PRECISIONS[precision]}",)
 
 
 def described(model: Path, network: Network, about: About, precision: Precision, steps: tuple[str, ...]) -> Header:

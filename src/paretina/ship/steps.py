@@ -1,9 +1,10 @@
 """What is done to a network before it is written, each with how exact it is."""
 
-import torch
+from torch import nn
 
 from paretina.model.build import Combined, Network
 from paretina.model.fold import fold
+from paretina.model.roles import BATCH_NORMS
 
 
 def in_inference_form(network: Network) -> tuple[Network, tuple[str, ...]]:
@@ -29,5 +30,5 @@ def in_inference_form(network: Network) -> tuple[Network, tuple[str, ...]]:
     return found, (f"{before - after} norms folded into the layers before them: exact up to rounding in float32{left}",)
 
 
-def is_norm(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+def is_norm(module: nn.Module) -> bool:
+    return isinstance(module, BATCH_NORMS)

@@ -240,7 +240,7 @@ def evaluate(
         raise MisuseError(
             f"the classes of {other.path} are not those of {path}, or in another order, so they cannot be compared"
         )
-    found = labelled(path, about, source, split, str(data))
+    found = labelled(path, about, source, split, str(data), held_out=other is not None)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
     pictures = read_pictures(collection, samples)
     if not len(pictures):
@@ -357,13 +357,15 @@ class Labelled:
     notes: list[str]
 
 
-def labelled(path: Path, about: About, source: Source, split: str | None, data: str) -> Labelled:
+def labelled(path: Path, about: About, source: Source, split: str | None, data: str, held_out: bool = False) -> Labelled:
     """Pictures of a split of the data, for a model.
 
     Args:
         path: the model file; the data that it was trained on keeps the split of its run.
         split: None for val, or for all of a folder without splits.
         data: what the source is called.
+        held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
+            training held out, and not on all.
 
     Raises:
         MisuseError: the split does not exist, or task or classes are not those of the model.
@@ -375,10 +377,16 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
     collection: Collection
     if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
         source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
+    own = before.data is not None or is_named_after(about, source)
+    if split is None and held_out and own and isinstance(source, Folder) and not source.has_splits():
+        split = "val"
+        notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
+    if split == "all" and isinstance(source, Folder) and not source.has_splits():
+        split = None
     if split is None and isinstance(source, Folder) and not source.has_splits():
         split, collection = "all", replace(source, val_share=1.0).open()
         samples = collection.split("val")
-        if about.origin.startswith(f"trained on {Path(source.path).expanduser().absolute().name},"):
+        if is_named_after(about, source):
             notes.append(
                 "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
                 "--split val uses only the held-out ones"
@@ -393,6 +401,12 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
         samples = renumbered(collection, samples, about.classes, notes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def is_named_after(about: About, source: Source) -> bool:
+    """Whether a model says that it was trained on a folder of this name."""
+    place = getattr(source, "path", None)
+    return place is not None and about.origin.startswith(f"trained on {Path(place).expanduser().absolute().name},")
 
 
 def learned_by(path: Path, source: Source) -> Learned:

@@ -228,10 +228,14 @@ def save(picture: Image.Image, place: Path) -> None:
 
 def summary(found: Explained) -> list[str]:
     """The result as lines of text."""
-    lines = [f"{each.name}: {each.shown} {100 * each.probability:.1f} %  {each.file}" for each in found.pictures]
+    several = len(found.methods) > 1
+    lines = [
+        f"{each.name}: {each.shown} {100 * each.probability:.1f} %  {each.file}{f'  ({each.model})' if several else ''}"
+        for each in found.pictures
+    ]
     lines += [f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()]
     for model, method in found.methods.items():
         lines.append(f"{model}: {method}")
     for model, figures in found.faithful.items():
         lines += ["", f"how true the maps of {model} are:", *figures.table()]
-    return [*lines, f"{how_many(len(found.pictures), 'picture')} and a sheet of all: {found.sheet}"]
+    return [*lines, f"{how_many(len(found.pictures), 'overlay')} and a sheet of all: {found.sheet}"]

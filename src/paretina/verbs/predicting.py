@@ -136,7 +136,7 @@ def predict(
         if several:
             write_shares(Path(csv), shown, shares, about.classes)
         else:
-            write_predictions(Path(csv), shown, logits, None, about.classes)
+            write_predictions(Path(csv), shown, logits, None, about.classes, reject)
     best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(

@@ -1,6 +1,11 @@
 """Serves a model over HTTP."""
 
+import errno
 import importlib.util
+import ipaddress
+import math
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +29,6 @@ from paretina.verbs.checks import MisuseError
 
 EXTRA = ("fastapi", "uvicorn", "multipart")
 """Modules that the extra installs."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def check_serve(host: str, port: int) -> None:
@@ -65,18 +68,63 @@ def serve(
         ValueError: the model cannot be served, or the extra is not installed.
     """
     check_serve(host, port)
+    if not math.isfinite(limits.get("seconds", 1.0)):
+        raise MisuseError(f"timeout is a number of seconds, got {limits['seconds']}")
+    listening = bound(host, port)
     import uvicorn
 
     from paretina.serve.app import Bounds, application
 
     opened = answering(model, trust)
     app = application(served_of(opened), Bounds(**limits))
-    if host not in LOOPBACK:
-        say(f"note: {host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
+    if not is_loopback(host):
+        say(f"{host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=30, lifespan="on")
+    config.limit_concurrency = CONNECTIONS
     server = uvicorn.Server(config)
-    announced(server, say, host, port)
-    server.run()
+    announced(server, say, host, listening.getsockname()[1])
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server raises it once more when it has ended
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:  # likewise
+        say("ended")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        listening.close()
+
+
+CONNECTIONS = 256
+"""Connections at the same time; further ones get 503."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there, before anything is loaded.
+
+    Raises:
+        MisuseError: the address is none of this machine's, or the port is in use.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise MisuseError(f"--host {host} is not an address of this machine") from None
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(place)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise MisuseError(f"port {port} is in use; take another one with --port, or --port 0 for a free one") from None
+        raise MisuseError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def announced(server: Any, say: Callable[[str], None], host: str, port: int) -> None:
@@ -85,9 +133,8 @@ def announced(server: Any, say: Callable[[str], None], host: str, port: int) -> 
 
     async def startup(*args: Any, **kwargs: Any) -> None:
         await begin(*args, **kwargs)
-        bound = next((each.getsockname()[1] for one in server.servers for each in one.sockets), port)
         shown = f"[{host}]" if ":" in host else host
-        say(f"serving on http://{shown}:{bound}/ (the page), POST /predict, /openapi.json, /metrics; Ctrl-C ends it")
+        say(f"serving on http://{shown}:{port}/ (the page), POST /predict, /openapi.json, /metrics; Ctrl-C ends it")
 
     server.startup = startup
 

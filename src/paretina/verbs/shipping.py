@@ -12,7 +12,7 @@ from paretina.data.pictures import read_pictures
 from paretina.data.source import Collection, Sample, Source
 from paretina.model.build import Network
 from paretina.model.weights import load_model
-from paretina.ship.format import Calibration, format_named
+from paretina.ship.format import Calibration, format_named, format_of
 from paretina.ship.gate import LIMITS, PICTURES
 from paretina.ship.header import Precision
 from paretina.ship.shipping import Shipped, check_precision, check_task
@@ -69,6 +69,7 @@ def ship(
         MisuseError: there is no such model, format, precision or data, or the file is there already.
         ValueError: the model cannot be shipped.
     """
+    check_unshipped(model)
     path = model_file(model)
     with misuse():
         format = format_named(to)
@@ -89,9 +90,9 @@ def ship(
     check_task(path, about)
     source = source_of(path, data)
     say("reading pictures")
-    found = labelled(path, about, source, split, str(data or source))
+    found = labelled(path, about, source, split, str(data or getattr(source, "path", source)), held_out=True)
     for note in found.notes:
-        say(f"note: {note}")
+        say(note)
     most = min(pictures, DENSE) if about.task.DENSE else pictures
     chosen = read_pictures(found.collection, spread(found.samples, most))
     if not len(chosen):
@@ -106,6 +107,16 @@ def ship(
     return ship_file(path, format, chosen_precision, target, chosen, seconds, limits, calibration, say)
 
 
+def check_unshipped(model: Path | str) -> None:
+    """Checks that a model is not shipped already.
+
+    Raises:
+        MisuseError: it is.
+    """
+    if format_of(Path(model)) is not None:
+        raise MisuseError(f"{model} is shipped already; ship the run or the .safetensors file that it was made of")
+
+
 def calibrated(network: Network, collection: Collection, path: Path, max_loss: float | None) -> Calibration:
     """Training pictures for int8, and the answers of the float network to those that are held out.
 
@@ -116,8 +127,8 @@ def calibrated(network: Network, collection: Collection, path: Path, max_loss: f
     pictures = read_pictures(collection, samples)
     if len(pictures) < LEAST:
         raise ValueError(
-            f"int8 needs at least {LEAST} training pictures to calibrate on, and {len(pictures)} can be read; ship {path} in "
-            "float32 or bfloat16"
+            f"int8 needs at least {LEAST} training pictures to calibrate on, and there are {len(pictures)} that can be read; "
+            f"name data with more with --data, or ship {path} in float32 or bfloat16"
         )
     images = [pictures.image(number) for number in range(len(pictures))]
     # in turn, so that both have all classes
@@ -153,8 +164,8 @@ def source_of(path: Path, data: str | Source | None) -> Source:
     place = getattr(own, "path", None)
     if place is not None and not Path(place).expanduser().exists():
         raise MisuseError(
-            f"the data that {path} was trained on, {place}, is not there any more{beside(Path(place))}; name labelled pictures "
-            "with --data"
+            f"the data that {path} was trained on is not at {Path(place).expanduser().absolute()}{beside(Path(place))}; run "
+            "this where it was trained, or name labelled pictures with --data"
         )
     return own
 

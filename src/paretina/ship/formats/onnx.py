@@ -56,6 +56,7 @@ class Onnx(Format):
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # it would keep the memory of the largest picture, and some for each new size
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it keeps cores busy that others need
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -108,7 +109,7 @@ def loaded(path: Path) -> Any:
     try:
         return onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf has its own exceptions
-        raise ValueError(f"{path} is not an ONNX file: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"{path} is not an ONNX file, or was truncated: {' '.join(str(error).split())[:300]}") from None
 
 
 def header_of(path: Path, model: Any) -> Header:

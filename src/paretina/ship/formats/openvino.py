@@ -147,7 +147,7 @@ def members(path: Path, *names: str) -> dict[str, bytes]:
     except KeyError as error:
         raise ValueError(f"{path} is not a shipped OpenVINO model: {error.args[0]}") from None
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a shipped OpenVINO model: {error}") from None
+        raise ValueError(f"{path} is not a shipped OpenVINO model, or was truncated: {error}") from None
 
 
 FORMAT = OpenVino()

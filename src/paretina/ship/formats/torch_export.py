@@ -46,7 +46,7 @@ class TorchExport(Format):
                     raise ValueError("its description has over 64 MB")
                 return read(path, None if name is None else file.read(name).decode("utf-8", "replace"))
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise ValueError(f"{path} is not a file of torch.export: {error}") from None
+            raise ValueError(f"{path} is not a file of torch.export, or was truncated: {error}") from None
 
     def amended(self, path: Path, header: Header) -> None:
         found = io.BytesIO()
