@@ -135,6 +135,8 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 (stop.asked or done >= (job.updates or epochs.updates), time.monotonic() - saved >= job.save_every)
             )
             if evaluating or last or halt or done == start + 1 or journal.due():
+                if job.remembered:  # maps have fewer pixels than the pictures that they stand for
+                    made.schedules["size"] = round(job.size(epochs.clock(update)))
                 journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
                 with journal.pause():
