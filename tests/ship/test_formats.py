@@ -90,7 +90,7 @@ def test_a_model_of_several_networks_can_be_shipped(name, tmp_path):
     check(lively(Ensemble(members=(member, member))), name, tmp_path)
 
 
-@pytest.mark.parametrize("name", formats())
+@pytest.mark.parametrize("name", [name if name == "onnx" else pytest.param(name, marks=pytest.mark.slow) for name in formats()])
 def test_the_header_can_be_read_alone_and_amended(name, tmp_path):
     format = format_named(name)
     network = lively(tiny_blueprint(row(1, 8, 2), resolution=16, classes=3))

@@ -141,6 +141,7 @@ def test_a_model_that_forgot_does_not_pass(home, tmp_path):
     assert "failed: top-1 changed by -" in error
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_its_network_fails_and_names_where(home, tmp_path, monkeypatch):
     """A format whose writer changes the weights of the second stage, in silence."""
     onnx = format_named("onnx")
@@ -243,6 +244,7 @@ def test_explains_pictures_at_their_own_size(home, tmp_path):
     assert found["methods"] == {str(home / "run" / "model.safetensors"): "cam", str(home / "model.onnx"): "occlusion"}
 
 
+@pytest.mark.slow
 def test_measures_whether_maps_are_true(home, tmp_path):
     found = document("explain", home / "run", home / "photos" / "val" / "red", "--out", tmp_path / "m", "--faithful")
     (figures,) = found["faithfulness"].values()
@@ -338,6 +340,7 @@ def test_the_page_classifies_without_this_library(home, tmp_path, runtime):
     assert float(share) == pytest.approx(100 * wanted["answers"][0]["probability"], abs=0.6)
 
 
+@pytest.mark.slow
 def test_measures_files_beside_their_network(home):
     words = [home / "run", home / "model.onnx", home / "model.ovz", "--no-training", "--batch", "1", "--time", "1s"]
     found = document("measure", *words)
@@ -351,6 +354,7 @@ def test_measures_files_beside_their_network(home):
     assert "--trust" in run("measure", home / "model.pt2", code=2)[1]
 
 
+@pytest.mark.slow
 def test_only_what_training_held_out_is_judged(home, tmp_path):
     """In a folder without splits most pictures were trained on."""
     flat = tmp_path / "flat"
