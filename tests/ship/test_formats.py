@@ -87,7 +87,7 @@ def test_every_family_can_be_shipped(name, family, tmp_path):
 @pytest.mark.parametrize("name", formats())
 def test_a_model_of_several_networks_can_be_shipped(name, tmp_path):
     member = tiny_blueprint(row(1, 8, 2), resolution=32, classes=5)
-    check(lively(Ensemble(members=(member, member))), name, tmp_path)
+    check(lively(Ensemble(member=member, count=2, classes=5, resolution=32)), name, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name if name == "onnx" else pytest.param(name, marks=pytest.mark.slow) for name in formats()])

@@ -71,7 +71,7 @@ class TokenRun(nn.Module):
         x = x if self.adapt is None else self.adapt(x)
         rows, columns = x.shape[2:]
         names = [name for name in ("class_token", "distillation_token") if getattr(self, name) is not None]
-        first = [getattr(self, name).expand(len(x), -1, -1) for name in names]
+        first = [getattr(self, name).expand(x.shape[0], -1, -1) for name in names]
         tokens = torch.cat((*first, x.flatten(2).transpose(1, 2)), 1)
         tokens = self.blocks(tokens + self.positions_for((rows, columns)))
         places = tokens[:, len(names) :].transpose(1, 2).unflatten(2, (rows, columns))
