@@ -113,7 +113,6 @@ STAND_INS = {
     "--resolution 160": "24",
     "--resolution 224": "96",
     "--progressive 96:160": "32:40",
-    "size=128": "size=32",
     "size=160": "size=32",
     "epochs=10": "epochs=1",
     "--seeds 8": "2",
