@@ -21,7 +21,7 @@ GATE = 3
 @click.option("--precision", default="float32", help="float32, bfloat16 or int8.  [float32]")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [beside the model]")
 @click.option("--data", default=None, help="Labelled pictures to compare on.  [those that it was trained on]")
-@click.option("--split", default=None, help="Split of the data to compare on.  [val, or all of a folder without splits]")
+@click.option("--split", default=None, help="Split of the data to compare on.  [val: what training held out]")
 @click.option("--pictures", type=int, default=1000, help="Number of pictures to compare on.  [1000]")
 @click.option("--seconds", type=click.FloatRange(0), default=6.0, help="Time for comparing latencies; 0 for none.  [6]")
 @click.option("--max-loss", type=float, default=None, help="Points of top-1 that the file may lose.  [0.5 in int8]")
