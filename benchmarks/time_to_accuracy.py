@@ -3,6 +3,7 @@
     git clone https://github.com/huggingface/pytorch-image-models ../timm
     pip install 'paretina[benchmarks]'
     python benchmarks/time_to_accuracy.py ../timm runs/race       # about forty minutes on two processors
+    python benchmarks/time_to_accuracy.py ../timm runs/race --limits 30s 45s --seeds 6
 
 The folder holds 6,000 pictures of `shapes` as PNG, the network is a ResNet-18 of 718,506 parameters, the images have 64 pixels.
 Steps, each of which is skipped when its result is in the output folder already:
@@ -17,6 +18,10 @@ Steps, each of which is skipped when its result is in the output folder already:
    interpolation of crops.
 4. With `--why`: timm with the last norms begun at zero, its default, and so with threads that wait for each other as ours do;
    ours with these norms begun at zero, and in float32.
+
+With `--limits` nothing is searched. Run are timm's best setting of that search and `paretina train FOLDER` with `--weights
+none --time-limit LIMIT`, which chooses its network and sizes itself, in turn, with all seeds. Reported are the share of
+timm's wall time, and the one-sided 95 % bound of ours less theirs in points of top-1 (Welch), whose margin is one point.
 
 Wall time is that of the whole process, from its start to its end, so it includes imports, reading, evaluation and reports. The
 timm runs choose among settings by the validation pictures on which they are then reported, which favours timm.
@@ -66,6 +71,12 @@ FURTHER = ((0.03, "--no-aug"), (0.1, MILD), (0.03, MILD), (0.1, SMOOTH), (0.3, S
 FAST = ["--recipe", "fast", f"size={SIZE}"]
 OURS = {"ours, recipe fast": FAST, "ours, recipe fast, 10 epochs": [*FAST, "epochs=10"]}
 """What is given to `paretina train` besides folder, network, batch and seed."""
+
+BEST = ("adamw", 0.3, f"--epochs {2 * EPOCHS} {SMOOTH} {ONES}")
+"""timm's best setting, as the search finds it."""
+
+MARGIN = 1.0
+"""Points of top-1 by which ours may be below timm in `--limits`."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +217,20 @@ class Race:
         return self.finish(place, Done(name, seed, wall, top1))
 
     def ours(self, name: str, options: list[str], seed: int) -> Done:
+        settings = [*NETWORK, f"batch_size={BATCH}", f"evaluate_every={EPOCHS}"]
+        return self.learnt(name, [*settings, *options], seed)
+
+    def chosen(self, limit: str, seed: int) -> Done:
+        """Ours with all choices left to it, within a time."""
+        return self.learnt(f"ours, --time-limit {limit}", ["--weights", "none", "--time-limit", limit], seed)
+
+    def learnt(self, name: str, options: list[str], seed: int) -> Done:
         place, done = self.once(name, seed)
         if done is not None:
             return done
         place.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "paretina", "train", str(self.folder), *NETWORK, "--output", str(place / "run")]
-        command += ["data.mirrors=false", f"batch_size={BATCH}", f"evaluate_every={EPOCHS}", f"seed={seed}", *options]
+        command = [sys.executable, "-m", "paretina", "train", str(self.folder), "--output", str(place / "run")]
+        command += ["data.mirrors=false", f"seed={seed}", *options]
         wall = timed(command, place / "log.txt", USUAL)
         top1 = json.loads((place / "run" / "result.json").read_text())["metrics"]["val/top1"]
         return self.finish(place, Done(name, seed, wall, top1))
@@ -283,12 +302,40 @@ def run(race: Race, why: bool = False) -> None:
         print(f"| {name} | {spread(top1)} | {spread(seconds, 0)} | {share:.2f} | {known:.3f} | {drawn:.3f} |")
 
 
+def race_within(race: Race, limits: list[str], seeds: int) -> None:
+    """timm's best setting and ours within each limit, in turn."""
+    if not race.folder.exists():
+        write_folder(race.folder)
+    theirs, ours = [], {limit: [] for limit in limits}
+    for seed in range(seeds):
+        theirs.append(race.theirs(*BEST, seed))
+        for limit in limits:
+            ours[limit].append(race.chosen(limit, seed))
+    here = machine()
+    print(f"\n{here['cpu']}, {here['cores']} cores, torch {here['torch']}; {seeds} seeds, mean and 95 % interval of the mean\n")
+    print("| | top-1 % | wall s | share of timm's time | less timm's top-1, one-sided 95 % bound |\n|---|---|---|---|---|")
+    wall, target = ([done.wall_s for done in theirs], [done.top1 for done in theirs])
+    print(f"| timm | {spread(target)} | {spread(wall, 0)} | 1 | |")
+    for limit, dones in ours.items():
+        top1, seconds = [done.top1 for done in dones], [done.wall_s for done in dones]
+        low = stats.ttest_ind(top1, target, equal_var=False).confidence_interval(0.9).low
+        verdict = "not inferior" if low > -MARGIN else "not shown"
+        share = statistics.mean(seconds) / statistics.mean(wall)
+        gap = statistics.mean(top1) - statistics.mean(target)
+        print(f"| {limit} | {spread(top1)} | {spread(seconds, 0)} | {share:.2f} | {gap:+.1f}, above {low:+.1f}: {verdict} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("timm", type=Path, help="a clone of timm")
     parser.add_argument("output", type=Path)
     parser.add_argument("--why", action="store_true", help="look for what makes the difference in accuracy at the same recipe")
+    parser.add_argument("--limits", nargs="+", help="race timm's best setting against ours within these times: 30s 45s")
+    parser.add_argument("--seeds", type=int, default=6, help="of each in --limits; default: 6")
     options = parser.parse_args()
+    if options.limits:
+        race_within(Race(options.timm.resolve(), options.output.resolve()), options.limits, options.seeds)
+        return
     run(Race(options.timm.resolve(), options.output.resolve()), options.why)
 
 
