@@ -314,6 +314,22 @@ class Block(Piece):
         """
         return self
 
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        """The channels inside the block, of which a number of its own can be set; 0 where there are none."""
+        return 0
+
+    def narrowed(self, hidden: int) -> "Block":
+        """Returns the block with that many hidden channels, whatever its widths; 0 leaves it as it is.
+
+        Raises:
+            ValueError: it has none of its own.
+        """
+        if not hidden:
+            return self
+        if "hidden" not in self.__dataclass_fields__:
+            raise ValueError(f"{type(self).__name__} has no hidden width of its own, so hidden={hidden} cannot be set")
+        return replace(self, hidden=hidden)  # type: ignore[call-arg]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring(Piece):
@@ -324,6 +340,18 @@ class Wiring(Piece):
 
     PLUGINS = ("paretina.model.wirings", "paretina.model.blueprint")
 
+    def narrowed(self, hidden: tuple[int, ...]) -> "Wiring":
+        """Returns the wiring with a hidden width for each block; 0 for as the block says.
+
+        Raises:
+            ValueError: its blocks differ in kind, or are not one after the other.
+        """
+        raise ValueError(f"{type(self).__name__} has no hidden widths to set; only Chain and Tokens have")
+
+    def widened(self, rounding: Rounding) -> "Wiring":
+        """Returns the wiring with all of its own widths passed through `rounding`; most have none."""
+        return self
+
     @abstractmethod
     def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         """Returns the stage; every block is made through `kit.block`, which numbers it."""
@@ -331,19 +359,44 @@ class Wiring(Piece):
 
 @dataclass(frozen=True, kw_only=True)
 class Chain(Wiring):
-    """The blocks in sequence."""
+    """The blocks in sequence.
+
+    Attributes:
+        hidden: hidden width of each block, as pruning leaves it; 0 for as the block says, and () for all of them so.
+    """
 
     LOW_PRECISION: ClassVar[bool] = True
 
+    hidden: tuple[int, ...] = ()
+
+    def narrowed(self, hidden: tuple[int, ...]) -> "Chain":
+        return replace(self, hidden=hidden)
+
+    def widened(self, rounding: Rounding) -> "Chain":
+        return replace(self, hidden=tuple(width and rounding(width) for width in self.hidden))
+
     def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         chain = nn.Sequential()
-        for _ in range(depth):
-            chain.append(kit.block(block, width_in, width_out, stride))
+        for each in each_narrowed(block, depth, self.hidden):
+            chain.append(kit.block(each, width_in, width_out, stride))
             kit = kit.behind(chain[-1], width_in)
             width_in, stride = width_out, 1
         chain.made_as = (self, block, depth, id(chain))  # type: ignore[assignment]
         kit.sizes[chain.made_as] = kit.size
         return chain
+
+
+def each_narrowed(block: Block, depth: int, hidden: tuple[int, ...]) -> tuple[Block, ...]:
+    """The blocks of a stage, each with its hidden width.
+
+    Raises:
+        ValueError: there is not one width for each block.
+    """
+    if hidden and len(hidden) != depth:
+        raise ValueError(
+            f"there are hidden widths for {len(hidden)} blocks, but the stage has {depth}; give one for each block, or none"
+        )
+    return tuple(block.narrowed(width) for width in hidden or (0,) * depth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,6 +420,15 @@ class Stage(Spec):
         for name, low, high in (("depth", 1, 1000), ("width", 1, 100_000), ("stride", 1, 32)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"Stage.{name} must be between {low} and {high}, got {getattr(self, name)}")
+
+
+def deepened(stage: Stage, depth: int) -> Stage:
+    """The stage with another depth; of blocks with hidden widths of their own, new ones have that of the last."""
+    hidden = getattr(stage.wiring, "hidden", ())
+    if not hidden or depth == stage.depth:
+        return replace(stage, depth=depth)
+    hidden = (hidden + hidden[-1:] * max(0, depth - len(hidden)))[:depth]
+    return replace(stage, depth=depth, wiring=stage.wiring.narrowed(hidden))
 
 
 @dataclass(frozen=True)

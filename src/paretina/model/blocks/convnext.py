@@ -11,12 +11,12 @@ table, whatever the stride and the width. Where patches leave a rest at the edge
 Source: Liu et al. 2022 (arXiv:2201.03545), figure 4 and section 2.6; layer scale: Touvron et al. 2021 (arXiv:2103.17239).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from paretina.model.blueprint import Block, Kit
+from paretina.model.blueprint import Block, Kit, Rounding
 from paretina.model.layers import Convolution, Residual, overwriting
 from paretina.model.norms.channel import ChannelNormUnit
 from paretina.shapes import Map
@@ -101,11 +101,13 @@ class ConvNeXt(Block):
         expand: hidden width as a multiple of the output width.
         kernel: side of the depthwise kernel, in pixels; odd.
         layer_scale: initial value of the factors at the end of the block.
+        hidden: hidden width; 0 for the output width * `expand`.
     """
 
     expand: int = 4
     kernel: int = 7
     layer_scale: float = 1e-6
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
@@ -113,9 +115,15 @@ class ConvNeXt(Block):
         if self.expand < 1:
             raise ValueError(f"ConvNeXt needs expand >= 1, got {self.expand}")
 
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.hidden or width_out * self.expand
+
+    def widened(self, rounding: Rounding) -> "ConvNeXt":
+        return replace(self, hidden=self.hidden and rounding(self.hidden))
+
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         spatial = kit.conv(width_out, width_out, self.kernel, groups=width_out, bias=True)
-        hidden = width_out * self.expand
+        hidden = self.hidden_width(width_in, width_out)
         body = ConvNeXtBody(spatial, width_out, hidden, overwriting(kit.activation.make(hidden)), self.layer_scale)
         residual = Residual(body, body.scale)
         if stride == 1 and width_in == width_out:
@@ -123,4 +131,4 @@ class ConvNeXt(Block):
         return nn.Sequential(Downsample(width_in, width_out, stride), residual)
 
 
-EXAMPLES = (ConvNeXt(), ConvNeXt(expand=2, kernel=3, layer_scale=1.0))
+EXAMPLES = (ConvNeXt(), ConvNeXt(hidden=20), ConvNeXt(expand=2, kernel=3, layer_scale=1.0))

@@ -8,13 +8,13 @@ that adapts width or stride makes the new map with a convolution before it.
 Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from paretina.model.blueprint import Block, Kit
+from paretina.model.blueprint import Block, Kit, Rounding
 from paretina.model.layers import Residual, overwriting
 from paretina.shapes import Map
 
@@ -63,18 +63,26 @@ class Encoder(Block):
     Attributes:
         head_width: channels of one head; there are as many heads as fit into the width.
         expand: hidden width of the perceptron, as a multiple of the width.
+        hidden: hidden width of the perceptron; 0 for the width * `expand`.
     """
 
     head_width: int = 64
     expand: int = 4
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         if min(self.head_width, self.expand) < 1:
             raise ValueError(f"Encoder needs head_width and expand of at least 1, got {self}")
 
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.hidden or width_out * self.expand
+
+    def widened(self, rounding: Rounding) -> "Encoder":
+        return replace(self, hidden=self.hidden and rounding(self.hidden))
+
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         attention = SelfAttention(width_out, max(1, width_out // self.head_width), self.head_width)
-        hidden = self.expand * width_out
+        hidden = self.hidden_width(width_in, width_out)
         last = nn.Linear(hidden, width_out)
         layers = (
             nn.LayerNorm(width_out, eps=EPS),
@@ -94,4 +102,4 @@ def adapted(width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
     return kit.unit(width_in, width_out, 3 if stride > 1 else 1, stride, act=False)
 
 
-EXAMPLES = (Encoder(head_width=8), Encoder(head_width=5, expand=2))
+EXAMPLES = (Encoder(head_width=8), Encoder(head_width=5, expand=2), Encoder(head_width=8, hidden=20))

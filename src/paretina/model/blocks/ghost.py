@@ -237,6 +237,12 @@ class Ghosted(Block):
         ghosts = GhostKit(**shared, ratio=self.ratio, cheap_kernel=self.cheap_kernel)
         return self.block.make(width_in, width_out, stride, ghosts)
 
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.block.hidden_width(width_in, width_out)
+
+    def narrowed(self, hidden: int) -> "Ghosted":
+        return replace(self, block=self.block.narrowed(hidden))
+
     def widened(self, rounding: Rounding) -> "Ghosted":
         return replace(self, block=self.block.widened(rounding))
 

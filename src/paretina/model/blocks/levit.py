@@ -106,16 +106,21 @@ class Levit(Block):
         heads: number of heads.
         value: width of one head's values, as a multiple of `key`.
         expand: hidden width of the perceptron, as a multiple of the output width.
+        hidden: hidden width of the perceptron; 0 for the output width * `expand`.
     """
 
     key: int
     heads: int
     value: int = 2
     expand: int = 2
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         if min(self.key, self.heads, self.value, self.expand) < 1:
             raise ValueError(f"Levit needs key, heads, value and expand of at least 1, got {self}")
+
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.hidden or width_out * self.expand
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         value = self.value * self.key
@@ -126,7 +131,7 @@ class Levit(Block):
         else:
             heads = max(1, width_in // self.key)
             attention = BiasedAttention(width_in, width_out, self.key, 2 * value, heads, kit, stride=stride, apart=True)
-        hidden = self.expand * width_out
+        hidden = self.hidden_width(width_in, width_out)
         last = kit.unit(hidden, width_out, act=False)
         block = nn.Sequential()
         block.add_module("attention", attention)
@@ -135,7 +140,8 @@ class Levit(Block):
 
     def widened(self, rounding: Rounding) -> "Levit":
         """Scales the number of heads, each of the same width."""
-        return replace(self, heads=max(1, round(rounding(self.heads * self.key) / self.key)))
+        heads = max(1, round(rounding(self.heads * self.key) / self.key))
+        return replace(self, heads=heads, hidden=self.hidden and rounding(self.hidden))
 
 
-EXAMPLES = (Levit(key=4, heads=2), Levit(key=8, heads=3, value=1, expand=4))
+EXAMPLES = (Levit(key=4, heads=2), Levit(key=8, heads=3, value=1, expand=4), Levit(key=4, heads=2, hidden=20))

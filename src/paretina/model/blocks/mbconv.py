@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from paretina.model.blueprint import Block, Kit, Unit
+from paretina.model.blueprint import Block, Kit, Rounding, Unit
 from paretina.model.layers import Residual, SqueezeExcite, overwriting
 from paretina.shapes import Map
 
@@ -46,21 +46,31 @@ class MBConv(Block):
         squeeze: squeezed width as a fraction of the *input* width, rounded down; 0 leaves the squeeze out.
         group_width: channels a group of the spatial convolution should have; 1 is depthwise. Where it does not divide the
             hidden width, the number of groups is the largest that divides it and is at most hidden // group_width.
+        hidden: hidden width; 0 for the input width * `expand`.
     """
 
     expand: int
     kernel: int
     squeeze: float = 0.25
     group_width: int = 1
+    hidden: int = 0
 
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
             raise ValueError(f"MBConv keeps the image size only with an odd kernel, got kernel={self.kernel}")
         if self.expand < 1 or self.group_width < 1 or self.squeeze < 0:
             raise ValueError(f"MBConv needs expand >= 1, group_width >= 1 and squeeze >= 0, got {self}")
+        if self.hidden < 0 or (self.hidden and self.expand == 1):
+            raise ValueError(f"MBConv has a hidden width of its own only with expand above 1, got {self}")
+
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return 0 if self.expand == 1 else self.hidden or width_in * self.expand
+
+    def widened(self, rounding: Rounding) -> "MBConv":
+        return replace(self, hidden=self.hidden and rounding(self.hidden))
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
-        hidden = width_in * self.expand
+        hidden = self.hidden_width(width_in, width_out) or width_in
         most = max(1, hidden // self.group_width)
         groups = next(count for count in range(most, 0, -1) if hidden % count == 0)
         project = kit.unit(hidden, width_out, act=False)
@@ -85,4 +95,5 @@ EXAMPLES = (
     MBConv(expand=1, kernel=3),
     MBConv(expand=4, kernel=5, squeeze=0.0),
     MBConv(expand=6, kernel=3, group_width=16),
+    MBConv(expand=6, kernel=3, hidden=40),
 )

@@ -5,12 +5,12 @@ Dense, hence fast for its MACs on every device.
 Source: He et al. 2015 (arXiv:1512.03385), figure 5; variants B and D: He et al. 2019 (arXiv:1812.01187), section 4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from torch import nn
 
-from paretina.model.blueprint import Block, Kit
+from paretina.model.blueprint import Block, Kit, Rounding
 from paretina.model.layers import Residual, overwriting
 
 Shortcut = Literal["conv", "pool"]
@@ -31,15 +31,24 @@ class Basic(Block):
     """
     Attributes:
         shortcut: how a shape is changed on the shortcut; "pool" is variant D.
+        hidden: channels between the two convolutions; 0 for the output width.
     """
 
     LOW_PRECISION: ClassVar[bool] = True
 
     shortcut: Shortcut = "conv"
+    hidden: int = 0
+
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.hidden or width_out
+
+    def widened(self, rounding: Rounding) -> "Basic":
+        return replace(self, hidden=self.hidden and rounding(self.hidden))
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
-        last = kit.unit(width_out, width_out, 3, act=False)
-        body = nn.Sequential(kit.unit(width_in, width_out, 3, stride), last)
+        hidden = self.hidden_width(width_in, width_out)
+        last = kit.unit(hidden, width_out, 3, act=False)
+        body = nn.Sequential(kit.unit(width_in, hidden, 3, stride), last)
         shortcut = make_shortcut(self.shortcut, width_in, width_out, stride, kit)
         return Residual(body, last.norm, shortcut, overwriting(kit.activation.make(width_out)))
 
@@ -52,6 +61,7 @@ class Bottleneck(Block):
         strided: which convolution has the stride: the 3x3 (variant B) or the first 1x1 (A, the original).
         shortcut: how a shape is changed on the shortcut; "pool" is variant D.
         group_width: channels of a group of the 3x3, which must divide the hidden width; 0 is one group.
+        hidden: width of the 3x3; 0 for the output width / `squeeze`.
     """
 
     LOW_PRECISION: ClassVar[bool] = True
@@ -60,11 +70,18 @@ class Bottleneck(Block):
     strided: Literal["3x3", "1x1"] = "3x3"
     shortcut: Shortcut = "conv"
     group_width: int = 0
+    hidden: int = 0
+
+    def hidden_width(self, width_in: int, width_out: int) -> int:
+        return self.hidden or width_out // self.squeeze
+
+    def widened(self, rounding: Rounding) -> "Bottleneck":
+        return replace(self, hidden=self.hidden and rounding(self.hidden))
 
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
-        if width_out % self.squeeze:
+        if not self.hidden and width_out % self.squeeze:
             raise ValueError(f"Bottleneck needs widths that are multiples of squeeze={self.squeeze}, got {width_out}")
-        hidden = width_out // self.squeeze
+        hidden = self.hidden_width(width_in, width_out)
         if self.group_width and hidden % self.group_width:
             raise ValueError(
                 f"Bottleneck needs a hidden width that is a multiple of group_width={self.group_width}, got {hidden}"
@@ -84,4 +101,6 @@ EXAMPLES = (
     Bottleneck(strided="1x1"),
     Bottleneck(shortcut="pool"),
     Bottleneck(squeeze=1, group_width=8),
+    Basic(hidden=12),
+    Bottleneck(hidden=20),
 )

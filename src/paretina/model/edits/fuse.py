@@ -58,7 +58,8 @@ class Fuse(Edit):
             )
         squeeze = block.squeeze if self.squeeze and block.expand > 1 else 0.0
         kernel = block.kernel if self.kernel is None else self.kernel
-        return replace(row, block=FusedMBConv(expand=block.expand, kernel=kernel, squeeze=squeeze))
+        fused = FusedMBConv(expand=block.expand, kernel=kernel, squeeze=squeeze, hidden=block.hidden)
+        return replace(row, block=fused)
 
 
 EXAMPLES = (Fuse(), Fuse(stages=(2,), kernel=3, squeeze=True))

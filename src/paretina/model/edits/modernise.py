@@ -27,7 +27,7 @@ from paretina.model.activations.pointwise import GELU
 from paretina.model.blocks.convnext import ConvNeXt
 from paretina.model.blocks.modern import ModernBottleneck
 from paretina.model.blocks.resnet import Bottleneck
-from paretina.model.blueprint import Block, Blueprint, Edit, Stage
+from paretina.model.blueprint import Block, Blueprint, Edit, Stage, deepened
 from paretina.model.edits.scale import Scale
 from paretina.model.heads.norm_pool import NormPoolHead
 from paretina.model.heads.pool import PoolHead
@@ -82,7 +82,7 @@ class StageRatio(Edit):
         if len(self.depths) != len(blueprint.stages):
             raise ValueError(f"{self} needs one depth for each of the {len(blueprint.stages)} stages of {blueprint.source}")
         rows = zip(blueprint.stages, self.depths, strict=True)
-        return replace(blueprint, stages=tuple(replace(stage, depth=depth) for stage, depth in rows))
+        return replace(blueprint, stages=tuple(deepened(stage, depth) for stage, depth in rows))
 
 
 @dataclass(frozen=True, kw_only=True)

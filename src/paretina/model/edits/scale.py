@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from paretina.model.blueprint import Blueprint, Edit, Stage
+from paretina.model.blueprint import Blueprint, Edit, Stage, deepened
 from paretina.spec import Spec
 
 
@@ -81,7 +81,9 @@ class Scale(Edit):
     def stage(self, stage: Stage, deepen: bool) -> Stage:
         # the sum of rounding errors in depth * factor must not add a block: 2.2 * 25 is 55.00000000000001
         depth = math.ceil(stage.depth * self.depth - 1e-9) if deepen else stage.depth
-        return replace(stage, depth=depth, width=self.scaled(stage.width), block=stage.block.widened(self.scaled))
+        stage = deepened(stage, depth)
+        wiring = stage.wiring.widened(self.scaled)
+        return replace(stage, width=self.scaled(stage.width), block=stage.block.widened(self.scaled), wiring=wiring)
 
 
 EXAMPLES = (Scale(width=1.1, depth=1.2, resolution=260), Scale(width=2.0, keep=("stem", "head", "ends")))

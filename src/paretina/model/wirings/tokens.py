@@ -10,14 +10,14 @@ Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), sections 3.1 and 3.2; distil
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paretina.model.blocks.encoder import Encoder, TokenRows, adapted
-from paretina.model.blueprint import Block, Kit, Wiring
+from paretina.model.blueprint import Block, Kit, Rounding, Wiring, each_narrowed
 from paretina.shapes import Map
 
 START = 0.02
@@ -84,9 +84,17 @@ class Tokens(Wiring):
 
     Attributes:
         distilled: whether there is a distillation token beside the class token.
+        hidden: hidden width of each block, as pruning leaves it; 0 for as the block says, and () for all of them so.
     """
 
     distilled: bool = False
+    hidden: tuple[int, ...] = ()
+
+    def narrowed(self, hidden: tuple[int, ...]) -> "Tokens":
+        return replace(self, hidden=hidden)
+
+    def widened(self, rounding: Rounding) -> "Tokens":
+        return replace(self, hidden=tuple(width and rounding(width) for width in self.hidden))
 
     def make(self, block: Block, depth: int, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         if not isinstance(block, Encoder):
@@ -95,7 +103,7 @@ class Tokens(Wiring):
         if stride > 1 or width_in != width_out:
             adapt = adapted(width_in, width_out, stride, kit)
             kit = kit.behind(adapt, width_in)
-        blocks = [kit.block(block, width_out, width_out, 1) for _ in range(depth)]
+        blocks = [kit.block(each, width_out, width_out, 1) for each in each_narrowed(block, depth, self.hidden)]
         return TokenRun(adapt, width_out, kit.size, self.distilled, blocks)
 
 
