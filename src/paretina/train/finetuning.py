@@ -10,6 +10,7 @@ from paretina.data.likeness import leaks
 from paretina.data.named import source_named
 from paretina.data.source import Sample, Source
 from paretina.data.sources.part import Part
+from paretina.data.transform import PLAIN
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -150,6 +151,16 @@ def as_tested(preprocessing: Preprocessing) -> CentreCrop | Squash:
     return CentreCrop(share=preprocessing.crop, interpolation=preprocessing.interpolation)
 
 
+def with_own_resize(recipe: Recipe, own: Preprocessing) -> Recipe:
+    """A recipe whose plain resizing, if it has any, is that of the test.
+
+    Args:
+        own: preprocessing of the trained network.
+    """
+    plain = as_tested(recipe.test.preprocessing(own))
+    return replace(recipe, transforms=tuple(plain if type(each).LEFT_OUT == PLAIN else each for each in recipe.transforms))
+
+
 def aligned(side: int, resolution: int) -> str | None:
     """A warning if feature maps of two image sizes are aligned differently; None otherwise."""
     wanted, found = side % ALIGNED, resolution % ALIGNED
@@ -210,9 +221,10 @@ def go_on(
     choice = choose(source, model, settings, plan, str(before.file), config, dict(fields or {}))
     if most is not None:
         choice.origins.setdefault("recipe.max_damaged", str(path))
-    if name == "test-resolution" and not any(path.startswith("recipe.transforms") for path in choice.origins):
-        preprocessing = choice.asked.recipe.test.preprocessing(choice.asked.assembled().preprocessing)
-        choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, transforms=(as_tested(preprocessing),)))
+    follows = isinstance(name, str) and settings.test.fit is None  # training then resizes as the network's own test
+    if follows and not any(path.startswith("recipe.transforms") for path in choice.origins):
+        own = choice.asked.assembled().preprocessing
+        choice.asked = replace(choice.asked, recipe=with_own_resize(choice.asked.recipe, own))
     known = about.name if about.name in networks() else ""
     choice.asked = replace(choice.asked, model_name=known, recipe_name=name if isinstance(name, str) else "", verb="finetune")
     final = choice.asked.final_size()
