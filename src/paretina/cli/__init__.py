@@ -6,7 +6,7 @@ command prints one JSON document to standard output, which is `{"error": ...}` i
 standard error.
 """
 
-# Importing card, data, evaluate, explain, listing, report, serve, ship, train and weights registers their commands.
+# Importing card, data, evaluate, explain, listing, prune, report, serve, ship, train and weights registers their commands.
 from paretina.cli import (
     ablate,
     card,
@@ -18,6 +18,7 @@ from paretina.cli import (
     frontier,
     listing,
     measure,
+    prune,
     report,
     serve,
     ship,
@@ -36,4 +37,4 @@ main.add_command(frontier.frontier)
 main.add_command(measure.measure)
 early.watch(main)
 
-__all__ = ["card", "data", "evaluate", "explain", "listing", "main", "report", "serve", "ship", "train", "weights"]
+__all__ = ["card", "data", "evaluate", "explain", "listing", "main", "prune", "report", "serve", "ship", "train", "weights"]

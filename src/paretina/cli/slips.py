@@ -16,6 +16,7 @@ from paretina.cli.frontier import NEW_ONLY, check_candidates, parts, side_of, us
 from paretina.cli.measure import check_once
 from paretina.cli.planning import planning_named
 from paretina.cli.program import duration, taken_apart
+from paretina.cli.prune import share
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
@@ -286,6 +287,28 @@ def finetune(given: Mapping[str, Any]) -> None:
         check_fields(taken, source, given["recipe"] or "finetune", given["config"])
 
 
+def prune(given: Mapping[str, Any]) -> None:
+    rest = given["rest"]
+    source, fields = (rest[0], rest[1:]) if rest and is_data(rest[0]) else (None, rest)
+    check_duration(given)
+    target = share(given["target"])
+    taken = taken_apart(fields)
+    if any(given["model"].name.endswith(ending) for ending, _ in known("formats").values()):
+        refuse(f"{given['model']} is shipped already; prune the run or the .safetensors file that it was made of")
+    model_file(given["model"])
+    for name in taken:
+        full_path(name)
+    if given["importance"] not in known("importances"):
+        refuse(f"there is no importance {given['importance']!r}{near(given['importance'], known('importances'))}")
+    if given["cost"] not in known("lowered"):
+        costs = known("lowered")
+        refuse(f"there is no cost {given['cost']!r} to lower{near(given['cost'], costs)}; there are {', '.join(costs)}")
+    if not 0 < target < 1:
+        refuse(f"the target is the share of the cost that may be left, above 0 and below 1, got {target:g}")
+    check_recipe(given["recipe"])
+    check_source(source)
+
+
 def ablate(given: Mapping[str, Any]) -> None:
     check_duration(given)
     check_csv(given["table"])
@@ -487,6 +510,8 @@ def embed(given: Mapping[str, Any]) -> None:
 def explain(given: Mapping[str, Any]) -> None:
     for model in (given["model"], *given["beside"]):
         model_or_shipped(model)
+    if given["method"] not in ("auto", *known("maps")):
+        refuse(f"there is no method {given['method']!r}{near(given['method'], known('maps'))}")
     check_there(given["paths"])
 
 
@@ -503,6 +528,7 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "import": import_weights,
     "measure": measure,
     "predict": predict,
+    "prune": prune,
     "serve": serve,
     "ship": ship,
     "show": show,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from paretina.verbs.explaining import explain as explain
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
+    from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
     from paretina.verbs.serving import serve as serve
     from paretina.verbs.shipping import ship as ship
@@ -68,6 +69,7 @@ PLACES = {
     "model_file": "verbs.checks",
     "models": "verbs.listing",
     "predict": "verbs.predicting",
+    "prune": "verbs.pruning",
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
@@ -91,6 +93,7 @@ __all__ = [
     "import_weights",
     "models",
     "predict",
+    "prune",
     "recipes",
     "report",
     "resume",

@@ -65,7 +65,10 @@ def made() -> Table:
     from paretina.measure.corruptions import KINDS
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
+    from paretina.search.pruning.importance import importances
+    from paretina.search.pruning.select import COSTS
     from paretina.ship.format import formats
+    from paretina.ship.saliency import methods
     from paretina.train.asked import Asked, elsewhere, recipes
     from paretina.train.fields import WORDS
 
@@ -75,7 +78,8 @@ def made() -> Table:
     plugins |= {"paretina.model.families", "paretina.train.recipes"}
     folders = sorted(folder_of(package) for package in plugins if (PACKAGE / folder_of(package)).is_dir())
     modules |= {"paretina.spec", "paretina.model.family", "paretina.model.interop", "paretina.measure.corruptions"}
-    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.train.fields"}
+    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.train.fields", "paretina.search.pruning.select"}
+    modules |= {type(each).__module__ for each in (*methods().values(), *importances().values())}
     modules |= {"paretina.train.other_names", "paretina.verbs.outline", *(type(each).__module__ for each in formats().values())}
     return {
         "files": digests((f"{folder_of(module)}.py" for module in modules), folders),
@@ -89,6 +93,9 @@ def made() -> Table:
         "libraries": list(LIBRARIES),
         "formats": {each.NAME: [each.SUFFIX, list(each.PRECISIONS)] for each in formats().values()},
         "corruptions": ["all", *sorted({kind.group for kind in KINDS.values()}), *KINDS],
+        "importances": list(importances()),
+        "lowered": list(COSTS),
+        "maps": list(methods()),
         "words": list(WORDS),
         "elsewhere": elsewhere(),
         "specs": {key_of(spec): spec_entry(spec) for spec in found if spec.__module__.startswith("paretina.")},

@@ -107,14 +107,14 @@ def ship(
     return ship_file(path, format, chosen_precision, target, chosen, seconds, limits, calibration, say)
 
 
-def check_unshipped(model: Path | str) -> None:
+def check_unshipped(model: Path | str, verb: str = "ship") -> None:
     """Checks that a model is not shipped already.
 
     Raises:
         MisuseError: it is.
     """
     if format_of(Path(model)) is not None:
-        raise MisuseError(f"{model} is shipped already; ship the run or the .safetensors file that it was made of")
+        raise MisuseError(f"{model} is shipped already; {verb} the run or the .safetensors file that it was made of")
 
 
 def calibrated(network: Network, collection: Collection, path: Path, max_loss: float | None) -> Calibration:

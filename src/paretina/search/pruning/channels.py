@@ -35,7 +35,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Place:
+class WidthPlace:
     """A width of a blueprint.
 
     Attributes:
@@ -56,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that are taken out together.
+    """ChannelGroups that are taken out together.
 
     Attributes:
         places: the widths that are theirs; several where a plain shortcut adds one map to another.
@@ -67,7 +67,7 @@ class ChannelGroup:
             stay in each.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[WidthPlace, ...]
     width: int
     step: int
     parts: tuple[tuple[tuple[str, int], ...], ...]
@@ -83,7 +83,7 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True)
-class Channels:
+class ChannelGroups:
     """All that can be taken out of a network.
 
     Attributes:
@@ -105,9 +105,9 @@ class Channels:
         return with_widths(self.blueprint, places)
 
 
-def places_of(blueprint: Blueprint) -> dict[Place, int]:
+def places_of(blueprint: Blueprint) -> dict[WidthPlace, int]:
     """Every width of a blueprint that can be set, with its channels."""
-    found = {Place("stem"): blueprint.stem.width}
+    found = {WidthPlace("stem"): blueprint.stem.width}
     width_in = blueprint.stem.width
     for number, row in enumerate(blueprint.stages):
         kept = getattr(row.wiring, "hidden", None)
@@ -115,29 +115,30 @@ def places_of(blueprint: Blueprint) -> dict[Place, int]:
             enters = width_in if block == 0 else row.width
             width = (kept[block] if kept else 0) or row.block.hidden_width(enters, row.width)
             if width:
-                found[Place("hidden", number, block)] = width
-        found[Place("stage", number)] = row.width
+                found[WidthPlace("hidden", number, block)] = width
+        found[WidthPlace("stage", number)] = row.width
         width_in = row.width
     if getattr(blueprint.head, "width", 0):
-        found[Place("head")] = blueprint.head.width  # type: ignore[attr-defined]
+        found[WidthPlace("head")] = blueprint.head.width  # type: ignore[attr-defined]
     return found
 
 
-def with_widths(blueprint: Blueprint, widths: Mapping[Place, int]) -> Blueprint:
+def with_widths(blueprint: Blueprint, widths: Mapping[WidthPlace, int]) -> Blueprint:
     """The blueprint with other widths; see `Narrow`, which may refuse them."""
     rows = blueprint.stages
     hidden = tuple(
-        tuple(widths.get(Place("hidden", number, block), 0) for block in range(row.depth)) for number, row in enumerate(rows)
+        tuple(widths.get(WidthPlace("hidden", number, block), 0) for block in range(row.depth))
+        for number, row in enumerate(rows)
     )
     return Narrow(
-        stem=widths.get(Place("stem"), 0),
-        widths=tuple(widths.get(Place("stage", number), 0) for number in range(len(rows))),
+        stem=widths.get(WidthPlace("stem"), 0),
+        widths=tuple(widths.get(WidthPlace("stage", number), 0) for number in range(len(rows))),
         hidden=tuple(row if any(row) else () for row in hidden),
-        head=widths.get(Place("head"), 0),
+        head=widths.get(WidthPlace("head"), 0),
     ).edit(blueprint)
 
 
-def channels_of(blueprint: Blueprint) -> Channels:
+def channels_of(blueprint: Blueprint) -> ChannelGroups:
     """Finds what can be taken out of a network.
 
     Raises:
@@ -150,7 +151,7 @@ def channels_of(blueprint: Blueprint) -> Channels:
         raise RuntimeError("a network changed when its hidden widths were written out")
     found, refused = [], {}
     borders = [place for place in widths if place.kind in ("stem", "stage")]
-    tied: list[Place] = []
+    tied: list[WidthPlace] = []
     for place in [each for each in widths if each not in borders] + borders:
         if place in tied:
             continue
@@ -170,14 +171,16 @@ def channels_of(blueprint: Blueprint) -> Channels:
             refused[str(place)] = reason
         else:
             found.append(group)
-    channels = proven(Channels(written, tuple(found), refused))
+    channels = proven(ChannelGroups(written, tuple(found), refused))
     if not channels.groups:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in channels.refused.items())
         raise ValueError(f"no channels can be taken out of this network ({blueprint.source}): {reasons}")
     return channels
 
 
-def grouped(blueprint: Blueprint, before: Shapes, places: tuple[Place, ...], width: int) -> tuple[ChannelGroup | None, str]:
+def grouped(
+    blueprint: Blueprint, before: Shapes, places: tuple[WidthPlace, ...], width: int
+) -> tuple[ChannelGroup | None, str]:
     """The group of some widths, or why they cannot change."""
     reason = "too few channels"
     for step in STEPS:
@@ -252,7 +255,7 @@ def widths_of(kept: Kept) -> dict[str, int]:
     return {name: len(numbers[0]) for name, numbers in kept.items()}
 
 
-def cut(network: Network, channels: Channels, kept: Kept) -> Network:
+def cut(network: Network, channels: ChannelGroups, kept: Kept) -> Network:
     """A copy of a network without some channels, in evaluation mode.
 
     Args:
@@ -290,7 +293,7 @@ def strongest(state: Mapping[str, Tensor], module: str, size: int) -> Tensor:
 # --- the proof --------------------------------------------------------------------------------------------------------------
 
 
-def proven(channels: Channels) -> Channels:
+def proven(channels: ChannelGroups) -> ChannelGroups:
     """The channels without the groups whose numbers mean something else than channels, which are refused.
 
     An axis can have the right size by chance: half of a ghost module's output is derived from the other half. So a network with
@@ -329,7 +332,7 @@ def any_values(blueprint: Blueprint) -> Network:
 
 
 @torch.no_grad()
-def agrees(network: Network, channels: Channels) -> bool:
+def agrees(network: Network, channels: ChannelGroups) -> bool:
     """Whether a network without some channels answers as the whole one does with zeros there."""
     random = torch.Generator().manual_seed(1)
     kept = {}
@@ -371,7 +374,7 @@ class UnmixedNorms(TorchFunctionMode):
 
 
 @torch.no_grad()
-def silenced(network: Network, channels: Channels, kept: Kept) -> Network:
+def silenced(network: Network, channels: ChannelGroups, kept: Kept) -> Network:
     """A copy of a network of the same size, in which all that belongs to the channels that `cut` takes out is zero."""
     found = copy.deepcopy(network).eval()
     state = found.state_dict()

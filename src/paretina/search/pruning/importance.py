@@ -11,7 +11,7 @@ from torch import Tensor
 from paretina.data.batch import Batch
 from paretina.model.build import Network
 from paretina.model.roles import roles
-from paretina.search.pruning.channels import Channels
+from paretina.search.pruning.channels import ChannelGroups
 from paretina.spec import modules_in, near
 
 COUNTED = ("kernel", "norm", "scale", "proxy")
@@ -44,7 +44,7 @@ class Importance(ABC):
 
 
 def channel_scores(
-    importance: Importance, network: Network, channels: Channels, batches: Iterable[Batch] = ()
+    importance: Importance, network: Network, channels: ChannelGroups, batches: Iterable[Batch] = ()
 ) -> dict[str, tuple[Tensor, ...]]:
     """What each channel of each part of a group is worth, by the group's name.
 

@@ -18,6 +18,7 @@ from paretina.model.fold import fastest_form
 from paretina.search.pruning.channels import channels_of, cut
 from paretina.search.pruning.importance import Importance, channel_scores
 from paretina.search.pruning.select import COSTS, Selection, layer_costs
+from paretina.spec import near
 from paretina.text import how_many
 
 Say = Callable[[str], None]
@@ -104,6 +105,20 @@ def check_prunable(network: Network) -> None:
         )
 
 
+def check_cost(cost: str, target: float, multiple: int) -> None:
+    """Checks a request.
+
+    Raises:
+        ValueError: there is no such cost, or a number is out of range.
+    """
+    if cost not in COSTS:
+        raise ValueError(f"there is no cost {cost!r} to lower{near(cost, COSTS)}; there are {', '.join(COSTS)}")
+    if not 0 < target < 1:
+        raise ValueError(f"the target is the share of the cost that may be left, above 0 and below 1, got {target:g}")
+    if multiple < 1:
+        raise ValueError(f"widths become multiples of at least 1, got {multiple}")
+
+
 def prune(
     network: Network,
     importance: Importance,
@@ -128,10 +143,7 @@ def prune(
         ValueError: the network or the request cannot be.
     """
     check_prunable(network)
-    if cost not in COSTS:
-        raise ValueError(f"pruning lowers {', '.join(COSTS)}, got {cost!r}")
-    if not 0 < target < 1 or multiple < 1:
-        raise ValueError(f"pruning needs a target between 0 and 1 and a multiple of at least 1, got {target:g} and {multiple}")
+    check_cost(cost, target, multiple)
     network = copy.deepcopy(network).cpu().eval()
     say("looking for channels that can be taken out")
     channels = channels_of(network.blueprint)

@@ -1,6 +1,6 @@
 """Which channels stay: those that are worth the most for what they cost, until a share of the cost is left.
 
-Channels are taken out in chunks, since kernels are fast at multiples of 8 or so. At each step that chunk goes whose
+ChannelGroups are taken out in chunks, since kernels are fast at multiples of 8 or so. At each step that chunk goes whose
 channels are worth the least for each unit of cost that they save, over all groups (a greedy knapsack, as in Shen et al.
 2022, HALP, arXiv:2110.10811, section 3, without its look-up table). Where worth has no unit that all groups share, what a
 chunk saves cannot be weighed against it, and that chunk goes whose channels are worth the least on average (the usual
@@ -23,7 +23,7 @@ from paretina.measure.parts import NetworkPart
 from paretina.measure.roofline import time_parts
 from paretina.model.build import Network
 from paretina.model.fold import fastest_form
-from paretina.search.pruning.channels import ChannelGroup, Channels, Kept, Place, channels_in
+from paretina.search.pruning.channels import ChannelGroup, ChannelGroups, Kept, WidthPlace, channels_in
 
 LEAST = 8
 """Share of a group's channels that stays in any case: one in so many."""
@@ -43,7 +43,7 @@ class LayerCost:
 
 @dataclass
 class Selection:
-    """Channels that are left, while others are taken out one chunk after the other.
+    """ChannelGroups that are left, while others are taken out one chunk after the other.
 
     Attributes:
         multiple: channels of a chunk.
@@ -53,7 +53,7 @@ class Selection:
         left: widths now.
     """
 
-    channels: Channels
+    channels: ChannelGroups
     layers: tuple[LayerCost, ...]
     multiple: int
     order: dict[str, tuple[Tensor, ...]]
@@ -64,7 +64,7 @@ class Selection:
     @classmethod
     def of(
         cls,
-        channels: Channels,
+        channels: ChannelGroups,
         layers: tuple[LayerCost, ...],
         scores: Mapping[str, tuple[Tensor, ...]],
         multiple: int,
@@ -107,9 +107,9 @@ class Selection:
         now = {place: self.left[each.name] for each in self.channels.groups for place in each.places}
         now.update(dict.fromkeys(group.places, width))
         blueprint = self.channels.blueprint
-        before, after = blueprint.stem.width, now.get(Place("stem"), blueprint.stem.width)
+        before, after = blueprint.stem.width, now.get(WidthPlace("stem"), blueprint.stem.width)
         for number, row in enumerate(blueprint.stages):
-            wide = now.get(Place("stage", number), row.width)
+            wide = now.get(WidthPlace("stage", number), row.width)
             if row.stride == 1 and (before == row.width) != (after == wide):
                 return True
             before, after = row.width, wide
@@ -147,7 +147,7 @@ class Selection:
 # --- what layers cost -------------------------------------------------------------------------------------------------------
 
 
-def layer_costs(network: Network, channels: Channels, cost: str, images: Tensor) -> tuple[LayerCost, ...]:
+def layer_costs(network: Network, channels: ChannelGroups, cost: str, images: Tensor) -> tuple[LayerCost, ...]:
     """What each convolution and linear layer costs.
 
     Args:
