@@ -124,6 +124,7 @@ STAND_INS = {
     "--budget latency_ms=20": "latency_ms=20000",
     "--budget latency_ms=10": "latency_ms=20000",
     "--candidates list.yaml": "list.yaml",
+    "--runtimes eager,openvino": "eager,openvino",
     # names that stay
     **{
         word: word

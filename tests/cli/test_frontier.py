@@ -1,3 +1,4 @@
+import importlib.util
 import json
 
 import click
@@ -55,6 +56,39 @@ def test_options_become_candidates_and_settings(npz, tmp_path, worked):
     )
 
 
+def test_runtimes_are_kept_and_what_cannot_be_used_is_refused_before_anything_is_done(npz, tmp_path, worked, monkeypatch):
+    words = (
+        npz,
+        "--models",
+        "resnet18",
+        "--sizes",
+        "32,64",
+        "--time",
+        "60s",
+        "--device",
+        "cpu",
+        "--runtimes",
+        "eager,openvino",
+    )
+    ran(*words, "-o", tmp_path / "out")
+    assert worked[1][0].runtimes == ("eager", "openvino")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "openvino" else found(name, *rest))
+    for again in ((*words, "-o", tmp_path / "other"), ("--resume", tmp_path / "out", "--device", "cpu")):
+        error = ran(*again, code=1).exception
+        assert "the runtime openvino cannot be used" in str(error)
+        assert "pip install 'paretina[openvino]'" in str(error)
+        assert error.exit_code == 2
+    assert not (tmp_path / "other").exists()
+    assert len(worked) == 2
+
+
+def test_a_resumed_frontier_keeps_its_runtimes(npz, tmp_path, worked):
+    ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out")
+    assert worked[1][0].runtimes == ("eager",)
+    assert "leave out --runtimes" in ran("--resume", tmp_path / "out", "--runtimes", "openvino", code=2).output
+
+
 def test_resume_needs_nothing_but_the_directory_and_may_have_another_budget(npz, tmp_path, worked):
     ran(npz, "--models", "resnet18", "--sizes", "32,64", "--time", "60s", "-o", tmp_path / "out")
     ran("--resume", tmp_path / "out", "--budget", "latency_ms=5", "--json")
@@ -98,6 +132,7 @@ def test_misuse_says_what_to_do(npz, words, message):
         (("--models", "resnet18", "--time", "5m", "--cost", "time"), "there is no cost 'time'"),
         (("--models", "resnet18", "--time", "5m", "--budget", "latency=3"), "did you mean 'latency_ms'"),
         (("--models", "resnet18", "--time", "5m", "epoch=3"), "did you mean 'epochs'"),
+        (("--models", "resnet18", "--time", "5m", "--runtimes", "eager,opnvino"), "did you mean 'openvino'"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_before_anything_is_done(npz, tmp_path, words, message):

@@ -163,6 +163,7 @@ SLIPS = [
     "frontier photos --models resnet18 --time 3m --budget latency=3",
     "frontier photos --models resnet18 --time 3m --budget macs=few",
     "frontier photos --models resnet18 --time 3m --cost latency",
+    "frontier photos --models resnet18 --time 3m --runtimes onnx",
     "frontier --resume gone",
 ]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from paretina.measure.inference import forward, prepared
+from paretina.measure.inference import APART, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
 from paretina.model.fold import fold
 from tiny import row, tiny_blueprint
@@ -20,6 +20,35 @@ def network():
             module.running_mean.normal_(0, 0.3)
             module.running_var.uniform_(0.5, 2)
     return made
+
+
+class Several(nn.Module):
+    """One convolution after another; without annotations, whose check cannot be compiled."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(depth)))
+
+    def forward(self, images):
+        return self.layers(images.float())
+
+
+@pytest.mark.skipif(not APART, reason="this torch has one limit for all")
+def test_networks_of_one_class_have_separate_limits_of_recompilation(monkeypatch):
+    compiled, compile_it = [], torch.compile
+
+    def counted(graph, examples):
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda module, options, **more: compile_it(module, backend=counted, **more))
+    plan, numbers = InferencePlan(compile=True), []
+    for depth in range(1, 7):  # two graphs each, for a batch of 1 and for any other, of which a common limit allows 8
+        ready, before = prepared(Several(depth), plan), len(compiled)
+        for batch in (1, 2, 3):
+            forward(ready, plan, IMAGES[:1].expand(batch, -1, -1, -1))()
+        numbers.append(len(compiled) - before)
+    assert numbers == [2] * 6
 
 
 def answers(plan, of=None):

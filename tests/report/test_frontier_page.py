@@ -11,10 +11,10 @@ from paretina.data.sources.shapes import Shapes
 from paretina.measure.pareto import rank_correlation
 from paretina.measure.plan import Plan
 from paretina.model.families.resnet import R18
-from paretina.report.frontier_page import correlations, markdown, write_frontier
+from paretina.report.frontier_page import correlations, cost_lines, markdown, write_frontier
 from paretina.search.frontier.begin import begin, write_once
 from paretina.search.frontier.candidates import Candidate
-from paretina.search.frontier.standing import Budget, Halving, read_standing, with_budgets
+from paretina.search.frontier.standing import Budget, Halving, read_standing, recommend, with_budgets
 from paretina.train.asked import Asked
 from paretina.train.recipe import Recipe
 
@@ -180,6 +180,38 @@ def test_the_page_shows_the_recommendation_and_the_way_to_repeat_it(page, standi
     assert "<pre>paretina train my/photos --model middle</pre>" in page
     write_frontier(with_budgets(standing, (Budget("latency_ms", 0.5),)))
     assert "No candidate keeps latency_ms &lt;= 0.5." in (standing.folder / "report.html").read_text()
+
+
+def test_the_runtime_of_each_candidate_is_shown_with_the_way_to_its_file(standing):
+    assert "Runtime" not in write_frontier(standing)[0].read_text()
+    asked = {**standing.asked, "runtimes": ["eager", "openvino"]}
+    (standing.folder / "asked.json").write_text(json.dumps(asked))
+    timed = standing.folder / "timed" / "1" / "result.json"
+    session = json.loads(timed.read_text())
+    costs = {name: {"eager": values} for name, values in session.pop("costs").items()}
+    costs["large"]["openvino"] = {"latency_ms": [4.5, 4.4, 4.6], "throughput": [300.0, 290.0, 310.0]}
+    timed.write_text(json.dumps({**session, "runtimes": costs, "untimed": {"bad": {"openvino": "<no operator>"}}}))
+    found = read_standing(standing.folder)
+    html_path, csv_path, _ = write_frontier(found)
+    page, place = html_path.read_text(), found.folder / "full" / "large"
+    assert "Recommended within latency_ms &lt;= 5: large" in page
+    command = f"paretina train my/photos --model large --output {place}"
+    assert f"<pre>{command}\nparetina ship {place} --to openvino</pre>" in page
+    assert page.count(f"paretina ship {place}") == 1
+    assert "timed in: openvino (OpenVINO, from the shipped file in float32)" in page
+    assert "bad was not timed in openvino: &lt;no operator&gt;" in page
+    assert {entry["name"]: entry["runtime"] for entry in figures(page)["entries"]}["large"] == "openvino"
+    assert {row["name"]: row["runtime"] for row in csv.DictReader(csv_path.read_text().splitlines())} == {
+        **dict.fromkeys(ROWS, "eager"),
+        "large": "openvino",
+        "broken": "",
+    }
+    text = markdown(found)
+    assert "| large | 80.0 | 71.1 to 86.7 | 6 | openvino | 4.5 ms" in text
+    assert f"then make the file that was timed: paretina ship {place} --to openvino" in text
+    lines = cost_lines(recommend(found, found.budgets))
+    assert "latency of one picture: 4.5 ms (4.4 to 4.6)" in lines
+    assert lines[-1].startswith("in eager: latency of one picture: 9 ms (8.1 to 9.9), throughput: 100 pictures/s")
 
 
 def test_each_candidate_links_to_the_report_of_its_last_run(page, standing):

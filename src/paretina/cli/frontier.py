@@ -14,10 +14,11 @@ from paretina.text import how_many
 EXAMPLE = (
     "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
     "  paretina frontier photos/ --candidates list.yaml --time 2h --budget latency_ms=10\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m --runtimes eager,openvino\n"
     "  paretina frontier --resume runs/photos-frontier-1"
 )
 
-NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "rungs", "keep", "by", "cost", "output")
+NEW_ONLY = ("models", "sizes", "recipes", "weights", "candidates", "rungs", "keep", "by", "cost", "runtimes", "output")
 
 
 class UnmetError(ValueError):
@@ -62,12 +63,23 @@ class UnmetError(ValueError):
     default=None,
     help="latency_ms, throughput, train_seconds, weight_bytes, peak_mb, macs or energy_j.  [latency_ms]",
 )
+@click.option(
+    "--runtimes",
+    default=None,
+    help="What networks are timed in, comma-separated: eager, compiled, onnxruntime, openvino; the best counts.  [eager]",
+)
 @click.option("--budget", "budgets", multiple=True, help="Limit for the recommendation: latency_ms=10, throughput=100.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume a frontier, or join other processes that work on it.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default.")
-@click.option("--timing", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds of timing per network.")
+@click.option(
+    "--timing",
+    type=click.FloatRange(0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds of timing per network and runtime.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def frontier(
     source: str | None,
@@ -82,6 +94,7 @@ def frontier(
     keep: float | None,
     by: str | None,
     cost: str | None,
+    runtimes: str | None,
     budgets: tuple[str, ...],
     output: Path | None,
     resume: Path | None,
@@ -94,16 +107,19 @@ def frontier(
 
     Candidates are all combinations of --models, --sizes and --recipes, or a list. All are trained briefly; the better part
     continues until the time is used up (successive halving). Fields such as seed=1 apply to all. Resume with --resume, and a
-    longer --time if it was too short; more processes can join with the same --resume. With --budget one candidate is
+    longer --time if it was too short; more processes can join with the same --resume. With --runtimes each network is timed as
+    it would be run, compiled or as a shipped file, and its best runtime is named with it. With --budget one candidate is
     recommended; the exit code is 3 if none meets the budget.
     """
     from paretina.cli.program import duration
+    from paretina.measure.plan import default_plan
     from paretina.model.fold import fold
     from paretina.progress import Pace, Progress
     from paretina.report.frontier_page import write_frontier
     from paretina.run import command_line, free_folder
     from paretina.search.frontier.begin import begin, give_time
     from paretina.search.frontier.run import work
+    from paretina.search.frontier.runtimes import EAGER, check_runtimes, runtimes_of
     from paretina.search.frontier.standing import budget_of, read_standing, with_budgets
     from paretina.search.frontier.tools import tools_for
     from paretina.verbs import check_output, misuse
@@ -117,15 +133,16 @@ def frontier(
         fields, device = tuple(field for field in fields if field != text), text.partition("=")[2].strip()
     with misuse():
         limits = [budget_of(text) for text in budgets]
+        wanted = (EAGER,) if runtimes is None else runtimes_of(runtimes)
     if resume is not None:
         wrong = [f"--{name}" for name in NEW_ONLY if given.get(name)] + list(fields)
         if wrong:
             usage(f"a frontier is resumed with its original settings; leave out {', '.join(wrong)}")
         with misuse():
-            read_standing(resume)
+            begun = read_standing(resume)
             if time is not None:
                 give_time(resume, duration(time, "--time"))
-        folder = resume
+        folder, wanted = resume, begun.runtimes
     else:
         found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device)
         halving = halving_of(time, rungs, keep, by, cost)
@@ -134,7 +151,11 @@ def frontier(
         name = Path(str(source)).expanduser().absolute().name
         folder = output or free_folder(Path("runs"), f"{name}-frontier")
     with misuse():
-        tools = tools_for(device or "auto", timing, tune, fold)
+        tools = tools_for(device or "auto", timing, tune, fold, wanted)
+        if resume is None or (
+            tools.device == begun.asked["device"] and (begun.session is None or begun.disturbed)
+        ):  # else it only trains
+            check_runtimes(wanted, default_plan(device or "auto").device)
     progress = Progress()
 
     def listen(line: dict[str, Any]) -> None:
@@ -146,7 +167,7 @@ def frontier(
     with progress:
         if resume is None:
             with misuse():
-                begin(folder, str(source), found, halving, tools.device, limits, command_line())
+                begin(folder, str(source), found, halving, tools.device, limits, command_line(), wanted)
             progress.plain(f"directory: {shlex.quote(str(folder))}, {how_many(len(found), 'candidate')}")
         try:
             standing = work(folder, tools, source if resume else None, listen, progress.plain)
@@ -173,6 +194,7 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         click.echo(json.dumps({"directory": str(standing.folder), **result_of(standing)}, indent=2))
     else:
         front = standing.frontier(cost).front()
+        entries = {entry.name: entry for entry in standing.entries}
         click.echo(
             f"the front of accuracy and {cost}, among {how_many(len(standing.finalists), 'finalist')} of "
             f"{len(standing.entries)}:"
@@ -181,7 +203,10 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
         for point in front:
             share = standing.shares.get(point.name)
             often = f"  on the front in {100 * share:.0f} % of resamples" if share is not None else ""
-            row = f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{often}"
+            where = f"  {entries[point.name].runtime}" if len(standing.runtimes) > 1 else ""
+            row = (
+                f"  {point.name:<{width}}  {point.values['top1']:5.1f} %  {spelled(cost, point.values[cost]):>10}{where}{often}"
+            )
             print_lines([row])
         if best:
             click.echo("\nrecommended: " + "\n  ".join([*recommended_lines(best), *cost_lines(best)]))

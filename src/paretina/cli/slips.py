@@ -21,6 +21,7 @@ from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
+from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
 from paretina.train.fields import AUTO, LR, path_from, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
@@ -329,6 +330,8 @@ def frontier(given: Mapping[str, Any]) -> None:
     with misuse():
         for text in given["budgets"]:
             budget_of(text)
+        if given["runtimes"] is not None:
+            runtimes_of(given["runtimes"])
     if given["resume"] is not None:
         if not (given["resume"] / "asked.json").exists() and not fields and not any(given[name] for name in NEW_ONLY):
             refuse(f"{given['resume']} holds no frontier; start one with `paretina frontier DATA --output DIR`")

@@ -5,6 +5,7 @@ small batches; pixels and logits stay in float32, since rounding them would cost
 """
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,11 @@ from paretina.shapes import Images
 
 Fold = Callable[[Network], Network]
 """Gives a copy of a network in inference form, such as `paretina.model.fold.fold`."""
+
+APART = {"isolate_recompiles": True} if "isolate_recompiles" in inspect.signature(torch.compile).parameters else {}
+"""Settings of torch.compile with which networks of one class have separate limits of recompilation. Otherwise all of them share
+a limit of 8, after which torch runs further ones eagerly, with nothing but a line in its log; releases of torch without
+that setting cannot do otherwise."""
 
 
 class RoundedTo(nn.Module):
@@ -69,7 +75,7 @@ def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Mod
     if plan.compile:
         # weights become constants, which the CPU library can reorder
         options = {"freezing": True} if plan.device_type == "cpu" else None
-        return torch.compile(ready, options=options)  # type: ignore[return-value,arg-type]
+        return torch.compile(ready, options=options, **APART)  # type: ignore[no-any-return,call-overload]
     return ready
 
 

@@ -14,6 +14,7 @@ from paretina.measure.statistics import Interval, as_columns, as_object
 from paretina.report.run_page import environment, write_page, write_report
 from paretina.report.words import duration, quantity, short
 from paretina.run import write_aside
+from paretina.search.frontier.runtimes import RUNTIMES
 from paretina.search.frontier.standing import COSTS, COUNTED, TIMED, Entry, Recommendation, Standing, recommend
 from paretina.tables import csv_text
 from paretina.text import how_many, markdown_cells, printable
@@ -77,6 +78,7 @@ def rows(standing: Standing) -> list[dict[str, Any]]:
             "status": status(standing, entry),
             "rungs": len(entry.links),
             "epochs": round(entry.epochs, 3) if entry.links else None,
+            "runtime": entry.runtime or None,
             **as_columns("top1", entry.top1),
         }
         for cost in standing.known_costs():
@@ -163,7 +165,9 @@ def markdown(standing: Standing) -> str:
     """The frontier as a Markdown table with notes."""
     costs, on = standing.known_costs(), fronts(standing)
     lines = [f"# {heading(standing)}", "", *(f"- {printable(note)}" for note in standing.notes()), ""]
-    titles = ["candidate", "top-1 %", "95 %", "epochs", *(f"{cost}" for cost in costs), "on front", "status"]
+    several = len(standing.runtimes) > 1
+    timed_in = ["runtime"] if several else []
+    titles = ["candidate", "top-1 %", "95 %", "epochs", *timed_in, *(f"{cost}" for cost in costs), "on front", "status"]
     lines += [markdown_cells(titles), f"|{'---|' * len(titles)}"]
     for entry in in_order(standing):
         top1 = entry.top1
@@ -172,6 +176,7 @@ def markdown(standing: Standing) -> str:
             f"{top1.value:.1f}" if top1 else "–",
             f"{top1.low:.1f} to {top1.high:.1f}" if top1 else "–",
             f"{entry.epochs:g}" if top1 else "–",
+            *([entry.runtime or "–"] if several else []),
         ]
         for cost in costs:
             known = entry.costs.get(cost)
@@ -219,6 +224,15 @@ def recommended_lines(found: Recommendation) -> list[str]:
     if found.command:
         about = f" (about {duration(found.full_s)})" if found.full_s else ""
         lines.append(f"train it in full{about}: {found.command}")
+    if found.ship:
+        lines.append(f"{'then ' if found.command else ''}make the file that was timed: {found.ship}")
+    elif found.runtime == "compiled":
+        lines.append(
+            "run it compiled, in Python: paretina.measure.inference.prepared(network, InferencePlan(compile=True)); the "
+            "commands run it eagerly"
+        )
+    if found.runtime:
+        lines.append(f"timed in: {found.runtime} ({RUNTIMES[found.runtime].words})")
     lines.append(f"weights so far: {found.entry.links[-1].model}")
     if found.alike:
         lines.append(f"not significantly different on these pictures: {', '.join(found.alike)}")
@@ -226,11 +240,18 @@ def recommended_lines(found: Recommendation) -> list[str]:
 
 
 def cost_lines(found: Recommendation) -> list[str]:
-    """The costs of the recommended candidate, one line each, with 95 % intervals of timed ones."""
-    return [
-        f"{TITLES[cost].lower()}: {spelled(cost, each.value)}{f' ({ends})' if (ends := between(cost, each)) else ''}"
-        for cost, each in found.entry.costs.items()
-    ]
+    """The costs of the recommended candidate, one line each, timed ones with intervals; then those in other runtimes."""
+    lines = [cost_line(cost, each) for cost, each in found.entry.costs.items()]
+    for runtime, costs in found.entry.timed.items():
+        if runtime != found.runtime:
+            lines.append(f"in {runtime}: {', '.join(cost_line(cost, each) for cost, each in costs.items())}")
+    return lines
+
+
+def cost_line(cost: str, interval: Interval) -> str:
+    """A cost in words, with its interval where it has one."""
+    ends = between(cost, interval)
+    return f"{TITLES[cost].lower()}: {spelled(cost, interval.value)}{f' ({ends})' if ends else ''}"
 
 
 def heading(standing: Standing) -> str:
@@ -260,6 +281,7 @@ def page(standing: Standing) -> str:
                 "recipe": asked.recipe_name or "given",
                 "status": status(standing, entry),
                 "epochs": entry.epochs,
+                "runtime": entry.runtime if len(standing.runtimes) > 1 else "",
                 "top1": list(entry.top1) if entry.top1 else None,
                 "costs": {cost: list(value) for cost, value in entry.costs.items()},
                 "words": {cost: spelled(cost, value.value) for cost, value in entry.costs.items()},
@@ -277,6 +299,8 @@ def page(standing: Standing) -> str:
         "axes": {cost: {"title": TITLES[cost], "unit": COSTS[cost].unit, "better": COSTS[cost].better} for cost in costs},
         "entries": [entry for entry in entries if entry["top1"]],
     }
+    said = recommended_lines(best)[1:] if best else []
+    typed = (best.command, best.command and best.ship) if best else ()  # which stand by themselves
     view = {
         "title": heading(standing),
         "done": standing.done,
@@ -290,13 +314,14 @@ def page(standing: Standing) -> str:
         "notes": standing.notes(),
         "disturbed": standing.disturbed,
         "best": best,
-        "best_lines": recommended_lines(best)[1:] if best else [],
+        "best_lines": [line for line in said if not any(command and command in line for command in typed)],
         "within": " and ".join(map(str, standing.budgets)),
         "unmet": bool(standing.budgets) and best is None and standing.session is not None,
         "best_costs": [(TITLES[c], spelled(c, v.value), between(c, v)) for c, v in best.entry.costs.items()] if best else [],
         "entries": entries,
         "costs": [(cost, TITLES[cost], COSTS[cost].unit) for cost in costs],
         "cost": standing.halving.cost,
+        "several": len(standing.runtimes) > 1,
         "correlations": [
             {**each, "counted": TITLES[each["counted"]].lower(), "measured": title_of(each["measured"])}
             for each in correlations(standing)
@@ -304,7 +329,13 @@ def page(standing: Standing) -> str:
         "front_sentence": front_sentence(standing, differing) if differing else "",
         "filters": [
             (title, key, sorted({entry[key] for entry in entries}, key=lambda value: (str(type(value)), value)))
-            for title, key in (("Network", "model"), ("Pixels", "size"), ("Recipe", "recipe"), ("Status", "status"))
+            for title, key in (
+                ("Network", "model"),
+                ("Pixels", "size"),
+                ("Recipe", "recipe"),
+                ("Runtime", "runtime"),
+                ("Status", "status"),
+            )
         ],
         # a script must not contain its own end tag
         "drawn": json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c"),

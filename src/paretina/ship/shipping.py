@@ -74,16 +74,9 @@ def ship(
     Raises:
         ValueError: the model cannot be shipped, or not in this format or precision.
     """
-    format.require()
-    check_precision(format, precision)
-    network, about = load_model(model)
-    check_task(model, about)
-    form, steps = in_inference_form(network)
-    header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
-    if isinstance(about.task, OneOf) is False and precision == "int8":
-        raise ValueError(f"int8 is for one class a picture; the task of {model} is {type(about.task).__name__}")
     say(f"writing {out.name}")
-    header = format.write(Whole(form, about.task), out, header, calibration)
+    network, header = written(model, format, precision, out, calibration)
+    about = header.about
     say("comparing it with the trained network")
     running = format.open(out)
     found = compared(
@@ -94,6 +87,30 @@ def ship(
     header = replace(header, gate=found.to_dict())
     format.amended(out, header)
     return Shipped(out, header, found, out.stat().st_size, model.stat().st_size)
+
+
+def written(
+    model: Path, format: Format, precision: Precision, out: Path, calibration: Calibration | None = None
+) -> tuple[Network, Header]:
+    """Writes a model in a format, without comparing anything; returns the trained network and the header of the file.
+
+    Args:
+        model: a model file.
+        out: the file to write.
+        calibration: for int8.
+
+    Raises:
+        ValueError: the model cannot be shipped, or not in this format or precision.
+    """
+    format.require()
+    check_precision(format, precision)
+    network, about = load_model(model)
+    check_task(model, about)
+    form, steps = in_inference_form(network)
+    header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
+    if isinstance(about.task, OneOf) is False and precision == "int8":
+        raise ValueError(f"int8 is for one class a picture; the task of {model} is {type(about.task).__name__}")
+    return network, format.write(Whole(form, about.task), out, header, calibration)
 
 
 def described_precision(format: Format, precision: Precision) -> tuple[str, ...]:

@@ -2,15 +2,10 @@
 
 from pathlib import Path
 
-from torch import nn
-
-from paretina.measure.cost import Cost
 from paretina.measure.opened import Opened, open_model
 from paretina.ship.format import format_of
+from paretina.ship.opening import open_shipped
 from paretina.verbs.checks import MisuseError
-
-RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "torch-export": "torch"}
-"""The runtime of each format, as plans name it."""
 
 
 def open_any(name: str, resolution: int | None = None, trust: bool = False) -> Opened:
@@ -37,17 +32,4 @@ def open_any(name: str, resolution: int | None = None, trust: bool = False) -> O
     header = format.header(path)
     if resolution not in (None, header.resolution):
         raise MisuseError(f"{path} has its preprocessing for {header.resolution} pixels inside, so it has no other resolution")
-    running = format.open(path)
-    return Opened(
-        name,
-        nn.Identity(),
-        None,
-        header.preprocessing,
-        header.resolution,
-        header.channels,
-        True,
-        running.run,
-        RUNTIMES[format.NAME],  # type: ignore[arg-type]
-        header.precision,
-        Cost(**{"stages": (), **header.cost}),  # type: ignore[arg-type]
-    )
+    return open_shipped(name, path, format)

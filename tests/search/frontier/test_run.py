@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from paretina.cli.program import duration
+from paretina.data.preprocess import preprocess
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
+from paretina.measure.machine import Device
 from paretina.measure.plan import Plan
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Stage
@@ -27,7 +30,7 @@ from paretina.search.frontier.candidates import Candidate
 from paretina.search.frontier.decisions import equal_epochs
 from paretina.search.frontier.run import work
 from paretina.search.frontier.standing import Budget, Halving, read_standing, recommend, with_budgets
-from paretina.search.frontier.tools import Tools, device_name, timer
+from paretina.search.frontier.tools import Subjects, Tools, device_name, timer
 from paretina.spec import encode
 from paretina.train import estimate, training
 from paretina.train.asked import Asked
@@ -167,6 +170,10 @@ class World:
         run.write("result.json", result)
         return run
 
+    def speeds(self, name):
+        """How many times faster than eager torch a network is in each runtime that it is timed in."""
+        return {"eager": 1.0}
+
     def time_runs(self, runs, say):
         assert self.holding == ["alone"]
         self.sessions.append(sorted(runs))
@@ -175,7 +182,13 @@ class World:
         return {
             "disturbed": disturbed,
             "others_cores": 1.5 if disturbed else 0.0,
-            "costs": {name: {"latency_ms": [t, 0.9 * t, 1.1 * t], "throughput": [1000 / t] * 3} for name, t in ms.items()},
+            "runtimes": {
+                name: {
+                    runtime: {"latency_ms": [t / by, 0.9 * t / by, 1.1 * t / by], "throughput": [1000 * by / t] * 3}
+                    for runtime, by in self.speeds(name).items()
+                }
+                for name, t in ms.items()
+            },
         }
 
 
@@ -191,8 +204,8 @@ SIX = Halving(seconds=150.0, least=2)
 def start(tmp_path, npz):
     """How to begin a frontier of the six networks; returns its directory."""
 
-    def begun(halving=SIX, budgets=(), names=NETWORKS, device="a quiet machine"):
-        begin(tmp_path / "out", "photos", candidates(npz, names), halving, device, budgets)
+    def begun(halving=SIX, budgets=(), names=NETWORKS, device="a quiet machine", runtimes=("eager",)):
+        begin(tmp_path / "out", "photos", candidates(npz, names), halving, device, budgets, runtimes=runtimes)
         return tmp_path / "out"
 
     return begun
@@ -657,6 +670,92 @@ def test_the_result_is_left_for_other_programs(wide):
     assert result["recommendation"]["candidate"] == "large"
 
 
+# --- runtimes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faster(world, start):
+    """The whole front, of which some networks are faster in OpenVINO."""
+    speeds = {"large": {"eager": 1.0, "openvino": 4.0}, "middle": {"eager": 1.0, "openvino": 0.5}, "small": {"openvino": 1.5}}
+    world.speeds = lambda name: speeds.get(name, {"eager": 1.0})
+    real = world.time_runs
+    untimed = {"tiny": {"openvino": "no such operator"}}
+    world.time_runs = lambda runs, say: {**real(runs, say), "untimed": untimed}
+    return work(start(replace(SIX, least=4), runtimes=("eager", "openvino")), world.tools())
+
+
+def test_each_network_has_the_costs_of_its_fastest_runtime(faster):
+    entries = {entry.name: entry for entry in faster.entries}
+    assert {name: entry.runtime for name, entry in entries.items() if entry in faster.finalists} == {
+        "tiny": "eager",
+        "small": "openvino",
+        "clumsy": "eager",
+        "large": "openvino",
+    }
+    assert entries["large"].costs["latency_ms"].value == 2.0
+    assert (entries["middle"].runtime, entries["middle"].costs["latency_ms"].value) == ("eager", 4.0)
+    assert front(faster) == ["tiny", "small", "large"]  # middle fell at once: it is slower than large in OpenVINO
+    assert json.loads((faster.folder / "result.json").read_text())["runtimes"]["large"] == "openvino"
+    assert "tiny was not timed in openvino: no such operator" in faster.notes()
+    assert any(note.startswith("networks were timed in eager, openvino;") for note in faster.notes())
+
+
+def test_a_budget_holds_for_the_runtime(faster):
+    found = recommend(faster, (Budget("latency_ms", 2.1),))
+    assert (found.entry.name, found.runtime) == ("large", "openvino")
+    place = str(faster.folder / "full" / "large")
+    assert found.command == f"paretina train photos --model large --output {place}"
+    assert found.ship == f"paretina ship {place} --to openvino"
+    document = json.loads(json.dumps(found.to_dict()))
+    assert (document["runtime"], document["ship"]) == ("openvino", found.ship)
+    assert document["costs_by_runtime"]["eager"]["latency_ms"][0] == 8.0
+    found = recommend(faster, (Budget("latency_ms", 1.2),))
+    assert (found.entry.name, found.runtime, found.ship) == ("tiny", "eager", "")
+
+
+def test_weights_without_a_command_are_shipped_as_they_are(faster):
+    entries = [replace(entry, candidate=replace(entry.candidate, words=())) for entry in faster.entries]
+    found = recommend(replace(faster, entries=tuple(entries)))
+    assert found.command == ""
+    assert found.ship == f"paretina ship {found.entry.links[-1].run} --to openvino"
+
+
+def test_another_budget_may_choose_another_runtime(world, start):
+    real = world.time_runs
+
+    def time_runs(runs, say):
+        session = real(runs, say)
+        for costs in session["runtimes"].values():
+            costs["openvino"] = {"latency_ms": [0.1] * 3, "peak_mb": [90.0] * 3}
+            costs["eager"]["peak_mb"] = [10.0] * 3
+        return session
+
+    world.time_runs = time_runs
+    found = work(start(runtimes=("eager", "openvino")), world.tools())
+    assert {entry.runtime for entry in found.finalists} == {"openvino"}
+    within = with_budgets(found, (Budget("peak_mb", 50.0),))
+    assert {entry.runtime for entry in within.finalists} == {"eager"}
+    assert recommend(within, within.budgets).runtime == "eager"
+
+
+def test_a_frontier_of_an_earlier_release_goes_on(world, start):
+    real = world.time_runs
+
+    def time_runs(runs, say):
+        session = real(runs, say)
+        return {"costs": {name: costs["eager"] for name, costs in session.pop("runtimes").items()}, **session}
+
+    world.time_runs = time_runs
+    folder = start(replace(SIX, least=4))
+    asked = json.loads((folder / "asked.json").read_text())
+    del asked["runtimes"]
+    (folder / "asked.json").write_text(json.dumps(asked))
+    found = work(folder, world.tools())
+    assert (found.runtimes, found.done) == (("eager",), True)
+    assert front(found) == ["tiny", "small", "middle", "large"]
+    assert (recommend(found).entry.name, recommend(found).runtime) == ("large", "eager")
+
+
 # --- real runs --------------------------------------------------------------------------------------------------------
 
 
@@ -674,7 +773,7 @@ def test_real_training_goes_through_all_rungs(npz, tmp_path, world):
         time_runs=lambda runs, say: {
             "disturbed": False,
             "others_cores": 0.0,
-            "costs": {name: {"latency_ms": [ms[name]] * 3} for name in runs},
+            "runtimes": {name: {"eager": {"latency_ms": [ms[name]] * 3}} for name in runs},
         },
     )
     found = work(tmp_path / "out", tools)
@@ -705,7 +804,54 @@ def test_real_timing_gives_every_cost_that_this_machine_knows(npz, tmp_path):
     asked = Asked(data=Arrays(path=str(npz)), model=network(), recipe=Recipe(epochs=1.0, batch_size=7), plan=Plan(workers=0))
     run = training.train(asked, tmp_path / "run")
     session = timer("cpu", 1.0)({"one": run.path}, lambda text: None)
-    value, low, high = session["costs"]["one"]["latency_ms"]
+    value, low, high = session["runtimes"]["one"]["eager"]["latency_ms"]
     assert 0 < low <= value <= high
-    assert session["costs"]["one"]["throughput"][0] > 0
+    assert session["runtimes"]["one"]["eager"]["throughput"][0] > 0
     json.dumps(session)
+
+
+@pytest.fixture(scope="module")
+def trained(npz, tmp_path_factory):
+    """The directory of a real run of a tiny network."""
+    asked = Asked(data=Arrays(path=str(npz)), model=network(), recipe=Recipe(epochs=1.0, batch_size=7), plan=Plan(workers=0))
+    return training.train(asked, tmp_path_factory.mktemp("trained") / "run").path
+
+
+def test_each_runtime_gets_the_same_pixels_and_the_same_network(trained):
+    found = Subjects(trained, Device.here(), False, None, lambda text: None)
+    opened = found.steps.opened
+    seen = torch.stack([preprocess(image, opened.preprocessing, opened.resolution) for image in opened.images(3)])
+    wanted = found.steps.answers(found.plan, seen).softmax(1)  # a file crops and resizes what eager torch is given as it is
+    assert found.made("eager", "one").infer(3)().shape == wanted.shape
+    for runtime in ("onnxruntime", "openvino"):
+        subject = found.made(runtime, f"one in {runtime}")
+        assert (subject.plan.runtime, subject.plan.precision) == (runtime, "float32")
+        torch.testing.assert_close(subject.infer(3)(), wanted, atol=5e-3, rtol=0)
+
+
+def test_real_timing_is_in_each_runtime_and_says_where_there_is_none(trained, monkeypatch):
+    def fails(self, runtime, label):
+        if runtime == "onnxruntime":
+            raise RuntimeError("no such\noperator")
+        return made(self, runtime, label)
+
+    made = Subjects.made
+    monkeypatch.setattr(Subjects, "made", fails)
+    said = []
+    session = timer("cpu", 0.1, runtimes=("eager", "openvino", "onnxruntime"))({"one": trained}, said.append)
+    assert list(session["runtimes"]["one"]) == ["eager", "openvino"]
+    assert set(session["timings"]) == {"one in eager", "one in openvino"}
+    assert session["untimed"] == {"one": {"onnxruntime": "no such operator"}}
+    assert "one is not timed in onnxruntime: no such operator" in said
+    json.dumps(session)
+
+
+def test_what_eager_torch_cannot_run_is_an_error(trained, monkeypatch):
+    def fails(self, runtime, label):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(Subjects, "made", fails)
+    with pytest.raises(RuntimeError, match="no such operator"):
+        timer("cpu", 0.1)({"one": trained}, lambda text: None)
+    session = timer("cpu", 0.1, runtimes=("openvino",))({"one": trained}, lambda text: None)
+    assert (session["runtimes"], session["disturbed"]) == ({}, False)

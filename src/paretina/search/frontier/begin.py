@@ -13,6 +13,7 @@ from typing import Any
 
 from paretina.search.frontier.candidates import Candidate
 from paretina.search.frontier.costs import Budget
+from paretina.search.frontier.runtimes import EAGER
 from paretina.search.frontier.standing import Halving, Standing, read_json, read_standing
 from paretina.spec import encode
 from paretina.train import training
@@ -26,12 +27,14 @@ def begin(
     device: str,
     budgets: Sequence[Budget] = (),
     command: str = "",
+    runtimes: Sequence[str] = (EAGER,),
 ) -> None:
     """Writes the request of a frontier; nothing is trained.
 
     Args:
         data: the data as given, for the recommended command.
         device: `device_name` of the machine that takes the timings.
+        runtimes: that networks are timed in, by their names in `RUNTIMES`.
 
     Raises:
         ValueError: the directory is not empty, or there are too few candidates.
@@ -47,6 +50,7 @@ def begin(
         "data": data,
         "device": device,
         "halving": encode(halving),
+        "runtimes": list(runtimes),
         "budgets": [asdict(budget) for budget in budgets],
         "candidates": [candidate.to_dict() for candidate in candidates],
         "environment": {"paretina": training.version()},

@@ -19,6 +19,9 @@ COSTS = {
     )
 }
 
+COUNTED = ("macs", "weight_bytes")
+TIMED = ("latency_ms", "throughput", "peak_mb", "energy_j")
+
 
 @dataclass(frozen=True)
 class Budget:

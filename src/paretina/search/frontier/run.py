@@ -118,6 +118,7 @@ def result_of(standing: Standing) -> dict[str, Any]:
         "status": "done" if standing.done else "unfinished",
         "cost": standing.halving.cost,
         "front": [point.name for point in standing.frontier(standing.halving.cost).front()],
+        "runtimes": {entry.name: entry.runtime for entry in standing.entries if entry.runtime},
         "recommendation": found.to_dict() if found else None,
         "spent_s": standing.spent_s,
         "notes": standing.notes(),
@@ -312,7 +313,8 @@ class Worker:
     def time(self, number: str) -> None:
         """Times all candidates in alternation, while no process trains."""
         runs = {entry.name: entry.links[-1].run for entry in self.look().entries if entry.links}
-        self.say(f"timing {how_many(len(runs), 'network')}; training is paused meanwhile")
+        several = f" in {', '.join(self.begun.runtimes)}" if len(self.begun.runtimes) > 1 else ""
+        self.say(f"timing {how_many(len(runs), 'network')}{several}; training is paused meanwhile")
         with self.tools.lock.alone():
             session = self.tools.time_runs(runs, self.say)
         place = self.folder / "timed" / number

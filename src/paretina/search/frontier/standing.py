@@ -9,6 +9,7 @@ import csv
 import functools
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +22,15 @@ from paretina.measure.pareto import Axis, Frontier, Number, Point, chosen_interv
 from paretina.measure.statistics import Interval, as_columns, mcnemar, wilson
 from paretina.search.frontier.candidates import Candidate
 from paretina.search.frontier.costs import COSTS as COSTS
+from paretina.search.frontier.costs import COUNTED as COUNTED
+from paretina.search.frontier.costs import TIMED as TIMED
 from paretina.search.frontier.costs import Budget as Budget
 from paretina.search.frontier.costs import budget_of as budget_of
+from paretina.search.frontier.runtimes import EAGER, RUNTIMES, chosen_by, chosen_runtime
 from paretina.spec import Spec, decode, near
 from paretina.text import how_many
 
 TOP1 = Axis(name="top1", better="high", unit="%")
-
-COUNTED = ("macs", "weight_bytes")
-TIMED = ("latency_ms", "throughput", "peak_mb", "energy_j")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +132,15 @@ class Entry:
     Attributes:
         links: the rungs that it has finished, in order.
         failed: why it failed and was left out; "" if it was not.
-        timed: timed costs; empty until timed.
+        timed: timed costs by runtime; empty until timed.
+        runtime: the runtime whose timed costs count, see `chosen_runtime`; "" until timed.
     """
 
     candidate: Candidate
     links: tuple[Link, ...]
     failed: str
-    timed: Mapping[str, Interval]
+    timed: Mapping[str, Mapping[str, Interval]]
+    runtime: str = ""
 
     @property
     def name(self) -> str:
@@ -164,12 +167,12 @@ class Entry:
 
     @property
     def costs(self) -> dict[str, Interval]:
-        """Its known costs, by name; counted ones are exact."""
+        """Its known costs, by name; counted ones are exact, timed ones are those in its runtime."""
         if not self.links:
             return {}
         exact = {name: float(self.links[-1].counted[name]) for name in COUNTED}
         exact["train_seconds"] = math.fsum(link.train_s for link in self.links)
-        found = {name: Interval(value, value, value) for name, value in exact.items()} | dict(self.timed)
+        found = {name: Interval(value, value, value) for name, value in exact.items()} | dict(self.timed.get(self.runtime, {}))
         return {name: found[name] for name in COSTS if name in found and found[name].value > 0}
 
     def point(self, *costs: str) -> Point | None:
@@ -213,6 +216,11 @@ class Standing:
     def disturbed(self) -> bool:
         """Whether other processes used the device during the timing."""
         return bool(self.session and self.session["disturbed"])
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The runtimes that networks are timed in; frontiers of earlier releases name none and have eager torch only."""
+        return tuple(self.asked.get("runtimes", (EAGER,)))
 
     @property
     def done(self) -> bool:
@@ -288,6 +296,7 @@ class Standing:
                 f"other processes used {self.session['others_cores']:.1f} cores during the timing, so timed costs are not "
                 "reliable; resume when the machine is idle to repeat the timing"
             )
+        found += self.runtime_notes()
         links = [link for entry in self.entries for link in entry.links]
         for entry in self.entries:
             missing = without(entry.links[-1].uncounted) if entry.links else ""
@@ -304,6 +313,28 @@ class Standing:
                 f"accuracies are on {links[0].n} validation pictures, on which candidates were also selected, so that of the "
                 "best is optimistic"
             )
+        return found
+
+    def runtime_notes(self) -> list[str]:
+        """Notes on the runtimes, one sentence each."""
+        if self.session is None:
+            return []
+        found = []
+        if len(self.runtimes) > 1:
+            by = chosen_by(self.halving.cost)
+            within = " among those within the budgets" if any(budget.cost in TIMED for budget in self.budgets) else ""
+            found.append(
+                f"networks were timed in {', '.join(self.runtimes)}; the timed costs of each are those in its best runtime by "
+                f"{by}{within}"
+            )
+        shipped = [name for name in self.runtimes if RUNTIMES[name].format]
+        if shipped:
+            found.append(
+                f"{' and '.join(shipped)} executed the shipped file, in float32 and with its resize and softmax, on pictures "
+                "of the network's size; the accuracy is that of the network in torch, and `paretina ship` compares the two"
+            )
+        for name, reasons in self.session.get("untimed", {}).items():
+            found += [f"{name} was not timed in {runtime}: {reason}" for runtime, reason in reasons.items()]
         return found
 
 
@@ -330,28 +361,45 @@ def read_standing(folder: Path) -> Standing:
         rungs.append(decided)
     sessions = [read_json(path) for path in sorted(folder.glob("timed/*/result.json"), key=lambda path: int(path.parent.name))]
     session = min(sessions, key=lambda each: (each["disturbed"], each["others_cores"] or 0.0), default=None)
-    costs = session["costs"] if session else {}
+    halving, budgets = decode(Halving, asked["halving"]), tuple(Budget(**each) for each in asked["budgets"])
     entries = []
     for candidate in candidates_of(json.dumps(asked["candidates"])):
         place = folder / "runs" / candidate.name
         failed = read_json(place / "failed.json")
         links = [link for number in range(len(rungs)) if (link := read_link(place, number)) is not None]
-        timed = {name: Interval(*value) for name, value in costs.get(candidate.name, {}).items()}
-        entries.append(Entry(candidate, tuple(links), failed["error"] if failed else "", timed))
+        timed = timed_costs(session, candidate.name)
+        runtime = chosen_runtime(timed, halving.cost, budgets)
+        entries.append(Entry(candidate, tuple(links), failed["error"] if failed else "", timed, runtime))
     rehearsed = {
         entry.name: data for entry in entries if (data := read_json(folder / "rehearsed" / f"{entry.name}.json")) is not None
     }
     return Standing(
         folder=folder,
         asked=asked,
-        halving=decode(Halving, asked["halving"]),
-        budgets=tuple(Budget(**each) for each in asked["budgets"]),
+        halving=halving,
+        budgets=budgets,
         entries=tuple(entries),
         rungs=tuple(rungs),
         session=session,
         sessions=len(sessions),
         rehearsed=rehearsed,
     )
+
+
+def timed_costs(session: Mapping[str, Any] | None, name: str) -> dict[str, dict[str, Interval]]:
+    """The timed costs of a candidate in a session, by runtime and cost; empty if it was not timed.
+
+    Sessions of earlier releases have `costs` by candidate, all of eager torch.
+    """
+    if session is None:
+        return {}
+    if "runtimes" in session:
+        by_runtime = session["runtimes"].get(name, {})
+    else:
+        by_runtime = {EAGER: session["costs"][name]} if name in session["costs"] else {}
+    return {
+        runtime: {cost: Interval(*value) for cost, value in costs.items()} for runtime, costs in by_runtime.items() if costs
+    }
 
 
 @functools.cache
@@ -399,6 +447,7 @@ class Recommendation:
         accuracy: in percent; the interval allows for the selection among `among` candidates on the same pictures.
         alike: candidates within the budgets that are not significantly different on these pictures, cheapest first.
         command: command for a full training; "" if there is none.
+        ship: command that makes the file that its runtime executes, after that training; "" if torch executes the network.
         full_s: approximate seconds of that training; None if unknown.
         notes: notes for the user, one sentence each.
     """
@@ -411,6 +460,12 @@ class Recommendation:
     command: str
     full_s: float | None
     notes: tuple[str, ...]
+    ship: str = ""
+
+    @property
+    def runtime(self) -> str:
+        """The runtime in which its timed costs were measured; "" if it was not timed."""
+        return self.entry.runtime
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -419,9 +474,14 @@ class Recommendation:
             **as_columns("top1", self.accuracy),
             "chosen_among": self.among,
             "costs": {name: list(cost) for name, cost in self.entry.costs.items()},
+            "runtime": self.runtime,
+            "costs_by_runtime": {
+                runtime: {name: list(cost) for name, cost in costs.items()} for runtime, costs in self.entry.timed.items()
+            },
             "model": str(self.entry.links[-1].model),
             "alike": list(self.alike),
             "command": self.command,
+            "ship": self.ship,
             "full_training_s": self.full_s,
             "notes": list(self.notes),
         }
@@ -473,16 +533,33 @@ def recommend(standing: Standing, budgets: Sequence[Budget] = ()) -> Recommendat
     fixed = standing.rehearsed.get(best.name, {}).get("fixed_s", 0.0)
     seconds = fixed + full * max(link.spent_s - fixed, 0.0) / link.epochs
     share = chosen_interval(link.correct, link.n, among)
+    command, shipping = commands(standing, best)
     return Recommendation(
         entry=best,
         budgets=tuple(budgets),
         accuracy=Interval(*(100 * value for value in share)),
         among=among,
         alike=tuple(entry.name for entry in alike),
-        command=best.candidate.command(standing.asked["data"]),
+        command=command,
         full_s=seconds,
         notes=tuple(notes),
+        ship=shipping,
     )
+
+
+def commands(standing: Standing, entry: Entry) -> tuple[str, str]:
+    """The command for a full training of a candidate, and the one that then ships it for its runtime; "" for none.
+
+    The first names its directory only where the second has to. Without the first, the second ships the weights so far.
+    """
+    command = entry.candidate.command(standing.asked["data"])
+    format = RUNTIMES[entry.runtime].format if entry.runtime else ""
+    if not format:
+        return command, ""
+    if not command:
+        return "", shlex.join(["paretina", "ship", str(entry.links[-1].run), "--to", format])
+    place = str(standing.folder / "full" / entry.name)
+    return f"{command} {shlex.join(['--output', place])}", shlex.join(["paretina", "ship", place, "--to", format])
 
 
 def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
@@ -493,5 +570,8 @@ def told_apart(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
 
 
 def with_budgets(standing: Standing, budgets: Sequence[Budget]) -> Standing:
-    """A copy with other budgets, which affect only the recommendation."""
-    return replace(standing, budgets=tuple(budgets))
+    """A copy with other budgets, which affect only the recommendation, and the runtime of each candidate."""
+    entries = (
+        replace(entry, runtime=chosen_runtime(entry.timed, standing.halving.cost, budgets)) for entry in standing.entries
+    )
+    return replace(standing, budgets=tuple(budgets), entries=tuple(entries))

@@ -1,18 +1,27 @@
 """The operations of a frontier on its candidates (train, time, lock, wait), replaceable in tests."""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from paretina.measure.choose_plan import default_inference_plan, settle
+from paretina.measure.compare import as_shipped, inferring
 from paretina.measure.energy import counter_of
 from paretina.measure.machine import Device, Others
-from paretina.measure.plan import default_plan
-from paretina.run import Run
+from paretina.measure.opened import Steps, open_model
+from paretina.measure.plan import Plan, default_plan
+from paretina.measure.timing import MakeStep, Subject, Turns, time_subjects
+from paretina.run import Run, model_in
 from paretina.search.claims import Claims, DeviceLock, claiming
+from paretina.search.frontier.runtimes import EAGER, RUNTIMES
+from paretina.ship.format import format_named
+from paretina.ship.opening import open_shipped
+from paretina.ship.shipping import written
 from paretina.system import cache_folder
 from paretina.text import how_many
 from paretina.train import estimate, resolve, training
@@ -32,8 +41,9 @@ class Lock(Protocol):
 
 
 TimeRuns = Callable[[Mapping[str, Path], Say], dict[str, Any]]
-"""Times the finished runs of candidates, by name, and returns a session: `costs` (value and interval of each cost, by
-candidate), `disturbed`, `others_cores`, and further values to keep."""
+"""Times the finished runs of candidates, by name, and returns a session: `runtimes` (value and interval of each timed cost, by
+candidate and runtime), `disturbed`, `others_cores`, and further values to keep, such as `untimed`: why a candidate was not
+timed in a runtime."""
 
 
 def rehearse(asked: Asked) -> dict[str, float]:
@@ -90,69 +100,135 @@ def device_name(device: str) -> str:
     return f"{here.name}, {how_many(here.cores, 'core')}, {here.device}"
 
 
-def timer(device: str, seconds: float, tune: bool = False, fold: Any = None) -> TimeRuns:
+def timer(device: str, seconds: float, tune: bool = False, fold: Any = None, runtimes: Sequence[str] = (EAGER,)) -> TimeRuns:
     """Times finished runs in alternation with `paretina.measure.timing`: one image, best batch, memory, energy.
 
+    All runtimes of a network are given the same pixels, of the network's own size. A runtime other than eager torch that cannot
+    execute a network is left out for it, with the reason in `untimed`.
+
     Args:
-        seconds: seconds per network.
+        seconds: seconds per network and runtime.
         tune: whether to search for the fastest eager plan of each first, instead of using the default one.
         fold: returns a copy of a network in inference form, such as `paretina.model.fold.fold`; used only with `tune`.
+        runtimes: that each network is timed in, by their names in `RUNTIMES`.
     """
 
     def time_runs(runs: Mapping[str, Path], say: Say) -> dict[str, Any]:
-        from paretina.measure.choose_plan import default_inference_plan, settle
-        from paretina.measure.opened import Steps, open_model
-        from paretina.measure.timing import Subject, Turns, time_subjects
-
         here = Device.here(default_plan(device).device)
-        others = Others()
-        subjects, notes = [], {}
+        subjects: list[Subject] = []
+        places: dict[str, tuple[str, str]] = {}
+        notes: dict[str, list[str]] = {}
+        untimed: dict[str, dict[str, str]] = {}
         for name, run in runs.items():
-            opened = open_model(str(run))
-            steps = Steps(opened, fold, here.device, here.threads)
-            plan = default_inference_plan(here.device)
-            if tune:
-                found = settle(steps, here, "eager", training=False, say=partial(said_of, say, name))
-                plan, notes[name] = found.inference, list(found.notes)
-            weight_mb = sum(tensor.nbytes for tensor in opened.network.state_dict().values()) / 2**20
-            subjects.append(Subject(name=name, plan=plan, infer=steps.infer(plan), weight_mb=weight_mb))
-        timings = time_subjects(
-            subjects,
-            here,
-            Turns(None, seconds, wait=here.wait),
-            others=others,
-            counter=counter_of(here.device),
-            say=say,
+            found = Subjects(run, here, tune, fold, partial(said_of, say, name))
+            for runtime in runtimes:
+                label = name if len(runtimes) == 1 else f"{name} in {runtime}"
+                try:
+                    subjects.append(found.made(runtime, label))
+                except Exception as error:  # compilers and exporters can fail in any way
+                    if runtime == EAGER:
+                        raise
+                    reason = " ".join(str(error).split())[:300] or type(error).__name__
+                    untimed.setdefault(name, {})[runtime] = reason
+                    say(f"{name} is not timed in {runtime}: {reason}")
+                else:
+                    places[label] = (name, runtime)
+            if found.notes:
+                notes[name] = found.notes
+        others = Others()
+        timings = (
+            time_subjects(
+                subjects,
+                here,
+                Turns(None, seconds, wait=here.wait),
+                others=others,
+                counter=counter_of(here.device),
+                say=say,
+            )
+            if subjects
+            else {}
         )
-        costs: dict[str, dict[str, Sequence[float]]] = {}
-        for name, timing in timings.items():
+        costs: dict[str, dict[str, dict[str, Sequence[float]]]] = {}
+        for label, timing in timings.items():
             batch = timing.inference
-            costs[name] = {"latency_ms": timing.latency.p50, "throughput": batch.img_s}
+            known: dict[str, Sequence[float]] = {"latency_ms": timing.latency.p50, "throughput": batch.img_s}
             for cost, value in (("peak_mb", batch.peak_mb), ("energy_j", batch.energy.image_j if batch.energy else None)):
                 if value is not None:
-                    costs[name][cost] = (value, value, value)
-        first = next(iter(timings.values()))
+                    known[cost] = (value, value, value)
+            name, runtime = places[label]
+            costs.setdefault(name, {})[runtime] = known
+        first = next(iter(timings.values()), None)
         return {
             "device": here.to_dict(),
-            "disturbed": first.disturbed,
-            "others_cores": first.others,
-            "costs": costs,
+            "disturbed": first is not None and first.disturbed,
+            "others_cores": first.others if first else None,
+            "runtimes": costs,
+            "untimed": untimed,
             "notes": notes,
-            "timings": {name: timing.to_dict() for name, timing in timings.items()},
+            "timings": {label: timing.to_dict() for label, timing in timings.items()},
         }
 
     return time_runs
+
+
+class Subjects:
+    """Makes what is timed of one finished run: its network in each runtime.
+
+    Attributes:
+        notes: on the search for its plan.
+    """
+
+    def __init__(self, run: Path, device: Device, tune: bool, fold: Any, say: Say) -> None:
+        self.run, self.say = run, say
+        opened = open_model(str(run))
+        self.steps = Steps(opened, fold, device.device, device.threads)
+        self.plan = default_inference_plan(device.device)
+        self.notes: list[str] = []
+        if tune:
+            found = settle(self.steps, device, "eager", training=False, say=say)
+            self.plan, self.notes = found.inference, list(found.notes)
+        self.weight_mb = sum(tensor.nbytes for tensor in opened.network.state_dict().values()) / 2**20
+
+    def made(self, runtime: str, label: str) -> Subject:
+        """The network in a runtime, which has executed it already, unless it is eager torch.
+
+        Args:
+            label: unique name of the subject.
+
+        Raises:
+            ValueError: the network cannot be written for the runtime; further errors are those of compilers and exporters.
+        """
+        if RUNTIMES[runtime].format:
+            plan, infer = self.shipped(RUNTIMES[runtime].format)
+        else:
+            plan = replace(self.plan, compile=runtime == "compiled")
+            infer = self.steps.infer(plan)
+        if runtime != EAGER:
+            self.say(f"preparing it for {runtime}")
+            for batch in (1, 2):  # compilers take a batch of one for a constant
+                infer(batch)()
+        return Subject(name=label, plan=plan, infer=infer, weight_mb=self.weight_mb)
+
+    def shipped(self, format: str) -> tuple[Plan, MakeStep]:
+        """The plan and the forward passes of a file of the network, in float32; the file itself is not kept."""
+        chosen = format_named(format)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"model{chosen.SUFFIX}"
+            written(model_in(self.run), chosen, "float32", path)
+            opened = open_shipped(str(self.run), path, chosen)
+        plans = as_shipped(opened, None)
+        return plans.inference, inferring(opened, {}, plans)
 
 
 def said_of(say: Say, name: str, text: str) -> None:
     say(f"{name}: {text}")
 
 
-def tools_for(device: str, seconds: float, tune: bool = False, fold: Any = None) -> Tools:
-    """The real tools for a device of this machine."""
+def tools_for(device: str, seconds: float, tune: bool = False, fold: Any = None, runtimes: Sequence[str] = (EAGER,)) -> Tools:
+    """The real tools for a device of this machine; see `timer`."""
     name = default_plan(device).device
     return Tools(
-        time_runs=timer(device, seconds, tune, fold),
+        time_runs=timer(device, seconds, tune, fold, runtimes),
         lock=DeviceLock(name, cache_folder() / "locks"),
         device=device_name(device),
     )
