@@ -201,12 +201,12 @@ def go_on(
         The choice, and notes for the user, one sentence each.
 
     Raises:
-        ValueError: neither data nor resolution is given, the run's data is unknown, or something does not fit.
+        ValueError: neither data nor resolution nor recipe is given, the run's data is unknown, or something does not fit.
     """
     before = trained(path)
     network, about = load_model(before.file)
-    if data is None and resolution is None:
-        raise ValueError("give other data to fine-tune on, or another image size with --resolution")
+    if data is None and resolution is None and recipe is None:
+        raise ValueError("give other data to fine-tune on, another image size with --resolution, or a recipe with --recipe")
     source = learned(path, source_named(data)).source if isinstance(data, str) else data or before.data
     if source is None:
         raise ValueError(f"{path} does not state its training data; name the data")

@@ -102,7 +102,7 @@ def ask_further(
         The choice, and notes for the user, one sentence each.
 
     Raises:
-        MisuseError: a name is unknown, or neither data nor resolution is given.
+        MisuseError: a name is unknown, or neither data nor resolution nor recipe is given.
     """
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path

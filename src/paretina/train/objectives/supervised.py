@@ -50,12 +50,14 @@ class Supervised(Objective):
 
     def __post_init__(self) -> None:
         if not self.terms:
-            raise ValueError("Supervised needs at least one term, got none")
+            raise ValueError(f"{type(self).__name__} needs at least one term, got none")
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         seen = {0, *(getattr(term, "view", 0) for term in self.terms)}
         if not set(range(len(recipe.views))) <= seen:
-            raise ValueError(f"Supervised learns from one view, but the recipe has {len(recipe.views)}; leave out views")
+            raise ValueError(
+                f"{type(self).__name__} learns from one view, but the recipe has {len(recipe.views)}; leave out views"
+            )
         for term in self.terms:
             term.check(recipe, model)
 
