@@ -14,6 +14,7 @@ from paretina.data.sources.shapes import Shapes
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
+from paretina.model.activations.pointwise import HardSwish
 from paretina.model.blueprint import Preprocessing
 from paretina.model.weights import load_model
 from paretina.schedules import Constant
@@ -242,3 +243,47 @@ def test_pictures_are_prepared_in_training_as_in_the_test_that_is_asked_for(befo
     assert transforms(test_fit="crop", test_crop="0.5") == (CentreCrop(share=0.5),)
     assert transforms(**{"model.preprocessing.interpolation": "bilinear"}) == (Squash(interpolation="bilinear"),)
     assert transforms(transforms='[{"kind": "CentreCrop", "share": 0.75}]') == (CentreCrop(share=0.75),)
+
+
+# --- after a change of the network --------------------------------------------------------------------------------------------
+
+
+def test_a_changed_network_learns_from_the_one_before(before, tmp_path):
+    fields = {"teacher": str(before[1]), "model.activation": "HardSwish", "epochs": "1"}
+    run, _, old, new = run_further(before, tmp_path, recipe="recover", fields=fields)
+    assert new.blueprint.activation == HardSwish()
+    assert new.blueprint.preprocessing == old.blueprint.preprocessing
+    asked = run.asked()
+    assert asked["recipe"]["transforms"][0] == {"kind": "Squash", "interpolation": "bicubic"}  # as it was tested
+    assert any("activation SiLU() instead of HardSwish()" in note for note in asked["notes"])
+    assert {line["event"] for line in run.lines()} >= {"train", "val"}
+    assert any("loss_Distill" in line or "Distill" in str(line) for line in run.lines() if line["event"] == "train")
+
+
+def test_the_swapped_network_starts_with_all_weights(before, tmp_path):
+    fields = {"teacher": str(before[1]), "model.activation": "ReLU6", "epochs": "1", "lr": "1e-9", "average": "off"}
+    _, _, old, new = run_further(before, tmp_path, recipe="recover", fields=fields)
+    assert torch.allclose(old.stem.conv.weight, new.stem.conv.weight, atol=1e-6)
+    assert torch.allclose(old.head.classifier.weight, new.head.classifier.weight, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["recover", "quantised"])
+def test_a_recipe_that_learns_from_a_teacher_asks_for_one(before, tmp_path, name):
+    with pytest.raises(ValueError, match="set one in the recipe: teacher=FILE"):
+        run_further(before, tmp_path, recipe=name)
+
+
+def test_training_for_int8_leaves_a_float_network_with_the_same_statistics(before, tmp_path):
+    run, _, old, new = run_further(before, tmp_path, recipe="quantised", fields={"teacher": str(before[1]), "epochs": "2"})
+    assert run.asked()["data"] == json.loads((before[1] / "asked.json").read_text())["data"]
+    found = changed(old, new)
+    assert "stem.conv.weight" in found
+    assert not [name for name in found if "running" in name]
+    assert set(new.state_dict()) == set(old.state_dict())
+
+
+def test_a_recipe_with_a_test_of_its_own_keeps_its_resizing(before):
+    choice, _ = go_on(before[1], PLAN, data=str(before[0] / "b.npz"))
+    assert choice.asked.recipe.transforms[0] == Squash()
+    given = {"teacher": str(before[1]), "transforms": '[{"kind": "CentreCrop"}]'}
+    assert go_on(before[1], PLAN, recipe="recover", fields=given)[0].asked.recipe.transforms == (CentreCrop(),)

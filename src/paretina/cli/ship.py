@@ -23,7 +23,9 @@ GATE = 3
 @click.option("--data", default=None, help="Labelled pictures to compare on.  [those that it was trained on]")
 @click.option("--split", default=None, help="Split of the data to compare on.  [val: what training held out]")
 @click.option("--pictures", type=int, default=1000, help="Number of pictures to compare on.  [1000]")
-@click.option("--seconds", type=click.FloatRange(0), default=6.0, help="Time for comparing latencies; 0 for none.  [6]")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=6.0, help="Time for each comparison of latencies; 0 for none.  [6]"
+)
 @click.option("--max-loss", type=float, default=None, help="Points of top-1 that the file may lose.  [0.5 in int8]")
 @click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
 def ship(
@@ -43,7 +45,7 @@ def ship(
 
     MODEL is a model file or the directory of a finished run. The file is then opened by its own runtime and compared with the
     model on validation pictures: answers, probabilities, accuracy, time. The exit code is 3 if it is not the same model, or if
-    that cannot be told.
+    that cannot be told. In int8 the same network in bfloat16 is timed too, if FORMAT has it, to say which to ship.
     """
     from paretina import verbs
     from paretina.cli.program import note
@@ -68,5 +70,7 @@ def ship(
     )
     if ending := gate.ending():
         click.echo(ending)
+    if found.rivalry is not None:
+        click.echo(found.rivalry.line())
     if trouble:
         raise FailedError(f"{trouble}; the file was written all the same", GATE)

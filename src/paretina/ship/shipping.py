@@ -17,6 +17,7 @@ from paretina.ship.departure import first_departure
 from paretina.ship.format import Calibration, Format
 from paretina.ship.gate import LIMITS, Gate, Limits, compared
 from paretina.ship.header import Header, Precision
+from paretina.ship.rival import RIVAL, Rivalry, rivalled
 from paretina.ship.steps import in_inference_form
 from paretina.ship.whole import Whole
 
@@ -28,9 +29,9 @@ class Shipped:
     """A file that was written and compared.
 
     Attributes:
-        steps: what was done to the network, a sentence each.
         bytes: size of the file.
         bytes_before: size of the model file.
+        rivalry: for int8, how fast it is beside bfloat16; None for others, and where that was not timed.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Shipped:
     gate: Gate
     bytes: int
     bytes_before: int
+    rivalry: Rivalry | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -47,6 +49,7 @@ class Shipped:
             "precision": self.header.precision,
             "steps": list(self.header.steps),
             "gate": self.gate.to_dict(),
+            "against_bfloat16": None if self.rivalry is None else self.rivalry.to_dict(),
         }
 
 
@@ -67,7 +70,8 @@ def ship(
         model: a model file.
         out: the file to write.
         pictures: validation pictures with labels.
-        seconds: for the comparison of latencies; 0 leaves it out.
+        seconds: for each comparison of latencies, that with the trained network and that of int8 with bfloat16; 0 leaves them
+            out.
         limits: what the file may differ by; default: those of its precision.
         calibration: for int8.
 
@@ -86,7 +90,12 @@ def ship(
         found = replace(found, departs=first_departure(network, about, format, precision, pictures))
     header = replace(header, gate=found.to_dict())
     format.amended(out, header)
-    return Shipped(out, header, found, out.stat().st_size, model.stat().st_size)
+    rivalry = None
+    if precision == "int8" and seconds > 0 and RIVAL in format.PRECISIONS:
+        say(f"comparing its speed with that of {RIVAL}")
+        whole = Whole(in_inference_form(network)[0], about.task)
+        rivalry = rivalled(format, whole, header, running, pictures.image(len(pictures) // 2), seconds)
+    return Shipped(out, header, found, out.stat().st_size, model.stat().st_size, rivalry)
 
 
 def written(

@@ -61,7 +61,7 @@ def ship(
         data: labelled pictures to compare on; default: those that the model was trained on.
         split: of the data; default: val, or all of a folder without splits.
         pictures: number of them to compare on.
-        seconds: for comparing latencies; 0 leaves it out.
+        seconds: for each comparison of latencies; 0 leaves them out.
         max_loss: points of top-1 that the file may lose; default: 0.5 in int8, elsewhere agreement decides.
         point_estimate: whether the loss that is seen decides, whatever its interval.
 

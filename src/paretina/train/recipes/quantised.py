@@ -1,7 +1,7 @@
 """Quantised: trains a network to bear int8, where calibration alone loses too much.
 
-The training pass rounds weights and inputs of layers as int8 does; the network learns the answers of the float network, which is
-named as the teacher, and the labels. Norm statistics stay as they are. The result is a float model, for `paretina ship
+The training pass rounds weights and inputs of layers as int8 does; the network learns the answers of the float network, which
+is named as the teacher, and the labels. Norm statistics stay as they are. The result is a float model, for `paretina ship
 --precision int8`. Look first what calibration alone loses, and whether int8 is faster than bfloat16: `ship` says both.
 
     paretina finetune runs/photos-efficientnet_b0-1 --recipe quantised teacher=runs/photos-efficientnet_b0-1
