@@ -8,7 +8,10 @@ from paretina.cli.planning import planning_named, planning_options
 
 EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
-    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 lr_decay=0.7 frozen='[\"stem\"]'"
+    "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 lr_decay=0.7 frozen='[\"stem\"]'\n"
+    "paretina finetune runs/photos-efficientnet_b0-1 --recipe recover teacher=runs/photos-efficientnet_b0-1 "
+    "model.activation=HardSwish\n"
+    "paretina finetune runs/photos-efficientnet_b0-1 --recipe quantised teacher=runs/photos-efficientnet_b0-1"
 )
 
 
@@ -52,7 +55,8 @@ def finetune(
 
     With --resolution the head is adapted to that image size, with test-time preprocessing, for two epochs on the data of its
     run. With DATA the model is trained on other pictures: classes that MODEL knows by name keep their weights in the last
-    layer, others are initialised anew. The field size=SIZE sets the image size otherwise, and test_size=SIZE one for testing.
+    layer, others are initialised anew. With a --recipe alone it is trained on the data of its run: recover for a network that
+    fields change, quantised for int8. The field size=SIZE sets the image size otherwise, and test_size=SIZE one for testing.
     """
     from paretina import verbs
     from paretina.cli.program import duration, print_lines, taken_apart
