@@ -1,13 +1,13 @@
 """Channels that are taken out together: found from the blueprint, proven by value, beside torch-pruning's groups."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from tests.tiny import tiny_blueprint
 from torch import nn
 
+from paretina.data.batch import Batch
 from paretina.model.blocks.convnext import ConvNeXt
 from paretina.model.blocks.encoder import Encoder
 from paretina.model.blocks.fused_mbconv import FusedMBConv
@@ -122,8 +122,10 @@ def test_an_axis_of_the_right_size_by_chance_is_refused():
 
 
 def test_nothing_to_take_out_is_said():
-    with pytest.raises(ValueError, match=r"no channels can be taken out of this network \(tests\): stem: "):
-        channels_of(tiny_blueprint(stage(Levit(key=4, heads=2, hidden=1), depth=1, width=8, stride=1), stem=ConvStem(width=8)))
+    with pytest.raises(ValueError, match=r"no channels can be taken out of this network \(tests\): stage 1, block 1: too few"):
+        channels_of(
+            tiny_blueprint(stage(Encoder(head_width=8, hidden=1), wiring=Tokens()), head=TokenHead(), stem=ConvStem(width=1))
+        )
 
 
 # --- the edit -----------------------------------------------------------------------------------------------------------------
@@ -180,7 +182,7 @@ def test_taylor_of_convolutions_is_that_of_torch_pruning():
     channels = channels_of(NETWORKS["bottleneck"])
     network = any_values(channels.blueprint).float()
     images, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])
-    batch = SimpleNamespace(images=images, targets=nn.functional.one_hot(labels, 3).float())
+    batch = Batch((images,), nn.functional.one_hot(labels, 3).float(), torch.arange(4))
     worth = importance_named("taylor").weights(network, [batch])
     network.zero_grad()
     nn.functional.cross_entropy(network(images), batch.targets).backward()

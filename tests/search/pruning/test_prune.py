@@ -15,6 +15,7 @@ from paretina.model.assemblies.divide import Divide
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blocks.resnet import Basic
 from paretina.model.heads.pool import PoolHead
+from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import About, load_model, save_model
 from paretina.search.pruning.channels import channels_of
 from paretina.search.pruning.importance import channel_scores, importance_named
@@ -84,7 +85,13 @@ def test_a_request_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="takes no chunk of 64 channels out"):
         prune(network, MAGNITUDE, (), "macs", 0.5, multiple=64)
     with pytest.raises(ValueError, match="is made of 2 networks; pruning takes a single one"):
-        prune(Divide(count=2)(tiny_blueprint(stage(Basic(), width=16))).build(), MAGNITUDE, (), "macs", 0.5)
+        prune(
+            Divide(count=2)(tiny_blueprint(stage(Basic(), width=64), stem=ConvStem(width=32))).build(),
+            MAGNITUDE,
+            (),
+            "macs",
+            0.5,
+        )
 
 
 # --- the command --------------------------------------------------------------------------------------------------------------
