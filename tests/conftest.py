@@ -4,13 +4,42 @@ is quiet.
 The caches of hubs are empty: what this machine has downloaded must not decide what a run starts from.
 """
 
+import functools
 import gc
+import inspect
 import os
 import tempfile
+import typing
 
+import jaxtyping
 import pytest
-from jaxtyping import config, install_import_hook
+from jaxtyping import AbstractArray, config, install_import_hook
 
+JAXTYPED = jaxtyping.jaxtyped
+
+
+def has_shape(annotation):
+    """Whether an annotation has a shape of a tensor in it, or may have one, since it is a string."""
+    if isinstance(annotation, str) or (inspect.isclass(annotation) and issubclass(annotation, AbstractArray)):
+        return True
+    inner = annotation if isinstance(annotation, list | tuple) else typing.get_args(annotation)
+    return typing.get_origin(annotation) is not typing.Literal and any(has_shape(each) for each in inner)
+
+
+def jaxtyped(function, typechecker):
+    """Functions without a shape have no axes to compare, so the plain type checker does, which takes a fraction of the time."""
+    if not inspect.isfunction(function) or any(has_shape(each) for each in function.__annotations__.values()):
+        return JAXTYPED(function, typechecker=typechecker)
+    checked = typechecker(function)
+
+    @functools.wraps(function)
+    def plain(*positional, **named):
+        return (function if config.jaxtyping_disable else checked)(*positional, **named)
+
+    return plain
+
+
+jaxtyping.jaxtyped = lambda *, typechecker: functools.partial(jaxtyped, typechecker=typechecker)
 install_import_hook("paretina", "beartype.beartype")
 
 import torch  # noqa: E402

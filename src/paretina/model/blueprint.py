@@ -191,6 +191,10 @@ class Unit(nn.Module):
         return self.norm(self.conv(x))
 
 
+SIZES: dict[Any, tuple[int, int]] = {}
+"""Output sizes of blocks in networks that were built before, by how they were made: a run builds its network several times."""
+
+
 @dataclass(frozen=True)
 class Kit:
     """The settings that a blueprint shares among all blocks, and the current position in the network.
@@ -199,7 +203,7 @@ class Kit:
         size: rows and columns of the input map, at the blueprint's resolution.
         channels: of the picture, for stems.
         counter: numbers the blocks.
-        sizes: output sizes of modules that are already known, by how they were made.
+        sizes: output sizes of chains of blocks, by how they were made.
         image: rows and columns of the images at the blueprint's resolution; default: those of the map.
     """
 
@@ -246,15 +250,18 @@ class Kit:
         """Makes the next block of the network and numbers it, so that drop rates can depend on depth."""
         module = block.make(width_in, width_out, stride, self)
         module.block_number = next(self.counter)  # type: ignore[assignment]
-        module.made_as = (block, width_in, width_out, stride, self.size)  # type: ignore[assignment]
+        settings = (self.norm, self.activation, self.padding, self.channels, self.image)
+        module.made_as = (block, width_in, width_out, stride, self.size, settings)  # type: ignore[assignment]
         return module
 
     def behind(self, module: nn.Module, width_in: int) -> "Kit":
         """The kit at the output of a module that was made with this one."""
         key = getattr(module, "made_as", None)  # equal blocks are run only once; most of a network is repetition
-        size = self.sizes.get(key) or self.run(module, width_in)[1:]
-        if key is not None:
-            self.sizes[key] = size
+        size = self.sizes.get(key) or SIZES.get(key)
+        if size is None:
+            size = self.run(module, width_in)[1:]
+            if key is not None:
+                SIZES[key] = size
         return replace(self, size=size)
 
     def run(self, module: nn.Module, width_in: int) -> tuple[int, int, int]:
