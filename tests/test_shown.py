@@ -323,7 +323,8 @@ def home(tmp_path_factory):
     torch.save(timm.create_model("mobilenetv2_035", num_classes=6).state_dict(), home / "checkpoint.pth")
     (home / "names.txt").write_text("".join(f"{name}\n" for name in CLASSES))
     about = About(classes=CLASSES, origin="made for a test", name="mobilenet_v2_035")
-    network = put(network_named("mobilenet_v2_035").blueprint, "classes", 6).build()
+    blueprint = put(network_named("mobilenet_v2_035").blueprint, "classes", 6)
+    network = put(blueprint, "resolution", 64).build()
     save_model(home / "mobilenet.safetensors", network, about)
     (home / "list.yaml").write_text("- {model: resnet18, size: 16}\n- {model: resnet50, size: 24}\n")
     return home

@@ -331,7 +331,7 @@ def test_misuse_ends_with_2_and_one_clear_sentence(line, said):
 FAILURES = [
     ("data check empty", "'empty' has no pictures"),
     ("train empty", "'empty' has no pictures"),
-    ("train damaged", "2 of 18 pictures cannot be read, more than max_damaged=0.01 allows"),
+    (f"train damaged {' '.join(TINY)}", "2 of 18 pictures cannot be read, more than max_damaged=0.01 allows"),
     (f"predict {MODEL} damaged/val/blue/1.png", "none of the pictures could be read"),
     ("report photos damaged", "photos is not a run directory"),
 ]
