@@ -66,6 +66,8 @@ STAND_INS = {
     "--resume runs/photos-efficientnet_lite0-1": "runs/stopped",
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
+    "prune runs/photos-resnet50-1": "runs/trained",
+    "runs/small": "runs/small",
     "runs/*": "runs/*",
     # what is written
     "out.csv": "out.csv",
@@ -132,6 +134,9 @@ STAND_INS = {
         for word in [
             "auto",
             "none",
+            "macs",
+            "0.3x",
+            "0.5x",
             "scratch",
             "finetune",
             "recover",
@@ -160,6 +165,7 @@ ADDED = {
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
     "ship": "--seconds 0.2",
+    "prune": "--cost macs --multiple 1 epochs=1 batch_size=9 workers=0 precision=float32",
     "measure": "--device cpu --time 0.2s --rounds 1 --batch 2 --resolution 96",
 }
 """What is added to each line of a command, as far as the line says nothing of it."""
@@ -362,6 +368,7 @@ DETAIL = {
     ),
     "predict": "throughput_img_s",
     "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
+    "prune": r"^widths\.|^cut\.(?!after\.value)|^recovered\.(p$|max_loss|(before|after)\.(low|high)$)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",
     "measure": (
@@ -417,7 +424,7 @@ sizes are timed in turn."""
 REPLAYED = {
     "paretina.verbs": (
         *("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
-        *("ship", "embed", "explain", "card"),
+        *("ship", "embed", "explain", "card", "prune"),
     ),
     "paretina.measure.compare": ("measure_models",),
     "paretina.search.ablation.run": ("run_study",),

@@ -96,7 +96,7 @@ class Pruned:
         before, cut, after = self.recovered.before, self.cut.after, self.recovered.after
         value, low, high = self.recovered.gained
         return [
-            self.costs.line(),
+            f"{self.costs.line()}, {self.target:g} asked for",
             f"top-1 {before.value:.1f} % before, {cut.value:.1f} % without the channels, {after.value:.1f} % after training: "
             f"{value:+.2f} points [{low:+.2f} to {high:+.2f}]",
         ]
