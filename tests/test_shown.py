@@ -66,7 +66,6 @@ STAND_INS = {
     "--resume runs/photos-efficientnet_lite0-1": "runs/stopped",
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
-    "prune runs/photos-resnet50-1": "runs/trained",
     "runs/small": "runs/small",
     "runs/*": "runs/*",
     # what is written

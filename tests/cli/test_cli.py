@@ -259,7 +259,7 @@ MISUSE = [
     ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
     ("train photos --time-limit 0s", "--time-limit must be a time"),
     ("train photos --output photos/run", "lies inside the data"),
-    (f"train photos --output {RUN}", f"resume it with --resume {RUN}"),
+    (f"train photos --output {RUN}", f"go on with it: paretina train --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
     ("train --resume gone", "gone is not there"),
     ("train --resume photos", "photos contains no run"),

@@ -280,7 +280,7 @@ def test_a_run_goes_only_into_a_new_or_empty_directory(home, tmp_path):
     with pytest.raises(MisuseError, match="is a file"):
         verbs.check_output(tmp_path / "file", photos)
     Run.create(tmp_path / "run", {})
-    with pytest.raises(MisuseError, match=f"resume it with --resume {tmp_path / 'run'}"):
+    with pytest.raises(MisuseError, match=f"go on with it: paretina train --resume {tmp_path / 'run'}"):
         verbs.check_output(tmp_path / "run", photos)
 
 

@@ -302,12 +302,12 @@ def prune(given: Mapping[str, Any]) -> None:
     if given["importance"] not in known("importances"):
         refuse(f"there is no importance {given['importance']!r}{near(given['importance'], known('importances'))}")
     if given["cost"] not in known("lowered"):
-        costs = known("lowered")
-        refuse(f"there is no cost {given['cost']!r} to lower{near(given['cost'], costs)}; there are {', '.join(costs)}")
+        refuse(f"there is no cost {given['cost']!r} to lower{near(given['cost'], known('lowered'))}")
     if not 0 < target < 1:
         refuse(f"the target is the share of the cost that may be left, above 0 and below 1, got {target:g}")
     check_recipe(given["recipe"])
     check_source(source)
+    check_place(given["output"], None if source is None or not Path(source).is_dir() else source)
 
 
 def ablate(given: Mapping[str, Any]) -> None:

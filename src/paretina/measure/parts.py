@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
+from paretina.model.blueprint import Stage
 from paretina.model.build import Combined, Network
 
 T = TypeVar("T")
@@ -60,13 +61,21 @@ def parts_of(network: nn.Module) -> tuple[NetworkPart, ...]:
         return (
             NetworkPart("stem", str(network.blueprint.stem), network.stem),
             *(
-                NetworkPart(f"stage {number}", f"{row.depth} x {row.block}, stride {row.stride}", stage)
+                NetworkPart(f"stage {number}", f"{row.depth} x {row.block}{hidden_in(row)}, stride {row.stride}", stage)
                 for number, (row, stage) in enumerate(rows, 1)
             ),
             NetworkPart("head", str(network.blueprint.head), network.head),
         )
     whole = params_of(network)
     return tuple(NetworkPart(name, type(module).__name__, module) for name, module in taken_apart("", network, whole))
+
+
+def hidden_in(row: Stage) -> str:
+    """The hidden widths of a stage whose blocks have their own; "" elsewhere."""
+    hidden = [width for width in getattr(row.wiring, "hidden", ()) if width]
+    if not hidden:
+        return ""
+    return f" with {min(hidden)}{f' to {max(hidden)}' if max(hidden) > min(hidden) else ''} hidden channels"
 
 
 def taken_apart(prefix: str, module: nn.Module, whole: int) -> list[tuple[str, nn.Module]]:

@@ -321,6 +321,10 @@ class Block(Piece):
         """
         return self
 
+    def __str__(self) -> str:
+        """As `repr`, without a hidden width that is not its own."""
+        return repr(self).replace(", hidden=0", "").replace("(hidden=0)", "()")
+
     def hidden_width(self, width_in: int, width_out: int) -> int:
         """The channels inside the block, of which a number of its own can be set; 0 where there are none."""
         return 0

@@ -82,9 +82,14 @@ def different_notes(start: Start, model: Model) -> tuple[str, ...]:
     for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
         fields = [name for name in ("padding", "norm", "activation") if getattr(own, name) != getattr(given, name)]
         if fields:
-            wrong = ", ".join(f"{name} {getattr(given, name)} instead of {getattr(own, name)}" for name in fields)
+            wrong = ", ".join(f"{name} {named(getattr(given, name))} instead of {named(getattr(own, name))}" for name in fields)
             return (f"warning: the weights were trained in a network with {wrong}",)
     return ()
+
+
+def named(value: object) -> str:
+    """A part of a network in words: without brackets where it has nothing to set."""
+    return str(value).removesuffix("()")
 
 
 # --- the probe ----------------------------------------------------------------------------------------------------------

@@ -90,6 +90,8 @@ def check_place(output: Path | None, folder: str | None) -> None:
     if not output.is_dir():
         raise MisuseError(f"{output} is a file; --output must be a new directory")
     if (output / "asked.json").exists():
-        raise MisuseError(f"{output} holds a run already; choose another --output, or resume it with --resume {output}")
+        raise MisuseError(
+            f"{output} holds a run already; choose another --output, or go on with it: paretina train --resume {output}"
+        )
     if any(output.iterdir()):
         raise MisuseError(f"{output} is not empty; --output must be a new directory")

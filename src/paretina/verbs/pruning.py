@@ -43,6 +43,9 @@ PICTURES = 512
 
 BATCH = 32
 
+LOST = 1.0
+"""Points of top-1 from which a loss is spoken of."""
+
 
 @dataclass(frozen=True)
 class Pruned:
@@ -76,8 +79,15 @@ class Pruned:
                 "by more than the noise of this machine"
             )
         if self.costs.share > self.target * 1.1:
-            return f"{self.costs.share:.2f} of the {self.costs.name} is left, and {self.target:g} was asked for"
+            return f"{self.costs.share:.3f} of the {self.costs.noun} is left, and {self.target:g} was asked for"
         return ""
+
+    @property
+    def advice(self) -> str:
+        """What to try where much accuracy is lost; "" elsewhere."""
+        if self.recovered.gained.high >= 0 or self.recovered.gained.value > -LOST:
+            return ""
+        return f"accuracy is lost: train on for longer (epochs=20), or leave more of the {self.costs.noun} (--target 0.7x)"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -98,7 +108,8 @@ class Pruned:
         return [
             f"{self.costs.line()}, {self.target:g} asked for",
             f"top-1 {before.value:.1f} % before, {cut.value:.1f} % without the channels, {after.value:.1f} % after training: "
-            f"{value:+.2f} points [{low:+.2f} to {high:+.2f}]",
+            f"{value:+.1f} points [{low:+.1f} to {high:+.1f}]",
+            *([self.advice] if self.advice else []),
         ]
 
 
@@ -231,5 +242,5 @@ def batches_of(network: Network, collection: Collection) -> Iterable[Batch]:
 
 def described(about: About, path: Path, found: PrunedNetwork) -> About:
     """What the file of a pruned network says of itself."""
-    origin = f"pruned to {found.costs.share:.2f} of the {found.costs.name} of {path.name}; {about.origin}"
+    origin = f"pruned to {found.costs.share:.2f} of its {found.costs.noun}; before that {about.origin}"
     return replace(about, metrics={}, name="", origin=origin)

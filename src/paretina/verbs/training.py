@@ -180,7 +180,7 @@ def start(
 
     for text in choice.said if Ranks.is_first() else ():
         tell(text)
-    time_limit = choice.seconds if time_limit is None else time_limit
+    time_limit = whole = choice.seconds if time_limit is None else time_limit
     if choice.origin("recipe.epochs") == AUTO and not choice.asked.recipe.epochs:
         time_limit = None  # it has made this choice
     with pictures_kept(), maps_kept():
@@ -192,15 +192,33 @@ def start(
             time_limit = left(time_limit, began) if choice.asked.recipe.epochs else None
         try:
             most = capped(choice)
-            return reported(
+            run = reported(
                 training.train(choice.asked, place, time_limit, listen, say, planning=planning, capped=most, said=told)
             )
+            if time_limit is not None and ranks.first:
+                for text in over_limit(time.monotonic() - began, whole):
+                    say(text)
+            return run
         except ShortTimeError as error:
             # processes that time updates each for itself need not agree that it is short
             if ranks.count > 1 or not choice.said or choice.asked.recipe.start.head != "probe":
                 raise
             tell(f"{error}; so the linear probe is the result")
             return reported(training.train(probe_alone(choice.asked), place, None, listen, say, planning=planning, said=told))
+
+
+OVER = 0.1
+"""Share of a time limit by which a run may exceed it without a word."""
+
+
+def over_limit(took: float, limit: float | None) -> tuple[str, ...]:
+    """A note where a run took clearly longer than its limit."""
+    if limit is None or took <= limit * (1 + OVER) + 2:
+        return ()
+    return (
+        f"this took {took:.0f} s, and {limit:.0f} s were allowed: what runs before and behind the updates took longer than "
+        "expected, as on a busy machine",
+    )
 
 
 def capped(choice: Choice) -> bool:

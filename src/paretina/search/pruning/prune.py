@@ -30,6 +30,13 @@ CLOSE = 0.03
 """Share of the target by which the cost of the result may lie below it."""
 
 
+NOUNS = {"latency_ms": "latency", "macs": "multiply-adds", "params": "parameters"}
+"""Of the costs, for sentences."""
+
+NOISY = 1.3
+"""Ratio of the ends of an interval above which a latency is too noisy to choose by."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """The cost of a network before and after pruning.
@@ -50,12 +57,16 @@ class Costs:
     def share(self) -> float:
         return self.after / self.before if self.faster is None else 1 / self.faster.value
 
+    @property
+    def noun(self) -> str:
+        return NOUNS[self.name]
+
     def line(self) -> str:
         if self.faster is None:
-            return f"{self.name}: {self.before:,.0f} before, {self.after:,.0f} after ({self.share:.3f} of it)"
+            return f"{self.noun}: {self.before:,.0f} before, {self.after:,.0f} after ({self.share:.3f} of it)"
         value, low, high = self.faster
         return (
-            f"{self.name}: {self.before:.2f} before, {self.after:.2f} after ({self.share:.3f} of it); "
+            f"{self.noun}: {self.before:.2f} ms before, {self.after:.2f} ms after ({self.share:.3f} of it); "
             f"{value:.2f} times as fast [{low:.2f} to {high:.2f}]"
         )
 
@@ -112,7 +123,7 @@ def check_cost(cost: str, target: float, multiple: int) -> None:
         ValueError: there is no such cost, or a number is out of range.
     """
     if cost not in COSTS:
-        raise ValueError(f"there is no cost {cost!r} to lower{near(cost, COSTS)}; there are {', '.join(COSTS)}")
+        raise ValueError(f"there is no cost {cost!r} to lower{near(cost, COSTS)}")
     if not 0 < target < 1:
         raise ValueError(f"the target is the share of the cost that may be left, above 0 and below 1, got {target:g}")
     if multiple < 1:
@@ -154,12 +165,20 @@ def prune(
     layers = layer_costs(network, channels, cost, images)
     whole = Selection.of(channels, layers, scores, multiple, importance.SHARED).predicted()
     share, best = target, None
+    tried: list[dict[str, int]] = []
     for _ in range(TRIES):
         selection = Selection.of(channels, layers, scores, multiple, importance.SHARED)
         selection.lower(share * whole)
         kept = selection.kept()
         if not kept:
-            raise ValueError(f"a target of {target:g} takes no chunk of {multiple} channels out; name a lower one")
+            raise ValueError(
+                f"no chunk of {multiple} channels is taken out: the target of {target:g} is too close to 1 for that, or no "
+                "width is large enough; give a lower target, or a lower --multiple"
+            )
+        chosen = {name: len(numbers[0]) for name, numbers in kept.items()}
+        if chosen in tried:
+            break
+        tried.append(chosen)
         small = cut(network, channels, kept)
         costs = costs_of(network, small, cost, images, seconds)
         widths = {name: (len(scores[name][0]), len(numbers[0])) for name, numbers in kept.items()}
@@ -171,9 +190,26 @@ def prune(
             break
         if selection.predicted() > share * whole * (1 + CLOSE):
             break  # nothing more may go
-        share = min(0.99, max(0.02, share * target / costs.share))
+        # one wild measurement must not ruin the next choice
+        share = min(0.99, max(0.02, share * min(1.5, max(0.67, target / costs.share))))
     assert best is not None
+    for text in remarks(best, multiple):
+        say(text)
     return best
+
+
+def remarks(found: PrunedNetwork, multiple: int) -> Iterable[str]:
+    """What to know of a choice before it is trained, a sentence each."""
+    costs = found.costs
+    if costs.faster is not None and costs.faster.high > NOISY * costs.faster.low:
+        yield "warning: latencies vary much while other processes run; prune again on an idle machine, or by --cost macs"
+    if not found.reached:
+        yield f"warning: no choice reached {found.target:g} of the {costs.noun}; the nearest one has {costs.share:.2f}"
+    elif costs.share < 0.9 * found.target and multiple > 1:
+        yield (
+            f"chunks of {multiple} channels are coarse for this network: {costs.share:.2f} of the {costs.noun} is left, and "
+            f"{found.target:g} was asked for; a lower --multiple comes nearer"
+        )
 
 
 def better(one: PrunedNetwork, other: PrunedNetwork) -> bool:
