@@ -25,9 +25,9 @@ def shares(images):
 SERVED = Served("two colours", ("red", "not red"), True, shares, lambda image: image[0].float() / 255, {"heat": True})
 
 
-def png(colour=(255, 0, 0), size=(12, 8)):
+def png(colour=(255, 0, 0), size=(12, 8), mode="RGB"):
     data = io.BytesIO()
-    PIL.Image.new("RGB", size, colour).save(data, "PNG")
+    PIL.Image.new(mode, size, colour).save(data, "PNG")
     return data.getvalue()
 
 
@@ -84,8 +84,11 @@ def test_a_long_thin_picture_is_refused():
 
 
 def test_a_bomb_is_too_large(client):
-    found = client.post("/predict", content=png(size=(20_000, 20_000)))
+    bomb = png(0, (20_000, 20_000), "1")
+    assert len(bomb) < 100_000  # so that it is not its bytes that are too many
+    found = client.post("/predict", content=bomb)
     assert found.status_code == 413
+    assert "has more pixels than are decoded" in found.json()["error"]
 
 
 def test_a_form_may_have_more_pictures_than_wait_at_once():
