@@ -26,6 +26,7 @@ GATE = 3
 @click.option("--multiple", type=click.IntRange(1), default=8, help="Widths become multiples of this.  [8]")
 @click.option("--recipe", "-r", default="recover", help="Recipe of the training after the cut.  [recover]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
+@click.option("--device", default=None, help="Of the training: auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Time for the training after the cut: 90s, 10m, 2h.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=4.0, help="Time of each measurement.  [4]")
 def prune(
@@ -37,6 +38,7 @@ def prune(
     multiple: int,
     recipe: str,
     output: Path | None,
+    device: str | None,
     time_limit: str | None,
     seconds: float,
     as_json: bool,
@@ -55,7 +57,7 @@ def prune(
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     limit = None if time_limit is None else duration(time_limit)
     options: dict[str, Any] = {"cost": cost, "target": share(target), "importance": importance, "multiple": multiple}
-    options |= {"output": output, "recipe": recipe, "time_limit": limit, "seconds": seconds}
+    options |= {"output": output, "recipe": recipe, "device": device, "time_limit": limit, "seconds": seconds}
     progress = Progress()
     try:
         with progress:

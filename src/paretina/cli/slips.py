@@ -306,6 +306,7 @@ def prune(given: Mapping[str, Any]) -> None:
     if not 0 < target < 1:
         refuse(f"the target is the share of the cost that may be left, above 0 and below 1, got {target:g}")
     check_recipe(given["recipe"])
+    check_device(given["device"])
     check_source(source)
     check_place(given["output"], None if source is None or not Path(source).is_dir() else source)
 

@@ -122,6 +122,7 @@ def prune(
     multiple: int = 8,
     output: Path | str | None = None,
     recipe: str = "recover",
+    device: str | None = None,
     time_limit: float | None = None,
     seconds: float = 4.0,
     listen: Listener = lambda line: None,
@@ -139,6 +140,7 @@ def prune(
         multiple: widths become multiples of it.
         output: run directory; default: the next free one in runs/. It also has start.safetensors, the network before it is
             trained on, and pruned.json, with what is returned.
+        device: of the training; the cut and its measurements are always made on the CPU. Default: the best one.
         recipe: of the training. That of the model's own run lends its transforms, batch size and test.
         time_limit: seconds for the training after the cut; its epochs are chosen to fit.
         seconds: for each measurement of a latency.
@@ -164,8 +166,7 @@ def prune(
     source = source_of(path, data)
     check_output(None if output is None else Path(output), source)
     settings = lent(path, settings)
-    asked_for(path, source, settings, path, named)  # before anything long begins
-    place = Path(output) if output is not None else free_folder(Path("runs"), f"{path.parent.name or path.stem}-pruned")
+    asked_for(path, source, settings, path, named, device)  # before anything long begins
     with process_settings():
         collection = source.open()
         found = prune_network(
@@ -173,10 +174,12 @@ def prune(
         )  # fmt: skip
         for text in found.lines():
             say(text)
+        name = f"{path.parent.name or path.stem}-pruned"
+        place = free_folder(Path("runs"), name) if output is None else Path(output)
         place.mkdir(parents=True, exist_ok=True)
         start = place / START
         save_model(start, found.network, described(about, path, found))
-        choice = asked_for(start, source, settings, path, named)
+        choice = asked_for(start, source, settings, path, named, device)
         with misuse():
             feasible.check_asked(choice.asked)
         said = tuple(found.lines())
@@ -213,7 +216,9 @@ def lent(path: Path, settings: Recipe) -> Recipe:
     )
 
 
-def asked_for(model: Path, source: Source, settings: Recipe, teacher: Path, fields: Mapping[str, Any]) -> Choice:
+def asked_for(
+    model: Path, source: Source, settings: Recipe, teacher: Path, fields: Mapping[str, Any], device: str | None
+) -> Choice:
     """The request for training a network on, with the original as teacher.
 
     Raises:
@@ -221,7 +226,7 @@ def asked_for(model: Path, source: Source, settings: Recipe, teacher: Path, fiel
     """
     given = {"teacher": str(teacher.absolute()), **fields}
     with misuse():
-        choice, _ = go_on(model, default_plan("cpu"), source, None, settings, None, given)
+        choice, _ = go_on(model, default_plan(device or "auto"), source, None, settings, None, given)
         choice.asked = with_safe_precision(choice)
     return choice
 
