@@ -25,6 +25,7 @@ def measurements(monkeypatch):
         return NetworkPace(float(len(made)), 0.5, side)
 
     monkeypatch.setattr(module, "measured", measured)
+    monkeypatch.setattr(module.Others, "disturbed", lambda others, used: False)
     return made
 
 
@@ -38,6 +39,14 @@ def test_it_is_measured_once(tmp_path, measurements):
     first = pace(BLUEPRINT, 16, PLAN, folder=tmp_path)
     assert pace(BLUEPRINT, 16, PLAN, folder=tmp_path) == first
     assert len(measurements) == 1
+
+
+def test_what_a_busy_machine_gave_is_not_remembered(tmp_path, measurements, monkeypatch):
+    monkeypatch.setattr(module.Others, "disturbed", lambda others, used: True)
+    assert pace(BLUEPRINT, 16, PLAN, folder=tmp_path).train_s == 1.0
+    assert pace(BLUEPRINT, 16, PLAN, folder=tmp_path).train_s == 2.0
+    monkeypatch.setattr(module.Others, "disturbed", lambda others, used: False)
+    assert [pace(BLUEPRINT, 16, PLAN, folder=tmp_path).train_s for _ in range(2)] == [3.0, 3.0]
 
 
 def test_another_network_size_plan_or_frozen_part_is_measured_anew(tmp_path, measurements):

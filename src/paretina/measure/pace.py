@@ -3,7 +3,7 @@
 A pace is what a choice between networks needs before anything is trained. It is measured on noise at one size; at another size
 it is taken to follow the number of pixels, which holds to within some 20 % from 64 pixels on. Files lie in the cache directory
 (`paretina.system.cache_folder`), one for each device, versions, network, size and plan; removing them costs the time to
-measure again.
+measure again. What was measured while other processes used the cores is not remembered.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from paretina.measure.machine import Device
+from paretina.measure.machine import Device, Others
 from paretina.measure.plan import Plan
 from paretina.measure.plan_cache import key_of, place_of
 from paretina.measure.process import process_settings
@@ -78,7 +78,10 @@ def pace(
     path = place_of(key, folder)
     known = remembered(path, key)
     if known is None:
+        others = Others()
         known = measured(model, side, plan, frozen, device, learning)
+        if others.disturbed(others.used()):
+            return known  # slower than it will be: whoever asks on a quiet machine measures again
         with suppress(OSError):  # a folder that cannot be written costs the time of measuring again
             path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(path, json.dumps({"key": key, "pace": asdict(known)}, indent=2).encode())
