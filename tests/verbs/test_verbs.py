@@ -30,6 +30,7 @@ from paretina.run import Run
 from paretina.spec import encode, get, put
 from paretina.train.asked import Asked, assignment
 from paretina.verbs import MisuseError, elsewhere
+from paretina.verbs import training as training_verb
 
 COLOURS = {"blue": (0, 0, 200), "green, light": (0, 200, 0), "röt": (200, 0, 0)}
 CLASSES = tuple(sorted(COLOURS))
@@ -837,3 +838,10 @@ def test_nothing_is_reported_where_a_run_is_missing_or_none_is_one(stopped, tmp_
         verbs.report(["photos"])
     with pytest.raises(ValueError, match=r"photos is not a run directory[\s\S]*flat is not a run directory"):
         verbs.report(["photos", "flat"])
+
+
+def test_a_limit_that_was_clearly_exceeded_is_said():
+    assert training_verb.over_limit(40.0, None) == ()
+    assert training_verb.over_limit(45.9, 40.0) == ()
+    (said,) = training_verb.over_limit(46.1, 40.0)
+    assert said.startswith("this took 46 s, and 40 s were allowed")

@@ -207,7 +207,7 @@ def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False
         )
         return FittedRun(replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said, end_s)
     fitting = how_many(epochs, "epoch fits", plural="epochs fit")
-    said = f"{fitting} into the {seconds:.0f} s that are left of the time limit (asked for: {recipe.epochs:g})"
+    said = f"{fitting} into the {seconds:.0f} s that are left of the time limit (asked for: {recipe.epochs:.3g})"
     asked = replace(prepared.asked, recipe=replace(recipe, epochs=epochs))
     check_run(asked.recipe, epochs)
     if asked.sides() == prepared.asked.sides():
