@@ -246,14 +246,14 @@ def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:
         f"data    {how_many(len(prepared.train), 'picture')} to train on, {len(prepared.val)} to validate on, "
         f"{how_many(len(prepared.collection.classes), 'class')}"
     )
-    click.echo(
-        f"recipe  {asked.recipe_name or 'given recipe'}: {how_many(prepared.recipe.epochs, 'epoch')}, "
-        f"{how_many(estimate.updates, 'update')} of "
+    length = (
+        f"{how_many(prepared.recipe.epochs, 'epoch')}, {how_many(estimate.updates, 'update')} of "
         f"{how_many(prepared.epochs.batch, 'picture')}"
     )
-    click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
     click.echo(
-        f"time    about {clock(estimate.total_s)}: {estimate.update_s:.2f} s per update, {estimate.evaluate_s:.1f} s per "
-        "evaluation"
+        f"recipe  {asked.recipe_name or 'given recipe'}: {length if estimate.updates else 'the linear probe, no update'}"
     )
+    click.echo(f"plan    {asked.plan.device}, {asked.plan.precision}, {asked.plan.memory_format}")
+    pace = f"{estimate.update_s:.2f} s per update, " if estimate.updates else ""
+    click.echo(f"time    about {clock(estimate.total_s)}: {pace}{estimate.evaluate_s:.1f} s per evaluation")
     click.echo(f"memory  {estimate.peak_mb:,.0f} MB after a few updates")

@@ -210,9 +210,10 @@ def side_given(paths: Mapping[str, Any]) -> int | None:
 def number_given(paths: Mapping[str, Any], path: str) -> float | None:
     """The value of a field if it is given by hand as a number."""
     try:
-        return float(paths[path])
+        found = float(paths[path])
     except (KeyError, TypeError, ValueError):
         return None
+    return found if math.isfinite(found) else None
 
 
 # --- with weights -------------------------------------------------------------------------------------------------------

@@ -133,6 +133,8 @@ def rise_of(text: str) -> tuple[int, int, int | None, dict[str, str]]:
             f"{' and '.join(idle)} is for stages of rising sizes, and {text!r} asks for random ones; leave one out"
         )
     start, end, *stages = numbers
+    if not 1 <= start < end:
+        raise ValueError(f"sizes rise from START to END, such as 96:160, got {text!r}")
     return start, end, stages[0] if stages else None, options
 
 
