@@ -255,7 +255,7 @@ def test_a_changed_network_learns_from_the_one_before(before, tmp_path):
     assert new.blueprint.preprocessing == old.blueprint.preprocessing
     asked = run.asked()
     assert asked["recipe"]["transforms"][0] == {"kind": "Squash", "interpolation": "bicubic"}  # as it was tested
-    assert any("activation SiLU() instead of HardSwish()" in note for note in asked["notes"])
+    assert any("activation SiLU instead of HardSwish" in note for note in asked["notes"])
     assert {line["event"] for line in run.lines()} >= {"train", "val"}
     assert any("loss_Distill" in line or "Distill" in str(line) for line in run.lines() if line["event"] == "train")
 
