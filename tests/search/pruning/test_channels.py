@@ -24,7 +24,7 @@ from paretina.model.heads.token import TokenHead
 from paretina.model.norms.group import GroupNorm
 from paretina.model.stems.conv import ConvStem
 from paretina.model.wirings.tokens import Tokens
-from paretina.search.pruning.channels import agrees, any_values, channels_of, cut, silenced, with_widths
+from paretina.search.pruning.channels import agree, any_values, channels_of, cut, silenced, with_widths
 from paretina.search.pruning.importance import channel_scores, importance_named, importances, part_scores
 
 
@@ -65,7 +65,7 @@ def half(channels):
 @every
 def test_a_block_without_channels_answers_as_the_one_with_zeros_there(name):
     channels = channels_of(NETWORKS[name])
-    network = any_values(channels.blueprint)
+    network = any_values(channels.blueprint, signed=True)
     for group in channels.groups:
         if not group.hidden:
             continue
@@ -80,7 +80,7 @@ def test_a_block_without_channels_answers_as_the_one_with_zeros_there(name):
 @every
 def test_names_and_classes_stay(name):
     channels = channels_of(NETWORKS[name])
-    network = any_values(channels.blueprint)
+    network = any_values(channels.blueprint, signed=True)
     for group in channels.groups:
         small = cut(network, channels, {group.name: half(channels)[group.name]})
         assert small.state_dict().keys() == network.state_dict().keys()
@@ -118,7 +118,21 @@ def test_an_axis_of_the_right_size_by_chance_is_refused():
     """Half of the channels of a ghost module are made of the other half, though its output is as wide as any."""
     channels = channels_of(tiny_blueprint(stage(Ghosted(block=Basic())), stage(Basic(), width=24), head=PoolHead(width=32)))
     assert "stage 1" in channels.refused
-    assert all(agrees(any_values(channels.blueprint), replace(channels, groups=(group,))) for group in channels.groups)
+    networks = [any_values(channels.blueprint, signed=True)]
+    assert all(agree(networks, replace(channels, groups=(group,))) for group in channels.groups)
+
+
+def test_channels_that_do_not_matter_prove_nothing():
+    """Values of both signs can leave nothing behind a rectifier of a network of few channels; then others decide."""
+    channels = channels_of(tiny_blueprint(stage(Basic(), width=4), stage(Basic(), width=4), stem=ConvStem(width=4)))
+    assert channels.groups
+    assert not channels.refused
+    dead, alive = (any_values(channels.blueprint, signed=signed) for signed in (True, False))
+    for name, tensor in dead.state_dict().items():
+        if ".norm." in name and name.endswith(("weight", "bias")):
+            tensor.zero_()
+    assert not agree([dead], channels)
+    assert agree([dead, alive], channels)
 
 
 def test_nothing_to_take_out_is_said():
@@ -161,7 +175,7 @@ def test_importances_are_known_by_name():
 def test_magnitude_is_that_of_torch_pruning(name):
     torch_pruning = pytest.importorskip("torch_pruning")
     blueprint = NETWORKS[name]
-    network = any_values(channels_of(blueprint).blueprint).float()
+    network = any_values(channels_of(blueprint).blueprint, signed=True).float()
     channels = channels_of(blueprint)
     ours = channel_scores(importance_named("magnitude"), network, channels)
     graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=torch.rand(1, 3, 16, 16))
@@ -180,7 +194,7 @@ def test_magnitude_is_that_of_torch_pruning(name):
 def test_taylor_of_convolutions_is_that_of_torch_pruning():
     torch_pruning = pytest.importorskip("torch_pruning")
     channels = channels_of(NETWORKS["bottleneck"])
-    network = any_values(channels.blueprint).float()
+    network = any_values(channels.blueprint, signed=True).float()
     images, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])
     batch = Batch((images,), nn.functional.one_hot(labels, 3).float(), torch.arange(4))
     worth = importance_named("taylor").weights(network, [batch])
@@ -200,4 +214,4 @@ def test_taylor_of_convolutions_is_that_of_torch_pruning():
 def test_taylor_needs_pictures():
     channels = channels_of(NETWORKS["basic"])
     with pytest.raises(ValueError, match="taylor needs training pictures"):
-        importance_named("taylor").weights(any_values(channels.blueprint).float(), [])
+        importance_named("taylor").weights(any_values(channels.blueprint, signed=True).float(), [])

@@ -300,14 +300,14 @@ def proven(channels: ChannelGroups) -> ChannelGroups:
     random values, in which everything that belongs to some channels is zero, must answer as the one without them. Norms that
     mix channels would change the answer in any case; they only scale and shift while this is tried.
     """
-    network = any_values(channels.blueprint)
-    if agrees(network, channels):
+    networks = tuple(any_values(channels.blueprint, signed) for signed in (True, False))
+    if agree(networks, channels):
         return channels
     refused, groups = dict(channels.refused), []
     for group in channels.groups:
         whole = replace(group, parts=(tuple(member for part in group.parts for member in part),))
         for each in dict.fromkeys((group, whole)):
-            if agrees(network, replace(channels, groups=(each,))):
+            if agree(networks, replace(channels, groups=(each,))):
                 groups.append(each)
                 break
         else:
@@ -316,8 +316,13 @@ def proven(channels: ChannelGroups) -> ChannelGroups:
 
 
 @torch.no_grad()
-def any_values(blueprint: Blueprint) -> Network:
-    """A network with random values in all tensors, in float64 and evaluation mode."""
+def any_values(blueprint: Blueprint, signed: bool) -> Network:
+    """A network with random values in all tensors, in float64 and evaluation mode.
+
+    Args:
+        signed: values of both signs; few channels can all be cut off by a rectifier then. Otherwise all are positive, means
+            that are subtracted are zero, and each layer takes averages.
+    """
     network = blueprint.build("meta")
     materialise(network)
     random = torch.Generator().manual_seed(0)
@@ -325,15 +330,33 @@ def any_values(blueprint: Blueprint) -> Network:
         if tensor.is_floating_point():
             values = torch.randn(tensor.shape, generator=random)
             fan = max(1, tensor[0].numel()) if tensor.ndim > 1 else 1
-            tensor.copy_(values.abs() + 0.5 if name.endswith("running_var") else values / fan**0.5)
+            if name.endswith("running_var"):
+                values = values.abs() + 0.5
+            elif signed:
+                values /= fan**0.5
+            else:
+                values = torch.zeros_like(values) if name.endswith("running_mean") else values.abs() / fan
+            tensor.copy_(values)
         else:
             tensor.zero_()
     return network.double().eval()
 
 
+def agree(networks: Iterable[Network], channels: ChannelGroups) -> bool:
+    """Whether networks without some channels answer as the whole ones do with zeros there, and one of them answers otherwise.
+
+    Where the channels do not matter to the answer at all, equal answers prove nothing.
+    """
+    for network in networks:
+        equal, matter = compared(network, channels)
+        if not equal or matter:
+            return equal
+    return False
+
+
 @torch.no_grad()
-def agrees(network: Network, channels: ChannelGroups) -> bool:
-    """Whether a network without some channels answers as the whole one does with zeros there."""
+def compared(network: Network, channels: ChannelGroups) -> tuple[bool, bool]:
+    """Whether a network without some channels answers as with zeros there, and whether that is another answer."""
     random = torch.Generator().manual_seed(1)
     kept = {}
     for group in channels.groups:
@@ -344,14 +367,14 @@ def agrees(network: Network, channels: ChannelGroups) -> bool:
     try:
         small = cut(network, channels, kept).double()
     except (ValueError, RuntimeError):  # two widths became equal by chance, or a tensor does not fit
-        return False
+        return False, False
     side = channels.blueprint.resolution
     images = torch.rand(1, channels.blueprint.channels, side, side, generator=random, dtype=torch.float64)
     with UnmixedNorms():
         one, two, whole = small(images), silenced(network, channels, kept)(images), network(images)
     near = 1e-9 * float(two.abs().max())
-    # where the channels do not matter to the answer at all, it proves nothing
-    return torch.allclose(one, two, rtol=1e-6, atol=near) and not torch.allclose(two, whole, rtol=1e-6, atol=near)
+    equal, unmoved = (torch.allclose(each, two, rtol=1e-6, atol=near) for each in (one, whole))
+    return equal, not unmoved
 
 
 def channels_in(units: Tensor, step: int) -> Tensor:
