@@ -3,10 +3,10 @@
     pip install 'paretina[benchmarks,onnx,openvino]'
     python benchmarks/shipped.py --seconds 60 efficientnet_b0 resnet50
 
-For each network, in turn in one process: our OpenVINO file in float32 and bfloat16 and our ONNX file, timm's network of the
-same name converted by OpenVINO itself in float32 and bfloat16 (from a prepared float tensor, which spares it the
-preprocessing), and timm's network in eager float32 with channels last. Weights are random: nothing here depends on them. Ratios
-are of medians, with 95 % intervals over rounds.
+For each network, in turn in one process: our OpenVINO file in float32 and bfloat16 and our ONNX file, from pixels; our network
+in inference form and timm's of the same name, both converted by OpenVINO itself in float32 and bfloat16, from a prepared float
+tensor; and timm's network in eager float32 with channels last. Weights are random: nothing here depends on them. Ratios are of
+medians, with 95 % intervals over rounds. The networks alone are the same work; the files do the preprocessing as well.
 """
 
 import argparse
@@ -53,11 +53,11 @@ def file_of(name: str, to: str, precision: str, folder: Path) -> Any:
     return format.open(path).run
 
 
-def timms(name: str, batch: int, side: int, hint: str) -> Any:
-    """timm's network converted by OpenVINO; takes nothing, on a prepared tensor."""
+def converted(network: torch.nn.Module, batch: int, side: int, hint: str) -> Any:
+    """A network converted by OpenVINO; takes nothing, on a prepared tensor."""
     images = torch.rand(batch, 3, side, side)
     with quiet(), torch.no_grad():
-        model = openvino.convert_model(timm.create_model(PEERS[name]).eval(), example_input=images)
+        model = openvino.convert_model(network.eval(), example_input=images)
     model.reshape([batch, 3, side, side])
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
@@ -89,10 +89,14 @@ def main() -> None:
                     return eager(images)
 
             steps = {label: lambda run=run, pixels=pixels: run(pixels) for label, run in ours.items()}
-            steps |= {f"timm openvino {hint}": timms(name, batch, side, hint) for hint in ("f32", "bf16")}
+            for hint in ("f32", "bf16"):
+                alone = in_inference_form(network_named(name).blueprint.build().eval())[0]
+                steps[f"our network alone {hint}"] = converted(alone, batch, side, hint)
+                steps[f"timm openvino {hint}"] = converted(timm.create_model(PEERS[name]), batch, side, hint)
             steps["timm eager"] = in_torch
             found = Turns(seconds=options.seconds).run(steps)
             best = min(("timm openvino f32", "timm openvino bf16"), key=lambda label: found[label].p50.value)
+            alone_best = min(("our network alone f32", "our network alone bf16"), key=lambda label: found[label].p50.value)
             mine = min((label for label in ours if "openvino" in label), key=lambda label: found[label].p50.value)
             for label, series in found.items():
                 late = f", p95 {series.p95.value:.2f}" if series.p95 else ""
@@ -100,6 +104,8 @@ def main() -> None:
                     f"{name} x {batch}: {label}: {series.p50.value:.2f} ms [{series.p50.low:.2f}, {series.p50.high:.2f}]{late}"
                 )
             for label, one, other in (
+                (f"{alone_best} against {best}", best, alone_best),
+                (f"{alone_best} against timm eager", "timm eager", alone_best),
                 (f"{mine} against {best}", best, mine),
                 (f"{mine} against timm eager", "timm eager", mine),
                 ("ours onnx float32 against timm eager", "timm eager", "ours onnx float32"),

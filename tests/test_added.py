@@ -1,7 +1,7 @@
 """Methods of very different kinds, each added to a copy of the package as one file and nothing else.
 
-The files are in `added/`: BYOL (two views, a target that follows), cosub (twice the same pictures), MixSKD (networks that learn
-beside the one that is kept), co-training (several networks, each with its own view) and a head that has a class for each pixel.
+The files are in `added/`: SimSiam (a sibling of BYOL, of which it takes all but what is to be predicted) and a head that has a
+class for each pixel.
 """
 
 import json
@@ -16,10 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDED = {
-    "BYOL": "src/paretina/train/objectives/byol.py",
-    "Cosub": "src/paretina/train/objectives/cosub.py",
-    "MixSKD": "src/paretina/train/objectives/mixskd.py",
-    "CoTraining": "src/paretina/train/objectives/cotraining.py",
+    "SimSiam": "src/paretina/train/objectives/simsiam.py",
     "PixelHead": "src/paretina/model/heads/dense.py",
 }
 """Where the one file of each method goes; it is found in `added/` by its name."""

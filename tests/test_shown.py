@@ -50,6 +50,9 @@ STAND_INS = {
     "photos/": "photos/",
     "other-photos/": "other-photos/",
     "--ood other-photos/": "folder/",
+    "more-photos/": "folder/",
+    "--val photos/": "photos/",
+    "labelled-photos/": "photos/",
     "clipart": "photos/",
     "a.jpg": "a.jpg",
     "b.png": "b.png",
@@ -66,6 +69,8 @@ STAND_INS = {
     "--resume runs/photos-efficientnet_lite0-1": "runs/stopped",
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
+    "runs/photos-resnet18-1": "runs/trained",
+    "both.safetensors": "both.safetensors",
     "runs/small": "runs/small",
     "runs/*": "runs/*",
     # what is written
@@ -89,6 +94,7 @@ STAND_INS = {
     "studies/finetune": "studies/finetune",
     "studies/two": "studies/two",
     "studies/data": "studies/data",
+    "studies/methods": "studies/methods",
     # what would ask a hub, or load much
     "timm:tf_efficientnet_b0.ns_jft_in1k": ("checkpoint.pth", "--network", "timm:mobilenetv2_035"),
     "torchvision:resnet50.IMAGENET1K_V2": ("checkpoint.pth", "--network", "mobilenet_v2_035"),
@@ -117,6 +123,7 @@ STAND_INS = {
     "--progressive 96:160": "32:40",
     "size=160": "size=32",
     "epochs=10": "epochs=1",
+    "epochs=100": "epochs=1",
     "--seeds 8": "2",
     "--time-limit 120s": "120s",
     "--time-limit 3m": "100s",
@@ -147,6 +154,10 @@ STAND_INS = {
             "1G",
             "average",
             "edits.Fuse",
+            "0.1",
+            "2",
+            "greedy",
+            "0.5",
             "0.1,0.3",
             "0.2,0.4",
             "6",
@@ -161,6 +172,9 @@ TINY = "--device cpu epochs=1 size=32 batch_size=9 workers=0 precision=float32"
 ADDED = {
     "train": TINY,
     "finetune": TINY,
+    "distill": TINY,
+    "selftrain": f"{TINY} --rounds 1",
+    "pretrain": f"{TINY} objective.hidden=8 objective.width=4",
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
     "ship": "--seconds 0.2",
@@ -361,6 +375,9 @@ DETAIL = {
     "frontier": r"^spent_s",
     "train": RUN,
     "finetune": RUN,
+    "distill": RUN,
+    "pretrain": RUN,
+    "probe": r"^cross_validated",
     "evaluate": (
         r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"
@@ -423,7 +440,7 @@ sizes are timed in turn."""
 REPLAYED = {
     "paretina.verbs": (
         *("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
-        *("ship", "embed", "explain", "card", "prune"),
+        *("ship", "embed", "explain", "card", "prune", "probe", "ensemble", "selftrain"),
     ),
     "paretina.measure.compare": ("measure_models",),
     "paretina.search.ablation.run": ("run_study",),

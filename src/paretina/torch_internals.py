@@ -5,6 +5,7 @@ Every other file of the package uses public names only. When a new version of to
 """
 
 from torch import _foreach_add as foreach_add
+from torch import _foreach_add_ as foreach_add_
 from torch import _foreach_addcdiv_ as foreach_addcdiv_
 from torch import _foreach_addcmul_ as foreach_addcmul_
 from torch import _foreach_lerp_ as foreach_lerp_
@@ -18,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 __all__ = [
     "TorchDispatchMode",
     "foreach_add",
+    "foreach_add_",
     "foreach_addcdiv_",
     "foreach_addcmul_",
     "foreach_lerp_",

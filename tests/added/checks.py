@@ -1,9 +1,7 @@
 """What the files beside this one must do; test_added.py runs this in a copy of the package that has them."""
 
-import copy
 import importlib.util
 import json
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +10,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import nn
 
 from paretina import verbs
 from paretina.cli import main
-from paretina.clock import START, Clock
-from paretina.data.batch import Batch
-from paretina.model.assemblies.divide import Divide
 from paretina.model.blueprint import MapShape, any_kit
 from paretina.model.family import network_named
 from paretina.model.heads import dense
 from paretina.model.weights import load_model
 from paretina.run import Run
-from paretina.schedules import Constant, Cosine
-from paretina.train.objectives import byol, cosub, cotraining, mixskd
+from paretina.train.objectives import simsiam
 from paretina.train.training import train
 from paretina.verbs import outline
 
@@ -69,108 +62,13 @@ def data(tmp_path_factory):
 # --- what each computes, by hand ----------------------------------------------------------------------------------------------
 
 
-def test_byol_distances():
-    first = byol.distance(written([1, 0], [3, 4]), written([1, 1], [4, 3]))
-    second = byol.distance(written([0, 2], [1, 0]), written([1, 0], [3, 4]))
-    assert (first + second).item() == pytest.approx(1.732893, abs=1e-6)
-    assert byol.distance(written([1, 2]), written([10, 20])).item() == pytest.approx(0.0, abs=1e-6)
-
-
-def test_byol_target_follows_as_the_schedule_says():
-    found = [Cosine(start=0.996, end=1.0)(Clock(update, 1000, 1.0)) for update in (0, 250, 500, 750, 1000)]
-    assert found == pytest.approx([0.996, 0.99658579, 0.998, 0.99941421, 1.0], abs=1e-8)
-
+def test_simsiam_wants_the_other_view_as_it_is():
     torch.manual_seed(0)
-    learner = byol.BYOL(hidden=16, width=8, decay=Constant(value=0.9)).make(TABLE.build(), None).train()
-    before = copy.deepcopy(learner.target)
-    with torch.no_grad():
-        for parameter in learner.online.parameters():
-            parameter.add_(torch.randn_like(parameter))
-    learner.updated(START)
-    for old, new, online in zip(before.parameters(), learner.target.parameters(), learner.online.parameters(), strict=True):
-        torch.testing.assert_close(new - old, 0.1 * (online - old))
-    assert not any(parameter.requires_grad for parameter in learner.target.parameters())
-    assert all(module.training for module in learner.target.modules())
-
-
-def test_byol_labels_change_the_classifier_alone():
-    torch.manual_seed(0)
-    learner = byol.BYOL(hidden=16, width=8).make(TABLE.build(), None).train()
-    view = torch.randint(256, (6, 3, 16, 16), dtype=torch.uint8)
-    losses = learner(Batch((view, view.flip(-1)), torch.eye(3)[torch.arange(6) % 3], torch.arange(6)), START)
-    losses["classifier"].backward()
-    assert {name for name, p in learner.named_parameters() if p.grad is not None} == {
-        "online.network.head.classifier.weight",
-        "online.network.head.classifier.bias",
-    }
-
-
-def test_cosub_losses():
-    first, second = (x.requires_grad_() for x in (written([2, -1], [0, 1]), written([1, -2], [0.5, 0.5])))
-    labels, peers = cosub.Cosub().parts(first, second, torch.eye(2))
-    assert labels.item() == pytest.approx((0.361650 + 0.472086) / 2, abs=1e-6)
-    assert peers.item() == pytest.approx((0.620306 + 0.607475) / 2, abs=1e-6)
-    (0.5 * labels + 0.5 * peers).backward()
-    torch.testing.assert_close(first.grad, written([0.001908, 0.026167], [0.023596, -0.010021]), atol=1e-6, rtol=0)
-
-
-def test_cosub_that_says_the_same_twice_learns_nothing_from_itself():
-    logits = written([2, -1], [0, 1]).requires_grad_()
-    cosub.Cosub().parts(logits, logits, torch.eye(2))[1].backward()
-    torch.testing.assert_close(logits.grad, torch.zeros(2, 2))
-
-
-def test_mixskd_divergences():
-    blend, mixed = written([1, 1, 0]), written([1, 0.5, 0])
-    assert mixskd.divergence(mixed, blend, 3.0).item() == pytest.approx(0.0286242, abs=1e-6)
-    assert mixskd.divergence(blend, mixed, 3.0).item() == pytest.approx(0.0281482, abs=1e-6)
-
-
-def test_mixskd_gives_no_gradient_to_what_is_wanted():
-    said, wanted = (x.requires_grad_() for x in (written([1, 0.5, 0]), written([1, 1, 0])))
-    mixskd.divergence(said, wanted, 3.0).backward()
-    assert said.grad.any()
-    assert wanted.grad is None
-
-
-def test_mixskd_has_nothing_to_learn_from_blends_of_one_picture_and_itself():
-    # in evaluation, and with one picture everywhere, a blend is the picture
-    torch.manual_seed(0)
-    learner = mixskd.MixSKD().make(TABLE.build(), None).eval()
-    view = torch.randint(256, (1, 3, 16, 16), dtype=torch.uint8).expand(4, -1, -1, -1)
-    losses = learner(Batch((view,), torch.eye(3)[torch.zeros(4, dtype=torch.long)], torch.arange(4)), START)
-    assert losses["features"].item() == pytest.approx(0.0, abs=1e-8)
-    assert losses["branches"].item() == pytest.approx(0.0, abs=1e-5)
-    assert losses["labels"].item() > 1.0
-
-
-def test_cotraining_divergence():
-    logits = written([[0.7, 0.2, 0.1]], [[0.3, 0.4, 0.3]]).log() + 5.0
-    assert cotraining.divergence(logits).item() == pytest.approx(0.084294, abs=1e-6)
-    assert cotraining.divergence(torch.stack((logits[0], logits[0]))).item() == pytest.approx(0.0, abs=1e-6)
-    opposed = written([[100.0, 0.0]], [[0.0, 100.0]])
-    assert cotraining.divergence(opposed).item() == pytest.approx(math.log(2), abs=1e-6)
-
-
-def test_cotraining_weight_rises_in_a_line():
-    weight = cotraining.CoTraining().weight
-    assert [weight(Clock(epoch, 300, 300.0)) for epoch in (0, 10, 20, 40, 200)] == pytest.approx([0, 0.125, 0.25, 0.5, 0.5])
-
-
-def test_cotraining_shows_each_network_its_own_view():
-    torch.manual_seed(0)
-    network = Divide()(TABLE).build()
-    learner = cotraining.CoTraining(weight=Constant(value=0.0)).make(network, None).eval()
-    first, second = torch.randint(256, (2, 4, 3, 16, 16), dtype=torch.uint8)
-    targets, ids = torch.eye(3)[torch.arange(4) % 3], torch.arange(4)
-    before = learner(Batch((first, first), targets, ids), START)["labels"]
-    assert before.item() == pytest.approx(learner(Batch((first,), targets, ids), START)["labels"].item(), rel=1e-5)
-    changed = learner(Batch((first, second), targets, ids), START)["labels"]
-    nn.init.zeros_(network.members[1].head.classifier.weight)
-    nn.init.zeros_(network.members[1].head.classifier.bias)
-    alone = [learner(Batch((first, view), targets, ids), START)["labels"] for view in (first, second)]
-    assert changed.item() != before.item()
-    assert alone[0].item() == alone[1].item()
+    learner = simsiam.SimSiam(hidden=16, width=8).make(TABLE.build(), None).train()
+    first, second = written([1, 2], [3, 4]).requires_grad_(), written([5, 6], [7, 8])
+    wanted = learner.wanted(None, (first, second))
+    assert [each.tolist() for each in wanted] == [first.tolist(), second.tolist()]
+    assert not any(each.requires_grad for each in wanted)
 
 
 def test_pixelhead_repeats_each_logit_for_the_pixels_that_it_stands_for():
@@ -186,19 +84,13 @@ def test_pixelhead_repeats_each_logit_for_the_pixels_that_it_stands_for():
 # --- how each is switched on, and refused -------------------------------------------------------------------------------------
 
 REFUSED = {
-    ("BYOL", "views=[]"): "BYOL compares two views of each picture, and the recipe makes 1; give it two: views='[{}, {}]'",
-    ("BYOL", "views=[{}, {}, {}]"): "the recipe makes 3; give it two",
-    ("BYOL", 'views=[{}, {"own": false}]'): "the second is the same as the first; set views.1.own=true",
-    ("BYOL", "assembly=Divide"): "BYOL trains a single network, and the model is Ensemble; leave the assembly out",
-    ("Cosub", "stochastic_depth=none"): "Cosub compares two draws of stochastic depth, and the recipe has none; set",
-    ("Cosub", "stochastic_depth.rate=0"): "nothing is ever dropped: it needs residual branches that learn",
-    ("Cosub", "freeze_norm_statistics=on"): "nothing is ever dropped",
-    ("Cosub", "views=[{}, {}]"): "Cosub learns from one view, and the recipe makes 2; leave views out",
-    ("MixSKD", "transforms.MixUp=on"): "leave MixUp out: transforms.MixUp=off",
-    ("MixSKD", "transforms.MixOrCut=on"): "leave MixOrCut out: transforms.MixOrCut=off",
-    ("MixSKD", "assembly=Divide"): "MixSKD trains a single network",
-    ("CoTraining", "assembly=none"): "CoTraining trains several networks side by side, and the model is Blueprint of 1; set",
-    ("CoTraining", "assembly.count=4"): "each of the 4 networks its own view, or all of them one, and the recipe makes 2",
+    (
+        "SimSiam",
+        "views=[]",
+    ): "SimSiam compares two views of each picture, and the recipe makes 1; give it two: views='[{}, {}]'",
+    ("SimSiam", "views=[{}, {}, {}]"): "the recipe makes 3; give it two",
+    ("SimSiam", 'views=[{}, {"own": false}]'): "the second is the same as the first; set views.1.own=true",
+    ("SimSiam", "assembly=Divide"): "SimSiam trains a single network, and the model is Ensemble; leave the assembly out",
 }
 
 

@@ -6,11 +6,12 @@ command prints one JSON document to standard output, which is `{"error": ...}` i
 standard error.
 """
 
-# Importing card, data, evaluate, explain, listing, prune, report, serve, ship, train and weights registers their commands.
+# Importing card, data, distill, evaluate, explain, listing, prune, report, serve, ship, train and weights registers commands.
 from paretina.cli import (
     ablate,
     card,
     data,
+    distill,
     early,
     evaluate,
     explain,
@@ -37,4 +38,18 @@ main.add_command(frontier.frontier)
 main.add_command(measure.measure)
 early.watch(main)
 
-__all__ = ["card", "data", "evaluate", "explain", "listing", "main", "prune", "report", "serve", "ship", "train", "weights"]
+__all__ = [
+    "card",
+    "data",
+    "distill",
+    "evaluate",
+    "explain",
+    "listing",
+    "main",
+    "prune",
+    "report",
+    "serve",
+    "ship",
+    "train",
+    "weights",
+]

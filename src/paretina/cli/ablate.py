@@ -9,6 +9,7 @@ import click
 EXAMPLE = (
     "paretina ablate finetune photos/ --model efficientnet_lite0 --output studies/finetune\n"
     "paretina ablate scratch photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
+    "paretina ablate finetune photos/ --methods --output studies/methods\n"
     "paretina ablate scratch clipart --output studies/data --no-defaults --data-fractions 0.1,0.3 --label-noise 0.2,0.4"
 )
 
@@ -45,6 +46,11 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
     "--defaults/--no-defaults",
     default=None,
     help="Leave out each refinement of the recipe, one at a time.  [yes, unless something else is given]",
+)
+@click.option(
+    "--methods",
+    is_flag=True,
+    help="Add each training method that fits, such as Cosub and MixSKD: once for as many epochs, once for as long.",
 )
 @click.option("--data-fractions", "shares", callback=numbers, help="Fractions of the training data: 0.1,0.3,1.")
 @click.option("--label-noise", "noises", callback=numbers, help="Fractions of wrong training labels: 0,0.2,0.4.")
@@ -88,6 +94,7 @@ def ablate(
     switches: tuple[str, ...],
     additions: tuple[str, ...],
     defaults: bool | None,
+    methods: bool,
     shares: tuple[float, ...],
     noises: tuple[float, ...],
     rivals: str | None,
@@ -138,8 +145,10 @@ def ablate(
         with verbs.misuse():
             base = settled(choice.asked)
             given = [switch_named(text, False) for text in switches] + [switch_named(text, True) for text in additions]
-            wanted = defaults if defaults is not None else not (given or shares or noises or rivals)
+            wanted = defaults if defaults is not None else not (given or methods or shares or noises or rivals)
             own = default_switches(base) if wanted else ()
+            if methods:
+                given += methods_of(base, output, progress.say, dry_run)
             study = Study(
                 base=base,
                 seeds=tuple(range(seeds)),
@@ -171,6 +180,25 @@ def ablate(
     print_lines(text_tables(found))
     click.echo(f"tables: {', '.join(map(str, written))}")
     click.echo(f"report: {page}")
+
+
+def methods_of(base: Any, output: Path, say: Any, dry_run: bool) -> list[Any]:
+    """A switch for each method that fits, at equal epochs and in equal time; those in the study keep the epochs they have."""
+    from paretina.search.ablation.findings import read_state
+    from paretina.search.ablation.methods import EQUAL_TIME, in_equal_time, methods_for
+    from paretina.search.ablation.study import Study
+    from paretina.spec import decode
+
+    found = methods_for(base)
+    for name, reason in found.refused.items():
+        say(f"{name} is left out: {reason}")
+    known: dict[str, Any] = {}
+    if (output / "study.json").exists():
+        known = {each.title: each for each in decode(Study, read_state(output)["study"]).switches}
+    new = tuple(each for each in found.switches if f"{each.title} {EQUAL_TIME}" not in known)
+    kept = [known[f"{each.title} {EQUAL_TIME}"] for each in found.switches if each not in new]
+    timed = () if dry_run else in_equal_time(base, new, say)
+    return [*found.switches, *kept, *timed]
 
 
 def switch_named(text: str, adds: bool) -> Any:

@@ -25,6 +25,12 @@ EXAMPLE = (
     default=None,
     help="What is trained: head, or the head and this many last stages.  [head for --resolution, else all]",
 )
+@click.option(
+    "--labels",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=None,
+    help="Share of the training pictures of each class that is used: 0.1.  [all]",
+)
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [test-resolution, or finetune for DATA]")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file of fields, by the same names.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
@@ -40,6 +46,7 @@ def finetune(
     rest: tuple[str, ...],
     resolution: int | None,
     stages: str | None,
+    labels: float | None,
     recipe: str | None,
     config: Path | None,
     output: Path | None,
@@ -73,7 +80,7 @@ def finetune(
         verbs.check_names(given)
         verbs.check_parts({"--trainable-stages": stages}, given)
         given["trainable_stages"] = "0" if stages == "head" else stages
-    choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given)
+    choice, notes = verbs.ask_further(model, source, resolution, recipe, device, config, given, labels)
     for text in notes:
         print_lines([text], err=True)
     if print_config:

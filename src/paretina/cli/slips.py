@@ -23,7 +23,7 @@ from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
-from paretina.train.fields import AUTO, LR, path_from, read_config, rise_of
+from paretina.train.fields import AUTO, LR, keep_terms, path_from, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
@@ -166,7 +166,8 @@ def check_values(places: Sequence[tuple[str, Any, str, str]], data: str, recipe:
             said: dict[str, str] = {}
             for each, spec in tried.items():
                 try:
-                    tried[each] = put(spec, rest, value)
+                    after = put(spec, rest, value)
+                    tried[each] = keep_terms(spec, after, value) if rest == "objective" else after
                 except ValueError as error:
                     said[each] = str(error)
             usual = {said.get(each) for each in ([recipe] if recipe else USUAL)}
@@ -519,11 +520,77 @@ def explain(given: Mapping[str, Any]) -> None:
     check_there(given["paths"])
 
 
+def distill(given: Mapping[str, Any]) -> None:
+    rest, teacher = given["rest"], given["teacher"]
+    source, fields = (rest[0], rest[1:]) if rest and is_data(rest[0]) else (None, rest)
+    check_duration(given)
+    taken = taken_apart(fields)
+    check_network(given["model"])
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    check_weights(given["weights"])
+    if ":" not in teacher and Path(teacher).suffix in ("", ".safetensors"):
+        model_file(Path(teacher))
+    check_source(source)
+    check_source(given["val"])
+    for name in taken:
+        full_path(name)
+
+
+def pretrain(given: Mapping[str, Any]) -> None:
+    check_duration(given)
+    taken = taken_apart(given["fields"])
+    check_network(given["model"])
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    check_weights(given["weights"])
+    check_source(given["source"])
+    for name in taken:
+        full_path(name)
+
+
+def probe(given: Mapping[str, Any]) -> None:
+    if not shipped(given["model"]):
+        model_file(given["model"])
+        check_source(given["source"])
+        check_device(given["device"])
+
+
+def ensemble(given: Mapping[str, Any]) -> None:
+    models = given["models"]
+    if len(models) < 2:
+        refuse(f"an ensemble needs two models or more, got {len(models)}")
+    if given["out"].suffix != ".safetensors":
+        refuse(f"a model file ends with .safetensors, got {given['out'].name}")
+    check_new(given["out"])
+    if not any(shipped(each) for each in models):
+        for each in models:
+            model_file(each)
+
+
+def selftrain(given: Mapping[str, Any]) -> None:
+    taken = taken_apart(given["fields"])
+    if shipped(given["run"]):
+        return
+    model_file(given["run"])
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    for name in taken:
+        full_path(name)
+
+
+def shipped(path: Path) -> bool:
+    """Whether a name is that of a shipped file."""
+    return any(path.name.endswith(ending) for ending, _ in known("formats").values())
+
+
 CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "ablate": ablate,
     "card": card,
     "check": data_check,
+    "distill": distill,
     "embed": embed,
+    "ensemble": ensemble,
     "evaluate": evaluate,
     "explain": explain,
     "export-weights": export_weights,
@@ -532,7 +599,10 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "import": import_weights,
     "measure": measure,
     "predict": predict,
+    "pretrain": pretrain,
+    "probe": probe,
     "prune": prune,
+    "selftrain": selftrain,
     "serve": serve,
     "ship": ship,
     "show": show,

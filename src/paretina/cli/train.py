@@ -64,6 +64,12 @@ from paretina.text import how_many
     "each with a colon: number of stages; constant (regularisation), random (sizes), epochs (equally long stages), restarted "
     "or kept (learning rate).",
 )
+@click.option(
+    "--divide",
+    type=click.IntRange(2, 100),
+    default=None,
+    help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
+)
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
@@ -81,6 +87,7 @@ def train(
     device: str | None,
     time_limit: str | None,
     progressive: str | None,
+    divide: int | None,
     tuning: str,
     plan: str | None,
     print_config: bool,
@@ -108,6 +115,7 @@ def train(
             "--device": device,
             "--time-limit": time_limit,
             "--progressive": progressive,
+            "--divide": divide,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -123,7 +131,7 @@ def train(
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    choice = verbs.ask(source, model, recipe, weights, device, config, taken_apart(fields), progressive, seconds)
+    choice = verbs.ask(source, model, recipe, weights, device, config, divided(divide, fields), progressive, seconds)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())
@@ -134,6 +142,22 @@ def train(
         tried(choice, output, seconds, as_json)
         return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+
+
+def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
+    """The fields by name, with those that `--divide` stands for."""
+    given = taken_apart(fields)
+    if count is None:
+        return given
+    own = {
+        "assembly": json.dumps({"kind": "Divide", "count": count}),
+        "objective": "CoTraining",
+        "views": json.dumps([{}] * count),
+    }
+    for name in given:
+        if name.removeprefix("recipe.") in own:
+            misuse(f"--divide {count} sets {name}, which is also given; leave one out")
+    return {**own, **given}
 
 
 def show_config(choice: Any, as_json: bool) -> None:

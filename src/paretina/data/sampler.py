@@ -4,15 +4,19 @@ Everything follows from (seed, epoch, sample): the order of an epoch, and the se
 worker and four give the same batches, and an interrupted run only needs the number of its next update.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from paretina.clock import Clock
+from paretina.data.sampling import Pool, Sampling
 from paretina.schedules import Schedule
 from paretina.text import how_many
+
+Order = Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -102,27 +106,65 @@ class Epochs:
     def clock(self, update: int) -> Clock:
         return Clock(update, self.updates, self.updates / self.updates_per_epoch)
 
-    def requests(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
+    def requests(
+        self, size: Schedule, start: int, parts: int, part: slice, order: Order | None = None
+    ) -> Iterator[list[Request]]:
         """Yields the requests from update `start` on: a list for each of the parts that `part` selects from every update.
 
         Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
+
+        Args:
+            order: gives the indices of an epoch's samples for a seed; default: a random order of all.
 
         Raises:
             ValueError: there are more parts than pictures in an update.
         """
         self.smallest_part(parts)
-        return self.stream(size, start, parts, part)
+        return self.stream(size, start, parts, part, order or self.shuffled)
 
-    def stream(self, size: Schedule, start: int, parts: int, part: slice) -> Iterator[list[Request]]:
+    def shuffled(self, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).permutation(self.samples)
+
+    def stream(self, size: Schedule, start: int, parts: int, part: slice, drawn_by: Order) -> Iterator[list[Request]]:
         order: np.ndarray = np.empty(0, dtype=np.int64)
+        times = order
         drawn = -1
         for update in range(start, self.updates):
             epoch = update // self.updates_per_epoch
             if epoch != drawn:
-                order = np.random.default_rng(seed_of(self.seed, epoch)).permutation(self.samples)
+                order = drawn_by(seed_of(self.seed, epoch))
+                if len(order) != self.samples:
+                    raise ValueError(f"an epoch has {self.samples} samples, and the sampling gave {len(order)}")
+                times = occurrences(order)
                 drawn = epoch
             clock = self.clock(update)
             side = round(size(clock))
-            chosen = order[self.places(update)]
-            for piece in np.array_split(chosen, parts)[part]:
-                yield [Request(int(i), seed_of(self.seed, epoch, int(i)), clock, side) for i in piece]
+            place = self.places(update)
+            pieces = zip(np.array_split(order[place], parts)[part], np.array_split(times[place], parts)[part], strict=True)
+            for piece, before in pieces:
+                yield [
+                    # a sample that comes again in an epoch is transformed otherwise
+                    Request(int(i), seed_of(self.seed, epoch, int(i), *([int(n)] if n else [])), clock, side)
+                    for i, n in zip(piece, before, strict=True)
+                ]
+
+
+def occurrences(order: np.ndarray) -> np.ndarray:
+    """How often each index came before in the order."""
+    by_index = np.argsort(order, kind="stable")
+    ordered = order[by_index]
+    first = np.searchsorted(ordered, ordered, side="left")
+    found = np.empty(len(order), dtype=np.int64)
+    found[by_index] = np.arange(len(order)) - first
+    return found
+
+
+def order_of(sampling: Sampling, labels: Sequence[int]) -> Order:
+    """The order of a sampling as a function of the seed.
+
+    Raises:
+        ValueError: the sampling cannot be used on these samples.
+    """
+    pool = Pool(np.asarray(labels, dtype=np.int64))
+    sampling.check(pool)
+    return functools.partial(sampling.order, pool)

@@ -156,6 +156,10 @@ class Dropout(Rate):
         return x * self.mask(x, x.shape) if self.training and self.active else x
 
 
+LEAST = 2
+"""Images that a body is computed for at least: with one, batch norms of 1 x 1 maps have no variance."""
+
+
 class Residual(Rate):
     """`after(shortcut(x) + body(x))`, where the body of single images is dropped at a rate (Huang et al., arXiv:1603.09382).
 
@@ -164,6 +168,8 @@ class Residual(Rate):
             body ends without norm, the layer that ends it.
         number: number of the block in its network, from 0, set by `build`.
         blocks: number of blocks in that network, set by `build`.
+        subset: whether the body is computed only for the images that keep it, whose number is then fixed but for rounding;
+            norms in it see only these.
     """
 
     number: int
@@ -182,13 +188,22 @@ class Residual(Rate):
         self.after = after
         self.number = 0
         self.blocks = 1
+        self.subset = False
+        self.share = 0.0
         self.last_norm_name = next(name for name, module in body.named_modules() if module is last_norm)
 
     @property
     def last_norm(self) -> nn.Module:
         return self.body.get_submodule(self.last_norm_name)
 
+    def set(self, rate: float) -> None:
+        super().set(rate)
+        self.share = rate
+
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        if self.training and self.subset and self.share > 0 and len(x) > LEAST:
+            x = self.added_to_some(x)
+            return x if self.after is None else self.after(x)
         y = self.body(x)
         x = x if self.shortcut is None else self.shortcut(x)
         if self.training and self.active:
@@ -196,6 +211,17 @@ class Residual(Rate):
         else:
             x = x + y
         return x if self.after is None else self.after(x)
+
+    def added_to_some(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """The sum of shortcut and body, where the body is computed for a random subset of the images.
+
+        Source: Oquab et al. 2023 (arXiv:2304.07193), section 5: dropped branches are skipped, not masked.
+        """
+        kept = min(len(x), max(LEAST, int(len(x) * (1.0 - self.share) + torch.rand(()).item())))
+        chosen = torch.randperm(len(x), device=x.device)[:kept]
+        y = self.body(x[chosen])
+        x = x if self.shortcut is None else self.shortcut(x)
+        return x.index_add(0, chosen, y.to(x.dtype), alpha=len(x) / kept)
 
 
 class SqueezeExcite(nn.Module):

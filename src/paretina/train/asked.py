@@ -19,7 +19,7 @@ from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
 from paretina.spec import Spec, by_own_name, encode, field_map, get, is_kind, modules_in, near, put, unaliased
-from paretina.train.fields import LR, path_from
+from paretina.train.fields import LR, keep_terms, path_from
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
@@ -194,10 +194,17 @@ def change(asked: Asked, path: str, value: Any) -> Asked:
     number = number_in(value) if whole == LR else None
     try:
         if number is None:
-            return put(asked, whole, value)
+            return with_terms(asked, put(asked, whole, value), whole, value)
         return replace(asked, recipe=replace(asked.recipe, optimizer=asked.recipe.optimizer.with_peak(number)))
     except ValueError as error:
         raise ValueError(by_own_name(str(error), path)) from None
+
+
+def with_terms(before: Asked, after: Asked, path: str, value: Any) -> Asked:
+    """The request after a field was set; where the field names another objective, the terms of the loss stay."""
+    if path != "recipe.objective":
+        return after
+    return replace(after, recipe=keep_terms(before.recipe, after.recipe, value))
 
 
 def once(fields: Iterable[tuple[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import torch
 from paretina.clock import Clock
 from paretina.data.bounds import check_run
 from paretina.data.loader import LoadedBatch, training_batches
+from paretina.data.sampler import order_of
 from paretina.measure.memory import peak_mb
 from paretina.measure.process import process_settings
 from paretina.model.fold import fastest_form
@@ -78,7 +79,9 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
     learner, plan = job.learner.train(), job.plan
     step = Step(learner, recipe, plan, Ranks(), epochs)
     step.begin()
-    requests = itertools.cycle(itertools.islice(epochs.requests(largest, 0, recipe.accumulate, slice(None)), recipe.accumulate))
+    order = order_of(recipe.sampling, job.pictures.labels())
+    first = epochs.requests(largest, 0, recipe.accumulate, slice(None), order)
+    requests = itertools.cycle(itertools.islice(first, recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.pixels is not None)
     batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
     begin_s = lead_s = 0.0

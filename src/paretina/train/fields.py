@@ -1,6 +1,7 @@
 """Parses fields: `name=value` on a command line, and names with values in a file. Needs no torch."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,21 @@ def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, "on" if value else "off"  # YAML reads the words on and off as true and false
         else:
             yield path, value
+
+
+def keep_terms(before: Any, after: Any, value: Any) -> Any:
+    """A recipe in which another objective was chosen by its name alone, with the terms of the loss that the one before had.
+
+    Args:
+        before: the recipe before.
+        after: the recipe with the objective set; with its own terms where it, or the one before, has none.
+        value: what it was set to.
+    """
+    terms = getattr(before.objective, "terms", None)
+    named = isinstance(value, str) and value.strip().isidentifier()
+    if not named or terms is None or not hasattr(after.objective, "terms"):
+        return after
+    return replace(after, objective=replace(after.objective, terms=terms))
 
 
 RISES = {

@@ -15,7 +15,7 @@ from torch import nn
 
 from paretina.data.loader import LoadedBatch, training_batches
 from paretina.data.pictures import Pictures
-from paretina.data.sampler import Epochs
+from paretina.data.sampler import Epochs, order_of
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
@@ -179,7 +179,8 @@ def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: 
     """The batches of this rank, from an update on."""
     ranks = job.ranks
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
-    requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine)
+    order = order_of(recipe.sampling, job.pictures.labels())
+    requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine, order)
     if job.remembered:
         return job.remembered.batches(requests, epochs.updates_per_epoch)
     return training_batches(job.pictures, recipe.looks(), requests, job.learner.result().model.classes, workers)

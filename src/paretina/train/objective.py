@@ -86,6 +86,11 @@ class Term(Method):
     TEACHER: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
+    @classmethod
+    def switched_on(cls, recipe: "Recipe") -> tuple[str, ...]:
+        """As `Objective.switched_on`."""
+        return ()
+
     def check(self, recipe: "Recipe", model: Model) -> None:
         """As `Objective.check`."""
 
@@ -140,6 +145,11 @@ class Objective(Method):
     TEACHER: ClassVar[bool] = False
     MAPS: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
+
+    @classmethod
+    def switched_on(cls, recipe: "Recipe") -> tuple[str, ...]:
+        """The fields, `field=value`, that add it to a recipe, for comparisons of methods; none if it is not to be compared."""
+        return ()
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         """Checks that the rest of a recipe and the model fit; called before anything is read or trained.

@@ -57,15 +57,18 @@ class Embedded(nn.Module):
         return self.network.embedding(images)
 
 
-def features(network: Network, pictures: Pictures, plan: Plan, size: int, workers: int = 0) -> Samples:
+def features(
+    network: Network, pictures: Pictures, plan: Plan, size: int, workers: int = 0, classes: int | None = None
+) -> Samples:
     """What the last layer of a network is given of pictures that are prepared as in evaluation; float32, on the CPU.
 
     A picture that can no longer be read has a row of NaN.
 
     Args:
         size: side in pixels at which the network sees them.
+        classes: of the pictures; default: as many as the network has.
     """
-    evaluation = Evaluation(pictures, network.model.preprocessing, size, network.model.classes, plan)
+    evaluation = Evaluation(pictures, network.model.preprocessing, size, classes or network.model.classes, plan)
     found, ids = evaluation.run(Embedded(fastest_form(network)).eval(), workers)
     rows = torch.full((len(pictures), found.shape[1]), torch.nan)
     rows[ids] = found

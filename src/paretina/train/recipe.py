@@ -9,6 +9,8 @@ from torch import nn
 from paretina.clock import END, Clock
 from paretina.data.bounds import require_within
 from paretina.data.sampler import Epochs
+from paretina.data.sampling import Sampling
+from paretina.data.samplings.shuffled import Shuffled
 from paretina.data.transform import PLAIN, BatchTransform, ImageTransform, Look, Transform, View
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
@@ -36,11 +38,15 @@ class StochasticDepth(Spec):
         shape: whether rates rise linearly from the first block to the last, or are the same in all blocks.
         ends: of `blocks` blocks numbered from 0, the last has `rate` ("closed", ConvNeXt) or `rate * (blocks - 1) / blocks`
             ("open", EfficientNet).
+        subset: whether branches are computed only for the images that keep them, which saves their share of time and memory.
+            The number of these is then fixed but for rounding, norms in the branch see only them, and compilation breaks the
+            graph at each branch (arXiv:2304.07193, section 5).
     """
 
     rate: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS, elsewhere=("drop_path",)))
     shape: Literal["linear", "uniform"] = field(default="linear", metadata=traits(elsewhere=()))
     ends: Literal["open", "closed"] = field(default="open", metadata=traits(elsewhere=()))
+    subset: bool = field(default=False, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "rate", below=True)
@@ -87,6 +93,7 @@ class Recipe(Spec):
         pixel_share: fraction of the pixels of the model's resolution to train on, in (0, 1]. Below 1 the size is the nearest
             that is equal to the resolution modulo 32, so that feature maps of both are aligned (arXiv:2106.03640).
         accumulate: gradient accumulation steps: the batch is split into this many parts; batch norm sees one part.
+        sampling: the order of the pictures in an epoch, and how often each comes.
         transforms: transforms of pictures and batches, applied in this order.
         views: views of each picture, for objectives that compare several; each gets the picture transforms of `transforms`,
             then its own. Empty: one view.
@@ -133,6 +140,7 @@ class Recipe(Spec):
     )
     pixel_share: float = field(default=1.0, metadata=traits(left_out=SetTo("fewer pixels", "1"), elsewhere=()))
     accumulate: int = field(default=1, metadata=traits(left_out=SIZES, elsewhere=("grad_accum_steps",)))
+    sampling: Sampling = field(default=Shuffled(), metadata=traits(left_out=SetTo("sampling", "Shuffled"), elsewhere=()))
     transforms: tuple[Transform, ...] = field(
         default=(RandomResizedCrop(), HorizontalFlip()), metadata=traits(left_out=INSIDE, elsewhere=())
     )
@@ -229,6 +237,7 @@ class Recipe(Spec):
                 if module.blocks not in rates:
                     rates[module.blocks] = self.stochastic_depth.rates(module.blocks, clock)
                 module.set(rates[module.blocks][module.number])
+                module.subset = self.stochastic_depth.subset
         values = {"schedule/dropout": dropout}
         if self.stochastic_depth is not None:
             values["schedule/stochastic_depth"] = self.stochastic_depth.rate(clock)

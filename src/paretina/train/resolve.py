@@ -13,7 +13,7 @@ from paretina.clock import Clock
 from paretina.data.likeness import Leaks, leaks
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
-from paretina.data.sampler import Epochs
+from paretina.data.sampler import Epochs, order_of
 from paretina.data.source import Collection, Source
 from paretina.measure.evaluate import Evaluation
 from paretina.model.blueprint import Model, Preprocessing
@@ -201,6 +201,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         if views := recipe.learning.remembered_views:
             check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
         check_parts(asked, model, collection.task, pictures, ranks, teacher)
+        order_of(recipe.sampling, [sample.label for sample in collection.split("train")])
     return Resolved(asked, collection, model, start, tuple(notes))
 
 

@@ -9,8 +9,11 @@ from paretina.measure.cost import cost
 from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.model.build import Network, materialise
-from paretina.model.weights import About, save_model
-from paretina.run import Run
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About, load_model, save_model
+from paretina.run import Run, model_in
 from paretina.spec import encode
 from paretina.train.journal import Journal
 from paretina.train.loop import FinalNetwork
@@ -38,7 +41,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
         licence=start.licence if start else "",
         origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
         name=prepared.asked.model_name,
-        task=prepared.collection.task,
+        task=answered(prepared),
     )
     save_model(run.path / "model.safetensors", kept.network, about)
     lines = [*run.lines()]
@@ -75,6 +78,14 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             "peak_mb": max((line["mem/peak_mb"] for line in last), default=peak_mb(prepared.asked.plan.device)),
         },
     )
+
+
+def answered(prepared: Prepared) -> Task:
+    """What the logits of the result mean: the task of the data, or where it has no labels that of the teacher."""
+    task, teacher = prepared.collection.task, prepared.recipe.teacher
+    if not isinstance(task, Nothing) or teacher is None:
+        return task
+    return OneOf() if teacher.startswith("timm:") else load_model(model_in(Path(teacher)))[1].task
 
 
 def spent_by_attempt(lines: Sequence[dict[str, Any]]) -> list[float]:

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     from paretina.verbs.checks import misuse as misuse
     from paretina.verbs.checks import model_file as model_file
     from paretina.verbs.data import data_check as data_check
+    from paretina.verbs.distilling import ask_distilled as ask_distilled
+    from paretina.verbs.distilling import ask_pretrained as ask_pretrained
+    from paretina.verbs.distilling import distill as distill
+    from paretina.verbs.distilling import pretrain as pretrain
     from paretina.verbs.embedding import embed as embed
     from paretina.verbs.evaluating import evaluate as evaluate
     from paretina.verbs.explaining import explain as explain
+    from paretina.verbs.joining import ensemble as ensemble
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
+    from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.selftraining import selftrain as selftrain
     from paretina.verbs.serving import serve as serve
     from paretina.verbs.shipping import ship as ship
     from paretina.verbs.showing import show as show
@@ -48,7 +55,9 @@ if TYPE_CHECKING:
 PLACES = {
     "MisuseError": "verbs.checks",
     "ask": "verbs.asking",
+    "ask_distilled": "verbs.distilling",
     "ask_further": "verbs.training",
+    "ask_pretrained": "verbs.distilling",
     "card": "verbs.carding",
     "check_csv": "verbs.checks",
     "check_names": "verbs.asking",
@@ -56,8 +65,10 @@ PLACES = {
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
     "data_check": "verbs.data",
+    "distill": "verbs.distilling",
     "elsewhere": "train.asked",
     "embed": "verbs.embedding",
+    "ensemble": "verbs.joining",
     "estimate": "verbs.training",
     "evaluate": "verbs.evaluating",
     "explain": "verbs.explaining",
@@ -69,10 +80,13 @@ PLACES = {
     "model_file": "verbs.checks",
     "models": "verbs.listing",
     "predict": "verbs.predicting",
+    "pretrain": "verbs.distilling",
+    "probe": "verbs.probing",
     "prune": "verbs.pruning",
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
+    "selftrain": "verbs.selftraining",
     "serve": "verbs.serving",
     "ship": "verbs.shipping",
     "show": "verbs.showing",
@@ -85,7 +99,9 @@ __all__ = [
     "ask",
     "card",
     "data_check",
+    "distill",
     "embed",
+    "ensemble",
     "evaluate",
     "explain",
     "export_weights",
@@ -93,10 +109,13 @@ __all__ = [
     "import_weights",
     "models",
     "predict",
+    "pretrain",
+    "probe",
     "prune",
     "recipes",
     "report",
     "resume",
+    "selftrain",
     "serve",
     "ship",
     "show",

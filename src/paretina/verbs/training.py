@@ -11,6 +11,7 @@ from paretina.data.named import source_named
 from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.part import Part
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
 from paretina.run import Run
@@ -95,8 +96,12 @@ def ask_further(
     device: str | None = None,
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
+    labels: float | None = None,
 ) -> tuple[Choice, tuple[str, ...]]:
     """Builds the request for fine-tuning a trained network; see `paretina.train.finetuning.go_on`.
+
+    Args:
+        labels: share of the training pictures of each class that is used; default: all.
 
     Returns:
         The choice, and notes for the user, one sentence each.
@@ -115,6 +120,8 @@ def ask_further(
     with misuse():
         plan = default_plan(device or "auto")
         choice, notes = go_on(place, plan, data, resolution, recipe, None if config is None else Path(config), changes)
+        if labels is not None and labels < 1:
+            choice.asked = replace(choice.asked, data=Part(source=choice.asked.data, share=labels))
         choice.asked = with_safe_precision(choice)
         return choice, notes
 
@@ -131,6 +138,7 @@ def finetune(
     planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    labels: float | None = None,
     **fields: Any,
 ) -> Run:
     """Fine-tunes a trained network at another image size or on other data, as a new run.
@@ -139,10 +147,11 @@ def finetune(
         model: a model file, or the directory of a finished run.
         data: data to train on; default: that of the run.
         resolution: image size in pixels for training and testing.
+        labels: share of the training pictures of each class that is used, in (0, 1]; default: all.
         fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    choice, notes = ask_further(model, data, resolution, recipe, device, config, named)
+    choice, notes = ask_further(model, data, resolution, recipe, device, config, named, labels)
     for text in notes:
         say(text)
     return start(choice, output, time_limit, listen, say, planning)

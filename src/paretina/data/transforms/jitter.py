@@ -9,6 +9,7 @@ Source: Howard 2013 (arXiv:1312.5402), section 2; torchvision does the work.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torchvision.transforms import v2
 
 from paretina.clock import Clock
@@ -28,6 +29,7 @@ class ColorJitter(ImageTransform):
         contrast: likewise, about the mean grey.
         saturation: likewise, about the grey picture.
         hue: maximum rotation of the colour circle, in turns, in [0, 0.5].
+        probability: share of the pictures that are changed, in [0, 1].
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
@@ -36,12 +38,17 @@ class ColorJitter(ImageTransform):
     contrast: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
     saturation: Schedule = field(default=Constant(value=0.2), metadata=traits(rises=STAYS))
     hue: Schedule = field(default=Constant(value=0.0), metadata=traits(rises=STAYS))
+    probability: Schedule = field(default=Constant(value=1.0), metadata=traits(rises=STAYS))
 
     def __post_init__(self) -> None:
         require_within(self, 0.0, float("inf"), "brightness", "contrast", "saturation")
         require_within(self, 0.0, 0.5, "hue")
+        require_within(self, 0.0, 1.0, "probability")
 
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        probability = self.probability(clock)
+        if probability < 1 and not torch.rand(()) < probability:  # at 1 nothing is drawn, as in releases before this field
+            return image
         strengths = (self.brightness(clock), self.contrast(clock), self.saturation(clock), self.hue(clock))
         return made(v2.ColorJitter, *strengths)(image) if any(strengths) else image
 

@@ -65,6 +65,11 @@ class Cosub(Objective):
     def __post_init__(self) -> None:
         require_within(self, 0.0, 1.0, "labels")
 
+    @classmethod
+    def switched_on(cls, recipe: "Recipe") -> tuple[str, ...]:
+        drops = () if recipe.stochastic_depth is not None else ("stochastic_depth=on",)
+        return ("objective=Cosub", *drops, "stochastic_depth.rate=0.1", "stochastic_depth.shape=uniform")
+
     def check(self, recipe: "Recipe", model: Model) -> None:
         if len(recipe.views) > 1:
             raise ValueError(f"Cosub learns from one view, and the recipe makes {len(recipe.views)}; leave views out")

@@ -10,7 +10,7 @@ Invariant: the divergence is 0 for networks that answer the same, and at most ln
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,11 +22,14 @@ from paretina.data.bounds import require_within
 from paretina.model.assemblies.divide import Ensemble, Ensembled
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
+from paretina.model.task import Task
+from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant, Schedule, Warmup
 from paretina.shapes import Loss
-from paretina.train.objective import Learner, Objective, Outputs, Teacher
+from paretina.train.objective import Learner, Outputs, Teacher
+from paretina.train.objectives.supervised import Supervised
 from paretina.train.terms.cross_entropy import CrossEntropy
-from paretina.traits import STAYS, SetTo, traits
+from paretina.traits import STAYS, Never, SetTo, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -42,11 +45,11 @@ def divergence(logits: Answers) -> Loss:
 
 
 class CoTrainingLearner(Learner):
-    def __init__(self, network: Ensembled, choice: "CoTraining") -> None:
+    def __init__(self, network: Ensembled, choice: "CoTraining", teacher: Teacher | None) -> None:
         super().__init__()
         self.network = network
         self.choice = choice
-        self.labels = CrossEntropy(smoothing=choice.smoothing).make(None)
+        self.terms = {type(term).__name__: term.make(teacher) for term in choice.terms}
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         if len(batch.views) == 1:
@@ -55,32 +58,40 @@ class CoTrainingLearner(Learner):
             members = self.network.members
             answers = torch.stack([member(view) for member, view in zip(members, batch.views, strict=True)])
         answers = answers.float()
-        labels = torch.stack([self.labels(Outputs(logits), batch, clock) for logits in answers]).sum()
-        return {"labels": labels, "divergence": self.choice.weight(clock) * divergence(answers)}
+        losses = {
+            name: torch.stack([term(Outputs(logits), batch, clock) for logits in answers]).sum()
+            for name, term in self.terms.items()
+        }
+        return {**losses, "divergence": self.choice.weight(clock) * divergence(answers)}
 
     def result(self) -> Network:
         return self.network
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoTraining(Objective):
+class CoTraining(Supervised):
     """
     Attributes:
+        terms: terms of the loss of each network.
         weight: factor on the divergence of the answers.
-        smoothing: of the labels, in [0, 1); see `CrossEntropy`.
     """
+
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
+    LOW_PRECISION: ClassVar[bool | Never] = False
+    MAPS: ClassVar[bool] = False
 
     weight: Schedule = field(
         default_factory=lambda: Warmup(epochs=40.0, then=Constant(value=0.5), share=0.5),
         metadata=traits(left_out=SetTo("divergence", "0"), rises=STAYS),
     )
-    smoothing: Schedule = field(
-        default=Constant(value=0.1), metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS)
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_within(self, 0.0, math.inf, "weight")
-        require_within(self, 0.0, 1.0, "smoothing", below=True)
+
+    @classmethod
+    def switched_on(cls, recipe: "Recipe") -> tuple[str, ...]:
+        return ("assembly=Divide", "objective=CoTraining", "views=[{}, {}]")
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         if not isinstance(model, Ensemble) or model.count < 2:
@@ -93,10 +104,15 @@ class CoTraining(Objective):
                 f"CoTraining gives each of the {model.count} networks its own view, or all of them one, and the recipe makes "
                 f"{len(recipe.views)}; give it {model.count} or leave views out"
             )
+        for term in self.terms:
+            term.check(recipe, model)
 
     def make(self, network: Network, teacher: Teacher | None) -> Learner:
         assert isinstance(network, Ensembled)
-        return CoTrainingLearner(network, self)
+        return CoTrainingLearner(network, self, teacher)
 
 
-EXAMPLES = (CoTraining(), CoTraining(weight=Constant(value=0.3), smoothing=Constant(value=0.0)))
+EXAMPLES = (
+    CoTraining(),
+    CoTraining(weight=Constant(value=0.3), terms=(CrossEntropy(smoothing=Constant(value=0.0)),)),
+)

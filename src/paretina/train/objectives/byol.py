@@ -4,17 +4,18 @@ Helps where labels are few and pictures many, with long schedules and strong vie
 training is better and cheaper. Costs two passes forward and back, and two forward of the target, an update. Batch norm sees the
 part of one process, and parts under about 32 pictures learn little.
 
-The classifier learns from the labels on embeddings that it cannot change, as the published code does to watch a run, so what is
-saved is a whole network; fine-tune it for its accuracy. The target starts as a copy of the online network (the published code
-draws it anew), so that weights to start from count for both.
+Where there are labels, the classifier learns from them on embeddings that it cannot change, as the published code does to watch
+a run; where there are none it stays as it was. The target starts as a copy of the online network (the published code draws it
+anew), so that weights to start from count for both. Its norms use the statistics of their own batch, and keep them.
 
-Source: Grill et al. 2020 (arXiv:2006.07733), section 3 and appendix J. Decay: 0.99 for 300 epochs, 0.996 for 1000.
-Invariant: the target gets no gradient; it moves by 1 - decay of its distance to the online network after each update.
+Source: Grill et al. 2020 (arXiv:2006.07733), section 3 and appendix J. Decay: 0.97 for 40 epochs, 0.99 for 100 to 300, 0.996
+for 1000 (table 16). The losses of both directions are added. Invariant: the target gets no gradient; it moves by 1 - decay of
+its distance to the online network after each update.
 """
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,9 @@ from paretina.data.bounds import require_within
 from paretina.data.transform import View
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network
+from paretina.model.task import Task
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant, Cosine, Schedule
 from paretina.shapes import Features, Images, Loss
 from paretina.train.objective import Learner, Objective, Outputs, Teacher
@@ -62,23 +66,40 @@ class Projected(nn.Module):
         return embedding, self.projector(embedding)
 
 
-class BYOLLearner(Learner):
-    def __init__(self, network: Network, choice: "BYOL") -> None:
+class TwoViewLearner(Learner):
+    """Learns to predict from the projection of one view what is wanted of the other; `wanted` is what methods differ in."""
+
+    def __init__(self, network: Network, hidden: int, width: int) -> None:
         super().__init__()
-        self.choice = choice
-        shape = network.model.build("meta").eval().embedding(seen(network.model)).shape
-        self.online = Projected(network, perceptron(shape[1], choice.hidden, choice.width))
-        self.predictor = perceptron(choice.width, choice.hidden, choice.width)
-        self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.online = Projected(network, perceptron(embedding_width(network.model), hidden, width))
+        self.predictor = perceptron(width, hidden, width)
         self.labels = CrossEntropy(smoothing=Constant(value=0.0)).make(None)
+
+    def wanted(self, batch: Batch, projections: tuple[Features, Features]) -> tuple[Features, Features]:
+        """What is to be predicted of each of the two views, without gradient."""
+        raise TypeError(f"{type(self).__name__} must define wanted(batch, projections)")
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         (embedding, first), (_, second) = (self.online(view) for view in batch.views)
-        with torch.no_grad():
-            (_, of_first), (_, of_second) = (self.target(view) for view in batch.views)
+        of_first, of_second = self.wanted(batch, (first, second))
         views = distance(self.predictor(first), of_second) + distance(self.predictor(second), of_first)
         logits = self.online.network.head.classifier(embedding.detach())  # type: ignore[operator, union-attr]
         return {"views": views, "classifier": self.labels(Outputs(logits.float()), batch, clock)}
+
+    def result(self) -> Network:
+        return self.online.network
+
+
+class BYOLLearner(TwoViewLearner):
+    def __init__(self, network: Network, choice: "BYOL") -> None:
+        super().__init__(network, choice.hidden, choice.width)
+        self.choice = choice
+        self.target = copy.deepcopy(self.online).requires_grad_(False)
+
+    @torch.no_grad()
+    def wanted(self, batch: Batch, projections: tuple[Features, Features]) -> tuple[Features, Features]:
+        first, second = (self.target(view)[1] for view in batch.views)
+        return first, second
 
     @torch.no_grad()
     def updated(self, clock: Clock) -> None:
@@ -86,13 +107,33 @@ class BYOLLearner(Learner):
         for moved, online in zip(self.target.parameters(), self.online.parameters(), strict=True):
             moved.lerp_(online, share)
 
-    def result(self) -> Network:
-        return self.online.network
+
+def embedding_width(model: Model) -> int:
+    """Features before the classifier."""
+    side = model.resolution
+    images = torch.empty(1, model.channels, side, side, device="meta")
+    return int(model.build("meta").eval().embedding(images).shape[1])
 
 
-def seen(model: Model) -> torch.Tensor:
-    """A picture of the model's size, without values."""
-    return torch.empty(1, model.channels, model.resolution, model.resolution, device="meta")
+def check_two_views(name: str, recipe: "Recipe", model: Model) -> None:
+    """Checks that a recipe has two views, and that a model is one network.
+
+    Args:
+        name: of the objective.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not isinstance(model, Blueprint):
+        raise ValueError(f"{name} trains a single network, and the model is {type(model).__name__}; leave the assembly out")
+    if len(recipe.views) != 2:
+        raise ValueError(
+            f"{name} compares two views of each picture, and the recipe makes {max(1, len(recipe.views))}; give it two: "
+            "views='[{}, {}]'"
+        )
+    first, second = recipe.views
+    if second == View(transforms=first.transforms, own=False):
+        raise ValueError(f"{name} compares two views, and the second is the same as the first; set views.1.own=true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +145,8 @@ class BYOL(Objective):
         decay: share of the target that is kept at an update, in [0, 1].
     """
 
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Nothing)
+
     hidden: int = field(default=4096, metadata=traits(left_out=SETTING))
     width: int = field(default=256, metadata=traits(left_out=SETTING))
     decay: Schedule = field(default_factory=lambda: Cosine(start=0.99, end=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
@@ -114,16 +157,7 @@ class BYOL(Objective):
         require_within(self, 0.0, 1.0, "decay")
 
     def check(self, recipe: "Recipe", model: Model) -> None:
-        if not isinstance(model, Blueprint):
-            raise ValueError(f"BYOL trains a single network, and the model is {type(model).__name__}; leave the assembly out")
-        if len(recipe.views) != 2:
-            raise ValueError(
-                f"BYOL compares two views of each picture, and the recipe makes {max(1, len(recipe.views))}; give it two: "
-                "views='[{}, {}]'"
-            )
-        first, second = recipe.views
-        if second == View(transforms=first.transforms, own=False):
-            raise ValueError("BYOL compares two views, and the second is the same as the first; set views.1.own=true")
+        check_two_views("BYOL", recipe, model)
 
     def make(self, network: Network, teacher: Teacher | None) -> Learner:
         return BYOLLearner(network, self)

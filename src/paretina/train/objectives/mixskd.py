@@ -144,6 +144,11 @@ class MixSKD(Objective):
     def __post_init__(self) -> None:
         require_within(self, 0.0, math.inf, "alpha", "temperature", above=True)
 
+    @classmethod
+    def switched_on(cls, recipe: "Recipe") -> tuple[str, ...]:
+        mixing = dict.fromkeys(type(each).__name__ for each in recipe.transforms if each.MIXES)
+        return ("objective=MixSKD", *(f"transforms.{name}=off" for name in mixing))
+
     def check(self, recipe: "Recipe", model: Model) -> None:
         if not isinstance(model, Blueprint):
             raise ValueError(f"MixSKD trains a single network, and the model is {type(model).__name__}; leave the assembly out")

@@ -1,0 +1,116 @@
+"""Several: the training pictures of several sources together, judged on the first one's validation pictures.
+
+All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from paretina.data.source import Collection, Sample, Source
+from paretina.data.sources.apart import NO_LABEL
+from paretina.data.sources.shapes import Shapes
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.shapes import Image
+from paretina.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Set(Spec):
+    """
+    Attributes:
+        name: stands before the names of its pictures; without a slash.
+        source: where they come from.
+    """
+
+    name: str
+    source: Source
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise ValueError(f"the name of a set stands before those of pictures and has no slash, got {self.name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several(Source):
+    """
+    Attributes:
+        sets: where the training pictures come from; the first also gives classes, `val` and `test`.
+    """
+
+    sets: tuple[Set, ...]
+
+    def __post_init__(self) -> None:
+        names = [each.name for each in self.sets]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"Several needs at least one set, each with a name of its own, got {', '.join(names) or 'none'}")
+
+    def open(self) -> "SeveralCollection":
+        found = [each.source.open() for each in self.sets]
+        first = found[0]
+        for each in found:
+            if not isinstance(each.task, OneOf if each is first else OneOf | Nothing):
+                raise ValueError(
+                    f"Several is for one class a picture, and one of its sources is for {type(each.task).__name__}"
+                )
+        numbers = {name: number for number, name in enumerate(first.classes)}
+        splits: dict[str, tuple[Sample, ...]] = {}
+        for number, (name, each) in enumerate(zip((own.name for own in self.sets), found, strict=True)):
+            known = [NO_LABEL if isinstance(each.task, Nothing) else numbers.get(name, NO_LABEL) for name in each.classes]
+            for split, samples in each.splits.items():
+                if number and split != "train":
+                    continue
+                own = tuple(Sample(f"{name}/{sample.name}", known[sample.label]) for sample in samples)
+                splits[split] = (*splits.get(split, ()), *own)
+        counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
+        notes = (*(note for each in found for note in each.notes), f"training pictures of {len(found)} sources: {counts}")
+        more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True)), "task": first.task}
+        return SeveralCollection(first.classes, splits, notes, all(each.mirrors for each in found), **more)
+
+    def pinned(self, collection: Collection) -> "Several":
+        if not isinstance(collection, SeveralCollection):
+            return self
+        return replace(
+            self,
+            sets=tuple(
+                replace(each, source=each.source.pinned(part))
+                for each, part in zip(self.sets, collection.parts.values(), strict=True)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class SeveralCollection(Collection):
+    """
+    Attributes:
+        parts: the collection of each set, by its name, the first one first.
+    """
+
+    COSTLY: ClassVar[bool] = True
+
+    parts: dict[str, Collection] = field(kw_only=True)
+
+    def file(self, sample: Sample) -> Path | None:
+        part, own = self.own(sample)
+        return part.file(own)
+
+    def image(self, sample: Sample, at_least: int | None = None) -> Image:
+        part, own = self.own(sample)
+        return part.image(own, at_least)
+
+    def target(self, sample: Sample) -> Tensor:
+        part, own = self.own(sample)
+        return part.target(own) if part is next(iter(self.parts.values())) else super().target(sample)
+
+    def own(self, sample: Sample) -> tuple[Collection, Sample]:
+        """The collection that a sample is from, and the sample by its name there."""
+        part, _, name = sample.name.partition("/")
+        return self.parts[part], replace(sample, name=name)
+
+
+EXAMPLES = (
+    Several(sets=(Set(name="some", source=Shapes(per_class=20)), Set(name="more", source=Shapes(per_class=10, seed=1)))),
+)

@@ -1,0 +1,78 @@
+"""The training methods that fit a baseline, as changes of it at equal epochs and at equal time.
+
+A method is an objective or a term of the loss that says by which fields it is switched on (`switched_on`); which ones there are
+is found, not listed. What a method does not fit is its own to say (`check`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from paretina.search.ablation.study import trainable
+from paretina.search.ablation.switches import Switch
+from paretina.spec import kinds
+from paretina.train.asked import Asked
+from paretina.train.estimate import rehearse
+from paretina.train.objective import Objective, Term
+from paretina.train.resolve import prepare
+
+EQUAL_TIME = "in equal time"
+"""What stands behind the name of a method that is trained for as long as the baseline, in place of as many epochs."""
+
+REHEARSED = 8
+"""Number of updates after which the speed of a method is known."""
+
+
+@dataclass(frozen=True)
+class Methods:
+    """
+    Attributes:
+        switches: a change for each method that fits.
+        refused: why the others do not, by name.
+    """
+
+    switches: tuple[Switch, ...]
+    refused: dict[str, str]
+
+
+def methods_for(base: Asked) -> Methods:
+    """The methods that can be added to a baseline.
+
+    Raises:
+        ValueError: none can.
+    """
+    collection = base.data.open()
+    found, refused = [], {}
+    known: list[type[Objective] | type[Term]] = [*kinds(Objective).values(), *kinds(Term).values()]  # type: ignore[type-abstract]
+    for kind in known:
+        fields = kind.switched_on(base.recipe)
+        if not fields:
+            continue
+        switch = Switch(fields=fields, adds=True, name=kind.__name__)
+        try:
+            trainable(switch(base), collection)
+            found.append(switch)
+        except ValueError as error:
+            refused[kind.__name__] = str(error)
+    if not found:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise ValueError(f"no method can be added to this baseline: {reasons or 'it has all of them'}")
+    return Methods(tuple(found), refused)
+
+
+def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str], None]) -> tuple[Switch, ...]:
+    """The same changes, with as many epochs as take as long as the baseline; measured on a few updates of each."""
+
+    def pace(asked: Asked) -> float:
+        estimate = rehearse(prepare(asked), updates=REHEARSED)
+        return estimate.update_s * estimate.updates_per_epoch
+
+    own = pace(base)
+    found = []
+    for switch in switches:
+        share = own / pace(switch(base))
+        epochs = float(f"{base.recipe.epochs * share:.3g}")
+        say(
+            f"{switch.title}: an update takes {1 / share:.2f} times as long, so {epochs:g} epochs fit into the time of the base"
+        )
+        found.append(replace(switch, fields=(*switch.fields, f"epochs={epochs:g}"), name=f"{switch.title} {EQUAL_TIME}"))
+    return tuple(found)

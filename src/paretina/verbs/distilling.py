@@ -1,0 +1,218 @@
+"""Trains a student on what a teacher says, and networks on pictures without labels."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paretina.data.named import source_named
+from paretina.data.source import Source
+from paretina.data.sources.apart import Apart
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.unlabelled import Unlabelled
+from paretina.data.transform import View
+from paretina.model.interop import timm_model
+from paretina.model.weights import load_model
+from paretina.run import Run
+from paretina.train.asked import Choice
+from paretina.train.finetuning import trained
+from paretina.train.journal import Listener
+from paretina.train.planning import Planning
+from paretina.train.terms.distill import Distill
+from paretina.train.training import Say
+from paretina.verbs.asking import ask, source_spelled
+from paretina.verbs.checks import MisuseError, misuse, model_file
+from paretina.verbs.shipping import check_unshipped
+from paretina.verbs.training import left, start
+
+FIXED = (".npz", ".npy", ".csv", ".json", ".pkl", ".pt", ".pth")
+"""Endings of files with answers or tensors, which people give as a teacher."""
+
+TIMM = "timm:"
+
+
+def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
+    """A teacher as a recipe names it, and the names of its classes.
+
+    Raises:
+        MisuseError: there is no such model, or it cannot be a teacher; the message says why.
+    """
+    name = str(teacher)
+    if name.startswith(TIMM):
+        with misuse():
+            return name, tuple(timm_model(name.removeprefix(TIMM)).classes)
+    if name.lower().endswith(FIXED):
+        raise MisuseError(
+            f"{name} is no network: answers that were computed once belong to other views of the pictures than the student's, "
+            "and such a teacher is overfitted to (arXiv:2106.05237, figure 2); give the model that made them"
+        )
+    check_unshipped(teacher, "it prepares its own pixels, where a teacher must see the student's very view: distil from")
+    path = model_file(teacher)
+    return str(path), load_model(path)[1].classes
+
+
+def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool) -> Source:
+    """The data with labels where these are the given classes, and without any where a folder has others or none.
+
+    Args:
+        judged: whether a part of pictures without labels is held out for the loss.
+    """
+    if not isinstance(data, str) or not Path(data).expanduser().is_dir():
+        with misuse():
+            return source_named(data)
+    labelled = Folder(path=data)
+    try:
+        found = set(replace(labelled, copies="anywhere").open().classes)
+    except ValueError:
+        found = set()
+    if found == set(classes):
+        return labelled
+    return Unlabelled(path=data, classes=classes) if judged else Unlabelled(path=data, classes=classes, val_share=0.0)
+
+
+def ask_distilled(
+    teacher: Path | str,
+    data: str | Source | None = None,
+    model: str | None = None,
+    val: str | None = None,
+    teacher_size: int | None = None,
+    recipe: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Builds the request for distilling a teacher into a student; see `distill`."""
+    path, classes = teacher_classes(teacher)
+    fields = dict(fields or {})
+    if data is None and "data" in fields:
+        with misuse():
+            data = source_spelled(fields.pop("data"))
+    if data is None and not path.startswith(TIMM):
+        data = trained(Path(path)).data
+    if data is None:
+        raise MisuseError(f"{teacher} does not state its training data; name the pictures")
+    if model is None:
+        raise MisuseError("name the student, a network from `paretina models`: --model resnet18")
+    source = pictures_for(data, classes, judged=val is None)
+    if val is not None:
+        with misuse("--val"):
+            source = Apart(train=source, val=source_named(val))
+    if "teacher" in fields or "recipe.teacher" in fields:
+        raise MisuseError(f"the teacher is given twice, as {path} and as a field; leave one out")
+    given = {"teacher": path, **fields}
+    choice = ask(source, model, recipe or "distill", weights, device, config, given)
+    if teacher_size is not None:
+        choice.asked = with_teacher_size(choice, teacher_size)
+    return choice
+
+
+def with_teacher_size(choice: Choice, size: int) -> Any:
+    """The request with a second view, of the same part of each picture in more pixels, for the teacher.
+
+    Raises:
+        MisuseError: the recipe has views, rising sizes, or not one term that asks a teacher.
+    """
+    asked = choice.asked
+    sides = sorted(asked.training_sides())
+    if asked.recipe.views or len(sides) != 1:
+        raise MisuseError(
+            "--teacher-size is for one training size and a recipe without views; set views and Distill.view yourself"
+        )
+    terms = getattr(asked.recipe.objective, "terms", ())
+    if sum(isinstance(term, Distill) for term in terms) != 1:
+        raise MisuseError("--teacher-size needs a recipe with the term Distill, which asks the teacher")
+    if size == sides[0]:
+        return asked
+    views = (View(), View(own=False, scale=size / sides[0]))
+    terms = tuple(replace(term, view=1) if isinstance(term, Distill) else term for term in terms)
+    objective = replace(asked.recipe.objective, terms=terms)  # type: ignore[call-arg]
+    choice.origins["recipe.views"] = "--teacher-size"
+    return replace(asked, recipe=replace(asked.recipe, views=views, objective=objective))
+
+
+def distill(
+    teacher: Path | str,
+    data: str | Source | None = None,
+    model: str | None = None,
+    val: str | None = None,
+    teacher_size: int | None = None,
+    recipe: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Trains a student on what a teacher says of the same views of the same pictures; labels are not used.
+
+    Args:
+        teacher: a model file, the directory of a finished run, or "timm:NAME"; an ensemble is one file, see `ensemble`.
+        data: pictures to learn from, with the teacher's classes or without labels: a folder is looked through, whatever its
+            folders. Default: the data of the teacher's run.
+        model: name of the student's network.
+        val: labelled pictures to judge the student on, where the data has no labels.
+        teacher_size: side in pixels at which the teacher sees the part of the picture that the student sees.
+        fields: any field of the recipe, plan or network by name; see `train`.
+
+    Raises:
+        MisuseError: a name is unknown, or the teacher is a shipped file or a table of answers; the message says why.
+    """
+    began = time.monotonic()
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice = ask_distilled(teacher, data, model, val, teacher_size, recipe, weights, device, config, named)
+    return start(choice, output, left(time_limit, began), listen, say, planning)
+
+
+def ask_pretrained(
+    data: str | Source,
+    model: str | None = None,
+    recipe: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    config: Path | str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Builds the request for learning without labels; see `pretrain`."""
+    source: str | Source = data
+    if isinstance(data, str) and Path(data).expanduser().is_dir():
+        try:
+            Folder(path=data, copies="anywhere").open()
+        except ValueError:
+            source = Unlabelled(path=data)
+    return ask(source, model or "resnet18", recipe or "byol", weights or "none", device, config, fields)
+
+
+def pretrain(
+    data: str | Source,
+    model: str | None = None,
+    recipe: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+    output: Path | str | None = None,
+    config: Path | str | None = None,
+    time_limit: float | None = None,
+    planning: Planning = "known",
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> Run:
+    """Trains the features of a network on pictures alone, as a run that can be probed and fine-tuned.
+
+    Args:
+        data: a folder of pictures, with class folders or without, or other data. Labels, where there are any, train only the
+            last layer, on features that it cannot change, to show how the run goes.
+        model: name of the network; default: resnet18.
+        recipe: default: byol.
+        weights: to start from; default: none.
+        fields: any field of the recipe, plan or network by name; see `train`.
+    """
+    began = time.monotonic()
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    choice = ask_pretrained(data, model, recipe, weights, device, config, named)
+    return start(choice, output, left(time_limit, began), listen, say, planning)

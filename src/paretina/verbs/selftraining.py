@@ -1,0 +1,219 @@
+"""Self-training: a model labels pictures for itself, and learns from them and from its labelled ones in turn."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from paretina.data.pictures import read_pictures
+from paretina.data.source import Source
+from paretina.data.sources.apart import Apart
+from paretina.data.sources.inner_split import InnerSplit
+from paretina.data.sources.pseudo import Pseudo
+from paretina.data.sources.several import Set, Several
+from paretina.data.sources.unlabelled import Unlabelled
+from paretina.measure.process import process_settings
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import load_model
+from paretina.run import Run, write_aside
+from paretina.train.finetuning import trained
+from paretina.train.journal import Listener
+from paretina.train.training import Say
+from paretina.verbs.answering import answering
+from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
+from paretina.verbs.evaluating import inference_plan
+from paretina.verbs.shipping import check_unshipped
+from paretina.verbs.training import ask_further, start
+
+Order = Literal["random", "greedy", "fixed", "labelled"]
+"""What the rounds train on: labelled or pseudo-labelled pictures, by chance or by which is better; always both; or the labelled
+ones alone, the control."""
+
+Phase = Literal["labelled", "pseudo", "both"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """
+    Attributes:
+        phase: what was trained on.
+        run: its run.
+        top1: on the validation pictures, in percent, with the ends of its 95 % interval.
+        pseudo: number of pictures with pseudo-labels.
+    """
+
+    phase: Phase
+    run: Path
+    top1: tuple[float, float, float]
+    pseudo: int
+
+    def to_dict(self) -> dict[str, Any]:
+        value, low, high = self.top1
+        return {
+            "phase": self.phase,
+            "run": str(self.run),
+            "top1": value,
+            "top1_low": low,
+            "top1_high": high,
+            "pseudo": self.pseudo,
+        }
+
+
+@dataclass(frozen=True)
+class SelfTrained:
+    """
+    Attributes:
+        before: top-1 of the model that it began with, in percent.
+        rounds: in order; the last one's run has the model.
+    """
+
+    before: float
+    rounds: tuple[Round, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"before": self.before, "rounds": [each.to_dict() for each in self.rounds]}
+
+    def lines(self) -> list[str]:
+        rows = [
+            f"round {number}: {each.phase}, {each.pseudo:,} pseudo-labels: top-1 {each.top1[0]:.1f} % "
+            f"({each.top1[1]:.1f} to {each.top1[2]:.1f})"
+            for number, each in enumerate(self.rounds, 1)
+        ]
+        return [f"before: top-1 {self.before:.1f} %", *rows, f"model:  {self.rounds[-1].run / 'model.safetensors'}"]
+
+
+def selftrain(
+    run: Path | str,
+    pictures: str | Source,
+    rounds: int = 4,
+    order: str = "random",
+    confidence: float = 0.0,
+    seed: int = 0,
+    output: Path | str | None = None,
+    recipe: str | None = None,
+    device: str | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    **fields: Any,
+) -> SelfTrained:
+    """Trains a model on from its own labels of further pictures, and from its labelled pictures, in turn.
+
+    In each round the model of the round before labels the pictures, and is trained on: on the labelled pictures or on the
+    pseudo-labelled ones, which is drawn ("random", RIST), or tried, where the better one on held-out labelled training pictures
+    counts ("greedy", GIST). Training on both at once ("fixed") is known to lose from round to round, since the model confirms
+    its own mistakes.
+
+    Source: Teh et al. 2021 (arXiv:2103.17105), here for whole pictures.
+
+    Args:
+        run: the directory of a finished run, whose data are the labelled pictures.
+        pictures: a folder of pictures without labels, or other data, whose labels are not used.
+        rounds: number of rounds.
+        order: "random", "greedy", "fixed" or "labelled".
+        confidence: probability from which a pseudo-label is used, in [0, 1).
+        seed: of the drawn order.
+        output: directory of the rounds' runs; default: beside the run, with "-selftrained".
+        recipe: of each round; default: finetune.
+        fields: fields of the recipe by name, such as `epochs=5`.
+
+    Raises:
+        MisuseError: there is no such run or data, or a value does not fit.
+        ValueError: no pseudo-label is confident enough.
+    """
+    check_unshipped(run, "self-train")
+    path = model_file(run)
+    if order not in get_args(Order):
+        raise MisuseError(f"there is no order {order!r}; there are: {', '.join(get_args(Order))}")
+    if rounds < 1 or not 0 <= confidence < 1:
+        raise MisuseError(f"rounds must be at least 1 and confidence in [0, 1), got {rounds} and {confidence:g}")
+    known = trained(path)
+    if known.data is None:
+        raise MisuseError(f"{path} does not lie in its run, so its labelled pictures are not known")
+    about = load_model(path)[1]
+    if not isinstance(about.task, OneOf):
+        raise MisuseError(f"self-training is for one class a picture; the task of {path} is {type(about.task).__name__}")
+    with misuse():
+        source = pictures if isinstance(pictures, Source) else Unlabelled(path=pictures, val_share=0.0, classes=about.classes)
+        if isinstance(source, Unlabelled):
+            source.open()
+    place = Path(output) if output is not None else path.parent.with_name(f"{path.parent.name}-selftrained")
+    check_place(place, getattr(known.data, "path", None))
+    chance, found = random.Random(seed), []
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    before = result_of(Run(path.parent))
+    for number in range(1, rounds + 1):
+        folder = place / f"round-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        labels = folder / "labels.json"
+        count = label(path, source, labels, confidence, device or "auto")
+        say(f"round {number}: {count:,} pictures have a pseudo-label")
+        if not count:
+            raise ValueError(f"no picture has a label of {confidence:g} or more; lower --confidence, or train longer first")
+        sources = sources_of(known.data, source, labels)
+
+        def learn(phase: Phase, where: Path, data: Source, model: Path = path) -> Run:
+            choice, _ = ask_further(model, data, None, recipe or "finetune", device, None, named)
+            return start(choice, where, None, listen, say)
+
+        phase: Phase
+        if order == "greedy":
+            phase = better(learn, sources, known.data, folder)
+        else:
+            drawn: Phase = "labelled" if chance.random() < 0.5 else "pseudo"
+            phase = {"random": drawn, "fixed": "both", "labelled": "labelled"}[order]  # type: ignore[assignment]
+        made = learn(phase, folder / phase, sources[phase])
+        path = made.path / "model.safetensors"
+        found.append(Round(phase, made.path, result_of(made), count))
+        write_aside(place / "selftrained.json", json.dumps(SelfTrained(before[0], tuple(found)).to_dict(), indent=2).encode())
+    return SelfTrained(before[0], tuple(found))
+
+
+def sources_of(labelled: Source, pictures: Source, labels: Path) -> dict[Phase, Source]:
+    """The data of each phase; validation pictures are always those of the labelled data."""
+    pseudo = Pseudo(source=pictures, labels=str(labels.absolute()))
+    return {
+        "labelled": labelled,
+        "pseudo": Apart(train=pseudo, val=labelled),
+        "both": Several(sets=(Set(name="labelled", source=labelled), Set(name="pseudo", source=pseudo))),
+    }
+
+
+def better(learn: Callable[[Phase, Path, Source], Run], sources: dict[Phase, Source], labelled: Source, folder: Path) -> Phase:
+    """The phase after which the model is better on a part of the labelled training pictures that is held out from both.
+
+    Validation pictures are not looked at, so their figures stay honest.
+    """
+    held = InnerSplit(source=labelled)
+    trial: dict[Phase, Source] = {
+        "labelled": held,
+        "pseudo": Apart(train=sources["pseudo"], val=held),
+    }
+    scores = {phase: result_of(learn(phase, folder / f"try-{phase}", data))[0] for phase, data in trial.items()}
+    return max(scores, key=lambda phase: scores[phase])
+
+
+def result_of(run: Run) -> tuple[float, float, float]:
+    """Top-1 on the validation pictures with its interval, in percent."""
+    metrics = (run.result() or {}).get("metrics", {})
+    return tuple(float(metrics[f"val/top1{end}"]) for end in ("", "_low", "_high"))  # type: ignore[return-value]
+
+
+@process_settings()
+def label(model: Path, source: Source, path: Path, confidence: float, device: str) -> int:
+    """Writes the labels that a model gives the training pictures of a source; returns how many are confident enough."""
+    opened = answering(model)
+    collection = source.open()
+    pictures = read_pictures(collection, collection.split("train"))
+    with misuse():
+        plan = inference_plan(device)
+    logits, ids, _ = opened.logits(pictures, plan)
+    shares, numbers = opened.about.task.probabilities(logits).max(1)
+    labels = {
+        pictures.samples[index].name: opened.about.classes[number]
+        for index, share, number in zip(ids.tolist(), shares.tolist(), numbers.tolist(), strict=True)
+        if share >= confidence
+    }
+    write_aside(path, json.dumps({"classes": list(opened.about.classes), "labels": labels}).encode())
+    return len(labels)

@@ -1,0 +1,254 @@
+"""Sources that change which pictures of other sources are trained on, and what is said of them."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from paretina.data.source import Source
+from paretina.data.sources.apart import NO_LABEL, Apart
+from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.inner_split import InnerSplit
+from paretina.data.sources.patches import Patches
+from paretina.data.sources.pseudo import Pseudo
+from paretina.data.sources.several import Set, Several
+from paretina.data.sources.shapes import Shapes
+from paretina.data.sources.unlabelled import Unlabelled
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from tiny import noise_npz
+
+
+def draw(path, level, side=20):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(level).integers(0, 30, (side, side, 3))
+    PIL.Image.fromarray((noise + level).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("wrapping")
+    for number in range(20):
+        draw(root / "loose" / f"{number:02d}.png", 10 * number)
+        draw(root / "labelled" / ("cat" if number % 2 else "dog") / f"{number:02d}.png", 10 * number + 3)
+    draw(root / "loose" / "deeper" / "x.png", 77)
+    (root / "loose" / "notes.txt").write_text("no picture")
+    draw(root / "large.png", 40, side=128)
+    return root
+
+
+# --- Unlabelled ---------------------------------------------------------------------------------------------------------------
+
+
+def test_all_pictures_of_a_folder_are_found_at_any_depth(place):
+    found = Unlabelled(path=str(place / "loose")).open()
+    names = {sample.name for samples in found.splits.values() for sample in samples}
+    assert len(names) == 21
+    assert "deeper/x.png" in names
+    assert found.task == Nothing()
+    assert found.split("val")
+    assert any("files left out: .txt: 1" in note for note in found.notes)
+    assert found.image(found.split("train")[0]).shape == (3, 20, 20)
+
+
+def test_the_split_does_not_move_when_pictures_are_added(place, tmp_path):
+    before = Unlabelled(path=str(place / "loose"), val_share=0.3).open()
+    more = tmp_path / "more"
+    more.mkdir()
+    for sample in (*before.split("train"), *before.split("val")):
+        (more / sample.name).parent.mkdir(parents=True, exist_ok=True)
+        (more / sample.name).write_bytes((place / "loose" / sample.name).read_bytes())
+    draw(more / "new.png", 99)
+    after = Unlabelled(path=str(more), val_share=0.3).open()
+    assert set(before.split("val")) <= set(after.split("val"))
+    assert set(before.split("train")) <= set(after.split("train"))
+
+
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "there is no folder"), ("large.png", "is a file; name a folder")])
+def test_what_is_no_folder_is_said(place, name, said):
+    with pytest.raises(ValueError, match=said):
+        Unlabelled(path=str(place / name)).open()
+
+
+def test_a_folder_without_pictures_is_said(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(ValueError, match=r"has 0 pictures \(files left out: .txt: 1\); learning needs two or more"):
+        Unlabelled(path=str(tmp_path)).open()
+
+
+# --- Apart --------------------------------------------------------------------------------------------------------------------
+
+
+def test_training_pictures_without_labels_are_judged_on_labelled_ones(place):
+    found = Apart(train=Unlabelled(path=str(place / "loose")), val=Folder(path=str(place / "labelled"))).open()
+    assert found.classes == ("cat", "dog")
+    assert found.task == OneOf()
+    assert {sample.label for sample in found.split("train")} == {NO_LABEL}
+    assert all(float(found.target(sample)) == NO_LABEL for sample in found.split("train"))
+    assert {sample.label for sample in found.split("val")} == {0, 1}
+    assert OneOf().targets([found.target(found.split("train")[0])], 2).tolist() == [[0.0, 0.0]]
+    assert found.image(found.split("train")[0]).shape == found.image(found.split("val")[0]).shape
+
+
+def test_labels_are_matched_by_name(tmp_path):
+    images, splits = np.zeros((4, 8, 8), np.uint8), ["train", "train", "val", "val"]
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    np.savez(first, images=images, labels=[0, 1, 0, 1], split=splits, classes=["b", "z"])
+    np.savez(second, images=images, labels=[0, 1, 0, 1], split=splits, classes=["a", "b"])
+    found = Apart(train=Arrays(path=str(first)), val=Arrays(path=str(second))).open()
+    assert [sample.label for sample in found.split("train")] == [1, NO_LABEL]
+    assert any("1 of 2 training pictures have no label" in note for note in found.notes)
+
+
+def test_dense_tasks_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        Apart(train=Shapes(per_class=2), val=Arrays(path=str(tmp_path / "none.npz"))).open()
+
+
+# --- Several ------------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_several_sources_are_trained_on_together(tmp_path):
+    one, two = (noise_npz(tmp_path / f"{name}.npz", count, 3) for name, count in (("one", 6), ("two", 9)))
+    found = Several(sets=(Set(name="one", source=Arrays(path=one)), Set(name="two", source=Arrays(path=two)))).open()
+    assert len(found.split("train")) == 15
+    assert len(found.split("val")) == 3
+    names = [sample.name for sample in found.split("train")]
+    assert len(set(names)) == 15
+    assert torch.equal(
+        found.image(found.split("train")[0]), Arrays(path=one).open().image(Arrays(path=one).open().split("train")[0])
+    )
+    assert found.classes == ("a", "b", "c")
+
+
+def test_sets_have_names_of_their_own():
+    with pytest.raises(ValueError, match="each with a name of its own, got a, a"):
+        Several(sets=(Set(name="a", source=Shapes()), Set(name="a", source=Shapes(seed=1))))
+    with pytest.raises(ValueError, match="has no slash, got 'a/b'"):
+        Set(name="a/b", source=Shapes())
+
+
+# --- Pseudo -------------------------------------------------------------------------------------------------------------------
+
+
+def written(path, classes, labels):
+    path.write_text(json.dumps({"classes": classes, "labels": labels}))
+    return str(path)
+
+
+def test_labels_come_from_the_file(place, tmp_path):
+    labels = written(tmp_path / "labels.json", ["cat", "dog"], {"00.png": "dog", "01.png": "cat", "deeper/x.png": "dog"})
+    found = Pseudo(source=Unlabelled(path=str(place / "loose"), val_share=0.0), labels=labels).open()
+    assert [(sample.name, sample.label) for sample in found.split("train")] == [
+        ("00.png", 1),
+        ("01.png", 0),
+        ("deeper/x.png", 1),
+    ]
+    assert found.task == OneOf()
+    assert any("3 of 21 pictures have labels of a model" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no file of labels"),
+        ("[1, 2]", "is no file of labels"),
+        ('{"classes": ["a"]}', "is no file of labels"),
+        ('{"classes": ["a", 3], "labels": {}}', "has classes or labels that are no names"),
+        ('{"classes": ["a"], "labels": {"00.png": "b"}}', "has the label 'b', which is none of its classes"),
+        ('{"classes": ["a"], "labels": {"other.png": "a"}}', "names no training picture of this data"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(place, tmp_path, text, said):
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        Pseudo(source=Unlabelled(path=str(place / "loose")), labels=str(tmp_path / "labels.json")).open()
+
+
+def test_a_missing_file_is_named(place):
+    with pytest.raises(ValueError, match=r"cannot read nowhere\.json: No such file"):
+        Pseudo(source=Unlabelled(path=str(place / "loose")), labels="nowhere.json").open()
+
+
+# --- InnerSplit ---------------------------------------------------------------------------------------------------------------
+
+
+def test_validation_pictures_are_not_among_those_judged_on(tmp_path):
+    source = Arrays(path=noise_npz(tmp_path / "noise.npz", 30, 6))
+    whole, found = source.open(), InnerSplit(source=source, share=0.3).open()
+    train = {sample.name for sample in whole.split("train")}
+    held, kept = ({sample.name for sample in found.split(split)} for split in ("val", "train"))
+    assert held | kept == train
+    assert not held & kept
+    assert held
+    assert {sample.label for sample in found.split("val")} == {0, 1, 2}
+
+
+# --- Patches ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_follows_from_seed_and_number(place):
+    source = Patches(path=str(place / "large.png"), count=5, size=16)
+    one, two = source.open(), source.open()
+    for sample in one.split("train"):
+        assert torch.equal(one.image(sample), two.image(sample))
+        assert one.image(sample).shape == (3, 16, 16)
+        assert one.image(sample).dtype == torch.uint8
+    other = replace(source, seed=1).open()
+    assert not torch.equal(one.image(one.split("train")[0]), other.image(other.split("train")[0]))
+    assert not torch.equal(one.image(one.split("train")[0]), one.image(one.split("train")[1]))
+
+
+def test_patches_leave_the_generator_as_it_was(place):
+    found = Patches(path=str(place / "large.png"), count=5, size=16).open()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    found.image(found.split("train")[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_few_corners_stay_black(tmp_path):
+    PIL.Image.new("RGB", (256, 256), (200, 200, 200)).save(tmp_path / "grey.png")
+    found = Patches(path=str(tmp_path / "grey.png"), count=300, size=32).open()
+    black = [float((found.image(sample) == 0).all(0).float().mean()) for sample in found.split("train")]
+    # turned by 30 degrees and sheared by 30, a corner can reach into the patch
+    assert np.mean(black) < 0.02
+
+
+def test_a_picture_that_is_too_small_is_said(place):
+    with pytest.raises(ValueError, match="a shorter side of 128 pixels, of which patches of 65 need at least twice"):
+        Patches(path=str(place / "large.png"), size=65).open()
+
+
+def test_what_is_no_picture_is_said(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"a\.png"):
+        Patches(path=str(tmp_path / "a.png")).open()
+    with pytest.raises(ValueError, match="there is no picture"):
+        Patches(path=str(tmp_path / "b.png")).open()
+
+
+# --- all ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_all_survive_json_and_can_be_sent_to_workers(place, tmp_path):
+    labels = written(tmp_path / "labels.json", ["cat", "dog"], {"00.png": "dog", "01.png": "cat"})
+    loose, labelled = Unlabelled(path=str(place / "loose")), Folder(path=str(place / "labelled"))
+    pseudo = Pseudo(source=loose, labels=labels)
+    for source in (
+        loose,
+        Apart(train=pseudo, val=labelled),
+        Several(sets=(Set(name="a", source=labelled), Set(name="b", source=pseudo))),
+        InnerSplit(source=labelled),
+    ):
+        assert Source.from_json(source.to_json()) == source
+        found = pickle.loads(pickle.dumps(source.open()))
+        sample = found.split("train")[0]
+        assert torch.equal(found.image(sample), source.open().image(sample))
+        pinned = source.pinned(source.open())
+        assert pinned.open().splits == source.open().splits

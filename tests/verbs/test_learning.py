@@ -1,0 +1,216 @@
+"""Teachers, learning without labels, judging features, ensembles and self-training, as a user calls them."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from click.testing import CliRunner
+
+from paretina import verbs
+from paretina.cli import main
+from paretina.model.assemblies.committee import Committee
+from paretina.model.weights import load_model
+from paretina.verbs.checks import MisuseError
+from paretina.verbs.probing import recalls, voted
+from tiny import row, tiny_blueprint
+
+STUDENT = "resnet8_w16_s2"
+TINY = ["--device", "cpu", "size=16", "model.resolution=16", "epochs=2", "batch_size=8", "workers=0", "precision=float32"]
+
+
+def draw(path, level, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 60, (24, 24, 3))
+    PIL.Image.fromarray((noise + level).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    root = tmp_path_factory.mktemp("learning")
+    for split, count in (("train", 10), ("val", 6)):
+        for number in range(count):
+            draw(root / "photos" / split / "dark" / f"{number}.png", 0, number)
+            draw(root / "photos" / split / "light" / f"{number}.png", 150, 50 + number)
+    for number in range(12):
+        draw(root / "loose" / f"{number}.png", 150 * (number % 2), 100 + number)
+    fields = {"size": 16, "epochs": 6, "batch_size": 8, "workers": 0, "lr": 0.01, "precision": "float32"}
+    for name, seed in (("teacher", 0), ("other", 1)):
+        network = tiny_blueprint(row(1, 8 if seed else 16, 2))
+        verbs.train(str(root / "photos"), network, "plain", "none", "cpu", root / name, planning="default", seed=seed, **fields)
+    return root
+
+
+def run(*words, code=0):
+    ended = CliRunner().invoke(main, [str(word) for word in words], prog_name="paretina")
+    if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    assert ended.exit_code == code, ended.output
+    return ended
+
+
+# --- distill ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_student_learns_from_a_teacher(home, tmp_path):
+    ended = run("distill", home / "teacher", "--model", STUDENT, *TINY, "--output", tmp_path / "run", "--json")
+    said = json.loads(ended.stdout)
+    assert "val/top1" in said["metrics"]
+    asked = json.loads((tmp_path / "run" / "asked.json").read_text())
+    assert asked["recipe_name"] == "distill"
+    assert asked["recipe"]["teacher"].endswith("model.safetensors")
+
+
+def test_pictures_without_labels_are_judged_on_others(home, tmp_path):
+    words = ["distill", home / "teacher", home / "loose", "--val", home / "photos", "--model", STUDENT, *TINY]
+    ended = run(*words, "--output", tmp_path / "run")
+    assert "12 of 12 training pictures have no label" in " ".join(ended.stderr.split())
+    assert "top-1" in ended.stdout
+    assert "on 12 validation pictures" in ended.stdout
+
+
+def test_without_labelled_pictures_the_loss_is_judged(home, tmp_path):
+    ended = run("distill", home / "teacher", home / "loose", "--model", STUDENT, *TINY, "--output", tmp_path / "run")
+    assert "top-1" not in ended.stdout
+    _, about = load_model(tmp_path / "run" / "model.safetensors")
+    assert about.classes == ("dark", "light")
+    # what the teacher's classes are, the student's are
+    assert "dark" in run("predict", tmp_path / "run", home / "loose").stdout
+
+
+def test_the_teacher_sees_the_same_part_in_more_pixels(home):
+    choice = verbs.ask_distilled(
+        home / "teacher", None, STUDENT, teacher_size=32, weights="none", device="cpu", fields={"size": 16}
+    )
+    recipe = choice.asked.recipe
+    assert [(view.own, view.scale) for view in recipe.views] == [(True, 1.0), (False, 2.0)]
+    assert recipe.objective.terms[0].view == 1
+
+
+@pytest.mark.parametrize("name", ["answers.npz", "answers.csv", "logits.pt"])
+def test_fixed_teachers_are_refused_with_the_reason(home, tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    ended = run("distill", tmp_path / name, home / "photos", "--model", STUDENT, code=2)
+    assert "belong to other views of the pictures than the student's" in " ".join(ended.stderr.split())
+
+
+def test_a_shipped_teacher_is_refused_with_the_reason(home, tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"")
+    ended = run("distill", tmp_path / "a.onnx", home / "photos", "--model", STUDENT, code=2)
+    assert "prepares its own pixels" in " ".join(ended.stderr.split())
+
+
+def test_the_student_must_be_named(home):
+    ended = run("distill", home / "teacher", code=2)
+    assert "--model" in ended.stderr
+
+
+# --- pretrain and probe -------------------------------------------------------------------------------------------------------
+
+BYOL = ["objective.hidden=8", "objective.width=4"]
+
+
+def test_pretrains_without_labels_then_probes_and_fine_tunes_on_a_share(home, tmp_path):
+    words = ["pretrain", home / "loose", "--model", STUDENT, *TINY, *BYOL, "--output", tmp_path / "run"]
+    ended = run(*words)
+    assert "labels are not used" in " ".join(ended.stderr.split())
+    found = json.loads(run("probe", tmp_path / "run", home / "photos", "--untrained", "--json").stdout)
+    assert found["train"] == 20
+    assert found["val"] == 12
+    assert 0 <= found["linear_low"] <= found["linear"] <= found["linear_high"] <= 100
+    assert set(found["recall"]) == {"1", "2", "4", "8"}
+    assert found["untrained"]["linear"] is not None
+    text = run("probe", tmp_path / "run", home / "photos").stdout
+    assert f"linear classifier {found['linear']:.1f} %" in text
+    ended = run("finetune", tmp_path / "run", home / "photos", "--labels", 0.5, *TINY, "--output", tmp_path / "tuned")
+    assert "kept 10 of 20 training pictures" in " ".join(ended.stderr.split())
+
+
+def test_labels_are_watched_where_there_are_any(home, tmp_path):
+    ended = run("pretrain", home / "photos", "--model", STUDENT, *TINY, *BYOL, "--output", tmp_path / "run")
+    assert "top-1" in ended.stdout
+
+
+def test_probing_needs_labels(home):
+    ended = run("probe", home / "teacher", "data", code=2)
+    assert "there is no folder 'data'" in ended.stderr
+
+
+def test_votes_of_neighbours():
+    known, labels = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    votes = voted(known, labels, torch.tensor([[2.0, 0.0], [0.0, 3.0]]), 2, 3)
+    assert votes.argmax(1).tolist() == [0, 1]
+    # the nearest has the weight 1
+    assert votes[1, 1].item() == pytest.approx(1.0)
+
+
+def test_recalls_by_hand():
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    assert recalls(features, torch.tensor([0, 0, 1, 1]))[1] == 100.0
+    # each has the other class nearest, then one of its own
+    crossed = recalls(features, torch.tensor([0, 1, 0, 1]))
+    assert crossed[1] == 0.0
+    assert crossed[4] == 100.0
+
+
+# --- ensemble -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_answers_with_the_mean(home, tmp_path):
+    out = tmp_path / "both.safetensors"
+    ended = run("ensemble", home / "teacher", home / "other", "--out", out)
+    assert "2 networks" in ended.stdout
+    network, about = load_model(out)
+    assert isinstance(network.model, Committee)
+    assert about.classes == ("dark", "light")
+    images = torch.randint(256, (3, 3, 16, 16), dtype=torch.uint8)
+    each = [load_model(home / name / "model.safetensors")[0](images) for name in ("teacher", "other")]
+    torch.testing.assert_close(network(images), torch.stack(each).mean(0))
+    assert "top-1" in run("evaluate", out, home / "photos").stdout
+    run("distill", out, home / "photos", "--model", STUDENT, *TINY, "--output", tmp_path / "run")
+
+
+def test_models_that_differ_are_named(home, tmp_path):
+    network = tiny_blueprint(row(1, 8, 2))
+    fields = {"size": 24, "model.resolution": 24, "epochs": 1, "workers": 0}
+    verbs.train(str(home / "photos"), network, "plain", "none", "cpu", tmp_path / "larger", planning="default", **fields)
+    ended = run("ensemble", home / "teacher", tmp_path / "larger", "--out", tmp_path / "a.safetensors", code=1)
+    assert "differ in resolution: 24 and 16; an ensemble has one" in " ".join(ended.stderr.split())
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_one_model_is_no_ensemble(home, tmp_path):
+    ended = run("ensemble", home / "teacher", "--out", tmp_path / "a.safetensors", code=2)
+    assert "needs two models or more, got 1" in ended.stderr
+
+
+# --- selftrain ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["random", "fixed", "greedy"])
+def test_rounds_are_trained_and_told(home, tmp_path, order):
+    words = ["selftrain", home / "teacher", home / "loose", "--order", order, "--rounds", 2, *TINY[:2], *TINY[4:], "epochs=1"]
+    words = [word for word in words if word != "epochs=2"]
+    found = json.loads(run(*words, "--output", tmp_path / "out", "--json").stdout)
+    assert len(found["rounds"]) == 2
+    assert all(each["pseudo"] == 12 for each in found["rounds"])
+    phases = {each["phase"] for each in found["rounds"]}
+    assert phases <= ({"both"} if order == "fixed" else {"labelled", "pseudo"})
+    assert json.loads((tmp_path / "out" / "selftrained.json").read_text()) == found
+
+
+def test_no_confident_label_is_said(home, tmp_path):
+    with pytest.raises(ValueError, match=r"no picture has a label of 0\.9999 or more; lower --confidence"):
+        verbs.selftrain(home / "teacher", str(home / "loose"), confidence=0.9999, output=tmp_path / "out", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"order": "rondom"}, "there is no order 'rondom'; there are: random"), ({"confidence": 1.0}, "in [0, 1)")],
+)
+def test_wrong_requests_leave_nothing(home, tmp_path, given, said):
+    with pytest.raises(MisuseError) as error:
+        verbs.selftrain(home / "teacher", str(home / "loose"), output=tmp_path / "out", **given)
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
