@@ -41,7 +41,7 @@ PEERS = {
 
 
 def file_of(name: str, to: str, precision: str, folder: Path) -> Any:
-    """Our network as a shipped file, opened; takes uint8 pixels."""
+    """Our network as a shipped file, opened."""
     blueprint = network_named(name).blueprint
     torch.manual_seed(0)
     network = blueprint.build().eval()
@@ -50,14 +50,17 @@ def file_of(name: str, to: str, precision: str, folder: Path) -> Any:
     path = folder / f"{name}-{precision}{format.SUFFIX}"
     header = Header(about, blueprint.preprocessing, blueprint.resolution, 3, precision)  # type: ignore[arg-type]
     format.write(Whole(in_inference_form(network)[0], OneOf(), features=False), path, header)
-    return format.open(path).run
+    return format.open(path)
 
 
 def converted(network: torch.nn.Module, batch: int, side: int, hint: str) -> Any:
     """A network converted by OpenVINO; takes nothing, on a prepared tensor."""
     images = torch.rand(batch, 3, side, side)
     with quiet(), torch.no_grad():
-        model = openvino.convert_model(network.eval(), example_input=images)
+        try:
+            model = openvino.convert_model(network.eval(), example_input=images)
+        except Exception:  # what it cannot trace it takes as torch exports it
+            model = openvino.convert_model(torch.export.export(network.eval(), (images,)))
     model.reshape([batch, 3, side, side])
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
@@ -88,7 +91,9 @@ def main() -> None:
                 with torch.inference_mode():
                     return eager(images)
 
-            steps = {label: lambda run=run, pixels=pixels: run(pixels) for label, run in ours.items()}
+            for file in ours.values():
+                file.fit(pixels)
+            steps = {label: lambda file=file, pixels=pixels: file.run(pixels) for label, file in ours.items()}
             for hint in ("f32", "bf16"):
                 alone = in_inference_form(network_named(name).blueprint.build().eval())[0]
                 steps[f"our network alone {hint}"] = converted(alone, batch, side, hint)

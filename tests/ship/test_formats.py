@@ -16,6 +16,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.ship.export import exported
 from paretina.ship.format import format_named, format_of, formats
+from paretina.ship.formats.openvino import ShapedRequests
 from paretina.ship.header import KEY, Header, read
 from paretina.ship.steps import in_inference_form
 from paretina.ship.whole import Whole
@@ -184,3 +185,41 @@ def test_what_is_no_graph_is_refused(tmp_path):
     network.head.forward = lambda maps, extras: maps[0] if maps[0].sum() > 0 else maps[1]  # depends on the values
     with pytest.raises(ValueError, match=r"Blueprint.* cannot be shipped"):
         exported(Whole(network, OneOf(), features=False))
+
+
+# --- shapes that come again and again -----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_fitted_to_a_shape_answers_as_before(written):
+    _, file = written
+    path = file("openvino")
+    running = format_named("openvino").open(path)
+    images = torch.randint(256, (2, 3, 70, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    other = images[:1, :, :33]
+    first, of_other = running.run(images), running.run(other)
+    running.fit(images)
+    torch.testing.assert_close(running.run(images), first, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(running.run(other), of_other, rtol=0, atol=0)
+    torch.testing.assert_close(
+        running.features(images), format_named("openvino").open(path).features(images), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_a_shape_that_comes_often_is_compiled_for_and_few_are_kept():
+    made = []
+
+    def compiled(shape):
+        made.append(shape)
+        return shape
+
+    requests = ShapedRequests(compiled)
+    assert made == [None]
+    often, rare = (40, 3, 8, 8), (1, 3, 9, 9)
+    assert [requests.of(often) for _ in range(4)] == [None, None, None, often]  # 120 pictures were enough
+    assert requests.of(rare) is None
+    assert requests.of(often) == often
+    requests.fit((1, 3, 5, 5))
+    requests.fit((1, 3, 6, 6))
+    assert list(requests.fitted) == [(1, 3, 5, 5), (1, 3, 6, 6)]
+    assert requests.of(often) is None
+    assert made == [None, often, (1, 3, 5, 5), (1, 3, 6, 6)]

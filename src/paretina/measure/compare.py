@@ -286,6 +286,7 @@ def inferring(opened: Opened, steps: Mapping[str, Steps], plans: Plans) -> MakeS
 
     def made(batch: int) -> Step:
         images = opened.images(batch)
+        opened.fit(images)
         return lambda: run(images)
 
     return made

@@ -37,6 +37,7 @@ class Opened:
         preprocessing: its preprocessing.
         trained: whether its weights are trained; with random weights, predictions cannot be checked.
         run: executes a shipped file in its own runtime, from pixels; None for a network that torch executes.
+        fit: prepares `run` for many pictures of a shape.
         runtime: what executes it.
         precision: of a shipped file.
         counted: cost of a shipped file, whose operations cannot be counted; None for networks.
@@ -53,6 +54,7 @@ class Opened:
     runtime: Literal["torch", "onnxruntime", "openvino"] = "torch"
     precision: str = "float32"
     counted: Cost | None = None
+    fit: Callable[[Tensor], None] = lambda images: None
 
     def images(self, batch: int) -> Tensor:
         """Random images, always the same."""

@@ -26,6 +26,8 @@ class Running:
         run: uint8 pixels of any size, (batch, channel, row, column), to probabilities.
         features: the same pixels to (batch, feature), what is before the classifier; None where the file has none.
         runtime: its name and version.
+        fit: prepares it for many pictures of the shape of these, before time is measured; a runtime does so by itself after a
+            hundred.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Running:
     run: Runner
     features: Runner | None
     runtime: str
+    fit: Callable[[Tensor], None] = lambda images: None
 
 
 class Format(ABC):

@@ -315,6 +315,7 @@ def timed(
     def after() -> None:
         running.run(image[None])
 
+    running.fit(image[None])
     found = Turns(seconds=seconds).run({"before": before, "after": after})
     figures = {**columns("before", found["before"]), **columns("after", found["after"])}
     return figures, ratio(found["before"], found["after"])

@@ -40,4 +40,5 @@ def open_shipped(name: str, path: Path, format: Format) -> Opened:
         RUNTIMES[format.NAME],
         header.precision,
         Cost(**{"stages": (), **header.cost}),  # type: ignore[arg-type]
+        running.fit,
     )

@@ -73,6 +73,8 @@ def rivalled(format: Format, whole: Whole, header: Header, running: Running, ima
         format.write(whole, path, replace(header, precision=RIVAL))
         other = format.open(path)
         one = image[None]
+        for each in (running, other):
+            each.fit(one)
         found = Turns(seconds=seconds).run({"int8": lambda: running.run(one), RIVAL: lambda: other.run(one)})
     timing = {**columns("int8", found["int8"]), **columns(RIVAL, found[RIVAL])}
     return Rivalry(timing, ratio(found[RIVAL], found["int8"]))

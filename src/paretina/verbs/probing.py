@@ -39,7 +39,7 @@ ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedFeatures:
     """How well features tell the classes of validation pictures apart.
 
     Attributes:
@@ -78,8 +78,8 @@ class ProbedModel:
         neighbours: number of pictures that vote.
     """
 
-    own: Judged
-    untrained: Judged | None
+    own: JudgedFeatures
+    untrained: JudgedFeatures | None
     train: int
     val: int
     size: int
@@ -98,7 +98,7 @@ class ProbedModel:
         }
 
     def lines(self) -> list[str]:
-        def said(found: Judged) -> str:
+        def said(found: JudgedFeatures) -> str:
             pairs = (("linear classifier", found.linear), (f"{self.neighbours} nearest neighbours", found.neighbours))
             top1 = ", ".join(f"{name} {value.value:.1f} % ({value.low:.1f} to {value.high:.1f})" for name, value in pairs)
             return f"{top1}; recall {', '.join(f'at {k} {value:.1f} %' for k, value in found.recall.items())}"
@@ -160,7 +160,9 @@ def probe(
     return ProbedModel(own, other, train, val, side, width, min(neighbours, train))
 
 
-def judged(network: Network, collection: Collection, plan: Plan, size: int, neighbours: int) -> tuple[Judged, int, int, int]:
+def judged(
+    network: Network, collection: Collection, plan: Plan, size: int, neighbours: int
+) -> tuple[JudgedFeatures, int, int, int]:
     """The judgement, the number of pictures that features were fitted to and judged on, and that of the features."""
     plan.place(network.eval())
     rows, labels = [], []
@@ -179,7 +181,7 @@ def judged(network: Network, collection: Collection, plan: Plan, size: int, neig
     near = int((votes.argmax(1) == labels[1]).sum())
     inside = None if fitted.cross_validated is None else fitted.cross_validated.top1
     recall = recalls(rows[1], labels[1])
-    found = Judged(share_of(linear, len(rows[1])), share_of(near, len(rows[1])), recall, inside)
+    found = JudgedFeatures(share_of(linear, len(rows[1])), share_of(near, len(rows[1])), recall, inside)
     return found, len(rows[0]), len(rows[1]), rows[0].shape[1]
 
 

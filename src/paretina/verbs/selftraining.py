@@ -35,7 +35,7 @@ Phase = Literal["labelled", "pseudo", "both"]
 
 
 @dataclass(frozen=True)
-class Round:
+class SelfTrainingRound:
     """
     Attributes:
         phase: what was trained on.
@@ -70,7 +70,7 @@ class SelfTrained:
     """
 
     before: float
-    rounds: tuple[Round, ...]
+    rounds: tuple[SelfTrainingRound, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {"before": self.before, "rounds": [each.to_dict() for each in self.rounds]}
@@ -165,7 +165,7 @@ def selftrain(
             phase = {"random": drawn, "fixed": "both", "labelled": "labelled"}[order]  # type: ignore[assignment]
         made = learn(phase, folder / phase, sources[phase])
         path = made.path / "model.safetensors"
-        found.append(Round(phase, made.path, result_of(made), count))
+        found.append(SelfTrainingRound(phase, made.path, result_of(made), count))
         write_aside(place / "selftrained.json", json.dumps(SelfTrained(before[0], tuple(found)).to_dict(), indent=2).encode())
     return SelfTrained(before[0], tuple(found))
 

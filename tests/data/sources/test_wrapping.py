@@ -13,8 +13,8 @@ from paretina.data.source import Source
 from paretina.data.sources.apart import NO_LABEL, Apart
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.image_patches import ImagePatches
 from paretina.data.sources.inner_split import InnerSplit
-from paretina.data.sources.patches import Patches
 from paretina.data.sources.pseudo import Pseudo
 from paretina.data.sources.several import Set, Several
 from paretina.data.sources.shapes import Shapes
@@ -189,11 +189,11 @@ def test_validation_pictures_are_not_among_those_judged_on(tmp_path):
     assert {sample.label for sample in found.split("val")} == {0, 1, 2}
 
 
-# --- Patches ------------------------------------------------------------------------------------------------------------------
+# --- ImagePatches -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_patch_follows_from_seed_and_number(place):
-    source = Patches(path=str(place / "large.png"), count=5, size=16)
+    source = ImagePatches(path=str(place / "large.png"), count=5, size=16)
     one, two = source.open(), source.open()
     for sample in one.split("train"):
         assert torch.equal(one.image(sample), two.image(sample))
@@ -205,7 +205,7 @@ def test_a_patch_follows_from_seed_and_number(place):
 
 
 def test_patches_leave_the_generator_as_it_was(place):
-    found = Patches(path=str(place / "large.png"), count=5, size=16).open()
+    found = ImagePatches(path=str(place / "large.png"), count=5, size=16).open()
     torch.manual_seed(0)
     before = torch.get_rng_state()
     found.image(found.split("train")[0])
@@ -214,7 +214,7 @@ def test_patches_leave_the_generator_as_it_was(place):
 
 def test_few_corners_stay_black(tmp_path):
     PIL.Image.new("RGB", (256, 256), (200, 200, 200)).save(tmp_path / "grey.png")
-    found = Patches(path=str(tmp_path / "grey.png"), count=300, size=32).open()
+    found = ImagePatches(path=str(tmp_path / "grey.png"), count=300, size=32).open()
     black = [float((found.image(sample) == 0).all(0).float().mean()) for sample in found.split("train")]
     # turned by 30 degrees and sheared by 30, a corner can reach into the patch
     assert np.mean(black) < 0.02
@@ -222,15 +222,15 @@ def test_few_corners_stay_black(tmp_path):
 
 def test_a_picture_that_is_too_small_is_said(place):
     with pytest.raises(ValueError, match="a shorter side of 128 pixels, of which patches of 65 need at least twice"):
-        Patches(path=str(place / "large.png"), size=65).open()
+        ImagePatches(path=str(place / "large.png"), size=65).open()
 
 
 def test_what_is_no_picture_is_said(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"a\.png"):
-        Patches(path=str(tmp_path / "a.png")).open()
+        ImagePatches(path=str(tmp_path / "a.png")).open()
     with pytest.raises(ValueError, match="there is no picture"):
-        Patches(path=str(tmp_path / "b.png")).open()
+        ImagePatches(path=str(tmp_path / "b.png")).open()
 
 
 # --- all ----------------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import torch
 from paretina.model.assemblies.divide import Ensembled
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network
+from paretina.model.family import network_named
 from paretina.spec import Spec
 
 
@@ -51,3 +52,16 @@ class Committee(Model):
 
     def build(self, device: torch.device | str = "cpu") -> Network:
         return Ensembled(self, [each.build(device) for each in self.blueprints()])
+
+
+def example() -> Committee:
+    blueprint = network_named("resnet18").blueprint
+    return Committee(
+        members=(Member(blueprint=blueprint), Member(blueprint=network_named("mobilenet_v2").blueprint)),
+        resolution=blueprint.resolution,
+        classes=blueprint.classes,
+        preprocessing=blueprint.preprocessing,
+    )
+
+
+EXAMPLES = (example(),)

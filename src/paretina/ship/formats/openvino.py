@@ -8,6 +8,8 @@ import io
 import json
 import tempfile
 import zipfile
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,20 +80,71 @@ class OpenVino(Format):
         try:
             core = openvino.Core()
             weights = openvino.Tensor(np.frombuffer(inside[WEIGHTS], np.uint8).copy())
-            compiled = core.compile_model(core.read_model(inside[GRAPH], weights), "CPU", settings)
+            model = core.read_model(inside[GRAPH], weights)
+
+            def compiled(shape: Shape | None) -> Any:
+                own = model if shape is None else model.clone()
+                if shape is not None:
+                    own.reshape(list(shape))
+                return core.compile_model(own, "CPU", settings).create_infer_request()
+
+            requests = ShapedRequests(compiled)
         except Exception as error:  # the runtime has its own exceptions
             raise ValueError(f"{path} is not a model that OpenVINO can load: {' '.join(str(error).split())[:300]}") from None
-        request = compiled.create_infer_request()
 
         def output(number: int) -> Runner:
             def run(images: Tensor) -> Tensor:
-                found = request.infer({0: images.contiguous().numpy()}, share_inputs=True)
+                found = requests.of(tuple(images.shape)).infer({0: images.contiguous().numpy()}, share_inputs=True)
                 return torch.from_numpy(np.array(found[number], dtype=np.float32))
 
             return run
 
-        features = output(1) if len(compiled.outputs) > 1 else None
-        return Running(path, header, output(0), features, f"openvino {openvino.__version__.partition('-')[0]}")
+        features = output(1) if len(model.outputs) > 1 else None
+        version = f"openvino {openvino.__version__.partition('-')[0]}"
+        return Running(path, header, output(0), features, version, lambda images: requests.fit(tuple(images.shape)))
+
+
+Shape = tuple[int, ...]
+
+OFTEN = 100
+"""Pictures of one shape after which the model is compiled for it: that takes as long as is then saved on some hundred more."""
+
+MOST_SHAPES = 2
+"""Shapes that the model is compiled for at a time; each has a copy of the weights."""
+
+
+class ShapedRequests:
+    """Requests of a model: one for pictures of any shape, and others for shapes that come again and again.
+
+    Compiled for one shape, a model is a sixth to a third faster (records/ship), with the same answers up to rounding.
+
+    Args:
+        compiled: makes a request for a shape, or for any.
+    """
+
+    def __init__(self, compiled: Callable[[Shape | None], Any]) -> None:
+        self.compiled = compiled
+        self.any = compiled(None)
+        self.seen: Counter[Shape] = Counter()
+        self.fitted: dict[Shape, Any] = {}
+
+    def of(self, shape: Shape) -> Any:
+        """The request for pictures of a shape."""
+        if shape not in self.fitted:
+            if self.seen[shape] < OFTEN:
+                self.seen[shape] += shape[0]
+                return self.any
+            self.fit(shape)
+        return self.fitted[shape]
+
+    def fit(self, shape: Shape) -> None:
+        """Compiles the model for a shape; the one that was fitted first gives way."""
+        if shape in self.fitted:
+            return
+        if len(self.fitted) == MOST_SHAPES:
+            oldest = next(iter(self.fitted))
+            del self.fitted[oldest], self.seen[oldest]
+        self.fitted[shape] = self.compiled(shape)
 
 
 def converted(whole: Whole) -> Any:

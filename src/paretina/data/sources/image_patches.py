@@ -1,4 +1,4 @@
-"""Patches: many small training pictures cut out of a single large one.
+"""ImagePatches: many small training pictures cut out of a single large one.
 
 For distillation: a student that sees nothing but patches of one busy picture, labelled by a teacher, comes to classify real
 pictures it never saw. Natural pictures full of things work best (streets, markets); noise hardly works. Judge on real pictures
@@ -42,7 +42,7 @@ COLOURS = (0.4, 0.4, 0.4, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patches(Source):
+class ImagePatches(Source):
     """
     Attributes:
         path: the picture.
@@ -60,11 +60,11 @@ class Patches(Source):
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.size < 8:
-            raise ValueError(f"Patches needs count >= 1 and size >= 8, got count={self.count}, size={self.size}")
+            raise ValueError(f"ImagePatches needs count >= 1 and size >= 8, got count={self.count}, size={self.size}")
         if self.seed < 0:
-            raise ValueError(f"Patches.seed must not be negative, got {self.seed}")
+            raise ValueError(f"ImagePatches.seed must not be negative, got {self.seed}")
 
-    def open(self) -> "PatchesCollection":
+    def open(self) -> "ImagePatchesCollection":
         path = Path(self.path).expanduser().absolute()
         if not path.is_file():
             raise ValueError(f"there is no picture {self.path!r}")
@@ -80,18 +80,18 @@ class Patches(Source):
         samples = tuple(Sample(f"{number:07d}", 0) for number in range(self.count))
         notes = (f"{self.count:,} patches of {self.path}: judge what learns from them on real pictures",)
         splits: dict[str, tuple[Sample, ...]] = {"train": samples, "val": ()}
-        return PatchesCollection(self.classes, splits, notes, task=Nothing(), cut=self, place=str(path))
+        return ImagePatchesCollection(self.classes, splits, notes, task=Nothing(), cut=self, place=str(path))
 
 
 @dataclass(frozen=True)
-class PatchesCollection(Collection):
+class ImagePatchesCollection(Collection):
     """
     Attributes:
         cut: the settings.
         place: full path of the picture.
     """
 
-    cut: Patches = field(kw_only=True)
+    cut: ImagePatches = field(kw_only=True)
     place: str = field(kw_only=True)
 
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
@@ -140,4 +140,7 @@ def patch(image: Image, size: int) -> Image:
     return part.flip(-1) if torch.rand(()) < 0.5 else part
 
 
-EXAMPLES = (Patches(path="street.jpg"), Patches(path="street.jpg", count=100, size=32, seed=1, classes=("cat", "dog")))
+EXAMPLES = (
+    ImagePatches(path="street.jpg"),
+    ImagePatches(path="street.jpg", count=100, size=32, seed=1, classes=("cat", "dog")),
+)
