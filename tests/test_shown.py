@@ -52,6 +52,7 @@ STAND_INS = {
     "--ood other-photos/": "folder/",
     "more-photos/": "folder/",
     "--val photos/": "photos/",
+    "--confidence 0.5": "0",
     "labelled-photos/": "photos/",
     "clipart": "photos/",
     "a.jpg": "a.jpg",
@@ -157,7 +158,6 @@ STAND_INS = {
             "0.1",
             "2",
             "greedy",
-            "0.5",
             "0.1,0.3",
             "0.2,0.4",
             "6",
@@ -377,7 +377,7 @@ DETAIL = {
     "finetune": RUN,
     "distill": RUN,
     "pretrain": RUN,
-    "probe": r"^cross_validated",
+    "probe": r"cross_validated",
     "evaluate": (
         r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"

@@ -335,3 +335,77 @@ def test_no_gradient_has_to_be_copied_into_another_format(name):
     answers = network(torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8).contiguous(memory_format=torch.channels_last))
     sum(answer.square().mean() for answer in (answers if isinstance(answers, tuple) else (answers,))).backward()
     assert others == []
+
+
+# --- branches that are computed for some images only --------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """Doubles its input and keeps how many images it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.weight = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        return self.weight * x
+
+
+def some_residual(rate):
+    body = Counting()
+    residual = Residual(body, body).train()
+    residual.subset = True
+    residual.set(rate)
+    return residual
+
+
+def test_dropped_branches_are_not_computed():
+    torch.manual_seed(0)
+    residual = some_residual(0.25)
+    for _ in range(50):
+        residual(torch.ones(40, 2, 3, 3))
+    assert set(residual.body.seen) == {30}
+    other = some_residual(0.3)
+    for _ in range(400):
+        other(torch.ones(9, 2))
+    assert set(other.body.seen) == {6, 7}
+    assert sum(other.body.seen) / 400 == pytest.approx(6.3, abs=0.1)
+
+
+def test_the_expectation_stays_with_some_images():
+    torch.manual_seed(0)
+    residual = some_residual(0.4)
+    x = torch.ones(50, 1)
+    found = torch.stack([residual(x) for _ in range(2000)]).mean(0)
+    torch.testing.assert_close(found, torch.full((50, 1), 3.0), atol=0.2, rtol=0)
+    kept = residual(x)
+    assert sorted(set(kept.flatten().tolist())) == pytest.approx([1.0, 1.0 + 2.0 / 0.6])
+
+
+def test_a_gradient_reaches_the_branch_and_every_image():
+    torch.manual_seed(0)
+    residual = some_residual(0.5)
+    x = torch.ones(8, 2, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    out = residual(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    out.sum().backward()
+    assert residual.body.weight.grad.item() == pytest.approx(8 * 32)  # the sum over all images, in expectation and here
+    assert x.grad.ne(0).all()
+
+
+def test_at_least_two_images_are_computed():
+    residual = some_residual(0.99)
+    residual(torch.ones(10, 2))
+    assert residual.body.seen == [2]
+    residual(torch.ones(2, 2))  # too few to choose from
+    assert residual.body.seen == [2, 2]
+
+
+def test_in_evaluation_and_at_rate_zero_nothing_is_dropped():
+    residual = some_residual(0.0)
+    assert residual(torch.ones(10, 2)).tolist() == torch.full((10, 2), 3.0).tolist()
+    residual.set(0.5)
+    residual.eval()
+    assert residual(torch.ones(10, 2)).tolist() == torch.full((10, 2), 3.0).tolist()

@@ -527,3 +527,18 @@ def test_the_recipe_follows_from_the_weights():
     found = choose("shapes", "efficientnet_lite0", None, Plan()).asked
     assert (found.recipe_name, found.weights) == ("finetune", "auto")
     assert found.model == network_named("efficientnet_lite0").blueprint
+
+
+def test_another_objective_by_name_keeps_the_terms():
+    terms = '[{"kind": "CrossEntropy", "smoothing": {"kind": "Constant", "value": 0.3}}]'
+    fields = {"objective.terms": terms, "objective": "Quantised"}
+    choice = choose("shapes", "resnet18", "plain", Plan(), "none", fields={"objective": "Quantised"})
+    plain = choose("shapes", "resnet18", "plain", Plan(), "none")
+    assert type(choice.asked.recipe.objective).__name__ == "Quantised"
+    assert choice.asked.recipe.objective.terms == plain.asked.recipe.objective.terms
+    assert choose("shapes", "resnet18", "plain", Plan(), "none", fields=fields).asked.recipe.objective.terms[
+        0
+    ].smoothing == Constant(value=0.3)
+    # spelled out it is what is spelled out
+    spelled = choose("shapes", "resnet18", "plain", Plan(), "none", fields={"objective": '{"kind": "Quantised"}'})
+    assert spelled.asked.recipe.objective.terms != plain.asked.recipe.objective.terms

@@ -221,7 +221,10 @@ class Residual(Rate):
         chosen = torch.randperm(len(x), device=x.device)[:kept]
         y = self.body(x[chosen])
         x = x if self.shortcut is None else self.shortcut(x)
-        return x.index_add(0, chosen, y.to(x.dtype), alpha=len(x) / kept)
+        out = x.clone()
+        # an index_add would give the branch gradients in another memory format
+        out[chosen] = torch.add(x[chosen], y.to(x.dtype), alpha=len(x) / kept)
+        return out
 
 
 class SqueezeExcite(nn.Module):

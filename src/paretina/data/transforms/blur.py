@@ -23,6 +23,9 @@ from paretina.traits import STAYS, traits
 REFERENCE = 224
 """Side in pixels that `sigma` refers to."""
 
+LEAST = 0.4
+"""Smallest standard deviation in pixels."""
+
 SHARE = 0.1
 """Side of the kernel as a share of that of the picture."""
 
@@ -33,7 +36,7 @@ class GaussianBlur(ImageTransform):
     Attributes:
         probability: share of the pictures that are blurred, in [0, 1].
         sigma: smallest and largest standard deviation, in pixels of a picture of 224; drawn uniformly, and in proportion to the
-            side at other sizes.
+            side at other sizes, but never below 0.4 pixels, where nothing would change.
     """
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
@@ -52,10 +55,10 @@ class GaussianBlur(ImageTransform):
         low, high = self.sigma
         shorter = min(image.shape[-2:])
         sigma = (low + (high - low) * torch.rand(()).item()) * size / REFERENCE
-        kernel = max(1, round(size * SHARE)) // 2 * 2 + 1
+        kernel = max(2, round(size * SHARE)) // 2 * 2 + 1
         if shorter <= kernel // 2:  # the border is mirrored, which needs that many pixels
             return image
-        return F.gaussian_blur(image, [kernel, kernel], [max(sigma, 1e-3)] * 2)  # type: ignore[no-any-return]
+        return F.gaussian_blur(image, [kernel, kernel], [max(sigma, LEAST)] * 2)  # type: ignore[no-any-return]
 
 
 EXAMPLES = (GaussianBlur(), GaussianBlur(probability=Linear(start=0.0, end=1.0), sigma=(0.5, 1.0)))
