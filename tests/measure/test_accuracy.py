@@ -7,7 +7,16 @@ import torch
 from sklearn import metrics
 
 from paretina.measure import accuracy
-from paretina.measure.accuracy import checked, confident_mistakes, fit_temperature, measure_accuracy, write_predictions
+from paretina.measure.accuracy import (
+    calibration_error,
+    chance_errors,
+    checked,
+    confident_mistakes,
+    debiased,
+    fit_temperature,
+    measure_accuracy,
+    write_predictions,
+)
 
 NAMES = tuple(f"class {i}" for i in range(7))
 
@@ -161,13 +170,71 @@ def test_scaling_mends_overconfidence():
     assert found.ece_scaled < 0.5 * found.ece
 
 
+# --- calibration by chance ------------------------------------------------------------------------------------------------
+
+
+def drawn_answers(n, seed, temperature=1.0):
+    """Logits whose probabilities, at that temperature, are those with which the labels are drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2.2 * torch.randn(n, 10, generator=generator, dtype=torch.float64)
+    logits[:, 0] += 2
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    return logits / temperature, labels
+
+
+def errors_of(n, rounds, temperature):
+    found = []
+    for seed in range(rounds):
+        logits, labels = drawn_answers(n, seed, temperature)
+        confidence, answers = logits.softmax(1).max(1)
+        error = calibration_error(confidence, answers == labels).item()
+        chance = chance_errors(confidence, seed)
+        found.append((error, debiased(error, chance), chance.quantile(0.95).item(), chance.mean().item()))
+    return torch.tensor(found).T
+
+
+@pytest.mark.parametrize(("n", "rounds"), [(300, 400), (2000, 200)])
+def test_a_calibrated_network_exceeds_the_limit_in_five_cases_of_a_hundred(monkeypatch, n, rounds):
+    monkeypatch.setattr(accuracy, "RESAMPLES", 200)
+    error, _, limit, mean = errors_of(n, rounds, 1.0)
+    assert 0.02 < (error > limit).float().mean() < 0.085
+    assert error.mean() == pytest.approx(mean.mean().item(), rel=0.05)
+
+
+@pytest.mark.parametrize(("temperature", "truth"), [(0.7, 0.1087), (0.5, 0.1897)])
+@pytest.mark.parametrize("n", [300, 2000])
+def test_the_debiased_error_is_near_the_truth(monkeypatch, n, temperature, truth):
+    """The truth is that of 400,000 samples."""
+    monkeypatch.setattr(accuracy, "RESAMPLES", 100)
+    error, without_chance, _, _ = errors_of(n, 60, temperature)
+    assert without_chance.mean() == pytest.approx(truth, abs=0.012)
+    assert (without_chance.mean() - truth).abs() < (error.mean() - truth).abs() + 0.004
+
+
+def test_the_debiased_error_of_a_calibrated_network_is_near_nothing(monkeypatch):
+    monkeypatch.setattr(accuracy, "RESAMPLES", 100)
+    error, without_chance, _, _ = errors_of(300, 100, 1.0)
+    assert error.mean() > 0.05
+    assert without_chance.mean() < 0.025
+
+
+def test_what_chance_gives_follows_its_seed_and_is_told():
+    logits, labels = answers_of(n=200)
+    found = measure_accuracy(logits, labels, NAMES)
+    assert found == measure_accuracy(logits, labels, NAMES)
+    assert 0 < found.ece_calibrated < found.ece_limit < 1
+    said = found.to_dict()
+    assert said["ece_limit"] == found.ece_limit
+    assert "ece_low" not in said
+
+
 # --- intervals ----------------------------------------------------------------------------------------------------------
 
 
 def test_intervals_enclose_their_figures():
     logits, labels = answers_of(n=150)
     found = measure_accuracy(logits, labels, NAMES)
-    assert set(found.intervals) == {"top1", "top5", "balanced", "f1_macro", "nll", "nll_scaled", "ece", "ece_scaled"}
+    assert set(found.intervals) == {"top1", "top5", "balanced", "f1_macro", "nll", "nll_scaled"}
     for name, (low, high) in found.intervals.items():
         assert low < getattr(found, name) < high
 

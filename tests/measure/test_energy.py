@@ -42,9 +42,10 @@ def measured(idle, step, images=4):
     return measure_energy(run, images, meter, seconds=10.0, idle=2.0, clock=clock, sleep=clock.sleep)
 
 
-def package(root, number, energy, largest=1_000_000):
+def package(root, number, energy, largest=1_000_000, name="package-0"):
     folder = root / f"intel-rapl:{number}"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "name").write_text(f"{name}\n")
     (folder / "energy_uj").write_text(f"{energy}\n")
     (folder / "max_energy_range_uj").write_text(f"{largest}\n")
     return folder
@@ -70,6 +71,21 @@ def test_packages_are_summed_and_what_is_inside_them_is_not(tmp_path):
     (first / "energy_uj").write_text("700100")
     (second / "energy_uj").write_text("300200")
     assert counter.joules() == pytest.approx(1.0)
+
+
+def test_the_platform_is_not_counted_beside_its_packages(tmp_path):
+    first, whole = package(tmp_path, 0, 0), package(tmp_path, 1, 0, name="psys")
+    counter = rapl(tmp_path)
+    (first / "energy_uj").write_text("500000")
+    (whole / "energy_uj").write_text("900000")
+    assert counter.joules() == pytest.approx(0.5)
+
+
+def test_the_platform_alone_is_counted(tmp_path):
+    whole = package(tmp_path, 0, 0, name="psys")
+    counter = rapl(tmp_path)
+    (whole / "energy_uj").write_text("900000")
+    assert counter.joules() == pytest.approx(0.9)
 
 
 def test_a_counter_that_wraps_around_goes_on(tmp_path):

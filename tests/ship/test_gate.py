@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from paretina.measure.statistics import Interval
-from paretina.ship.gate import LIMITS, Limits, accuracies, agreements, enough, judged, loss_judged, paired_difference
+from paretina.measure.statistics import Interval, paired_difference
+from paretina.ship.gate import LIMITS, Limits, accuracies, agreements, enough, judged, loss_judged
 
 
 def test_a_paired_difference_counts_only_where_both_differ():

@@ -78,8 +78,18 @@ def test_excluded_places_and_frozen_parameters_are_not_chosen():
     def place_of(name):
         return name.rpartition(".")[0]
 
-    assert [id(p) for p in AdaptiveClip().choose(named, place_of)] == [id(named[1][1])]
+    assert [id(p) for p in AdaptiveClip(exclude=("head",)).choose(named, place_of)] == [id(named[1][1])]
     assert [id(p) for p in ClipNorm().choose(named, place_of)] == [id(named[1][1]), id(named[2][1])]
+
+
+def test_the_last_layer_alone_is_left_out_unless_told_otherwise():
+    named = [("stem.w", free(1.0)), ("head.conv.weight", free(1.0)), ("head.classifier.weight", free(1.0))]
+
+    def place_of(name):
+        return name.partition(".")[0]
+
+    assert [id(p) for p in AdaptiveClip().choose(named, place_of)] == [id(named[0][1]), id(named[1][1])]
+    assert [id(p) for p in AdaptiveClip(exclude=("head",)).choose(named, place_of)] == [id(named[0][1])]
 
 
 def test_says_when_an_excluded_place_does_not_exist():

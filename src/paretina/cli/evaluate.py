@@ -108,8 +108,11 @@ def accuracy_lines(found: Any) -> list[str]:
     lines.append(line("macro F1", "f1_macro", " %", 1))
     lines.append(line("negative log-likelihood", "nll", "  ", 3))
     lines.append(line("  after temperature scaling", "nll_scaled", "  ", 3))
-    lines.append(line("calibration error (ECE)", "ece", "  ", 3))
-    lines.append(line("  after temperature scaling", "ece_scaled", "  ", 3))
+    chance = f"  debiased {accuracy.ece_debiased:.3f}; by chance alone {accuracy.ece_calibrated:.3f}"
+    chance += f", seldom above {accuracy.ece_limit:.3f}"
+    lines.append(line("calibration error (ECE)", "ece", "  ", 3) + chance)
+    scaled = f"  debiased {accuracy.ece_scaled_debiased:.3f}"
+    lines.append(line("  after temperature scaling", "ece_scaled", "  ", 3) + scaled)
     worst = sorted((each for each in accuracy.per_class if each.n), key=lambda each: each.recall)[:5]
     lines.append("hardest classes: " + ", ".join(f"{each.name} {each.recall:.0f} % of {each.n}" for each in worst))
     lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]

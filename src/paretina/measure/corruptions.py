@@ -33,7 +33,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.statistics import Interval, as_columns, paired_interval, wilson
+from paretina.measure.statistics import Interval, as_columns, paired_difference, paired_interval, wilson
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.system import cores
@@ -597,7 +597,16 @@ def judged(
     def lost(row: Tensor) -> tuple[float, float] | tuple[None, None]:
         if n < 2:
             return None, None
-        found = paired_interval((100.0 * clean).tolist(), (100.0 * row).tolist())
+        low, high = (
+            100 * each for each in paired_difference(int((right[0] & ~row).sum()), int((row & ~right[0]).sum()), n)[1:]
+        )
+        return max(-100.0, low), min(100.0, high)
+
+    def lost_in_the_mean(shares: Tensor) -> tuple[float, float] | tuple[None, None]:
+        """Of shares in between; where no picture differs, as for one condition in which none does."""
+        if n < 2 or bool((shares == clean).all()):
+            return lost(right[0])
+        found = paired_interval((100.0 * clean).tolist(), (100.0 * shares).tolist())
         return max(-100.0, found.low), min(100.0, found.high)
 
     clean = right[0].double()
@@ -605,9 +614,9 @@ def judged(
     rows = []
     for (kind, strength), row in zip(conditions, right[1:], strict=True):
         found = share(row)
-        rows.append(Corrupted(kind, KINDS[kind].group, strength, *found, top1.value - found.value, *lost(row.double())))
+        rows.append(Corrupted(kind, KINDS[kind].group, strength, *found, top1.value - found.value, *lost(row)))
     mean = right[1:].double().mean(0)
-    low, high = lost(mean)
+    low, high = lost_in_the_mean(mean)
     return CorruptedAccuracy(
         n=n,
         clean=top1,

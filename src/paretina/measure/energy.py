@@ -60,8 +60,10 @@ class Rapl(EnergyCounter):
 
 def rapl(root: Path = POWERCAP) -> Rapl | None:
     """The counter of the processor; None where there is none or it may not be read."""
-    packages = sorted(path for path in root.glob("*-rapl:*") if path.name.count(":") == 1)
+    zones = sorted(path for path in root.glob("*-rapl:*") if path.name.count(":") == 1)
     try:
+        # "psys" is the whole platform, the packages included, which would count them twice
+        packages = [zone for zone in zones if (zone / "name").read_text().strip() != "psys"] or zones
         return Rapl(packages) if packages else None
     except (OSError, ValueError):
         return None

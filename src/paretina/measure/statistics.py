@@ -2,10 +2,11 @@
 
 All are two-sided 95 % intervals. Shares of pictures get Wilson's interval, means over runs get Student's, means of several
 shares what the intervals of the shares combine to. Two networks that were tested on the same pictures are told apart by
-McNemar's exact test.
+McNemar's exact test, and the difference of their shares has Agresti and Min's interval.
 
 Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference"; McNemar 1947, "Note on the sampling
-error of the difference between correlated proportions or percentages"; combining: Zou, Huang & Zhang 2009, "A note on
+error of the difference between correlated proportions or percentages"; Agresti & Min 2005, "Simple improved confidence
+intervals for comparing matched proportions"; combining: Zou, Huang & Zhang 2009, "A note on
 confidence interval estimation for a linear function of binomial proportions".
 """
 
@@ -97,6 +98,28 @@ def paired_interval(a: Sequence[float], b: Sequence[float]) -> Interval:
     if len(a) != len(b):
         raise ValueError(f"paired values must be equally many, got {len(a)} and {len(b)}")
     return mean_interval([x - y for x, y in zip(a, b, strict=True)])
+
+
+def paired_difference(won: int, lost: int, n: int) -> Interval:
+    """The difference of two shares over the same n trials, (won - lost) / n, with its 95 % interval.
+
+    Wald's with half a trial more in each of the four cells (Agresti & Min 2005), which covers also where few differ or none.
+
+    Args:
+        won: trials in which only the first succeeded.
+        lost: trials in which only the second did.
+
+    Raises:
+        ValueError: there was no trial, or more differ than there are.
+    """
+    if n < 1 or won < 0 or lost < 0 or won + lost > n:
+        raise ValueError(f"a paired difference needs n >= 1 and won + lost <= n, got won={won}, lost={lost}, n={n}")
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+    a, b, all_of_them = won + 0.5, lost + 0.5, n + 2.0
+    centre = (a - b) / all_of_them
+    half = z * math.sqrt(a + b - (a - b) ** 2 / all_of_them) / all_of_them
+    value = (won - lost) / n
+    return Interval(value, min(value, centre - half), max(value, centre + half))
 
 
 # --- Student's t and McNemar's test --------------------------------------------------------------------------------------

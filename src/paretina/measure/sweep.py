@@ -30,7 +30,7 @@ from paretina.measure.inference import forward
 from paretina.measure.machine import Device, Others
 from paretina.measure.plan import Plan
 from paretina.measure.sizes import resolutions_named as resolutions_named
-from paretina.measure.statistics import Interval, as_columns, mcnemar, paired_interval, wilson
+from paretina.measure.statistics import Interval, as_columns, mcnemar, paired_difference, wilson
 from paretina.measure.timing import Step, Turns
 from paretina.model.build import Network
 from paretina.tables import in_columns
@@ -312,7 +312,9 @@ def swept(
         share = wilson(counts[size], len(right[size]))
         top1 = Interval(*(100 * value for value in share))
         p = paired_p(right[best], right[size])
-        rows.append(AtSize(size, top1, macs[size], times.get(size), points_behind(right[best], right[size]), p))
+        # the best is not behind itself, whatever other pictures there were
+        behind = Interval(0, 0, 0) if size == best else points_behind(right[best], right[size])
+        rows.append(AtSize(size, top1, macs[size], times.get(size), behind, p))
     cheapest = min((row for row in rows if not row.clearly_worse), key=lambda row: price(row.size))
     return Sweep(
         n=len(right[best]),
@@ -333,8 +335,8 @@ def points_behind(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]
     """Points of top-1 that one has more than the other on the same pictures; None with a single picture."""
     if len(one) < 2:
         return None
-    value, low, high = paired_interval((100.0 * one).tolist(), (100.0 * other).tolist())
-    return Interval(value, max(-100.0, low), min(100.0, high))
+    found = paired_difference(int((one & ~other).sum()), int((other & ~one).sum()), len(one))
+    return Interval(*(max(-100.0, min(100.0, 100 * each)) for each in found))
 
 
 def paired_p(one: Bool[Tensor, " picture"], other: Bool[Tensor, " picture"]) -> float:

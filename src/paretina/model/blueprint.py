@@ -478,7 +478,8 @@ class Initialisation(Spec):
         conv: variance 2 / fan of a convolution; a fan counts one group (TensorFlow's and timm's way, so that depthwise kernels
             start at sqrt(2) / kernel); "normal" as below.
         linear: of a fully connected weight: uniform within 1 / sqrt(its outputs) as in EfficientNet, 1 / sqrt(its inputs) as in
-            torch, Glorot's rule, or "normal": deviation 0.02, cut off at twice that, as in ViT and ConvNeXt.
+            torch, Glorot's rule, or "normal": deviation 0.02, cut off at twice that, as in ViT and ConvNeXt. (Their code calls
+            a function that cuts at -2 and 2, a hundred deviations: there it is not cut off at all.)
     """
 
     conv: Literal["fan_out", "fan_in", "normal"] = "fan_out"

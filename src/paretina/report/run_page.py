@@ -52,6 +52,7 @@ MEASURES = (
 CALIBRATION = (  # the factor converts fractions to percent
     ("Negative log-likelihood", "nats", 1, "val/nll", "val/nll_scaled"),
     ("Expected calibration error", "%", 100, "val/ece", "val/ece_scaled"),
+    ("... without what chance gives", "%", 100, "val/ece_debiased", "val/ece_scaled_debiased"),
 )
 PER_CLASS = ("n", "recall", "precision", "f1", "recall_low", "recall_high")
 

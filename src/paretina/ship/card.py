@@ -198,6 +198,8 @@ def calibration(facts: CardFacts) -> str:
     if error is None:
         return ""
     text = f"Expected calibration error {error:.3f}"
+    if (limit := metrics.get("val/ece_limit")) is not None:
+        text += f" (a network with right probabilities seldom exceeds {limit:.3f} on so many pictures)"
     return f"{text}, {scaled:.3f} with temperature scaling." if scaled is not None else f"{text}."
 
 

@@ -8,7 +8,6 @@ the time of one picture.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import torch
@@ -18,7 +17,7 @@ from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.plan import Plan
-from paretina.measure.statistics import Interval, as_object, mcnemar, wilson
+from paretina.measure.statistics import Interval, as_object, mcnemar, paired_difference, wilson
 from paretina.measure.timing import Series, Turns, ratio
 from paretina.model.build import Network
 from paretina.model.fold import fastest_form
@@ -234,19 +233,6 @@ def accuracies(right: Tensor, now: Tensor) -> tuple[Interval, Interval, Interval
     before, after = (Interval(*(100 * each for each in wilson(int(some.sum()), n))) for some in (right, now))
     gained = Interval(*(100 * each for each in paired_difference(won, lost, n)))
     return before, after, gained, mcnemar(lost, won)
-
-
-def paired_difference(won: int, lost: int, n: int) -> Interval:
-    """The difference of two shares over the same n pictures, (won - lost) / n, with its 95 % interval.
-
-    Wald's with half a picture more in each of the four cells (Agresti & Min 2005), which covers also where few differ.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    a, b, all_of_them = won + 0.5, lost + 0.5, n + 2.0
-    centre = (a - b) / all_of_them
-    half = z * math.sqrt(a + b - (a - b) ** 2 / all_of_them) / all_of_them
-    value = (won - lost) / n
-    return Interval(value, min(value, centre - half), max(value, centre + half))
 
 
 def judged(

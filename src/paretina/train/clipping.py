@@ -73,6 +73,10 @@ class ClipNorm(Clip):
         return total
 
 
+CLASSIFIER = "classifier"
+"""The module of the last layer in every head."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveClip(Clip):
     """Clips the gradient of each output unit relative to the norm of the unit's weights.
@@ -80,14 +84,15 @@ class AdaptiveClip(Clip):
     A unit is a row of a kernel; a bias, or the scale or shift of a norm layer, counts as one unit.
 
     Attributes:
-        limit: largest ratio of a unit's gradient norm to its weight norm; above 0.
-        floor: lower bound of the weight norm, so that units initialised to zero can learn.
-        exclude: places whose gradients are not clipped.
+        limit: largest ratio of a unit's gradient norm to its weight norm; above 0. floor: lower bound of the weight norm, so
+        that units initialised to zero can learn. exclude: places whose gradients are not clipped, or "classifier" for the last
+        layer alone, as in the source: a head has a
+            convolution before it in some networks.
     """
 
     limit: Schedule = field(default=Constant(value=0.01), metadata=traits(rises=STAYS))
     floor: float = 1e-3
-    exclude: tuple[str, ...] = ("head",)
+    exclude: tuple[str, ...] = (CLASSIFIER,)
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
@@ -100,14 +105,14 @@ class AdaptiveClip(Clip):
         Raises:
             ValueError: an excluded place has no parameters.
         """
-        placed = [(place_of(name), parameter) for name, parameter in named]
-        places = {place for place, _ in placed}
+        placed = [({place_of(name), *([CLASSIFIER] if CLASSIFIER in name.split(".") else [])}, each) for name, each in named]
+        places = {place for own, _ in placed for place in own}
         for place in self.exclude:
             if place not in places:
                 raise ValueError(
                     f"AdaptiveClip.exclude names {place!r}, but parameters are only in {', '.join(sorted(places))}"
                 )
-        return [parameter for place, parameter in placed if parameter.requires_grad and place not in self.exclude]
+        return [each for own, each in placed if each.requires_grad and not own & set(self.exclude)]
 
     @torch.no_grad()
     def __call__(self, parameters: Iterable[nn.Parameter], clock: Clock) -> Float[Tensor, ""]:

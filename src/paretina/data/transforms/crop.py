@@ -4,6 +4,9 @@ The usual first transform for photographs, whose subject fills the picture at an
 whole picture, but makes things look larger in training than in the test (FixRes, arXiv:1906.06423), and it can cut the subject
 away: for a few thousand pictures or whole drawings raise `smallest` to 0.25 and more. EfficientNetV2 uses 0.05 with bilinear.
 
+Large JPEG files are reduced while they are decoded, to a shorter side of at least twice the training size: a crop of under a
+quarter of the area is then enlarged from fewer pixels than the file has, and looks softer than the same part would.
+
 Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; ten tries, then the centre, as in torchvision.
 """
 

@@ -8,6 +8,9 @@ Tested at 384 (S) and 480 pixels. For 350 epochs of a million photographs. For o
 
     paretina train photos/ --recipe efficientnetv2-s --model efficientnetv2_s
 
+RandAugment here has the fourteen operations of torchvision's; the released code has sixteen, with Cutout, Invert and
+SolarizeAdd. It draws a blend for each picture, where `MixUp` draws one for the batch unless `transforms.MixUp.per_image=on`.
+
 Sizes of the paper's inner stages are whole pixels, rounded. The code gives each half of a batch to mixup and CutMix; here each
 batch gets one of them.
 

@@ -6,6 +6,11 @@ mixup. Trains at about half the pixels of the network's resolution; the second c
     paretina train photos/ --recipe g16-half --model g16_efficientnet_b0 --output runs/half
     paretina finetune runs/half --resolution 224
 
+Take the networks by their full names: those that end in `_half` are at half of the pixels already, and would be halved once
+more. The size is the one nearest to half of the pixels that is aligned with the full size; it is that of the paper but for B4,
+where the paper has 252 of 380 pixels (0.44 of them) and the rule 284 (0.56): `size=252`. The warm-up aims at the rate before
+any decay, while the decay runs from the first update, so the rate drops at its end.
+
 The released recipe averages the checkpoints of all epochs; here a running average is used. Mixup is that of B0 to B2, which
 have little or no CutMix. The published learning rate and RMSProp decay scale with the batch; the decay here is that of 256.
 
