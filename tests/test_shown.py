@@ -189,7 +189,7 @@ BEGUN = {
 """What is made before a line that continues with it."""
 
 SLOW = (
-    r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m)|"
+    r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
     r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
 )
 """Lines that take long even so, or train as another line does."""

@@ -163,7 +163,7 @@ MISUSE = [
     ("trian photos", "there is no command 'trian'; did you mean 'train'?"),
     (
         "xyzzy",
-        "there are: ablate, card, data, embed, evaluate, explain, export-weights",
+        "there are: ablate, card, data, distill, embed, ensemble, evaluate, explain, export-weights",
     ),
     ("data chek photos", "did you mean 'check'?"),
     ("train", "name the data"),

@@ -36,6 +36,7 @@ def test_int8_is_recommended_only_where_it_is_shown_to_be_faster(faster, recomme
     }
 
 
+@pytest.mark.slow
 def test_the_same_network_is_timed_in_both(tmp_path):
     format = format_named("openvino")
     format.require()

@@ -67,6 +67,7 @@ def test_of_equally_good_ways_training_comes_before_the_probe(prepared):
     assert found.chosen == "nothing"
 
 
+@pytest.mark.slow
 def test_without_time_for_updates_that_say_something_the_probe_is_chosen(prepared):
     ways = {"one": prepared.recipe, "other": with_rate(prepared.recipe, 1e-3)}
     for seconds in (0.0, -0.5, -100.0):

@@ -63,7 +63,7 @@ def test_the_same_samples_give_the_same_bits():
 
 @pytest.mark.parametrize(
     ("count", "width", "classes"),
-    [(2, 8, 2), (3, 8, 3), (7, 30, 5), (101, 16, 100), (300, 16, 100), (40, 1, 2)],
+    [(2, 8, 2), (3, 8, 3), (7, 30, 5), (101, 16, 100), (40, 1, 2), pytest.param(300, 16, 100, marks=pytest.mark.slow)],
 )
 def test_few_samples_and_many_classes(count, width, classes):
     samples, labels = clouds(count, width, classes, apart=4.0)

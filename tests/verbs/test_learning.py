@@ -188,7 +188,7 @@ def test_one_model_is_no_ensemble(home, tmp_path):
 # --- selftrain ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["random", "fixed", "greedy"])
+@pytest.mark.parametrize("order", ["random", "fixed", pytest.param("greedy", marks=pytest.mark.slow)])
 def test_rounds_are_trained_and_told(home, tmp_path, order):
     words = ["selftrain", home / "teacher", home / "loose", "--order", order, "--rounds", 2, *TINY[:2], *TINY[4:], "epochs=1"]
     words = [word for word in words if word != "epochs=2"]

@@ -93,9 +93,7 @@ def distill(
 
 @command(
     main,
-    "paretina pretrain photos/ --model resnet18 epochs=100\n"
-    "paretina probe runs/photos-resnet18-1 labelled-photos/\n"
-    "paretina finetune runs/photos-resnet18-1 labelled-photos/ --labels 0.1",
+    "paretina pretrain photos/ --model resnet18 epochs=100",
     cls=FieldCommand,
     short_help="Train the features of a network on pictures without labels.",
 )

@@ -9,6 +9,7 @@ from paretina.cli.planning import planning_named, planning_options
 EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
     "paretina finetune runs/photos-efficientnet_b0-1 other-photos/ epochs=10 lr_decay=0.7 frozen='[\"stem\"]'\n"
+    "paretina finetune runs/photos-resnet18-1 labelled-photos/ --labels 0.1\n"
     "paretina finetune runs/photos-efficientnet_b0-1 --recipe recover teacher=runs/photos-efficientnet_b0-1 "
     "model.activation=HardSwish\n"
     "paretina finetune runs/photos-efficientnet_b0-1 --recipe quantised teacher=runs/photos-efficientnet_b0-1"

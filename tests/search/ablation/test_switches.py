@@ -129,7 +129,11 @@ def test_the_switches_of_a_recipe_are_those_of_earlier_releases(name):
     known = json.loads((Path(__file__).parent / "switches.json").read_text())
     if name not in known:
         pytest.skip("a recipe that came later")
-    assert [[switch.title, *switch.fields] for switch in default_switches(with_recipe(recipe_named(name)))] == known[name]
+    base = with_recipe(recipe_named(name))
+    found = default_switches(base)
+    assert [switch.title for switch in found] == [title for title, *_ in known[name]]
+    # a field that came later may be spelled out today
+    assert [switch(base) for switch in found] == [Switch(fields=tuple(fields))(base) for _, *fields in known[name]]
 
 
 def test_the_plain_recipe_has_no_refinement():

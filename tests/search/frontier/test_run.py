@@ -817,6 +817,7 @@ def trained(npz, tmp_path_factory):
     return training.train(asked, tmp_path_factory.mktemp("trained") / "run").path
 
 
+@pytest.mark.slow
 def test_each_runtime_gets_the_same_pixels_and_the_same_network(trained):
     found = Subjects(trained, Device.here(), False, None, lambda text: None)
     opened = found.steps.opened
@@ -829,6 +830,7 @@ def test_each_runtime_gets_the_same_pixels_and_the_same_network(trained):
         torch.testing.assert_close(subject.infer(3)(), wanted, atol=5e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_real_timing_is_in_each_runtime_and_says_where_there_is_none(trained, monkeypatch):
     def fails(self, runtime, label):
         if runtime == "onnxruntime":
