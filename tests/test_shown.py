@@ -46,7 +46,6 @@ LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretin
 
 STAND_INS = {
     # data
-    "photos/val": "photos/val",
     "photos/": "photos/",
     "other-photos/": "other-photos/",
     "--ood other-photos/": "folder/",

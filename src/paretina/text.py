@@ -4,6 +4,7 @@ Names of files, folders and classes may contain line breaks, tabs, invalid bytes
 show such characters as Python escapes; JSON and CSV keep the name as it is.
 """
 
+import os
 import unicodedata
 from collections.abc import Iterable
 
@@ -35,6 +36,17 @@ def paragraphs(text: str) -> str:
 def markdown_cells(cells: Iterable[str]) -> str:
     """A row of a Markdown table."""
     return f"| {' | '.join(printable(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+def split_hint(place: str) -> str:
+    """What to do where there is no folder of a split, as the end of a sentence; "" for any other place."""
+    folder, name = os.path.split(place.rstrip("/"))
+    if name.lower() not in SPLITS or not os.path.isdir(folder or "."):
+        return ""
+    return f"; {folder or '.'}/ has no folder {name}: name {folder or '.'}/ itself, whose held-out pictures are its split val"
 
 
 def how_many(number: int | float, noun: str, form: str = "", plural: str = "") -> str:

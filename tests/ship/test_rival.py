@@ -1,4 +1,4 @@
-"""Whether int8 is recommended goes by the time beside bfloat16, and by nothing else."""
+"""Whether int8 is recommended goes by the time beside float32 and bfloat16, and by nothing else."""
 
 from dataclasses import replace
 
@@ -25,10 +25,11 @@ from tiny import tiny_blueprint
     ],
 )
 def test_int8_is_recommended_only_where_it_is_shown_to_be_faster(faster, recommended, says):
-    found = Rivalry({"int8_p50_ms": 1.0, "bfloat16_p50_ms": faster.value}, faster)
+    found = Rivalry("bfloat16", {"int8_p50_ms": 1.0, "bfloat16_p50_ms": faster.value}, faster)
     assert found.recommended == recommended
     assert found.line().startswith(says)
     assert found.to_dict() == {
+        "rival": "bfloat16",
         "timing": found.timing,
         "faster": faster._asdict(),
         "recommended": recommended,
@@ -48,7 +49,8 @@ def test_the_same_network_is_timed_in_both(tmp_path):
     path = tmp_path / "a.ovz"
     format.write(whole, path, replace(header, precision="float32"))  # stands for the file in int8, which takes a calibration
     found = rivalled(format, whole, header, format.open(path, threads=1), torch.zeros(3, 20, 24, dtype=torch.uint8), 0.2)
-    assert set(found.timing) == {f"{name}_{share}_ms" for name in ("int8", "bfloat16") for share in ("p50", "p95")}
+    assert set(found.timing) == {f"{name}_{share}_ms" for name in ("int8", "float32", "bfloat16") for share in ("p50", "p95")}
     assert found.timing["int8_p50_ms"] > 0
+    assert found.timing[f"{found.rival}_p50_ms"] == min(found.timing["float32_p50_ms"], found.timing["bfloat16_p50_ms"])
     assert found.faster.low <= found.faster.value <= found.faster.high
     assert [each.name for each in tmp_path.iterdir()] == ["a.ovz"]

@@ -113,8 +113,10 @@ def accuracy_lines(found: Any) -> list[str]:
     lines.append(line("calibration error (ECE)", "ece", "  ", 3) + chance)
     scaled = f"  debiased {accuracy.ece_scaled_debiased:.3f}"
     lines.append(line("  after temperature scaling", "ece_scaled", "  ", 3) + scaled)
-    worst = sorted((each for each in accuracy.per_class if each.n), key=lambda each: each.recall)[:5]
-    lines.append("hardest classes: " + ", ".join(f"{each.name} {each.recall:.0f} % of {each.n}" for each in worst))
+    wrong = [each for each in accuracy.per_class if each.n and each.recall < 100]
+    worst = sorted(wrong, key=lambda each: each.recall)[:5]
+    if worst:
+        lines.append("hardest classes: " + ", ".join(f"{each.name} {each.recall:.0f} % of {each.n}" for each in worst))
     lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]
     return lines
 
@@ -168,8 +170,9 @@ def predict(
     """Classify pictures and folders of pictures with a model.
 
     MODEL is a model file, the directory of a finished run, or a file that `paretina ship` has written, which its own runtime
-    then executes. Pictures that cannot be read are listed and skipped; the exit code is 1 if none can be read. Folders are read
-    as in training: hidden files, system files and files that are not pictures are skipped and counted.
+    then executes. Pictures that cannot be read are listed and skipped; the exit code is 1 if none can be read, or one that is
+    named cannot. Folders are read as in training: hidden files, system files and files that are not pictures are skipped and
+    counted.
     """
     from paretina import verbs
     from paretina.data.scan import left_out_text
@@ -194,3 +197,5 @@ def predict(
         if found.throughput is not None and len(found.predictions) >= MANY:
             note(f"{how_many(len(found.predictions), 'picture', ',')}, {found.throughput:,.0f} a second ({found.runtime})")
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)
+    if lost := [path for path in map(str, paths) if printable(path) in map(printable, found.damaged)]:
+        raise FailedError(f"{len(lost)} of the pictures that are named could not be read: {', '.join(map(printable, lost))}")

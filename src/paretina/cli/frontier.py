@@ -148,6 +148,8 @@ def frontier(
         halving = halving_of(time, rungs, keep, by, cost)
         check_energy(halving.cost, device)
         check_output(output, found[0].asked.data)
+        with misuse():  # before a directory is made
+            check_runtimes(wanted, default_plan(device or "auto").device)
         name = Path(str(source)).expanduser().absolute().name
         folder = output or free_folder(Path("runs"), f"{name}-frontier")
     with misuse():

@@ -46,7 +46,7 @@ def outcome(error: BaseException) -> FailedError | None:
         return error
     if isinstance(error, click.UsageError):
         hint = f"\ntry: {error.ctx.command_path} --help" if error.ctx else ""
-        return FailedError(f"{error.format_message()}{hint}", 2)
+        return FailedError(f"{plainly(error.format_message())}{hint}", 2)
     if isinstance(error, click.ClickException):
         return FailedError(error.format_message(), error.exit_code)
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -54,12 +54,36 @@ def outcome(error: BaseException) -> FailedError | None:
     text = "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return FailedError(f"out of memory; lower batch_size or size, or raise accumulate ({text.strip() or 'no details'})")
+    if said := unmatched_torch(error):
+        return FailedError(said)
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename is not None else ""
         return FailedError(f"{error.strerror}{where}")
     if isinstance(error, ValueError | FloatingPointError | OSError):
         return FailedError(text, getattr(error, "exit_code", 1))
     return None
+
+
+def plainly(message: str) -> str:
+    """A message of click about a number, in words for people."""
+    for theirs, ours in (
+        ("is not a valid integer range", "is not a whole number"),
+        ("is not a valid integer", "is not a whole number"),
+        ("is not a valid float range", "is not a number"),
+        ("is not a valid float", "is not a number"),
+    ):
+        message = message.replace(theirs, ours)
+    return message
+
+
+def unmatched_torch(error: BaseException) -> str:
+    """What to do where torch and torchvision were installed from different places; "" for any other error."""
+    if not (isinstance(error, RuntimeError) and "operator torchvision::" in str(error)):
+        return ""
+    return (
+        f"torch and torchvision do not belong together ({error}); install both from one place: "
+        "pip install --force-reinstall torch torchvision"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -245,7 +269,7 @@ def duration(text: str, option: str = "--time-limit") -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        misuse(f"{option} must be a time such as 90s, 10m or 1h30m, got {text!r}")
+        misuse(f"{option} must be a time above 0, such as 90s, 10m or 1h30m, got {text!r}")
     return seconds
 
 

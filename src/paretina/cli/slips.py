@@ -23,6 +23,7 @@ from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
+from paretina.text import split_hint
 from paretina.train.fields import AUTO, LR, keep_terms, path_from, read_config, rise_of
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
@@ -69,7 +70,7 @@ def check_recipe(name: str | None) -> None:
 def check_source(data: str | None) -> None:
     if data is None or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
         return
-    refuse(f"there is no folder {data!r}, and no built-in data of that name{near(data, known('sources'))}")
+    refuse(f"there is no folder {data!r}, and no built-in data of that name{split_hint(data) or near(data, known('sources'))}")
 
 
 def is_data_file(data: str) -> bool:

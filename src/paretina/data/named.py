@@ -4,6 +4,7 @@ from pathlib import Path
 
 from paretina.data.source import Source
 from paretina.spec import kinds, near
+from paretina.text import split_hint
 
 
 def sources() -> dict[str, type[Source]]:
@@ -29,7 +30,7 @@ def source_named(data: str | Source) -> Source:
             return kind(path=data)  # type: ignore[call-arg]
     if path.exists():
         raise ValueError(f"{data!r} is a file of an unknown type; name {data_in_words()}")
-    raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{near(data, words)}")
+    raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{split_hint(data) or near(data, words)}")
 
 
 def data_in_words() -> str:

@@ -27,7 +27,7 @@ Huang & Zhang 2009.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -463,6 +463,7 @@ def write_predictions(
     labels: Labels | None,
     classes: tuple[str, ...],
     reject: float | None = None,
+    damaged: Mapping[str, str] | None = None,
 ) -> None:
     """Writes predictions as CSV in UTF-8, a line per sample.
 
@@ -471,6 +472,7 @@ def write_predictions(
 
     Args:
         reject: adds a column rejected behind confidence, 1 where the answer is less likely than this and else 0.
+        damaged: reasons by the names of samples that could not be read: adds a last column error, and a line for each of them.
 
     Raises:
         ValueError: the numbers of names, rows of logits, labels or classes disagree, or a logit is not finite.
@@ -483,6 +485,7 @@ def write_predictions(
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
     columns += ["rejected"] if reject is not None else []
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
+    columns += ["error"] if damaged is not None else []
 
     def lines() -> Iterator[dict[str, str]]:
         waiting = iter(names)
@@ -500,5 +503,7 @@ def write_predictions(
                     line[f"class_{place + 1}"] = classes[answers[place]]
                     line[f"confidence_{place + 1}"] = f"{chances[place]:.6f}"
                 yield line
+        for name, reason in (damaged or {}).items():
+            yield {"name": name, "error": reason}
 
     write_csv(path, lines(), columns)

@@ -103,20 +103,19 @@ class Sweep:
     def verdict(self) -> tuple[str, ...]:
         """The findings, a sentence each."""
         best, cheapest = self.at(self.best), self.at(self.cheapest)
-        said = [
-            f"best: {best.size} pixels with {best.top1.value:.1f} %; chosen on the {self.where} pictures, so its figure is "
-            "optimistic"
-        ]
+        these = "all pictures" if self.where == "all" else f"the {self.where} pictures"
+        said = [f"best: {best.size} pixels with {best.top1.value:.1f} %; chosen on {these}, so its figure is optimistic"]
         if cheapest is best:
             least = best.macs == min(row.macs for row in self.rows)
             said.append(
                 "it is also the cheapest" if least else f"every cheaper size is clearly worse on these {self.n} pictures"
             )
         else:
-            behind = f", {cheapest.behind.value:.1f} points behind [{ends(cheapest.behind)}]" if cheapest.behind else ""
+            # one criterion: an interval beside the p-value can seem to contradict it
+            behind = f", {cheapest.behind.value:.1f} points behind" if cheapest.behind else ""
             said.append(
-                f"cheapest that is not clearly worse: {cheapest.size} pixels with {cheapest.top1.value:.1f} %{behind} "
-                f"(p = {cheapest.p:.2g}), {saved(best, cheapest)}"
+                f"cheapest that is not clearly worse: {cheapest.size} pixels with {cheapest.top1.value:.1f} %{behind}, which "
+                f"chance could be (p = {cheapest.p:.2g}), {saved(best, cheapest)}"
             )
         if self.disturbed:
             said.append("other processes used the device meanwhile, so these times are not to be trusted")
@@ -126,7 +125,7 @@ class Sweep:
 
     def table(self) -> Iterator[str]:
         """Lines for a terminal; the verdict comes after them."""
-        timed = [f"ms per image, of {self.batch}"] if self.device else []
+        timed = [f"ms per image, batches of {self.batch}"] if self.device else []
         lines = [["pixels", "top-1, %", "MMACs", *timed, "behind the best", "p"]]
         for row in self.rows:
             macs = row.macs / 1e6
@@ -313,7 +312,7 @@ def swept(
         top1 = Interval(*(100 * value for value in share))
         p = paired_p(right[best], right[size])
         # the best is not behind itself, whatever other pictures there were
-        behind = Interval(0, 0, 0) if size == best else points_behind(right[best], right[size])
+        behind = Interval(0.0, 0.0, 0.0) if size == best else points_behind(right[best], right[size])
         rows.append(AtSize(size, top1, macs[size], times.get(size), behind, p))
     cheapest = min((row for row in rows if not row.clearly_worse), key=lambda row: price(row.size))
     return Sweep(

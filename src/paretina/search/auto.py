@@ -285,7 +285,8 @@ def fine_tuned(
     if not views:
         way = "a linear classifier on frozen features: the memory that is left has no room for feature maps to train on"
     elif not trains:
-        why = "the time is too short for more" if epochs is None else f"epochs={epochs:g}"
+        more = longer(seen, measured, own, batch, seconds)
+        why = f"epochs={epochs:g}" if epochs is not None else f"the time is too short for more{more}"
         way = f"a linear classifier on frozen features: {why}"
     else:
         way = (
@@ -302,6 +303,17 @@ def fine_tuned(
         f"{probe_s(seen, measured, own):.0f} s of {seconds:.0f} s{late_by}",
     )
     return Chosen(network.name, "finetune", fields, trains, seconds, said)
+
+
+def longer(seen: FolderLook, measured: NetworkPace, side: int, batch: int, given: float) -> str:
+    """With what limit of time the last stages would be fine-tuned, as the end of a sentence; "" where none is found."""
+    wanted = max(1.0, PILOTS * LEAST_UPDATES * batch / seen.train)
+    for seconds in (60, 90, 120, 180, 300, 600, 1200, 1800, 3600, 7200):
+        left = seconds - BEGIN_S - END_S - read_s(seen)
+        if seconds > given and late_passes(seen, measured, side, left) >= wanted:
+            text = f"{seconds}s" if seconds <= 90 else f"{seconds // 60}m"
+            return f"; fine-tuning at {side} pixels needs about --time-limit {text}"
+    return ""
 
 
 PROBE_SHARE = 0.75

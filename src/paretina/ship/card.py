@@ -181,7 +181,9 @@ def weaknesses(facts: CardFacts) -> str:
     known = [row for row in rows if isinstance(row, Mapping) and row.get("n") and row.get("recall") is not None]
     if not known:
         return "Not known: the run that it was trained in is not beside the file."
-    worst = sorted(known, key=lambda row: row["recall"])[:WEAKEST]
+    worst = sorted((row for row in known if row["recall"] < 100), key=lambda row: row["recall"])[:WEAKEST]
+    if not worst:
+        return "No validation picture of any class was missed; how it does on others is not known."
     lines = ["| class | recall % | 95 % interval | pictures |", "|---|---|---|---|"]
     for row in worst:
         low, high = row.get("recall_low"), row.get("recall_high")

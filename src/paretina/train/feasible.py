@@ -4,6 +4,7 @@ import copy
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from paretina.model.blueprint import LARGEST, Model
 from paretina.model.roles import roles
 from paretina.model.sizes import size_fault
 from paretina.model.task import Task
+from paretina.run import model_in
 from paretina.spec import kinds
 from paretina.text import how_many, printable
 from paretina.train.asked import Asked
@@ -40,6 +42,8 @@ def check_asked(asked: Asked) -> None:
     recipe.learning.frozen_parts(model)
     recipe.objective.check(recipe, model)
     check_taught(recipe)
+    if recipe.teacher is not None and not recipe.teacher.startswith("timm:"):
+        model_in(Path(recipe.teacher))  # there is one
     check_remembered(recipe, model, asked.sides())
     check_run(recipe, recipe.epochs)
     if recipe.learning.needs_weights and not asked.starts():

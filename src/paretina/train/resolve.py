@@ -184,6 +184,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     model = replace(model, preprocessing=recipe.test.preprocessing(model.preprocessing))
     if model.preprocessing != recipe.test.preprocessing(usual):
         notes.append(f"preprocessing is that of its weights: {in_words(model.preprocessing, model.resolution)}")
+    notes += size_notes(model, asked.training_sides())
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     teacher = teacher_of(recipe, collection)
     if teacher is not None:
@@ -223,6 +224,17 @@ def preprocessing_asked(asked: Asked, start: Start | None) -> set[str]:
     else:  # for a blueprint given as a value it is unknown which fields were chosen; wrong statistics would not be a choice
         return {"crop", "fit", "interpolation"}
     return {name for name, value in vars(asked.model.preprocessing).items() if value != getattr(usual, name)}
+
+
+def size_notes(model: Model, sides: frozenset[int]) -> list[str]:
+    """A warning where the smallest training size leaves less than one pixel on the last maps of a network."""
+    stride = max((blueprint.border_strides[-1] for blueprint in model.blueprints()), default=1)
+    if min(sides) >= stride:
+        return []
+    return [
+        f"warning: at {min(sides)} pixels the last maps of this network, whose stride is {stride}, have a single place, so it "
+        "sees next to nothing; take more pixels, or a network with a smaller stride"
+    ]
 
 
 def teacher_notes(path: str | None, preprocessing: Preprocessing, sides: frozenset[int]) -> list[str]:

@@ -73,7 +73,8 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
                 "notes": [*prepared.notes, *judged.notes],
             },
             "cost": asdict(counted),
-            "time_s": sum(spent_by_attempt(last)),
+            # the linear probe is training too, and all there is of it in a run without updates
+            "time_s": sum(spent_by_attempt(last)) + (probes[-1].get("time_s", 0.0) if probes else 0.0),
             "throughput_img_s": last[-1]["throughput/img_s"] if last else None,
             "peak_mb": max((line["mem/peak_mb"] for line in last), default=peak_mb(prepared.asked.plan.device)),
         },

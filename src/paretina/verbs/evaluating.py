@@ -365,7 +365,7 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
         split: None for val, or for all of a folder without splits.
         data: what the source is called.
         held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
-            training held out, and not on all.
+            training held out, and not on all; on the very folder that it was trained on it always is.
 
     Raises:
         MisuseError: the split does not exist, or task or classes are not those of the model.
@@ -378,7 +378,8 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
     if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
         source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
     own = before.data is not None or is_named_after(about, source)
-    if split is None and held_out and own and isinstance(source, Folder) and not source.has_splits():
+    trained_on = before.data is not None and not before.inside
+    if split is None and (trained_on or (held_out and own)) and isinstance(source, Folder) and not source.has_splits():
         split = "val"
         notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
     if split == "all" and isinstance(source, Folder) and not source.has_splits():

@@ -94,7 +94,8 @@ def predict(
     Args:
         model: a model file, the directory of a finished run, or a shipped file.
         top: number of classes per picture, if each picture has one.
-        csv: where to write all predictions.
+        csv: where to write all predictions; pictures that cannot be read have a line too, with the reason in the column error
+            (not in the table of a model with several classes a picture).
         reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
         trust: whether shipped files that can run code are opened.
 
@@ -136,7 +137,7 @@ def predict(
         if several:
             write_shares(Path(csv), shown, shares, about.classes)
         else:
-            write_predictions(Path(csv), shown, logits, None, about.classes, reject)
+            write_predictions(Path(csv), shown, logits, None, about.classes, reject, damaged)
     best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(

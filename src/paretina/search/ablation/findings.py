@@ -68,6 +68,7 @@ class Outcome:
     network: str
     machine: str
     uncounted: tuple[str, ...] = ()
+    nll: float | None = None
 
 
 def digest(text: str) -> str:
@@ -91,6 +92,7 @@ def outcome(folder: Path, peaks: bool) -> Outcome | None:
         macs=result["cost"]["macs"],
         uncounted=tuple(result["cost"].get("uncounted", ())),
         params=result["cost"]["params"],
+        nll=result["metrics"].get("val/nll"),
         network=digest(json.dumps(asked["model"])),
         machine=", ".join(f"{environment.get(name, '')}" for name in ("cpu", "gpu", "torch", "device")),
     )
@@ -449,7 +451,21 @@ def exchanges_of(study: Study, state: dict[str, Any], found: Outcomes) -> tuple[
     return tuple(exchanges)
 
 
+def without_effect(study: Study, state: dict[str, Any], found: Outcomes) -> list[str]:
+    """The changes whose runs ended with the very figures of the baseline's, with every seed."""
+    names = []
+    for variant in study.variants(state["epochs"]):
+        if variant.switch is None:
+            continue
+        both = sides(variant, variant.switch, study.seeds, found).values()
+        if both and all(one.nll is not None and (one.top1, one.nll) == (other.top1, other.nll) for one, other in both):
+            names.append(variant.switch.title)
+    return names
+
+
 def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    for name in without_effect(study, state, found):
+        yield f"{name}: the runs with and without it have exactly the same figures, so it has no effect in runs of this length"
     everything = [came_out for by_seed in found.values() for came_out in by_seed.values()]
     if everything:
         val = everything[0].val

@@ -38,7 +38,7 @@ from paretina.search.ablation.findings import (
 )
 from paretina.search.ablation.study import BASE, Study, Variant, check, settled, with_epochs
 from paretina.search.ablation.switches import Switch
-from paretina.search.ablation.verdicts import UNPRICED, Price, level_of_look
+from paretina.search.ablation.verdicts import LEAST_PAIRS, UNPRICED, Price, level_of_look
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
 from paretina.train import estimate, training
@@ -147,6 +147,9 @@ def run_study(
     check(study)
     if state["looks"] and looked_at(study, price) != state["looks"][-1]["of"]:
         level_of_look(state["looks"][-1]["spent"])
+    if study.switches and len(study.seeds) < LEAST_PAIRS:
+        few = how_many(len(study.seeds), "seed")
+        say(f"a verdict needs {LEAST_PAIRS} pairs of runs, and there are {few}; give --seeds {LEAST_PAIRS} or more")
     path.mkdir(parents=True, exist_ok=True)
     write_state(path, state)
     state["epochs"] = fitted(study, state["epochs"], say)

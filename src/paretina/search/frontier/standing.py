@@ -33,6 +33,10 @@ from paretina.text import how_many
 TOP1 = Axis(name="top1", better="high", unit="%")
 
 
+OVER = 1.15
+"""By what factor the time that was asked for may be exceeded without a word."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Halving(Spec):
     """Settings of successive halving.
@@ -54,10 +58,12 @@ class Halving(Spec):
     cost: str = "latency_ms"
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0 or self.rungs < 1 or not self.factor > 1 or self.least < 1:
+        if not self.factor > 1:
+            raise ValueError(f"--keep 3 keeps one candidate in 3 of a rung, so it is above 1, got {self.factor:g}")
+        if not self.seconds > 0 or self.rungs < 1 or self.least < 1:
             raise ValueError(
-                f"halving needs seconds > 0, rungs >= 1, factor > 1 and least >= 1, got seconds={self.seconds}, "
-                f"rungs={self.rungs}, factor={self.factor}, least={self.least}"
+                f"a frontier needs a time above 0, and at least one rung and one finalist, got {self.seconds:g} s, "
+                f"{self.rungs} and {self.least}"
             )
         if self.cost not in COSTS:
             raise ValueError(f"there is no cost {self.cost!r}{near(self.cost, COSTS)}")
@@ -285,6 +291,11 @@ class Standing:
             )
         found += [f"{entry.name} failed and was left out: {entry.failed}" for entry in self.entries if entry.failed]
         found += [rung["stopped"] for rung in self.rungs if rung["stopped"]]
+        if self.spent_s > OVER * self.halving.seconds:
+            found.append(
+                f"training took {self.spent_s:.0f} s, and {self.halving.seconds:.0f} s were asked for: epochs are fixed when a "
+                "rung begins, by the pace of the machine then, and interrupted updates are repeated"
+            )
         short = [epochs for rung in self.rungs for epochs in (rung["epochs"] or {}).values() if epochs < 2]
         if short:
             found.append(

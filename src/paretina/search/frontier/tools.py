@@ -152,10 +152,12 @@ def timer(device: str, seconds: float, tune: bool = False, fold: Any = None, run
         for label, timing in timings.items():
             batch = timing.inference
             known: dict[str, Sequence[float]] = {"latency_ms": timing.latency.p50, "throughput": batch.img_s}
-            for cost, value in (("peak_mb", batch.peak_mb), ("energy_j", batch.energy.image_j if batch.energy else None)):
+            name, runtime = places[label]
+            # what other runtimes allocate is not seen from torch
+            peak = None if RUNTIMES[runtime].format else batch.peak_mb
+            for cost, value in (("peak_mb", peak), ("energy_j", batch.energy.image_j if batch.energy else None)):
                 if value is not None:
                     known[cost] = (value, value, value)
-            name, runtime = places[label]
             costs.setdefault(name, {})[runtime] = known
         first = next(iter(timings.values()), None)
         return {
