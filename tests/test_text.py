@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from paretina.text import how_many, markdown_cells, paragraphs, printable
+from paretina.text import how_many, markdown_cells, paragraphs, printable, split_hint
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,13 @@ def test_cells_of_a_markdown_table_stay_one_row():
 )
 def test_one_of_something_is_in_the_singular(given, text):
     assert how_many(*given) == text
+
+
+def test_a_folder_that_holds_out_pictures_itself_is_named(tmp_path, monkeypatch):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    said = "; photos/ has no folder val: name photos/ itself, whose held-out pictures are its split val"
+    assert split_hint("photos/val") == said
+    assert split_hint("photos/val/") == said
+    assert split_hint("nowhere/val") == ""
+    assert split_hint("photos/cats") == ""

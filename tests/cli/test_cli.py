@@ -211,7 +211,7 @@ MISUSE = [
     ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
     ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
     ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "as epochs=3 and as recipe.epochs=5"),
-    ("frontier photos --models resnet18 --time 3m --time 4m", "--time is given twice"),
+    ("frontier photos --models resnet18 --time 3m --time 4m", "--time-limit is given twice"),
     ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
@@ -256,8 +256,9 @@ MISUSE = [
     ("train photos --device gpu", "there is no device 'gpu' on this machine"),
     ("train photos --weights gone.safetensors", "there is no model file gone.safetensors"),
     ("train photos --config gone.yaml", "cannot read gone.yaml"),
-    ("train photos --time-limit 10x", "--time-limit must be a time such as 90s, 10m or 1h30m, got '10x'"),
-    ("train photos --time-limit 0s", "--time-limit must be a time"),
+    ("train photos --time-limit 10x", "--time-limit must be a time above 0, such as 90s, 10m or 1h30m, got '10x'"),
+    ("train photos --time-limit 0s", "--time-limit must be a time above 0"),
+    ("predict model.safetensors photos --top x", "'x' is not a whole number"),
     ("train photos --output photos/run", "lies inside the data"),
     (f"train photos --output {RUN}", f"go on with it: paretina train --resume {RUN}"),
     ("train photos --output empty/.. --dry-run", "is not empty"),
@@ -543,10 +544,18 @@ def test_an_error_in_the_middle_names_the_run_directory(monkeypatch):
 
 def test_evaluate_and_predict_take_the_directory_of_a_run(tmp_path):
     assert document("evaluate", RUN, "photos") == document("evaluate", MODEL, "photos")
-    out, err = run("predict", RUN, "photos/val/röt", "damaged/val/blue/1.png", "--top", "1", "--csv", tmp_path / "out.csv")
+    words = ["predict", RUN, "photos/val/röt", "damaged/val/blue/1.png", "--top", "1", "--csv", tmp_path / "out.csv"]
+    out, err = run(*words, code=1)  # a picture that is named must be read
     assert [line.split("  ")[0] for line in out.splitlines()] == ["photos/val/röt/0.png", "photos/val/röt/1.png"]
-    assert err == "could not be read: damaged/val/blue/1.png: not a picture in a known format\n"
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+    assert err.splitlines() == [
+        "could not be read: damaged/val/blue/1.png: not a picture in a known format",
+        "error: 1 of the pictures that are named could not be read: damaged/val/blue/1.png",
+    ]
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    assert (rows[2]["name"], rows[2]["predicted"]) == ("damaged/val/blue/1.png", "")
+    assert "not a picture in a known format" in rows[2]["error"]
 
 
 def test_predict_says_what_of_a_folder_it_left_out(tmp_path):
@@ -569,7 +578,7 @@ def test_names_with_line_breaks_stay_on_one_line_and_are_whole_in_files(tmp_path
     assert shown[0].endswith("a\\nb.png")
     assert err == f"could not be read: {tmp_path}/e\\x1b[2J.png: not a picture in a known format\n"
     with (tmp_path / "out.csv").open(newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == names
+        assert [row["name"] for row in csv.DictReader(file) if not row["error"]] == names
     found = document("predict", MODEL, tmp_path)
     assert [each["name"] for each in found["predictions"]] == names
     _, err = run("predict", MODEL, tmp_path / "e\x1b[2J.png", code=1)
@@ -773,3 +782,9 @@ def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
     (state,) = (place / "state").iterdir()
     assert f"interrupted: stopped after {int(state.name)} of 300000 updates" in rest
     assert not (place / "result.json").exists()
+
+
+def test_torch_and_torchvision_that_do_not_belong_together_are_told_in_a_sentence():
+    found = outcome(RuntimeError("operator torchvision::nms does not exist"))
+    assert "torch and torchvision do not belong together" in str(found)
+    assert outcome(RuntimeError("something else")) is None

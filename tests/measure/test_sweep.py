@@ -97,7 +97,7 @@ def test_the_best_and_the_cheapest_that_is_not_clearly_worse():
     assert result.at(128).behind == Interval(0, 0, 0)
     best, cheapest = result.verdict()
     assert best == "best: 128 pixels with 85.0 %; chosen on the validation pictures, so its figure is optimistic"
-    assert cheapest.startswith("cheapest that is not clearly worse: 96 pixels with 80.0 %, 5.0 points behind [")
+    assert cheapest.startswith("cheapest that is not clearly worse: 96 pixels with 80.0 %, 5.0 points behind, which chance")
     assert cheapest.endswith("(p = 0.062), in 75 % of the time and 56 % of the MACs")
 
 

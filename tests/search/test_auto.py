@@ -98,7 +98,8 @@ def test_where_the_time_is_too_short_for_updates_the_linear_classifier_is_all(pi
     paces(0.1, LITE)
     found = choose_auto(pictures, PLAN, seconds=20.0)
     assert (found.pilot, found.fields["recipe.epochs"]) == (False, 0.0)
-    assert found.said[2] == "recipe: a linear classifier on frozen features: the time is too short for more"
+    said = "recipe: a linear classifier on frozen features: the time is too short for more"
+    assert found.said[2] == f"{said}; fine-tuning at 96 pixels needs about --time-limit 10m"
 
 
 def test_a_larger_network_is_taken_where_there_is_time_for_fine_tuning_it(pictures, paces):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from paretina.cli import explain
 from paretina.model.blueprint import Preprocessing
 from paretina.model.family import networks
 from paretina.model.heads.pool import PoolHead
@@ -161,3 +162,7 @@ def test_rank_correlation_is_spearmans():
 def test_faithfulness_needs_pictures_for_an_interval():
     with pytest.raises(ValueError, match="at least 2 pictures"):
         faithfulness(network(), [images()[0]], [method_named("cam")])
+
+
+def test_the_help_names_every_method():
+    assert set(explain.METHODS.split(", ")) == set(methods())

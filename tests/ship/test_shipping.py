@@ -301,7 +301,7 @@ def test_a_card_says_what_the_file_knows(home, tmp_path, file):
     assert "Trained on photos" in body
     assert "parameters" in body
     assert "42 training and 24 validation pictures" in body
-    assert "| blue |" in body
+    assert "No validation picture of any class was missed" in body or "| blue |" in body
     assert ("onnxruntime" in body) == (file == "model.onnx")
     run("card", source, "--out", tmp_path / "CARD.md")
     assert (tmp_path / "CARD.md").read_text() == text

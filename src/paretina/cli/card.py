@@ -68,6 +68,8 @@ def embed(
         return
     if found.left_out:
         note(left_out_text(Counter(found.left_out)))
+    if any(found.neighbours):
+        note("the most similar other pictures, with the cosine of the angle between the features: 1 for the same direction")
     for name, near in zip(found.names, found.neighbours, strict=True):
         print_lines([f"{name}  {'   '.join(f'{other} {value:.3f}' for other, value in near)}".rstrip()])
     print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

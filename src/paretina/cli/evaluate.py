@@ -12,7 +12,7 @@ from paretina.text import how_many, printable
 
 @command(
     main,
-    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/val\n"
+    "paretina evaluate runs/photos-efficientnet_b0-1/model.safetensors photos/\n"
     "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --resolution 96:224:16 --html sweep.html\n"
     "paretina evaluate runs/photos-efficientnet_b0-1 photos/ --corruptions noise,jpeg --ood other-photos/",
     short_help="Evaluate a model on labelled pictures.",

@@ -6,6 +6,9 @@ import click
 
 from paretina.cli.program import command, main, print_json, print_lines, waiting
 
+METHODS = "cam, grad-cam, grad-cam++, xgrad-cam, hires-cam, layer-cam, eigen-cam, occlusion"
+"""As in `paretina.ship.maps`, which need torch."""
+
 
 @command(
     main,
@@ -16,7 +19,7 @@ from paretina.cli.program import command, main, print_json, print_lines, waiting
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--beside", type=click.Path(path_type=Path), multiple=True, help="Another model on the same sheet; repeatable.")
-@click.option("--method", default="auto", help="cam, grad-cam, layer-cam, occlusion and others.  [auto]")
+@click.option("--method", default="auto", help=f"One of {METHODS}.  [auto]")
 @click.option("--class", "of", default=None, metavar="NAME", help="Class to explain.  [the one that the model answers]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("explained"), help="Directory to write to.  [explained]")
 @click.option("--faithful", is_flag=True, help="Also measure whether the maps are true, on these pictures.")

@@ -49,7 +49,13 @@ class UnmetError(ValueError):
     type=click.Path(path_type=Path),
     help="YAML list of candidates (model, size, any fields) instead of --models.",
 )
-@click.option("--time", "time", default=None, help="Total training time of all candidates: 30m; can be raised with --resume.")
+@click.option(
+    "--time-limit",
+    "--time",
+    "time",
+    default=None,
+    help="Total training time of all candidates: 30m; can be raised with --resume.",
+)
 @click.option("--rungs", type=click.IntRange(1), default=None, help="Maximum number of rungs of successive halving.  [3]")
 @click.option("--keep", type=float, default=None, help="Reduction factor: 1 in this many candidates continues.  [2]")
 @click.option(
@@ -108,8 +114,8 @@ def frontier(
     Candidates are all combinations of --models, --sizes and --recipes, or a list. All are trained briefly; the better part
     continues until the time is used up (successive halving). Fields such as seed=1 apply to all. Resume with --resume, and a
     longer --time if it was too short; more processes can join with the same --resume. With --runtimes each network is timed as
-    it would be run, compiled or as a shipped file, and its best runtime is named with it. With --budget one candidate is
-    recommended; the exit code is 3 if none meets the budget.
+    it would be run, compiled or as a shipped file, and its best runtime is named with it. One candidate is
+    recommended, of those that meet each --budget; the exit code is 3 if none does.
     """
     from paretina.cli.program import duration
     from paretina.measure.plan import default_plan

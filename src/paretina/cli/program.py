@@ -135,7 +135,6 @@ OWN_WAYS = {
     ("finetune", "weights"): "MODEL gives the initial weights",
     ("finetune", "model"): "MODEL is the network",
     ("frontier", "model"): "--models names the networks",
-    ("frontier", "time_limit"): "--time sets the total training time",
 }
 """By command and name: what replaces an option of `paretina train` that the command does not have."""
 

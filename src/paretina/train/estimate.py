@@ -206,7 +206,8 @@ def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False
     fits, epochs = epochs, round(min(epochs, recipe.epochs) if capped else epochs, 2)
     if epochs < fits - 0.01:
         said = (
-            f"{how_many(epochs, 'epoch')}, which is less than the time limit of {seconds:.0f} s allows: more would gain nothing"
+            f"{how_many(epochs, 'epoch')}, fewer than fit into the {seconds:.0f} s that are left of the time limit: more would "
+            "gain nothing"
         )
         return FittedRun(replace(prepared, asked=replace(prepared.asked, recipe=replace(recipe, epochs=epochs))), said, end_s)
     fitting = how_many(epochs, "epoch fits", plural="epochs fit")

@@ -14,7 +14,7 @@ from paretina.model.stems.conv import ConvStem
 from paretina.report.ablation_page import advice
 from paretina.run import Run
 from paretina.search.ablation import run as ablate
-from paretina.search.ablation.findings import read_findings, read_state
+from paretina.search.ablation.findings import Outcome, read_findings, read_state, without_effect
 from paretina.search.ablation.run import inference, opened, run_study, write_state
 from paretina.search.ablation.study import Rival, Study
 from paretina.search.ablation.switches import switch_of
@@ -361,3 +361,15 @@ def test_data_noise_and_networks_are_read_by_their_axes(tmp_path, study, monkeyp
     assert exchange.worth == pytest.approx(10**0.4)
     assert any("wider was trained for 2 epochs, for equal training time" in note for note in found.notes)
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_change_without_effect_is_told(study):
+    def came_out(top1, nll):
+        return Outcome(top1, 1.0, 1.0, 10, 10, 1, 1, "same", "machine", nll=nll)
+
+    study = replace(study, seeds=(0, 1))
+    base, other = (variant.name for variant in study.variants({}))
+    found = {base: {0: came_out(50.0, 1.0), 1: came_out(60.0, 0.9)}, other: {0: came_out(50.0, 1.0), 1: came_out(60.0, 0.9)}}
+    assert without_effect(study, {"epochs": {}}, found) == ["average"]
+    found[other][1] = came_out(60.0, 0.91)
+    assert without_effect(study, {"epochs": {}}, found) == []
