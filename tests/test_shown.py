@@ -189,6 +189,7 @@ BEGUN = {
 
 SLOW = (
     r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
+    r"paretina train clipart --weights auto|paretina prune .* --cost|"
     r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
 )
 """Lines that take long even so, or train as another line does."""

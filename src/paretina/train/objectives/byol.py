@@ -163,4 +163,4 @@ class BYOL(Objective):
         return BYOLLearner(network, self)
 
 
-EXAMPLES = (BYOL(), BYOL(hidden=16, width=8, decay=Constant(value=0.9)))
+EXAMPLES = (BYOL(hidden=16, width=8, decay=Constant(value=0.9)), BYOL())
