@@ -1,0 +1,46 @@
+"""What `evaluate` judges by default on the very folder that a model was trained on, and what a probe alone is said to cost."""
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from paretina import verbs
+from tiny import tiny_blueprint
+
+SMALL = {"size": 16, "epochs": 1, "batch_size": 8, "workers": 0, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    for number in range(20):
+        for level, name in ((0, "dark"), (150, "light")):
+            path = root / "photos" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(2 * number + level).integers(0, 60, (20, 20, 3))
+            PIL.Image.fromarray((noise + level).astype(np.uint8)).save(path)
+    verbs.train(str(root / "photos"), tiny_blueprint(), "plain", "none", "cpu", root / "run", planning="default", **SMALL)
+    return root
+
+
+def test_on_its_own_folder_a_model_is_judged_on_what_training_held_out(home):
+    found = verbs.evaluate(home / "run", str(home / "photos"))
+    held = len(verbs.ask(str(home / "photos"), "resnet18", "plain", "none", "cpu").asked.data.open().split("val"))
+    assert found.split == "val"
+    assert found.accuracy.n == held < 40
+    assert any("only the pictures that training held out are judged; --split all" in note for note in found.notes)
+
+
+def test_all_of_them_can_be_asked_for(home):
+    found = verbs.evaluate(home / "run", str(home / "photos"), split="all")
+    assert found.split == "all"
+    assert found.accuracy.n == 40
+    assert any("the model was trained on" in note for note in found.notes)
+
+
+def test_another_folder_is_judged_whole(home, tmp_path):
+    for name in ("dark", "light"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "new" / name / f"{number}.png").write_bytes((home / "photos" / name / f"{number}.png").read_bytes())
+    assert verbs.evaluate(home / "run", str(tmp_path / "new")).accuracy.n == 6
