@@ -74,7 +74,7 @@ def main() -> None:
                 cells = [f"{found['bytes'] / 1e6:.2f}", f"{gate['timing'].get('after_p50_ms', 0):.2f}"]
                 cells += [f"{before['value']:.1f}", f"{after['value']:.1f}", points, gate["verdict"]]
                 print(f"| {name} | {to} | {precision} | {' | '.join(cells)} |", flush=True)
-                if rivalry := found.get("rivalry"):
+                if rivalry := found.get("against_floats"):
                     print(f"|  | {to} | bfloat16 beside int8 | | {json.dumps(rivalry)} | | | | |", flush=True)
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.data.batch import Batch
 from paretina.model.blueprint import MapShape, any_kit
 from paretina.model.family import network_named
 from paretina.model.heads import dense
@@ -66,7 +67,8 @@ def test_simsiam_wants_the_other_view_as_it_is():
     torch.manual_seed(0)
     learner = simsiam.SimSiam(hidden=16, width=8).make(TABLE.build(), None).train()
     first, second = written([1, 2], [3, 4]).requires_grad_(), written([5, 6], [7, 8])
-    wanted = learner.wanted(None, (first, second))
+    view = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    wanted = learner.wanted(Batch((view, view), torch.eye(3)[:2], torch.arange(2)), (first, second))
     assert [each.tolist() for each in wanted] == [first.tolist(), second.tolist()]
     assert not any(each.requires_grad for each in wanted)
 

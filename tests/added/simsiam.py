@@ -5,7 +5,7 @@ Learns nearly as much as BYOL in runs of 100 epochs, with batches of 64 to 512, 
 Source: Chen & He 2020 (arXiv:2011.10566), algorithm 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paretina.data.batch import Batch
@@ -14,6 +14,7 @@ from paretina.model.build import Network
 from paretina.shapes import Features
 from paretina.train.objective import Learner, Objective, Teacher
 from paretina.train.objectives.byol import TwoViewLearner, check_two_views
+from paretina.traits import SETTING, traits
 
 if TYPE_CHECKING:
     from paretina.train.recipe import Recipe
@@ -32,8 +33,8 @@ class SimSiam(Objective):
         width: of the projections that are compared.
     """
 
-    hidden: int = 512
-    width: int = 2048
+    hidden: int = field(default=512, metadata=traits(left_out=SETTING))
+    width: int = field(default=2048, metadata=traits(left_out=SETTING))
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         check_two_views("SimSiam", recipe, model)

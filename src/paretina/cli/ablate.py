@@ -9,7 +9,7 @@ import click
 EXAMPLE = (
     "paretina ablate finetune photos/ --model efficientnet_lite0 --output studies/finetune\n"
     "paretina ablate scratch photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
-    "paretina ablate finetune photos/ --methods --output studies/methods\n"
+    "paretina ablate scratch photos/ --model resnet18 --methods --output studies/methods\n"
     "paretina ablate scratch clipart --output studies/data --no-defaults --data-fractions 0.1,0.3 --label-noise 0.2,0.4"
 )
 

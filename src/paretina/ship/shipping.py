@@ -49,7 +49,7 @@ class Shipped:
             "precision": self.header.precision,
             "steps": list(self.header.steps),
             "gate": self.gate.to_dict(),
-            "against_bfloat16": None if self.rivalry is None else self.rivalry.to_dict(),
+            "against_floats": None if self.rivalry is None else self.rivalry.to_dict(),
         }
 
 

@@ -38,9 +38,10 @@ def methods_for(base: Asked) -> Methods:
     """The methods that can be added to a baseline.
 
     Raises:
-        ValueError: none can.
+        ValueError: none can, or the baseline itself cannot be trained.
     """
     collection = base.data.open()
+    trainable(base, collection)
     found, refused = [], {}
     known: list[type[Objective] | type[Term]] = [*kinds(Objective).values(), *kinds(Term).values()]  # type: ignore[type-abstract]
     for kind in known:
