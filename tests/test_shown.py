@@ -461,7 +461,7 @@ def replayed(monkeypatch):
 def lengths(monkeypatch):
     real = estimate.rehearse
 
-    def rehearse(prepared, seconds=0.0):
+    def rehearse(prepared, updates=4, seconds=0.0):
         return replace(real(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
 
     monkeypatch.setattr(estimate, "rehearse", rehearse)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from paretina.search.ablation.study import trainable
 from paretina.search.ablation.switches import Switch
 from paretina.spec import kinds
+from paretina.train import estimate
 from paretina.train.asked import Asked
-from paretina.train.estimate import rehearse
 from paretina.train.objective import Objective, Term
 from paretina.train.resolve import prepare
 
@@ -64,14 +64,17 @@ def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str]
     """The same changes, with as many epochs as take as long as the baseline; measured on a few updates of each."""
 
     def pace(asked: Asked) -> float:
-        estimate = rehearse(prepare(asked), updates=REHEARSED)
-        return estimate.update_s * estimate.updates_per_epoch
+        found = estimate.rehearse(prepare(asked), updates=REHEARSED)
+        return found.update_s * found.updates_per_epoch
 
     own = pace(base)
     found = []
     for switch in switches:
         share = own / pace(switch(base))
         epochs = float(f"{base.recipe.epochs * share:.3g}")
+        if epochs == base.recipe.epochs:
+            say(f"{switch.title}: an update takes as long as one of the base, so equal epochs are equal time")
+            continue
         say(
             f"{switch.title}: an update takes {1 / share:.2f} times as long, so {epochs:g} epochs fit into the time of the base"
         )
