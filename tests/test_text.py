@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from paretina.text import how_many, markdown_cells, paragraphs, printable, split_hint
+from paretina.data.layout import EXACT
+from paretina.text import SPLITS, how_many, markdown_cells, paragraphs, printable, split_hint
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,10 @@ def test_cells_of_a_markdown_table_stay_one_row():
 )
 def test_one_of_something_is_in_the_singular(given, text):
     assert how_many(*given) == text
+
+
+def test_the_names_of_splits_are_those_of_folders():
+    assert {*SPLITS} == {name for names in EXACT.values() for name in names}
 
 
 def test_a_folder_that_holds_out_pictures_itself_is_named(tmp_path, monkeypatch):

@@ -79,6 +79,14 @@ def test_without_labelled_pictures_the_loss_is_judged(home, tmp_path):
     assert "dark" in run("predict", tmp_path / "run", home / "loose").stdout
 
 
+def test_folders_that_are_not_the_teachers_classes_are_told(home, tmp_path):
+    draw(tmp_path / "photos" / "dark" / "1.png", 0, 1)
+    draw(tmp_path / "photos" / "lihgt" / "2.png", 150, 2)
+    choice = verbs.ask_distilled(home / "teacher", str(tmp_path / "photos"), STUDENT, weights="none", device="cpu")
+    assert type(choice.asked.data).__name__ == "Unlabelled"
+    assert "are not the teacher's classes (no folder for light; folders lihgt)" in choice.said[0]
+
+
 def test_the_teacher_sees_the_same_part_in_more_pixels(home):
     choice = verbs.ask_distilled(
         home / "teacher", None, STUDENT, teacher_size=32, weights="none", device="cpu", fields={"size": 16}

@@ -7,7 +7,17 @@ from typing import Any
 import click
 
 from paretina.cli.planning import planning_named, planning_options
-from paretina.cli.program import FieldCommand, command, duration, main, print_json, print_lines, taken_apart, waiting
+from paretina.cli.program import (
+    FailedError,
+    FieldCommand,
+    command,
+    duration,
+    main,
+    print_json,
+    print_lines,
+    taken_apart,
+    waiting,
+)
 
 
 def learning_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,7 +258,11 @@ def selftrain(
             given: dict[str, Any] = dict(taken_apart(fields))
             found = verbs.selftrain(run, source, **options, device=device, listen=progress.listen, say=progress.say, **given)
     except KeyboardInterrupt as stopped:
-        raise interrupted(progress.run, str(stopped)) from None
+        error = interrupted(progress.run, str(stopped))
+        if progress.run is not None:
+            more = "that ends this round alone; for further rounds start selftrain again, from the last run that is done"
+            error = FailedError(f"{error}\n{more}", error.code, **error.more)
+        raise error from None
     if as_json:
         print_json(found.to_dict())
         return

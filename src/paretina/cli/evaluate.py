@@ -19,7 +19,11 @@ from paretina.text import how_many, printable
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", metavar="DATA")
-@click.option("--split", default=None, help="Split of DATA to evaluate on.  [val, or all of a folder without splits]")
+@click.option(
+    "--split",
+    default=None,
+    help="Split of DATA to evaluate on.  [val, or what training held out of its own folder, or all of another without splits]",
+)
 @click.option("--resolution", default=None, help="Image size in pixels, or several: 96:224:16, 96,128.  [the model's]")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the prediction for every picture to this file.")
 @click.option("--html", type=click.Path(path_type=Path), help="Plot accuracy and cost against resolution in this file.")

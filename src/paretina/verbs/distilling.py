@@ -52,11 +52,12 @@ def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
     return str(path), load_model(path)[1].classes
 
 
-def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool) -> Source:
+def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool, say: Say) -> Source:
     """The data with labels where these are the given classes, and without any where a folder has others or none.
 
     Args:
         judged: whether a part of pictures without labels is held out for the loss.
+        say: called with a note where folders are there and are not taken for labels.
     """
     if not isinstance(data, str) or not Path(data).expanduser().is_dir():
         with misuse():
@@ -68,6 +69,14 @@ def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool) -> 
         found = set()
     if found == set(classes):
         return labelled
+    if found:
+        missing, strange = sorted(set(classes) - found), sorted(found - set(classes))
+        parts = [f"no folder for {', '.join(missing[:3])}"] if missing else []
+        parts += [f"folders {', '.join(strange[:3])}"] if strange else []
+        say(
+            f"the folders of {data} are not the teacher's classes ({'; '.join(parts)}), so they are not taken for labels; name "
+            "labelled pictures with --val for a top-1"
+        )
     return Unlabelled(path=data, classes=classes) if judged else Unlabelled(path=data, classes=classes, val_share=0.0)
 
 
@@ -95,7 +104,8 @@ def ask_distilled(
         raise MisuseError(f"{teacher} does not state its training data; name the pictures")
     if model is None:
         raise MisuseError("name the student, a network from `paretina models`: --model resnet18")
-    source = pictures_for(data, classes, judged=val is None)
+    notes: list[str] = []
+    source = pictures_for(data, classes, val is None, notes.append)
     if val is not None:
         with misuse("--val"):
             source = Apart(train=source, val=source_named(val))
@@ -103,6 +113,7 @@ def ask_distilled(
         raise MisuseError(f"the teacher is given twice, as {path} and as a field; leave one out")
     given = {"teacher": path, **fields}
     choice = ask(source, model, recipe or "distill", weights, device, config, given)
+    choice.said = (*notes, *choice.said)
     if teacher_size is not None:
         choice.asked = with_teacher_size(choice, teacher_size)
     return choice

@@ -181,9 +181,10 @@ def sources_of(labelled: Source, pictures: Source, labels: Path) -> dict[Phase, 
 
 
 def better(learn: Callable[[Phase, Path, Source], Run], sources: dict[Phase, Source], labelled: Source, folder: Path) -> Phase:
-    """The phase after which the model is better on a part of the labelled training pictures that is held out from both.
+    """The phase after which the model is better on a part of the labelled training pictures that neither trial trains on.
 
-    Validation pictures are not looked at, so their figures stay honest.
+    Validation pictures are not looked at, so their figures stay honest. The weights that both begin with have been trained on
+    that part, so both figures are too good, and the phase that keeps most of what was learned there has an advantage.
     """
     held = InnerSplit(source=labelled)
     trial: dict[Phase, Source] = {

@@ -7,8 +7,8 @@ A run that is done is extended by the next one, which begins with its weights:
     paretina distill runs/teacher photos/ --model resnet18 --output runs/first
     paretina distill runs/teacher photos/ --model resnet18 --weights runs/first/model.safetensors --output runs/second
 
-A teacher whose answers were computed once, for other views, overfits and is worse than none from some length on; so there is no
-way to give one.
+A student of answers that were computed once, for other views, overfits to them: it peaks and then falls, where a longer run
+with the same views goes on gaining. So there is no way to give such answers.
 
 Settings are those of the paper's small sets: gradients clipped to a norm of 1, decay 0.1 times the learning rate (their 3e-4 is
 not multiplied by the rate), temperature 2 of {1, 2, 5, 10}.
