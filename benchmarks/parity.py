@@ -1,10 +1,11 @@
 """Shipped files beside the trained networks that they are made of: one member of each family, each format, 1,000 pictures.
 
     pip install 'paretina[onnx,openvino]'
-    python benchmarks/parity.py parity --families resnet mobilenet
+    python benchmarks/folder_sets.py sets fashion2k
+    python benchmarks/parity.py parity --data sets/fashion2k --families resnet mobilenet
 
-Each network is trained on `shapes` until it is well above chance (60 % top-1 is asked for), and written in float32. Then, on
-1,000 validation pictures: from pictures that are prepared already (uint8 at the network's size, so that the file's own resize
+Each network is trained until it is well above chance (60 % top-1 is asked for), and written in float32. Then, on 1,000
+validation pictures: from pictures that are prepared already (uint8 at the network's size, so that the file's own resize
 changes nothing) the largest difference of a probability, and of a log-probability relative to their range; from raw pixels
 what the gate of `paretina ship` finds. Batches of 1, 3 and 32, and pictures of 1 x 1, 3000 x 40 and three other shapes, must
 answer as one picture at a time does in torch.
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 
 from paretina.data.preprocess import preprocess
-from paretina.data.sources.shapes import Shapes
+from paretina.data.sources.folder import Folder
 from paretina.measure.plan import machine
 from paretina.model.build import Network
 from paretina.model.weights import load_model
@@ -40,16 +41,16 @@ MEMBERS = {
 }
 SHAPES = ((1, 1), (3000, 40), (31, 97), (64, 64), (200, 133))
 PICTURES = 1000
-RECIPE = ["--weights", "none", "--recipe", "fast", "data.difficulty=0.0", "workers=0"]
+RECIPE = ["--weights", "none", "--recipe", "fast", "workers=0", "batch_size=32", "lr=0.003", "test.every=1000"]
 
 
 def trained(out: Path, family: str, options: argparse.Namespace) -> Path:
     """The run of a family's member, trained now unless it is there."""
     run = out / family
     if not (run / "result.json").exists():
-        words = ["train", "shapes", "--model", MEMBERS[family], *RECIPE, f"threads={options.threads}"]
+        words = ["train", str(options.data), "--model", MEMBERS[family], *RECIPE, f"threads={options.threads}"]
         words += [f"size={options.size}", f"model.resolution={options.size}", f"epochs={options.epochs}"]
-        words += [f"data.per_class={options.per_class}", "lr=0.003", "--output", str(run)]
+        words += ["--output", str(run)]
         with (out / f"{family}.log").open("w") as log:
             subprocess.run([sys.executable, "-m", "paretina", *words], check=True, stdout=log, stderr=log)
     return run
@@ -82,11 +83,11 @@ def pixel_gaps(network: Network, run: object) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of pictures, such as fashion2k of folder_sets.py")
     parser.add_argument("--families", nargs="+", default=list(MEMBERS), choices=list(MEMBERS))
     parser.add_argument("--formats", nargs="+", default=["onnx", "openvino", "torch-export"])
-    parser.add_argument("--epochs", type=float, default=8.0)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--per-class", type=int, default=150)
+    parser.add_argument("--epochs", type=float, default=4.0)
+    parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -100,8 +101,9 @@ def main() -> None:
         run = trained(options.out, family, options)
         network, _ = load_model(run / "model.safetensors")
         top1 = json.loads((run / "result.json").read_text())["metrics"]["val/top1"]
-        collection = Shapes(difficulty=0.0, per_class=options.per_class).open()
-        samples = collection.split("val")[:PICTURES]
+        collection = Folder(path=str(options.data)).open()
+        every = collection.split("val")
+        samples = every[:: len(every) // PICTURES][:PICTURES]
         model = network.model
         pictures = [preprocess(collection.image(sample), model.preprocessing, model.resolution) for sample in samples]
         images = torch.stack(pictures)
