@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from paretina import verbs
 from paretina.cli import main
@@ -206,6 +207,32 @@ def test_rounds_are_trained_and_told(home, tmp_path, order):
     phases = {each["phase"] for each in found["rounds"]}
     assert phases <= ({"both"} if order == "fixed" else {"labelled", "pseudo"})
     assert json.loads((tmp_path / "out" / "selftrained.json").read_text()) == found
+
+
+def test_an_interrupted_self_training_continues_with_the_same_result(home, tmp_path):
+    given = {"rounds": 3, "device": "cpu", "epochs": 1, "batch_size": 4, "threads": 1, "workers": 0, "seed": 1}
+    whole = verbs.selftrain(home / "teacher", str(home / "loose"), output=tmp_path / "whole", **given)
+    rounds = []
+
+    def stop(line):
+        if line["event"] == "start":
+            rounds.append(line)
+            if len(rounds) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verbs.selftrain(home / "teacher", str(home / "loose"), output=tmp_path / "out", listen=stop, **given)
+    first = (tmp_path / "out" / "round-1" / whole.rounds[0].phase / "result.json").stat().st_mtime_ns
+    assert not (tmp_path / "out" / "round-3").exists()
+    with pytest.raises(MisuseError, match="holds a self-training with another order: random there, fixed here"):
+        verbs.selftrain(home / "teacher", str(home / "loose"), order="fixed", output=tmp_path / "out", **given)
+    again = verbs.selftrain(home / "teacher", str(home / "loose"), output=tmp_path / "out", **given)
+    assert (tmp_path / "out" / "round-1" / whole.rounds[0].phase / "result.json").stat().st_mtime_ns == first
+    assert [(each.phase, each.top1, each.pseudo) for each in again.rounds] == [
+        (each.phase, each.top1, each.pseudo) for each in whole.rounds
+    ]
+    weights = [load_file(each.rounds[-1].run / "model.safetensors") for each in (whole, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_no_confident_label_is_said(home, tmp_path):

@@ -6,21 +6,25 @@ command prints one JSON document to standard output, which is `{"error": ...}` i
 standard error.
 """
 
-# Importing card, data, distill, evaluate, explain, listing, prune, report, serve, ship, train and weights registers commands.
+# Importing those that are in __all__ registers their commands.
 from paretina.cli import (
     ablate,
     card,
     data,
     distill,
     early,
+    ensemble,
     evaluate,
     explain,
     finetune,
     frontier,
     listing,
     measure,
+    pretrain,
+    probe,
     prune,
     report,
+    selftrain,
     serve,
     ship,
     train,
@@ -42,12 +46,16 @@ __all__ = [
     "card",
     "data",
     "distill",
+    "ensemble",
     "evaluate",
     "explain",
     "listing",
     "main",
+    "pretrain",
+    "probe",
     "prune",
     "report",
+    "selftrain",
     "serve",
     "ship",
     "train",

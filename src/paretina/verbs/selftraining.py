@@ -18,6 +18,7 @@ from paretina.measure.process import process_settings
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
 from paretina.run import Run, write_aside
+from paretina.spec import Spec, encode
 from paretina.train.finetuning import trained
 from paretina.train.journal import Listener
 from paretina.train.training import Say
@@ -25,7 +26,7 @@ from paretina.verbs.answering import answering
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.shipping import check_unshipped
-from paretina.verbs.training import ask_further, start
+from paretina.verbs.training import ask_further, resume, start
 
 Order = Literal["random", "greedy", "fixed", "labelled"]
 """What the rounds train on: labelled or pseudo-labelled pictures, by chance or by which is better; always both; or the labelled
@@ -114,7 +115,8 @@ def selftrain(
         order: "random", "greedy", "fixed" or "labelled".
         confidence: probability from which a pseudo-label is used, in [0, 1).
         seed: of the drawn order.
-        output: directory of the rounds' runs; default: beside the run, with "-selftrained".
+        output: directory of the rounds' runs; default: beside the run, with "-selftrained". What was begun there with the
+            same arguments is continued; more rounds may be asked for.
         recipe: of each round; default: finetune.
         fields: fields of the recipe by name, such as `epochs=5`.
 
@@ -139,21 +141,32 @@ def selftrain(
         if isinstance(source, Unlabelled):
             source.open()
     place = Path(output) if output is not None else path.parent.with_name(f"{path.parent.name}-selftrained")
-    check_place(place, getattr(known.data, "path", None))
-    chance, found = random.Random(seed), []
     named = {name.replace("__", "."): value for name, value in fields.items()}
+    asked = {
+        "run": str(path.absolute()),
+        "pictures": encode(source),
+        "order": order,
+        "confidence": confidence,
+        "seed": seed,
+        "recipe": recipe,
+        "fields": {name: encode(value) if isinstance(value, Spec) else value for name, value in named.items()},
+    }
+    check_same(place, asked, getattr(known.data, "path", None))
+    chance, found = random.Random(seed), []
     before = result_of(Run(path.parent))
     for number in range(1, rounds + 1):
         folder = place / f"round-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         labels = folder / "labels.json"
-        count = label(path, source, labels, confidence, device or "auto")
+        count = labelled(labels) if labels.exists() else label(path, source, labels, confidence, device or "auto")
         say(f"round {number}: {count:,} pictures have a pseudo-label")
         if not count:
             raise ValueError(f"no picture has a label of {confidence:g} or more; lower --confidence, or train longer first")
         sources = sources_of(known.data, source, labels)
 
         def learn(phase: Phase, where: Path, data: Source, model: Path = path) -> Run:
+            if (where / "asked.json").exists():
+                return resume(where, listen=listen, say=say)
             choice, _ = ask_further(model, data, None, recipe or "finetune", device, None, named)
             return start(choice, where, None, listen, say)
 
@@ -168,6 +181,33 @@ def selftrain(
         found.append(SelfTrainingRound(phase, made.path, result_of(made), count))
         write_aside(place / "selftrained.json", json.dumps(SelfTrained(before[0], tuple(found)).to_dict(), indent=2).encode())
     return SelfTrained(before[0], tuple(found))
+
+
+def check_same(place: Path, asked: dict[str, Any], folder: str | None) -> None:
+    """Writes what is asked into the directory of the rounds, or checks that an interrupted one there was asked for the same.
+
+    Raises:
+        MisuseError: it was not, or the directory holds something else.
+    """
+    file = place / "asked-selftraining.json"
+    if not file.exists():
+        check_place(place, folder)
+        place.mkdir(parents=True, exist_ok=True)
+        write_aside(file, json.dumps(asked, indent=2, default=str).encode())
+        return
+    before, now = json.loads(file.read_text()), json.loads(json.dumps(asked, default=str))
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        name = changed[0]
+        raise MisuseError(
+            f"{place} holds a self-training with another {name}: {before.get(name)} there, {now[name]} here; choose another "
+            "--output, or give the same to continue it"
+        )
+
+
+def labelled(labels: Path) -> int:
+    """How many pictures a file gives a label."""
+    return len(json.loads(labels.read_text())["labels"])
 
 
 def sources_of(labelled: Source, pictures: Source, labels: Path) -> dict[Phase, Source]:
