@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import sys
 
 import click
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from paretina.cli import frontier as cli_frontier
+from paretina.cli import main
+from paretina.cli.engines import with_threads
 from paretina.cli.frontier import frontier
 from paretina.search.frontier import run as searching
 from paretina.search.frontier.standing import read_standing
+from paretina.system import cores
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def worked(monkeypatch):
     """What was worked on; nothing is trained."""
     calls = []
 
-    def work(folder, tools, data, listen, say):
+    def work(folder, tools, data, listen, say, engine, make_tools):
         calls.append((folder, data))
         return read_standing(folder)
 
@@ -167,3 +171,22 @@ def test_a_budget_that_nobody_keeps_is_an_exit_code(tmp_path, npz, monkeypatch):
     assert result.exception.exit_code == 3
     printed = result.stdout[result.stdout.index("{") :]
     assert json.loads(printed)["status"] == "unfinished"
+
+
+@pytest.mark.parametrize(
+    "command", [["frontier", "photos", "--models", "resnet18", "--time", "1m"], ["ablate", "fast", "photos", "-o", "out"]]
+)
+def test_a_cluster_without_ray_and_with_workers_is_refused(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    ended = CliRunner().invoke(main, [*command, "--cluster", "auto"])
+    assert ended.exit_code == 2
+    assert 'pip install "paretina[ray]"' in ended.output
+    ended = CliRunner().invoke(main, [*command, "--cluster", "auto", "--workers", "2"])
+    assert ended.exit_code == 2
+    assert "--workers is for this machine alone" in ended.output
+
+
+def test_workers_share_the_cores():
+    assert with_threads({}, None) == {}
+    assert with_threads({"epochs": "3"}, 2) == {"epochs": "3", "threads": max(1, cores() // 2)}
+    assert with_threads({"threads": "1"}, 2) == {"threads": "1"}

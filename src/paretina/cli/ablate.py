@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from paretina.cli.engines import engine_named, engine_options, with_threads
+
 EXAMPLE = (
     "paretina ablate finetune photos/ --model efficientnet_lite0 --output studies/finetune\n"
     "paretina ablate scratch photos/ --output studies/two --switch average --add edits.Fuse --seeds 8\n"
@@ -77,6 +79,7 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
     default=None,
     help="Largest factor on training time.  [2, or no limit with --price-train]",
 )
+@engine_options
 @click.option("--final", is_flag=True, help="Last look at the verdicts: spends all of the remaining error rate.")
 @click.option("--dry-run", is_flag=True, help="Check and list the runs without training.")
 @click.option(
@@ -105,6 +108,8 @@ def ablate(
     price_memory: float,
     least: float,
     most: float | None,
+    workers: int | None,
+    cluster: str | None,
     final: bool,
     dry_run: bool,
     table: Path | None,
@@ -133,7 +138,8 @@ def ablate(
     limit = most if most is not None else None if price_train else 2.0
     price = Price(train=price_train, inference=price_inference, memory=price_memory, least=least, most=limit)
     verbs.check_csv(table)
-    given_fields = taken_apart(fields)
+    engine = engine_named(workers, cluster)
+    given_fields = with_threads(taken_apart(fields), workers)
     for name in given_fields:
         if name in ("seed", "recipe.seed"):
             raise verbs.MisuseError(f"{name} does nothing here: every run of a study has its own seed; see --seeds")
@@ -165,7 +171,7 @@ def ablate(
             show_plan(study, state["epochs"], output, as_json)
             return
         try:
-            found = run_study(output, study, price, final, progress.say, progress.listen)
+            found = run_study(output, study, price, final, progress.say, progress.listen, engine=engine)
         except KeyboardInterrupt:
             raise FailedError("interrupted; run the same command again to resume", INTERRUPTED) from None
     written = write_tables(found)

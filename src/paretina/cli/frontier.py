@@ -3,11 +3,13 @@
 import json
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from paretina.cli.engines import engine_named, engine_options, with_threads
 from paretina.cli.program import INTERRUPTED, Explaining, FailedError
 from paretina.text import how_many
 
@@ -76,7 +78,8 @@ class UnmetError(ValueError):
 )
 @click.option("--budget", "budgets", multiple=True, help="Limit for the recommendation: latency_ms=10, throughput=100.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Resume a frontier, or join other processes that work on it.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Resume a frontier.")
+@engine_options
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--tune", is_flag=True, help="Time each network under its fastest plan instead of the default.")
 @click.option(
@@ -104,6 +107,8 @@ def frontier(
     budgets: tuple[str, ...],
     output: Path | None,
     resume: Path | None,
+    workers: int | None,
+    cluster: str | None,
     device: str | None,
     tune: bool,
     timing: float,
@@ -113,7 +118,7 @@ def frontier(
 
     Candidates are all combinations of --models, --sizes and --recipes, or a list. All are trained briefly; the better part
     continues until the time is used up (successive halving). Fields such as seed=1 apply to all. Resume with --resume, and a
-    longer --time if it was too short; more processes can join with the same --resume. With --runtimes each network is timed as
+    longer --time if it was too short. With --runtimes each network is timed as
     it would be run, compiled or as a shipped file, and its best runtime is named with it. One candidate is
     recommended, of those that meet each --budget; the exit code is 3 if none does.
     """
@@ -140,6 +145,7 @@ def frontier(
     with misuse():
         limits = [budget_of(text) for text in budgets]
         wanted = (EAGER,) if runtimes is None else runtimes_of(runtimes)
+    engine = engine_named(workers, cluster)
     if resume is not None:
         wrong = [f"--{name}" for name in NEW_ONLY if given.get(name)] + list(fields)
         if wrong:
@@ -150,7 +156,7 @@ def frontier(
                 give_time(resume, duration(time, "--time"))
         folder, wanted = resume, begun.runtimes
     else:
-        found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device)
+        found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device, workers)
         halving = halving_of(time, rungs, keep, by, cost)
         check_energy(halving.cost, device)
         check_output(output, found[0].asked.data)
@@ -178,7 +184,8 @@ def frontier(
                 begin(folder, str(source), found, halving, tools.device, limits, command_line(), wanted)
             progress.plain(f"directory: {shlex.quote(str(folder))}, {how_many(len(found), 'candidate')}")
         try:
-            standing = work(folder, tools, source if resume else None, listen, progress.plain)
+            others = partial(tools_for, device or "auto", timing, tune, fold, wanted) if engine and engine.several else None
+            standing = work(folder, tools, source if resume else None, listen, progress.plain, engine, others)
         except KeyboardInterrupt:
             again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
             raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
@@ -257,6 +264,7 @@ def asked_for(
     weights: str | None,
     listing: Path | None,
     device: str | None,
+    workers: int | None = None,
 ) -> tuple[Any, ...]:
     """The candidates that the options ask for."""
     from dataclasses import replace
@@ -264,10 +272,11 @@ def asked_for(
     from paretina import verbs
     from paretina.cli.program import taken_apart
     from paretina.measure.plan import default_plan
+    from paretina.model.network_file import is_network_file
     from paretina.search.frontier.candidates import check_any, grid, listed
 
     check_candidates(source, models, listing, sizes, recipes)
-    values = taken_apart(fields)
+    values = with_threads(taken_apart(fields), workers)
     verbs.check_names(values)
     options = {"DATA": source, "--models": ",".join(models), "--sizes": sizes, "--recipes": recipes, "--device": device}
     verbs.check_parts({name: value or None for name, value in options.items()}, values)
@@ -276,7 +285,11 @@ def asked_for(
         if listing is not None:
             found = listed(listing, str(source), plan, weights, values)
         else:
-            names = [row["name"] for pattern in parts(",".join(models)) for row in verbs.models(pattern)]
+            names = [
+                name
+                for pattern in parts(",".join(models))
+                for name in ([pattern] if is_network_file(pattern) else [row["name"] for row in verbs.models(pattern)])
+            ]
             found = grid(
                 str(source),
                 plan,

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import TakenError, write_aside
-from paretina.search.claims import DeviceLock, held
+from paretina.search.device_lock import DeviceLock, held
 
 ATTEMPTS = 3
 """How often a task is begun that loses its process or machine."""
@@ -46,6 +46,8 @@ class Task:
         cores: processor cores that it keeps busy.
         gpus: GPUs that it needs.
         alone: whether it times something.
+        leaves: of a task that keeps its outcome itself, files in the folder of the study, any of which says that it is done;
+            the last is written where its process is lost too often. Without any, the outcome is kept in a file of its name.
     """
 
     name: str
@@ -54,10 +56,16 @@ class Task:
     cores: int = 1
     gpus: float = 0.0
     alone: bool = False
+    leaves: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\:\0"):
             raise ValueError(f"a task's name is a file name, got {self.name!r}")
+
+    def is_done(self, folder: Path) -> bool:
+        if self.leaves:
+            return any((folder / each).exists() for each in self.leaves)
+        return path_of(folder, self.name).exists()
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,10 @@ def kept(folder: Path, name: str, outcome: Outcome) -> None:
 
 def carry_out(task: Task, folder: Path) -> None:
     """Does a task in this process, and leaves its file; nothing if that is there."""
-    if path_of(folder, task.name).exists():
+    if task.is_done(folder):
+        return
+    if task.leaves:
+        task.do(folder, dict(task.given))
         return
     began, value, error = time.monotonic(), {}, None
     try:
@@ -125,11 +136,22 @@ def carry_out(task: Task, folder: Path) -> None:
 def lost(folder: Path, task: Task) -> None:
     """Records that a task has lost its process too often."""
     text = f"its process ended {ATTEMPTS} times without a result, perhaps for lack of memory"
+    if task.leaves:
+        path = folder / task.leaves[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, json.dumps({"stage": task.name, "error": text, "reason": text}).encode())
+        return
     kept(folder, task.name, Outcome({}, text, socket.gethostname(), 0.0))
 
 
 class Engine(ABC):
-    """Carries out tasks."""
+    """Carries out tasks.
+
+    Attributes:
+        several: whether tasks run side by side, so that each takes longer than it would alone.
+    """
+
+    several: bool = False
 
     @abstractmethod
     def share(self, tasks: Sequence[Task], folder: Path, say: Say) -> None:
@@ -147,7 +169,9 @@ class Engine(ABC):
                 carry_out(task, folder)
 
     def run(self, tasks: Sequence[Task], folder: Path, say: Say = lambda text: None, device: str = "cpu") -> dict[str, Outcome]:
-        """The outcomes of tasks by name, in the order given; those without a file are carried out.
+        """The outcomes of tasks by name, in the order given; those that are not done are carried out.
+
+        Tasks that keep their outcomes themselves have none here.
 
         Args:
             folder: of the study; with a cluster, one that all machines see.
@@ -159,12 +183,12 @@ class Engine(ABC):
         names = [task.name for task in tasks]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two tasks are called {min(twice)}")
-        left = [task for task in tasks if not path_of(folder, task.name).exists()]
+        left = [task for task in tasks if not task.is_done(folder)]
         if side_by_side := [task for task in left if not task.alone]:
             self.share(side_by_side, folder, say)
         if timings := [task for task in left if task.alone]:
             self.alone(timings, folder, say, device)
-        found = {name: outcome_of(folder, name) for name in names}
+        found = {task.name: outcome_of(folder, task.name) for task in tasks if not task.leaves}
         return {name: outcome for name, outcome in found.items() if outcome is not None}
 
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.shapes import Shapes
@@ -19,6 +21,8 @@ from paretina.search.ablation.run import inference, opened, run_study, write_sta
 from paretina.search.ablation.study import Rival, Study
 from paretina.search.ablation.switches import switch_of
 from paretina.search.ablation.verdicts import LEVEL, Price
+from paretina.search.engines.here import Here
+from paretina.search.tasks import carry_out, lost
 from paretina.spec import encode
 from paretina.train import estimate, training
 from paretina.train.asked import Asked
@@ -88,6 +92,34 @@ def gaining(points):
 
 
 # --- for real -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_workers_end_with_the_same_runs_as_one(tmp_path, base):
+    study = Study(base=replace(base, plan=replace(base.plan, threads=1)), seeds=(0, 1), switches=(AVERAGE,))
+    one = run_study(tmp_path / "one", study)
+    said = []
+    two = run_study(tmp_path / "two", study, say=said.append, engine=Here(2))
+    assert two.done == one.done == 4
+    assert sum(line.startswith(("1 of 4", "2 of 4", "3 of 4", "4 of 4")) for line in said) == 4
+    for name in ("base", "average"):
+        for seed in ("0", "1"):
+            a, b = (load_file(tmp_path / each / "runs" / name / seed / "model.safetensors") for each in ("one", "two"))
+            assert all(torch.equal(a[key], b[key]) for key in a)
+    assert any("trained side by side" in note for note in two.notes)
+    assert not any("trained side by side" in note for note in one.notes)
+
+
+def test_a_run_whose_process_is_lost_counts_as_failed(tmp_path, study, monkeypatch):
+    made_up(monkeypatch, gaining(1.0))
+
+    class LosingOne(Here):
+        def share(self, tasks, folder, say):
+            for task in tasks:
+                lost(folder, task) if task.name == "base-1" else carry_out(task, folder)
+
+    found = run_study(tmp_path / "study", study, engine=LosingOne(2))
+    assert any("failed with seed 1" in note for note in found.notes)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from paretina.model.blueprint import Stage
 from paretina.model.stems.conv import ConvStem
 from paretina.model.weights import load_model
 from paretina.run import Run
-from paretina.search.claims import LoneClaims, Presence, SharedClaims
+from paretina.search.engines.here import Here
 from paretina.search.frontier import run as frontier
 from paretina.search.frontier import tools
 from paretina.search.frontier.begin import begin, give_time, write_once
@@ -31,6 +31,7 @@ from paretina.search.frontier.decisions import equal_epochs
 from paretina.search.frontier.run import work
 from paretina.search.frontier.standing import Budget, Halving, read_standing, recommend, with_budgets
 from paretina.search.frontier.tools import Subjects, Tools, device_name, timer
+from paretina.search.tasks import carry_out, lost, sole
 from paretina.spec import encode
 from paretina.train import estimate, training
 from paretina.train.asked import Asked
@@ -102,14 +103,9 @@ class World:
             rehearse=self.rehearse,
             train=self.train,
             resume=self.resume,
-            claims=lambda folder: contextlib.nullcontext(LoneClaims()),
-            wait=self.wait,
             clock=lambda: self.now,
             **changes,
         )
-
-    def wait(self, seconds):
-        threading.Event().wait(0.001)
 
     @contextlib.contextmanager
     def shared(self):
@@ -520,46 +516,59 @@ def test_the_first_of_two_writers_wins(tmp_path):
 # --- several workers --------------------------------------------------------------------------------------------------
 
 
-def test_two_workers_end_with_the_same_as_one_and_train_nothing_twice(npz, tmp_path):
-    import optuna
+def test_of_two_processes_only_one_works_on_a_frontier(world, start):
+    folder = start()
+    with sole(folder), pytest.raises(ValueError, match=r"another process is working on .*; wait until it is done"):
+        work(folder, world.tools())
+    assert not world.trained
+    assert work(folder, world.tools()).done
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    alone = tmp_path / "alone"
-    begin(alone, "photos", candidates(npz), SIX, "a quiet machine")
-    wanted = work(alone, World().tools())
 
-    folder, world, storage = tmp_path / "both", World(), optuna.storages.InMemoryStorage()
-    begin(folder, "photos", candidates(npz), SIX, "a quiet machine")
-    meet = threading.Barrier(2)
+def test_an_engine_ends_with_the_same_and_what_ran_side_by_side_is_noted(npz, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        begin(folder, "photos", candidates(npz), SIX, "a quiet machine")
+    wanted = work(one, World().tools())
+    world = World()
 
-    @contextlib.contextmanager
-    def claims(folder):
-        with Presence(folder / "workers").shown(None) as presence:
-            meet.wait()
-            yield SharedClaims(storage, presence)
-            meet.wait()
+    class Noted(Here):
+        """Runs everything here, but says that tasks run side by side, and keeps their names."""
 
-    found, faults = [], []
+        names = []
 
-    def worker():
-        try:
-            found.append(work(folder, replace(world.tools(), claims=claims)))
-        except BaseException as error:
-            faults.append(error)
-            meet.abort()
+        def __init__(self):
+            super().__init__(1)
+            self.several = True
 
-    threads = [threading.Thread(target=worker) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
-    names = [(name, rung) for name, rung, _ in world.trained]
-    assert len(set(names)) == len(names) == 6 + 3 + 2
-    assert [rung["names"] for rung in found[0].rungs] == [rung["names"] for rung in wanted.rungs]
+        def share(self, tasks, folder, say):
+            self.names.extend(task.name for task in tasks)
+            assert not any(task.alone for task in tasks)
+            for task in tasks:
+                carry_out(task, folder)
+
+    found = work(other, world.tools(), engine=Noted(), make_tools=world.tools)
+    assert outcome(found) == outcome(wanted)
+    assert Noted.names[:6] == [f"rehearse-{name}" for name in NETWORKS]
+    assert [name for name in Noted.names if name.startswith("rung-2")] == ["rung-2-tiny", "rung-2-large"]
     assert len(world.sessions) == 1
-    assert any("several workers trained at the same time" in note for note in found[0].notes())
+    assert any("several workers trained at the same time" in note for note in found.notes())
     assert not any("several workers" in note for note in wanted.notes())
+
+
+def test_a_candidate_whose_process_is_lost_is_left_out(npz, tmp_path):
+    begin(tmp_path / "out", "photos", candidates(npz), SIX, "a quiet machine")
+    world = World()
+
+    class Losing(Here):
+        def share(self, tasks, folder, say):
+            for task in tasks:
+                lost(folder, task) if task.name == "rung-0-poor" else carry_out(task, folder)
+
+    found = work(tmp_path / "out", world.tools(), engine=Losing(1))
+    assert found.done
+    assert [entry.failed for entry in found.entries if entry.name == "poor"] == [
+        "its process ended 3 times without a result, perhaps for lack of memory"
+    ]
 
 
 def test_timings_are_left_to_the_machine_that_began(world, start):

@@ -480,6 +480,8 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
     resumed = sum(came_out.time_s is None for came_out in everything)
     if resumed:
         yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and resumed, so their times are left out"
+    if state.get("several"):
+        yield "several runs were trained side by side, so training times are longer than they would be alone"
     if not state["peaks"]:
         yield "this system cannot measure peak memory per run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})

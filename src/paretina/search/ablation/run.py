@@ -39,7 +39,9 @@ from paretina.search.ablation.findings import (
 from paretina.search.ablation.study import BASE, Study, Variant, check, settled, with_epochs
 from paretina.search.ablation.switches import Switch
 from paretina.search.ablation.verdicts import LEAST_PAIRS, UNPRICED, Price, level_of_look
+from paretina.search.tasks import Engine, Task, sole
 from paretina.spec import decode, encode, field_map
+from paretina.system import cores
 from paretina.text import how_many
 from paretina.train import estimate, training
 from paretina.train.asked import spelled_out
@@ -127,6 +129,7 @@ def run_study(
     say: Say = lambda text: None,
     listen: Listener = lambda line: None,
     save_every: float = 60.0,
+    engine: Engine | None = None,
 ) -> Findings:
     """Trains what is not trained yet, and computes the verdicts.
 
@@ -137,6 +140,7 @@ def run_study(
         say: called with each note and each run.
         listen: called with each line of the logs.
         save_every: seconds between checkpoints.
+        engine: what carries out the trainings; None for this process.
 
     Raises:
         ValueError: a variant cannot be trained, or the study had its last look; nothing was trained.
@@ -155,7 +159,11 @@ def run_study(
     state["epochs"] = fitted(study, state["epochs"], say)
     write_state(path, state)
     with pictures_kept():
-        train_all(path, study, state, say, listen, save_every)
+        if engine is None or not engine.several:
+            train_all(path, study, state, say, listen, save_every)
+        else:
+            with sole(path):
+                train_several(path, study, state, say, save_every, engine)
     if Ranks.is_first():
         state["inference"] = inference(path, study, state, say)
         look(path, study, state, price, final)
@@ -174,20 +182,59 @@ def train_all(path: Path, study: Study, state: dict[str, Any], say: Say, listen:
         say(f"run {number} of {len(jobs)}: {variant.named or BASE}, seed {seed}")
         state["peaks"] = fresh_peak(variant.asked.plan.device) and state["peaks"]
         write_state(path, state)
-        try:
-            if (folder / "asked.json").exists():
-                training.resume(folder, None, listen, save_every=save_every)
-            else:
-                training.train(variant.at(seed), folder, None, listen, save_every=save_every)
-        except TakenError:
-            raise TakenError(
-                f"another process is working on {folder}; wait until it is done, or stop it, and then run the same command "
-                "again"
-            ) from None
-        except FloatingPointError as error:
-            say(f"{variant.named or BASE}, seed {seed}, failed: {error}")
-            if Ranks.is_first():
-                Run(folder).write("failed.json", {"reason": str(error)})
+        train_one(variant, seed, folder, say, listen, save_every)
+
+
+def train_several(path: Path, study: Study, state: dict[str, Any], say: Say, save_every: float, engine: Engine) -> None:
+    """Trains what is not trained yet, side by side."""
+    tasks = []
+    for variant, seed in study.jobs(state["epochs"]):
+        plan, folder = variant.asked.plan, variant.folder(path, seed)
+        there = folder.relative_to(path).as_posix()
+        task = Task(
+            f"{variant.name}-{seed}",
+            train_variant,
+            {"variant": variant.name, "seed": seed, "save_every": save_every},
+            cores=plan.threads or cores(),
+            gpus=1.0 if plan.device_type == "cuda" else 0.0,
+            leaves=(f"{there}/result.json", f"{there}/failed.json"),
+        )
+        if not task.is_done(path):
+            tasks.append(task)
+    if tasks:
+        write_state(path, {**state, "several": True})
+        state["several"] = True
+        engine.run(tasks, path, say)
+
+
+@randomness_kept()
+def train_variant(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Trains or resumes one run of a study, in whatever process."""
+    state = read_state(path)
+    study = decode(Study, state["study"])
+    variant = next(each for each in study.variants(state["epochs"]) if each.name == given["variant"])
+    folder = variant.folder(path, given["seed"])
+    fresh_peak(variant.asked.plan.device)
+    with pictures_kept():
+        train_one(variant, given["seed"], folder, lambda text: None, lambda line: None, given["save_every"])
+    return {}
+
+
+def train_one(variant: Variant, seed: int, folder: Path, say: Say, listen: Listener, save_every: float) -> None:
+    """Trains or resumes one run; a loss that is not finite is its outcome."""
+    try:
+        if (folder / "asked.json").exists():
+            training.resume(folder, None, listen, save_every=save_every)
+        else:
+            training.train(variant.at(seed), folder, None, listen, save_every=save_every)
+    except TakenError:
+        raise TakenError(
+            f"another process is working on {folder}; wait until it is done, or stop it, and then run the same command again"
+        ) from None
+    except FloatingPointError as error:
+        say(f"{variant.named or BASE}, seed {seed}, failed: {error}")
+        if Ranks.is_first():
+            Run(folder).write("failed.json", {"reason": str(error)})
 
 
 def fitted(study: Study, known: Mapping[str, float], say: Say) -> dict[str, float]:

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
-from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost, path_of
+from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost
 from paretina.system import cores
 
 
@@ -41,6 +41,7 @@ class Here(Engine):
         if workers is not None and workers < 1:
             raise ValueError(f"needs at least one worker, got {workers}")
         self.workers = workers
+        self.several = (cores() if workers is None else workers) > 1
 
     def share(self, tasks: Sequence[Task], folder: Path, say: Say) -> None:
         count = self.workers or max(1, cores() // max(task.cores for task in tasks))
@@ -66,10 +67,10 @@ class Here(Engine):
                     pool.shutdown(cancel_futures=True)
                     raise
             # which process broke the pool is not known: of those in hand each may have
-            left = [task for task in left if not path_of(folder, task.name).exists()]
+            left = [task for task in left if not task.is_done(folder)]
             for task in left[:count]:
                 begun[task.name] += 1
                 if begun[task.name] >= ATTEMPTS:
                     lost(folder, task)
-            left = [task for task in left if not path_of(folder, task.name).exists()]
+            left = [task for task in left if not task.is_done(folder)]
             done = len(tasks) - len(left)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost, path_of
+from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost
 
 PATIENCE_S = 60.0
 """Seconds that interrupted tasks get to save what they have."""
@@ -61,6 +61,8 @@ class OnRay(Engine):
         address: as `ray.init` takes it.
     """
 
+    several = True
+
     def __init__(self, address: str) -> None:
         self.address = address
         self.ray = connected(address)
@@ -73,7 +75,7 @@ class OnRay(Engine):
 
         gone: set[str] = set()
         for task in tasks:
-            while not path_of(folder, task.name).exists():
+            while not task.is_done(folder):
                 node = self.largest(gone)
                 whole = {"num_cpus": node["Resources"]["CPU"], "num_gpus": node["Resources"].get("GPU", 0)}
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -133,7 +135,7 @@ class OnRay(Engine):
                     ray.cancel(each, force=False)
             ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE_S) if waiting else None
             raise
-        missing = [task.name for task in wanted if not path_of(folder, task.name).exists()]
+        missing = [task.name for task in wanted if not task.is_done(folder)]
         if missing:
             raise ValueError(
                 f"{missing[0]} was done, but {folder} has no file of it here; all machines of a cluster need the study in one "

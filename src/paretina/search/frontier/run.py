@@ -14,7 +14,8 @@ more warm-up per rung, and that a finalist differs slightly from one schedule of
 command that trains from scratch, in one schedule of full length.
 
 Every step leaves a file and is not repeated once that exists: an interrupted frontier resumes where it was, down to the update
-of an interrupted run. Any number of processes may work on one directory; see `paretina.search.claims`.
+of an interrupted run. Rehearsals, trainings and timings are tasks, which run in this process, in several, or on a cluster;
+see `paretina.search.tasks`.
 
 Source: Jamieson & Talwalkar 2016 (arXiv:1502.07943); warm restarts: Loshchilov & Hutter 2017 (arXiv:1608.03983).
 """
@@ -35,19 +36,18 @@ from paretina.data.source import Source
 from paretina.measure.process import randomness_kept
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import Run
-from paretina.search.claims import Claims
+from paretina.search.engines.here import Here
 from paretina.search.frontier.begin import write_once, written_aside
 from paretina.search.frontier.decisions import as_time, check_time, decision, enough_for_an_epoch, with_more
 from paretina.search.frontier.standing import Standing, read_json, read_link, read_standing, recommend
 from paretina.search.frontier.tools import Say, Tools
+from paretina.search.tasks import Engine, Task, sole
+from paretina.system import cores
 from paretina.text import how_many
 from paretina.train import estimate, training
 from paretina.train.asked import Asked
 from paretina.train.journal import Listener
 from paretina.train.tasks import require_top1
-
-POLL_S = 2.0
-"""Seconds between checks for what other workers have finished."""
 
 
 @randomness_kept()
@@ -57,40 +57,44 @@ def work(
     data: str | None = None,
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    engine: Engine | None = None,
+    make_tools: Callable[[], Tools] | None = None,
 ) -> Standing:
-    """Does the remaining work of a frontier, together with other workers on it.
+    """Does the remaining work of a frontier.
 
     Args:
         data: the current location of the data, if it was moved.
         listen: called with each line of each run's log.
         say: called with notes on progress and decisions.
+        engine: what carries out the tasks; None for this process.
+        make_tools: makes the tools in other processes, for an engine that has some; a function of a module, or a `partial`.
 
     Raises:
-        ValueError: there is no frontier, the data cannot be used, or every candidate failed.
+        ValueError: there is no frontier, the data cannot be used, another process works on it, or every candidate failed.
         KeyboardInterrupt: interrupted; the same call resumes it.
     """
     standing = read_standing(folder)
     begun = standing.entries[0].candidate.asked.data
     source = None if data is None else training.moved_to(begun, source_named(data))
     check_pictures(folder, source or begun)
-    with pictures_kept(), tools.claims(folder) as claims:
-        worker = Worker(folder, standing, tools, claims, source, data, listen, say)
+    with pictures_kept(), sole(folder):
+        worker = Worker(folder, standing, tools, source, data, listen, say, engine or Here(1), make_tools)
         if standing.halving.by == "epochs":
             if not standing.rungs:
                 check_time(standing)
-            worker.stage("rehearse", [entry.name for entry in standing.entries], worker.rehearsed, worker.rehearse)
+            worker.stage("rehearse", [entry.name for entry in standing.entries])
         for rung in range(len(standing.counts)):
             decided = worker.decide(rung)
             names = decided["names"]
             if not names:
                 break
-            worker.stage(f"rung-{rung}", names, worker.trained_for(rung), worker.trainer(decided))
+            worker.stage(f"rung-{rung}", names)
             if not any(entry.links for entry in worker.look().entries):
                 raise ValueError(f"every candidate failed, so there is no frontier:\n{worker.failures()}{worker.enough()}")
-            worker.stage("time", ["1"], worker.timed, worker.time)
+            worker.stage("time", ["1"])
         if worker.look().disturbed:
             say("the timing was disturbed, so it is repeated")
-            worker.stage("time", [str(max(1, standing.sessions) + 1)], worker.timed, worker.time)
+            worker.stage("time", [str(max(1, standing.sessions) + 1)])
     standing = read_standing(folder)
     written_aside(folder / "result.json", result_of(standing)).replace(folder / "result.json")
     return standing
@@ -129,58 +133,100 @@ FAULTS = (ValueError, FloatingPointError, MemoryError, RuntimeError)
 """Errors of one candidate that do not stop the others; of runtime errors only out-of-memory."""
 
 
+@dataclass(frozen=True)
+class Deed:
+    """Does a job of a frontier in another process, with tools that are made there."""
+
+    make_tools: Callable[[], Tools]
+    data: str | None
+
+    def __call__(self, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+        standing = read_standing(folder)
+        source = (
+            None if self.data is None else training.moved_to(standing.entries[0].candidate.asked.data, source_named(self.data))
+        )
+        tools, quiet = self.make_tools(), lambda text: None
+        with pictures_kept(), randomness_kept():
+            worker = Worker(folder, standing, tools, source, self.data, lambda line: None, quiet, Here(1), None)
+            return worker.do(folder, given)
+
+
 @dataclass
 class Worker:
-    """One process that works on a frontier.
+    """Works on a frontier.
 
     Attributes:
         begun: the standing when this process started; the request does not change, except for the time.
+        engine: what carries out the jobs of a stage.
+        make_tools: makes the tools in another process; None where all is done in this one.
         warned: whether a warning about short time was given.
     """
 
     folder: Path
     begun: Standing
     tools: Tools
-    claims: Claims
     source: Source | None
     data: str | None
     listen: Listener
     say: Say
+    engine: Engine
+    make_tools: Callable[[], Tools] | None
     warned: bool = False
 
     def look(self) -> Standing:
         return read_standing(self.folder)
 
-    def stage(self, stage: str, jobs: Sequence[str], done: Callable[[str], bool], do: Callable[[str], float | None]) -> None:
-        """Does unclaimed jobs, and waits until all jobs are done by any worker."""
-        waiting = False
-        while left := [job for job in jobs if not done(job)]:
-            job = self.claims.take(stage, left) if self.may(stage) else None
-            if job is None:
-                if not waiting:
-                    self.say(f"{stage}: waiting for other workers on {len(left)} of {len(jobs)}")
-                waiting = True
-                self.tools.wait(POLL_S)
-                continue
-            waiting = False
-            value = None
-            try:
-                if not done(job):  # another worker may have finished it in the meantime
-                    value = do(job)
-            finally:
-                self.claims.give_back(stage, job, value)
+    def stage(self, stage: str, jobs: Sequence[str]) -> None:
+        """Does the jobs of a stage that are not done yet, and returns when all are."""
+        if stage == "time":
+            self.check_machine()
+        do = self.do if self.make_tools is None else Deed(self.make_tools, self.data)
+        tasks = []
+        for job in jobs:
+            asked = None if stage == "time" else self.asked(job)
+            tasks.append(
+                Task(
+                    f"{stage}-{job}",
+                    do,
+                    {"stage": stage, "job": job, "several": self.make_tools is not None and self.engine.several},
+                    cores=1 if asked is None else asked.plan.threads or cores(),
+                    gpus=1.0 if asked is not None and asked.plan.device_type == "cuda" else 0.0,
+                    alone=stage == "time",
+                    leaves=self.leaves(stage, job),
+                )
+            )
+        self.engine.run(tasks, self.folder, self.say if self.make_tools else lambda text: None)
 
-    def may(self, stage: str) -> bool:
-        """Whether this machine may do a stage: timing is only done on the one that started the frontier."""
-        begun = self.begun.asked["device"]
-        if stage != "time" or begun.replace(" 1 cores,", " 1 core,") == self.tools.device:  # as written by earlier releases
-            return True
-        if not self.claims.others():
+    def leaves(self, stage: str, job: str) -> tuple[str, ...]:
+        """The files that say that a job is done; the last one where it failed."""
+        if stage == "time":
+            return (f"timed/{job}/result.json",)
+        failed = f"runs/{job}/failed.json"
+        return (f"rehearsed/{job}.json" if stage == "rehearse" else f"runs/{job}/{stage}.json", failed)
+
+    def do(self, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+        """Does a job in this process."""
+        stage, job = given["stage"], given["job"]
+        if stage == "rehearse":
+            self.rehearse(job)
+        elif stage == "time":
+            self.time(job)
+        else:
+            self.train(job, self.look().rungs[int(stage.removeprefix("rung-"))], given["several"])
+        return {}
+
+    def check_machine(self) -> None:
+        """Checks that timings are taken on the machine that started the frontier, unless a cluster takes them.
+
+        Raises:
+            ValueError: this is another one.
+        """
+        begun = self.begun.asked["device"].replace(" 1 cores,", " 1 core,")  # as written by earlier releases
+        if begun != self.tools.device and isinstance(self.engine, Here):
             raise ValueError(
                 f"only timing is left, which must be done on the machine that started the frontier ({begun}); resume there: "
                 f"paretina frontier --resume {self.folder}"
             )
-        return False
 
     def place(self, name: str) -> Path:
         return self.folder / "runs" / name
@@ -189,9 +235,6 @@ class Worker:
         """The request of a candidate, with the current location of the data."""
         asked = next(entry.candidate.asked for entry in self.begun.entries if entry.name == name)
         return asked if self.source is None else replace(asked, data=self.source)
-
-    def given_up(self, name: str) -> bool:
-        return (self.place(name) / "failed.json").exists()
 
     def failures(self) -> str:
         return "\n".join(f"  {entry.name}: {entry.failed}" for entry in self.look().entries if entry.failed)
@@ -218,9 +261,6 @@ class Worker:
             self.say(f"{name} failed and is left out: {text}")
 
     # --- rehearsals ---------------------------------------------------------------------------------------------------
-
-    def rehearsed(self, name: str) -> bool:
-        return (self.folder / "rehearsed" / f"{name}.json").exists() or self.given_up(name)
 
     def rehearse(self, name: str) -> None:
         self.say(f"{name}: timing a few updates")
@@ -251,7 +291,7 @@ class Worker:
     # --- rungs --------------------------------------------------------------------------------------------------------
 
     def decide(self, rung: int) -> dict[str, Any]:
-        """The candidates of a rung, and their epochs; the first decision is used by all workers."""
+        """The candidates of a rung, and their epochs; a decision that was made stays."""
         path = self.folder / "rungs" / f"{rung}.json"
         if not path.exists():
             decided = decision(self.look(), rung)
@@ -263,16 +303,13 @@ class Worker:
             self.say(f"rung {rung}: {how_many(len(decided['names']), 'candidate')}")
         return decided
 
-    def trained_for(self, rung: int) -> Callable[[str], bool]:
-        return lambda name: (self.place(name) / f"rung-{rung}.json").exists() or self.given_up(name)
+    def train(self, name: str, decided: dict[str, Any], several: bool) -> None:
+        """Trains or resumes one candidate for a rung.
 
-    def trainer(self, decided: dict[str, Any]) -> Callable[[str], float | None]:
-        return lambda name: self.train(name, decided)
-
-    def train(self, name: str, decided: dict[str, Any]) -> float | None:
-        """Trains or resumes one candidate for a rung; returns its accuracy."""
+        Args:
+            several: whether others are trained on this machine at the same time.
+        """
         rung, place = decided["rung"], self.place(name)
-        alone = self.claims.others() == 0
         began = self.tools.clock()
         self.say(f"{name}, rung {rung}")
         start = self.starter(name, decided)
@@ -280,16 +317,15 @@ class Worker:
         with self.giving_up(name, f"rung-{rung}"), self.tools.lock.shared():
             run = start()
         if run is None:
-            return None
+            return
         result = run.result() or {}
         done = {
             "run": run.path.name,
             "spent_s": max(self.tools.clock() - began, result["time_s"]),
-            "alone": alone and self.claims.others() == 0,
+            "alone": not several,
             "machine": socket.gethostname(),
         }
         write_once(place / f"rung-{rung}.json", done)
-        return float(result["metrics"]["val/top1"])
 
     def starter(self, name: str, decided: dict[str, Any]) -> Callable[[], Run]:
         """A function that starts or resumes a candidate's run for a rung."""
@@ -306,9 +342,6 @@ class Worker:
         return partial(self.tools.train, asked, folder, decided["seconds"], self.listen)
 
     # --- timings ------------------------------------------------------------------------------------------------------
-
-    def timed(self, number: str) -> bool:
-        return (self.folder / "timed" / number / "result.json").exists()
 
     def time(self, number: str) -> None:
         """Times all candidates in alternation, while no process trains."""

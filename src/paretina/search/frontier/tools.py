@@ -17,7 +17,7 @@ from paretina.measure.opened import Steps, open_model
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.timing import MakeStep, Subject, Turns, time_subjects
 from paretina.run import Run, model_in
-from paretina.search.claims import Claims, DeviceLock, claiming
+from paretina.search.device_lock import DeviceLock
 from paretina.search.frontier.runtimes import EAGER, RUNTIMES
 from paretina.ship.format import format_named
 from paretina.ship.opening import open_shipped
@@ -78,8 +78,6 @@ class Tools:
         train: starts a run in a directory, with limited time if a number of seconds is given.
         resume: resumes a run; its data may have been moved.
         lock: lock between training and timing.
-        claims: opens the claims on a directory.
-        wait: sleeps.
         device: identifies this machine for timings: name of the processor or GPU, and cores.
     """
 
@@ -89,8 +87,6 @@ class Tools:
     rehearse: Callable[[Asked], dict[str, float]] = rehearse
     train: Callable[[Asked, Path, float | None, Listener], Run] = training.train
     resume: Callable[[Path, str | None, Listener], Run] = training.resume
-    claims: Callable[[Path], AbstractContextManager[Claims]] = claiming
-    wait: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
 
