@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.measure.neighbours import recalls, voted
 from paretina.model.assemblies.committee import Committee
 from paretina.model.weights import load_model
 from paretina.verbs.checks import MisuseError
-from paretina.verbs.probing import recalls, voted
 from tiny import row, tiny_blueprint
 
 STUDENT = "resnet8_w16_s2"
@@ -192,6 +192,18 @@ def test_models_that_differ_are_named(home, tmp_path):
 def test_one_model_is_no_ensemble(home, tmp_path):
     ended = run("ensemble", home / "teacher", "--out", tmp_path / "a.safetensors", code=2)
     assert "needs two models or more, got 1" in ended.stderr
+
+
+def test_evaluate_gives_recall_among_its_pictures_as_probe_does(home):
+    found = verbs.evaluate(home / "teacher", str(home / "photos"), device="cpu", recall=True)
+    probed = verbs.probe(home / "teacher", device="cpu")
+    assert found.recall == probed.own.recall
+    assert set(found.to_dict()["recall"]) == {"1", "2", "4", "8"}
+    assert (
+        "recall among the pictures: at 1 "
+        in run("evaluate", home / "teacher", home / "photos", "--device", "cpu", "--recall").stdout
+    )
+    assert verbs.evaluate(home / "teacher", str(home / "photos"), device="cpu").recall is None
 
 
 # --- selftrain ----------------------------------------------------------------------------------------------------------------

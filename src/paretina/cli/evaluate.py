@@ -37,6 +37,7 @@ from paretina.text import how_many, printable
 )
 @click.option("--max-loss", type=float, default=0.5, help="Points of top-1 that may be lost against it.  [0.5]")
 @click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
+@click.option("--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
@@ -52,6 +53,7 @@ def evaluate(
     against: Path | None,
     max_loss: float,
     point_estimate: bool,
+    recall: bool,
     trust: bool,
     device: str,
     as_json: bool,
@@ -67,7 +69,7 @@ def evaluate(
     with waiting("measuring"):
         found = verbs.evaluate(
             *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
-            *(against, max_loss, trust, point_estimate),
+            *(against, max_loss, trust, point_estimate, recall),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":
@@ -84,6 +86,9 @@ def evaluate(
     if found.sweep is not None:
         print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
     print_lines(accuracy_lines(found) if found.accuracy is not None else figure_lines(found))
+    if found.recall is not None:
+        shares = ", ".join(f"at {k} {value:.1f} %" for k, value in found.recall.items())
+        print_lines([f"recall among the pictures: {shares}"])
     for more in (found.corrupted, found.unknown):
         if more is not None:
             print_lines(["", *more.table()])

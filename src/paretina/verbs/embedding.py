@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from paretina.data.pictures import read_pictures
 from paretina.data.source import Sample
+from paretina.measure.neighbours import nearest
 from paretina.run import write_aside
 from paretina.verbs.answering import answering
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
 from paretina.verbs.predicting import readable
-
-ROWS = 1024
-"""Pictures whose neighbours are searched for at a time."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +104,6 @@ def embed(
     if csv is not None:
         write_neighbours(Path(csv), shown, named, neighbours)
     return EmbeddedPictures(shown, found, named, damaged, dict(left_out))
-
-
-def nearest(features: Tensor, count: int) -> list[list[tuple[int, float]]]:
-    """For each row the numbers of the most similar other rows with the cosine, the most similar first."""
-    count = min(count, len(features) - 1)
-    if count < 1:
-        return [[] for _ in features]
-    unit = F.normalize(features.double(), dim=1)
-    found: list[list[tuple[int, float]]] = []
-    for start in range(0, len(unit), ROWS):
-        alike = unit[start : start + ROWS] @ unit.T
-        rows = torch.arange(len(alike))
-        alike[rows, rows + start] = -2.0  # not itself
-        best = alike.topk(count, dim=1)
-        for values, numbers in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            found.append(list(zip(numbers, values, strict=True)))
-    return found
 
 
 def write_neighbours(path: Path, names: Iterable[str], neighbours: Iterable[tuple[tuple[str, float], ...]], count: int) -> None:

@@ -21,11 +21,13 @@ from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predicti
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Judged
+from paretina.measure.neighbours import recalls
 from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
+from paretina.measure.process import process_settings
 from paretina.measure.statistics import Interval, as_object
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
-from paretina.model.build import Network
+from paretina.model.build import Combined, Network
 from paretina.model.sizes import check_side
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
@@ -37,6 +39,7 @@ from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
 from paretina.text import how_many
 from paretina.train.finetuning import Learned, learned
+from paretina.train.probe import features
 from paretina.verbs.answering import Answering, answering, forward
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
@@ -123,6 +126,8 @@ class EvaluatedModel:
         n: number of pictures that were read.
         against: the comparison with another classifier, if requested.
         runtime: what computed the answers, with its version.
+        recall: by k, the share of the pictures in percent that have one of their class among the k nearest of the others, by
+            the network's features (Recall@k), if requested.
     """
 
     accuracy: Accuracy | None
@@ -139,6 +144,7 @@ class EvaluatedModel:
     n: int = 0
     against: Against | None = None
     runtime: str = ""
+    recall: dict[int, float] | None = None
 
     @property
     def too_damaged(self) -> str:
@@ -161,6 +167,8 @@ class EvaluatedModel:
             figures |= {"n": self.n, **values, **self.judged.details}
         more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown, "against": self.against}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
+        if self.recall is not None:
+            asked["recall"] = {str(k): value for k, value in self.recall.items()}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
         return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime}
 
@@ -180,6 +188,7 @@ def evaluate(
     max_loss: float = 0.5,
     trust: bool = False,
     point_estimate: bool = False,
+    recall: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -198,6 +207,7 @@ def evaluate(
         max_loss: points of top-1 that may be lost against it.
         trust: whether shipped files that can run code are opened.
         point_estimate: whether the loss that is seen decides, whatever its interval.
+        recall: whether Recall@k of the network's features is computed, for networks that are to find similar pictures.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
@@ -225,10 +235,10 @@ def evaluate(
     other = None if against is None else answering(against, trust)
     path, about, network = opened.path, opened.about, opened.network
     if about.task != OneOf():
-        asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:]}
+        asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:], "--recall": (1,) * recall}
         only_one_class(path, about.task, **asked, **({"--against": [other]} if other else {}))
     if network is None:
-        only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes})
+        only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes, "--recall": (1,) * recall})
         if device not in ("auto", "cpu"):
             raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
         if about.task != OneOf():
@@ -309,7 +319,23 @@ def evaluate(
         max_damaged,
         against=compared,
         runtime=opened.runtime,
+        recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
     )
+
+
+def recall_of(path: Path, network: Network | Combined, pictures: Pictures, side: int, plan: Plan) -> dict[int, float]:
+    """Recall@k of the features of a network on pictures with labels, in percent.
+
+    Raises:
+        ValueError: it has no features of whole pictures.
+    """
+    if isinstance(network, Combined):
+        raise ValueError(f"{path} consists of several networks, so it has no features of its own; leave --recall out")
+    with process_settings():
+        values = features(network, pictures, plan, side, classes=network.model.classes)
+    labels = torch.tensor(pictures.labels())
+    kept = ~values.isnan().all(1) & (labels >= 0)
+    return recalls(values[kept], labels[kept])
 
 
 def against_other(

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from paretina.data.named import source_named
 from paretina.data.pictures import read_pictures
 from paretina.data.source import Collection, Source
+from paretina.measure.neighbours import recalls, voted
 from paretina.measure.plan import Plan
 from paretina.measure.process import process_settings
 from paretina.measure.statistics import Interval, as_columns, wilson
@@ -23,19 +21,10 @@ from paretina.train.finetuning import trained
 from paretina.train.probe import features, fit_probe
 from paretina.train.probing import labels_of
 from paretina.verbs.checks import MisuseError, misuse, model_file
-from paretina.verbs.embedding import nearest
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.shipping import check_unshipped
 
 NEIGHBOURS = 20
-TEMPERATURE = 0.07
-"""Of the votes of neighbours: the weight of one is exp(cosine / temperature)."""
-
-RECALLS = (1, 2, 4, 8)
-"""Numbers of neighbours among which one of the same class is looked for (Teh et al. 2020, arXiv:2004.01113, section 4)."""
-
-ROWS = 1024
-"""Validation pictures whose neighbours are searched for at a time."""
 
 
 @dataclass(frozen=True)
@@ -188,30 +177,3 @@ def judged(
 def share_of(right: int, n: int) -> Interval:
     """In percent, with its 95 % interval."""
     return Interval(*(100 * share for share in wilson(right, n)))
-
-
-def recalls(features: Float[Tensor, "sample feature"], labels: Int[Tensor, " sample"]) -> dict[int, float]:
-    """By k, the share of samples in percent that have one of their class among the k nearest others."""
-    near = nearest(features, RECALLS[-1])
-    right = torch.zeros(len(RECALLS))
-    for number, row in enumerate(near):
-        same = [bool(labels[other] == labels[number]) for other, _ in row]
-        right += torch.tensor([any(same[:k]) for k in RECALLS]).float()
-    return {k: 100 * float(value) / len(features) for k, value in zip(RECALLS, right, strict=True)}
-
-
-def voted(
-    known: Float[Tensor, "sample feature"],
-    labels: Int[Tensor, " sample"],
-    asked: Float[Tensor, "other feature"],
-    classes: int,
-    count: int,
-) -> Float[Tensor, "other classes"]:
-    """The votes of the nearest known samples for each class."""
-    unit, count = F.normalize(known, dim=1), min(count, len(known))
-    found = []
-    for part in F.normalize(asked, dim=1).split(ROWS):
-        cosine, number = (part @ unit.T).topk(count, dim=1)
-        weight = ((cosine - cosine[:, :1]) / TEMPERATURE).exp()
-        found.append(torch.zeros(len(part), classes).scatter_add_(1, labels[number], weight))
-    return torch.cat(found)
