@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # --- the table of substitutions ---------------------------------------------------------------------------------------------
 
-LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretina serve |curl "
-"""Lines that begin so set up an environment or run others of these lines, or a server; they are not run."""
+LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretina serve |curl |ray |torchrun |.* --cluster "
+"""Lines that begin so set up an environment or run others of these lines, a server or a cluster; they are not run."""
 
 STAND_INS = {
     # data
@@ -95,6 +95,7 @@ STAND_INS = {
     "studies/two": "studies/two",
     "studies/data": "studies/data",
     "studies/methods": "studies/methods",
+    "studies/shared": "studies/shared",
     # what would ask a hub, or load much
     "timm:tf_efficientnet_b0.ns_jft_in1k": ("checkpoint.pth", "--network", "timm:mobilenetv2_035"),
     "torchvision:resnet50.IMAGENET1K_V2": ("checkpoint.pth", "--network", "mobilenet_v2_035"),
