@@ -16,6 +16,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.ship.export import exported
 from paretina.ship.format import format_named, format_of, formats
+from paretina.ship.formats import openvino as openvino_format
 from paretina.ship.formats.openvino import ShapedRequests
 from paretina.ship.header import KEY, Header, read
 from paretina.ship.steps import in_inference_form
@@ -223,3 +224,36 @@ def test_a_shape_that_comes_often_is_compiled_for_and_few_are_kept():
     assert list(requests.fitted) == [(1, 3, 5, 5), (1, 3, 6, 6)]
     assert requests.of(often) is None
     assert made == [None, often, (1, 3, 5, 5), (1, 3, 6, 6)]
+
+
+def test_a_shape_that_openvino_cannot_compile_for_is_run_like_any_other():
+    """A crash of the compiler ends the process that tries, and not this one."""
+    made = []
+
+    def compiled(shape):
+        made.append(shape)
+        return f"for {shape}"
+
+    tried = []
+
+    def bears(shape):
+        tried.append(shape)
+        return shape[0] == 1
+
+    requests = ShapedRequests(compiled, bears)
+    for _ in range(3):
+        assert requests.of((200, 3, 5, 5)) == "for None"
+        assert requests.of((1, 3, 5, 5)) == "for None"
+    requests.fit((1, 3, 5, 5))
+    assert requests.of((1, 3, 5, 5)) == "for (1, 3, 5, 5)"
+    assert tried == [(200, 3, 5, 5), (1, 3, 5, 5)]
+    assert made == [None, (1, 3, 5, 5)]
+
+
+def test_a_trial_compiles_what_can_be_and_outlives_what_ends_its_process(written, monkeypatch):
+    path = written[1]("openvino")
+    inside = openvino_format.members(path, "model.xml", "model.bin")
+    assert openvino_format.compiles(inside, (2, 3, 16, 16), {})
+    assert not openvino_format.compiles({**inside, "model.xml": b"<net/>"}, (2, 3, 16, 16), {})
+    monkeypatch.setattr(openvino_format, "TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert not openvino_format.compiles(inside, (2, 3, 16, 16), {})

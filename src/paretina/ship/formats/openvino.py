@@ -6,10 +6,12 @@ OpenVINO's own format is a pair of files; here they are one zip archive, without
 
 import io
 import json
+import subprocess
+import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ class OpenVino(Format):
                     own.reshape(list(shape))
                 return core.compile_model(own, "CPU", settings).create_infer_request()
 
-            requests = ShapedRequests(compiled)
+            requests = ShapedRequests(compiled, lambda shape: compiles(inside, shape, settings))
         except Exception as error:  # the runtime has its own exceptions
             raise ValueError(f"{path} is not a model that OpenVINO can load: {' '.join(str(error).split())[:300]}") from None
 
@@ -120,10 +122,13 @@ class ShapedRequests:
 
     Args:
         compiled: makes a request for a shape, or for any.
+        bears: whether the model can be compiled for a shape.
     """
 
-    def __init__(self, compiled: Callable[[Shape | None], Any]) -> None:
+    def __init__(self, compiled: Callable[[Shape | None], Any], bears: Callable[[Shape], bool] = lambda shape: True) -> None:
         self.compiled = compiled
+        self.bears = bears
+        self.unfit: set[Shape] = set()
         self.any = compiled(None)
         self.seen: Counter[Shape] = Counter()
         self.fitted: dict[Shape, Any] = {}
@@ -135,16 +140,48 @@ class ShapedRequests:
                 self.seen[shape] += shape[0]
                 return self.any
             self.fit(shape)
-        return self.fitted[shape]
+        return self.fitted.get(shape, self.any)
 
     def fit(self, shape: Shape) -> None:
-        """Compiles the model for a shape; the one that was fitted first gives way."""
-        if shape in self.fitted:
+        """Compiles the model for a shape, if it can be; the one that was fitted first gives way."""
+        if shape in self.fitted or shape in self.unfit:
+            return
+        if not self.bears(shape):
+            self.unfit.add(shape)
             return
         if len(self.fitted) == MOST_SHAPES:
             oldest = next(iter(self.fitted))
             del self.fitted[oldest], self.seen[oldest]
         self.fitted[shape] = self.compiled(shape)
+
+
+TRIAL = """
+import json, sys
+import numpy as np
+import openvino
+length, shape, settings = json.loads(sys.argv[1])
+graph, weights = sys.stdin.buffer.read(length), sys.stdin.buffer.read()
+model = openvino.Core().read_model(graph, openvino.Tensor(np.frombuffer(weights, np.uint8).copy()))
+model.reshape(shape)
+openvino.Core().compile_model(model, "CPU", settings)
+"""
+TRIAL_S = 60.0
+
+
+def compiles(inside: Mapping[str, bytes], shape: Shape, settings: Mapping[str, Any]) -> bool:
+    """Whether OpenVINO can compile the model in an archive for a shape, tried in a process of its own.
+
+    On some processors it ends the whole process with a segmentation fault (seen with 2026.4 on one with AVX2 alone: networks of
+    grouped convolutions, for two pictures or more), which no program can catch.
+    """
+    asked = json.dumps([len(inside[GRAPH]), list(shape), dict(settings)])
+    both = inside[GRAPH] + inside[WEIGHTS]
+    words = [sys.executable, "-c", TRIAL, asked]
+    try:
+        ran = subprocess.run(words, input=both, capture_output=True, timeout=TRIAL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ran.returncode == 0
 
 
 def converted(whole: Whole) -> Any:
