@@ -11,16 +11,16 @@ def main(folder: Path) -> None:
     from ray.cluster_utils import Cluster
 
     from paretina.search.engines.ray import OnRay
-    from paretina.search.tasks import Task
+    from paretina.search.tasks import StudyTask
     from sample_tasks import cores_of, dying, slow
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     other = cluster.add_node(num_cpus=2)
     try:
         ray_engine = OnRay(cluster.address)
-        tasks = [Task(f"t{at}", dying, {"s": 0.5}) for at in range(12)]
+        tasks = [StudyTask(f"t{at}", dying, {"s": 0.5}) for at in range(12)]
         found = ray_engine.run(tasks, folder)
-        late = [Task(f"s{at}", slow, {"name": f"s{at}", "s": 3.0}) for at in range(8)]
+        late = [StudyTask(f"s{at}", slow, {"name": f"s{at}", "s": 3.0}) for at in range(8)]
 
         def lose() -> None:
             while len(list((folder / "slow").glob("*")) if (folder / "slow").exists() else []) < 4:
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
 
         threading.Thread(target=lose, daemon=True).start()
         after = ray_engine.run(late, folder)
-        alone = ray_engine.run([Task("alone", cores_of, alone=True)], folder)
+        alone = ray_engine.run([StudyTask("alone", cores_of, alone=True)], folder)
         print(
             json.dumps(
                 {

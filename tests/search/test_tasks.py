@@ -12,12 +12,12 @@ import pytest
 import sample_tasks
 from paretina.run import TakenError
 from paretina.search.engines.here import Here
-from paretina.search.tasks import ATTEMPTS, Task, engine, outcome_of, path_of, sole
+from paretina.search.tasks import ATTEMPTS, StudyTask, engine, outcome_of, path_of, sole
 from sample_tasks import broken, dies_at_first, noted, refused
 
 
 def tasks(count, do=noted):
-    return [Task(f"t{at}", do, {"name": f"t{at}", "value": at}) for at in range(count)]
+    return [StudyTask(f"t{at}", do, {"name": f"t{at}", "value": at}) for at in range(count)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -35,38 +35,38 @@ def test_every_task_is_done_once_whatever_is_asked_again(tmp_path, workers):
 
 
 def test_a_refusal_is_an_outcome_and_a_bug_stops_the_study(tmp_path):
-    found = Here(1).run([Task("no", refused), *tasks(1)], tmp_path)
+    found = Here(1).run([StudyTask("no", refused), *tasks(1)], tmp_path)
     assert found["no"].error == "this network cannot be trained"
     assert found["t0"].error is None
     with pytest.raises(KeyError, match="a bug"):
-        Here(1).run([Task("bug", broken)], tmp_path)
+        Here(1).run([StudyTask("bug", broken)], tmp_path)
     assert not path_of(tmp_path, "bug").exists()
     with pytest.raises(KeyError, match="a bug"):
-        Here(2).run([Task("bug", broken), Task("no2", refused)], tmp_path)
+        Here(2).run([StudyTask("bug", broken), StudyTask("no2", refused)], tmp_path)
 
 
 def test_a_killed_process_costs_its_task_an_attempt(tmp_path):
-    found = Here(2).run([Task("weak", dies_at_first, {"name": "weak", "times": 1}), *tasks(3)], tmp_path)
+    found = Here(2).run([StudyTask("weak", dies_at_first, {"name": "weak", "times": 1}), *tasks(3)], tmp_path)
     assert found["weak"].value == {"times": 1}
     assert all(found[f"t{at}"].error is None for at in range(3))
     assert sorted((tmp_path / "calls.txt").read_text().split()) == ["t0", "t1", "t2"]
 
 
 def test_what_always_dies_is_given_up_and_the_rest_is_done(tmp_path):
-    found = Here(2).run([Task("dead", dies_at_first, {"name": "dead", "times": 99}), *tasks(4)], tmp_path)
+    found = Here(2).run([StudyTask("dead", dies_at_first, {"name": "dead", "times": 99}), *tasks(4)], tmp_path)
     assert f"ended {ATTEMPTS} times" in found["dead"].error
     assert [found[f"t{at}"].error for at in range(4)] == [None] * 4
 
 
 def test_timings_come_last_and_here(tmp_path):
-    found = Here(2).run([Task("time", noted, {"name": "time", "value": 0}, alone=True), *tasks(3)], tmp_path)
+    found = Here(2).run([StudyTask("time", noted, {"name": "time", "value": 0}, alone=True), *tasks(3)], tmp_path)
     assert found["time"].value["pid"] == os.getpid()
     assert (tmp_path / "calls.txt").read_text().split()[-1] == "time"
 
 
 def test_names_are_file_names_and_their_own(tmp_path):
     with pytest.raises(ValueError, match="file name"):
-        Task("../x", noted)
+        StudyTask("../x", noted)
     with pytest.raises(ValueError, match="two tasks are called t0"):
         Here(1).run([*tasks(1), *tasks(1)], tmp_path)
     with pytest.raises(ValueError, match="at least one worker"):
@@ -97,10 +97,10 @@ def test_one_process_works_on_a_study(tmp_path):
 def test_ctrl_c_leaves_no_process_and_no_file(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import sample_tasks as t\n"
-        "from paretina.search.engines.here import Here; from paretina.search.tasks import Task\n"
+        "from paretina.search.engines.here import Here; from paretina.search.tasks import StudyTask\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
-        "    try: Here(2).run([Task('w', t.waits), Task('v', t.waits)], folder)\n"
+        "    try: Here(2).run([StudyTask('w', t.waits), StudyTask('v', t.waits)], folder)\n"
         "    except KeyboardInterrupt: print('interrupted')"
     )
     script = tmp_path / "script.py"

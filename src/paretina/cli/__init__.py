@@ -24,6 +24,8 @@ from paretina.cli import (
     probe,
     prune,
     report,
+    scale,
+    search,
     selftrain,
     serve,
     ship,
@@ -38,8 +40,10 @@ command(main, ablate.EXAMPLE, cls=FieldCommand, short_help="Measure what each re
 command(
     main, finetune.EXAMPLE, cls=FieldCommand, short_help="Fine-tune a trained model at another image size or on other data."
 )(finetune.finetune)
+command(main, search.EXAMPLE, **search.COMMAND)(search.search)
 main.add_command(frontier.frontier)
 main.add_command(measure.measure)
+main.add_command(scale.scale)
 early.watch(main)
 
 __all__ = [

@@ -37,7 +37,9 @@ from paretina.text import how_many, printable
 )
 @click.option("--max-loss", type=float, default=0.5, help="Points of top-1 that may be lost against it.  [0.5]")
 @click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
-@click.option("--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?")
+@click.option(
+    "--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?"
+)
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(

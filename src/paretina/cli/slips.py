@@ -60,6 +60,10 @@ def check_name(what: str, name: str | None, names: Iterable[str], listing: str =
 
 
 def check_network(name: str | None) -> None:
+    if name is not None and name.lower().endswith(".json"):
+        if not Path(name).expanduser().is_file():
+            refuse(f"there is no file {name} with a network")
+        return
     check_name("network", name, known("networks"), "paretina models")
 
 
@@ -342,7 +346,10 @@ def frontier(given: Mapping[str, Any]) -> None:
     check_candidates(source, given["models"], given["candidates"], given["sizes"], given["recipes"])
     check_device(given["device"])
     for pattern in parts(",".join(given["models"])):
-        models(pattern)
+        if pattern.lower().endswith(".json"):
+            check_network(pattern)
+        else:
+            models(pattern)
     with misuse():
         for side in parts(given["sizes"]):
             side_of(side)
@@ -421,7 +428,7 @@ def predict(given: Mapping[str, Any]) -> None:
 
 def show(given: Mapping[str, Any]) -> None:
     model = given["model"]
-    if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
+    if not model.lower().endswith(".json") and (Path(model).exists() or model.endswith(".safetensors") or "/" in model):
         model_file(model)
     else:
         check_network(model)
@@ -580,6 +587,40 @@ def selftrain(given: Mapping[str, Any]) -> None:
         full_path(name)
 
 
+def begun_here(given: Mapping[str, Any], what: str, command: str) -> bool:
+    """Whether a study is resumed; checks that it is there."""
+    folder = given["resume"]
+    if folder is None:
+        return False
+    if not folder.is_dir():
+        refuse(f"{folder} holds no {what}; start one with `paretina {command} --output DIR`")
+    return True
+
+
+def search(given: Mapping[str, Any]) -> None:
+    if begun_here(given, "search", "search SPACE DATA") or given["space"] is None or given["source"] is None:
+        return
+    check_duration(given)
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    if given["model"] is not None:
+        check_network(given["model"])
+    check_source(given["source"])
+    for name in taken_apart(given["fields"]):
+        full_path(name)
+
+
+def scale(given: Mapping[str, Any]) -> None:
+    if begun_here(given, "scaling", "scale BASE DATA") or given["base"] is None or given["source"] is None:
+        return
+    check_duration(given)
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    check_source(given["source"])
+    for name in taken_apart(given["fields"]):
+        full_path(name)
+
+
 def shipped(path: Path) -> bool:
     """Whether a name is that of a shipped file."""
     return any(path.name.endswith(ending) for ending, _ in known("formats").values())
@@ -603,6 +644,8 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "pretrain": pretrain,
     "probe": probe,
     "prune": prune,
+    "scale": scale,
+    "search": search,
     "selftrain": selftrain,
     "serve": serve,
     "ship": ship,

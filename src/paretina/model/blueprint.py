@@ -321,6 +321,19 @@ class Block(Piece):
         """
         return self
 
+    @property
+    def width_step(self) -> int:
+        """What the width of a stage of these blocks must be a multiple of; 1 for most."""
+        return 1
+
+    def with_wider_groups(self, factor: float) -> "Block":
+        """Returns the block with groups that are wider by a factor, as the widths are, so that their number stays.
+
+        Depthwise convolutions, whose groups have one channel, stay depthwise; most blocks have no groups.
+        """
+        width = getattr(self, "group_width", 0)
+        return replace(self, group_width=max(2, round(width * factor))) if width > 1 else self  # type: ignore[call-arg]
+
     def __str__(self) -> str:
         """As `repr`, without a hidden width that is not its own."""
         return repr(self).replace(", hidden=0", "").replace("(hidden=0)", "()")

@@ -37,7 +37,7 @@ Do = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Task:
+class StudyTask:
     """
     Attributes:
         name: unique in the study; the name of its file, and of its folder if it needs one.
@@ -69,7 +69,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """
     Attributes:
         value: what the task returned; empty if it failed.
@@ -90,7 +90,7 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "tasks" / f"{name}.json"
 
 
-def outcome_of(folder: Path, name: str) -> Outcome | None:
+def outcome_of(folder: Path, name: str) -> TaskOutcome | None:
     """The outcome of a task; None while it is not done.
 
     Raises:
@@ -99,22 +99,22 @@ def outcome_of(folder: Path, name: str) -> Outcome | None:
     path = path_of(folder, name)
     try:
         found = json.loads(path.read_text())
-        return Outcome(**{key: found[key] for key in Outcome.FIELDS})
+        return TaskOutcome(**{key: found[key] for key in TaskOutcome.FIELDS})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is damaged; remove it, and the task is done again") from None
 
 
-def kept(folder: Path, name: str, outcome: Outcome) -> None:
+def kept(folder: Path, name: str, outcome: TaskOutcome) -> None:
     """Writes the outcome of a task, whole or not at all."""
     path = path_of(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({key: getattr(outcome, key) for key in Outcome.FIELDS}, indent=1)
+    text = json.dumps({key: getattr(outcome, key) for key in TaskOutcome.FIELDS}, indent=1)
     write_aside(path, text.encode())
 
 
-def carry_out(task: Task, folder: Path) -> None:
+def carry_out(task: StudyTask, folder: Path) -> None:
     """Does a task in this process, and leaves its file; nothing if that is there."""
     if task.is_done(folder):
         return
@@ -130,10 +130,10 @@ def carry_out(task: Task, folder: Path) -> None:
         if isinstance(fault, RuntimeError) and not is_out_of_memory(fault):
             raise
         error = " ".join(str(fault).split()) or type(fault).__name__
-    kept(folder, task.name, Outcome(value, error, socket.gethostname(), time.monotonic() - began))
+    kept(folder, task.name, TaskOutcome(value, error, socket.gethostname(), time.monotonic() - began))
 
 
-def lost(folder: Path, task: Task) -> None:
+def lost(folder: Path, task: StudyTask) -> None:
     """Records that a task has lost its process too often."""
     text = f"its process ended {ATTEMPTS} times without a result, perhaps for lack of memory"
     if task.leaves:
@@ -141,7 +141,7 @@ def lost(folder: Path, task: Task) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_aside(path, json.dumps({"stage": task.name, "error": text, "reason": text}).encode())
         return
-    kept(folder, task.name, Outcome({}, text, socket.gethostname(), 0.0))
+    kept(folder, task.name, TaskOutcome({}, text, socket.gethostname(), 0.0))
 
 
 class Engine(ABC):
@@ -154,21 +154,23 @@ class Engine(ABC):
     several: bool = False
 
     @abstractmethod
-    def share(self, tasks: Sequence[Task], folder: Path, say: Say) -> None:
+    def share(self, tasks: Sequence[StudyTask], folder: Path, say: Say) -> None:
         """Carries out tasks that may run side by side, in any order; returns when each has its file.
 
         Raises:
             KeyboardInterrupt: interrupted; begun tasks continue next time.
         """
 
-    def alone(self, tasks: Sequence[Task], folder: Path, say: Say, device: str) -> None:
+    def alone(self, tasks: Sequence[StudyTask], folder: Path, say: Say, device: str) -> None:
         """Carries out timings, one at a time, while nothing else of the study runs on that machine."""
         for task in tasks:
             say(task.name)
             with DeviceLock(device, folder / "workers").alone():
                 carry_out(task, folder)
 
-    def run(self, tasks: Sequence[Task], folder: Path, say: Say = lambda text: None, device: str = "cpu") -> dict[str, Outcome]:
+    def run(
+        self, tasks: Sequence[StudyTask], folder: Path, say: Say = lambda text: None, device: str = "cpu"
+    ) -> dict[str, TaskOutcome]:
         """The outcomes of tasks by name, in the order given; those that are not done are carried out.
 
         Tasks that keep their outcomes themselves have none here.

@@ -15,6 +15,7 @@ from paretina.data.sources.clipart import Clipart
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Assembly, Blueprint, Edit, Model
 from paretina.model.family import Published, network_named
+from paretina.model.network_file import is_network_file, read_network
 from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
@@ -410,6 +411,8 @@ def recipe_for(weights: str, model: str | Model, fields: Mapping[str, Any]) -> s
     Raises:
         ValueError: the named weights cannot be read.
     """
+    if is_network_file(model):
+        model = read_network(str(model)).blueprint
     network = network_named(model) if isinstance(model, str) else None
     built: Model | None = network.blueprint if network else None
     if network is not None:
@@ -435,6 +438,8 @@ def choose(
 ) -> Choice:
     """Builds the request from the defaults, then the recipe, then the file, then the given fields."""
     settings = read_config(config) if config else {}
+    if is_network_file(model):
+        model = read_network(str(model)).blueprint
     blueprint = network_named(model).blueprint if isinstance(model, str) else model
     weights = default_weights(recipe) if weights is None else weights_named(weights)
     if recipe is None:

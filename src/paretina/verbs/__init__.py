@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.scaling import scale as scale
+    from paretina.verbs.searching import search as search
+    from paretina.verbs.searching import study_of as study_of
     from paretina.verbs.selftraining import selftrain as selftrain
     from paretina.verbs.serving import serve as serve
     from paretina.verbs.shipping import ship as ship
@@ -86,11 +89,14 @@ PLACES = {
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
+    "scale": "verbs.scaling",
+    "search": "verbs.searching",
     "selftrain": "verbs.selftraining",
     "serve": "verbs.serving",
     "ship": "verbs.shipping",
     "show": "verbs.showing",
     "start": "verbs.training",
+    "study_of": "verbs.searching",
     "train": "verbs.training",
 }
 """The module of each name, below `paretina`."""
@@ -115,6 +121,8 @@ __all__ = [
     "recipes",
     "report",
     "resume",
+    "scale",
+    "search",
     "selftrain",
     "serve",
     "ship",

@@ -12,6 +12,7 @@ from paretina.measure.plan import Plan, default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.interop import library_of, peer_named
+from paretina.model.network_file import is_network_file, read_network
 from paretina.model.pretrained import weights_named
 from paretina.model.weights import from_file
 from paretina.model.words import WORDS as WEIGHTS
@@ -145,9 +146,9 @@ def ask(
     Each source overrides the one before: the defaults, the recipe, the file, the arguments here.
 
     Args:
-        model: name of a network, or "auto": network, image size, recipe and length are chosen for the pictures, this machine
-            and the time limit, see `paretina.search.auto`. Default: auto, but the network of the weights where these are named,
-            and efficientnet_b0 where fields change the network.
+        model: name of a network, a file with one (`paretina.model.network_file`), or "auto": network, image size, recipe and
+            length are chosen for the pictures, this machine and the time limit, see `paretina.search.auto`. Default: auto, but
+            the network of the weights where these are named, and efficientnet_b0 where fields change the network.
         recipe: default: chosen with the network; for a named network `finetune` if pretrained weights are found, else
             `scratch`.
         weights: "auto" (what is on this machine), "hub" (timm or torchvision may download them), "none", "timm:NAME",
@@ -188,6 +189,9 @@ def ask(
             said.setdefault("data", Given(source, origin))
     if "data" not in said:
         raise MisuseError(f"name the data: {data_in_words()}")
+    if is_network_file(said["model"].value):
+        with misuse(said["model"].origin if said["model"].origin != here else ""):
+            said["model"] = Given(read_network(said["model"].value).blueprint, said["model"].origin)
     for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
         if isinstance(said[name].value, str) and (name == "device" or said[name].value != AUTO):
             with misuse(said[name].origin if said[name].origin != here else ""):

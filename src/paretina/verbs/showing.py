@@ -7,6 +7,7 @@ from typing import Any
 from paretina.measure.cost import Cost, cost
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import Published, network_named
+from paretina.model.network_file import is_network_file, read_network
 from paretina.model.sizes import check_side
 from paretina.model.weights import About, load_model
 from paretina.spec import encode
@@ -58,12 +59,19 @@ def show(model: str, resolution: int | None = None) -> Shown:
     """The stages of a network, by name or from a model file, with the cost of each.
 
     Args:
-        model: a name, a model file, or the directory of a finished run.
+        model: a name, a file with a blueprint, a model file, or the directory of a finished run.
 
     Raises:
         MisuseError: there is neither a network nor a model file of that name.
         ValueError: the model file cannot be used, or the network cannot be run at that resolution.
     """
+    if is_network_file(model):
+        with misuse():
+            found = read_network(model)
+        given = replace(found.blueprint, resolution=resolution or found.blueprint.resolution)
+        if resolution is not None:
+            check_side(given, resolution)
+        return Shown(found.name, found.blueprint, cost(given), None, None)
     if Path(model).exists() or model.endswith(".safetensors") or "/" in model:
         path = model_file(model)
         network, about = load_model(path)

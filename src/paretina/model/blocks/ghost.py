@@ -243,6 +243,13 @@ class Ghosted(Block):
     def narrowed(self, hidden: int) -> "Ghosted":
         return replace(self, block=self.block.narrowed(hidden))
 
+    @property
+    def width_step(self) -> int:
+        return self.block.width_step
+
+    def with_wider_groups(self, factor: float) -> "Ghosted":
+        return replace(self, block=self.block.with_wider_groups(factor))
+
     def widened(self, rounding: Rounding) -> "Ghosted":
         return replace(self, block=self.block.widened(rounding))
 

@@ -8,7 +8,9 @@ convolution has one where no norm follows it. Nor does it say with which change 
 where it takes over from the scale of the norm that ended the block. A shortcut that changes the shape keeps its norm.
 """
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from torch import nn
@@ -49,6 +51,13 @@ class ModernBottleneck(Block):
             raise ValueError(f"ModernBottleneck keeps the image size only with an odd kernel, got kernel={self.kernel}")
         if self.expand <= 0 or self.group_width < 0:
             raise ValueError(f"ModernBottleneck needs expand > 0 and group_width >= 0, got {self}")
+
+    @property
+    def width_step(self) -> int:
+        grouped = max(1, self.group_width)
+        if self.spatial == "first":
+            return math.lcm(Fraction(self.expand).limit_denominator(1000).denominator, grouped)
+        return (Fraction(self.expand).limit_denominator(1000) / grouped).denominator
 
     def hidden(self, width: int) -> int:
         """The hidden width of a block for an output width."""

@@ -75,6 +75,10 @@ class Bottleneck(Block):
     def hidden_width(self, width_in: int, width_out: int) -> int:
         return self.hidden or width_out // self.squeeze
 
+    @property
+    def width_step(self) -> int:
+        return 1 if self.hidden else self.squeeze * max(1, self.group_width)
+
     def widened(self, rounding: Rounding) -> "Bottleneck":
         return replace(self, hidden=self.hidden and rounding(self.hidden))
 

@@ -39,7 +39,7 @@ from paretina.search.ablation.findings import (
 from paretina.search.ablation.study import BASE, Study, Variant, check, settled, with_epochs
 from paretina.search.ablation.switches import Switch
 from paretina.search.ablation.verdicts import LEAST_PAIRS, UNPRICED, Price, level_of_look
-from paretina.search.tasks import Engine, Task, sole
+from paretina.search.tasks import Engine, StudyTask, sole
 from paretina.spec import decode, encode, field_map
 from paretina.system import cores
 from paretina.text import how_many
@@ -191,7 +191,7 @@ def train_several(path: Path, study: Study, state: dict[str, Any], say: Say, sav
     for variant, seed in study.jobs(state["epochs"]):
         plan, folder = variant.asked.plan, variant.folder(path, seed)
         there = folder.relative_to(path).as_posix()
-        task = Task(
+        task = StudyTask(
             f"{variant.name}-{seed}",
             train_variant,
             {"variant": variant.name, "seed": seed, "save_every": save_every},

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
-from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost
+from paretina.search.tasks import ATTEMPTS, Engine, Say, StudyTask, carry_out, lost
 from paretina.system import cores
 
 
@@ -22,7 +22,7 @@ def hold_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def interruptible(task: Task, folder: Path) -> None:
+def interruptible(task: StudyTask, folder: Path) -> None:
     """Does a task, which Ctrl-C interrupts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -43,7 +43,7 @@ class Here(Engine):
         self.workers = workers
         self.several = (cores() if workers is None else workers) > 1
 
-    def share(self, tasks: Sequence[Task], folder: Path, say: Say) -> None:
+    def share(self, tasks: Sequence[StudyTask], folder: Path, say: Say) -> None:
         count = self.workers or max(1, cores() // max(task.cores for task in tasks))
         if min(count, len(tasks)) == 1:
             for number, task in enumerate(tasks, 1):
@@ -55,7 +55,7 @@ class Here(Engine):
         while left:
             spawned = get_context("spawn")
             with ProcessPoolExecutor(min(count, len(left)), mp_context=spawned, initializer=hold_interrupts) as pool:
-                waiting: dict[Future[None], Task] = {pool.submit(interruptible, task, folder): task for task in left}
+                waiting: dict[Future[None], StudyTask] = {pool.submit(interruptible, task, folder): task for task in left}
                 try:
                     for future in as_completed(waiting):
                         future.result()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paretina.search.tasks import ATTEMPTS, Engine, Say, Task, carry_out, lost
+from paretina.search.tasks import ATTEMPTS, Engine, Say, StudyTask, carry_out, lost
 
 PATIENCE_S = 60.0
 """Seconds that interrupted tasks get to save what they have."""
@@ -39,7 +39,7 @@ def connected(address: str) -> Any:
     return ray
 
 
-def on_node(task: Task, folder: str) -> None:
+def on_node(task: StudyTask, folder: str) -> None:
     """Does a task on a machine of the cluster.
 
     Raises:
@@ -67,10 +67,10 @@ class OnRay(Engine):
         self.address = address
         self.ray = connected(address)
 
-    def share(self, tasks: Sequence[Task], folder: Path, say: Say) -> None:
+    def share(self, tasks: Sequence[StudyTask], folder: Path, say: Say) -> None:
         self.submit({task: {"num_cpus": task.cores, "num_gpus": task.gpus} for task in self.possible(tasks)}, folder, say)
 
-    def alone(self, tasks: Sequence[Task], folder: Path, say: Say, device: str) -> None:
+    def alone(self, tasks: Sequence[StudyTask], folder: Path, say: Say, device: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         gone: set[str] = set()
@@ -96,7 +96,7 @@ class OnRay(Engine):
             raise ValueError(f"the cluster at {self.address} has no machine left")
         return max(nodes, key=lambda node: (node["Resources"].get("GPU", 0), node["Resources"]["CPU"], node["NodeID"]))
 
-    def possible(self, tasks: Sequence[Task]) -> Sequence[Task]:
+    def possible(self, tasks: Sequence[StudyTask]) -> Sequence[StudyTask]:
         """The tasks.
 
         Raises:
@@ -112,7 +112,7 @@ class OnRay(Engine):
                 )
         return tasks
 
-    def submit(self, wanted: dict[Task, dict[str, Any]], folder: Path, say: Say) -> None:
+    def submit(self, wanted: dict[StudyTask, dict[str, Any]], folder: Path, say: Say) -> None:
         """Carries out tasks with the resources that each takes, and waits for all."""
         ray = self.ray
         there = str(folder.absolute())

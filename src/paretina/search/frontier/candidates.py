@@ -13,6 +13,7 @@ import yaml
 
 from paretina.data.source import Source
 from paretina.measure.plan import Plan
+from paretina.model.network_file import is_network_file
 from paretina.spec import decode, encode
 from paretina.train.asked import Asked, UniqueKeys, choose, flattened, full_path
 from paretina.train.feasible import check_asked
@@ -81,7 +82,9 @@ def candidate(
     side = asked.final_size()
     given = ["--model", model, "--recipe", asked.recipe_name, "--weights", asked.weights]
     words = [*given, *(f"{path}={spelled(value)}" for path, value in fields.items())]
-    return Candidate(name or f"{model}-{side}-{asked.recipe_name}", asked, tuple(words))
+    return Candidate(
+        name or f"{Path(model).stem if is_network_file(model) else model}-{side}-{asked.recipe_name}", asked, tuple(words)
+    )
 
 
 def grid(

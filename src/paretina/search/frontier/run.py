@@ -41,7 +41,7 @@ from paretina.search.frontier.begin import write_once, written_aside
 from paretina.search.frontier.decisions import as_time, check_time, decision, enough_for_an_epoch, with_more
 from paretina.search.frontier.standing import Standing, read_json, read_link, read_standing, recommend
 from paretina.search.frontier.tools import Say, Tools
-from paretina.search.tasks import Engine, Task, sole
+from paretina.search.tasks import Engine, StudyTask, sole
 from paretina.system import cores
 from paretina.text import how_many
 from paretina.train import estimate, training
@@ -185,7 +185,7 @@ class Worker:
         for job in jobs:
             asked = None if stage == "time" else self.asked(job)
             tasks.append(
-                Task(
+                StudyTask(
                     f"{stage}-{job}",
                     do,
                     {"stage": stage, "job": job, "several": self.make_tools is not None and self.engine.several},

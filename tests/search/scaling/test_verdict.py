@@ -1,0 +1,52 @@
+"""The winner is the best of equal cost, and is not called where costs differ."""
+
+import pytest
+
+from paretina.search.scaling.verdict import ScoredShares, decide
+
+
+def one(name, *top1, single="", within=True, ratio=2.0, ms=None):
+    return ScoredShares(name, single, within, ratio, dict(enumerate(top1)), ms)
+
+
+def test_the_most_accurate_of_equal_cost_wins_and_is_paired_with_the_best_single_dimension():
+    found = decide(
+        [one("fast", 82.0, 84.0, 83.0), one("width", 81.0, 82.9, 82.1, single="width"), one("depth", 80.0, 80.0, 80.0)]
+    )
+    assert (found.leader, found.winner, found.control) == ("fast", "fast", "width")
+    # differences 1.0, 1.1, 0.9: mean 1.0, deviation 0.1, t(2) = 4.303
+    assert found.gain.value == pytest.approx(1.0)
+    assert found.gain.low == pytest.approx(1 - 4.303 * 0.1 / 3**0.5, abs=1e-3)
+    assert "fast is +1.00 points" in found.said[0]
+    assert "not clearly" not in found.said[0]
+
+
+def test_what_costs_something_else_is_not_compared():
+    depth, width = one("depth", 79.0, single="depth", within=False, ratio=1.7), one("width", 80.0, single="width")
+    found = decide([one("fast", 82.0), depth, width])
+    assert (found.winner, found.control) == ("fast", "width")
+    better = decide([one("fast", 82.0), width, one("depth", 83.0, within=False, ratio=1.7)])
+    assert (better.leader, better.winner) == ("fast", None)
+    assert "no winner is called: depth is more accurate" in better.said[0]
+    assert "even cheaper" in better.said[0]
+    alone = decide([one("fast", 82.0), one("width", 80.0, within=False)])
+    assert alone.winner is None
+    none = decide([one("fast", 82.0, within=False)])
+    assert none.leader is None
+    assert "no network of the asked cost" in none.said[0]
+
+
+def test_a_single_dimension_may_win_and_uncertain_gains_are_called_so():
+    found = decide([one("fast", 80.0, 80.0), one("width", 81.0, 82.0, single="width")])
+    assert found.winner == found.control == "width"
+    assert "nothing is gained" in found.said[0]
+    unsure = decide([one("fast", 80.0, 84.0), one("width", 81.0, 82.0, single="width")])
+    assert unsure.winner == "fast"
+    assert "not clearly better" in unsure.said[0]
+
+
+def test_the_reward_prefers_the_quicker_of_almost_equal_ones():
+    # doubling the time must gain 5 %: 80 at 1 ms beats 81 at 2 ms
+    found = decide([one("slow", 81.0, ms=2.0), one("quick", 80.0, single="width", ms=1.0)], target_ms=1.0)
+    assert (found.winner, found.by_reward) == ("slow", "quick")
+    assert decide([one("slow", 81.0, ms=2.0), one("quick", 76.0, ms=1.0)], target_ms=1.0).by_reward == "slow"
