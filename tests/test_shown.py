@@ -96,6 +96,8 @@ STAND_INS = {
     "studies/data": "studies/data",
     "studies/methods": "studies/methods",
     "studies/shared": "studies/shared",
+    "--resume runs/photos-scale-1": "runs/scale",
+    "--resume runs/photos-search-1": "runs/search",
     # what would ask a hub, or load much
     "timm:tf_efficientnet_b0.ns_jft_in1k": ("checkpoint.pth", "--network", "timm:mobilenetv2_035"),
     "torchvision:resnet50.IMAGENET1K_V2": ("checkpoint.pth", "--network", "mobilenet_v2_035"),
@@ -135,6 +137,21 @@ STAND_INS = {
     "--budget latency_ms=10": "latency_ms=20000",
     "--candidates list.yaml": "list.yaml",
     "--runtimes eager,openvino": "eager,openvino",
+    # spaces and shares
+    "--times 2,4": "2",
+    "--cost latency_ms": "macs",
+    "--shares fast,efficientnet,0.2/0.6/0.2": "fast",
+    "--cap 160": "64",
+    "efficientnetv2": "efficientnetv2",
+    "around:resnet18": "around:resnet8_w16_s2",
+    "--vary width,depth": "width,depth",
+    "recipe:fast": "recipe:fast",
+    "--model resnet18": "resnet18",
+    "--budget params=2e6": "params=2e6",
+    "--trials 60": "4",
+    "--by tpe": "tpe",
+    "--time-limit 2h": "300s",
+    "--time-limit 30m": "300s",
     # names that stay
     **{
         word: word
@@ -178,6 +195,10 @@ ADDED = {
     "ablate": f"--seeds 2 {TINY}",
     "frontier": f"--timing 0.2 --rungs 1 {TINY} model.stem.width=4 model.stages.*.width=4 model.stages.*.depth=1",
     "ship": "--seconds 0.2",
+    "scale": "--seeds 1 --step 1 --workers 1 --device cpu epochs=1 batch_size=9 workers=0 threads=1 precision=float32 "
+    "model.stages.*.width=8 model.stem.width=8 model.stages.*.depth=1 model.resolution=16",
+    "search": "--trials 4 --seeds 1 --finalists 1 --timing 0.1 --device cpu epochs=2 size=32 batch_size=9 workers=0 threads=1 "
+    "precision=float32",
     "prune": "--cost macs --multiple 1 epochs=1 batch_size=9 workers=0 precision=float32",
     "measure": "--device cpu --time 0.2s --rounds 1 --batch 2 --resolution 96",
 }
@@ -185,11 +206,13 @@ ADDED = {
 
 BEGUN = {
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time 30m --output runs/frontier {ADDED['frontier']}",
+    "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
+    "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
 }
 """What is made before a line that continues with it."""
 
 SLOW = (
-    r"paretina (frontier|ablate|measure) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
+    r"paretina (frontier|ablate|measure|scale|search) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
     r"paretina train clipart --weights auto|paretina prune .* --cost|"
     r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
 )
@@ -392,6 +415,8 @@ DETAIL = {
         r"cost\.(stages\.|activations|batch|bytes_)|samples_ms|\.(n|rounds|largest_batch)$|tried_img_s|"
         r"(inference|training)\.p(50|95)|training\.peak_mb|others_cores|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned"
     ),
+    "scale": r"^(?!.*top1$)",
+    "search": r"^(?!.*top1$)",
     "show": r"cost\.(stages\.\d+\.activations|batch|.*bytes_(moved|unfused))",
 }
 """Fields of a command's document that are detail: the page of a run or the docs show them, or they follow from others."""
@@ -441,11 +466,12 @@ sizes are timed in turn."""
 REPLAYED = {
     "paretina.verbs": (
         *("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
-        *("ship", "embed", "explain", "card", "prune", "probe", "ensemble", "selftrain"),
+        *("ship", "embed", "explain", "card", "prune", "probe", "ensemble", "selftrain", "search"),
     ),
     "paretina.measure.compare": ("measure_models",),
     "paretina.search.ablation.run": ("run_study",),
     "paretina.search.frontier.run": ("work",),
+    "paretina.verbs.scaling": ("finished",),
 }
 """What is done once for both outputs of a line: it takes long, has other times again, or writes what may not be there."""
 

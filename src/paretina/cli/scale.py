@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from paretina.cli.engines import engine_options, with_threads
 from paretina.cli.program import CONTEXT, INTERRUPTED, Explaining, FailedError
 
 EXAMPLE = (
-    "  paretina scale resnet8_w16_s2 photos/ --times 2,4 model.resolution=32 --time-limit 30m\n"
-    "  paretina scale efficientnet_b0 photos/ --cost latency_ms --times 2,4,8 --shares fast,efficientnet,0.2/0.6/0.2\n"
-    "  paretina scale runs/photos-1 photos/ --cap 160 --late-depth epochs=20\n"
+    "  paretina scale resnet18 photos/ --times 2,4\n"
+    "  paretina scale resnet18 photos/ --cost latency_ms --times 2 --shares fast,efficientnet,0.2/0.6/0.2 --cap 160\n"
     "  paretina scale --resume runs/photos-scale-1"
 )
 
@@ -83,7 +83,7 @@ NEW_ONLY = (
     "--multiple",
     type=click.IntRange(1),
     default=None,
-    help="Image sizes are multiples of it, in pixels.  [the finest that the network takes]",
+    help="Image sizes are multiples of it, in pixels.  [1, or 4 from 128 on, or the side of patches]",
 )
 @click.option(
     "--tolerance",
@@ -100,8 +100,7 @@ NEW_ONLY = (
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume a study with its original settings.")
-@click.option("--cluster", default=None, help="Ray cluster that does the work: auto or ray://HOST:10001.  [this machine]")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Processes of this machine.  [one per core]")
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def scale(
     base: str | None,
@@ -135,7 +134,7 @@ def scale(
     from paretina.verbs.scaling import ask_scaled, finished, started
 
     with verbs.misuse():
-        does = engine(cluster, workers)
+        does = engine(cluster, None if cluster else workers or 1)
     with Progress() as progress:
         if resume is not None:
             with verbs.misuse():
@@ -148,7 +147,7 @@ def scale(
                 options["times"] = numbers(options["times"])
             if "shares" in options:
                 options["shares"] = [part for part in options["shares"].split(",") if part.strip()]
-            study = ask_scaled(str(base), str(source), **options, fields=taken_apart(fields))
+            study = ask_scaled(str(base), str(source), **options, fields=with_threads(taken_apart(fields), workers))
             folder = started(study, str(source), output)
         progress.plain(f"directory: {shlex.quote(str(folder))}")
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.engines import engine_options
+from paretina.cli.engines import engine_options, with_threads
 from paretina.cli.program import (
     INTERRUPTED,
     FailedError,
@@ -19,10 +19,9 @@ from paretina.cli.program import (
 )
 
 EXAMPLE = (
-    "paretina search mnasnet photos/ --budget latency_ms=12 --time-limit 2h\n"
-    "paretina search efficientnetv2 photos/ --budget macs=2e7 --trials 60 --by tpe --width 0.5 size=64\n"
-    "paretina search around:resnet18 photos/ --vary width,depth --budget params=2e6 --time-limit 1h --set depth=1,2\n"
-    "paretina search recipe:fast photos/ --model resnet8_w16_s2 --time-limit 30m\n"
+    "paretina search efficientnetv2 photos/ --budget latency_ms=20 --time-limit 2h\n"
+    "paretina search around:resnet18 photos/ --vary width,depth --budget params=2e6 --trials 60 --by tpe\n"
+    "paretina search recipe:fast photos/ --model resnet18 --time-limit 30m\n"
     "paretina search --resume runs/photos-search-1"
 )
 
@@ -135,7 +134,9 @@ def search(
         if given.pop("no_control", False):
             given["control"] = False
         side_by_side = workers or (4 if cluster else 1)
-        study = verbs.study_of(str(space), str(source), fields=taken_apart(fields), workers=side_by_side, **given)
+        study = verbs.study_of(
+            str(space), str(source), fields=with_threads(taken_apart(fields), workers), workers=side_by_side, **given
+        )
         verbs.check_output(output, study.base.data)
         folder = output or free_folder(Path("runs"), f"{Path(str(source)).expanduser().absolute().name}-search")
     with Progress() as progress:

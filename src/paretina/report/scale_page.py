@@ -14,6 +14,7 @@ from paretina.report.run_page import environment, render, write_page
 from paretina.report.words import SPACE, percent, quantity, short
 from paretina.run import write_aside
 from paretina.tables import csv_text, in_columns
+from paretina.text import how_many
 
 TITLES = {
     "macs": "multiply-adds",
@@ -111,7 +112,7 @@ def text_tables(result: Mapping[str, Any]) -> list[str]:
     """The study as lines of text."""
     decision, count = result["decision"], len(result["seeds"])
     lines = [
-        f"{heading(result)}, {result['epochs']:g} epochs, {count} {'seed' if count == 1 else 'seeds'}; ! marks another cost",
+        f"{heading(result)}, {how_many(float(result['epochs']), 'epoch')}, {how_many(count, 'seed')}; ! marks another cost",
         "",
         *in_columns([HEADER, *map(cells, (result["base"]["row"], *in_order(result["candidates"])))], "<>>>>>>>>>><><"),
         "",

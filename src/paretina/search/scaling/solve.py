@@ -62,7 +62,8 @@ class Rules(Spec):
 
     Attributes:
         divisor: widths are multiples of it; None for the coarsest of 8, 4, 2, 1 that comes within the tolerance.
-        multiple: sides of the image are multiples of it, in pixels; None for the finest that the network takes.
+        multiple: sides of the image are multiples of it, in pixels; None for 1, for 4 from 128 on, or
+            for what the network takes.
         tolerance: by how much the cost may stay below the target, as a share.
     """
 
@@ -178,8 +179,8 @@ def grown(base: Blueprint, size: Size) -> Blueprint:
 
 
 def usual_multiple(base: Blueprint) -> int:
-    """The finest multiple of pixels that a network takes: 1, or the side of its patches."""
-    for multiple in dict.fromkeys((1, base.stem.stride, base.border_strides[-1])):
+    """A multiple of pixels that a network takes: 1, or 4 from 128 pixels on, or the side of its patches."""
+    for multiple in dict.fromkeys((4 if base.resolution >= 128 else 1, base.stem.stride, base.border_strides[-1])):
         try:
             cost(replace(base, resolution=base.resolution + multiple))
         except (ValueError, RuntimeError):
@@ -357,12 +358,20 @@ class Solver:
             yield size
             return
         guess = math.floor(size.resolution * math.sqrt(times / self.ratio(size)) / step + 0.1) * step
-        side = max(least, min(guess, most))
-        while side > least and self.ratio(replace(size, resolution=side)) > times:
-            side = max(least, side - step)
-        while side + step <= most and self.ratio(replace(size, resolution=side + step)) <= times:
-            side += step
-        yield replace(size, resolution=side)
+        low = high = max(least, min(guess, most))
+        jump = step
+        while low > least and self.ratio(replace(size, resolution=low)) > times:
+            low, high, jump = max(least, low - jump), low, 2 * jump
+        if self.ratio(replace(size, resolution=low)) > times:
+            return  # with the smallest image it costs too much already
+        while low == high < most:
+            high = min(most, low + jump)
+            if self.ratio(replace(size, resolution=high)) <= times:
+                low, jump = high, 2 * jump
+        while high - low > step:
+            middle = low + (high - low) // (2 * step) * step
+            low, high = (middle, high) if self.ratio(replace(size, resolution=middle)) <= times else (low, middle)
+        yield replace(size, resolution=low)
 
     def solution(self, times: float, s: float, size: Size, above: float | None) -> Solution:
         blueprint = grown(self.base, size)
