@@ -90,7 +90,7 @@ def test_the_table_has_costs_accuracies_and_what_is_not_comparable(result):
 
 def test_no_winner_is_said(result):
     result["decision"]["winner"] = None
-    assert "winner: none is called" in text_tables(result)
+    assert "no clear winner; the most accurate: <fast>" in text_tables(result)
 
 
 def test_curves_begin_at_the_base_and_rise_with_the_cost(result):

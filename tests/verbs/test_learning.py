@@ -185,7 +185,7 @@ def test_models_that_differ_are_named(home, tmp_path):
     fields = {"size": 24, "model.resolution": 24, "epochs": 1, "workers": 0}
     verbs.train(str(home / "photos"), network, "plain", "none", "cpu", tmp_path / "larger", planning="default", **fields)
     ended = run("ensemble", home / "teacher", tmp_path / "larger", "--out", tmp_path / "a.safetensors", code=1)
-    assert "differ in resolution: 24 and 16; an ensemble has one" in " ".join(ended.stderr.split())
+    assert "differ in resolution: 24 and 16; the members of an ensemble must not" in " ".join(ended.stderr.split())
     assert not (tmp_path / "a.safetensors").exists()
 
 

@@ -82,7 +82,7 @@ NEW_ONLY = (
     "--finalists",
     type=click.IntRange(1),
     default=None,
-    help="Candidates that are trained in full, besides those on the front.  [3]",
+    help="Candidates of the search that are trained in full, with the best of the control and what it began with.  [3]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=None, help="Full trainings of each finalist.  [2]")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Of the search; the same one asks the same points.  [0]")

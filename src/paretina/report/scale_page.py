@@ -116,12 +116,18 @@ def text_tables(result: Mapping[str, Any]) -> list[str]:
         "",
         *in_columns([HEADER, *map(cells, (result["base"]["row"], *in_order(result["candidates"])))], "<>>>>>>>>>><><"),
         "",
-        f"winner: {decision['winner'] or 'none is called'}",
+        f"winner: {decision['winner']}"
+        if decision["winner"]
+        else f"no clear winner; the most accurate: {decision['leader'] or '–'}",
         *([f"by accuracy and latency: {decision['by_reward']}"] if decision["by_reward"] else []),
     ]
     if result["family"]:
-        rows = [(f"{row['times']:g}x", *cells(row)[:10], row["file"] or row["error"]) for row in result["family"]]
-        lines += ["", "the family and the single dimensions, for --model FILE:", ""]
+        place = Path(result["report"]).parent if result.get("report") else Path()
+        rows = [
+            (f"{row['times']:g}x", *cells(row)[:10], str(place / row["file"]) if row["file"] else row["error"])
+            for row in result["family"]
+        ]
+        lines += ["", f"the family of {decision['leader']} and the single dimensions, as files for --model:", ""]
         lines += in_columns([("times", *HEADER[:10], "file"), *rows], ">" + "<>>>>>>>>>" + "<")
     return lines
 

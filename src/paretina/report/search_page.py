@@ -104,8 +104,11 @@ def summary_lines(found: Found) -> list[str]:
             f"  paretina train {found['data'] or 'DATA'} --model {found_file(found)}",
         ]
     else:
-        settings = " ".join(f"{name}={value}" for name, value in (found["found"]["point"] or {}).items())
-        lines += ["", f"found: {settings}"]
+        point = found["found"]["point"] or {}
+        settings = " ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
+        )
+        lines += ["", f"found: {found['found']['finalist'][:6]}, {settings}"]
     if not tried:
         lines.append("nothing was tried")
     return lines
@@ -180,7 +183,8 @@ def verdict_lines(found: Found) -> list[str]:
     if against is not None:
         interval = against["interval"]
         spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]" if interval else ", of one seed"
-        lines.append(f"against what it began with: {against['points']:+.2f} points{spread}, at other costs: see the table")
+        costs = ", at other costs: see the table" if "file" in found["found"] else ""
+        lines.append(f"against what it began with: {against['points']:+.2f} points{spread}{costs}")
     agreement = found["agreement"]
     if agreement is None:
         lines.append(

@@ -454,6 +454,10 @@ def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
         ValueError: one is given.
     """
     for name, given in asked.items():
+        if given and isinstance(task, Nothing):
+            raise ValueError(
+                f"{path} was trained without labels; judge its features by `paretina probe`, or fine-tune it first"
+            )
         if given:
             raise ValueError(f"the task of {path} is {type(task).__name__}; {name} needs a model with one class per picture")
 

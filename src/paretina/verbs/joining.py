@@ -70,7 +70,10 @@ def ensemble(models: Sequence[Path | str], out: Path | str) -> Joined:
             ("channels", first.model.channels, network.model.channels),
         ):
             if ours != theirs:
-                raise ValueError(f"{path} and {paths[0]} differ in {what}: {theirs} and {ours}; an ensemble has one")
+                raise ValueError(
+                    f"{path} and {paths[0]} differ in {what}: {spelled(theirs)} and {spelled(ours)}; the members of an "
+                    "ensemble must not"
+                )
     model = first.model
     committee = Committee(
         members=tuple(Member(blueprint=network.blueprint) for network, _ in loaded),
@@ -92,3 +95,8 @@ def shown(network: Any) -> tuple[Any, ...]:
     """What is done to a picture before the network normalises it."""
     own = network.model.preprocessing
     return own.fit, own.crop, own.interpolation
+
+
+def spelled(value: object) -> str:
+    """A value in words: names with commas between them."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -13,7 +13,7 @@ from paretina.report.search_page import read_search, write_search
 from paretina.run import command_line
 from paretina.search.architecture.ceilings import Ceiling, ceiling_of
 from paretina.search.architecture.procedure import procedure_named
-from paretina.search.architecture.rewards import reward_named
+from paretina.search.architecture.rewards import Plain, reward_named
 from paretina.search.architecture.run import work
 from paretina.search.architecture.space import NetworkSpace, Space, narrowed_of, space_named
 from paretina.search.architecture.spaces.around import VARYING, AroundNetwork, Varying
@@ -73,6 +73,11 @@ def study_of(
         wanted = reward_named(reward or "accuracy")
         narrowed = narrowed_of(narrow)
         aim: Ceiling | None = ceiling_of(target) if target is not None else ceilings[0] if ceilings else None
+        if target is not None and isinstance(wanted, Plain):
+            raise ValueError(
+                "--target is the cost that a reward weighs, and the reward `accuracy` weighs none; choose --reward soft, hard, "
+                "calibrated, training or front, or limit the cost by --budget"
+            )
         check_twice(ceilings)
         network = blueprint_of(of) if kind.OF == "network" else None
         check_kind(kind, ceilings, aim, model, width, vary)

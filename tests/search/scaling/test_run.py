@@ -77,7 +77,7 @@ def test_a_study_is_really_trained_and_its_family_can_be_built(asked, tmp_path):
         assert 0 <= row["train_top1"] <= 100
         assert row["updates"] == 2
         assert row["latency_ms"][0] > 0
-    assert result["decision"]["winner"] in ("width", "depth")
+    assert result["decision"]["leader"] in ("width", "depth")
     for row in result["family"]:
         found = read_network(folder / row["file"])
         assert found.name == f"small-{row['label']}"
@@ -104,7 +104,7 @@ def test_finished_tasks_are_not_done_again(asked, tmp_path, untrained, monkeypat
     monkeypatch.setattr(scaling, "train", good)
     result = work(folder, Here(1))
     assert len(untrained) == len(set(untrained)) == 6  # base, width and depth with two seeds
-    assert result["decision"]["winner"] == "width"
+    assert result["decision"]["leader"] == "width"
     assert work(folder, Here(1)) == result
     assert len(untrained) == 6
 
@@ -123,7 +123,7 @@ def test_the_same_network_is_trained_once_and_what_misses_the_cost_is_told(asked
     assert all(name in notes for name in apart)
     assert "not within 3 %" in notes
     assert "resolution+cap17 is left out" in notes
-    assert result["decision"]["winner"] not in apart
+    assert result["decision"]["leader"] not in apart
 
 
 def test_curves_train_the_winner_and_the_single_dimensions_at_every_multiple(asked, tmp_path, untrained):

@@ -22,8 +22,9 @@ def test_the_most_accurate_of_equal_cost_wins_and_is_paired_with_the_best_single
 
 
 def test_what_costs_something_else_is_not_compared():
-    depth, width = one("depth", 79.0, single="depth", within=False, ratio=1.7), one("width", 80.0, single="width")
-    found = decide([one("fast", 82.0), depth, width])
+    depth = one("depth", 79.0, 79.1, 79.0, single="depth", within=False, ratio=1.7)
+    width = one("width", 80.0, 80.1, 80.0, single="width")
+    found = decide([one("fast", 82.0, 82.2, 82.0), depth, width])
     assert (found.winner, found.control) == ("fast", "width")
     better = decide([one("fast", 82.0), width, one("depth", 83.0, within=False, ratio=1.7)])
     assert (better.leader, better.winner) == ("fast", None)
@@ -37,16 +38,20 @@ def test_what_costs_something_else_is_not_compared():
 
 
 def test_a_single_dimension_may_win_and_uncertain_gains_are_called_so():
-    found = decide([one("fast", 80.0, 80.0), one("width", 81.0, 82.0, single="width")])
+    found = decide([one("fast", 80.0, 80.0, 80.1), one("width", 82.0, 82.0, 82.0, single="width")])
     assert found.winner == found.control == "width"
     assert "nothing is gained" in found.said[0]
     unsure = decide([one("fast", 80.0, 84.0), one("width", 81.0, 82.0, single="width")])
-    assert unsure.winner == "fast"
-    assert "not clearly better" in unsure.said[0]
+    assert (unsure.leader, unsure.winner) == ("fast", None)
+    assert "no winner is called: fast is +0.50 points" in unsure.said[0]
+    assert "not clearly better" in unsure.said[1]
+    lone = decide([one("fast", 82.0), one("width", 80.0, single="width")])
+    assert (lone.leader, lone.winner) == ("fast", None)
+    assert "one seed says nothing about chance" in lone.said[0]
 
 
 def test_the_reward_prefers_the_quicker_of_almost_equal_ones():
     # doubling the time must gain 5 %: 80 at 1 ms beats 81 at 2 ms
     found = decide([one("slow", 81.0, ms=2.0), one("quick", 80.0, single="width", ms=1.0)], target_ms=1.0)
-    assert (found.winner, found.by_reward) == ("slow", "quick")
+    assert (found.leader, found.by_reward) == ("slow", "quick")
     assert decide([one("slow", 81.0, ms=2.0), one("quick", 76.0, ms=1.0)], target_ms=1.0).by_reward == "slow"

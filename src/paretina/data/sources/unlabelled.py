@@ -55,7 +55,8 @@ class Unlabelled(Source):
             "train": tuple(Sample(name, 0) for name in names if name not in held),
             "val": tuple(Sample(name, 0) for name in names if name in held),
         }
-        notes = [f"labels are not used: {how_many(len(names), 'picture')}, of which {len(held)} are held out for the loss"]
+        apart = f", of which {len(held)} are held out for the loss" if held else ""
+        notes = [f"labels are not used: {how_many(len(names), 'picture')}{apart}"]
         if left_out:
             notes.append(left_out_text(left_out))
         return FolderCollection(self.classes, splits, tuple(notes), self.mirrors, str(root), task=Nothing())

@@ -602,11 +602,17 @@ def verdict(work: SearchWork, rows: list[dict[str, Any]]) -> dict[str, Any]:
         work.notes.append(
             "no finalist holds the budget as it was measured in the end; raise it, or lower the budget of the search"
         )
-    best = max(pool, key=lambda row: (row["values"] or [row["top1"] / 100])[0])
+    # of those that are equal the cheaper
+    best = max(pool, key=lambda row: ((row["values"] or [row["top1"] / 100])[0], -row["costs"].get("macs", 0.0)))
     from_search = [row for row in pool if row["chosen_for"] in ("search", "front")]
     ours = max(from_search, key=lambda row: (row["values"] or [row["top1"] / 100])[0], default=None)
     control = next((row for row in able if row["chosen_for"] == "control"), None)
     first = next((row for row in able if row["name"] == "first"), None)
+    if first is not None and first["holds"] and best["top1"] <= first["top1"]:
+        work.notes.append(
+            f"nothing better than what the search began with was found ({best['top1'] - first['top1']:+.2f} points): keep "
+            "that, unless what was found is cheaper"
+        )
     pairs = [(row["trial"], row["top1"]) for row in able if row["trial"] is not None]
     agreed = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
     name = f"{study.name.replace(':', '-')}-{best['name'][:6]}"

@@ -47,7 +47,7 @@ class Here(Engine):
         count = self.workers or max(1, cores() // max(task.cores for task in tasks))
         if min(count, len(tasks)) == 1:
             for number, task in enumerate(tasks, 1):
-                say(f"{number} of {len(tasks)}: {task.name}")
+                say(f"{number} of {len(tasks)}: {task.name}" if len(tasks) > 1 else task.name)
                 carry_out(task, folder)
             return
         begun: Counter[str] = Counter()

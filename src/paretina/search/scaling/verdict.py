@@ -112,6 +112,18 @@ def decide(candidates: Sequence[ScoredShares], target_ms: float | None = None, w
                 f"cost, {each.ratio:.2f} times the base{' and so even cheaper' if cheaper else ''}"
             )
             may = False
+    others = sorted((each for each in equal if each is not leader), key=lambda each: -each.mean)
+    if may and others:
+        ahead = leader.over(others[0])
+        if ahead is None:
+            said.append("no winner is called: one seed says nothing about chance; give --seeds 3")
+            may = False
+        elif ahead.low <= 0:
+            said.append(
+                f"no winner is called: {leader.name} is {ahead.value:+.2f} points [{ahead.low:.2f}, {ahead.high:.2f}] over "
+                f"{others[0].name}, paired by seed, which chance alone can give"
+            )
+            may = False
     gain = leader.over(control) if control and control is not leader else None
     if control is None:
         said.append("no single dimension reaches the asked cost, so there is no control")
