@@ -174,7 +174,7 @@ def test_a_budget_that_nobody_keeps_is_an_exit_code(tmp_path, npz, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [["frontier", "photos", "--models", "resnet18", "--time", "1m"], ["ablate", "fast", "photos", "-o", "out"]]
+    "command", [["frontier", "shapes", "--models", "resnet18", "--time", "1m"], ["ablate", "fast", "shapes", "-o", "out"]]
 )
 def test_a_cluster_without_ray_and_with_workers_is_refused(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -74,7 +74,7 @@ def test_options_become_the_settings_of_the_study(base, npz, tmp_path, untrained
 def test_the_table_is_printed_and_a_finished_study_prints_it_again(base, npz, tmp_path, untrained):
     out = tmp_path / "out"
     said = ran(base, npz, "--times", "2", "--shares", "width", "--seeds", "1", *QUICK, "-o", out, "epochs=1").stdout
-    assert "small at 2 times its multiply-adds, 1 epochs, 1 seed" in said
+    assert "small at 2 times its multiply-adds, 1 epoch, 1 seed" in said
     assert f"report: {out / 'report.html'}" in said
     count = len(untrained)
     assert ran("--resume", out, "--workers", "1").stdout == said

@@ -134,7 +134,7 @@ def scale(
     from paretina.verbs.scaling import ask_scaled, finished, started
 
     with verbs.misuse():
-        does = engine(cluster, None if cluster else workers or 1)
+        does = engine(cluster, workers if cluster or workers else 1)
     with Progress() as progress:
         if resume is not None:
             with verbs.misuse():

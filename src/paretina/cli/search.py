@@ -148,7 +148,7 @@ def search(
                 output=folder,
                 resume=resume,
                 cluster=cluster,
-                workers=None if cluster else workers or 1,
+                workers=workers if cluster or workers else 1,
                 say=progress.plain,
                 study=study,
             )

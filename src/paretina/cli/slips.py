@@ -587,18 +587,8 @@ def selftrain(given: Mapping[str, Any]) -> None:
         full_path(name)
 
 
-def begun_here(given: Mapping[str, Any], what: str, command: str) -> bool:
-    """Whether a study is resumed; checks that it is there."""
-    folder = given["resume"]
-    if folder is None:
-        return False
-    if not folder.is_dir():
-        refuse(f"{folder} holds no {what}; start one with `paretina {command} --output DIR`")
-    return True
-
-
 def search(given: Mapping[str, Any]) -> None:
-    if begun_here(given, "search", "search SPACE DATA") or given["space"] is None or given["source"] is None:
+    if given["resume"] is not None or given["space"] is None or given["source"] is None:
         return
     check_duration(given)
     check_recipe(given["recipe"])
@@ -611,7 +601,7 @@ def search(given: Mapping[str, Any]) -> None:
 
 
 def scale(given: Mapping[str, Any]) -> None:
-    if begun_here(given, "scaling", "scale BASE DATA") or given["base"] is None or given["source"] is None:
+    if given["resume"] is not None or given["base"] is None or given["source"] is None:
         return
     check_duration(given)
     check_recipe(given["recipe"])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from paretina.search.architecture.space import Dimension, Point
-from paretina.spec import Spec, kinds, near
+from paretina.spec import kinds, near
+from paretina.traits import Method, Never
 
 Values = tuple[float, ...]
 """What a point gave: one number or two, better if higher."""
@@ -43,10 +44,12 @@ class Searcher(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Procedure(Spec):
+class Procedure(Method):
     """A way to search."""
 
     PLUGINS = ("paretina.search.architecture.procedures",)
+    LEFT_OUT = Never("it is how a search goes on, and no part of a training")
+    LOW_PRECISION = Never("it computes nothing in training")
     WORD: ClassVar[str] = ""
 
     @abstractmethod

@@ -19,16 +19,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paretina.spec import Spec, kinds, near
+from paretina.spec import kinds, near
+from paretina.traits import Method, Never
 
 SOFT_W = -0.07
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reward(Spec):
+class Reward(Method):
     """What a search makes as large as it can."""
 
     PLUGINS = ("paretina.search.architecture.rewards",)
+    LEFT_OUT = Never("it is what a search makes large, and no part of a training")
+    LOW_PRECISION = Never("it computes nothing in training")
     WORD: ClassVar[str] = ""
     TARGETED: ClassVar[bool] = False
     """Whether it needs a target."""
@@ -170,3 +173,6 @@ def calibrated(accuracies: Sequence[float], costs: Sequence[float]) -> float | N
     spread = sum((cost - x) ** 2 for cost, _ in front)
     slope = sum((cost - x) * (accuracy - y) for cost, accuracy in front) / spread
     return -max(0.0, slope)
+
+
+EXAMPLES = (Plain(), Soft(), Soft(w=None), Hard(), TrainingAware(), TwoObjectives())

@@ -17,6 +17,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.edits.scale import Scale
 from paretina.spec import Spec, kinds, near
 from paretina.train.asked import Asked
+from paretina.traits import Method, Never
 
 Value = int | float | str
 Point = dict[str, Value]
@@ -56,13 +57,15 @@ class Narrowed(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(Spec):
+class Space(Method):
     """
     Attributes:
         narrowed: dimensions with other values than the space's own.
     """
 
     PLUGINS = ("paretina.search.architecture.spaces",)
+    LEFT_OUT = Never("it is what a search chooses from, and no part of a training")
+    LOW_PRECISION = Never("it computes nothing in training")
     WORD: ClassVar[str] = ""
     OF: ClassVar[str] = ""
     """What follows the colon behind its word: "network", "recipe", or nothing."""

@@ -6,10 +6,10 @@ not done is begun again in a new one.
 """
 
 import signal
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,6 +20,10 @@ from paretina.system import cores
 def hold_interrupts() -> None:
     """Lets a process that waits for a task outlive Ctrl-C, which reaches the whole group; the pool ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tell(say: Say, before: int, of: int, name: str, more: int) -> None:
+    say(f"{before + more} of {of}: {name}")
 
 
 def interruptible(task: StudyTask, folder: Path) -> None:
@@ -50,27 +54,36 @@ class Here(Engine):
                 say(f"{number} of {len(tasks)}: {task.name}" if len(tasks) > 1 else task.name)
                 carry_out(task, folder)
             return
-        begun: Counter[str] = Counter()
-        left, done = list(tasks), 0
+        left = list(tasks)
         while left:
-            spawned = get_context("spawn")
-            with ProcessPoolExecutor(min(count, len(left)), mp_context=spawned, initializer=hold_interrupts) as pool:
-                waiting: dict[Future[None], StudyTask] = {pool.submit(interruptible, task, folder): task for task in left}
-                try:
-                    for future in as_completed(waiting):
-                        future.result()
-                        done += 1
-                        say(f"{done} of {len(tasks)}: {waiting[future].name}")
-                except BrokenProcessPool:
-                    say("a process ended without a result; what was not done is begun again")
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-            # which process broke the pool is not known: of those in hand each may have
+            done = len(tasks) - len(left)
+            told = partial(tell, say, done, len(tasks))
+            if self.together(left, min(count, len(left)), folder, told):
+                return
+            say("a process ended without a result; what was not done is begun again")
             left = [task for task in left if not task.is_done(folder)]
+            # any of those in hand may have ended it, so each is tried alone
             for task in left[:count]:
-                begun[task.name] += 1
-                if begun[task.name] >= ATTEMPTS:
+                if not any(self.together([task], 1, folder, told) for _ in range(ATTEMPTS - 1)):
                     lost(folder, task)
             left = [task for task in left if not task.is_done(folder)]
-            done = len(tasks) - len(left)
+
+    def together(self, tasks: Sequence[StudyTask], count: int, folder: Path, told: Callable[[str, int], None]) -> bool:
+        """Carries out tasks in processes; returns whether none of these ended without a result.
+
+        Args:
+            told: called with the name of each task that is done, and how many are.
+        """
+        spawned = get_context("spawn")
+        with ProcessPoolExecutor(count, mp_context=spawned, initializer=hold_interrupts) as pool:
+            waiting: dict[Future[None], StudyTask] = {pool.submit(interruptible, task, folder): task for task in tasks}
+            try:
+                for more, future in enumerate(as_completed(waiting), 1):
+                    future.result()
+                    told(waiting[future].name, more)
+            except BrokenProcessPool:
+                return False
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return True
