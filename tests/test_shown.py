@@ -396,7 +396,7 @@ RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.t
 RUN += r"|updates$|epochs$"
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
-    "ablate": r"\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
+    "ablate": r"^base_top1\.[12]$|\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
     "frontier": r"^spent_s",
     "train": RUN,
     "finetune": RUN,

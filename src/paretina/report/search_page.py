@@ -187,9 +187,7 @@ def verdict_lines(found: Found) -> list[str]:
         lines.append(f"against what it began with: {against['points']:+.2f} points{spread}{costs}")
     agreement = found["agreement"]
     if agreement is None:
-        lines.append(
-            f"trials against full trainings: too few finalists for a rank correlation ({found['pairs']}, 4 are needed)"
-        )
+        lines.append(f"trials against full trainings: a rank correlation needs 4 finalists, and there are {found['pairs']}")
     else:
         interval = agreement["interval"]
         spread = f" [{interval[1]:.2f}, {interval[2]:.2f}]" if interval else ""
