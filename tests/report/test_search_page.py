@@ -113,7 +113,7 @@ def test_the_summary_names_what_was_tried_rejected_and_found():
     assert re.search(r"first +what it began with +– +68\.50 .*misses the budget", text)
     assert "paretina train photos/ --model runs/x/found.json" in text
     assert "the search beat random search: +5.05 points [+4.40, +5.70]" in text
-    assert "too few finalists for a rank correlation (2, 4 are needed)" in text
+    assert "a rank correlation needs 4 finalists, and there are 2" in text
 
 
 def test_it_says_plainly_where_search_did_not_beat_random():
