@@ -64,6 +64,7 @@ class Here(Engine):
             left = [task for task in left if not task.is_done(folder)]
             # any of those in hand may have ended it, so each is tried alone
             for task in left[:count]:
+                told = partial(tell, say, sum(each.is_done(folder) for each in tasks), len(tasks))
                 if not any(self.together([task], 1, folder, told) for _ in range(ATTEMPTS - 1)):
                     lost(folder, task)
             left = [task for task in left if not task.is_done(folder)]
