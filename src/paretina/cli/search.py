@@ -27,7 +27,7 @@ EXAMPLE = (
 
 NEW_ONLY = (
     "budgets", "target", "time_limit", "trials", "by", "reward", "recipe", "model", "width", "vary", "narrow", "share",
-    "held_out", "finalists", "seeds", "seed", "no_control", "timing", "device", "output",
+    "held_out", "finalists", "seeds", "seed", "no_control", "shared_weights", "timing", "device", "output",
 )  # fmt: skip
 """What a search is begun with and keeps."""
 
@@ -87,6 +87,11 @@ NEW_ONLY = (
 @click.option("--seeds", type=click.IntRange(1), default=None, help="Full trainings of each finalist.  [2]")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Of the search; the same one asks the same points.  [0]")
 @click.option("--no-control", is_flag=True, help="Spend all trials on the search: then nothing says whether it was worth it.")
+@click.option(
+    "--shared-weights",
+    is_flag=True,
+    help="Train many candidates as parts of one network, and score more of them by the weights that they inherit.",
+)
 @click.option("--timing", type=click.FloatRange(0.1), default=None, help="Seconds of timing a whole network.  [1]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue an interrupted search with its original settings.")

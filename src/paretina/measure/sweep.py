@@ -129,7 +129,11 @@ class Sweep:
         lines = [["pixels", "top-1, %", "MMACs", *timed, "behind the best", "p"]]
         for row in self.rows:
             macs = row.macs / 1e6
-            cells = [f"{row.size}", f"{row.top1.value:.1f}  [{ends(row.top1)}]", f"{macs:.1f}" if macs >= 10 else f"{macs:.3g}"]
+            cells = [
+                f"{row.size}",
+                f"{row.top1.value:.1f}  [{ends(row.top1)}]",
+                f"{macs:.1f}" if macs >= 10 else f"{macs:#.3g}",
+            ]
             if self.device:
                 cells.append(f"{row.image_ms.value:.3f}  [{ends(row.image_ms, 3)}]" if row.image_ms else "")
             behind = f"{row.behind.value:.1f}  [{ends(row.behind)}]" if row.behind else ""

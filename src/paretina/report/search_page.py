@@ -135,6 +135,22 @@ def arm_lines(found: Found) -> list[str]:
         amount = f"{how_many(len(own), 'candidate')} in {how_many(round(used, 2), 'trial')}"
         faults = f", {failed} failed" if failed else ""
         lines.append(f"{arm + ':':<9}{amount}, {rejected} rejected before training{faults}; {what} {best[-1][1]:.4f}")
+    shared = found.get("shared")
+    if shared:
+        lines.append(
+            f"shared weights: {how_many(shared['paths'], 'candidate')} trained together for {shared['epochs']:.3g} epochs; the "
+            "accuracy of the search's candidates is that with inherited weights"
+        )
+        agreed = shared["agreement"]
+        if agreed is None:
+            few = f"{how_many(shared['pairs'], 'candidate')} of the control"
+            lines.append(f"  against short trainings: {few} have no order to compare")
+        else:
+            spread = f" [{agreed['interval'][1]:.2f}, {agreed['interval'][2]:.2f}]" if agreed["interval"] else ""
+            lines.append(
+                f"  against short trainings: rank correlation {agreed['rho']:.2f}{spread} of "
+                f"{how_many(shared['pairs'], 'candidate')} of the control"
+            )
     table = found["table"]
     if table:
         error = "unknown" if table["error"] is None else f"{100 * table['error']:.1f} %"
@@ -148,7 +164,7 @@ def arm_lines(found: Found) -> list[str]:
 
 def beat(found: Found) -> str:
     """Whether the search beat random search, in plain words."""
-    race = raced(found)
+    race = None if found.get("shared") else raced(found)  # short trainings and inherited weights are two scales
     said = ""
     if race is not None:
         ahead, at = race
@@ -327,7 +343,10 @@ def tried_chart(found: Found, cost: str) -> Chart | None:
         }
         for one in whole
     ]
-    plot = scatter("Trials: accuracy in short trainings", f"{cost}, {PRICED[cost]}", facts, "cost", 1)
+    title = "Trials: accuracy with inherited weights; of the control in short trainings"
+    plot = scatter(
+        title if found.get("shared") else "Trials: accuracy in short trainings", f"{cost}, {PRICED[cost]}", facts, "cost", 1
+    )
     if plot is None:
         return None
     colours = [CONTROL if one["arm"] == "control" else SEARCHED for one in whole]

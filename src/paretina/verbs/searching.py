@@ -57,6 +57,7 @@ def study_of(
     control: bool = True,
     workers: int | None = None,
     timing: float = 1.0,
+    shared_weights: bool = False,
     device: str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> SearchStudy:
@@ -114,6 +115,7 @@ def study_of(
             control=control,
             workers=workers or 1,
             timing_s=timing,
+            shared_weights=shared_weights,
         )
         built.check(base)
         check_asked(study.full(built.first(base), 0))

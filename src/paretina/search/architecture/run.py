@@ -6,6 +6,9 @@ Then the best by reward, those on the front, the best of the control and the net
 in full on all training pictures, with several seeds, and judged on the validation pictures, which nothing was chosen on until
 then. How well trials and full trainings agree is reported as a rank correlation.
 
+With shared weights the search spends its trials on one training of many candidates together and on scoring more of them than it
+could train; the control's candidates are scored too, which says how well such scores rank.
+
 Everything is asked anew when a study is resumed, and what has an outcome is not done again, so it continues exactly where it
 was: how long something took is part of its outcome, and so is the same decision on time.
 
@@ -38,8 +41,10 @@ from paretina.search.architecture.study import (
     extend_table,
     make_table,
     read_study,
+    score_inherited,
     time_networks,
     train_one,
+    train_together,
     with_units,
 )
 from paretina.search.architecture.units import counts
@@ -52,6 +57,12 @@ Say = Callable[[str], None]
 
 MOST_MISSES = 300
 """Points in a row that may miss the budget, or repeat others, before a search gives up."""
+
+TOGETHER, SCORES = 0.8, 10
+"""Share of the search's trials that training candidates together takes, and scored candidates for each of its trials."""
+
+PATHS = 200
+"""Candidates that are trained together."""
 
 SEARCHING = 0.6
 """Share of the time limit in which trials are begun; the rest is for the finalists."""
@@ -127,12 +138,13 @@ class SearchWork:
     nearest: dict[str, float] = field(default_factory=dict)
     models: dict[str, Asked] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    shared: dict[str, Any] | None = None
 
     @property
     def spent_s(self) -> float:
         """Seconds of the study so far: of side-by-side work, its share."""
-        shared = ("trial-", "full-")
-        parts = (took / (self.study.workers if name.startswith(shared) else 1) for name, took in self.took.items())
+        many = ("trial-", "full-", "score-")
+        parts = (took / (self.study.workers if name.startswith(many) else 1) for name, took in self.took.items())
         return math.fsum(parts)
 
     def run(self, tasks: Sequence[StudyTask]) -> dict[str, TaskOutcome]:
@@ -222,16 +234,42 @@ class SearchWork:
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
+    def trial(self, proposal: Proposal, digest: str, asked: Asked) -> StudyTask:
+        """A short training."""
+        return self.training("trial", named(digest, proposal.share), self.study.trial(asked, proposal.share), False)
+
+    def score(self, proposal: Proposal, digest: str, asked: Asked) -> StudyTask:
+        """A look at the weights that a candidate inherits."""
+        gpus = 1.0 if asked.plan.device_type == "cuda" else 0.0
+        return StudyTask(
+            f"score-{digest}", score_inherited, {"point": proposal.point}, cores=asked.plan.threads or 1, gpus=gpus
+        )
+
     def explore(
-        self, arm: str, procedure: Procedure, reward: Reward, trials: int, until_s: float | None, seed: int
+        self,
+        arm: str,
+        procedure: Procedure,
+        reward: Reward,
+        trials: int,
+        until_s: float | None,
+        seed: int,
+        began: float = 0.0,
+        price: float | None = None,
     ) -> list[Attempt]:
-        """Searches until the trials or the time are used up."""
+        """Searches until the trials or the time are used up.
+
+        Args:
+            began: trials that were used before.
+            price: of a candidate, in trials, where it is scored by the weights that it inherits; None to train each.
+        """
+        judge = self.trial if price is None else self.score
+        each = 1.0 if price is None else price
         study = self.study
         dimensions = study.space.dimensions(study.base)
-        searcher = procedure.begin(dimensions, trials, reward.OBJECTIVES, seed)
+        searcher = procedure.begin(dimensions, max(1, round((trials - began) / each)), reward.OBJECTIVES, seed)
         tried: list[Attempt] = []
         known: dict[tuple[str, float], Values | None] = {}
-        used, misses, ended = 0.0, 0, False
+        used, misses, ended = began, 0, False
         while not ended and used < trials - 1e-6 and (until_s is None or self.spent_s < until_s):
             batch: list[tuple[Proposal, str, Asked, dict[str, float]]] = []
             doubles: list[tuple[Proposal, tuple[str, float]]] = []
@@ -265,17 +303,17 @@ class SearchWork:
                     continue
                 misses = 0
                 batch.append((proposal, digest, asked, costs))
-                planned += proposal.share
-            outcomes = self.run([self.training("trial", named(digest, each.share), study.trial(asked, each.share), False)
-                                 for each, digest, asked, _ in batch])  # fmt: skip
-            for proposal, digest, asked, costs in batch:
-                used += proposal.share
-                outcome = outcomes[f"trial-{named(digest, proposal.share)}"]
+                planned += each * proposal.share
+            tasks = [judge(proposal, digest, asked) for proposal, digest, asked, _ in batch]
+            outcomes = self.run(tasks)
+            for task, (proposal, digest, asked, costs) in zip(tasks, batch, strict=True):
+                used += each * proposal.share
+                outcome = outcomes[task.name]
                 self.models[digest] = asked
                 attempt = Attempt(arm, used, digest, proposal.point, proposal.share, costs, None, error=outcome.error)
                 if outcome.error is None:
                     value = outcome.value
-                    costs = {**costs, "update_s": value["update_s"]}
+                    costs = {**costs, **({"update_s": value["update_s"]} if "update_s" in value else {})}
                     attempt = replace(
                         attempt,
                         costs=costs,
@@ -287,7 +325,7 @@ class SearchWork:
                 known[(digest, proposal.share)] = attempt.values
                 tried.append(attempt)
                 searcher.tell(proposal, attempt.values)
-                self.say(f"{arm} {used:.3g} of {trials}: {told(attempt)}")
+                self.say(f"{arm} {used:.3g} of {trials}: {told(attempt, price is not None)}")
             for proposal, key in doubles:
                 searcher.tell(proposal, known[key])
         if not tried and (until_s is None or self.spent_s < until_s):
@@ -298,6 +336,53 @@ class SearchWork:
                 f"{how_many(len(tried), 'candidate')}"
             )
         return tried
+
+    def train_together(self, trials: int, control: Sequence[Attempt]) -> None:
+        """Trains candidates that hold the budget together, and scores those of the control, whose short trainings are known.
+
+        Args:
+            trials: of the search, of which `TOGETHER` are spent.
+        """
+        study = self.study
+        random = Random(study.seed + 2)
+        dimensions = study.space.dimensions(study.base)
+        points: list[Point] = []
+        digests: set[str] = set()
+        misses = 0
+        while len(points) < PATHS and misses < MOST_MISSES:
+            point = drawn(dimensions, random)
+            found = self.priced(point)
+            if found is None or digest_of(found[0]) in digests:
+                misses += 1
+                continue
+            misses = 0
+            digests.add(digest_of(found[0]))
+            points.append(point)
+        if not points:
+            raise ValueError(self.nothing())
+        epochs = TOGETHER * trials * study.share * study.base.recipe.epochs
+        self.say(f"training {how_many(len(points), 'candidate')} together for {epochs:.3g} epochs")
+        plan = study.base.plan
+        gpus = 1.0 if plan.device_type == "cuda" else 0.0
+        task = StudyTask("together", train_together, {"points": points, "epochs": epochs}, cores=plan.threads or 1, gpus=gpus)
+        outcome = self.run([task])[task.name]
+        if outcome.error:
+            raise ValueError(f"the candidates could not be trained together: {outcome.error}")
+        known = {one.digest: one for one in control if one.accuracy is not None and one.share == 1}
+        tasks = {digest: self.score(Proposal(one.point, 1.0, 0), digest, self.models[digest]) for digest, one in known.items()}
+        outcomes = self.run(list(tasks.values()))
+        pairs = [
+            (known[digest].accuracy or 0.0, outcomes[task.name].value["accuracy"])
+            for digest, task in tasks.items()
+            if outcomes[task.name].error is None
+        ]
+        agreed = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
+        self.shared = {
+            "paths": len(points),
+            **outcome.value,
+            "pairs": len(pairs),
+            "agreement": None if agreed is None else {"rho": agreed[0], "interval": list(agreed[1]) if agreed[1] else None},
+        }
 
     def nothing(self) -> str:
         limits = " and ".join(map(str, self.study.budgets))
@@ -313,10 +398,11 @@ def named(digest: str, share: float) -> str:
     return digest if share == 1 else f"{digest}-{round(1000 * share):03d}"
 
 
-def told(attempt: Attempt) -> str:
+def told(attempt: Attempt, inherited: bool) -> str:
     if attempt.accuracy is None:
         return f"{attempt.digest} failed: {attempt.error}"
-    return f"{attempt.digest} {100 * attempt.accuracy:.1f} % in a short training"
+    how = "with inherited weights" if inherited else "in a short training"
+    return f"{attempt.digest} {100 * attempt.accuracy:.1f} % {how}"
 
 
 @randomness_kept()
@@ -346,7 +432,13 @@ def work(folder: Path, engine: Engine, say: Say = lambda text: None) -> dict[str
             each = max(1, min(each, round(sum(one.share for one in tried))))
         if isinstance(reward, Soft) and reward.w is None:
             reward, tried = recalibrated(work, tried)
-        tried += work.explore("search", study.procedure, reward, each, end, study.seed)
+        if study.shared_weights:
+            work.train_together(each, tried)
+            spent = TOGETHER * each
+            price = (each - spent) / (SCORES * each)
+            tried += work.explore("search", study.procedure, reward, each, end, study.seed, spent, price)
+        else:
+            tried += work.explore("search", study.procedure, reward, each, end, study.seed)
         result = concluded(work, tried, reward, first)
     write_aside(folder / "result.json", json.dumps(result, indent=1).encode())
     return result
@@ -491,6 +583,7 @@ def concluded(work: SearchWork, tried: list[Attempt], reward: Reward, first_cost
         "rejected": work.rejected,
         "best_so_far": {arm: so_far(tried, arm) for arm in ("control", "search")},
         "table": table_said(work.table),
+        "shared": work.shared,
         "prediction": predicted_against(rows, study),
         "finalists": rows,
         **verdict(work, rows),
@@ -613,7 +706,9 @@ def verdict(work: SearchWork, rows: list[dict[str, Any]]) -> dict[str, Any]:
             f"nothing better than what the search began with was found ({best['top1'] - first['top1']:+.2f} points): keep "
             "that, unless what was found is cheaper"
         )
-    pairs = [(row["trial"], row["top1"]) for row in able if row["trial"] is not None]
+    # inherited weights and short trainings are two scales
+    scales = ("search", "front") if study.shared_weights else ("search", "front", "control")
+    pairs = [(row["trial"], row["top1"]) for row in able if row["trial"] is not None and row["chosen_for"] in scales]
     agreed = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
     name = f"{study.name.replace(':', '-')}-{best['name'][:6]}"
     found: dict[str, Any] = {"name": name, "finalist": best["name"], "point": best["point"], "top1": best["top1"]}

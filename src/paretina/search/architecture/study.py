@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from paretina.search.architecture.latency_table import (
 from paretina.search.architecture.procedure import Procedure
 from paretina.search.architecture.rewards import Reward
 from paretina.search.architecture.space import Point, Space
+from paretina.search.architecture.supernet import Scorer, train_shared
 from paretina.spec import Spec, decode, encode
 from paretina.train import training
 from paretina.train.asked import Asked
@@ -52,6 +54,8 @@ class SearchStudy(Spec):
         control: whether half of the trials are a random search.
         workers: trainings side by side; 4 trials for each are proposed at a time, where there are several.
         timing_s: seconds of timing a whole network.
+        shared_weights: whether the search scores candidates by weights that they inherit from networks trained together, see
+            `paretina.search.architecture.supernet`, in place of a short training each; the control trains in any case.
     """
 
     name: str
@@ -72,6 +76,7 @@ class SearchStudy(Spec):
     control: bool = True
     workers: int = 1
     timing_s: float = 1.0
+    shared_weights: bool = False
 
     def __post_init__(self) -> None:
         if self.trials is None and self.seconds is None:
@@ -86,6 +91,29 @@ class SearchStudy(Spec):
             raise ValueError(
                 f"the reward {self.reward.WORD} weighs a cost: give its target, such as --target macs=5e6, or a --budget"
             )
+
+        if self.shared_weights:
+            self.check_shareable()
+
+    def check_shareable(self) -> None:
+        """Checks that candidates can share weights.
+
+        Raises:
+            ValueError: they cannot; the message says what to change.
+        """
+        if not self.space.NETWORKS:
+            raise ValueError("--shared-weights is for a space of networks: points of a recipe have nothing to share")
+        if self.procedure.WORD == "halving":
+            raise ValueError(
+                "--shared-weights scores candidates without training them, so there is no length to halve; choose --by "
+                "evolution, random, tpe or nsga2"
+            )
+        if self.reward.WORD == "training":
+            raise ValueError("the reward `training` weighs the time of an update, which --shared-weights does not measure")
+        if any(dimension.name == "resolution" for dimension in self.space.dimensions(self.base)):
+            raise ValueError("--shared-weights trains all candidates on images of one size: leave resolution out of --vary")
+        if self.base.recipe.teacher is not None:
+            raise ValueError("--shared-weights trains without a teacher; leave the teacher out")
 
     @property
     def together(self) -> int:
@@ -174,6 +202,49 @@ def read_asked(folder: Path) -> dict[str, Any]:
 
 def read_study(folder: Path) -> SearchStudy:
     return decode(SearchStudy, read_asked(folder)["study"])
+
+
+# --- shared weights -------------------------------------------------------------------------------------------------------
+
+SHARED = "shared"
+"""The directory of the run that trains networks together."""
+
+
+def asked_shared(study: SearchStudy, epochs: float) -> Asked:
+    """The training of networks together, on the pictures of trials; nothing is evaluated meanwhile."""
+    asked = study.trial(study.space.first(study.base), 1.0)
+    test = replace(asked.recipe.test, every=2 * max(epochs, 1e-6), keep="last")
+    return replace(asked, recipe=replace(asked.recipe, epochs=epochs, test=test))
+
+
+def train_together(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Trains the networks of points together.
+
+    Args:
+        given: `points` and `epochs`.
+    """
+    study = read_study(folder)
+    paths = blueprints_at(study, given["points"])
+    found = train_shared(asked_shared(study, given["epochs"]), paths, folder / SHARED)
+    write_aside(folder / SHARED / "points.json", json.dumps(given).encode())
+    return found
+
+
+@lru_cache(maxsize=1)
+def scorer_of(folder: Path) -> Scorer:
+    """What scores the candidates of a study; kept, since each process scores many."""
+    study = read_study(folder)
+    given = json.loads((folder / SHARED / "points.json").read_text())
+    return Scorer(asked_shared(study, given["epochs"]), blueprints_at(study, given["points"]), folder / SHARED)
+
+
+def score_inherited(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Scores a point by the weights that it inherits.
+
+    Args:
+        given: `point`.
+    """
+    return scorer_of(folder)(blueprints_at(read_study(folder), [given["point"]])[0])
 
 
 # --- pieces of work -------------------------------------------------------------------------------------------------------
