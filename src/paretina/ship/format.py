@@ -111,13 +111,27 @@ class Calibration:
         pictures: raw pictures that ranges are measured on, each (channel, row, column) of uint8.
         held: others, on which it is decided which layers stay in float.
         answers: number of the class that the float network gives each of these.
-        most: share of them that may change their answer.
+        labels: the class that each of these has.
+        most: share of them by which fewer may be right, from -1 to 1.
     """
 
     pictures: tuple[Tensor, ...]
     held: tuple[Tensor, ...]
     answers: Tensor
+    labels: Tensor
     most: float = 0.005
+
+    def changed(self, found: Tensor) -> float:
+        """The share of held pictures whose answer is not that of the float network.
+
+        Args:
+            found: the class that each is given.
+        """
+        return float((found != self.answers).float().mean())
+
+    def lost(self, found: Tensor) -> float:
+        """By what share fewer of the held pictures are right than by the float network."""
+        return float((self.answers == self.labels).float().mean() - (found == self.labels).float().mean())
 
 
 @cache

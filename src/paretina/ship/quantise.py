@@ -1,14 +1,14 @@
 """int8 by calibration: ranges from the user's own pictures, weights per channel, and the layers that suffer most left in float.
 
 What is measured on is never the validation data: ranges come from training pictures, and which layers stay in float is decided
-on other training pictures, by how many of them change their answer against the float network. So the gate, which looks at
-validation pictures, judges a file that was not fitted to them. The preprocessing is never quantised.
+on other training pictures, by how many fewer of them are right than by the float network. So the gate, which looks at
+validation pictures, judges a file that was not fitted to them. At most `MOST` layers stay in float: a network that needs more
+is hardly an int8 network, and each takes another pass over the held pictures. The preprocessing is never quantised.
 
 Source: Nagel et al. 2021, "A white paper on neural network quantization" (arXiv:2106.08295), sections 3 and 4.
 """
 
 import logging
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +36,9 @@ STEPS = (0, 2, 4, 8, 16)
 RANKED_ON = 32
 """Pictures on which the layers are ranked."""
 
+MOST = STEPS[-1]
+"""Layers that are left in float at most."""
+
 
 def quantised(model: Any, calibration: Calibration) -> tuple[Any, tuple[str, ...]]:
     """An ONNX model in int8 by ONNX Runtime's static quantiser, and what was done, a sentence each.
@@ -53,32 +56,39 @@ def quantised(model: Any, calibration: Calibration) -> tuple[Any, tuple[str, ...
         prepare(model, path)
         names = preprocessing_nodes(onnx.load(path))
         every = [node.name for node in onnx.load(path).graph.node if node.op_type in RANKED and node.name not in names]
-        tried: list[tuple[float, Any, str, tuple[str, ...]]] = []
+        tried: list[tuple[float, Tensor, Any, str]] = []
         ranges = {
             "extremes": measured(path, calibration.pictures, False, names),
             "mean extremes": measured(path, calibration.pictures, True, names),
         }
         for which, found in ranges.items():
             quick = with_int8(path, found, names)
-            tried.append((changed(quick, calibration), quick, which, ()))
-        share, best, which, _ = min(tried, key=lambda each: each[0])
+            answers = answers_of(quick, calibration)
+            tried.append((calibration.changed(answers), answers, quick, which))
+        share, answers, best, which = min(tried, key=lambda each: each[0])
         left: tuple[str, ...] = ()
-        if share > calibration.most:
+        if calibration.lost(answers) > calibration.most:
             order = ranked(path, ranges[which], names, every, calibration)
             for count in STEPS[1:]:
                 kept = tuple(order[:count])
                 candidate = with_int8(path, ranges[which], {*names, *kept})
-                now = changed(candidate, calibration)
-                if now < share:
-                    share, best, left = now, candidate, kept
-                if share <= calibration.most or count >= len(every):
+                now = answers_of(candidate, calibration)
+                if calibration.changed(now) < share:
+                    share, answers, best, left = calibration.changed(now), now, candidate, kept
+                if calibration.lost(answers) <= calibration.most or count >= len(every):
                     break
     return best, (
         f"int8 by ONNX Runtime {version_of('onnxruntime')}: ranges of "
-        f"{how_many(len(calibration.pictures), 'training picture')} ({which}); {100 * share:.2f} % of "
-        f"{how_many(len(calibration.held), 'other training picture')} change their answer",
+        f"{how_many(len(calibration.pictures), 'training picture')} ({which}); {on_others(answers, calibration)}",
         *kept_in_float(left, len(every)),
     )
+
+
+def on_others(answers: Tensor, calibration: Calibration) -> str:
+    """What became of the held pictures, in words."""
+    held = how_many(len(calibration.held), "other training picture")
+    moved, more = 100 * calibration.changed(answers), -100 * calibration.lost(answers)
+    return f"of {held} {moved:.2f} % change their answer, and the share that is right moves by {more:+.2f} points"
 
 
 def kept_in_float(left: Sequence[str], count: int) -> tuple[str, ...]:
@@ -191,10 +201,9 @@ def shares_of(model: Any, pictures: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.from_numpy(running.run([OUTPUT], {INPUT: image[None].numpy()})[0]) for image in pictures])
 
 
-def changed(model: Any, calibration: Calibration) -> float:
-    """The share of held training pictures whose answer is not that of the float network."""
-    found = shares_of(model, calibration.held)
-    return float((found.argmax(1) != calibration.answers).float().mean())
+def answers_of(model: Any, calibration: Calibration) -> Tensor:
+    """The classes that a model gives the held training pictures."""
+    return shares_of(model, calibration.held).argmax(1)
 
 
 def ranked(path: Path, ranges: Any, names: set[str], every: Sequence[str], calibration: Calibration) -> list[str]:
@@ -217,7 +226,7 @@ def ranked(path: Path, ranges: Any, names: set[str], every: Sequence[str], calib
 def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple[str, ...]]:
     """An OpenVINO model in int8 by NNCF, with its bias correction, and what was done, a sentence each.
 
-    Where too many answers change, NNCF ranks the layers and takes them back to float one after the other.
+    Where too many answers are lost, NNCF ranks the layers and takes them back to float one after the other, `MOST` of them.
 
     Raises:
         ValueError: it cannot be quantised.
@@ -230,30 +239,38 @@ def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple
     layers = sum(1 for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"))
     with quiet():
         found = nncf.quantize(model, given, **settings)
-        share = changed_openvino(found, calibration)
+        answers = openvino_answers_of(found, calibration)
     left = ""
-    if share > calibration.most:
-        held = nncf.Dataset([(image[None].contiguous().numpy(), int(answer)) for image, answer in pairs(calibration)])
+    if calibration.lost(answers) > calibration.most:
+        labels = calibration.labels.tolist()
+        held = nncf.Dataset(
+            [(image[None].contiguous().numpy(), label) for image, label in zip(calibration.held, labels, strict=True)]
+        )
 
-        def kept(compiled: Any, data: Any) -> tuple[float, None]:
-            same = [int(np.argmax(compiled({0: image})[0])) == answer for image, answer in data]
+        def right(compiled: Any, data: Any) -> tuple[float, None]:
+            same = [int(np.argmax(compiled({0: image})[0])) == label for image, label in data]
             return sum(same) / max(1, len(same)), None
 
         with quiet():
             again = nncf.quantize_with_accuracy_control(
-                model, given, held, kept, max_drop=calibration.most, drop_type=nncf.DropType.ABSOLUTE, **settings
+                model,
+                given,
+                held,
+                right,
+                max_drop=calibration.most,
+                drop_type=nncf.DropType.ABSOLUTE,
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    max_num_iterations=MOST, ranking_subset_size=RANKED_ON
+                ),
+                **settings,
             )
-            now = changed_openvino(again, calibration)
-        if now < share:
-            found, share, left = again, now, "; NNCF took layers back to float until few answers changed"
+            now = openvino_answers_of(again, calibration)
+        if calibration.lost(now) < calibration.lost(answers):
+            found, answers, left = again, now, f"; NNCF took up to {MOST} layers back to float"
     return found, (
         f"int8 by NNCF {version_of('nncf')}: ranges of {how_many(len(calibration.pictures), 'training picture')}, {layers} "
-        f"layers; {100 * share:.2f} % of {how_many(len(calibration.held), 'other training picture')} change their answer{left}",
+        f"layers; {on_others(answers, calibration)}{left}",
     )
-
-
-def pairs(calibration: Calibration) -> list[tuple[Tensor, int]]:
-    return list(zip(calibration.held, calibration.answers.tolist(), strict=True))
 
 
 def quiet_nncf() -> Any:
@@ -281,10 +298,9 @@ def before_first_convolution(model: Any) -> list[str]:
     return list(found)
 
 
-def changed_openvino(model: Any, calibration: Calibration) -> float:
-    """As `changed`."""
+def openvino_answers_of(model: Any, calibration: Calibration) -> Tensor:
+    """As `answers_of`."""
     import openvino
 
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = [int(np.argmax(compiled({0: image[None].contiguous().numpy()})[0])) for image in calibration.held]
-    return float(np.mean(np.array(found) != calibration.answers.numpy())) if found else math.nan
+    return torch.tensor([int(np.argmax(compiled({0: image[None].contiguous().numpy()})[0])) for image in calibration.held])

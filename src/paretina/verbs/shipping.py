@@ -143,6 +143,7 @@ def calibrated(network: Network, collection: Collection, path: Path, max_loss: f
         tuple(images[number] for number in sorted(chosen)),
         tuple(images[number] for number in held),
         torch.tensor([answers[number] for number in held]),
+        torch.tensor([pictures.samples[number].label for number in held]),
         (0.5 if max_loss is None else max_loss) / 100,
     )
 
