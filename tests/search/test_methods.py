@@ -50,7 +50,6 @@ def test_equal_time_is_fewer_epochs_of_what_is_slower(base, monkeypatch):
         def __init__(self, seconds):
             self.update_s = seconds
 
-    monkeypatch.setattr(methods, "prepare", lambda asked: asked)
     monkeypatch.setattr(
         methods.estimate,
         "rehearse",
@@ -62,6 +61,30 @@ def test_equal_time_is_fewer_epochs_of_what_is_slower(base, monkeypatch):
     assert "TamperedCrossEntropy in equal time" not in found  # it would be the same run
     assert any("TamperedCrossEntropy: an update takes as long" in text for text in said)
     assert any("Cosub: an update takes 2.00 times as long, so 2 epochs fit" in text for text in said)
+
+
+def test_a_busy_moment_of_the_machine_changes_no_epochs(base, monkeypatch):
+    class Estimate:
+        updates_per_epoch = 4
+
+        def __init__(self, seconds):
+            self.update_s = seconds
+
+    calls = iter(range(1000))
+    # the first rehearsals are four times as slow, as on a machine that is busy then
+    monkeypatch.setattr(methods.estimate, "rehearse", lambda asked, updates: Estimate(4.0 if next(calls) < 2 else 1.0))
+    said = []
+    assert in_equal_time(base, methods_for(base).switches, said.append) == ()
+    assert len(said) == len(methods_for(base).switches)
+    assert in_equal_time(base, (), said.append) == ()
+
+
+def test_the_plan_abridges_values_of_many_parts():
+    from paretina.cli.ablate import abridged
+
+    assert abridged('transforms=[{"kind":"Squash"},{"kind":"Shift"}]') == "transforms=..."
+    assert abridged("views=[{},{}]") == "views=[{},{}]"
+    assert abridged("lr=0.01") == "lr=0.01"
 
 
 def test_the_command_lists_them(tmp_path):

@@ -228,6 +228,12 @@ def rival_named(name: str) -> Any:
     return Rival(name=name, model=network_named(name).blueprint)
 
 
+def abridged(field: str) -> str:
+    """A field in a list, where a value of many parts would fill the screen; `--json` has it whole."""
+    name, _, value = field.partition("=")
+    return f"{name}=..." if value.startswith(("{", "[")) and len(value) > 20 else field
+
+
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """Lists the runs that would be made and those that are done."""
     from paretina.cli.program import print_lines
@@ -249,5 +255,6 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
-        print_lines([f"{row['name']:<{width}}  {counts}  {' '.join(row['fields'])}".rstrip()])
+        fields = " ".join(map(abridged, row["fields"]))
+        print_lines([f"{row['name']:<{width}}  {counts}  {fields}".rstrip()])
     click.echo(f"{how_many(sum(row['runs'] - row['done'] for row in rows), 'run')} to make")

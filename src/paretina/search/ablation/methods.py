@@ -4,6 +4,7 @@ A method is an objective or a term of the loss that says by which fields it is s
 is found, not listed. What a method does not fit is its own to say (`check`).
 """
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,13 +14,16 @@ from paretina.spec import kinds
 from paretina.train import estimate
 from paretina.train.asked import Asked
 from paretina.train.objective import Objective, Term
-from paretina.train.resolve import prepare
+from paretina.train.resolve import Prepared, prepare
 
 EQUAL_TIME = "in equal time"
 """What stands behind the name of a method that is trained for as long as the baseline, in place of as many epochs."""
 
-REHEARSED = 8
-"""Number of updates after which the speed of a method is known."""
+REHEARSED, ROUNDS = 8, 3
+"""Updates that are timed of each method at a time, and how often: in turn, so that a busy moment of the machine is no one's."""
+
+SAME = 0.05
+"""By what share the times of two updates may differ that count as equal."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,28 @@ def methods_for(base: Asked) -> Methods:
 
 
 def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str], None]) -> tuple[Switch, ...]:
-    """The same changes, with as many epochs as take as long as the baseline; measured on a few updates of each."""
+    """The same changes, with as many epochs as take as long as the baseline; measured on a few updates of each, in turn."""
 
-    def pace(asked: Asked) -> float:
-        found = estimate.rehearse(prepare(asked), updates=REHEARSED)
+    def pace(prepared: Prepared) -> float:
+        found = estimate.rehearse(prepared, updates=REHEARSED)
         return found.update_s * found.updates_per_epoch
 
-    own = pace(base)
+    if not switches:
+        return ()
+    own = prepare(base)
+    prepared = [prepare(switch(base)) for switch in switches]
+    shares: list[list[float]] = [[] for _ in switches]
+    for _ in range(ROUNDS):
+        before = pace(own)
+        for each, seen in zip(prepared, shares, strict=True):
+            took, after = pace(each), pace(own)
+            seen.append((before + after) / (2 * took))
+            before = after
     found = []
-    for switch in switches:
-        share = own / pace(switch(base))
+    for switch, seen in zip(switches, shares, strict=True):
+        share = statistics.median(seen)
         epochs = float(f"{base.recipe.epochs * share:.3g}")
-        if epochs == base.recipe.epochs:
+        if abs(share - 1) < SAME:
             say(f"{switch.title}: an update takes as long as one of the base, so equal epochs are equal time")
             continue
         say(
