@@ -11,6 +11,7 @@ round. Each row of the results file is one order with one seed, and is not run a
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def row_of(options: argparse.Namespace, work: Path, seed: int, order: str) -> di
     base = work / f"base-{seed}"
     data = Part(source=Folder(path=str(options.sets / "fashion2k")), share=options.labels, seed=seed)
     if not (base / "result.json").exists():
+        shutil.rmtree(base, ignore_errors=True)  # a run that was interrupted
         epochs = options.updates / max(1, 2000 * options.labels / 64)
         verbs.train(data, NETWORK, "scratch", "none", "cpu", base, planning="default", epochs=epochs, lr=1e-2, **usual)
     pictures = Part(source=Folder(path=str(options.sets / "fashion20k")), share=options.pictures, seed=seed)

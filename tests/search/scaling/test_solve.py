@@ -10,8 +10,9 @@ from paretina.model.blocks.resnet import Basic, Bottleneck
 from paretina.model.blueprint import Stage
 from paretina.model.heads.pool import PoolHead
 from paretina.model.stems.conv import ConvStem
+from paretina.search.scaling import solve as solving
 from paretina.search.scaling.shares import CORNERS, NAMED, Shares, named
-from paretina.search.scaling.solve import Rules, Size, Solver, UnreachableError, grown, with_blocks
+from paretina.search.scaling.solve import Rules, Size, Solver, UnreachableError, by_units, grown, with_blocks
 from quick_costs import fake_cost
 from tiny import tiny_blueprint
 
@@ -77,13 +78,24 @@ SMALL = tiny_blueprint(stage(1, 16, 2), stage(1, 32, 2), stem=ConvStem(width=16)
 
 @pytest.mark.parametrize("name", ["width", pytest.param("uniform", marks=pytest.mark.slow), "resolution"])
 def test_four_times_is_four_times_for_the_networks_own_operators(name):
-    found = solver(NAMED[name], base=SMALL, count=cost).solve(4.0)
+    found = solver(NAMED[name], base=SMALL, count=by_units).solve(4.0)
     assert 3.8 <= cost(found.blueprint).macs / cost(SMALL).macs <= 4.0
     assert found.cost("macs") == cost(found.blueprint).macs
 
 
+def test_where_units_do_not_add_up_to_the_network_it_is_counted_as_a_whole(monkeypatch):
+    monkeypatch.setattr(
+        solving,
+        "counts",
+        lambda model: dict.fromkeys(("macs", "params", "activations"), sum(row.width for row in model.stages)),
+    )
+    found = solver(CORNERS["width"], "params", base=SMALL, count=by_units).solve(4.0)
+    assert 3.8 <= cost(found.blueprint).params / cost(SMALL).params <= 4.0
+    assert found.cost("params") == cost(found.blueprint).params
+
+
 def test_other_costs_can_be_asked_for():
-    width = solver(CORNERS["width"], "params", base=SMALL, count=cost).solve(4.0)
+    width = solver(CORNERS["width"], "params", base=SMALL, count=by_units).solve(4.0)
     assert 3.8 <= cost(width.blueprint).params / cost(SMALL).params <= 4.0
     found = solver(CORNERS["resolution"], "activations").solve(2.0)
     assert 1.9 <= fake_cost(found.blueprint).activations / fake_cost(BASE).activations <= 2.0

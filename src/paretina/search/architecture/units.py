@@ -16,10 +16,11 @@ from torch import nn
 from paretina.measure.cost import cost, counted, weight_bytes
 from paretina.measure.parts import params_of
 from paretina.model.blocks.mbconv import MBConv
-from paretina.model.blueprint import Block, Blueprint, Chain, Head, Kit, MapShape, Model, Stem, each_narrowed
+from paretina.model.blueprint import Block, Blueprint, Chain, Head, Kit, MapShape, Model, NormUnit, Stem, each_narrowed
 from paretina.model.build import initialise, materialise
 from paretina.model.heads.pool import PoolHead
 from paretina.model.layers import Normalise
+from paretina.model.norms.batch import BatchNormUnit
 from paretina.model.stems.conv import ConvStem
 from paretina.spec import Spec, encode
 
@@ -127,8 +128,31 @@ def shared_of(blueprint: Blueprint) -> Blueprint:
 def counts_of_unit(unit: PlacedUnit) -> tuple[int, int, int, int]:
     """Parameters, MACs, activations and bytes of weights, of one image."""
     module, given = unit.make(), unit.input()
+    params, stored = params_of(module), weight_bytes(module)
+    without_norms(module)
     _, macs, activations = counted(lambda: module(given))
-    return params_of(module), macs, activations, weight_bytes(module)
+    return params, macs, activations, stored
+
+
+def without_norms(module: nn.Module) -> None:
+    """Replaces batch norms, with the activations after them, by nothing; in place.
+
+    They have no multiply-adds and are no convolutions, but most of the time of counting is theirs.
+    """
+    for owner in list(module.modules()):
+        for name, child in list(owner.named_children()):
+            if isinstance(child, BatchNormUnit):
+                setattr(owner, name, Passage())
+
+
+class Passage(NormUnit):
+    """Stands where a norm was."""
+
+    def centred(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 COUNTS = ("params", "macs", "activations", "weight_bytes")

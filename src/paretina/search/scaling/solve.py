@@ -20,11 +20,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 from paretina.measure.cost import cost
 from paretina.model.blueprint import LARGEST, Blueprint, Stage, deepened
 from paretina.model.edits.scale import Round
+from paretina.search.architecture.units import counts
 from paretina.search.scaling.shares import Factors, Shares
 from paretina.spec import Spec, near
 
@@ -189,6 +191,17 @@ def usual_multiple(base: Blueprint) -> int:
     return 1
 
 
+def by_units(blueprint: Blueprint) -> Any:
+    """The costs of a network, each of its units counted once: as `cost` counts it, in less time."""
+    return SimpleNamespace(**counts(blueprint))
+
+
+def built(blueprint: Blueprint) -> tuple[int, ...]:
+    """The costs of a network as a whole."""
+    found = cost(blueprint)
+    return tuple(int(getattr(found, name)) for name in COUNTED)
+
+
 # --- solving ------------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +218,7 @@ class Solver:
     shares: Shares
     by: str = "macs"
     rules: Rules = Rules()
-    count: Callable[[Blueprint], Any] = cost
+    count: Callable[[Blueprint], Any] = by_units
     known: dict[Blueprint, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -259,6 +272,14 @@ class Solver:
         """
         if times < 1:
             raise ValueError(f"networks are scaled up, so times is at least 1, got {times:g}")
+        found = self.sought(times)
+        if self.count is by_units and any(built(each) != self.costs(each) for each in (self.base, found.blueprint)):
+            self.count, self.known = cost, {}
+            self.__dict__.pop("base_costs", None)
+            found = self.sought(times)
+        return found
+
+    def sought(self, times: float) -> Solution:
         best: Solution | None = None
         for divisor in (self.rules.divisor,) if self.rules.divisor else DIVISORS:
             found = self.solved(times, divisor)
