@@ -18,7 +18,7 @@ from paretina.model.blueprint import Assembly, Edit
 from paretina.model.edits.scale import Scale
 from paretina.model.family import network_named
 from paretina.schedules import Constant, Cosine, Warmup
-from paretina.spec import Spec, decode, field_types, get, is_kind, is_spec, is_tuple, options, put
+from paretina.spec import Spec, decode, encode, field_types, get, is_kind, is_spec, is_tuple, options, put
 from paretina.train.asked import (
     Asked,
     assignment,
@@ -416,6 +416,22 @@ def test_json_is_a_file_too(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"epochs": 3, "recipe": {"seed": 5}}))
     assert read_config(path) == {"epochs": 3, "recipe.seed": 5}
+
+
+@pytest.mark.parametrize("text", ["1e-8", "1E-8", "1.0e-8", "1.e-8", "0.1e-7", ".1e-7", "+1e-08"])
+def test_a_number_with_an_exponent_is_a_number(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"optimizer.eps: {text}\nnames: [1e, e-8, a1e-8, 1e-8b]")
+    assert read_config(path) == {"optimizer.eps": 1e-8, "names": ["1e", "e-8", "a1e-8", "1e-8b"]}
+
+
+def test_a_whole_recipe_can_stand_in_a_file(tmp_path):
+    recipe = replace(recipe_named("scratch"), epochs=3.0)
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"recipe": encode(recipe)}))
+    found = choose("shapes", "resnet18", recipe_named("fast"), Plan(), "none", fields=read_config(path)).asked
+    assert replace(found.recipe, epochs=3.0) == recipe
+    assert found.recipe.epochs == 3.0
 
 
 def test_fields_given_one_by_one_win_over_the_file(tmp_path):

@@ -5,6 +5,7 @@ See `paretina.report.run_page` for what all pages have in common.
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,9 @@ def read_search(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} holds no finished search; continue it with: paretina search --resume {folder}") from None
     except ValueError as error:
         raise ValueError(f"a file in {folder} cannot be read: {error}") from None
-    return {"command": asked.get("command", ""), "data": asked.get("data", ""), **found}
+    base = asked["study"]["base"]
+    own = {"command": asked.get("command", ""), "data": asked.get("data", ""), "model": base.get("model_name", "")}
+    return {**own, **found}
 
 
 # --- words ----------------------------------------------------------------------------------------------------------------
@@ -101,7 +104,7 @@ def summary_lines(found: Found) -> list[str]:
         lines += [
             "",
             f"found: {found['found']['name']}",
-            f"  paretina train {found['data'] or 'DATA'} --model {found_file(found)}",
+            f"  {shlex.join(['paretina', 'train', found['data'] or 'DATA', '--model', found_file(found)])}",
         ]
     else:
         point = found["found"]["point"] or {}
@@ -109,6 +112,11 @@ def summary_lines(found: Found) -> list[str]:
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
         )
         lines += ["", f"found: {found['found']['finalist'][:6]}, {settings}"]
+        if "config" in found["found"]:
+            place = Path(found.get("directory", ""))
+            model = place / found["found"]["network"] if "network" in found["found"] else found["model"]
+            words = ["paretina", "train", found["data"] or "DATA", "--model", str(model), "--weights", "none"]
+            lines.append(f"  {shlex.join([*words, '--config', str(place / found['found']['config'])])}")
     if not tried:
         lines.append("nothing was tried")
     return lines

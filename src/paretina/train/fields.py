@@ -1,5 +1,6 @@
 """Parses fields: `name=value` on a command line, and names with values in a file. Needs no torch."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,10 @@ def path_from(
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Reads YAML, but rejects duplicate names, of which one would be dropped silently."""
+    """Reads YAML, but rejects duplicate names, of which one would be dropped silently.
+
+    `1e-8` is a number, as in JSON and in YAML 1.2; in YAML 1.1, which the library reads, it would be text.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -69,6 +73,11 @@ class UniqueKeys(yaml.SafeLoader):
         if twice is not None:
             raise yaml.constructor.ConstructorError(problem=f"{twice} is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from paretina.data.sources.inner_split import InnerSplit
 from paretina.measure.plan import Plan
 from paretina.model.family import network_named
 from paretina.model.network_file import read_network
+from paretina.report.search_page import read_search, summary_lines
 from paretina.search.architecture import run as running
 from paretina.search.architecture.ceilings import Ceiling, ceiling_of
 from paretina.search.architecture.procedure import procedure_named
@@ -20,7 +23,7 @@ from paretina.search.architecture.spaces.recipe import AroundRecipe
 from paretina.search.architecture.study import SearchStudy, begin, digest_of, read_study
 from paretina.search.engines.here import Here
 from paretina.spec import decode
-from paretina.train.asked import Asked, recipe_named
+from paretina.train.asked import Asked, choose, read_config, recipe_named
 
 RESNET8 = replace(network_named("resnet8_w16_s2").blueprint, resolution=16)
 
@@ -218,6 +221,16 @@ def test_a_recipe_is_searched_without_costs(tmp_path, data, calls):
     found = work(begun(tmp_path, study), Here(1))
     assert set(found["found"]["point"]) == {"lr", "weight_decay", "strength", "epochs"}
     assert "file" not in found["found"]
+    folder = next(path.parent for path in tmp_path.rglob("recipe.json"))
+    line = summary_lines({**read_search(folder), "directory": str(folder)})[-1]
+    words = shlex.split(line)
+    fields = read_config(Path(words[words.index("--config") + 1]))
+    model = read_network(words[words.index("--model") + 1]).blueprint
+    asked = choose(data, model, recipe_named("fast"), Plan(threads=1), "none", fields=fields).asked
+    best = next(one for one in found["tried"] if one["name"] == found["found"]["finalist"])
+    wanted = study.space.asked(best["point"], study.base).recipe
+    assert asked.recipe == wanted
+    assert asked.model == study.base.model
 
 
 def test_time_ends_the_trials_and_leaves_the_finalists_what_is_left(tmp_path, data, calls, monkeypatch):

@@ -724,6 +724,15 @@ def verdict(work: SearchWork, rows: list[dict[str, Any]]) -> dict[str, Any]:
                     found["model"] = encode(model)
                     write_network(work.folder / "found.json", title, model, f"found by `paretina search {study.name}`")
         found["first"] = encode(study.model_of(study.space.first(study.base)))
+    else:
+        # for `paretina train --config`
+        found["config"] = "recipe.json"
+        asked = study.full(work.models[best["name"]], 0)
+        said = {"recipe": encode(replace(asked.recipe, test=study.base.recipe.test))}
+        write_aside(work.folder / "recipe.json", json.dumps(said, indent=1).encode())
+        if not study.base.model_name and isinstance(study.base.model, Blueprint):
+            found["network"] = "network.json"
+            write_network(work.folder / "network.json", "given", study.base.model, "as it was given to the search")
     return {
         "found": found,
         "against_random": against(ours, control),
