@@ -48,6 +48,7 @@ class StudyTask:
         alone: whether it times something.
         leaves: of a task that keeps its outcome itself, files in the folder of the study, any of which says that it is done;
             the last is written where its process is lost too often. Without any, the outcome is kept in a file of its name.
+        title: what progress calls it; "" for its name.
     """
 
     name: str
@@ -57,6 +58,11 @@ class StudyTask:
     gpus: float = 0.0
     alone: bool = False
     leaves: tuple[str, ...] = ()
+    title: str = ""
+
+    @property
+    def said(self) -> str:
+        return self.title or self.name
 
     def __post_init__(self) -> None:
         if not self.name or self.name.startswith(".") or set(self.name) & set("/\\:\0"):
@@ -164,7 +170,7 @@ class Engine(ABC):
     def alone(self, tasks: Sequence[StudyTask], folder: Path, say: Say, device: str) -> None:
         """Carries out timings, one at a time, while nothing else of the study runs on that machine."""
         for task in tasks:
-            say(task.name)
+            say(task.said)
             with DeviceLock(device, folder / "workers").alone():
                 carry_out(task, folder)
 

@@ -100,7 +100,7 @@ def test_candidates_between_the_paths_can_be_scored_and_those_beyond_are_refused
     assert mixed not in (small, large)
     assert shared.inherited(networks([mixed], around)[0]).train()(images).shape == (6, 3)
     narrow = Shared(networks([small], around))
-    with pytest.raises(ValueError, match="in none of the paths that were trained together, 1"):
+    with pytest.raises(ValueError, match="in none of the networks that were trained together"):
         narrow.inherited(networks([mixed], around)[0])
 
 

@@ -152,13 +152,13 @@ class SearchWork:
         self.took |= {name: outcome.took_s for name, outcome in found.items()}
         return found
 
-    def alone(self, name: str, do: Callable[..., dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    def alone(self, name: str, do: Callable[..., dict[str, Any]], given: Mapping[str, Any], title: str) -> dict[str, Any]:
         """The outcome of a timing.
 
         Raises:
             UntimedError: it failed.
         """
-        outcome = self.run([StudyTask(name, do, given, alone=True)])[name]
+        outcome = self.run([StudyTask(name, do, given, alone=True, title=title)])[name]
         if outcome.error:
             raise UntimedError(f"{name} failed: {outcome.error}")
         return outcome.value
@@ -167,7 +167,8 @@ class SearchWork:
         gpus = 1.0 if asked.plan.device_type == "cuda" else 0.0
         cores = asked.plan.threads or 1
         given = {"asked": encode(asked), "run": f"{kind}-{digest}", "keep": keep}
-        return StudyTask(f"{kind}-{digest}", train_one, given, cores=cores, gpus=gpus)
+        title = f"training {digest} {'briefly' if kind == 'trial' else 'in full'}"
+        return StudyTask(f"{kind}-{digest}", train_one, given, cores=cores, gpus=gpus, title=title)
 
     # --- costs --------------------------------------------------------------------------------------------------------
 
@@ -179,7 +180,8 @@ class SearchWork:
         points = [drawn(dimensions, random) for _ in range(TABLED)]
         self.reference = points[0]
         self.say("timing the units of the space for the latency table")
-        self.table = LatencyTable.from_dict(self.alone("latency-table", make_table, {"points": points, "whole": WHOLE}))
+        given = {"points": points, "whole": WHOLE}
+        self.table = LatencyTable.from_dict(self.alone("latency-table", make_table, given, "timing units and whole networks"))
         if self.table.disturbed:
             self.notes.append("other processes used the machine while the latency table was timed, so predictions may be off")
 
@@ -193,7 +195,8 @@ class SearchWork:
                 given: dict[str, Any] = {"point": point, "missing": missing, "reference": self.reference}
                 given["reference_ms"] = self.table.reference_ms
                 name = f"latency-{digest_of(asked)}"
-                self.table = with_units(self.table, self.alone(name, extend_table, given)["units"])
+                title = f"timing {how_many(len(missing), 'unit')} that the table lacks"
+                self.table = with_units(self.table, self.alone(name, extend_table, given, title)["units"])
             found["latency_ms"] = self.table.predicted(model)
         return found
 
@@ -241,9 +244,9 @@ class SearchWork:
     def score(self, proposal: Proposal, digest: str, asked: Asked) -> StudyTask:
         """A look at the weights that a candidate inherits."""
         gpus = 1.0 if asked.plan.device_type == "cuda" else 0.0
-        return StudyTask(
-            f"score-{digest}", score_inherited, {"point": proposal.point}, cores=asked.plan.threads or 1, gpus=gpus
-        )
+        given = {"point": proposal.point}
+        title = f"scoring {digest} with inherited weights"
+        return StudyTask(f"score-{digest}", score_inherited, given, cores=asked.plan.threads or 1, gpus=gpus, title=title)
 
     def explore(
         self,
@@ -534,7 +537,7 @@ def concluded(work: SearchWork, tried: list[Attempt], reward: Reward, first_cost
     timed: dict[str, list[float]] = {}
     if study.space.NETWORKS and all(isinstance(model, Blueprint) for model in models.values()):
         given = {"models": {digest: encode(model) for digest, model in models.items()}}
-        session = work.alone("latency-finalists", time_networks, given)
+        session = work.alone("latency-finalists", time_networks, given, "timing the finalists in turn")
         timed = session["latency_ms"]
         if session["disturbed"]:
             work.notes.append(

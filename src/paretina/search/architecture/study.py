@@ -235,7 +235,7 @@ def scorer_of(folder: Path) -> Scorer:
     """What scores the candidates of a study; kept, since each process scores many."""
     study = read_study(folder)
     given = json.loads((folder / SHARED / "points.json").read_text())
-    return Scorer(asked_shared(study, given["epochs"]), blueprints_at(study, given["points"]), folder / SHARED)
+    return Scorer(asked_shared(study, given["epochs"]), blueprints_at(study, given["points"][:1])[0], folder / SHARED)
 
 
 def score_inherited(folder: Path, given: dict[str, Any]) -> dict[str, Any]:

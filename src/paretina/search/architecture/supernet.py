@@ -13,6 +13,7 @@ slices, Stamoulis et al. 2019 (arXiv:1904.02877), section 3.1; statistics, Yu & 
 Invariant: a candidate's inherited network computes what its path computes in the shared one.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -79,12 +81,18 @@ def slice_of(shared: Tensor, shape: Sequence[int]) -> Tensor:
     return shared
 
 
+def covers(have: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor has a slice of a shape."""
+    return len(have) == len(shape) and all(a >= b for a, b in zip(have, shape, strict=True))
+
+
 class Shared(Combined):
     """A bank of parameters, and paths that compute with slices of it.
 
     Attributes:
         paths: the networks that are trained together.
         active: number of the path that computes in evaluation mode.
+        numbers: names of the shared parameters by their keys.
     """
 
     def __init__(self, paths: Sequence[Blueprint]) -> None:
@@ -94,6 +102,10 @@ class Shared(Combined):
         self.made: dict[int, tuple[Network, Wanted]] = {}
         self.numbers: dict[Key, str] = {}
         self.ROLES: dict[str, Role] = {}
+        self.find_parameters()
+
+    def find_parameters(self) -> None:
+        """Makes a parameter for each key, as large as the largest that any path has in each of its axes."""
         largest: dict[Key, tuple[int, ...]] = {}
         for number in range(len(self.paths)):
             network, wanted = self.path(number)
@@ -109,9 +121,34 @@ class Shared(Combined):
             self.register_parameter(self.numbers[key], nn.Parameter(torch.zeros(shape)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Shared":
-        other = Shared(self.paths)
-        other.load_state_dict(self.state_dict())
-        other.active = self.active
+        """A copy with weights of its own; the paths, which have none, are the same."""
+        other = Shared.__new__(Shared)
+        Combined.__init__(other, self.model)
+        other.paths, other.active, other.made = self.paths, self.active, self.made
+        other.numbers, other.ROLES = self.numbers, self.ROLES
+        for name, parameter in self.named_parameters():
+            other.register_parameter(name, nn.Parameter(parameter.detach().clone()))
+        return other.train(self.training)  # type: ignore[return-value]
+
+    def write(self, path: Path) -> None:
+        """Writes the parameters with their keys."""
+        tensors = {name: value.detach().contiguous().cpu() for name, value in self.named_parameters()}
+        save_file(tensors, path, {"numbers": json.dumps([[*key, name] for key, name in self.numbers.items()])})
+
+    @classmethod
+    def read(cls, path: Path, model: Blueprint) -> "Shared":
+        """The parameters of a file, without paths: what candidates inherit from.
+
+        Args:
+            model: any of the networks, for what they have in common.
+        """
+        other = Shared.__new__(Shared)
+        Combined.__init__(other, model)
+        other.paths, other.active, other.made, other.ROLES = (), 0, {}, {}
+        with safe_open(path, "pt") as file:
+            other.numbers = {(name, kind): own for name, kind, own in json.loads(file.metadata()["numbers"])}
+            for own in file.keys():  # noqa: SIM118
+                other.register_parameter(own, nn.Parameter(file.get_tensor(own)))
         return other
 
     def path(self, number: int) -> tuple[Network, Wanted]:
@@ -129,18 +166,19 @@ class Shared(Combined):
 
         Where no path alone has an entry, it is drawn with the spread of the first network that has the parameter.
         """
-        filled: set[str] = set()
-        for blueprint in self.paths:
-            network = blueprint.build()
-            keys = keys_of(blueprint, network)
-            for name, parameter in network.named_parameters():
-                own = self.numbers[keys[name]]
+        filled: dict[str, tuple[int, ...]] = {}
+        for number, blueprint in enumerate(self.paths):
+            _, wanted = self.path(number)
+            if all(covers(filled.get(self.numbers[key], ()), shape) for key, shape in wanted.values()):
+                continue
+            for name, parameter in blueprint.build().named_parameters():
+                key, shape = wanted[name]
+                own, value = self.numbers[key], parameter.detach()
                 shared = self.get_parameter(own).detach()
                 if own not in filled:
-                    filled.add(own)
-                    spread = float(parameter.detach().std()) if parameter.numel() > 1 else 0.0
-                    shared.normal_(float(parameter.detach().mean()), spread)
-                slice_of(shared, parameter.shape).copy_(parameter.detach())
+                    shared.normal_(float(value.mean()), float(value.std()) if value.numel() > 1 else 0.0)
+                slice_of(shared, shape).copy_(value)
+                filled[own] = tuple(max(pair) for pair in zip(filled.get(own, shape), shape, strict=True))
 
     def slices(self, wanted: Wanted) -> dict[str, Tensor]:
         """The parameters of a network, by name, as views of the shared ones.
@@ -152,10 +190,8 @@ class Shared(Combined):
         for name, (key, shape) in wanted.items():
             own = self.numbers.get(key)
             shared = None if own is None else self.get_parameter(own)
-            if shared is None or any(a < b for a, b in zip(shared.shape, shape, strict=True)):
-                raise ValueError(
-                    f"{name} of this candidate is in none of the paths that were trained together, {len(self.paths)}"
-                )
+            if shared is None or not covers(tuple(shared.shape), shape):
+                raise ValueError(f"{name} of this candidate is in none of the networks that were trained together")
             found[name] = slice_of(shared, shape)
         return found
 
@@ -227,7 +263,7 @@ def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path) -> dict
     with run.held(), prepared.asked.plan.threaded():
         job = shared_job(prepared, paths, ranks)
         kept = run_updates(job, prepared.recipe, run, Journal(run, ranks, job.plan.device, lambda line: None))
-        save_file({name: value.contiguous().cpu() for name, value in kept.network.state_dict().items()}, folder / WEIGHTS)
+        kept.network.write(folder / WEIGHTS)  # type: ignore[operator]
         run.drop_states()
     took = time.monotonic() - began
     return {"epochs": kept.epochs.epochs, "updates": kept.epochs.updates, "time_s": took}
@@ -253,12 +289,11 @@ class Scorer:
         shared: the trained paths.
     """
 
-    def __init__(self, asked: Asked, paths: Sequence[Blueprint], folder: Path) -> None:
+    def __init__(self, asked: Asked, model: Blueprint, folder: Path) -> None:
         prepared = prepare(asked)
-        self.shared = Shared(paths)
-        self.shared.load_state_dict(load_file(folder / WEIGHTS))
-        model, plan = prepared.model, Plan(device=prepared.asked.plan.device, threads=prepared.asked.plan.threads)
-        given = (model.preprocessing, model.resolution, model.classes, plan)
+        self.shared = Shared.read(folder / WEIGHTS, model)
+        plan = Plan(device=prepared.asked.plan.device, threads=prepared.asked.plan.threads)
+        given = (prepared.model.preprocessing, prepared.model.resolution, prepared.model.classes, plan)
         self.plan, self.labels = plan, torch.tensor(prepared.val.labels())
         self.judged = Evaluation(prepared.val, *given)
         self.seen = Evaluation(prepared.train, *given, batch=BATCH)

@@ -51,7 +51,7 @@ class Here(Engine):
         count = self.workers or max(1, cores() // max(task.cores for task in tasks))
         if min(count, len(tasks)) == 1:
             for number, task in enumerate(tasks, 1):
-                say(f"{number} of {len(tasks)}: {task.name}" if len(tasks) > 1 else task.name)
+                say(f"{number} of {len(tasks)}: {task.said}" if len(tasks) > 1 else task.said)
                 carry_out(task, folder)
             return
         left = list(tasks)
@@ -81,7 +81,7 @@ class Here(Engine):
             try:
                 for more, future in enumerate(as_completed(waiting), 1):
                     future.result()
-                    told(waiting[future].name, more)
+                    told(waiting[future].said, more)
             except BrokenProcessPool:
                 return False
             except BaseException:

@@ -128,7 +128,7 @@ class OnRay(Engine):
                     raise error.cause if isinstance(error.cause, Exception) else error from None
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError):
                     lost(folder, task)
-                say(f"{len(wanted) - len(waiting)} of {len(wanted)}: {task.name}")
+                say(f"{len(wanted) - len(waiting)} of {len(wanted)}: {task.said}")
         except BaseException:
             for each in waiting:
                 with contextlib.suppress(Exception):

@@ -39,6 +39,7 @@ from paretina.search.scaling.study import ScalingStudy, read_study
 from paretina.search.scaling.verdict import Decision, ScoredShares, decide
 from paretina.search.tasks import Engine, Say, StudyTask, TaskOutcome, sole
 from paretina.spec import decode, encode
+from paretina.text import how_many
 from paretina.train import training
 from paretina.train.asked import Asked
 
@@ -204,6 +205,7 @@ class ScalingWork:
                 f"solve-{label(each, times)}{ending}",
                 solve,
                 {"base": base, "rules": rules, "shares": encode(each), "by": by, "times": target},
+                title=f"solving for {target:.3g} times the {by} by growing {each.name}",
             )
             for each, target in targets.items()
         }
@@ -254,7 +256,8 @@ class ScalingWork:
         networks |= {one.label: one.solution.blueprint for one in members if one.solution}
         asked = self.study.asked
         given = given_for(networks, cost, asked.plan, asked.recipe.batch_size, self.study.timing_s)
-        outcome = self.run([StudyTask(name, measure, given, alone=True)])[name]
+        title = f"measuring {how_many(len(networks), 'network')} in turn ({name})"
+        outcome = self.run([StudyTask(name, measure, given, alone=True, title=title)])[name]
         if outcome.error:
             raise ValueError(f"{name}: {outcome.error}")
         if outcome.value["disturbed"]:
@@ -273,7 +276,12 @@ class ScalingWork:
         if study.time_limit_s is None:
             return
         tasks = [
-            StudyTask(f"pace-{one.label}", pace, {"asked": encode(self.request(one, study.seeds[0]))})
+            StudyTask(
+                f"pace-{one.label}",
+                pace,
+                {"asked": encode(self.request(one, study.seeds[0]))},
+                title=f"timing an update of {one.label}",
+            )
             for one in distinct(members)
         ]
         paces = [outcome.value for outcome in self.run(tasks).values() if not outcome.error]
@@ -306,7 +314,7 @@ class ScalingWork:
             for one in distinct(members):
                 name = f"train-{one.label}-{seed}"
                 given = {"asked": encode(self.request(one, seed)), "run": f"{one.label}/{seed}", "data": self.data}
-                tasks[one.label, seed] = StudyTask(name, train, given)
+                tasks[one.label, seed] = StudyTask(name, train, given, title=f"training {one.label}, seed {seed}")
         done = self.run(tasks.values())
         found: dict[str, dict[int, TaskOutcome]] = {}
         for (name, seed), task in tasks.items():
