@@ -53,7 +53,7 @@ def row_of(options: argparse.Namespace, work: Path, seed: int, order: str) -> di
         lr=options.lr,
         **{name: value for name, value in usual.items() if name != "seed"},
     )
-    top1 = [found.before, *(each.top1[0] for each in found.rounds)]
+    top1 = [found.before[0], *(each.top1[0] for each in found.rounds)]
     phases = [each.phase for each in found.rounds]
     return {"order": order, "seed": seed, "top1": top1, "phases": phases, "cpu_s": time.process_time() - began}
 

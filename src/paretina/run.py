@@ -46,6 +46,9 @@ def sync_folder(folder: Path) -> None:
 OF_RUNS = ("train", "finetune")
 """The verbs whose directories, with an `asked.json` in them, are runs; those of studies contain runs."""
 
+OF_STUDIES = ("frontier", "scale", "search")
+"""The verbs of studies that have an `asked.json` and are continued by `--resume`."""
+
 
 def check_run(path: Path, asked: Mapping[str, Any]) -> None:
     """Checks that a description is that of a run.
@@ -55,7 +58,7 @@ def check_run(path: Path, asked: Mapping[str, Any]) -> None:
     """
     verb = asked.get("verb", "train")
     if verb not in OF_RUNS:
-        resume = f"; to continue it: paretina frontier --resume {path}" if verb == "frontier" else ""
+        resume = f"; to continue it: paretina {verb} --resume {path}" if verb in OF_STUDIES else ""
         raise ValueError(f"{path} is not a run but belongs to `paretina {verb}`{resume}")
 
 

@@ -66,15 +66,16 @@ class SelfTrainingRound:
 class SelfTrained:
     """
     Attributes:
-        before: top-1 of the model that it began with, in percent.
+        before: top-1 of the model that it began with, and the ends of its 95 % interval over pictures, in percent.
         rounds: in order; the last one's run has the model.
     """
 
-    before: float
+    before: tuple[float, float, float]
     rounds: tuple[SelfTrainingRound, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"before": self.before, "rounds": [each.to_dict() for each in self.rounds]}
+        value, low, high = self.before
+        return {"before": value, "before_low": low, "before_high": high, "rounds": [each.to_dict() for each in self.rounds]}
 
     def lines(self) -> list[str]:
         rows = [
@@ -82,7 +83,12 @@ class SelfTrained:
             f"({each.top1[1]:.1f} to {each.top1[2]:.1f})"
             for number, each in enumerate(self.rounds, 1)
         ]
-        return [f"before: top-1 {self.before:.1f} %", *rows, f"model:  {self.rounds[-1].run / 'model.safetensors'}"]
+        value, low, high = self.before
+        return [
+            f"before: top-1 {value:.1f} % ({low:.1f} to {high:.1f})",
+            *rows,
+            f"model:  {self.rounds[-1].run / 'model.safetensors'}",
+        ]
 
 
 def selftrain(
@@ -179,8 +185,8 @@ def selftrain(
         made = learn(phase, folder / phase, sources[phase])
         path = made.path / "model.safetensors"
         found.append(SelfTrainingRound(phase, made.path, result_of(made), count))
-        write_aside(place / "selftrained.json", json.dumps(SelfTrained(before[0], tuple(found)).to_dict(), indent=2).encode())
-    return SelfTrained(before[0], tuple(found))
+        write_aside(place / "selftrained.json", json.dumps(SelfTrained(before, tuple(found)).to_dict(), indent=2).encode())
+    return SelfTrained(before, tuple(found))
 
 
 def check_same(place: Path, asked: dict[str, Any], folder: str | None) -> None:
