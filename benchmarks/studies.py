@@ -10,10 +10,12 @@ nothing.
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 RESNET = (
     "--model resnet18 model.stem.pool=false model.stem.width=16 model.stages.0.width=16 model.stages.1.width=32 "
@@ -49,7 +51,46 @@ def added(*changes: str) -> str:
     return " ".join(f"--add {shlex.quote(change)}" for change in changes)
 
 
+SMALL = {"kind": "Scale", "width": 0.25, "depth": 0.35}
+"""ResNet-50 of a quarter of the width; its stages have 2, 2, 3 and 2 blocks."""
+
+STEPS = [
+    {"kind": "StageRatio", "depths": [2, 2, 5, 2]},
+    *({"kind": name} for name in ("Patchify", "Depthwise")),
+    {"kind": "Scale", "width": 1.5},
+    *({"kind": name} for name in ("Invert", "MoveUp")),
+    {"kind": "LargeKernel", "kernel": 7},
+    *({"kind": name} for name in ("ToGELU", "FewerActivations", "FewerNorms", "ToLayerNorm", "SeparateDownsampling")),
+]
+"""From there to a small ConvNeXt, in the order of `paretina.model.edits.modernise`."""
+
+
+def path(count: int) -> list[dict[str, Any]]:
+    """The first steps; that of width is made in the first edit, since there is one of each kind."""
+    steps = STEPS[:count]
+    wider = any(each["kind"] == "Scale" for each in steps)
+    return [SMALL | ({"width": 0.375} if wider else {}), *(each for each in steps if each["kind"] != "Scale")]
+
+
+def edits(*given: dict[str, Any]) -> str:
+    return f"edits={json.dumps(given, separators=(',', ':'))}"
+
+
+FITTED = (
+    "data.difficulty=0.2 data.size=64 data.per_class=400 data.val_per_class=500 size=64 model.resolution=64 threads=1 workers=0"
+)
+
 STUDIES = {
+    "fused-placements": (
+        "where fused blocks should stand (Tan & Le 2021, table 3): in no stage, stages 1 to 3, 1 to 5, or all",
+        f"ablate fast shapes {SMALL_B0.partition(' optimizer')[0]} {FITTED} epochs=20 --seeds 2 "
+        + added("edits.Fuse=on edits.Fuse.stages=[1,2,3]", "edits.Fuse=on edits.Fuse.stages=[1,2,3,4,5]", "edits.Fuse=on"),
+    ),
+    "convnext-path": (
+        "from a ResNet to a ConvNeXt (Liu et al. 2022), edit by edit, each added to those before",
+        f"ablate fast shapes --model resnet50 {shlex.quote(edits(SMALL))} {FITTED} epochs=20 --seeds 2 "
+        + added(*(edits(*path(count)) for count in range(1, len(STEPS) + 1))),
+    ),
     "ablation-clipart": (
         "what each refinement of the default recipe from scratch brings, and bfloat16",
         f"ablate scratch clipart {RESNET} size=48 epochs=6 --seeds 5 --defaults --switch precision=float32",
