@@ -1,6 +1,8 @@
 """The options `--workers` and `--cluster`, shared by the commands that train many networks."""
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +21,13 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         default=None,
         help="Networks that are trained side by side on this machine, which lengthens the training of each.  [1]",
     )(function)
+
+
+def resumed_by(command: str, folder: Path, workers: int | None, cluster: str | None) -> str:
+    """The command line that continues an interrupted study in the same way."""
+    words = ["paretina", command, "--resume", str(folder)]
+    words += ["--workers", str(workers)] if workers and workers > 1 else []
+    return shlex.join([*words, *(["--cluster", cluster] if cluster else [])])
 
 
 def engine_named(workers: int | None, cluster: str | None) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.engines import engine_named, engine_options, with_threads
+from paretina.cli.engines import engine_named, engine_options, resumed_by, with_threads
 from paretina.cli.program import INTERRUPTED, Explaining, FailedError
 from paretina.text import how_many
 
@@ -187,7 +187,7 @@ def frontier(
             others = partial(tools_for, device or "auto", timing, tune, fold, wanted) if engine and engine.several else None
             standing = work(folder, tools, source if resume else None, listen, progress.plain, engine, others)
         except KeyboardInterrupt:
-            again = shlex.join(["paretina", "frontier", "--resume", str(folder)])
+            again = resumed_by("frontier", folder, workers, cluster)
             raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
     standing = with_budgets(standing, limits or standing.budgets)
     show(standing, write_frontier(standing), as_json)

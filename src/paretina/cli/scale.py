@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.engines import engine_options, with_threads
+from paretina.cli.engines import engine_options, resumed_by, with_threads
 from paretina.cli.program import CONTEXT, INTERRUPTED, Explaining, FailedError
 
 EXAMPLE = (
@@ -153,7 +153,7 @@ def scale(
         try:
             result = finished(folder, does, progress.plain)
         except KeyboardInterrupt:
-            again = shlex.join(["paretina", "scale", "--resume", str(folder)])
+            again = resumed_by("scale", folder, workers, cluster)
             raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
     show(result, as_json)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from paretina.cli.engines import engine_options, with_threads
+from paretina.cli.engines import engine_options, resumed_by, with_threads
 from paretina.cli.program import (
     INTERRUPTED,
     FailedError,
@@ -158,7 +158,7 @@ def search(
                 study=study,
             )
         except KeyboardInterrupt:
-            again = shlex.join(["paretina", "search", "--resume", str(folder)])
+            again = resumed_by("search", folder, workers, cluster)
             raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
     show(found, as_json)
 
