@@ -131,8 +131,6 @@ STAND_INS = {
     "--time-limit 120s": "120s",
     "--time-limit 3m": "100s",
     "--time-limit 10m": "10m",
-    "--time 30m": "30m",
-    "--time 2h": "2h",
     "--budget latency_ms=20": "latency_ms=20000",
     "--budget latency_ms=10": "latency_ms=20000",
     "--candidates list.yaml": "list.yaml",
@@ -205,7 +203,7 @@ ADDED = {
 """What is added to each line of a command, as far as the line says nothing of it."""
 
 BEGUN = {
-    "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time 30m --output runs/frontier {ADDED['frontier']}",
+    "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
 }

@@ -14,9 +14,9 @@ from paretina.cli.program import INTERRUPTED, Explaining, FailedError
 from paretina.text import how_many
 
 EXAMPLE = (
-    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m\n"
-    "  paretina frontier photos/ --candidates list.yaml --time 2h --budget latency_ms=10\n"
-    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time 30m --runtimes eager,openvino\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time-limit 30m\n"
+    "  paretina frontier photos/ --candidates list.yaml --time-limit 2h --budget latency_ms=10\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time-limit 30m --runtimes eager,openvino\n"
     "  paretina frontier --resume runs/photos-frontier-1"
 )
 
@@ -118,9 +118,9 @@ def frontier(
 
     Candidates are all combinations of --models, --sizes and --recipes, or a list. All are trained briefly; the better part
     continues until the time is used up (successive halving). Fields such as seed=1 apply to all. Resume with --resume, and a
-    longer --time if it was too short. With --runtimes each network is timed as
-    it would be run, compiled or as a shipped file, and its best runtime is named with it. One candidate is
-    recommended, of those that meet each --budget; the exit code is 3 if none does.
+    longer --time-limit if it was too short. With --runtimes each network is timed as it would be run, compiled or as a shipped
+    file, and its best runtime is named with it. One candidate is recommended, of those that meet each --budget; the exit code
+    is 3 if none does.
     """
     from paretina.cli.program import duration
     from paretina.measure.plan import default_plan
@@ -317,7 +317,7 @@ def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str 
     from paretina.verbs import misuse
 
     if time is None:
-        usage("give the total training time, such as --time 30m")
+        usage("give the total training time, such as --time-limit 30m")
     named = {"rungs": rungs, "factor": keep, "by": by, "cost": cost}
     with misuse():
         given = {name: value for name, value in named.items() if value is not None}

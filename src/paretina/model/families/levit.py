@@ -2,7 +2,8 @@
 
 Source: Graham et al. 2021 (arXiv:2104.01136), table 2. The first block of the second and third stage is the shrinking
 attention, so these have one block more than the table's depth. Parameters are counted with both classifiers, as published.
-Top-1 is that of the released code's README: 1000 epochs with a teacher.
+Top-1 is that of the released code's README: 1000 epochs with a teacher. In that code the last norm of each branch starts at
+0, so that blocks begin as the identity; here it starts at 1 unless the recipe has `start.zero_gamma=on`.
 """
 
 from paretina.model.activations.pointwise import HardSwish
