@@ -1,11 +1,13 @@
 """Pruned networks beside the same network scaled down by width and trained for as long, which pruning papers leave out.
 
     python benchmarks/pruned.py pruned --networks resnet50 mobilenet_v2 --seeds 3
+    python benchmarks/pruned.py pruned --networks mobilenet_v2 --data sets/fashion2k --size 32 --fields lr=0.003
     python benchmarks/pruned.py pruned --report             # what is there, and the latency of each, taken in turn
 
-For each seed three runs on `shapes`, each of which is skipped where it is there already: the network; `paretina prune` of it
-with recovery epochs; and, from scratch, the network scaled by width to the multiply-adds of the pruned one, for as many epochs
-as the two together. Latency is measured at the end, of one picture in float32 and inference form, in turn; run that alone.
+For each seed three runs on `shapes`, or other data, each of which is skipped where it is there already: the network;
+`paretina prune` of it with recovery epochs; and, from scratch, the network scaled by width to the multiply-adds of the pruned
+one, for as many epochs as the two together. Latency is measured at the end, of one picture in float32 and inference form, in
+turn; run that alone.
 """
 
 import argparse
@@ -54,17 +56,18 @@ def seed_of(out: Path, name: str, seed: int, options: argparse.Namespace) -> Non
     place.mkdir(parents=True, exist_ok=True)
     log = place / "log.txt"
     size = [f"size={options.size}", f"model.resolution={options.size}", f"seed={seed}", f"threads={options.threads}"]
-    size += [f"data.per_class={options.per_class}", "workers=0"]
+    size += ["workers=0", "test.every=1000", *options.fields]
+    size += [f"data.per_class={options.per_class}"] if options.data == "shapes" else []
     usual = ["--weights", "none", "--recipe", "fast"]
     whole, pruned, control = place / "whole", place / "pruned", place / "control"
-    ran(whole, ["train", "shapes", "--model", name, *usual, *size, f"epochs={options.epochs}", "--output", str(whole)], log)
+    ran(whole, ["train", options.data, "--model", name, *usual, *size, f"epochs={options.epochs}", "--output", str(whole)], log)
     words = ["--cost", "macs", "--target", f"{options.share}x", "--output", str(pruned), f"epochs={options.recovery}"]
     ran(pruned, ["prune", str(whole), *words, f"seed={seed}", f"threads={options.threads}", "workers=0"], log)
     network, about = load_model(pruned / "model.safetensors")
     factor = scaled_like(name, cost(network.model).macs, options.size, len(about.classes))
     total = f"epochs={options.epochs + options.recovery}"
     edit = ["edits.Scale=on", f"edits.Scale.width={factor}", "edits.Scale.round.floor=0"]
-    ran(control, ["train", "shapes", "--model", name, *usual, *size, *edit, total, "--output", str(control)], log)
+    ran(control, ["train", options.data, "--model", name, *usual, *size, *edit, total, "--output", str(control)], log)
 
 
 def reported(out: Path, names: list[str]) -> None:
@@ -112,6 +115,8 @@ def main() -> None:
     parser.add_argument("--recovery", type=int, default=6, help="epochs after the cut; default: 6")
     parser.add_argument("--share", type=float, default=0.4, help="of the multiply-adds; default: 0.4")
     parser.add_argument("--size", type=int, default=64, help="pixels; default: 64")
+    parser.add_argument("--data", default="shapes")
+    parser.add_argument("--fields", nargs="*", default=[], help="further fields of every training from scratch")
     parser.add_argument("--per-class", type=int, default=150, help="training pictures of each class; default: 150")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="run nothing")
