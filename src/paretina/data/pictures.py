@@ -70,6 +70,10 @@ class Pictures:
     def labels(self) -> list[int]:
         return [sample.label for sample in self.samples]
 
+    def groups(self) -> list[int]:
+        """The number of the set that each is from; see `Collection.group`."""
+        return [self.collection.group(sample) for sample in self.samples]
+
 
 @dataclass(frozen=True)
 class Read:

@@ -16,7 +16,7 @@ from paretina.data.sampling import Pool, Sampling
 from paretina.schedules import Schedule
 from paretina.text import how_many
 
-Order = Callable[[int], np.ndarray]
+Order = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Epochs:
         Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
 
         Args:
-            order: gives the indices of an epoch's samples for a seed; default: a random order of all.
+            order: gives the indices of an epoch's samples for its seed and number; default: a random order of all.
 
         Raises:
             ValueError: there are more parts than pictures in an update.
@@ -122,7 +122,7 @@ class Epochs:
         self.smallest_part(parts)
         return self.stream(size, start, parts, part, order or self.shuffled)
 
-    def shuffled(self, seed: int) -> np.ndarray:
+    def shuffled(self, seed: int, epoch: int) -> np.ndarray:
         return np.random.default_rng(seed).permutation(self.samples)
 
     def stream(self, size: Schedule, start: int, parts: int, part: slice, drawn_by: Order) -> Iterator[list[Request]]:
@@ -132,7 +132,7 @@ class Epochs:
         for update in range(start, self.updates):
             epoch = update // self.updates_per_epoch
             if epoch != drawn:
-                order = drawn_by(seed_of(self.seed, epoch))
+                order = drawn_by(seed_of(self.seed, epoch), epoch)
                 if len(order) != self.samples:
                     raise ValueError(f"an epoch has {self.samples} samples, and the sampling gave {len(order)}")
                 times = occurrences(order)
@@ -159,12 +159,16 @@ def occurrences(order: np.ndarray) -> np.ndarray:
     return found
 
 
-def order_of(sampling: Sampling, labels: Sequence[int]) -> Order:
-    """The order of a sampling as a function of the seed.
+def order_of(sampling: Sampling, labels: Sequence[int], groups: Sequence[int] | None = None) -> Order:
+    """The order of a sampling as a function of the seed and the number of an epoch.
+
+    Args:
+        groups: the number of the set that each sample is from; None for one set.
 
     Raises:
         ValueError: the sampling cannot be used on these samples.
     """
-    pool = Pool(np.asarray(labels, dtype=np.int64))
+    known = np.asarray(labels, dtype=np.int64)
+    pool = Pool(known, np.zeros_like(known) if groups is None else np.asarray(groups, dtype=np.int64))
     sampling.check(pool)
     return functools.partial(sampling.order, pool)

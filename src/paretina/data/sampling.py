@@ -1,6 +1,7 @@
 """Samplings: in which order the samples of an epoch come, and which of them come more than once or not at all.
 
-An order follows from (seed, epoch) and the labels alone, so that a resumed run needs only the number of its next update.
+An order follows from (seed, epoch), the labels and the sets alone, so that a resumed run needs only the number of its next
+update.
 """
 
 from abc import abstractmethod
@@ -20,9 +21,11 @@ class Pool:
 
     Attributes:
         labels: the class of each, negative where it has none.
+        groups: the number of the set that each is from; all 0 unless there are several sources.
     """
 
     labels: Numbers
+    groups: Numbers
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,9 +47,34 @@ class Sampling(Method):
         """
 
     @abstractmethod
-    def order(self, pool: Pool, seed: int) -> Numbers:
+    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
         """The indices of an epoch's samples, as many as there are samples; some may come twice, and others not.
 
         Args:
             seed: different for each epoch.
+            epoch: its number, from 0.
         """
+
+
+def members(pool: Pool) -> list[Numbers]:
+    """The indices of the samples of each set that has some."""
+    return [np.flatnonzero(pool.groups == group) for group in np.unique(pool.groups)]
+
+
+def drawn(indices: Numbers, count: int, random: np.random.Generator) -> Numbers:
+    """So many of some samples, in random order, each as often as any other, to within one."""
+    passes = [random.permutation(indices) for _ in range(-(-count // len(indices)))]
+    return np.concatenate(passes)[:count]
+
+
+def check_sets(pool: Pool, name: str) -> None:
+    """Checks that there is more than one set to tell apart.
+
+    Raises:
+        ValueError: there is not.
+    """
+    if len(members(pool)) < 2:
+        raise ValueError(
+            f"{name} tells sets of pictures apart, and the training pictures are of one; give several as the source "
+            "`Several`, or leave it out: sampling=Shuffled"
+        )

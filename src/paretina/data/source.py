@@ -75,6 +75,10 @@ class Collection(ABC):
         """
         return torch.tensor(sample.label)
 
+    def group(self, sample: Sample) -> int:
+        """The number of the set that a picture is from, from 0; for samplings that tell sets apart."""
+        return 0
+
     def origin(self) -> "Collection":
         """The collection that the pixels really come from: itself, unless it is a part of another one."""
         return self

@@ -202,7 +202,8 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         if views := recipe.learning.remembered_views:
             check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
         check_parts(asked, model, collection.task, pictures, ranks, teacher)
-        order_of(recipe.sampling, [sample.label for sample in collection.split("train")])
+        samples = collection.split("train")
+        order_of(recipe.sampling, [each.label for each in samples], [collection.group(each) for each in samples])
     return Resolved(asked, collection, model, start, tuple(notes))
 
 

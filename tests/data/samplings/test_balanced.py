@@ -10,13 +10,13 @@ from paretina.data.samplings.shuffled import Shuffled
 from paretina.schedules import Constant
 
 LABELS = [0] * 60 + [1] * 30 + [2] * 6
-POOL = Pool(np.array(LABELS))
+POOL = Pool(np.array(LABELS), np.zeros(len(LABELS), dtype=np.int64))
 
 
 @pytest.mark.parametrize("group", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(5))
 def test_classes_come_equally_often(group, seed):
-    order = Balanced(group=group).order(POOL, seed)
+    order = Balanced(group=group).order(POOL, seed, 0)
     counts = Counter(LABELS[i] for i in order)
     assert len(order) == len(LABELS)
     assert max(counts.values()) - min(counts.values()) <= group
@@ -28,20 +28,20 @@ def test_classes_come_equally_often(group, seed):
 
 
 def test_neighbours_are_of_one_class():
-    order = Balanced(group=4).order(POOL, 0)
+    order = Balanced(group=4).order(POOL, 0, 0)
     for start in range(0, len(order) - 3, 4):
         assert len({LABELS[i] for i in order[start : start + 4]}) == 1
 
 
 def test_a_batch_of_all_groups_has_every_class():
-    order = Balanced(group=4).order(POOL, 3)
+    order = Balanced(group=4).order(POOL, 3, 0)
     for start in range(0, len(order) - 11, 12):
         assert {LABELS[i] for i in order[start : start + 12]} == {0, 1, 2}
 
 
 def test_shuffled_is_the_order_of_before():
     order = order_of(Shuffled(), LABELS)
-    assert np.array_equal(order(5), np.random.default_rng(5).permutation(len(LABELS)))
+    assert np.array_equal(order(5, 0), np.random.default_rng(5).permutation(len(LABELS)))
     epochs = Epochs(len(LABELS), 16, 2.0, 3)
     size = Constant(value=16.0)
     assert list(epochs.requests(size, 0, 1, slice(None), order)) == list(epochs.requests(size, 0, 1, slice(None)))
@@ -74,4 +74,4 @@ def test_pictures_without_labels_are_refused():
 
 def test_an_order_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="an epoch has 5 samples, and the sampling gave 4"):
-        list(Epochs(5, 2, 1.0, 0).requests(Constant(value=16.0), 0, 1, slice(None), lambda seed: np.arange(4)))
+        list(Epochs(5, 2, 1.0, 0).requests(Constant(value=16.0), 0, 1, slice(None), lambda seed, epoch: np.arange(4)))

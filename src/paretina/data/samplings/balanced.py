@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from paretina.data.sampling import Numbers, Pool, Sampling
+from paretina.data.sampling import Numbers, Pool, Sampling, drawn
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
 
@@ -41,21 +41,17 @@ class Balanced(Sampling):
                 "sampling=Shuffled"
             )
 
-    def order(self, pool: Pool, seed: int) -> Numbers:
+    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
         random = np.random.default_rng(seed)
         classes = [np.flatnonzero(pool.labels == label) for label in np.unique(pool.labels)]
         rounds = -(-len(pool) // (len(classes) * self.group))
-        drawn = [self.drawn(members, rounds * self.group, random).reshape(rounds, self.group) for members in classes]
-        groups = np.concatenate(drawn)
+        groups = np.concatenate(
+            [drawn(members, rounds * self.group, random).reshape(rounds, self.group) for members in classes]
+        )
         # each round has one group of every class
         turns = np.concatenate([random.permutation(len(classes)) * rounds + number for number in range(rounds)])
         found: Numbers = groups[turns].reshape(-1)[: len(pool)]
         return found
-
-    def drawn(self, members: Numbers, count: int, random: np.random.Generator) -> Numbers:
-        """So many samples of a class, each as often as any other, to within one."""
-        passes = [random.permutation(members) for _ in range(-(-count // len(members)))]
-        return np.concatenate(passes)[:count]
 
 
 EXAMPLES = (Balanced(), Balanced(group=4))

@@ -11,7 +11,7 @@ from paretina.data.sampling import Numbers, Pool, Sampling
 class Shuffled(Sampling):
     """Nothing to set."""
 
-    def order(self, pool: Pool, seed: int) -> Numbers:
+    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
         return np.random.default_rng(seed).permutation(len(pool))
 
 

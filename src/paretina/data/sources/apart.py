@@ -89,6 +89,10 @@ class ApartCollection(Collection):
         part, own = self.own(sample)
         return super().target(sample) if part is self.parts[0] else part.target(own)
 
+    def group(self, sample: Sample) -> int:
+        part, own = self.own(sample)
+        return part.group(own)
+
     def own(self, sample: Sample) -> tuple[Collection, Sample]:
         """The collection that a sample is from, and the sample by its name there."""
         first = sample.name.startswith(TRAIN)

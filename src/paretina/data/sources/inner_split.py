@@ -62,6 +62,9 @@ class InnerCollection(Collection):
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(sample)
 
+    def group(self, sample: Sample) -> int:
+        return self.whole.group(sample)
+
     def origin(self) -> Collection:
         return self.whole.origin()
 

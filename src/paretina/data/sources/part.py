@@ -130,6 +130,9 @@ class PartCollection(Collection):
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(self.at_whole(sample))
 
+    def group(self, sample: Sample) -> int:
+        return self.whole.group(self.at_whole(sample))
+
     def origin(self) -> Collection:
         return self.whole.origin()
 

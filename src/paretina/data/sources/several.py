@@ -105,6 +105,10 @@ class SeveralCollection(Collection):
         part, own = self.own(sample)
         return part.target(own) if part is next(iter(self.parts.values())) else super().target(sample)
 
+    def group(self, sample: Sample) -> int:
+        """The number of the set, in the order in which they were given."""
+        return tuple(self.parts).index(sample.name.partition("/")[0])
+
     def own(self, sample: Sample) -> tuple[Collection, Sample]:
         """The collection that a sample is from, and the sample by its name there."""
         part, _, name = sample.name.partition("/")
