@@ -1,10 +1,10 @@
 """What stochastic depth saves where dropped blocks are not computed: time of a training step, beside masked blocks and none.
 
-    python benchmarks/efficient_depth.py                              # resnet18 of a quarter of the widths, 64 images of 64 pixels
+    python benchmarks/efficient_depth.py     # resnet18 of a quarter of the widths, 64 images of 64 pixels
     python benchmarks/efficient_depth.py --model deit_tiny --width 1 --resolution 96 --batch 32
 
-Blocks are dropped at the same rate everywhere. All candidates are timed in turn in one process; ratios of medians to no dropping,
-with 95 % intervals by a bootstrap over rounds. "none, again" is the control. Theory: one minus the rate of the share of blocks.
+Blocks are dropped at the same rate everywhere. All candidates are timed in turn in one process; ratios of medians to no
+dropping, with 95 % intervals by a bootstrap over rounds. "none, again" is the control.
 """
 
 import argparse
@@ -66,9 +66,8 @@ def main() -> None:
     found = Turns(seconds=options.seconds).run(steps)
     used = watch.used()
     print(f"{here.name}, {here.cores} cores, {here.threads} threads, torch {here.torch}{', DISTURBED' * watch.disturbed(used)}")
-    print(
-        f"{options.model}, width {options.width:g}, {options.resolution} pixels, {options.batch} images, n = {len(found['none'].rounds)}"
-    )
+    said = f"{options.model}, width {options.width:g}, {options.resolution} pixels, {options.batch} images"
+    print(f"{said}, n = {len(found['none'].rounds)}")
     for name, series in found.items():
         value, low, high = ratio(found["none"], series)
         print(f"{name:<16}{series.p50.value:>9.1f} ms  {1 / value:.2f} [{1 / high:.2f}, {1 / low:.2f}]")
