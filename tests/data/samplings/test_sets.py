@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from paretina.data.sampler import Epochs, order_of
+from paretina.data.samplings.alternating import Alternating
 from paretina.data.samplings.each import Each
-from paretina.data.samplings.turns import Turns
 from paretina.data.sources.apart import Apart
 from paretina.data.sources.inner_split import InnerSplit
 from paretina.data.sources.part import Part
@@ -30,26 +30,26 @@ def sets_of(indices):
 
 
 def test_turns_have_one_set_an_epoch_in_their_order():
-    assert [sets_of(epoch) for epoch in epochs_of(Turns())] == [{0}, {1}] * 3
-    assert [sets_of(epoch) for epoch in epochs_of(Turns(every=2))] == [{0}, {0}, {1}, {1}, {0}, {0}]
+    assert [sets_of(epoch) for epoch in epochs_of(Alternating())] == [{0}, {1}] * 3
+    assert [sets_of(epoch) for epoch in epochs_of(Alternating(every=2))] == [{0}, {0}, {1}, {1}, {0}, {0}]
 
 
 def test_a_small_set_comes_several_times_each_picture_as_often():
-    first, second = epochs_of(Turns())[:2]
+    first, second = epochs_of(Alternating())[:2]
     assert Counter(first) == dict.fromkeys(range(6), 4)
     assert set(second) == set(range(6, 24))
     assert max(Counter(second).values()) == 2
 
 
 def test_random_turns_depend_on_the_seed_and_are_the_same_again():
-    found = [next(iter(sets_of(epoch))) for epoch in epochs_of(Turns(random=True), 40)]
+    found = [next(iter(sets_of(epoch))) for epoch in epochs_of(Alternating(random=True), 40)]
     assert set(found) == {0, 1}
-    assert found == [next(iter(sets_of(epoch))) for epoch in epochs_of(Turns(random=True), 40)]
-    assert found != [next(iter(sets_of(epoch))) for epoch in epochs_of(Turns(random=True), 40, seed=4)]
+    assert found == [next(iter(sets_of(epoch))) for epoch in epochs_of(Alternating(random=True), 40)]
+    assert found != [next(iter(sets_of(epoch))) for epoch in epochs_of(Alternating(random=True), 40, seed=4)]
 
 
 def test_a_resumed_run_of_turns_needs_only_the_number_of_its_update():
-    epochs, order = Epochs(24, 8, 6.0, 3), order_of(Turns(random=True), LABELS, GROUPS)
+    epochs, order = Epochs(24, 8, 6.0, 3), order_of(Alternating(random=True), LABELS, GROUPS)
     whole = list(epochs.requests(Constant(value=16.0), 0, 1, slice(None), order))
     assert list(epochs.requests(Constant(value=16.0), 7, 1, slice(None), order)) == whole[7:]
 
@@ -64,17 +64,17 @@ def test_each_part_of_an_update_has_all_sets_alike(parts):
             assert counts[0] == counts[1] == len(batch) / 2
 
 
-@pytest.mark.parametrize("sampling", [Turns(), Each()])
+@pytest.mark.parametrize("sampling", [Alternating(), Each()])
 def test_one_set_has_no_turns(sampling):
     with pytest.raises(ValueError, match="the training pictures are of one; give several as the source `Several`"):
         order_of(sampling, LABELS)
 
 
 def test_turns_of_no_length_are_refused():
-    with pytest.raises(ValueError, match=r"Turns\.every is a number of epochs, at least 1, got 0"):
-        Turns(every=0)
+    with pytest.raises(ValueError, match=r"Alternating\.every is a number of epochs, at least 1, got 0"):
+        Alternating(every=0)
     with pytest.raises(ValueError, match="so every=1, got every=2"):
-        Turns(every=2, random=True)
+        Alternating(every=2, random=True)
 
 
 def test_sets_are_known_through_other_sources():

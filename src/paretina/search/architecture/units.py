@@ -142,10 +142,10 @@ def without_norms(module: nn.Module) -> None:
     for owner in list(module.modules()):
         for name, child in list(owner.named_children()):
             if isinstance(child, BatchNormUnit):
-                setattr(owner, name, Passage())
+                setattr(owner, name, PassedNorm())
 
 
-class Passage(NormUnit):
+class PassedNorm(NormUnit):
     """Stands where a norm was."""
 
     def centred(self, x: torch.Tensor) -> torch.Tensor:

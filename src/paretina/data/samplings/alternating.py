@@ -1,4 +1,4 @@
-"""Turns: one set of pictures at a time, an epoch or several, where there is more than one set.
+"""Alternating: one set of pictures at a time, an epoch or several, where there is more than one set.
 
 For labelled and pseudo-labelled pictures in turn: a step that learns from both at once is pulled towards the labels that the
 network made itself, and loses from round to round; turns correct on one what was learned on the other. An epoch has as many
@@ -16,7 +16,7 @@ from paretina.data.sampling import Numbers, Pool, Sampling, check_sets, drawn, m
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turns(Sampling):
+class Alternating(Sampling):
     """
     Attributes:
         every: epochs of each turn.
@@ -28,12 +28,12 @@ class Turns(Sampling):
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f"Turns.every is a number of epochs, at least 1, got {self.every}")
+            raise ValueError(f"Alternating.every is a number of epochs, at least 1, got {self.every}")
         if self.random and self.every > 1:
-            raise ValueError(f"Turns.random draws the set of each epoch, so every=1, got every={self.every}")
+            raise ValueError(f"Alternating.random draws the set of each epoch, so every=1, got every={self.every}")
 
     def check(self, pool: Pool) -> None:
-        check_sets(pool, "Turns")
+        check_sets(pool, "Alternating")
 
     def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
         sets, random = members(pool), np.random.default_rng(seed)
@@ -41,4 +41,4 @@ class Turns(Sampling):
         return drawn(sets[number], len(pool), random)
 
 
-EXAMPLES = (Turns(), Turns(every=2), Turns(random=True))
+EXAMPLES = (Alternating(), Alternating(every=2), Alternating(random=True))
