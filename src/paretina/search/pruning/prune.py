@@ -63,10 +63,10 @@ class Costs:
 
     def line(self) -> str:
         if self.faster is None:
-            return f"{self.noun}: {self.before:,.0f} before, {self.after:,.0f} after ({self.share:.3f} of it)"
+            return f"{self.noun}: {self.before:,.0f} before, {self.after:,.0f} after ({100 * self.share:.1f} % of it)"
         value, low, high = self.faster
         return (
-            f"{self.noun}: {self.before:.2f} ms before, {self.after:.2f} ms after ({self.share:.3f} of it); "
+            f"{self.noun}: {self.before:.2f} ms before, {self.after:.2f} ms after ({100 * self.share:.1f} % of it); "
             f"{value:.2f} times as fast [{low:.2f} to {high:.2f}]"
         )
 
