@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from paretina import verbs
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.part import Part
 from paretina.measure.plan import machine
 
 NETWORK = "resnet8_w32_s2"
@@ -80,9 +82,8 @@ def main() -> None:
                     fields = {**USUAL, **side(options.pixels), "epochs": epochs, "seed": seed, "lr": 5e-3}
                     fields["transforms"] = [{"kind": "Squash"}, {"kind": "RandomShift"}, {"kind": "HorizontalFlip"}]
                     weights = str(work / f"byol-{seed}" / "model.safetensors") if start == "byol" else "none"
-                    folder = {"kind": "Folder", "path": data}
-                    fields["data"] = {"kind": "Part", "share": share, "seed": seed, "source": folder}
-                    run = verbs.train(None, NETWORK, "scratch", weights, "cpu", place, planning="default", **named(fields))
+                    some = Part(source=Folder(path=data), share=share, seed=seed)
+                    run = verbs.train(some, NETWORK, "scratch", weights, "cpu", place, planning="default", **named(fields))
                     return {"top1": run.result()["metrics"]["val/top1"]}  # type: ignore[index]
 
                 kept(f"{share:g} of the labels, from {start}", seed, tuned)
