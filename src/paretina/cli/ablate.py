@@ -231,7 +231,8 @@ def rival_named(name: str) -> Any:
 def abridged(field: str) -> str:
     """A field in a list, where a value of many parts would fill the screen; `--json` has it whole."""
     name, _, value = field.partition("=")
-    return f"{name}=..." if value.startswith(("{", "[")) and len(value) > 20 else field
+    long = value.startswith(("{", "[")) and len(value) > 48
+    return f"{name}={value[:22]}...{value[-22:]}" if long else field
 
 
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
@@ -252,9 +253,10 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"runs": sum(row["runs"] for row in rows), "variants": rows}, indent=2))
         return
-    width = max(len(str(row["name"])) for row in rows)
-    for row in rows:
+    titles = [" ".join(map(abridged, str(row["name"]).split(" "))) for row in rows]
+    width = max(map(len, titles))
+    for title, row in zip(titles, rows, strict=True):
         counts = f"{row['runs'] - row['done']} to run, {row['done']} done"
         fields = " ".join(map(abridged, row["fields"]))
-        print_lines([f"{row['name']:<{width}}  {counts}  {fields}".rstrip()])
+        print_lines([f"{title:<{width}}  {counts}  {fields if fields != title else ''}".rstrip()])
     click.echo(f"{how_many(sum(row['runs'] - row['done'] for row in rows), 'run')} to make")
