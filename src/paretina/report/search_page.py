@@ -39,7 +39,7 @@ def read_search(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} holds no finished search; continue it with: paretina search --resume {folder}") from None
     except ValueError as error:
         raise ValueError(f"a file in {folder} cannot be read: {error}") from None
-    base = asked["study"]["base"]
+    base = asked.get("study", {}).get("base", {})
     own = {"command": asked.get("command", ""), "data": asked.get("data", ""), "model": base.get("model_name", "")}
     return {**own, **found}
 
