@@ -150,6 +150,7 @@ STAND_INS = {
     "--by tpe": "tpe",
     "--time-limit 2h": "300s",
     "--time-limit 30m": "300s",
+    "--time-limit 1h": "30m",
     # names that stay
     **{
         word: word

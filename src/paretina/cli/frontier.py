@@ -14,9 +14,9 @@ from paretina.cli.program import INTERRUPTED, Explaining, FailedError
 from paretina.text import how_many
 
 EXAMPLE = (
-    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time-limit 30m\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --sizes 96,128 --time-limit 1h\n"
     "  paretina frontier photos/ --candidates list.yaml --time-limit 2h --budget latency_ms=10\n"
-    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --time-limit 30m --runtimes eager,openvino\n"
+    "  paretina frontier photos/ --models efficientnet_lite0,resnet18 --time-limit 1h --runtimes eager,openvino\n"
     "  paretina frontier --resume runs/photos-frontier-1"
 )
 
