@@ -140,7 +140,9 @@ def arm_lines(found: Found) -> list[str]:
         if not best:
             lines.append(f"{arm + ':':<9}no candidate had a whole trial")
             continue
-        amount = f"{how_many(len(own), 'candidate')} in {how_many(round(used, 2), 'trial')}"
+        scored = arm == "search" and found.get("shared")
+        amount = how_many(len(own), "candidate")
+        amount += " scored with inherited weights" if scored else f" in {how_many(round(used, 2), 'trial')}"
         faults = f", {failed} failed" if failed else ""
         lines.append(f"{arm + ':':<9}{amount}, {rejected} rejected before training{faults}; {what} {best[-1][1]:.4f}")
     shared = found.get("shared")
@@ -333,7 +335,10 @@ def charts_of(found: Found) -> list[Contoured]:
     names = [("random search", "control"), (f"search by {found['by']}", "search")]
     lines = [(label, [(float(at), float(value)) for at, value in found["best_so_far"][arm]]) for label, arm in names]
     what = "Hypervolume" if found["reward_word"] == "front" else "Best reward"
-    drawn.append(chart(f"{what} so far", "", "trials", [line for line in lines if line[1]], stepped=True, say="{:.4f}".format))
+    scales = ", on two scales" if found.get("shared") else ""
+    drawn.append(
+        chart(f"{what} so far{scales}", "", "trials", [line for line in lines if line[1]], stepped=True, say="{:.4f}".format)
+    )
     return [each if isinstance(each, Contoured) else Contoured(**vars(each)) for each in drawn if each is not None]
 
 

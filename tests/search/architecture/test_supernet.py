@@ -12,6 +12,7 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
 from paretina.report.search_page import summary_lines, write_search
+from paretina.search.architecture import supernet
 from paretina.search.architecture.procedure import procedure_named
 from paretina.search.architecture.rewards import reward_named
 from paretina.search.architecture.run import work
@@ -186,6 +187,32 @@ def network_name(network, kind, before):
     return names[0]
 
 
+def test_statistics_come_from_all_classes_mixed(tmp_path, study, monkeypatch):
+    begin(tmp_path / "study", study, "noise.npz")
+    train_together(tmp_path / "study", {"points": points_of(2, study.space), "epochs": 1.0})
+    monkeypatch.setattr(supernet, "STATISTICS", 30)
+    scorer = scorer_of(tmp_path / "study")
+    labels = [scorer.seen.pictures.labels()[number] for number in scorer.seen.mine]
+    assert len(scorer.seen.mine) == len(set(scorer.seen.mine)) == 30
+    assert set(labels) == {0, 1, 2}
+    assert labels != sorted(labels)
+
+
+def test_a_training_together_that_was_interrupted_ends_with_the_same_weights(tmp_path, study, monkeypatch):
+    points = {"points": points_of(4, study.space), "epochs": 6.0}
+    for name in ("whole", "halted"):
+        begin(tmp_path / name, study, "noise.npz")
+    train_together(tmp_path / "whole", points)
+    job = supernet.shared_job
+    monkeypatch.setattr(supernet, "shared_job", lambda *given: replace(job(*given), updates=3))
+    with pytest.raises(KeyboardInterrupt):
+        train_together(tmp_path / "halted", points)
+    monkeypatch.setattr(supernet, "shared_job", job)
+    assert train_together(tmp_path / "halted", points)["updates"] > 3
+    whole, halted = ((tmp_path / name / SHARED / WEIGHTS).read_bytes() for name in ("whole", "halted"))
+    assert whole == halted
+
+
 def test_a_search_with_shared_weights_scores_more_than_it_could_train(tmp_path, study):
     folder = tmp_path / "study"
     begin(folder, study, "noise.npz")
@@ -203,6 +230,7 @@ def test_a_search_with_shared_weights_scores_more_than_it_could_train(tmp_path, 
     text = "\n".join(summary_lines({**found, "data": "noise.npz", "directory": str(folder)}))
     assert f"shared weights: {shared['paths']} candidates trained together" in text
     assert "by what trials say" not in text
+    assert f"search:  {len(own)} candidates scored with inherited weights, " in text
     page = (folder / "report.html").read_text()
     assert "two scales" in page
     before = (folder / "result.json").read_bytes()

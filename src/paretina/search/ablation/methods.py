@@ -64,6 +64,11 @@ def methods_for(base: Asked) -> Methods:
     return Methods(tuple(found), refused)
 
 
+def with_pictures_of(one: Prepared, other: Prepared) -> Prepared:
+    """The other with the pictures of the one, so that they are in memory once, unless they were read for other sizes."""
+    return replace(other, train=one.train, val=one.val) if one.asked.sides() == other.asked.sides() else other
+
+
 def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str], None]) -> tuple[Switch, ...]:
     """The same changes, with as many epochs as take as long as the baseline; measured on a few updates of each, in turn."""
 
@@ -74,7 +79,7 @@ def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str]
     if not switches:
         return ()
     own = prepare(base)
-    prepared = [prepare(switch(base)) for switch in switches]
+    prepared = [with_pictures_of(own, prepare(switch(base))) for switch in switches]
     shares: list[list[float]] = [[] for _ in switches]
     for _ in range(ROUNDS):
         before = pace(own)

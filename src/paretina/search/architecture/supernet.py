@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -254,7 +255,7 @@ def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path) -> dict
         folder: of a run, with its checkpoints and log.
 
     Returns:
-        `epochs`, `updates`, `time_s`, and the mean `update_s`.
+        `epochs`, `updates` and `time_s`.
     """
     began = time.monotonic()
     prepared = prepare(asked)
@@ -297,8 +298,9 @@ class Scorer:
         self.plan, self.labels = plan, torch.tensor(prepared.val.labels())
         self.judged = Evaluation(prepared.val, *given)
         self.seen = Evaluation(prepared.train, *given, batch=BATCH)
-        step = max(1, len(prepared.train) // STATISTICS)
-        self.seen.mine = self.seen.mine[::step][:STATISTICS]  # of every class, where they are in the order of classes
+        # mixed, since pictures are in the order of their classes: a batch of one class varies too little
+        mixed = Random(0).sample(self.seen.mine, len(self.seen.mine))
+        self.seen.mine = mixed[:STATISTICS]
 
     def __call__(self, blueprint: Blueprint) -> dict[str, Any]:
         """The accuracy of a candidate on the held-out pictures: `accuracy` in [0, 1], `correct` and `pictures`.
