@@ -23,6 +23,7 @@ from paretina.search.tasks import engine
 from paretina.spec import near
 from paretina.train.asked import Asked, full_path
 from paretina.train.feasible import check_asked
+from paretina.train.resolve import prepare
 from paretina.train.tasks import require_top1, require_updates
 from paretina.verbs.asking import ask
 from paretina.verbs.checks import MisuseError, misuse
@@ -242,6 +243,8 @@ def search(
             raise MisuseError("name the space, the data and the output directory, or a search to resume")
         study = study or study_of(space, data, workers=workers, **options)
         check_output(output, study.base.data)
+        with misuse():
+            prepare(study.full(study.space.first(study.base), 0))  # damaged pictures would end it at the finalists
         folder = output
         with misuse():
             begin(folder, study, data, command_line())

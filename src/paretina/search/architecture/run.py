@@ -364,10 +364,11 @@ class SearchWork:
         if not points:
             raise ValueError(self.nothing())
         epochs = TOGETHER * trials * study.share * study.base.recipe.epochs
-        self.say(f"training {how_many(len(points), 'candidate')} together for {epochs:.3g} epochs")
         plan = study.base.plan
         gpus = 1.0 if plan.device_type == "cuda" else 0.0
-        task = StudyTask("together", train_together, {"points": points, "epochs": epochs}, cores=plan.threads or 1, gpus=gpus)
+        given = {"points": points, "epochs": epochs}
+        title = f"training {how_many(len(points), 'candidate')} together for {epochs:.3g} epochs"
+        task = StudyTask("together", train_together, given, cores=plan.threads or 1, gpus=gpus, title=title)
         outcome = self.run([task])[task.name]
         if outcome.error:
             raise ValueError(f"the candidates could not be trained together: {outcome.error}")
