@@ -308,6 +308,22 @@ def test_what_is_no_product():
         assert Convolution(6, 10, 1, 1, 1, bias=False)(channels_last(2, 6, 16, 16)).dtype == torch.bfloat16
 
 
+def test_a_narrow_strided_1x1_convolution_is_never_left_to_a_kernel_that_overruns(monkeypatch):
+    torch.manual_seed(0)
+    convolution = Convolution(4, 6, 1, 2, 1, bias=False)
+    x = channels_last(9, 4, 16, 16).requires_grad_()
+    expected = F.conv2d(x.detach().contiguous(), convolution.weight.detach(), stride=2)
+    monkeypatch.setattr(F, "conv2d", None)
+    out = convolution(x)
+    torch.testing.assert_close(out, expected)
+    out.sum().backward()
+    per_place = torch.zeros(16, 16)
+    per_place[::2, ::2] = 1.0
+    torch.testing.assert_close(x.grad, (convolution.weight.detach().sum(0) * per_place).expand(9, 4, 16, 16))
+    places = x.detach()[:, :, ::2, ::2].sum((0, 2, 3))
+    torch.testing.assert_close(convolution.weight.grad, places.expand(6, 4)[..., None, None])
+
+
 def test_the_mean_of_a_map_has_a_gradient_in_its_format():
     x = channels_last(2, 6, 4, 3).requires_grad_()
     torch.testing.assert_close(pooled(x), x.mean((2, 3)))

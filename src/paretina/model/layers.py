@@ -72,7 +72,7 @@ class Convolution(nn.Conv2d):
         return (self.weight.unflatten(0, (self.groups, -1)) * per_group).flatten(0, 1)
 
     def convolve(self, x: Map, weight: Tensor) -> Map:
-        if self.kernel_size == (1, 1) and self.groups == 1 and as_product(x):
+        if self.kernel_size == (1, 1) and self.groups == 1 and (as_product(x) or self.overruns(x)):
             step = self.stride[0]
             places = x.permute(0, 2, 3, 1)[:, ::step, ::step]  # sliced like this, its gradient is in channels_last too
             out = F.linear(places.reshape(-1, self.in_channels), weight.flatten(1), self.bias)
@@ -85,6 +85,15 @@ class Convolution(nn.Conv2d):
                 x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
                 padding = (0, 0)
         return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def overruns(self, x: Map) -> bool:
+        """Whether the gradient of a 1x1 convolution's weights would be written beyond its memory, which ends the process.
+
+        torch 2.14 does that on CPUs without AVX-512 where the stride is above 1 and there are up to 5 input channels in
+        channels_last.
+        """
+        narrow = self.in_channels < 8 and self.stride[0] > 1
+        return narrow and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
 
     def missing(self, side: int) -> int:
         """Pixels of padding that a side needs for an output of ceil(side / stride)."""
