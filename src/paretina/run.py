@@ -46,6 +46,9 @@ def sync_folder(folder: Path) -> None:
 OF_RUNS = ("train", "finetune")
 """The verbs whose directories, with an `asked.json` in them, are runs; those of studies contain runs."""
 
+OF_FOLDS = "folds.json"
+"""The file of a cross-validation, in a folder with a run for each fold; `paretina train --resume` continues it."""
+
 OF_STUDIES = ("frontier", "scale", "search")
 """The verbs of studies that have an `asked.json` and are continued by `--resume`."""
 

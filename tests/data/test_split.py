@@ -1,8 +1,11 @@
 import hashlib
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from paretina.data.split import held_out, place
+from paretina.data.split import folds_of, held_out, place
 
 NAMES = [f"cat/{n}.jpg" for n in range(500)]
 LABELS = [0] * 500
@@ -106,3 +109,50 @@ def test_groups_across_classes_stay_together_and_every_class_is_trained_on(share
     assert 0 < len(held) < 100
     assert all(len(held & {*group}) in (0, 2) for group in groups)
     assert held_out(names[:2], labels[:2], 0.99, groups[:1]) == set()
+
+
+def test_a_class_that_shares_all_its_groups_gets_one_where_that_is_asked_for():
+    names = [f"{label}/p{number}/{i}" for label in (0, 1) for number in range(4) for i in range(3)]
+    labels = [int(name[0]) for name in names]
+    groups = [[name for name in names if f"/p{number}/" in name] for number in range(4)]
+    held = held_out(names, labels, 0.2, groups, shared=True)
+    assert {name.split("/")[1] for name in held} != set()
+    for label in "01":
+        assert {name for name in held if name[0] == label}
+        assert {name for name in set(names) - held if name[0] == label}
+    for group in groups:
+        assert {*group} <= held or not {*group} & held
+
+
+# --- folds --------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=13, max_size=80),
+    st.integers(2, 6),
+)
+def test_folds_are_equal_in_size_and_classes_and_keep_groups(kinds, count):
+    names = [f"{number:03d}" for number in range(len(kinds))]
+    labels = [label for label, _ in kinds]
+    single = folds_of(names, labels, count)
+    sizes = Counter(single.values())
+    assert set(single) == set(names)
+    assert max(sizes.values()) - min(sizes.get(fold, 0) for fold in range(count)) <= 4  # one for each class at most
+    for label in set(labels):
+        own = Counter(single[name] for name, each in zip(names, labels, strict=True) if each == label)
+        assert max(own.values()) - min(own.get(fold, 0) for fold in range(count)) <= 1
+    tied = [[name for name, (_, group) in zip(names, kinds, strict=True) if group == number] for number in range(1, 12)]
+    tied = [group for group in tied if len(group) > 1]
+    if len(names) - sum(map(len, tied)) + len(tied) < count:
+        return
+    found = folds_of(names, labels, count, tied)
+    for group in tied:
+        assert len({found[name] for name in group}) == 1
+    assert found == folds_of(names[::-1], labels[::-1], count, [group[::-1] for group in tied[::-1]])
+
+
+def test_folds_that_cannot_be():
+    with pytest.raises(ValueError, match="2 folds or more, got 1"):
+        folds_of(["a", "b"], [0, 1], 1)
+    with pytest.raises(ValueError, match="2 pictures or groups of pictures, too few for 3 folds"):
+        folds_of(["a", "b", "c"], [0, 1, 1], 3, [["b", "c"]])

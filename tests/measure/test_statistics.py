@@ -9,6 +9,7 @@ from paretina.measure.statistics import (
     Interval,
     as_columns,
     as_object,
+    clustered_share,
     combined_mean,
     mcnemar,
     mean_interval,
@@ -142,3 +143,37 @@ def test_the_combined_interval_of_one_share_is_its_own():
     assert combined_mean([wilson(3, 10)]) == pytest.approx(wilson(3, 10))
     with pytest.raises(ValueError, match="at least one part"):
         combined_mean([])
+
+
+# --- shares over groups -------------------------------------------------------------------------------------------------
+
+
+def test_a_share_over_groups_covers_what_pictures_alone_would_not():
+    random = np.random.default_rng(0)
+    inside = alone = 0
+    for _ in range(400):
+        parts = []
+        for _ in range(12):
+            share = random.beta(3, 1)  # 0.75 on average, and very different from group to group
+            trials = int(random.integers(5, 30))
+            parts.append((int(random.binomial(trials, share)), trials))
+        _, low, high = clustered_share(parts)
+        inside += low <= 0.75 <= high
+        _, low, high = wilson(sum(hits for hits, _ in parts), sum(trials for _, trials in parts))
+        alone += low <= 0.75 <= high
+    assert inside / 400 >= 0.92
+    assert alone / 400 < 0.75
+
+
+def test_groups_without_spread_count_once_each():
+    found = clustered_share([(5, 5)] * 6)
+    assert found.value == found.high == 1.0
+    assert found.low == pytest.approx(6 / (6 + t_quantile(5) ** 2))
+    single = clustered_share([(number % 2, 1) for number in range(200)])
+    assert single == pytest.approx(wilson(100, 200), abs=2e-3)  # Student's quantile instead of the normal one
+
+
+@pytest.mark.parametrize(("parts", "reason"), [([(1, 2)], "two groups or more, got 1"), ([(3, 2), (1, 1)], "successes")])
+def test_shares_over_groups_that_cannot_be(parts, reason):
+    with pytest.raises(ValueError, match=reason):
+        clustered_share(parts)

@@ -19,7 +19,7 @@ from paretina.cli.program import duration, taken_apart
 from paretina.cli.prune import share
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
-from paretina.run import Run, model_in
+from paretina.run import OF_FOLDS, Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
@@ -241,7 +241,8 @@ def train(given: Mapping[str, Any]) -> None:
     check_duration(given)
     if given["resume"] is not None:
         also = {**given, "tuning": given["tuning"] != "none"}
-        if not any(value for name, value in also.items() if name not in ("resume", "source", "as_json")):
+        alone = not any(value for name, value in also.items() if name not in ("resume", "source", "as_json"))
+        if alone and not (given["resume"] / OF_FOLDS).exists():
             check_run(given["resume"])
         return
     taken = taken_apart(fields)

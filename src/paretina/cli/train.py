@@ -23,6 +23,7 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
+from paretina.run import OF_FOLDS
 from paretina.text import how_many
 
 
@@ -70,6 +71,19 @@ from paretina.text import how_many
     default=None,
     help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    default=None,
+    help="Cross-validate: divide the pictures into this many parts and train once for each, on all the others.",
+)
+@click.option(
+    "--groups",
+    metavar="WORD|PATTERN|FILE",
+    default=None,
+    help="Pictures that stay on one side of a split: folder (those of one folder inside that of their class), a regular "
+    "expression with parentheses around the group's name, or a .csv file with the columns picture and group.",
+)
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
@@ -88,6 +102,8 @@ def train(
     time_limit: str | None,
     progressive: str | None,
     divide: int | None,
+    folds: int | None,
+    groups: str | None,
     tuning: str,
     plan: str | None,
     print_config: bool,
@@ -116,6 +132,8 @@ def train(
             "--time-limit": time_limit,
             "--progressive": progressive,
             "--divide": divide,
+            "--folds": folds,
+            "--groups": groups,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -125,13 +143,23 @@ def train(
         if given:
             misuse(f"a run is resumed with its original settings; leave out {', '.join(given)}")
 
+        if (resume / OF_FOLDS).exists():
+            if source is not None:
+                misuse("a cross-validation is continued on the data that it began with; leave out DATA")
+            validated(lambda verbs, progress: verbs.continue_folds(resume, progress.listen, progress.say), resume, as_json)
+            return
         finished(lambda progress: resumed(resume, source, progress), resume, as_json)
         return
 
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    choice = verbs.ask(source, model, recipe, weights, device, config, divided(divide, fields), progressive, seconds)
+    by_name = divided(divide, fields)
+    if groups is not None:
+        if "data.groups" in by_name or "groups" in by_name:
+            misuse("--groups and the field data.groups are both given; leave one out")
+        by_name["data.groups"] = groups
+    choice = verbs.ask(source, model, recipe, weights, device, config, by_name, progressive, seconds)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())
@@ -139,7 +167,16 @@ def train(
         show_config(choice, as_json)
         return
     if dry_run:
-        tried(choice, output, seconds, as_json)
+        tried(choice, output, seconds, as_json, folds)
+        return
+    if folds is not None:
+        validated(
+            lambda verbs, progress: verbs.cross_validate(
+                choice, folds, output, seconds, progress.listen, progress.say, planning
+            ),
+            None,
+            as_json,
+        )
         return
     finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
 
@@ -176,16 +213,42 @@ def typed(value: Any) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
-def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool) -> None:
+def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool, folds: int | None = None) -> None:
     """Times a few updates that are thrown away, and prints what the run would do and take."""
     from paretina import verbs
 
     verbs.check_output(output, choice.asked.data)
+    if folds is not None:
+        choice.asked = verbs.fold_of(choice.asked, folds)
+        seconds = None if seconds is None else seconds / folds
     with waiting("reading the pictures and timing a few updates"):
         prepared, estimate = verbs.estimate(choice, seconds)
     if not as_json:
         print_lines([f"- {text}" for text in choice.said])
     show_estimate(prepared, estimate, as_json)
+    if folds is not None and not as_json:
+        click.echo(f"folds   {folds}: this is for each of {folds} folds")
+
+
+def validated(start: Callable[[Any, Any], Any], path: Path | None, as_json: bool) -> None:
+    """Cross-validates to the end and prints the results; after an interruption, how to resume."""
+    from paretina import verbs
+    from paretina.progress import Progress
+    from paretina.train.ranks import Ranks
+
+    progress = Progress()
+    try:
+        with progress:
+            progress.doing("reading the pictures")
+            found = start(verbs, progress)
+    except KeyboardInterrupt as stopped:
+        raise interrupted(progress.run or path, str(stopped)) from None
+    if not Ranks.is_first():
+        return
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_lines(found.lines())
 
 
 def resumed(path: Path, source: str | None, progress: Any) -> Any:

@@ -492,7 +492,8 @@ def checked_sharing(root: PicturePlace, classes: list[PicturePlace]) -> list[str
         guess = "they look like parts of one set" if parts else "those look like the classes"
         raise ValueError(
             f"{found}, so {guess}; name one to train on, such as {shown(unwrapped(deep[0]))}, or make train/ and val/ of them; "
-            f"{OVERRIDE}"
+            f"{OVERRIDE}, or with --groups folder if {listed(within)} are groups, such as patients, that stay on one side of a "
+            "split"
         )
     first, second = (place.name for place in deep[:2])
     return [

@@ -13,6 +13,8 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 from paretina.traits import Method, Never
 
+NONE_HELD_OUT = "val_share is 0, so no pictures are held out as val"
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -79,6 +81,10 @@ class Collection(ABC):
         """The number of the set that a picture is from, from 0; for samplings that tell sets apart."""
         return 0
 
+    def unit(self, sample: Sample) -> str:
+        """What stays on one side of a split: the name of the picture's group, or its own where it has none."""
+        return sample.name
+
     def origin(self) -> "Collection":
         """The collection that the pixels really come from: itself, unless it is a part of another one."""
         return self
@@ -125,6 +131,10 @@ class Source(Method):
         Args:
             collection: the result of opening this source.
         """
+        return self
+
+    def undivided(self) -> "Source":
+        """Returns the source without a split of its own making; where the data itself has splits, they stay."""
         return self
 
     @abstractmethod

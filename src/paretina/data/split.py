@@ -24,7 +24,13 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (unicodedata.normalize("NFC", name), name))
 
 
-def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: Sequence[Sequence[str]] = ()) -> set[str]:
+def held_out(
+    names: Sequence[str],
+    labels: Sequence[int],
+    share: float,
+    groups: Sequence[Sequence[str]] = (),
+    shared: bool = False,
+) -> set[str]:
     """Returns the held-out names.
 
     Every class with two names or more gets at least one on each side. There, and only there, a name that is added to a class
@@ -37,6 +43,8 @@ def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: 
         labels: the class of each.
         share: the share that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
         groups: names that stay together; each in at most one group.
+        shared: whether a class that would have none on the held-out side gets a group there that it shares with other classes,
+            as long as each of these keeps one on the other side.
 
     Raises:
         ValueError: the share is not in [0, 1].
@@ -64,4 +72,49 @@ def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: 
             most = share * sum(units.values())
             small = [unit for unit in own if units[unit] <= max(1, most)]
             held.add(min(small or own, key=lambda unit: (place(unit), unit)))
+    for units in members.values() if shared else ():
+        if held & units.keys():
+            continue
+        safe = [unit for unit in units if all(own.keys() - held - {unit} for own in members.values() if unit in own)]
+        if safe:
+            held.add(min(safe, key=lambda unit: (units[unit] > max(1, share * sum(units.values())), place(unit), unit)))
     return {name for name in names if first.get(name, name) in held}
+
+
+def folds_of(names: Sequence[str], labels: Sequence[int], count: int, groups: Sequence[Sequence[str]] = ()) -> dict[str, int]:
+    """Divides names into folds of nearly equal size, in which each class has nearly the same share.
+
+    Groups are given out first, the largest first, then single names; each goes to the fold in which there are fewest of its
+    classes, of equal ones to that with fewest names. In what order equally large ones are given out follows from the hash of
+    their first name. Unlike `held_out`, a name that is added can move others.
+
+    Args:
+        names: all different.
+        labels: the class of each.
+        count: of folds, at least 2.
+        groups: names that stay together; each in at most one group.
+
+    Returns:
+        The fold of each name, from 0.
+
+    Raises:
+        ValueError: there are fewer than two folds, or fewer groups and single names than folds.
+    """
+    if count < 2:
+        raise ValueError(f"cross-validation needs 2 folds or more, got {count}")
+    first = {name: in_order(group)[0] for group in groups for name in group}
+    units: dict[str, Counter[int]] = defaultdict(Counter)
+    for name, label in zip(names, labels, strict=True):
+        units[first.get(name, name)][label] += 1
+    if len(units) < count:
+        raise ValueError(f"there are {len(units)} pictures or groups of pictures, too few for {count} folds")
+    held: list[Counter[int]] = [Counter() for _ in range(count)]
+    sizes = [0] * count
+    fold: dict[str, int] = {}
+    for unit in sorted(units, key=lambda unit: (-units[unit].total(), place(unit), unit)):
+        own = units[unit]
+        best = min(range(count), key=lambda i: (sum(held[i][label] * n for label, n in own.items()), sizes[i], i))
+        fold[unit] = best
+        held[best].update(own)
+        sizes[best] += own.total()
+    return {name: fold[first.get(name, name)] for name in names}

@@ -56,6 +56,35 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     return Interval(share, 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half)
 
 
+def clustered_share(parts: Sequence[tuple[int, int]]) -> Interval:
+    """The interval of a share of trials that come in groups, in [0, 1], such as right answers on pictures of several patients.
+
+    Wilson's interval for as many independent trials as say as much (Kish 1965, Survey Sampling, section 8.2; Korn and Graubard
+    1998, "Confidence intervals for proportions with small expected number of positive counts estimated from survey data"), with
+    Student's quantile for the number of groups. Where all groups have the same share, a group counts as one trial.
+
+    Args:
+        parts: successes and trials of each group.
+
+    Raises:
+        ValueError: there are fewer than two groups with a trial, or one has more successes than trials.
+    """
+    if any(not 0 <= successes <= trials for successes, trials in parts):
+        raise ValueError("a group of trials needs 0 <= successes <= trials")
+    groups = [(successes, trials) for successes, trials in parts if trials]
+    if len(groups) < 2:
+        raise ValueError(f"the interval of a share over groups needs two groups or more, got {len(groups)}")
+    n, count = sum(trials for _, trials in groups), len(groups)
+    share = sum(successes for successes, _ in groups) / n
+    spread = count / (count - 1) * sum((successes - share * trials) ** 2 for successes, trials in groups) / n**2
+    alone = share * (1 - share)
+    worth = min(float(n), alone / spread) if alone > 0 and spread > 0 else float(count)
+    t = t_quantile(count - 1)
+    centre = (share + t * t / (2 * worth)) / (1 + t * t / worth)
+    half = t / (1 + t * t / worth) * math.sqrt(alone / worth + t * t / (4 * worth * worth))
+    return Interval(share, 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half)
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """The interval of the mean of independent, roughly normal values, such as one score a seed.
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from paretina.data.grouping import members
 from paretina.data.sampler import Epochs, Request
 from paretina.data.split import held_out
 from paretina.model.build import Network
@@ -76,7 +77,9 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: Callable[[], 
     names = [sample.name for sample in prepared.train.samples]
     labels = torch.where(maps.targets.sum(1) > 0, maps.targets.argmax(1), -1)
     usable = [number for number in range(len(names)) if number not in maps.faults and labels[number] >= 0]
-    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE)
+    units = {sample.name: prepared.collection.unit(sample) for sample in prepared.train.samples}
+    tied = members({names[number]: units[names[number]] for number in usable})
+    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE, tied, shared=bool(tied))
     if not out:
         return Pilot(0, {}, PROBE)
     kept = torch.tensor([number for number in usable if names[number] not in out])

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from paretina.verbs.embedding import embed as embed
     from paretina.verbs.evaluating import evaluate as evaluate
     from paretina.verbs.explaining import explain as explain
+    from paretina.verbs.folding import continue_folds as continue_folds
+    from paretina.verbs.folding import cross_validate as cross_validate
+    from paretina.verbs.folding import fold_of as fold_of
     from paretina.verbs.joining import ensemble as ensemble
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
@@ -67,6 +70,8 @@ PLACES = {
     "check_new": "verbs.checks",
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
+    "continue_folds": "verbs.folding",
+    "cross_validate": "verbs.folding",
     "data_check": "verbs.data",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
@@ -77,6 +82,7 @@ PLACES = {
     "explain": "verbs.explaining",
     "export_weights": "verbs.weights",
     "finetune": "verbs.training",
+    "fold_of": "verbs.folding",
     "import_weights": "verbs.weights",
     "known_path": "verbs.asking",
     "misuse": "verbs.checks",

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from paretina.data.source import Source
 from paretina.data.sources.apart import NO_LABEL, Apart
 from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.fold import Fold
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.image_patches import ImagePatches
 from paretina.data.sources.inner_split import InnerSplit
@@ -245,6 +247,7 @@ def test_all_survive_json_and_can_be_sent_to_workers(place, tmp_path):
         Apart(train=pseudo, val=labelled),
         Several(sets=(Set(name="a", source=labelled), Set(name="b", source=pseudo))),
         InnerSplit(source=labelled),
+        Fold(source=labelled, count=3),
     ):
         assert Source.from_json(source.to_json()) == source
         found = pickle.loads(pickle.dumps(source.open()))
@@ -252,3 +255,97 @@ def test_all_survive_json_and_can_be_sent_to_workers(place, tmp_path):
         assert torch.equal(found.image(sample), source.open().image(sample))
         pinned = source.pinned(source.open())
         assert pinned.open().splits == source.open().splits
+
+
+# --- Fold and groups ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory):
+    """Two classes, five sites in each, the same sites; and two copies in different classes' sites."""
+    root = tmp_path_factory.mktemp("sites") / "photos"
+    for label, kind in enumerate(("bad", "good")):
+        for site in range(5):
+            for number in range(4):
+                draw(root / kind / f"site{site}" / f"{number}.png", 100 * label + 20 * site + 3 * number + 1)
+    return root
+
+
+def test_every_picture_is_in_one_fold_and_groups_stay_whole(sites):
+    source = Folder(path=str(sites), groups="folder")
+    folds = [Fold(source=source, count=5, number=number).open() for number in range(1, 6)]
+    held = [sample.name for fold in folds for sample in fold.split("val")]
+    assert len(held) == len(set(held)) == 40
+    for fold in folds:
+        sides = [{sample.name.split("/")[1] for sample in fold.split(split)} for split in ("train", "val")]
+        assert not sides[0] & sides[1]
+        assert len(fold.split("val")) == 8
+        assert len(fold.split("train")) == 32
+        assert "5 groups of pictures (folder) stay on one side of every split" in fold.notes
+        assert not any("held out" in note for note in fold.notes)
+
+
+def test_copies_stay_in_one_fold(tmp_path):
+    for number in range(12):
+        draw(tmp_path / "data" / ("a" if number % 2 else "b") / f"{number:02d}.png", 15 * number, side=48)
+    for number in (1, 4):
+        name = f"{'a' if number % 2 else 'b'}/{number:02d}.png"
+        shutil.copy(tmp_path / "data" / name, tmp_path / "data" / name.replace(".png", "-again.png"))
+    source = Fold(source=Folder(path=str(tmp_path / "data")), count=4)
+    opened = source.open()
+    assert len(opened.alike) == 2
+    for number in range(1, 5):
+        names = {sample.name for sample in replace(source, number=number).open().split("val")}
+        for group in opened.alike:
+            assert {*group} <= names or not {*group} & names
+    assert source.pinned(opened).alike == opened.alike
+
+
+def test_test_pictures_are_in_no_fold(place, tmp_path):
+    for split in ("train", "val", "test"):
+        shutil.copytree(place / "labelled", tmp_path / "three" / split)
+    draw(tmp_path / "three" / "test" / "cat" / "more.png", 200)
+    found = Fold(source=Folder(path=str(tmp_path / "three"), copies="anywhere"), count=2).open()
+    assert len(found.split("test")) == 21
+    assert len(found.split("train")) + len(found.split("val")) == 40
+    assert "none of 21 test pictures is in a fold" in found.notes[-1]
+
+
+def test_folds_without_sense(sites):
+    with pytest.raises(ValueError, match="2 or more, got 1"):
+        Fold(source=Folder(path=str(sites)), count=1)
+    with pytest.raises(ValueError, match="from 1 to 3, got 4"):
+        Fold(source=Folder(path=str(sites)), count=3, number=4)
+    with pytest.raises(ValueError, match="5 pictures or groups of pictures, too few for 6 folds"):
+        Fold(source=Folder(path=str(sites), groups="folder"), count=6).open()
+    with pytest.raises(ValueError, match="all pictures of bad are in fold"):
+        Fold(source=Folder(path=str(sites), groups="^(bad)", layout="classes"), count=3, number=1).open()
+
+
+def test_an_automatic_split_keeps_groups_whole(sites):
+    for groups in ("folder", r"(site\d)"):
+        found = Folder(path=str(sites), groups=groups, layout="classes").open()
+        sides = [{sample.name.split("/")[1] for sample in found.split(split)} for split in ("train", "val")]
+        assert all(sides)
+        assert not sides[0] & sides[1]
+        inner = InnerSplit(source=Folder(path=str(sites), groups=groups, layout="classes")).open()
+        sides = [{sample.name.split("/")[1] for sample in inner.split(split)} for split in ("train", "val")]
+        assert all(sides)
+        assert not sides[0] & sides[1]
+        assert Source.from_json(Folder(path=str(sites), groups=groups).to_json()).groups == groups
+
+
+def test_folders_that_are_groups_are_no_doubt_about_the_classes(sites):
+    with pytest.raises(ValueError, match="--groups folder if site0/"):
+        Folder(path=str(sites)).open()
+    assert Folder(path=str(sites), groups="folder").open().classes == ("bad", "good")
+
+
+def test_groups_on_both_sides_of_an_own_split_are_told(sites, tmp_path):
+    for split in ("train", "val"):
+        shutil.copytree(sites, tmp_path / "own" / split)
+    found = Folder(path=str(tmp_path / "own"), groups="folder").open()
+    warnings = [note for note in found.notes if note.startswith("warning")]
+    assert warnings == [
+        "warning: 5 groups have pictures in train and in val, such as 'site0': the accuracy may be too high by them"
+    ]

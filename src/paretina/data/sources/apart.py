@@ -89,6 +89,10 @@ class ApartCollection(Collection):
         part, own = self.own(sample)
         return super().target(sample) if part is self.parts[0] else part.target(own)
 
+    def unit(self, sample: Sample) -> str:
+        part, own = self.own(sample)
+        return sample.name[: -len(own.name)] + part.unit(own)
+
     def group(self, sample: Sample) -> int:
         part, own = self.own(sample)
         return part.group(own)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from paretina.data.likeness import Moved, together
-from paretina.data.source import Collection, Sample, Source, split_by_names_alone
+from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.text import how_many
@@ -77,6 +77,9 @@ class Arrays(Source):
             moved=self.moved,
             path=path,
         )
+
+    def undivided(self) -> "Arrays":
+        return replace(self, val_share=0.0, moved=None)
 
     def pinned(self, collection: Collection) -> "Arrays":
         return replace(self, moved=collection.moved)
@@ -161,9 +164,13 @@ def from_arrays(
         held ^= {*(changed.names or ())}
         split = ["val" if sample.name in held else "train" for sample in samples]
         notes = (
-            f"no split was given, so {len(held)} of {how_many(len(samples), 'picture')} were held out as val by "
-            "a hash of their indices",
-            *changed.notes,
+            (NONE_HELD_OUT, *changed.notes)
+            if val_share == 0
+            else (
+                f"no split was given, so {len(held)} of {how_many(len(samples), 'picture')} were held out as val by "
+                "a hash of their indices",
+                *changed.notes,
+            )
         )
     elif len(split) != len(samples):
         raise ValueError(f"split must name one split per picture, got {len(split)} for {how_many(len(samples), 'picture')}")

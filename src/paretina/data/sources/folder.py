@@ -17,18 +17,19 @@ folder.
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from paretina.data.decode import DecodeError, decode
-from paretina.data.layout import Reading, class_folders, is_labelled, layout_of, listed, shown, split_said
+from paretina.data.grouping import FOLDER, grouped
+from paretina.data.layout import Reading, class_folders, exact_splits, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.likeness import Moved, together
 from paretina.data.names import composed, counterpart, likeness, spelt
 from paretina.data.scan import UNWRITABLE, PicturePlace, left_out_text, readable
-from paretina.data.source import Collection, Sample, Source, split_by_names_alone
+from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
@@ -49,11 +50,13 @@ class Folder(Source):
             (for evaluating on a folder), 0 nothing.
         mirrors: whether the mirror image of a picture still belongs to its class; set it to off for letters or left and right
         hands.
-            layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever their names; "plain" uses
+        layout: "auto" tells splits from classes; "classes" takes the folders as classes, whatever their names; "plain" uses
             only the names train, val and test (valid, ...) as splits and takes every other name as a class, as earlier
-        releases did, and as their runs continue to do.
+            releases did, and as their runs continue to do.
         copies: whether copies of a picture stay `together` on one side of an automatic split, or may be `anywhere`.
-            moved: pictures that are therefore on the other side than by name; default: found by searching. A run stores them,
+        groups: how pictures are grouped that stay on one side of an automatic split and of folds: "folder", a regular
+            expression with parentheses, or a CSV file; see `paretina.data.grouping`. "" for no groups.
+        moved: pictures that are therefore on the other side than by name; default: found by searching. A run stores them,
             so that its split never changes.
     """
 
@@ -65,6 +68,7 @@ class Folder(Source):
     mirrors: bool = True
     layout: Reading = "auto"
     copies: Literal["together", "anywhere"] = "together"
+    groups: str = ""
     moved: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +78,7 @@ class Folder(Source):
     def open(self) -> "FolderCollection":
         findings = FolderFindings()
         with listing():
-            layout = layout_of(self.place(), self.layout)
+            layout = layout_of(self.place(), self.reading())
             for place, leading in layout.passed:
                 findings.pass_through(place, leading)
             parts = {split: findings.classes_in(place) for split, place in layout.splits.items()}
@@ -104,7 +108,16 @@ class Folder(Source):
             for split, by_class in parts.items()
         }
         found = FolderCollection(classes, samples, (), self.mirrors, str(layout.root.root))
+        if self.groups:
+            above = {split: len(place.path) + 1 if place.path else 0 for split, place in layout.splits.items()}
+            inner = {
+                sample.name: sample.name[above[split] :].partition("/")[2] for split, each in samples.items() for sample in each
+            }
+            groups, told = grouped(self.groups, inner)
+            notes += told
+            found = replace(found, groups=groups)
         splits, moved = self.divided(found, notes)
+        notes += straddling(found, splits)
         if findings.left_out:
             notes.append(left_out_text(findings.left_out))
         return replace(found, splits=splits, notes=tuple(notes), moved=moved)
@@ -116,7 +129,7 @@ class Folder(Source):
             ValueError: there is no such folder, or its layout is ambiguous.
         """
         with listing():
-            return "" not in layout_of(self.place(), self.layout).splits
+            return "" not in layout_of(self.place(), self.reading()).splits
 
     def folders(self) -> tuple[str, ...]:
         """Names of the folders in it that have pictures.
@@ -127,6 +140,11 @@ class Folder(Source):
         with listing():
             return tuple(folder.name for folder in class_folders(self.place()))
 
+    def reading(self) -> Reading:
+        """How the layout is found: the folders are classes where those in them are groups, unless they are named as splits."""
+        within = self.layout == "auto" and self.groups == FOLDER
+        return "classes" if within and "train" not in exact_splits(self.place()) else self.layout
+
     def place(self) -> PicturePlace:
         root = Path(self.path).expanduser().absolute()
         if not root.exists():
@@ -134,6 +152,9 @@ class Folder(Source):
         if not root.is_dir():
             raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
         return PicturePlace(root)
+
+    def undivided(self) -> "Folder":
+        return replace(self, val_share=0.0, moved=None)
 
     def pinned(self, collection: Collection) -> "Folder":
         return replace(self, moved=collection.moved)
@@ -148,17 +169,18 @@ class Folder(Source):
             return {"train": samples["train"], "val": samples["test"]}, None
         pool = samples.get("train", samples.get("", ()))
         held = held_out([sample.name for sample in pool], [sample.label for sample in pool], self.val_share)
-        moved = together(found, pool, self.val_share, self.moved) if self.copies == "together" else Moved(None)
+        alike = self.copies == "together"
+        moved = together(found, pool, self.val_share, self.moved, alike) if alike or self.groups else Moved(None)
         held ^= {*(moved.names or ())}
         train = tuple(sample for sample in pool if sample.name not in held)
         val = tuple(sample for sample in pool if sample.name in held)
         if self.val_share in (0, 1):
-            notes.append(f"val_share is {self.val_share:g}, so {'all' if val else 'no'} pictures are held out as val")
+            notes.append("val_share is 1, so all pictures are held out as val" if val else NONE_HELD_OUT)
             return {"train": train, "val": val}, None
         notes.append(
             f"there is no val folder, so {len(val)} of {how_many(len(pool), 'picture')} "
             f"({100 * len(val) / len(pool):.1f} %) were held out as val, "
-            "chosen by a hash of their names; where several show one scene, make train/ and val/ yourself"
+            f"chosen by a hash of their names; {GROUPED if self.groups else UNGROUPED}"
         )
         notes += moved.notes
         missing = sorted({sample.label for sample in train} - {sample.label for sample in val})
@@ -167,8 +189,10 @@ class Folder(Source):
         if alone:
             notes.append(f"classes with a single picture have none in val: {', '.join(alone)}")
         if copied:
+            what = "of one group, or" if self.groups else "all"
             notes.append(
-                f"classes whose pictures are all copies of each other or of other classes have none in val: {', '.join(copied)}"
+                f"classes whose pictures are {what} copies of each other or of other classes have none in val: "
+                f"{', '.join(copied)}"
             )
         return {"train": train, "val": val}, moved.names
 
@@ -178,11 +202,17 @@ class FolderCollection(Collection):
     """
     Attributes:
         root: the folder that the names of the samples are relative to.
+        groups: the group of each picture that has one.
     """
 
     COSTLY: ClassVar[bool] = True
 
     root: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    def unit(self, sample: Sample) -> str:
+        group = self.groups.get(sample.name)
+        return sample.name if group is None else f"{group}/"  # no picture is called that
 
     def file(self, sample: Sample) -> Path:
         return Path(self.root, sample.name)
@@ -198,6 +228,24 @@ class FolderCollection(Collection):
         except OSError as error:
             raise DecodeError(f"{sample.name}: {error.strerror or error}") from None
         return decode(data, sample.name, at_least)
+
+
+GROUPED = "groups stay on one side"
+UNGROUPED = "where several show one scene, name what they have in common (--groups), or make train/ and val/ yourself"
+
+
+def straddling(found: FolderCollection, splits: Mapping[str, tuple[Sample, ...]]) -> list[str]:
+    """A note about groups that the folder's own splits divide."""
+    units = {
+        split: {found.groups[sample.name] for sample in each if sample.name in found.groups} for split, each in splits.items()
+    }
+    train = units.pop("train", set())
+    return [
+        f"warning: {how_many(len(both), 'group has', ',', 'groups have')} pictures in train and in {split}, such as "
+        f"{spelt(min(both))}: the accuracy may be too high by them"
+        for split, own in units.items()
+        if (both := train & own)
+    ]
 
 
 # --- reading the folder -----------------------------------------------------------------------------------------------
@@ -331,4 +379,4 @@ def too_few(path: str, classes: tuple[str, ...], findings: FolderFindings, train
     return f"{where} has no pictures{rest}; {wanted}"
 
 
-EXAMPLES = (Folder(path="photos"), Folder(path="photos", val_share=0.1, mirrors=False))
+EXAMPLES = (Folder(path="photos"), Folder(path="photos", val_share=0.1, mirrors=False), Folder(path="photos", groups="folder"))

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from paretina.data.grouping import members
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.shapes import Shapes
 from paretina.data.split import held_out
@@ -33,7 +34,9 @@ class InnerSplit(Source):
     def open(self) -> "InnerCollection":
         whole = self.source.open()
         pool = whole.split("train")
-        held = held_out([sample.name for sample in pool], [sample.label for sample in pool], self.share)
+        names, labels = [sample.name for sample in pool], [sample.label for sample in pool]
+        tied = members({sample.name: whole.unit(sample) for sample in pool})
+        held = held_out(names, labels, self.share, tied, shared=bool(tied))
         splits = {
             "train": tuple(sample for sample in pool if sample.name not in held),
             "val": tuple(sample for sample in pool if sample.name in held),
@@ -64,6 +67,9 @@ class InnerCollection(Collection):
 
     def group(self, sample: Sample) -> int:
         return self.whole.group(sample)
+
+    def unit(self, sample: Sample) -> str:
+        return self.whole.unit(sample)
 
     def origin(self) -> Collection:
         return self.whole.origin()

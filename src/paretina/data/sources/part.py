@@ -133,6 +133,9 @@ class PartCollection(Collection):
     def group(self, sample: Sample) -> int:
         return self.whole.group(self.at_whole(sample))
 
+    def unit(self, sample: Sample) -> str:
+        return self.whole.unit(self.at_whole(sample))
+
     def origin(self) -> Collection:
         return self.whole.origin()
 

@@ -105,6 +105,10 @@ class SeveralCollection(Collection):
         part, own = self.own(sample)
         return part.target(own) if part is next(iter(self.parts.values())) else super().target(sample)
 
+    def unit(self, sample: Sample) -> str:
+        part, own = self.own(sample)
+        return sample.name[: -len(own.name)] + part.unit(own)
+
     def group(self, sample: Sample) -> int:
         """The number of the set, in the order in which they were given."""
         return tuple(self.parts).index(sample.name.partition("/")[0])
