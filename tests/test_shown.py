@@ -127,6 +127,7 @@ STAND_INS = {
     "size=160": "size=32",
     "epochs=10": "epochs=1",
     "epochs=100": "epochs=1",
+    "--folds 5": "2",
     "--seeds 8": "2",
     "--time-limit 120s": "120s",
     "--time-limit 3m": "100s",

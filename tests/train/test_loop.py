@@ -225,13 +225,22 @@ def test_a_finished_loop_resumes_to_the_same_end(training, everything, uninterru
     assert len(finished.lines("train")) == 9
 
 
-def test_other_processes_cannot_go_on_with_it(training, everything):
+def test_another_number_of_processes_goes_on_with_it_and_says_that_it_is_not_exact(training, everything, monkeypatch):
     run = training(everything)
     run.stop_after(2)
-    ranks = Ranks(rank=0, count=2)
-    journal = Journal(run.run, Ranks(), "cpu", lambda line: None)
-    with pytest.raises(ValueError, match="1 process made this run, so 2 cannot resume it"):
-        run_updates(run.task(ranks=ranks), run.recipe, run.run, journal)
+    gather = loop.gather
+
+    def by_two(*arguments):
+        *rest, random = arguments
+        return gather(*rest, random * 2)
+
+    monkeypatch.setattr(loop, "gather", by_two)
+    run.stop_after(3)
+    monkeypatch.undo()
+    run.fit()
+    notes = [line["message"] for line in run.lines("note")]
+    assert [note for note in notes if note.startswith("resumed by 1 process, begun by 2:") and "not bit for bit" in note]
+    assert len(run.lines("train")) == 9
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------

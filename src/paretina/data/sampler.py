@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from paretina.clock import Clock
-from paretina.data.sampling import Pool, Sampling
+from paretina.data.permutation import shuffled
+from paretina.data.sampling import LazyOrder, Pool, Sampling
 from paretina.schedules import Schedule
 from paretina.text import how_many
 
-Order = Callable[[int, int], np.ndarray]
+Order = Callable[[int, int], "np.ndarray | LazyOrder"]
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,12 @@ class Epochs:
         self.smallest_part(parts)
         return self.stream(size, start, parts, part, order or self.shuffled)
 
-    def shuffled(self, seed: int, epoch: int) -> np.ndarray:
-        return np.random.default_rng(seed).permutation(self.samples)
+    def shuffled(self, seed: int, epoch: int) -> "np.ndarray | LazyOrder":
+        return shuffled(self.samples, seed)
 
     def stream(self, size: Schedule, start: int, parts: int, part: slice, drawn_by: Order) -> Iterator[list[Request]]:
-        order: np.ndarray = np.empty(0, dtype=np.int64)
-        times = order
+        order: np.ndarray | LazyOrder = np.empty(0, dtype=np.int64)
+        times: np.ndarray | None = None
         drawn = -1
         for update in range(start, self.updates):
             epoch = update // self.updates_per_epoch
@@ -135,12 +136,14 @@ class Epochs:
                 order = drawn_by(seed_of(self.seed, epoch), epoch)
                 if len(order) != self.samples:
                     raise ValueError(f"an epoch has {self.samples} samples, and the sampling gave {len(order)}")
-                times = occurrences(order)
+                times = occurrences(order) if isinstance(order, np.ndarray) else None
                 drawn = epoch
             clock = self.clock(update)
             side = round(size(clock))
             place = self.places(update)
-            pieces = zip(np.array_split(order[place], parts)[part], np.array_split(times[place], parts)[part], strict=True)
+            here = order[place]
+            again = np.zeros_like(here) if times is None else times[place]
+            pieces = zip(np.array_split(here, parts)[part], np.array_split(again, parts)[part], strict=True)
             for piece, before in pieces:
                 yield [
                     # a sample that comes again in an epoch is transformed otherwise

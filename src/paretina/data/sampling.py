@@ -4,7 +4,7 @@ An order follows from (seed, epoch), the labels and the sets alone, so that a re
 update.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,16 @@ import numpy.typing as npt
 from paretina.traits import Method, Never
 
 Numbers = npt.NDArray[np.int64]
+
+
+class LazyOrder(ABC):
+    """An order of samples whose places are computed when they are asked for; each sample comes once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, places: slice) -> Numbers: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Sampling(Method):
         """
 
     @abstractmethod
-    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
+    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers | LazyOrder:
         """The indices of an epoch's samples, as many as there are samples; some may come twice, and others not.
 
         Args:

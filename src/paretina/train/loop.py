@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from paretina.data.loader import LoadedBatch, training_batches
 from paretina.data.pictures import Pictures
-from paretina.data.sampler import Epochs, order_of
+from paretina.data.sampler import Epochs, order_of, seed_of
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judge import Tally
 from paretina.measure.plan import Plan
@@ -98,10 +99,13 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
 
     if folder := run.last_state():
         state = load_state(folder)
-        if len(state["random"]) != ranks.count:
-            raise ValueError(f"{how_many(len(state['random']), 'process')} made this run, so {ranks.count} cannot resume it")
         put_back(state, learner, step.optimizer, step.scaler, averager)
-        set_random_state(state["random"][ranks.rank], plan.device)
+        before = len(state["random"])
+        if before == ranks.count:
+            set_random_state(state["random"][ranks.rank], plan.device)
+        else:
+            torch.manual_seed(seed_of(recipe.seed, state["update"], ranks.rank))
+            journal.tell("note", state["update"], message=other_count(before, ranks.count))
         best, start = state["best"], state["update"]
         epochs = step.epochs = replace(epochs, epochs=state.get("epochs", epochs.epochs))
 
@@ -173,6 +177,15 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
         return FinalNetwork(kept, chosen, epochs)
     chosen = f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data"
     return FinalNetwork(kept, chosen, epochs, judged)
+
+
+def other_count(before: int, now: int) -> str:
+    """What is said where a run is resumed by another number of processes."""
+    return (
+        f"resumed by {how_many(now, 'process')}, begun by {before}: each update has the same pictures, transformed in the same "
+        "way, but batch statistics and dropout are those of other parts of them, so the result is not bit for bit that of an "
+        "uninterrupted run"
+    )
 
 
 def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: int) -> Iterator[LoadedBatch]:

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from paretina.data.sampling import Numbers, Pool, Sampling
+from paretina.data.permutation import shuffled
+from paretina.data.sampling import LazyOrder, Numbers, Pool, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shuffled(Sampling):
     """Nothing to set."""
 
-    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers:
-        return np.random.default_rng(seed).permutation(len(pool))
+    def order(self, pool: Pool, seed: int, epoch: int) -> Numbers | LazyOrder:
+        return shuffled(len(pool), seed)
 
 
 EXAMPLES = (Shuffled(),)
