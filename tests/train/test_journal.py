@@ -95,3 +95,13 @@ def test_pauses_are_no_training_time(journal, monkeypatch):
         now += 5
     made.train(1, losses(CrossEntropy=1.0))
     assert made.heard[0]["time_s"] == pytest.approx(10)
+
+
+def test_pictures_that_become_unreadable_are_said_up_to_a_few(tmp_path):
+    said, heard = [], []
+    made = Journal(Run.create(tmp_path / "run", {}), Ranks(), "cpu", heard.append, say=said.append)
+    made.left_out(3, [f"{number}.jpg: No such file" for number in range(9)])
+    made.left_out(4, ["0.jpg: No such file"])
+    assert [line["message"].split(": ")[1] for line in heard] == [f"{number}.jpg" for number in range(9)]
+    assert said[:5] == [f"left out, because it can no longer be read: {number}.jpg: No such file" for number in range(5)]
+    assert said[5:] == ["more pictures can no longer be read; the log and the report name all of them"]

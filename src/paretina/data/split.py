@@ -30,6 +30,7 @@ def held_out(
     share: float,
     groups: Sequence[Sequence[str]] = (),
     shared: bool = False,
+    salt: str = "",
 ) -> set[str]:
     """Returns the held-out names.
 
@@ -45,6 +46,8 @@ def held_out(
         groups: names that stay together; each in at most one group.
         shared: whether a class that would have none on the held-out side gets a group there that it shares with other classes,
             as long as each of these keeps one on the other side.
+        salt: goes before each name that is hashed. What was left by one split must be split again with another one, or the same
+            names would be looked for, which are gone.
 
     Raises:
         ValueError: the share is not in [0, 1].
@@ -53,31 +56,35 @@ def held_out(
         raise ValueError(f"the held-out share must be in [0, 1], got {share}")
     if share in (0, 1):
         return set(names) if share else set()
+
+    def at(unit: str) -> float:
+        return place(salt + unit)
+
     first = {name: in_order(group)[0] for group in groups for name in group}
     members: dict[int, Counter[str]] = defaultdict(Counter)
     for name, label in zip(names, labels, strict=True):
         members[label][first.get(name, name)] += 1
     homes = Counter(unit for units in members.values() for unit in units)
-    held = {unit for unit in homes if place(unit) < share}
+    held = {unit for unit in homes if at(unit) < share}
     for units in members.values():
         most = share * sum(units.values())
         held -= {unit for unit, count in units.items() if count > max(1, most)}
     for units in members.values():
         if held >= units.keys():
             own = [unit for unit in units if homes[unit] == 1]
-            held.remove(max(own or units, key=lambda unit: (place(unit), unit)))
+            held.remove(max(own or units, key=lambda unit: (at(unit), unit)))
     for units in members.values():
         own = [unit for unit in units if homes[unit] == 1]
         if len(units) > 1 and own and not held & units.keys():
             most = share * sum(units.values())
             small = [unit for unit in own if units[unit] <= max(1, most)]
-            held.add(min(small or own, key=lambda unit: (place(unit), unit)))
+            held.add(min(small or own, key=lambda unit: (at(unit), unit)))
     for units in members.values() if shared else ():
         if held & units.keys():
             continue
         safe = [unit for unit in units if all(own.keys() - held - {unit} for own in members.values() if unit in own)]
         if safe:
-            held.add(min(safe, key=lambda unit: (units[unit] > max(1, share * sum(units.values())), place(unit), unit)))
+            held.add(min(safe, key=lambda unit: (units[unit] > max(1, share * sum(units.values())), at(unit), unit)))
     return {name for name in names if first.get(name, name) in held}
 
 

@@ -16,19 +16,33 @@ Listener = Callable[[dict[str, Any]], None]
 """Called on rank 0 with every line of the log."""
 
 
+SAID = 5
+"""Pictures that became unreadable which are named at once; the log names all."""
+
+
 class Journal:
     """
     Attributes:
         every: approximate seconds between training lines of the log.
+        say: called on rank 0 with each note for the user.
         faults: pictures that became unreadable, as `name: reason`, each once.
     """
 
-    def __init__(self, run: Run, ranks: Ranks, device: str, listen: Listener, every: float = 1.0) -> None:
+    def __init__(
+        self,
+        run: Run,
+        ranks: Ranks,
+        device: str,
+        listen: Listener,
+        every: float = 1.0,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.run = run
         self.ranks = ranks
         self.device = device
         self.listen = listen
         self.every = every
+        self.say = say
         self.began = self.last = time.monotonic()
         self.paused = 0.0
         self.seen = 0
@@ -41,12 +55,21 @@ class Journal:
             self.run.log(event, step, **values)
             self.listen({"event": event, "step": step, **values})
 
+    def note(self, step: int, message: str, said: bool = True) -> None:
+        """Writes a note on rank 0, and says it."""
+        self.tell("note", step, message=message)
+        if said and self.ranks.first:
+            self.say(message)
+
     def left_out(self, step: int, faults: Iterable[str]) -> None:
-        """Logs pictures that became unreadable, each once."""
+        """Logs pictures that became unreadable, each once; the first few are said."""
         for fault in faults:
             if fault not in self.faults:
                 self.faults[fault] = None
-                self.tell("note", step, message=f"left out, because it can no longer be read: {fault}")
+                count = len(self.faults)
+                self.note(step, f"left out, because it can no longer be read: {fault}", count <= SAID)
+                if count == SAID + 1 and self.ranks.first:
+                    self.say("more pictures can no longer be read; the log and the report name all of them")
 
     def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
         """Raises if a loss is not finite.

@@ -105,7 +105,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
             set_random_state(state["random"][ranks.rank], plan.device)
         else:
             torch.manual_seed(seed_of(recipe.seed, state["update"], ranks.rank))
-            journal.tell("note", state["update"], message=other_count(before, ranks.count))
+            journal.note(state["update"], other_count(before, ranks.count))
         best, start = state["best"], state["update"]
         epochs = step.epochs = replace(epochs, epochs=state.get("epochs", epochs.epochs))
 

@@ -79,7 +79,7 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: Callable[[], 
     usable = [number for number in range(len(names)) if number not in maps.faults and labels[number] >= 0]
     units = {sample.name: prepared.collection.unit(sample) for sample in prepared.train.samples}
     tied = members({names[number]: units[names[number]] for number in usable})
-    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE, tied, shared=bool(tied))
+    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE, tied, shared=bool(tied), salt="pilot/")
     if not out:
         return Pilot(0, {}, PROBE)
     kept = torch.tensor([number for number in usable if names[number] not in out])

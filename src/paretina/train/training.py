@@ -219,13 +219,11 @@ def finish(
             found = probed(prepared, ranks, remembered)
         job = make_job(prepared, ranks, found.probe.give) if found else make_job(prepared, ranks)
         job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered, deadline=deadline)
-        journal = Journal(run, ranks, job.plan.device, listen)
+        journal = Journal(run, ranks, job.plan.device, listen, say=say)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
             if run.attempt == 0:
-                journal.tell("note", 0, message=note)
-                if ranks.first:
-                    say(note)
+                journal.note(0, note)
         if found:
             journal.left_out(0, found.faults)
             if not found.open:

@@ -1,5 +1,6 @@
 """The usage error, and checks of names and paths that several verbs share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -76,6 +77,11 @@ def check_new(path: Path | str | None) -> None:
         raise MisuseError(f"there is no folder {Path(path).parent} to write {Path(path).name} into; create it first")
 
 
+def restarted() -> bool:
+    """Whether torchrun has started the processes again after one of them was lost; the same command then continues its run."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
 def check_place(output: Path | None, folder: str | None) -> None:
     """Checks that a run may be written there; see `paretina.verbs.training.check_output`.
 
@@ -89,9 +95,9 @@ def check_place(output: Path | None, folder: str | None) -> None:
         return
     if not output.is_dir():
         raise MisuseError(f"{output} is a file; --output must be a new directory")
-    if (output / "asked.json").exists():
+    if (output / "asked.json").exists() and not restarted():
         raise MisuseError(
             f"{output} holds a run already; choose another --output, or go on with it: paretina train --resume {output}"
         )
-    if any(output.iterdir()):
+    if any(output.iterdir()) and not restarted():
         raise MisuseError(f"{output} is not empty; --output must be a new directory")

@@ -1,5 +1,6 @@
 """Trains, fine-tunes and resumes runs, and estimates their time and memory."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ from paretina.train.remembered import maps_kept
 from paretina.train.resolve import prepare, with_memory_notes
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
-from paretina.verbs.checks import MisuseError, check_place, misuse, model_file
+from paretina.verbs.checks import MisuseError, check_place, misuse, model_file, restarted
 
 
 def check_output(output: Path | None, data: Source) -> None:
@@ -175,8 +176,14 @@ def start(
     given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
     if given and planning in ("eager", "full"):
         raise MisuseError(f"--tune chooses {given[0]}, which is also given; leave one out")
+    # the first process decides, since it may write the file before the others look
+    if restarted() and place and Ranks.start(choice.asked.plan.device).from_first((place / "asked.json").exists()):
+        say("torchrun has started the processes again, so the run continues from its last checkpoint")
+        return resume(place, None, listen, say)
     if Ranks.is_first():
         check_output(place, choice.asked.data)
+        if place is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+            say("without --output, a restart by torchrun cannot find this run, and begins anew")
     with misuse():
         feasible.check_asked(choice.asked)
     planning = "default" if given else planning

@@ -23,6 +23,7 @@ from paretina.data.sources.shapes import Shapes
 from paretina.data.sources.unlabelled import Unlabelled
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
+from paretina.spec import encode
 from tiny import noise_npz
 
 
@@ -233,6 +234,24 @@ def test_what_is_no_picture_is_said(tmp_path):
         ImagePatches(path=str(tmp_path / "a.png")).open()
     with pytest.raises(ValueError, match="there is no picture"):
         ImagePatches(path=str(tmp_path / "b.png")).open()
+
+
+def test_an_inner_split_of_what_an_automatic_split_has_left_has_its_share(tmp_path):
+    for number in range(200):
+        draw(tmp_path / "flat" / ("a" if number % 2 else "b") / f"{number:03d}.png", number)
+    source = Folder(path=str(tmp_path / "flat"), copies="anywhere")
+    outer = source.open()
+    for share in (0.2, 0.5):
+        found = InnerSplit(source=source, share=share).open()
+        kept = len(outer.split("train"))
+        assert len(found.split("train")) + len(found.split("val")) == kept
+        assert abs(len(found.split("val")) / kept - share) < 0.08
+        assert not {sample.name for sample in outer.split("val")} & {sample.name for sample in found.split("val")}
+    # a study of an earlier release keeps the split that it had
+    old = Source.from_json(json.dumps({"kind": "InnerSplit", "source": encode(source), "share": 0.2}))
+    assert old.salt == ""
+    assert len(old.open().split("val")) == 2  # one of each class
+    assert Source.from_json(InnerSplit(source=source).to_json()).salt == "inner/"
 
 
 # --- all ----------------------------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class Near(Sampling):
         same = float((pool.labels[1:] == pool.labels[:-1]).mean())
         if same > SORTED:
             raise ValueError(
-                f"Near mixes {mixed:,} neighbours of {len(pool):,}, and {100 * same:.0f} % of neighbours here are of one class; "
-                "leave it out (sampling=Shuffled), raise window, or list the pictures in another order"
+                f"Near mixes {mixed:,} neighbours of {len(pool):,}, and {100 * same:.0f} % of them are next to one of their "
+                "class; leave it out (sampling=Shuffled), raise window, or list the pictures in another order"
             )
 
     def order(self, pool: Pool, seed: int, epoch: int) -> "BlockOrder":
