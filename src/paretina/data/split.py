@@ -65,3 +65,40 @@ def held_out(names: Sequence[str], labels: Sequence[int], share: float, groups: 
             small = [unit for unit in own if units[unit] <= max(1, most)]
             held.add(min(small or own, key=lambda unit: (place(unit), unit)))
     return {name for name in names if first.get(name, name) in held}
+
+
+def held_out_groups(names: Sequence[str], labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]:
+    """Returns the held-out names, of each group all or none.
+
+    The groups are hashed, and those below the share are held out, so a group that is added does not move the others. Where a
+    class would then be on one side only, the group that needs the smallest change of hash is moved; a class with a single group
+    is trained on. Of few or of unequal groups, the held-out share can differ much from the one asked for.
+
+    Args:
+        names: all different.
+        labels: the class of each.
+        groups: the group of each, such as a patient or a video.
+        share: the share of the groups that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
+
+    Raises:
+        ValueError: the share is not in [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the held-out share must be in [0, 1], got {share}")
+    if share in (0, 1):
+        return set(names) if share else set()
+    members: dict[int, set[str]] = defaultdict(set)
+    for label, group in zip(labels, groups, strict=True):
+        members[label].add(group)
+    places = {group: place(group) for group in set(groups)}
+    held = {group for group, at in places.items() if at < share}
+    rank = {group: number for number, group in enumerate(in_order(places))}
+    for label in sorted(members):
+        own = members[label]
+        if len(own) > 1 and not held & own:
+            held.add(min(own, key=lambda group: (places[group], rank[group])))
+    for label in sorted(members):  # last, since a class that is held out as a whole cannot be learned
+        own = members[label]
+        if held >= own:
+            held.remove(max(own, key=lambda group: (places[group], -rank[group])))
+    return {name for name, group in zip(names, groups, strict=True) if group in held}

@@ -5,7 +5,7 @@ For choices during training, which must not be made on validation pictures.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -39,7 +39,8 @@ class InnerSplit(Source):
             "val": tuple(sample for sample in pool if sample.name in held),
         }
         notes = (*whole.notes, f"{len(held):,} of {len(pool):,} training pictures are judged on, and no validation picture")
-        return InnerCollection(whole.classes, splits, notes, whole.mirrors, whole=whole, task=whole.task)
+        more: dict[str, Any] = {"whole": whole, "task": whole.task, "weighted": whole.weighted}
+        return InnerCollection(whole.classes, splits, notes, whole.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "InnerSplit":
         return replace(self, source=self.source.pinned(collection.whole)) if isinstance(collection, InnerCollection) else self
@@ -61,6 +62,9 @@ class InnerCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(sample)
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(sample)
 
     def group(self, sample: Sample) -> int:
         return self.whole.group(sample)

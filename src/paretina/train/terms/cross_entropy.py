@@ -3,7 +3,8 @@
 Smoothing helps with longer schedules and larger data and makes probabilities less certain; it costs nothing. Do not use it for
 a network that will be a teacher (Müller et al. 2019, arXiv:1906.02629).
 
-A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean.
+A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean. A row that adds up to
+another number than 1 adds that many times the loss of its picture, as pictures with weights do.
 
 Source: Szegedy et al. 2015 (arXiv:1512.00567), section 7; He et al. 2019 (arXiv:1812.01187), section 5.2, in the form of their
 code: the true class gets 1 - s + s / K, every other s / K.
@@ -37,6 +38,7 @@ class CrossEntropy(Term):
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places)
     LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
+    WEIGHTS: ClassVar[bool] = True
     LOW_PRECISION: ClassVar[bool | Never] = True
 
     smoothing: Schedule = field(
@@ -52,8 +54,9 @@ class CrossEntropy(Term):
     def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing = self.smoothing(clock)
-            says = batch.targets.any(1, keepdim=True).float()
-            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * says
+            says = batch.targets.any(1).float()
+            weighs = batch.targets.sum(1, keepdim=True)
+            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighs
             total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
             return self.weight(clock) * total / says.sum().clamp(min=1.0)
 
