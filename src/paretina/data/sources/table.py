@@ -57,7 +57,7 @@ INDEX_COLUMNS = ("", "unnamed: 0", "__index_level_0__", "index")
 
 SEPARATORS = "|;"
 MANY = 50_000
-"""Rows from which on the index of a table is kept in the cache."""
+"""TableRows from which on the index of a table is kept in the cache."""
 
 NEAR_ONE = 0.005
 """By how much the probabilities of a row may miss a sum of 1, as rounded ones do."""
@@ -122,9 +122,9 @@ class Table(Source):
             raise ValueError(f"there is no folder {self.root!r} for the pictures of {self.path}")
         settings = [str(root), self.image, self.label, self.labels, self.split, self.weight, self.group, self.check_files]
         cache = IndexCache("tables", [path], settings)
-        rows = Rows.restored(cache.read())
+        rows = TableRows.restored(cache.read())
         if rows is None:
-            rows = Rows.read(self, path)
+            rows = TableRows.read(self, path)
             if self.check_files:
                 rows.look_for_files(root)
             if len(rows.names) >= MANY:
@@ -134,8 +134,8 @@ class Table(Source):
     def pinned(self, collection: Collection) -> "Table":
         return replace(self, moved=collection.moved)
 
-    def collected(self, rows: "Rows", root: Path) -> "TableCollection":
-        labelled = Labelled.of(self, rows)
+    def collected(self, rows: "TableRows", root: Path) -> "TableCollection":
+        labelled = TableLabels.of(self, rows)
         samples = list(map(Sample, rows.names, labelled.labels))
         pools: dict[str, tuple[Sample, ...]] = {}
         for number, split in enumerate(SIDES):
@@ -192,7 +192,7 @@ class TableCollection(FolderCollection):
     def weight(self, sample: Sample) -> float:
         return 1.0 if self.scale is None else float(self.scale[self.rows[sample.name]])
 
-    def with_weights(self, rows: "Rows", path: str) -> "TableCollection":
+    def with_weights(self, rows: "TableRows", path: str) -> "TableCollection":
         """With weights that are 1 on average over those training pictures that have any.
 
         Raises:
@@ -223,7 +223,7 @@ def said(path: str, row: int, column: str, what: str) -> ValueError:
     return ValueError(f"{path}, row {row:,}, column {printable(column)!r}: {what}")
 
 
-class Rows:
+class TableRows:
     """The rows of a table, one entry in each list for each picture.
 
     Attributes:
@@ -258,7 +258,7 @@ class Rows:
         self.notes: list[str] = []
 
     @classmethod
-    def read(cls, table: Table, path: Path) -> "Rows":
+    def read(cls, table: Table, path: Path) -> "TableRows":
         """
         Raises:
             ValueError: the file cannot be read, or a row is bad; the message names the row and the column.
@@ -266,7 +266,7 @@ class Rows:
         parquet = path.suffix.lower() == ".parquet"
         header, lines = parquet_rows(path, table.path, table) if parquet else csv_rows(path, table.path)
         rows = cls(table.path, 1 if parquet else 2)
-        rows.fill(Header.of(table, header), lines)
+        rows.fill(TableHeader.of(table, header), lines)
         if not rows.names:
             raise ValueError(f"{table.path!r} has a header and no rows")
         return rows
@@ -275,7 +275,7 @@ class Rows:
         """An error about a picture, by its place in the lists."""
         return said(self.path, self.numbers[place] + self.first, column, what)
 
-    def fill(self, header: "Header", lines: Iterator[Sequence[Any]]) -> None:
+    def fill(self, header: "TableHeader", lines: Iterator[Sequence[Any]]) -> None:
         places, width = header.places, header.width
         image = places["image"]
         label, split, weight, group = (places.get(each) for each in ("label", "split", "weight", "group"))
@@ -411,7 +411,7 @@ class Rows:
         }
 
     @classmethod
-    def restored(cls, columns: Columns | None) -> "Rows | None":
+    def restored(cls, columns: Columns | None) -> "TableRows | None":
         if columns is None:
             return None
         try:
@@ -434,7 +434,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Header:
+class TableHeader:
     """
     Attributes:
         names: of all columns.
@@ -453,7 +453,7 @@ class Header:
         return len(self.names)
 
     @classmethod
-    def of(cls, table: Table, names: Sequence[str]) -> "Header":
+    def of(cls, table: Table, names: Sequence[str]) -> "TableHeader":
         """
         Raises:
             ValueError: a column is there twice, or a needed one is not.
@@ -549,7 +549,7 @@ def weight_of(path: str, row: int, column: str, value: Any) -> float:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class TableLabels:
     """What the labels of a table mean.
 
     Attributes:
@@ -566,7 +566,7 @@ class Labelled:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, table: Table, rows: Rows) -> "Labelled":
+    def of(cls, table: Table, rows: TableRows) -> "TableLabels":
         if rows.kinds:
             return cls.by_columns(table, rows)
         several = table.task == "any" or (
@@ -575,7 +575,7 @@ class Labelled:
         return cls.any_of(table, rows) if several else cls.one_of(table, rows)
 
     @classmethod
-    def one_of(cls, table: Table, rows: Rows) -> "Labelled":
+    def one_of(cls, table: Table, rows: TableRows) -> "TableLabels":
         codes = np.array(rows.codes, np.int64)
         learned = in_train(rows)
         empty = np.array([not cell for cell in rows.cells])[codes]
@@ -594,7 +594,7 @@ class Labelled:
         return cls(OneOf(), classes, known.tolist(), notes=tuple(notes))
 
     @classmethod
-    def any_of(cls, table: Table, rows: Rows) -> "Labelled":
+    def any_of(cls, table: Table, rows: TableRows) -> "TableLabels":
         codes = np.array(rows.codes, np.int64)
         parts = [names_in(cell) for cell in rows.cells]
         for code, names in enumerate(parts):
@@ -612,7 +612,7 @@ class Labelled:
         return cls(AnyOf(), classes, [0] * len(codes), sets, codes.astype(np.int32), notes=(note,))
 
     @classmethod
-    def by_columns(cls, table: Table, rows: Rows) -> "Labelled":
+    def by_columns(cls, table: Table, rows: TableRows) -> "TableLabels":
         classes = class_names(rows.kinds, table.path, 1)
         order = [rows.kinds.index(name) for name in classes]
         shares = np.array(rows.shares, np.float32).reshape(len(rows.names), -1)[:, order]
@@ -642,13 +642,13 @@ def names_in(cell: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in cell.split(SEPARATORS[0])) if cell else ()
 
 
-def in_train(rows: Rows) -> np.ndarray:
+def in_train(rows: TableRows) -> np.ndarray:
     """Which pictures are trained on, or may be."""
     splits = np.frombuffer(rows.splits, np.int8)
     return (splits == SIDES.index("train")) | (splits == SIDES.index(""))
 
 
-def strange(rows: Rows, which: np.ndarray, classes: tuple[str, ...]) -> None:
+def strange(rows: TableRows, which: np.ndarray, classes: tuple[str, ...]) -> None:
     """
     Raises:
         ValueError: one has a class that no picture to train on has.
@@ -731,7 +731,7 @@ def parquet_rows(path: Path, name: str, table: Table) -> tuple[list[str], Iterat
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{name!r} is no usable Parquet file: {first_line(error)}") from None
     schema = file.schema_arrow
-    header = Header.of(table, schema.names)
+    header = TableHeader.of(table, schema.names)
     used = sorted({*header.places.values(), *header.kinds})
     kind = schema.field(header.places["image"]).type
     if pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):

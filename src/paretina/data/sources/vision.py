@@ -1,14 +1,15 @@
 """Vision: data sets of torchvision by name, `torchvision:FashionMNIST`.
 
 They are looked for in the cache folder, or in `root`, as torchvision stores them. Nothing is downloaded unless it is asked for:
-`torchvision+download:FashionMNIST`, or `data.download=on`. `torchvision:EMNIST@letters` names one part of a set that has several.
+`torchvision+download:FashionMNIST`, or `data.download=on`. `torchvision:EMNIST@letters` names one part of a set that has
+several.
 
-Only sets in the list `SETS` are opened, whose files torchvision reads without unpickling: CIFAR, LSUN and ImageNet are not among
-them, since reading their files can run code. Pictures that are files are decoded here, as those of a folder are.
+Only sets in the list `SETS` are opened, whose files torchvision reads without unpickling: CIFAR, LSUN and ImageNet are not
+among them, since reading their files can run code. Pictures that are files are decoded here, as those of a folder are.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -169,9 +170,7 @@ class Vision(Source):
             raise ValueError(why or f"{name!r} is none of the sets of torchvision that are opened{near(name, SETS)}")
         parts = SETS[name].parts
         if part and part not in parts:
-            raise ValueError(
-                f"{name} has no part {part!r}{near(part, parts)}" if parts else f"{name} has no parts, got @{part}"
-            )
+            raise ValueError(f"{name} has no part {part!r}" + (near(part, parts) if parts else ", nor any other"))
         return name, part or (parts[0] if parts else "")
 
     def opened(self, name: str, part: str, root: Path, options: Mapping[str, Any]) -> Any:
@@ -186,7 +185,7 @@ class Vision(Source):
         kind = getattr(datasets, name, None)
         if kind is None:
             raise ValueError(f"the torchvision that is installed has no {name}")
-        more = {known.part: part} if known.part else {}
+        more: dict[str, Any] = {known.part: part} if known.part else {}
         if not known.labels and not known.files:
             more["loader"] = as_it_is
         download = self.download or self.path.startswith(DOWNLOADING)
@@ -206,15 +205,13 @@ class Vision(Source):
         known = SETS[name]
         try:
             if known.labels:
-                return [(f"{split or 'all'}/{i}", int(label)) for i, label in enumerate(getattr(opened, known.labels))]
+                values = np.asarray(getattr(opened, known.labels))
+                values = values if values.ndim == 1 else values[:, 0]  # QMNIST has more than the class
+                return [(f"{split or 'all'}/{i}", label) for i, label in enumerate(values.astype(int).tolist())]
             columns = [getattr(opened, each) for each in known.files]
-            found = (
-                zip(*columns, strict=True)
-                if len(columns) > 1
-                else columns[0]
-                if columns
-                else map(opened.__getitem__, range(len(opened)))
-            )
+            found: Iterable[Any] = map(opened.__getitem__, range(len(opened)))
+            if columns:
+                found = zip(*columns, strict=True) if len(columns) > 1 else columns[0]
             return [(Path(path).absolute().relative_to(root).as_posix(), int(label)) for path, label in found]
         except Exception as error:
             raise ValueError(f"{name} cannot be read in {root}: {printable(str(error)) or type(error).__name__}") from None
