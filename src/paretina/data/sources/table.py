@@ -317,7 +317,12 @@ class TableRows:
             code = -1
             if label is not None:
                 cell = line[label]
-                cell = cell.strip() if isinstance(cell, str) else as_label(self.path, row, self.label_column, cell)
+                if not isinstance(cell, str):
+                    cell = as_label(self.path, row, self.label_column, cell)
+                elif "\0" in cell:
+                    raise said(self.path, row, self.label_column, "has a NUL byte")
+                else:
+                    cell = cell.strip()
                 code = cells.setdefault(cell, len(cells))
             parts = [share_of(self.path, row, header.names[i], line[i]) for i in header.kinds]
             heavy = None if weight is None else weight_of(self.path, row, header.names[weight], line[weight])
@@ -507,6 +512,8 @@ def as_label(path: str, row: int, column: str, value: Any) -> str:
     """The label in a cell of a Parquet file as text; a list is joined with |."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, list):
         parts = [as_label(path, row, column, each) for each in value]
         if any(separator in part for part in parts for separator in SEPARATORS):
