@@ -36,13 +36,18 @@ class Dividing:
 
 
 def with_splits(
-    found: C, pools: Mapping[str, tuple[Sample, ...]], dividing: Dividing, groups: Mapping[str, str] | None = None
+    found: C,
+    pools: Mapping[str, tuple[Sample, ...]],
+    dividing: Dividing,
+    where: str,
+    groups: Mapping[str, str] | None = None,
 ) -> C:
     """The collection with its splits `train`, `val` and, where there is one, `test`.
 
     Args:
         found: without splits; its notes are kept.
         pools: the pictures of each split; those of none under "". Empty ones count as none.
+        where: the data, at the beginning of an error.
         groups: the group of each picture by its name; those of one group are never on both sides of a split that is made here.
 
     Raises:
@@ -51,10 +56,10 @@ def with_splits(
     pools = {split: samples for split, samples in pools.items() if samples}
     if "" in pools and len(pools) > 1:
         none = how_many(len(pools[""]), "picture", ",")
-        raise ValueError(f"some pictures have a split and {none} have none; give all one, or none")
+        raise ValueError(f"{where}: some pictures have a split and {none} have none; give all one, or none")
     pool = pools.get("train", pools.get("", ()))
     if not pool and dividing.share != 1:
-        raise ValueError(f"there are no pictures to train on, only {' and '.join(pools) or 'none at all'}")
+        raise ValueError(f"{where}: there are no pictures to train on, only {' and '.join(pools) or 'none at all'}")
     test = {"test": pools["test"]} if "test" in pools else {}
     if "val" in pools:
         return replace(found, splits={"train": pool, "val": pools["val"], **test})

@@ -215,7 +215,7 @@ def test_without_splits_a_part_is_held_out(place):
     text = rows(*(f"{i}.png,{'ab'[i % 2]}" for i in range(12)), header="path,label")
     source = written(place, text, val_share=0.3)
     found = source.open()
-    assert {label for label in labels(found, "val").values()} == {"a", "b"}
+    assert set(labels(found, "val").values()) == {"a", "b"}
     assert len(found.split("train")) + len(found.split("val")) == 12
     assert found.moved == ()
     assert source.pinned(found).open().splits == found.splits
@@ -371,7 +371,7 @@ def test_soft_labels_are_not_taken_for_classes(place):
         (rows("0.png,a,-1", header="path,label,weight"), r"row 2, column 'weight': a weight is 0 or more, got -1"),
         (rows("0.png,a,inf", header="path,label,weight"), r"row 2, column 'weight': 'inf' is no number; a weight is 0 or more"),
         (rows("0.png,a,0", "1.png,b,0", header="path,label,weight"), r"all rows to train on have the weight 0"),
-        (PLAIN.replace(",train", ",val"), r"there are no pictures to train on|has no class"),
+        (PLAIN.replace(",train", ",val"), r"no row is of the split train"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(place, text, message):
@@ -471,6 +471,10 @@ def test_without_pyarrow_it_is_said_what_to_install(place, monkeypatch):
         source.open()
 
 
+def require_name(name, error):
+    assert name in str(error)
+
+
 # --- attempts to break it ---------------------------------------------------------------------------------------------
 
 
@@ -495,7 +499,7 @@ def test_any_cells_are_read_or_refused(place, lines, header):
     try:
         found = Table(path=str(place / "cells.csv"), copies="anywhere").open()
     except ValueError as error:
-        assert "cells.csv" in str(error) or "no pictures to train on" in str(error) or "have a split" in str(error)
+        require_name("cells.csv", error)
         return
     samples = [sample for split in found.splits.values() for sample in split]
     assert len({sample.name for sample in samples}) == len(samples)
@@ -513,7 +517,7 @@ def test_mutations_of_a_parquet_file_are_read_or_refused(place):
         try:
             source.open()
         except ValueError as error:
-            assert "photos.parquet" in str(error) or "there is no split val" in str(error)
+            require_name("photos.parquet", error)
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ class Hub(Source):
             task=task,
             sets={split or "all": own for split, own in sets.items()} if several else None,
         )
-        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved))
+        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), self.path)
 
     def labelled(
         self, given: dict[str, list[Any]], label: str, named: Any, several: bool

@@ -96,7 +96,7 @@ class Idx(Source):
         own = {split: str(pair[0]) for split, pair in files.items()}
         notes = () if self.turned or "emnist" not in "".join(map(os.path.basename, own.values())).lower() else (TURNED,)
         found = IdxCollection(classes, {}, notes, self.mirrors, images, own)
-        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved))
+        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), self.path)
 
     def pinned(self, collection: Collection) -> "Idx":
         return replace(self, moved=collection.moved)

@@ -124,7 +124,8 @@ class Shards(Source):
     def collected(self, rows: "ShardRows") -> "ShardCollection":
         several = any(label.startswith(SEVERAL) for label in rows.texts)
         parts = [tuple(label.split(SEVERAL)[1:]) if label.startswith(SEVERAL) else (label,) for label in rows.texts]
-        learned = {code for code, split in zip(rows.labels, rows.splits, strict=True) if split in ("", "train")}
+        known_in = ("", "train") if self.val_share < 1 else ("", *SPLITS.values())
+        learned = {code for code, split in zip(rows.labels, rows.splits, strict=True) if split in known_in}
         if not several:
             for number, (code, split) in enumerate(zip(rows.labels, rows.splits, strict=True)):
                 if not rows.texts[code] and split != "test":
@@ -161,7 +162,7 @@ class Shards(Source):
             sets=sets if several else None,
             codes=np.array(rows.labels, np.int32) if several else None,
         )
-        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved))
+        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), self.path)
 
     def classes_of(self, found: list[str], several: bool) -> tuple[str, ...]:
         least = 1 if several or self.val_share == 1 else 2
@@ -283,12 +284,10 @@ def expanded(named: str) -> list[str]:
 
 
 def split_of(place: str) -> str:
-    """The split that the name of an archive, or of its folder, begins with; "" if neither does."""
-    parts = (urlsplit(place).path if is_address(place) else place.replace(os.sep, "/")).split("/")
-    for name in reversed(parts[-2:]):
-        if match := SPLIT.match(name):
-            return SPLITS[match[1].lower()]
-    return ""
+    """The split that the name of an archive begins with, or that its folder is called; "" if neither says one."""
+    *_, folder, name = ("", *(urlsplit(place).path if is_address(place) else place.replace(os.sep, "/")).split("/"))
+    match = SPLIT.match(name) or SPLIT.fullmatch(folder)
+    return SPLITS[match[1].lower()] if match else ""
 
 
 def shard_names(places: Sequence[str]) -> list[str]:

@@ -157,7 +157,7 @@ class Table(Source):
             codes=labelled.codes,
             shares=labelled.shares,
         )
-        found = with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), groups)
+        found = with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), self.path, groups)
         if groups and "" not in {split for split, some in pools.items() if some}:
             found = replace(found, notes=(*found.notes, *filter(None, [straddling(found.splits, groups)])))
         return found.with_weights(rows, self.path) if rows.weights else found
@@ -574,6 +574,8 @@ class TableLabels:
 
     @classmethod
     def of(cls, table: Table, rows: TableRows) -> "TableLabels":
+        if not in_train(rows).any():
+            raise ValueError(f"{table.path}: no row is of the split train")
         if rows.kinds:
             return cls.by_columns(table, rows)
         several = table.task == "any" or (

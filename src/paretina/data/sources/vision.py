@@ -152,7 +152,7 @@ class Vision(Source):
             found = VisionCollection(classes, {}, tuple(notes), mirrors, self.path, memory, known.turned)
         else:
             found = FolderCollection(classes, {}, tuple(notes), mirrors, str(root))
-        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved))
+        return with_splits(found, pools, Dividing(self.val_share, self.copies, self.moved), self.path)
 
     def pinned(self, collection: Collection) -> "Vision":
         return replace(self, moved=collection.moved)
