@@ -32,7 +32,7 @@ from paretina.system import cache_folder
 from paretina.text import printable
 
 PREFIX = "hf:"
-NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w.+-]+)?")
+NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(@[\w.+-]+)?")
 FORMS = ("parquet", "arrow", "imagefolder")
 """Forms of data sets that are read from the hub: those that have pictures and run nothing."""
 
@@ -199,7 +199,7 @@ class Hub(Source):
         for split, values in cells.items():
             for row, names in enumerate(values):
                 if names is None or (not names and not several and split != "test"):
-                    what = "has no label" if not names else "is no class"
+                    what = "is no class" if names is None else "is no label"
                     value = printable(repr(given[split][row]))[:60]
                     raise ValueError(f"{self.path!r}: row {row:,} of {split or 'train'}, column {label!r}: {value} {what}")
         classes = tuple(named.names) if named is not None and named.names else None
