@@ -50,7 +50,8 @@ FOLDER = ROOT / "docs" / "reference"
 PAGES: dict[str, tuple[type[Spec], str]] = {
     "sources": (
         Source,
-        "Where pictures come from. A word on the command line stands for one: a folder, an `.npz` file, `clipart`, `shapes`.",
+        "Where pictures come from. A word on the command line stands for one: a folder, a table, an `.npz` file, tar shards, "
+        "`hf:NAME`, `torchvision:NAME`, `clipart`, `shapes`; [data.md](../data.md) has them all.",
     ),
     "transforms": (Transform, "What happens to pictures while training, in the order of the recipe: `transforms.MixUp=on`."),
     "blocks": (Block, "What a stage of a blueprint repeats."),

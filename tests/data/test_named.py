@@ -3,26 +3,41 @@ import re
 import pytest
 
 from paretina import verbs
-from paretina.data.named import data_in_words, source_named, sources
+from paretina.data.named import (
+    data_in_words,
+    folder_source,
+    may_be_there,
+    prefixes,
+    signs,
+    source_named,
+    sources,
+    suffixes,
+)
+from paretina.data.naming import source_of_path
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.clipart import Clipart
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.hub import Hub
 from paretina.data.sources.shapes import Shapes
+from paretina.data.sources.shards import Shards
 from paretina.spec import field_map
+from paretina.verbs import outline
 from paretina.verbs.checks import MisuseError
 
 
 def test_every_source_that_can_be_named_is_named_in_one_way():
     for name, kind in sources().items():
-        ways = [bool(kind.WORD), bool(kind.SUFFIXES), kind.FOLDERS]
-        assert sum(ways) <= 1, name
-        assert "path" in field_map(kind) or not (kind.SUFFIXES or kind.FOLDERS), name
+        by_path = [bool(kind.SUFFIXES), kind.FOLDERS, bool(kind.PREFIXES), bool(kind.SIGNS)]
+        assert not (kind.WORD and any(by_path)), name
+        assert "path" in field_map(kind) or not any(by_path), name
     words = [kind.WORD for kind in sources().values() if kind.WORD]
     suffixes = [suffix for kind in sources().values() for suffix in kind.SUFFIXES]
     assert len({*words}) == len(words)
     assert len({*suffixes}) == len(suffixes)
     assert sum(kind.FOLDERS for kind in sources().values()) == 1
-    assert data_in_words() == "a folder, an .npz file, clipart or shapes"
+    assert data_in_words() == (
+        "a folder, a .csv, .npz, .parquet, .tar, .tar.gz, .tgz or .tsv file, hf:NAME, torchvision:NAME, clipart or shapes"
+    )
 
 
 def test_a_word_a_file_and_a_folder(tmp_path, monkeypatch):
@@ -39,11 +54,41 @@ def test_a_word_a_file_and_a_folder(tmp_path, monkeypatch):
 def test_what_is_none_of_them_is_refused_with_what_there_is(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"photos.zip' is a file of an unknown type; name a folder, an .npz file, clipart or sh"
+        ValueError, match=r"photos.zip' is a file of an unknown type; name a folder, a .csv, .npz, .*, clipart or shapes$"
     ):
         source_named(str(tmp_path / "photos.zip"))
     with pytest.raises(ValueError, match=r"there is no folder 'clipatr', and no built-in data of .*; did you mean 'clipart'"):
         source_named("clipatr")
+
+
+def test_a_folder_is_of_the_source_whose_files_it_has(tmp_path):
+    (tmp_path / "x.tar").write_bytes(b"")
+    (tmp_path / ".hidden").mkdir()
+    assert source_named(str(tmp_path)) == Shards(path=str(tmp_path))
+    (tmp_path / "cat").mkdir()
+    assert source_named(str(tmp_path)) == Folder(path=str(tmp_path))
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "state.json").write_text("{}")
+    assert source_named(str(tmp_path)) == Hub(path=str(tmp_path))
+
+
+def test_the_checks_before_torch_find_the_same_source(tmp_path, monkeypatch):
+    outlined = outline.made()
+    names = ("suffixes", "prefixes", "signs", "folder")
+    found = {"suffixes": suffixes(), "prefixes": prefixes(), "signs": signs(), "folder": folder_source()}
+    assert {name: outlined[name] for name in names} == found
+    for word, name in (
+        ("hf:a/b", "Hub"),
+        ("torchvision:MNIST", "Vision"),
+        ("torchvision+download:MNIST", "Vision"),
+        ("https://a.b/{0..3}.tar", "Shards"),
+        ("A.CSV", "Table"),
+        ("a.npz", "Arrays"),
+        (str(tmp_path), "Folder"),
+        ("photos", None),
+    ):
+        assert source_of_path(word, **found) == name
+        assert may_be_there(word) == (word.startswith(("hf", "torchv", "https")) or word == str(tmp_path))
 
 
 @pytest.mark.parametrize("value", ['{"kind": "Shapes", "per_class": 3}', {"kind": "Shapes", "per_class": 3}])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paretina.data.split import folds_of, held_out, place
+from paretina.data.split import folds_of, held_out, held_out_groups, held_out_units, place
 
 NAMES = [f"cat/{n}.jpg" for n in range(500)]
 LABELS = [0] * 500
@@ -111,19 +111,6 @@ def test_groups_across_classes_stay_together_and_every_class_is_trained_on(share
     assert held_out(names[:2], labels[:2], 0.99, groups[:1]) == set()
 
 
-def test_a_class_that_shares_all_its_groups_gets_one_where_that_is_asked_for():
-    names = [f"{label}/p{number}/{i}" for label in (0, 1) for number in range(4) for i in range(3)]
-    labels = [int(name[0]) for name in names]
-    groups = [[name for name in names if f"/p{number}/" in name] for number in range(4)]
-    held = held_out(names, labels, 0.2, groups, shared=True)
-    assert {name.split("/")[1] for name in held} != set()
-    for label in "01":
-        assert {name for name in held if name[0] == label}
-        assert {name for name in set(names) - held if name[0] == label}
-    for group in groups:
-        assert {*group} <= held or not {*group} & held
-
-
 # --- folds --------------------------------------------------------------------------------------------------------------
 
 
@@ -157,3 +144,58 @@ def test_folds_that_cannot_be():
         folds_of(["a", "b"], [0, 1], 1)
     with pytest.raises(ValueError, match="2 pictures or groups of pictures, too few for 3 folds"):
         folds_of(["a", "b", "c"], [0, 1, 1], 3, [["b", "c"]])
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=60),
+    st.floats(0, 1, exclude_min=True, exclude_max=True),
+)
+def test_groups_are_never_divided(pictures, share):
+    names = [str(number) for number in range(len(pictures))]
+    labels, groups = [label for label, _ in pictures], [f"patient {group}" for _, group in pictures]
+    held = held_out_groups(names, labels, groups, share)
+    assert held == held_out_groups(names[::-1], labels[::-1], groups[::-1], share)
+    sides = [{group for name, group in zip(names, groups, strict=True) if (name in held) == side} for side in (True, False)]
+    assert sides[0].isdisjoint(sides[1])
+    for label in set(labels):  # each class can be learned
+        assert any(own == label and name not in held for name, own in zip(names, labels, strict=True))
+
+
+def test_about_the_share_of_many_groups_is_held_out_and_an_added_one_moves_no_other():
+    names = [f"{group}/{number}" for group in range(400) for number in range(3)]
+    groups = [name.split("/")[0] for name in names]
+    labels = [int(group) % 5 for group in groups]
+    held = held_out_groups(names, labels, groups, 0.2)
+    assert 0.15 < len(held) / len(names) < 0.25
+    fewer = held_out_groups(names[:900], labels[:900], groups[:900], 0.2)
+    assert held & set(names[:900]) == fewer
+
+
+def test_each_class_of_several_groups_has_one_on_each_side():
+    names = [str(number) for number in range(40)]
+    labels = [number // 10 for number in range(40)]
+    groups = [str(number // 5) for number in range(40)]
+    for share in (0.01, 0.5, 0.99):
+        held = held_out_groups(names, labels, groups, share)
+        assert sorted({labels[int(name)] for name in held}) == [0, 1, 2, 3]
+        assert len(held) == 20
+
+
+def test_the_ends_of_the_share_mean_nothing_and_all_groups():
+    assert held_out_groups(["a", "b"], [0, 0], ["x", "x"], 0.0) == set()
+    assert held_out_groups(["a", "b"], [0, 0], ["x", "x"], 1.0) == {"a", "b"}
+    assert held_out_groups(["a", "b"], [0, 0], ["x", "x"], 0.9) == set()
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got -1"):
+        held_out_groups(["a"], [0], ["x"], -1.0)
+
+
+def test_units_are_groups_where_they_are_shared():
+    names, labels = [f"{number}" for number in range(40)], [0, 1] * 20
+    assert held_out_units(names, labels, names, 0.3, "x/") == held_out(names, labels, 0.3, salt="x/")
+    units = [str(number // 4) for number in range(40)]
+    assert held_out_units(names, labels, units, 0.3, "x/") == held_out_groups(names, labels, units, 0.3, "x/")
+    assert held_out_groups(names, labels, units, 0.3, "x/") != held_out_groups(names, labels, units, 0.3)

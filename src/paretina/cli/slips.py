@@ -17,6 +17,7 @@ from paretina.cli.measure import check_once
 from paretina.cli.planning import planning_named
 from paretina.cli.program import duration, taken_apart
 from paretina.cli.prune import share
+from paretina.data.naming import source_of_path
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.run import OF_FOLDS, Run, model_in
@@ -78,8 +79,8 @@ def check_source(data: str | None) -> None:
 
 
 def is_data_file(data: str) -> bool:
-    """Whether a name is that of an array file, by its suffix."""
-    return data.lower().endswith(tuple(known("suffixes")))
+    """Whether a name is that of a file with data, by its suffix, or a word with the prefix of a source."""
+    return data.lower().endswith(tuple(known("suffixes"))) or data.startswith(tuple(known("prefixes")))
 
 
 def check_device(device: str | None) -> None:
@@ -207,10 +208,10 @@ def source_of(data: str) -> Any:
     specs: dict[str, Any] = {**outlined()}
     if data in known("sources") and not Path(data).exists():
         return specs[known("sources")[data]]()
-    ends = next((suffix for suffix in known("suffixes") if data.lower().endswith(suffix)), None)
-    if ends is None and Path(data).expanduser().is_file():
+    name = source_of_path(data, known("suffixes"), known("prefixes"), known("signs"), known("folder"))
+    if name is None and Path(data).expanduser().is_file():
         return None
-    return specs[known("suffixes")[ends] if ends and not Path(data).expanduser().is_dir() else known("folder")](path=data)
+    return specs[name or known("folder")](path=data)
 
 
 def holder() -> Any:

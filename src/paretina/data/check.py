@@ -255,7 +255,7 @@ def check(
         aspect = max(seen.width, seen.height) / min(seen.width, seen.height)
         if aspect >= ODD_ASPECT:
             odd[sample.name] = aspect
-    everyone = [Seen(split, sample.name, names[sample.label]) for split, sample in placed]
+    everyone = [Seen(split, sample.name, names[sample.label] if sample.label >= 0 else "no label") for split, sample in placed]
     by_digest: dict[bytes, list[int]] = defaultdict(list)
     for i, seen in enumerate(looks):
         if not seen.fault:

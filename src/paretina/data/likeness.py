@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 
 from paretina.data.decode import DecodeError
-from paretina.data.grouping import joined, members
 from paretina.data.look_cache import LookCache
 from paretina.data.source import Collection, Sample
 from paretina.data.split import held_out, in_order
@@ -313,41 +312,29 @@ class Moved:
     notes: tuple[str, ...] = ()
 
 
-def together(
-    collection: Collection,
-    samples: Sequence[Sample],
-    share: float,
-    decided: tuple[str, ...] | None = None,
-    alike: bool = True,
-) -> Moved:
-    """Determines which pictures change sides so that groups and copies stay together; see `paretina.data.split.held_out`.
+def together(collection: Collection, samples: Sequence[Sample], share: float, decided: tuple[str, ...] | None = None) -> Moved:
+    """Determines which pictures change sides so that copies stay together; see `paretina.data.split.held_out`.
 
     Args:
         decided: the answer if it is already known; no picture is then read.
-        alike: whether copies stay together too, and not only groups.
     """
     names, labels = [sample.name for sample in samples], [sample.label for sample in samples]
     if share in (0, 1):
         return Moved(None)
-    tied = members({sample.name: collection.unit(sample) for sample in samples})
     if decided is not None:
         here = tuple(sorted({*decided} & {*names}))
-        return Moved(here, said(len(here), bool(tied)))
-    seen = looked_at(collection, samples) if alike else Looked(np.zeros(0, LOOK), near=True, new=0)
-    groups = joined(tied, copies(names, labels, seen.looks) if alike else ())
+        return Moved(here, said(len(here)))
+    seen = looked_at(collection, samples)
+    groups = copies(names, labels, seen.looks)
     alone = held_out(names, labels, share)
-    held = held_out(names, labels, share, groups, shared=bool(tied))
+    held = held_out(names, labels, share, groups)
     if alone and not held:
-        if tied:
-            raise ValueError(
-                "no group of pictures can be held out without a class losing all of its pictures; make more groups"
-            )
         return Moved((), (*seen.notes(), "all pictures are copies of each other, so they were split as if they were not"))
     moved = tuple(sorted(alone ^ held))
-    return Moved(moved, (*said(len(moved), bool(tied)), *seen.notes()))
+    return Moved(moved, (*said(len(moved)), *seen.notes()))
 
 
-def said(moved: int, groups: bool) -> tuple[str, ...]:
+def said(moved: int, groups: bool = False) -> tuple[str, ...]:
     """The note about pictures that changed sides."""
     if not moved:
         return ()

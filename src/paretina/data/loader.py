@@ -20,7 +20,7 @@ from paretina.data.transform import Look, Sight, go_together
 from paretina.model.blueprint import Preprocessing
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
-from paretina.shapes import Image
+from paretina.shapes import Image, Targets
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,13 @@ class Collate:
 
     Attributes:
         size: side in pixels of the images of an empty batch; None if a batch must not be empty.
+        weights: what the targets of each picture are multiplied by, in the order of their split; None for 1.
     """
 
     classes: int
     size: int | None = None
     task: Task = field(default_factory=OneOf)
+    weights: Tensor | None = field(default=None, compare=False)
 
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]
@@ -197,18 +199,25 @@ class Collate:
         views = tuple(map(torch.stack, zip(*(views for _, _, views in good), strict=True))) if good else nothing
         targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
+        if self.weights is not None:
+            targets = weighed(targets, self.weights[ids])
         return LoadedBatch(Batch(views, targets, ids), faults)
+
+
+def weighed(targets: Targets, weights: Tensor) -> Targets:
+    """Targets whose rows are multiplied by a weight for each picture."""
+    return targets * weights.view(-1, *[1] * (targets.ndim - 1))
 
 
 def training_batches(
     pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """Yields the batches of a stream of requests, in order."""
+    """Yields the batches of a stream of requests, in order; the targets of pictures that weigh more or less are scaled."""
     return iter(
         DataLoader(
             Transformed(pictures, looks),
             batch_sampler=Stream(requests),
-            collate_fn=Collate(classes, task=pictures.collection.task),
+            collate_fn=Collate(classes, task=pictures.collection.task, weights=pictures.weights()),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=leave_signals,

@@ -1,7 +1,9 @@
 """Finds the source that a word or a path names; each source declares its own names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from paretina.data.naming import is_remote, source_of_path
 from paretina.data.source import Source
 from paretina.spec import kinds, near
 from paretina.text import split_hint
@@ -12,6 +14,26 @@ def sources() -> dict[str, type[Source]]:
     return kinds(Source)  # type: ignore[type-abstract]
 
 
+def suffixes() -> dict[str, str]:
+    """Names of sources by the ending of the files that they open."""
+    return {suffix: name for name, kind in sources().items() for suffix in kind.SUFFIXES}
+
+
+def prefixes() -> dict[str, str]:
+    """Names of sources by the beginning of the words that they take."""
+    return {prefix: name for name, kind in sources().items() for prefix in kind.PREFIXES}
+
+
+def signs() -> dict[str, list[str]]:
+    """Patterns of files by which sources know their folders, by the name of the source."""
+    return {name: list(kind.SIGNS) for name, kind in sources().items() if kind.SIGNS}
+
+
+def folder_source() -> str:
+    """The source of folders that have the signs of no other."""
+    return next(name for name, kind in sources().items() if kind.FOLDERS)
+
+
 def source_named(data: str | Source) -> Source:
     """The source for a word: a path, or a built-in data set unless there is a file of that name.
 
@@ -20,23 +42,34 @@ def source_named(data: str | Source) -> Source:
     """
     if isinstance(data, Source):
         return data
-    known = sources().values()
+    known = sources()
     path = Path(data).expanduser()
-    words = {kind.WORD: kind for kind in known if kind.WORD}
+    words = {kind.WORD: kind for kind in known.values() if kind.WORD}
     if data in words and not Path(data).exists():
         return words[data]()
-    for kind in known:
-        if path.is_dir() if kind.FOLDERS else data.lower().endswith(kind.SUFFIXES) and not path.is_dir():
-            return kind(path=data)  # type: ignore[call-arg]
+    name = source_of_path(data, suffixes(), prefixes(), signs(), folder_source())
+    if name is not None:
+        return known[name](path=data)  # type: ignore[call-arg]
     if path.exists():
         raise ValueError(f"{data!r} is a file of an unknown type; name {data_in_words()}")
     raise ValueError(f"there is no folder {data!r}, and no built-in data of that name{split_hint(data) or near(data, words)}")
 
 
+def may_be_there(data: str) -> bool:
+    """Whether the path of a source is there, or is none that could be looked for on this machine."""
+    return is_remote(data, tuple(prefixes())) or "{" in data or Path(data).expanduser().exists()
+
+
 def data_in_words() -> str:
-    """The possible values: "a folder, an .npz file, clipart or shapes"."""
+    """The possible values: "a folder, a .csv, .npz or .tar file, hf:NAME, clipart or shapes"."""
     known = sources().values()
     found = ["a folder"] if any(kind.FOLDERS for kind in known) else []
-    found += [f"an {suffix} file" for kind in known for suffix in kind.SUFFIXES]
+    endings = sorted(suffixes())
+    found += [f"a {either(endings)} file"] if endings else []
+    found += sorted({f"{kind.PREFIXES[0]}NAME" for kind in known if kind.PREFIXES})
     found += [kind.WORD for kind in known if kind.WORD]
-    return f"{', '.join(found[:-1])} or {found[-1]}" if len(found) > 1 else "".join(found)
+    return either(found)
+
+
+def either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)

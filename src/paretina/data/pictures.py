@@ -70,6 +70,12 @@ class Pictures:
     def labels(self) -> list[int]:
         return [sample.label for sample in self.samples]
 
+    def weights(self) -> Tensor | None:
+        """How much each counts in the loss, see `Collection.weight`; None if all count the same."""
+        if not self.collection.weighted:
+            return None
+        return torch.tensor([self.collection.weight(sample) for sample in self.samples])
+
     def groups(self) -> list[int]:
         """The number of the set that each is from; see `Collection.group`."""
         return [self.collection.group(sample) for sample in self.samples]

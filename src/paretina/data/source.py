@@ -1,7 +1,7 @@
 """The interface of data sources: pictures with their classes."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
+from paretina.spec import field_map
 from paretina.traits import Method, Never
 
 NONE_HELD_OUT = "val_share is 0, so no pictures are held out as val"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One picture of a split.
 
@@ -41,6 +42,7 @@ class Collection(ABC):
         task: the kind of labels.
         moved: pictures on the other side of an automatic split than by name, because their copies are there; None if copies
             were not searched for.
+        weighted: whether some pictures count more than others in the loss, see `weight`.
         COPIES: whether to search for copies; not in generated pictures.
         COSTLY: whether reading pictures takes so long that a study keeps them from one run to the next. Two equal collections
             must then have the same pictures under the same names.
@@ -55,6 +57,7 @@ class Collection(ABC):
     mirrors: bool = True
     task: Task = field(default_factory=OneOf, kw_only=True)
     moved: tuple[str, ...] | None = field(default=None, kw_only=True)
+    weighted: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
@@ -76,6 +79,18 @@ class Collection(ABC):
             paretina.data.decode.DecodeError: it cannot be read; the message names the picture. The picture is then left out.
         """
         return torch.tensor(sample.label)
+
+    def weight(self, sample: Sample) -> float:
+        """How much a training picture counts in the loss: its row of targets is multiplied by this, 0 or more.
+
+        Evaluation does not use it, nor does what is no loss: samplings, and the linear probe.
+        """
+        return 1.0
+
+    def is_soft(self) -> bool:
+        """Whether there is one class a picture and the targets are probabilities."""
+        first = next((samples[0] for samples in self.splits.values() if samples), None)
+        return isinstance(self.task, OneOf) and first is not None and self.target(first).ndim == 1
 
     def group(self, sample: Sample) -> int:
         """The number of the set that a picture is from, from 0; for samplings that tell sets apart."""
@@ -116,6 +131,9 @@ class Source(Method):
         WORD: its name on the command line, such as "clipart"; "" for a source that is named by a path.
         SUFFIXES: extensions of the files that it opens, such as ".npz"; it then has a field `path`.
         FOLDERS: whether it opens folders; it then has a field `path`.
+        PREFIXES: how words begin that it takes, such as "hf:"; its field `path` then gets the whole word.
+        SIGNS: patterns of files, such as "*.tar", by which a folder is one of its own; it then has a field `path`. A pattern
+            with a slash is enough; another one counts where the folder has no other folders in it, which could be classes.
     """
 
     PLUGINS = ("paretina.data.sources",)
@@ -124,6 +142,8 @@ class Source(Method):
     WORD: ClassVar[str] = ""
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     FOLDERS: ClassVar[bool] = False
+    PREFIXES: ClassVar[tuple[str, ...]] = ()
+    SIGNS: ClassVar[tuple[str, ...]] = ()
 
     def pinned(self, collection: Collection) -> "Source":
         """Returns the source with the copies found while opening stored in it, so that the split never changes again.
@@ -135,7 +155,9 @@ class Source(Method):
 
     def undivided(self) -> "Source":
         """Returns the source without a split of its own making; where the data itself has splits, they stay."""
-        return self
+        fields = field_map(type(self))
+        off: dict[str, Any] = {name: value for name, value in (("val_share", 0.0), ("moved", None)) if name in fields}
+        return replace(self, **off)
 
     @abstractmethod
     def open(self) -> Collection:

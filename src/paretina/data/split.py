@@ -29,7 +29,6 @@ def held_out(
     labels: Sequence[int],
     share: float,
     groups: Sequence[Sequence[str]] = (),
-    shared: bool = False,
     salt: str = "",
 ) -> set[str]:
     """Returns the held-out names.
@@ -44,8 +43,6 @@ def held_out(
         labels: the class of each.
         share: the share that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
         groups: names that stay together; each in at most one group.
-        shared: whether a class that would have none on the held-out side gets a group there that it shares with other classes,
-            as long as each of these keeps one on the other side.
         salt: goes before each name that is hashed. What was left by one split must be split again with another one, or the same
             names would be looked for, which are gone.
 
@@ -79,12 +76,6 @@ def held_out(
             most = share * sum(units.values())
             small = [unit for unit in own if units[unit] <= max(1, most)]
             held.add(min(small or own, key=lambda unit: (at(unit), unit)))
-    for units in members.values() if shared else ():
-        if held & units.keys():
-            continue
-        safe = [unit for unit in units if all(own.keys() - held - {unit} for own in members.values() if unit in own)]
-        if safe:
-            held.add(min(safe, key=lambda unit: (units[unit] > max(1, share * sum(units.values())), at(unit), unit)))
     return {name for name in names if first.get(name, name) in held}
 
 
@@ -125,3 +116,50 @@ def folds_of(names: Sequence[str], labels: Sequence[int], count: int, groups: Se
         held[best].update(own)
         sizes[best] += own.total()
     return {name: fold[first.get(name, name)] for name in names}
+
+
+def held_out_groups(
+    names: Sequence[str], labels: Sequence[int], groups: Sequence[str], share: float, salt: str = ""
+) -> set[str]:
+    """Returns the held-out names, of each group all or none.
+
+    The groups are hashed, and those below the share are held out, so a group that is added does not move the others. Where a
+    class would then be on one side only, the group that needs the smallest change of hash is moved; a class with a single group
+    is trained on. Of few or of unequal groups, the held-out share can differ much from the one asked for.
+
+    Args:
+        names: all different.
+        labels: the class of each.
+        groups: the group of each, such as a patient or a video.
+        share: the share of the groups that is held out, in [0, 1]; exactly 0 holds out nothing, exactly 1 everything.
+        salt: goes before each name that is hashed, as in `held_out`.
+
+    Raises:
+        ValueError: the share is not in [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"the held-out share must be in [0, 1], got {share}")
+    if share in (0, 1):
+        return set(names) if share else set()
+    members: dict[int, set[str]] = defaultdict(set)
+    for label, group in zip(labels, groups, strict=True):
+        members[label].add(group)
+    places = {group: place(salt + group) for group in set(groups)}
+    held = {group for group, at in places.items() if at < share}
+    rank = {group: number for number, group in enumerate(in_order(places))}
+    for label in sorted(members):
+        own = members[label]
+        if len(own) > 1 and not held & own:
+            held.add(min(own, key=lambda group: (places[group], rank[group])))
+    for label in sorted(members):  # last, since a class that is held out as a whole cannot be learned
+        own = members[label]
+        if held >= own:
+            held.remove(max(own, key=lambda group: (places[group], -rank[group])))
+    return {name for name, group in zip(names, groups, strict=True) if group in held}
+
+
+def held_out_units(names: Sequence[str], labels: Sequence[int], units: Sequence[str], share: float, salt: str = "") -> set[str]:
+    """Returns the held-out names: `held_out_groups` where pictures share units, and `held_out` where each is one of its own."""
+    if list(units) == list(names):
+        return held_out(names, labels, share, salt=salt)
+    return held_out_groups(names, labels, units, share, salt)

@@ -78,11 +78,14 @@ class Term(Method):
         TASKS: kinds of tasks that it is a loss for; with another, a run is rejected before it begins. A term for `Nothing` does
             not use the targets, so it learns from every picture.
         TEACHER: whether it learns from a teacher. A teacher that nothing learns from is rejected before a run begins.
+        WEIGHTS: whether a picture whose row of targets is multiplied by a weight, and so adds up to it and not to 1, adds
+            exactly that many times its loss. With another term, data with weights are rejected before a run begins.
     """
 
     PLUGINS = ("paretina.train.terms",)
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION: ClassVar[bool | Never] = False
+    WEIGHTS: ClassVar[bool] = False
     TEACHER: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
 
@@ -137,11 +140,13 @@ class Objective(Method):
         TASKS: kinds of tasks that it fits, as `Term.TASKS`; those of its terms are checked too.
         TEACHER: whether it learns from a teacher itself, as `Term.TEACHER`; its terms are checked too.
         MAPS: whether it works on feature maps in place of images; see `paretina.train.remembered`.
+        WEIGHTS: whether it has no loss but that of its terms, so that pictures can have weights; see `Term.WEIGHTS`.
     """
 
     PLUGINS = ("paretina.train.objectives",)
     LEFT_OUT = INSIDE
     LOW_PRECISION: ClassVar[bool | Never] = False
+    WEIGHTS: ClassVar[bool] = False
     TEACHER: ClassVar[bool] = False
     MAPS: ClassVar[bool] = False
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)

@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from paretina.data.grouping import members
 from paretina.data.sampler import Epochs, Request
-from paretina.data.split import held_out
+from paretina.data.split import held_out_units
 from paretina.model.build import Network
 from paretina.schedules import Constant
 from paretina.shapes import Logits
@@ -78,8 +77,8 @@ def pilot(prepared: Prepared, ways: Mapping[str, Recipe], seconds: Callable[[], 
     labels = torch.where(maps.targets.sum(1) > 0, maps.targets.argmax(1), -1)
     usable = [number for number in range(len(names)) if number not in maps.faults and labels[number] >= 0]
     units = {sample.name: prepared.collection.unit(sample) for sample in prepared.train.samples}
-    tied = members({names[number]: units[names[number]] for number in usable})
-    out = held_out([names[number] for number in usable], labels[usable].tolist(), SHARE, tied, shared=bool(tied), salt="pilot/")
+    among = [names[number] for number in usable]
+    out = held_out_units(among, labels[usable].tolist(), [units[name] for name in among], SHARE, "pilot/")
     if not out:
         return Pilot(0, {}, PROBE)
     kept = torch.tensor([number for number in usable if names[number] not in out])

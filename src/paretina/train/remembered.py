@@ -27,7 +27,7 @@ from torch import Tensor
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
-from paretina.data.loader import LoadedBatch, evaluation_batches, training_batches
+from paretina.data.loader import LoadedBatch, evaluation_batches, training_batches, weighed
 from paretina.data.pictures import Pictures
 from paretina.data.sampler import Request, seed_of
 from paretina.data.transform import Look
@@ -197,7 +197,9 @@ def remember(
     finally:
         network.train(training)
     faults = {number: fault for seen in found for number, fault in seen.faults.items()}
-    return Remembered(tuple(seen.maps for seen in found), found[0].targets, faults)
+    weights = pictures.weights()
+    targets = found[0].targets if weights is None else weighed(found[0].targets, weights)
+    return Remembered(tuple(seen.maps for seen in found), targets, faults)
 
 
 @dataclass(frozen=True)

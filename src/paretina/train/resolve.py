@@ -34,7 +34,7 @@ from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import Remembered, check_room, entry, remember, room
 from paretina.train.starting import check_probe, first_values, start_notes
-from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher
+from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher, check_weights
 
 NO_LEAKS = Leaks()
 
@@ -93,6 +93,10 @@ class Prepared(Resolved):
         if task != OneOf():  # class labels say little then, and reading all masks for this would take too long
             said = [] if task.DENSE else [p.target(i).tolist() for p in (self.train, self.val) for i in range(len(p))]
             text += f"\n{encode(task)}\n{said}"
+        elif self.collection.is_soft():
+            text += f"\n{[p.target(i).tolist() for p in (self.train, self.val) for i in range(len(p))]}"
+        if (weights := self.train.weights()) is not None:
+            text += f"\n{weights.tolist()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -169,6 +173,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         notes.append(f"left out {names}: in this data a mirrored picture can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
     check_task(recipe, collection.task)
+    check_weights(recipe, collection)
     start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.start.zero_gamma:

@@ -1,6 +1,7 @@
 """Checks that a recipe and a network fit the task of the data, before a run directory is created."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.shapes import Loss
 from paretina.spec import kinds, specs_within
-from paretina.train.objective import Learner, Term
+from paretina.train.objective import Learner, Objective, Term
 from paretina.train.recipe import Recipe
 
 
@@ -42,6 +43,24 @@ def check_task(recipe: Recipe, task: Task) -> None:
             if known and spec in getattr(recipe.objective, "terms", ()):
                 instead += f"; such as objective.terms.{known[0]}=on objective.terms.{title}=off"
         raise ValueError(f"{title} is not for the task of this data, {name}, but for {others}; {instead}")
+
+
+def check_weights(recipe: Recipe, collection: Collection) -> None:
+    """Checks that every loss of a recipe counts a picture by its weight, if the pictures have weights.
+
+    Raises:
+        ValueError: one does not.
+    """
+    if not collection.weighted:
+        return
+    for spec in specs_within(recipe):
+        if isinstance(spec, Objective | Term) and not spec.WEIGHTS:
+            bases: tuple[Any, ...] = (Term, Objective)
+            able = sorted(name for base in bases for name, kind in kinds(base).items() if kind.WEIGHTS)
+            raise ValueError(
+                f"the pictures of this data have weights, and {type(spec).__name__} cannot count a picture by its weight; "
+                f"{', '.join(able)} can; or leave the column of weights out of the table"
+            )
 
 
 def require_top1(task: Task, what: str) -> None:

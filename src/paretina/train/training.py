@@ -166,6 +166,7 @@ def moved_to(old: Source, place: Source) -> Source:
 
 def run_name(asked: Asked) -> str:
     data = Path(getattr(asked.data, "path", type(asked.data).__name__.lower())).expanduser().absolute().name
+    data = data.rpartition(":")[2]  # of hf:NAME, the name
     return f"{data}-{asked.model_name or 'model'}"
 
 

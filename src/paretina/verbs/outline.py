@@ -61,7 +61,7 @@ def digests(files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
 
 def made() -> Table:
     """The outline of the source as it is; imports everything."""
-    from paretina.data.named import data_in_words, sources
+    from paretina.data.named import data_in_words, folder_source, prefixes, signs, sources, suffixes
     from paretina.measure.corruptions import KINDS
     from paretina.model.family import networks
     from paretina.model.interop import LIBRARIES
@@ -78,7 +78,8 @@ def made() -> Table:
     plugins |= {"paretina.model.families", "paretina.train.recipes"}
     folders = sorted(folder_of(package) for package in plugins if (PACKAGE / folder_of(package)).is_dir())
     modules |= {"paretina.spec", "paretina.model.family", "paretina.model.interop", "paretina.measure.corruptions"}
-    modules |= {"paretina.data.named", "paretina.train.asked", "paretina.train.fields", "paretina.search.pruning.select"}
+    modules |= {"paretina.data.named", "paretina.data.naming", "paretina.train.asked", "paretina.train.fields"}
+    modules |= {"paretina.search.pruning.select"}
     modules |= {type(each).__module__ for each in (*methods().values(), *importances().values())}
     modules |= {"paretina.train.other_names", "paretina.verbs.outline", *(type(each).__module__ for each in formats().values())}
     return {
@@ -87,8 +88,10 @@ def made() -> Table:
         "networks": {name: network_entry(network) for name, network in networks().items()},
         "recipes": {name: {"about": about, "recipe": encode(recipe)} for name, (recipe, about) in recipes().items()},
         "sources": {kind.WORD: name for name, kind in sources().items() if kind.WORD},
-        "suffixes": {suffix: name for name, kind in sources().items() for suffix in kind.SUFFIXES},
-        "folder": next(name for name, kind in sources().items() if kind.FOLDERS),
+        "suffixes": suffixes(),
+        "prefixes": prefixes(),
+        "signs": signs(),
+        "folder": folder_source(),
         "data": data_in_words(),
         "libraries": list(LIBRARIES),
         "formats": {each.NAME: [each.SUFFIX, list(each.PRECISIONS)] for each in formats().values()},

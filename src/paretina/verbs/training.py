@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina import report as pages
-from paretina.data.named import source_named
+from paretina.data.named import may_be_there, source_named
 from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
@@ -257,7 +257,7 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         asked = saved.asked()
         named = None if data is None else source_named(data)
     place = (asked.get("data") or {}).get("path")
-    gone = isinstance(place, str) and not Path(place).expanduser().exists()
+    gone = isinstance(place, str) and not may_be_there(place)
     if named is not None and saved.result() is not None and not gone:
         same = learned(run, named)
         if same.data is None or same.inside:

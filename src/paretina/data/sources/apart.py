@@ -56,7 +56,9 @@ class Apart(Source):
         notes = [*train.notes, *val.notes]
         if without:
             notes.append(f"{without:,} of {how_many(len(splits['train']), 'training picture')} have no label")
-        more: dict[str, Any] = {"parts": (train, val), "task": val.task}
+        if train.is_soft():
+            raise ValueError("Apart needs training labels that are classes, and those of this data are probabilities")
+        more: dict[str, Any] = {"parts": (train, val), "task": val.task, "weighted": train.weighted}
         return ApartCollection(val.classes, splits, tuple(notes), train.mirrors and val.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "Apart":
@@ -92,6 +94,10 @@ class ApartCollection(Collection):
     def unit(self, sample: Sample) -> str:
         part, own = self.own(sample)
         return sample.name[: -len(own.name)] + part.unit(own)
+
+    def weight(self, sample: Sample) -> float:
+        part, own = self.own(sample)
+        return part.weight(own)
 
     def group(self, sample: Sample) -> int:
         part, own = self.own(sample)

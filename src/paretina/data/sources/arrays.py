@@ -78,9 +78,6 @@ class Arrays(Source):
             path=path,
         )
 
-    def undivided(self) -> "Arrays":
-        return replace(self, val_share=0.0, moved=None)
-
     def pinned(self, collection: Collection) -> "Arrays":
         return replace(self, moved=collection.moved)
 

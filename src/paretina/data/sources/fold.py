@@ -78,7 +78,7 @@ class Fold(Source):
                 f"all pictures of {whole.classes[missing[0]]} are in fold {self.number} of {self.count}, so none is left to "
                 "train on: they are of one group, or copies of each other; add others, or leave the class out"
             )
-        more: dict[str, Any] = {"task": whole.task, "whole": whole, "alike": alike}
+        more: dict[str, Any] = {"task": whole.task, "weighted": whole.weighted, "whole": whole, "alike": alike}
         return FoldCollection(whole.classes, splits, tuple(notes), whole.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "Fold":
@@ -105,6 +105,9 @@ class FoldCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(sample)
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(sample)
 
     def group(self, sample: Sample) -> int:
         return self.whole.group(sample)

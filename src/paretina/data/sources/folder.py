@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from paretina.data.decode import DecodeError, decode
+from paretina.data.divide import Dividing, sides
 from paretina.data.grouping import FOLDER, grouped
 from paretina.data.layout import Reading, class_folders, exact_splits, is_labelled, layout_of, listed, shown, split_said
-from paretina.data.likeness import Moved, together
 from paretina.data.names import composed, counterpart, likeness, spelt
 from paretina.data.scan import UNWRITABLE, PicturePlace, left_out_text, readable
 from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
-from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.text import how_many
@@ -153,9 +152,6 @@ class Folder(Source):
             raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
         return PicturePlace(root)
 
-    def undivided(self) -> "Folder":
-        return replace(self, val_share=0.0, moved=None)
-
     def pinned(self, collection: Collection) -> "Folder":
         return replace(self, moved=collection.moved)
 
@@ -168,10 +164,8 @@ class Folder(Source):
             notes.append("there is no val folder, so the pictures in test stand in for it; nothing is left to test on")
             return {"train": samples["train"], "val": samples["test"]}, None
         pool = samples.get("train", samples.get("", ()))
-        held = held_out([sample.name for sample in pool], [sample.label for sample in pool], self.val_share)
-        alike = self.copies == "together"
-        moved = together(found, pool, self.val_share, self.moved, alike) if alike or self.groups else Moved(None)
-        held ^= {*(moved.names or ())}
+        units = {sample.name: found.unit(sample) for sample in pool} if self.groups else None
+        held, moved = sides(found, pool, Dividing(self.val_share, self.copies, self.moved), units)
         train = tuple(sample for sample in pool if sample.name not in held)
         val = tuple(sample for sample in pool if sample.name in held)
         if self.val_share in (0, 1):

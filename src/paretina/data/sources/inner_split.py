@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from paretina.data.grouping import members
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.shapes import Shapes
-from paretina.data.split import held_out
+from paretina.data.split import held_out_units
 from paretina.shapes import Image
 
 
@@ -45,14 +44,14 @@ class InnerSplit(Source):
         whole = self.source.open()
         pool = whole.split("train")
         names, labels = [sample.name for sample in pool], [sample.label for sample in pool]
-        tied = members({sample.name: whole.unit(sample) for sample in pool})
-        held = held_out(names, labels, self.share, tied, shared=bool(tied), salt=self.salt)
+        held = held_out_units(names, labels, [whole.unit(sample) for sample in pool], self.share, self.salt)
         splits = {
             "train": tuple(sample for sample in pool if sample.name not in held),
             "val": tuple(sample for sample in pool if sample.name in held),
         }
         notes = (*whole.notes, f"{len(held):,} of {len(pool):,} training pictures are judged on, and no validation picture")
-        return InnerCollection(whole.classes, splits, notes, whole.mirrors, whole=whole, task=whole.task)
+        more: dict[str, Any] = {"whole": whole, "task": whole.task, "weighted": whole.weighted}
+        return InnerCollection(whole.classes, splits, notes, whole.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "InnerSplit":
         return replace(self, source=self.source.pinned(collection.whole)) if isinstance(collection, InnerCollection) else self
@@ -74,6 +73,9 @@ class InnerCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(sample)
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(sample)
 
     def group(self, sample: Sample) -> int:
         return self.whole.group(sample)

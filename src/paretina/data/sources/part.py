@@ -64,13 +64,15 @@ class Part(Source):
                 raise ValueError(
                     f"Part.noise needs one class per picture, but the task of this data is {type(whole.task).__name__}"
                 )
+            if whole.is_soft():
+                raise ValueError("Part.noise needs labels that are classes, and those of this data are probabilities")
             notes.append(f"made {wrong:,} of {len(kept):,} training labels wrong, on purpose; validation labels are untouched")
         originals: dict[str, str] = {}
         if self.repeat and len(labelled) < len(before):
             labelled, originals = repeated(labelled, len(before))
             notes.append(f"repeated them until they were {len(before):,} again, so that an epoch has as many updates")
         splits = {**whole.splits, "train": labelled}
-        more: dict[str, Any] = {"task": whole.task, "whole": whole, "originals": originals}
+        more: dict[str, Any] = {"task": whole.task, "weighted": whole.weighted, "whole": whole, "originals": originals}
         return PartCollection(whole.classes, splits, tuple(notes), whole.mirrors, **more)
 
     def pinned(self, collection: Collection) -> "Part":
@@ -129,6 +131,9 @@ class PartCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(self.at_whole(sample))
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(self.at_whole(sample))
 
     def group(self, sample: Sample) -> int:
         return self.whole.group(self.at_whole(sample))

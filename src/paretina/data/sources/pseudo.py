@@ -38,7 +38,8 @@ class Pseudo(Source):
         if not splits.get("train"):
             raise ValueError(f"{self.labels} names no training picture of this data; it was written for other pictures")
         notes = (*whole.notes, f"{count:,} of {sum(map(len, whole.splits.values())):,} pictures have labels of a model")
-        return PseudoCollection(classes, splits, notes, whole.mirrors, whole=whole, task=OneOf())
+        more: dict[str, Any] = {"whole": whole, "task": OneOf(), "weighted": whole.weighted}
+        return PseudoCollection(classes, splits, notes, whole.mirrors, **more)
 
     def read(self) -> tuple[tuple[str, ...], dict[str, str]]:
         """The classes, and the label of each picture.
@@ -82,6 +83,9 @@ class PseudoCollection(Collection):
 
     def unit(self, sample: Sample) -> str:
         return self.whole.unit(sample)
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(sample)
 
     def origin(self) -> Collection:
         return self.whole.origin()

@@ -67,7 +67,10 @@ class Several(Source):
                 splits[split] = (*splits.get(split, ()), *own)
         counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
         notes = (*(note for each in found for note in each.notes), f"training pictures of {len(found)} sources: {counts}")
+        if len(found) > 1 and any(each.is_soft() for each in found):
+            raise ValueError("Several needs labels that are classes, and those of one of its sources are probabilities")
         more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True)), "task": first.task}
+        more["weighted"] = any(each.weighted for each in found)
         return SeveralCollection(first.classes, splits, notes, all(each.mirrors for each in found), **more)
 
     def pinned(self, collection: Collection) -> "Several":
@@ -108,6 +111,10 @@ class SeveralCollection(Collection):
     def unit(self, sample: Sample) -> str:
         part, own = self.own(sample)
         return sample.name[: -len(own.name)] + part.unit(own)
+
+    def weight(self, sample: Sample) -> float:
+        part, own = self.own(sample)
+        return part.weight(own)
 
     def group(self, sample: Sample) -> int:
         """The number of the set, in the order in which they were given."""

@@ -79,6 +79,7 @@ class CoTraining(Supervised):
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
     LOW_PRECISION: ClassVar[bool | Never] = False
     MAPS: ClassVar[bool] = False
+    WEIGHTS: ClassVar[bool] = False  # the divergence is that of all pictures alike
 
     weight: Schedule = field(
         default_factory=lambda: Warmup(epochs=40.0, then=Constant(value=0.5), share=0.5),

@@ -45,6 +45,7 @@ class Supervised(Objective):
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     LOW_PRECISION: ClassVar[bool | Never] = True
     MAPS: ClassVar[bool] = True
+    WEIGHTS: ClassVar[bool] = True
 
     terms: tuple[Term, ...] = field(default=(CrossEntropy(),), metadata=traits(left_out=Inside(least=1)))
 

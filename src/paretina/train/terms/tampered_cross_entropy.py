@@ -30,7 +30,7 @@ from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.spec import encode
 from paretina.train.objective import Outputs, Teacher, Term, TermFn
-from paretina.train.terms.cross_entropy import CrossEntropy
+from paretina.train.terms.cross_entropy import CrossEntropy, weights_of
 from paretina.traits import INSIDE, SETTING, STAYS, HowLeftOut, SetTo, traits
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class TamperedCrossEntropy(Term):
 
     TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places)
     LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
+    WEIGHTS: ClassVar[bool] = True
 
     exponent: Schedule = field(
         default_factory=lambda: Constant(value=0.3), metadata=traits(left_out=SetTo("tampered gradient", "1"), rises=STAYS)
@@ -74,8 +75,9 @@ class TamperedCrossEntropy(Term):
     def make(self, teacher: Teacher | None) -> TermFn:
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing, exponent = self.smoothing(clock), self.exponent(clock)
-            says = batch.targets.any(1, keepdim=True).float()
-            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * says
+            says = batch.targets.any(1).float()
+            weighs = weights_of(batch.targets)
+            wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighs
             plain = F.cross_entropy(outputs.logits.detach(), wanted, reduction="sum")
             learned = F.cross_entropy(outputs.logits * exponent, wanted, reduction="sum") / exponent
             # the value of the first with the gradient of the second

@@ -1,0 +1,51 @@
+"""Decides which source a word or a path names, from what each source declares; needs no torch."""
+
+import os
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+
+def source_of_path(
+    data: str,
+    suffixes: Mapping[str, str],
+    prefixes: Mapping[str, str],
+    signs: Mapping[str, Sequence[str]],
+    folder: str,
+) -> str | None:
+    """The name of the source that opens a path, or a word with a prefix; None if none does.
+
+    Args:
+        suffixes: name of a source by the ending of its files.
+        prefixes: name of a source by the beginning of its words.
+        signs: patterns of files by the name of the source whose folders have them, see `Source.SIGNS`.
+        folder: the source of all other folders.
+    """
+    place = Path(data).expanduser()
+    if place.is_dir():
+        return next((name for name, patterns in signs.items() if has_signs(place, patterns)), folder)
+    begun = next((name for prefix, name in prefixes.items() if data.startswith(prefix)), None)
+    return begun or next((name for suffix, name in suffixes.items() if data.lower().endswith(suffix)), None)
+
+
+def has_signs(place: Path, patterns: Sequence[str]) -> bool:
+    """Whether a folder has a file by which a source knows its own folders."""
+    flat = [pattern for pattern in patterns if "/" not in pattern]
+    deep = [pattern for pattern in patterns if "/" in pattern]
+    try:
+        if any(next(place.glob(pattern), None) for pattern in deep):
+            return True
+        found = False
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir() and not entry.name.startswith("."):
+                    return False
+                found = found or any(fnmatch(entry.name, pattern) for pattern in flat)
+        return found
+    except OSError:
+        return False
+
+
+def is_remote(data: str, prefixes: Sequence[str] = ()) -> bool:
+    """Whether a word names something that is on no path of this machine."""
+    return data.startswith(("http://", "https://", *prefixes))
