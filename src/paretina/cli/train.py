@@ -70,6 +70,23 @@ from paretina.text import how_many
     default=None,
     help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
 )
+@click.option(
+    "--imbalance",
+    type=click.Choice(["sampling", "weights", "effective", "logits"]),
+    default=None,
+    help="Rare classes count as much as large ones: balanced sampling, class weights (inverse frequency, or effective number "
+    "of pictures), or logit adjustment.",
+)
+@click.option("--ignore", multiple=True, metavar="CLASS", help="Leave out the pictures of this class; may be given again.")
+@click.option(
+    "--relabel", type=click.Path(path_type=Path), help="Correct labels by this file, which `paretina data labels` writes."
+)
+@click.option("--relabel-val", is_flag=True, help="Correct the labels of validation and test pictures too.")
+@click.option(
+    "--hierarchy",
+    type=click.Path(path_type=Path),
+    help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
+)
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
@@ -88,6 +105,11 @@ def train(
     time_limit: str | None,
     progressive: str | None,
     divide: int | None,
+    imbalance: str | None,
+    ignore: tuple[str, ...],
+    relabel: Path | None,
+    relabel_val: bool,
+    hierarchy: Path | None,
     tuning: str,
     plan: str | None,
     print_config: bool,
@@ -116,6 +138,11 @@ def train(
             "--time-limit": time_limit,
             "--progressive": progressive,
             "--divide": divide,
+            "--imbalance": imbalance,
+            "--ignore": ignore or None,
+            "--relabel": relabel,
+            "--relabel-val": relabel_val or None,
+            "--hierarchy": hierarchy,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -131,7 +158,9 @@ def train(
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    choice = verbs.ask(source, model, recipe, weights, device, config, divided(divide, fields), progressive, seconds)
+    labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
+    named = divided(divide, fields)
+    choice = verbs.ask(source, model, recipe, weights, device, config, named, progressive, seconds, *labels)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())
