@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from paretina.verbs.evaluating import evaluate as evaluate
     from paretina.verbs.explaining import explain as explain
     from paretina.verbs.joining import ensemble as ensemble
+    from paretina.verbs.labelling import data_labels as data_labels
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.probing import probe as probe
@@ -68,6 +69,7 @@ PLACES = {
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
     "data_check": "verbs.data",
+    "data_labels": "verbs.labelling",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
     "embed": "verbs.embedding",
@@ -105,6 +107,7 @@ __all__ = [
     "ask",
     "card",
     "data_check",
+    "data_labels",
     "distill",
     "embed",
     "ensemble",

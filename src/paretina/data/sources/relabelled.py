@@ -84,7 +84,7 @@ class Relabelled(Source):
             splits[split] = tuple(found)
         notes = [f"corrected labels: {len(changed):,} changed, {how_many(left_out, 'picture', ',')} left out"]
         if kept:
-            notes.append(f"{kept:,} corrected labels are of validation or test pictures, which keep those that they have")
+            notes.append(f"corrected labels of validation or test pictures, which keep those that they have: {kept:,}")
         more: dict[str, Any] = {"whole": whole, "changed": changed, "task": whole.task, "moved": whole.moved}
         return RelabelledCollection(whole.classes, splits, (*whole.notes, *notes), whole.mirrors, **more)
 

@@ -78,11 +78,10 @@ class WeightedCrossEntropy(Term):
         require_within(self, 0.0, math.inf, "weight")
         if not 0 <= self.beta < 1:
             raise ValueError(f"WeightedCrossEntropy.beta must be in [0, 1), got {self.beta:g}")
-        if (self.by == "given") != bool(self.weights):
-            raise ValueError(
-                "WeightedCrossEntropy.weights has the weights of by=given and of nothing else, got "
-                f"by={self.by} and {len(self.weights) or 'no'} weights"
-            )
+        if self.by == "given" and not self.weights:
+            raise ValueError("WeightedCrossEntropy.weights is empty, and by=given needs a weight for each class")
+        if self.by in ("inverse", "effective") and self.weights:
+            raise ValueError(f"WeightedCrossEntropy.weights are for by=given, and by={self.by} finds its own; leave one out")
         if min((*self.weights, *self.counts), default=0.0) < 0 or not sum(self.weights or (1.0,)):
             raise ValueError("WeightedCrossEntropy.weights and counts are at least 0, and some weight is above 0")
 
