@@ -91,7 +91,7 @@ class LabelErrors:
     @property
     def wrong(self) -> float:
         """The estimated share of labels that are wrong."""
-        return float(1 - self.joint.diagonal().sum())
+        return float(self.joint.clone().fill_diagonal_(0.0).sum())
 
 
 def label_errors(shares: Shares, labels: Labels) -> LabelErrors:
