@@ -58,6 +58,13 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
+    # labels
+    "labels.csv": "labels.csv",
+    "labels.html": "labels.html",
+    "--relabel labels.csv": "corrected.csv",
+    "--imbalance logits": "logits",
+    "--ignore unknown": "white",
+    "--hierarchy tree.csv": "tree.csv",
     # model files and runs
     "runs/photos-efficientnet_b0-1/model.safetensors": "runs/trained/model.safetensors",
     "runs/photos-efficientnet_lite0-1/model.safetensors": "runs/trained/model.safetensors",
@@ -370,6 +377,8 @@ def home(tmp_path_factory):
     blueprint = put(network_named("mobilenet_v2_035").blueprint, "classes", 6)
     network = put(blueprint, "resolution", 64).build()
     save_model(home / "mobilenet.safetensors", network, about)
+    (home / "corrected.csv").write_text("picture,suggested\ntrain/blue/0.png,red\ntrain/blue/1.png,-\n")
+    (home / "tree.csv").write_text("class,parent\n" + "".join(f"{name},{len(name)} letters\n" for name in CLASSES))
     (home / "list.yaml").write_text("- {model: resnet18, size: 16}\n- {model: resnet50, size: 24}\n")
     return home
 
@@ -392,7 +401,7 @@ OBJECT = re.compile(
 PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^import \w+\n(?:.*\n)*"}
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
-RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|cost\.|data\.train|\w+_s$|peak_mb"
+RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|hierarchy\.|cost\.|data\.train|\w+_s$|peak_mb"
 RUN += r"|updates$|epochs$"
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
@@ -467,7 +476,7 @@ sizes are timed in turn."""
 REPLAYED = {
     "paretina.verbs": (
         *("start", "resume", "estimate", "evaluate", "predict", "import_weights", "export_weights"),
-        *("ship", "embed", "explain", "card", "prune", "probe", "ensemble", "selftrain", "search"),
+        *("ship", "embed", "explain", "card", "prune", "probe", "ensemble", "selftrain", "search", "data_labels"),
     ),
     "paretina.measure.compare": ("measure_models",),
     "paretina.search.ablation.run": ("run_study",),

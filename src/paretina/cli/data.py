@@ -1,8 +1,10 @@
 """The command `paretina data`."""
 
+from pathlib import Path
+
 import click
 
-from paretina.cli.program import CONTEXT, Suggesting, command, example, main, print_json, print_lines, waiting
+from paretina.cli.program import CONTEXT, Suggesting, command, example, main, note, print_json, print_lines, waiting
 
 
 @main.group(cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/"))
@@ -31,3 +33,53 @@ def data_check(source: str, as_json: bool) -> None:
         print_json(report.to_dict())
     else:
         print_lines(report.lines())
+
+
+@command(
+    data,
+    "paretina data labels photos/ --csv labels.csv --html labels.html\nparetina train photos/ --relabel labels.csv",
+    name="labels",
+    short_help="Find labels that are likely wrong.",
+)
+@click.argument("source", metavar="DATA")
+@click.option(
+    "--model",
+    "-m",
+    default=None,
+    help="Network whose features are used: a name, a model file or a run.  [the smallest with weights on this machine]",
+)
+@click.option("--folds", type=click.IntRange(2), default=5, help="Parts, each judged by a fit to the others.  [5]")
+@click.option("--split", default=None, help="Split of DATA to look at.  [train and val]")
+@click.option("--size", type=click.IntRange(1), default=None, help="Image size in pixels.  [that of the network]")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a table to edit, which `paretina train --relabel` takes.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the pictures.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
+def data_labels(
+    source: str,
+    model: str | None,
+    folds: int,
+    split: str | None,
+    size: int | None,
+    csv: Path | None,
+    html: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Find labels that are likely wrong: linear classifiers on the features of a trained network, each fitted to a part of
+    the pictures, judge the others (confident learning).
+
+    DATA is {data}. In the table, write yes under keep where the given label is right, another class under suggested where
+    that is right, or - there to leave the picture out.
+    """
+    from paretina import verbs
+
+    with waiting("computing features"):
+        found = verbs.data_labels(source, model, folds, split, size, device, csv, html)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for text in found.notes:
+        note(text)
+    print_lines(found.lines())
+    written = [f"{what}: {path}" for what, path in (("table", csv), ("page", html)) if path is not None]
+    print_lines(written)

@@ -40,6 +40,19 @@ from paretina.text import how_many, printable
 @click.option(
     "--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?"
 )
+@click.option("--ignore", multiple=True, metavar="CLASS", help="Leave out the pictures of this class; may be given again.")
+@click.option(
+    "--logit-adjustment",
+    type=float,
+    default=0.0,
+    metavar="TAU",
+    help="Answer as if all classes were equally frequent: subtract TAU times the log of their frequency in training.  [0]",
+)
+@click.option(
+    "--hierarchy",
+    type=click.Path(path_type=Path),
+    help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
+)
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
@@ -56,6 +69,9 @@ def evaluate(
     max_loss: float,
     point_estimate: bool,
     recall: bool,
+    ignore: tuple[str, ...],
+    logit_adjustment: float,
+    hierarchy: Path | None,
     trust: bool,
     device: str,
     as_json: bool,
@@ -71,7 +87,7 @@ def evaluate(
     with waiting("measuring"):
         found = verbs.evaluate(
             *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
-            *(against, max_loss, trust, point_estimate, recall),
+            *(against, max_loss, trust, point_estimate, recall, ignore, logit_adjustment, hierarchy),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":
@@ -88,6 +104,8 @@ def evaluate(
     if found.sweep is not None:
         print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
     print_lines(accuracy_lines(found) if found.accuracy is not None else figure_lines(found))
+    if found.severity is not None:
+        print_lines(found.severity.lines())
     if found.recall is not None:
         shares = ", ".join(f"at {k} {value:.1f} %" for k, value in found.recall.items())
         print_lines([f"recall among the pictures: {shares}"])
@@ -166,6 +184,13 @@ MANY = 20
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all predictions to this file.")
 @click.option("--reject", type=float, default=None, metavar="P", help="Reject pictures whose best class is less likely than P.")
+@click.option(
+    "--logit-adjustment",
+    type=float,
+    default=0.0,
+    metavar="TAU",
+    help="Answer as if all classes were equally frequent: subtract TAU times the log of their frequency in training.  [0]",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 def predict(
@@ -174,6 +199,7 @@ def predict(
     top: int,
     csv: Path | None,
     reject: float | None,
+    logit_adjustment: float,
     device: str,
     trust: bool,
     as_json: bool,
@@ -189,7 +215,7 @@ def predict(
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv, reject, trust)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
@@ -204,7 +230,8 @@ def predict(
         width = max(map(len, names), default=0)
         for shown, each in zip(names, found.predictions, strict=True):
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers) or "none of the classes"
-            print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}"])
+            groups = "".join(f"   ({group} {100 * share:.1f} %)" for group, share in each.groups)
+            print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}{groups}"])
         if found.throughput is not None and len(found.predictions) >= MANY:
             note(f"{how_many(len(found.predictions), 'picture', ',')}, {found.throughput:,.0f} a second ({found.runtime})")
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

@@ -84,6 +84,23 @@ from paretina.text import how_many
     help="Pictures that stay on one side of a split: folder (those of one folder inside that of their class), a regular "
     "expression with parentheses around the group's name, or a .csv file with the columns picture and group.",
 )
+@click.option(
+    "--imbalance",
+    type=click.Choice(["sampling", "weights", "effective", "logits"]),
+    default=None,
+    help="Rare classes count as much as large ones: balanced sampling, class weights (inverse frequency, or effective number "
+    "of pictures), or logit adjustment.",
+)
+@click.option("--ignore", multiple=True, metavar="CLASS", help="Leave out the pictures of this class; may be given again.")
+@click.option(
+    "--relabel", type=click.Path(path_type=Path), help="Correct labels by this file, which `paretina data labels` writes."
+)
+@click.option("--relabel-val", is_flag=True, help="Correct the labels of validation and test pictures too.")
+@click.option(
+    "--hierarchy",
+    type=click.Path(path_type=Path),
+    help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
+)
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
@@ -104,6 +121,11 @@ def train(
     divide: int | None,
     folds: int | None,
     groups: str | None,
+    imbalance: str | None,
+    ignore: tuple[str, ...],
+    relabel: Path | None,
+    relabel_val: bool,
+    hierarchy: Path | None,
     tuning: str,
     plan: str | None,
     print_config: bool,
@@ -134,6 +156,11 @@ def train(
             "--divide": divide,
             "--folds": folds,
             "--groups": groups,
+            "--imbalance": imbalance,
+            "--ignore": ignore or None,
+            "--relabel": relabel,
+            "--relabel-val": relabel_val or None,
+            "--hierarchy": hierarchy,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -159,7 +186,8 @@ def train(
         if "data.groups" in by_name or "groups" in by_name:
             misuse("--groups and the field data.groups are both given; leave one out")
         by_name["data.groups"] = groups
-    choice = verbs.ask(source, model, recipe, weights, device, config, by_name, progressive, seconds)
+    labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
+    choice = verbs.ask(source, model, recipe, weights, device, config, by_name, progressive, seconds, *labels)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())

@@ -123,6 +123,45 @@ class Collection(ABC):
         return self.splits[name]
 
 
+@dataclass(frozen=True)
+class WrappedCollection(Collection):
+    """Pictures of another collection, under their names there; only their labels and splits may differ.
+
+    Attributes:
+        whole: the other collection.
+    """
+
+    whole: Collection = field(kw_only=True)
+
+    def at_whole(self, sample: Sample) -> Sample:
+        """The sample as it is in the other collection."""
+        return sample
+
+    def image(self, sample: Sample, at_least: int | None = None) -> Image:
+        return self.whole.image(self.at_whole(sample), at_least)
+
+    def target(self, sample: Sample) -> Tensor:
+        return self.whole.target(self.at_whole(sample))
+
+    def weight(self, sample: Sample) -> float:
+        return self.whole.weight(self.at_whole(sample))
+
+    def group(self, sample: Sample) -> int:
+        return self.whole.group(self.at_whole(sample))
+
+    def unit(self, sample: Sample) -> str:
+        return self.whole.unit(self.at_whole(sample))
+
+    def origin(self) -> Collection:
+        return self.whole.origin()
+
+    def name_at_origin(self, sample: Sample) -> str:
+        return self.whole.name_at_origin(self.at_whole(sample))
+
+    def file(self, sample: Sample) -> Path | None:
+        return self.whole.file(self.at_whole(sample))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source(Method):
     """A data source; opening it reads names and classes, and the pictures only to keep copies together in a split.
@@ -157,6 +196,8 @@ class Source(Method):
         """Returns the source without a split of its own making; where the data itself has splits, they stay."""
         fields = field_map(type(self))
         off: dict[str, Any] = {name: value for name, value in (("val_share", 0.0), ("moved", None)) if name in fields}
+        if isinstance(inner := getattr(self, "source", None), Source):
+            off["source"] = inner.undivided()
         return replace(self, **off)
 
     @abstractmethod
@@ -166,6 +207,21 @@ class Source(Method):
         Raises:
             ValueError: there is no usable data; the message says what was expected and what to do.
         """
+
+
+def innermost(source: Source) -> Source:
+    """The source that the pictures of a wrapping source really come from: the last one in its fields `source`."""
+    while isinstance(inner := getattr(source, "source", None), Source):
+        source = inner
+    return source
+
+
+def with_innermost(source: Source, inner: Source) -> Source:
+    """A wrapping source around another innermost one."""
+    within = getattr(source, "source", None)
+    if not isinstance(within, Source):
+        return inner
+    return replace(source, source=with_innermost(within, inner))  # type: ignore[call-arg]
 
 
 def split_by_names_alone(data: dict[str, Any]) -> dict[str, Any]:

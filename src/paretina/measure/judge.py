@@ -5,8 +5,9 @@ merged. Training loop, evaluation and report know no metric by name: they use `K
 """
 
 import copy
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -32,11 +33,16 @@ class Judged:
             undefined.
         details: further entries of `result.json`, such as `per_class` and `confusion`; plain values.
         notes: omissions and their reasons, a sentence each.
+        thresholds: the probability above which a picture has each class, chosen on these pictures, for the model file; empty
+            where a task needs none.
+        hierarchy: the groups of the classes, for the model file; see `paretina.measure.hierarchy`.
     """
 
     metrics: dict[str, float | None]
     details: dict[str, Any]
     notes: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    hierarchy: tuple[tuple[str, str], ...] = ()
 
 
 class Tally(ABC):
@@ -141,6 +147,13 @@ class Judge(Method):
     TASK: ClassVar[type[Task]]
     LOSS: ClassVar[bool] = False
 
+    def check(self, classes: tuple[str, ...]) -> None:
+        """Checks that it fits the classes of the data.
+
+        Raises:
+            ValueError: it does not.
+        """
+
     @abstractmethod
     def start(self, classes: int) -> Tally:
         """An empty tally.
@@ -148,6 +161,12 @@ class Judge(Method):
         Args:
             classes: number of classes.
         """
+
+
+def picture_digest(names: Iterable[str]) -> str:
+    """A digest of the names of pictures, in any order."""
+    text = "\n".join(sorted(names))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def judge_of(task: Task) -> Judge:

@@ -7,6 +7,7 @@ executed; a truncated, foreign or malicious file gives one clear error before an
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -46,6 +47,11 @@ class About:
         origin: of the weights: what they were trained on, and what they started from.
         name: the network's name in our tables, or "".
         task: the kind of labels; default: one class per picture.
+        counts: training pictures of each class; empty if they are not known, or there are several classes a picture.
+        balanced: what in its training makes it answer as if all classes were equally frequent, in words; "" for nothing.
+        thresholds: of several classes a picture, the probability above which each is there; empty for 0.5 each.
+        thresholds_from: digest of the pictures that they were chosen on; see `picture_digest`.
+        hierarchy: pairs of a class, or a group of classes, and the group that it belongs to; empty for none.
     """
 
     classes: tuple[str, ...]
@@ -54,10 +60,41 @@ class About:
     origin: str = ""
     name: str = ""
     task: Task = field(default_factory=OneOf)
+    counts: tuple[float, ...] = ()
+    balanced: str = ""
+    thresholds: tuple[float, ...] = ()
+    thresholds_from: str = ""
+    hierarchy: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
-        return {**asdict(self), "task": encode(self.task)}
+        said = {**asdict(self), "task": encode(self.task)}
+        return {name: value for name, value in said.items() if name not in OPTIONAL or value}
+
+
+OPTIONAL = ("counts", "balanced", "thresholds", "thresholds_from", "hierarchy")
+"""Entries that are written only where there is something to say."""
+
+
+def labels_read(header: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """The optional entries of a header, checked, as fields of `About`.
+
+    Args:
+        classes: number of classes.
+
+    Raises:
+        ValueError: one of them is not what it should be.
+    """
+    found: dict[str, Any] = {}
+    for name in ("counts", "thresholds"):
+        numbers = tuple(map(float, header.get(name, ())))
+        if numbers and (len(numbers) != classes or not all(math.isfinite(each) and each >= 0 for each in numbers)):
+            raise ValueError(f"{name} must be a number for each class, at least 0")
+        found[name] = numbers
+    if max(found["thresholds"], default=0.0) > 1:
+        raise ValueError("thresholds must be probabilities")
+    pairs = tuple((str(child), str(parent)) for child, parent in header.get("hierarchy", ()))
+    return {**found, "hierarchy": pairs, **{name: str(header.get(name, "")) for name in ("balanced", "thresholds_from")}}
 
 
 def save_model(path: Path, network: Network, about: About) -> None:
@@ -121,6 +158,7 @@ def read_about(path: Path, header: dict[str, Any]) -> About:
             origin=str(header["origin"]),
             name=str(header["name"]),
             task=decode(Task, header["task"]) if "task" in header else OneOf(),  # type: ignore[type-abstract]
+            **labels_read(header, len(classes)),
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

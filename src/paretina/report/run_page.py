@@ -133,7 +133,7 @@ def page(record: RunRecord) -> dict[str, Any]:
                 "value": measured(record.metric(name), unit),
                 "interval": between(record.metric(f"{name}_low"), record.metric(f"{name}_high"), unit),
             }
-            for name, label, unit in (MEASURES if one_class else other_measures(record))
+            for name, label, unit in ((*MEASURES, *hierarchy_measures(record)) if one_class else other_measures(record))
             if record.metric(name) is not None
         ],
         "chosen": result.get("chosen"),
@@ -184,6 +184,20 @@ def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
     metrics = metrics if isinstance(metrics, dict) else {}
     names = [name for name in metrics if not name.endswith(("_low", "_high"))]
     return [(name, name.removeprefix("val/"), "%" if f"{name}_low" in metrics else "") for name in names]
+
+
+def hierarchy_measures(record: RunRecord) -> list[tuple[str, str, str]]:
+    """Key, label and unit of the figures by groups of classes; empty where a run knows of none."""
+    found = (record.result or {}).get("hierarchy")
+    if not isinstance(found, dict):
+        return []
+    levels = [
+        (f"val/level{one['level']}", f"Level {one['level']}, {how_many(len(one.get('groups') or ()), 'group')}", "%")
+        for one in dicts(found.get("levels"))
+        if number(one, "level") is not None
+    ]
+    more = (("val/mistake_severity", "Severity of mistakes", ""), ("val/hierarchical_distance", "Hierarchical distance", ""))
+    return [*levels, *more]
 
 
 def status(record: RunRecord) -> str:

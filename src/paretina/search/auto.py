@@ -81,7 +81,7 @@ class FolderLook:
     Attributes:
         train: number of training pictures.
         val: number of validation pictures.
-        smallest: number of training pictures of the smallest class.
+        smallest: number of training pictures of the smallest class; None where pictures have several or none.
         side: median of the shorter side, in pixels.
         aspect: median of the longer side divided by the shorter one.
     """
@@ -89,15 +89,16 @@ class FolderLook:
     train: int
     val: int
     classes: int
-    smallest: int
+    smallest: int | None
     side: int
     aspect: float
 
     def said(self) -> str:
         shape = f"{self.side} pixels" if self.aspect < 1.2 else f"{self.side} x {round(self.side * self.aspect)} pixels"
+        smallest = "" if self.smallest is None else f" (the smallest has {self.smallest})"
         return (
-            f"data: {how_many(self.train, 'training picture', ',')} of {how_many(self.classes, 'class')} (the smallest has "
-            f"{self.smallest}), {self.val:,} for validation, typically {shape}"
+            f"data: {how_many(self.train, 'training picture', ',')} of {how_many(self.classes, 'class')}{smallest}, "
+            f"{self.val:,} for validation, typically {shape}"
         )
 
 
@@ -119,10 +120,10 @@ def look_at(collection: Collection) -> FolderLook:
             continue
     if not shapes:
         raise ValueError(f"none of the {how_many(len(tried), 'picture')} that were tried can be read: paretina data check")
-    counts = Counter(sample.label for sample in train)
+    smallest = min(Counter(sample.label for sample in train).values()) if isinstance(collection.task, OneOf) else None
     side = round(statistics.median(min(shape) for shape in shapes))
     aspect = statistics.median(max(shape) / min(shape) for shape in shapes)
-    return FolderLook(len(train), len(val), len(collection.classes), min(counts.values()), side, aspect)
+    return FolderLook(len(train), len(val), len(collection.classes), smallest, side, aspect)
 
 
 @dataclass(frozen=True)

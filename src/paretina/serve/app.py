@@ -64,6 +64,7 @@ class Served:
         shares: raw pictures of one size to probabilities.
         heat: None where there are no heat maps.
         about: further facts for `/model`.
+        thresholds: where a picture can have several classes, the probability above which each is there.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Served:
     shares: Callable[[Tensor], Tensor]
     heat: Heat | None
     about: dict[str, Any]
+    thresholds: tuple[float, ...] = ()
 
 
 Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to answer, the most likely first.")]
@@ -190,7 +192,11 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     def answer(found: Tensor, top: int) -> list[dict[str, Any]]:
         best = found.topk(min(top, len(served.classes)))
         return [
-            {"class": served.classes[number], "probability": float(share)}
+            {
+                "class": served.classes[number],
+                "probability": float(share),
+                **({} if served.single else {"present": share > served.thresholds[number]}),
+            }
             for share, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
 

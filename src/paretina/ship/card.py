@@ -22,7 +22,11 @@ TITLES = {
     "top1": ("top-1 accuracy", "%"),
     "top5": ("top-5 accuracy", "%"),
     "balanced": ("balanced accuracy", "%"),
+    "map": ("mean average precision", "%"),
     "f1_macro": ("macro F1", "%"),
+    "f1_macro_tuned": ("macro F1 at a threshold for each class", "%"),
+    "f1_micro_tuned": ("micro F1 at a threshold for each class", "%"),
+    "mistake_severity": ("severity of mistakes", ""),
     "nll": ("negative log-likelihood", "nats"),
     "ece": ("expected calibration error", ""),
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.model.task import Task
-from paretina.model.weights import About, shortened
+from paretina.model.weights import About, labels_read, shortened
 from paretina.spec import decode, encode
 
 KEY = "paretina"
@@ -108,6 +108,7 @@ def read(path: Path, text: str | None) -> Header:
             origin=str(found["origin"]),
             name=str(found["name"]),
             task=decode(Task, found["task"]),  # type: ignore[type-abstract]
+            **labels_read(found, len(classes)),
         )
         return Header(
             about=about,

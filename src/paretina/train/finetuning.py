@@ -8,7 +8,7 @@ from typing import Any
 from paretina.clock import Clock
 from paretina.data.likeness import leaks
 from paretina.data.named import source_named
-from paretina.data.source import Sample, Source
+from paretina.data.source import Sample, Source, innermost
 from paretina.data.sources.part import Part
 from paretina.data.transform import PLAIN
 from paretina.data.transforms.centre_crop import CentreCrop
@@ -120,12 +120,14 @@ def learned(path: Path, source: Source) -> Learned:
         source: the data, opened without knowledge of the run.
     """
     before = trained(path)
-    used = before.data.source if isinstance(before.data, Part) else before.data
-    if used is None or type(used) is not type(source):
+    used = None if before.data is None else whole_of(before.data)
+    inner = None if used is None else innermost(used)
+    if used is None or type(inner) is not type(source):
         return Learned(source)
-    here, there = place_of(source), place_of(used)
+    assert inner is not None
+    here, there = place_of(source), place_of(inner)
     if here is None or there is None:  # built in
-        return Learned(source, "", "val", before.data) if source == used else Learned(source)
+        return Learned(used, "", "val", before.data) if source == inner else Learned(source)
     if not here.is_relative_to(there):
         return Learned(source)
     copies = ((Run(before.file.parent).result() or {}).get("data") or {}).get("copies") or {}
@@ -136,6 +138,14 @@ def learned(path: Path, source: Source) -> Learned:
     measured = used.open().split("val") if warning else ()
     whole = bool(measured) and all(sample.name.startswith(inside) for sample in measured)
     return Learned(source, warning, "all" if whole else "", before.data, inside)
+
+
+def whole_of(source: Source) -> Source:
+    """A source with all training pictures of it: without `Part`, but with the classes and the labels of the run."""
+    if isinstance(source, Part):
+        return whole_of(source.source)
+    within = getattr(source, "source", None)
+    return replace(source, source=whole_of(within)) if isinstance(within, Source) else source  # type: ignore[call-arg]
 
 
 def place_of(source: Source) -> Path | None:

@@ -97,6 +97,17 @@ class Term(Method):
     def check(self, recipe: "Recipe", model: Model) -> None:
         """As `Objective.check`."""
 
+    def counted(self, counts: tuple[float, ...]) -> "Term":
+        """The term with what it needs to know of the training pictures; called when a run is prepared, and stored in it.
+
+        Args:
+            counts: training pictures of each class; of one with probabilities each class has its share.
+
+        Raises:
+            ValueError: it has numbers for other classes.
+        """
+        return self
+
     @abstractmethod
     def make(self, teacher: Teacher | None) -> TermFn:
         """Returns the function; `teacher` gets the batch of the student and applies its own normalisation.

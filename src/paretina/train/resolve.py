@@ -27,6 +27,7 @@ from paretina.model.weights import About, Start, load_model, with_preprocessing
 from paretina.run import model_in
 from paretina.spec import encode
 from paretina.train.asked import Asked
+from paretina.train.class_counts import with_counts
 from paretina.train.feasible import check_answers, check_asked, check_damage, check_learner, check_parts
 from paretina.train.loop import Job
 from paretina.train.objective import Teacher
@@ -34,7 +35,7 @@ from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import Remembered, check_room, entry, remember, room
 from paretina.train.starting import check_probe, first_values, start_notes
-from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher, check_weights
+from paretina.train.tasks import HeldOut, check_targets, check_task, check_teacher, check_weights, for_task
 
 NO_LEAKS = Leaks()
 
@@ -172,8 +173,13 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
         notes.append(f"left out {names}: in this data a mirrored picture can belong to another class")
         recipe = replace(recipe, transforms=tuple(t for t in recipe.transforms if not t.MIRRORS))
+    recipe, changed = for_task(recipe, collection.task)
+    notes += changed
     check_task(recipe, collection.task)
     check_weights(recipe, collection)
+    recipe = with_counts(recipe, collection)
+    if recipe.test.judge is not None:
+        recipe.test.judge.check(collection.classes)
     start, said = asked.start()
     notes.append(f"starts {said}" if said.startswith("from") else f"starts with {said}")
     if start is not None and recipe.start.zero_gamma:

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from paretina.data.source import innermost
 from paretina.measure.cost import cost
-from paretina.measure.judge import Tally
+from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
 from paretina.model.build import Network, materialise
 from paretina.model.task import Task
@@ -15,6 +16,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, load_model, save_model
 from paretina.run import Run, model_in
 from paretina.spec import encode
+from paretina.train.class_counts import balanced_by, class_counts
 from paretina.train.journal import Journal
 from paretina.train.loop import FinalNetwork
 from paretina.train.resolve import Prepared
@@ -34,7 +36,8 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
     tally.write(run, prepared.val)
     start = prepared.start
     figures = judged.metrics
-    data = getattr(prepared.asked.data, "path", type(prepared.asked.data).__name__.lower())
+    inner = innermost(prepared.asked.data)
+    data = getattr(inner, "path", type(inner).__name__.lower())
     about = About(
         classes=classes,
         metrics={name: value for name, value in figures.items() if value is not None},
@@ -42,6 +45,11 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
         origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
         name=prepared.asked.model_name,
         task=answered(prepared),
+        counts=class_counts(prepared.collection),
+        balanced=balanced_by(prepared.recipe),
+        thresholds=judged.thresholds,
+        thresholds_from=picture_digest(each.name for each in prepared.val.samples) if judged.thresholds else "",
+        hierarchy=judged.hierarchy,
     )
     save_model(run.path / "model.safetensors", kept.network, about)
     lines = [*run.lines()]

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paretina.clock import Clock
+from paretina.clock import END, START, Clock
 from paretina.data.batch import Batch
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures
 from paretina.data.source import Collection
 from paretina.measure.judge import Judge
 from paretina.model.task import Task
+from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
@@ -20,6 +21,25 @@ from paretina.shapes import Loss
 from paretina.spec import kinds, specs_within
 from paretina.train.objective import Learner, Objective, Term
 from paretina.train.recipe import Recipe
+from paretina.train.terms.binary_cross_entropy import BinaryCrossEntropy
+from paretina.train.terms.cross_entropy import CrossEntropy
+
+
+def for_task(recipe: Recipe, task: Task) -> tuple[Recipe, tuple[str, ...]]:
+    """A recipe for the task of the data: for several labels a picture, cross entropy gives way to the loss that is for these.
+
+    Returns:
+        The recipe, and notes on what was changed, one sentence each.
+    """
+    terms: tuple[Term, ...] = getattr(recipe.objective, "terms", ())
+    plain = next((term for term in terms if isinstance(term, CrossEntropy)), None)
+    if not isinstance(task, AnyOf) or plain is None:
+        return recipe, ()
+    smoothed = ", without its label smoothing" if any(plain.smoothing(clock) for clock in (START, END)) else ""
+    own = None if any(isinstance(term, BinaryCrossEntropy) for term in terms) else BinaryCrossEntropy(weight=plain.weight)
+    found = tuple(own if term is plain else term for term in terms if term is not plain or own is not None)
+    note = f"a picture can have several labels, so the loss is BinaryCrossEntropy in place of CrossEntropy{smoothed}"
+    return replace(recipe, objective=replace(recipe.objective, terms=found)), (note,)  # type: ignore[call-arg]
 
 
 def check_task(recipe: Recipe, task: Task) -> None:

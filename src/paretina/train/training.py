@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from paretina.data.named import source_named
-from paretina.data.source import Source
-from paretina.data.sources.part import Part
+from paretina.data.source import Source, innermost, with_innermost
 from paretina.measure.machine import Others
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
@@ -157,15 +156,17 @@ def resume(
 
 def moved_to(old: Source, place: Source) -> Source:
     """A source with another path and the same settings."""
-    if isinstance(old, Part):
-        return replace(old, source=moved_to(old.source, place))
+    inner = innermost(old)
+    if inner is not old:
+        return with_innermost(old, moved_to(inner, place))
     if type(place) is type(old) and "path" in field_map(type(place)):
         return replace(old, path=getattr(place, "path", ""))  # type: ignore[call-arg]
     return place
 
 
 def run_name(asked: Asked) -> str:
-    data = Path(getattr(asked.data, "path", type(asked.data).__name__.lower())).expanduser().absolute().name
+    inner = innermost(asked.data)
+    data = Path(getattr(inner, "path", type(inner).__name__.lower())).expanduser().absolute().name
     data = data.rpartition(":")[2]  # of hf:NAME, the name
     return f"{data}-{asked.model_name or 'model'}"
 

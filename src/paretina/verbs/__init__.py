@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from paretina.verbs.folding import cross_validate as cross_validate
     from paretina.verbs.folding import fold_of as fold_of
     from paretina.verbs.joining import ensemble as ensemble
+    from paretina.verbs.labelling import data_labels as data_labels
     from paretina.verbs.listing import models as models
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.probing import probe as probe
@@ -73,6 +74,7 @@ PLACES = {
     "continue_folds": "verbs.folding",
     "cross_validate": "verbs.folding",
     "data_check": "verbs.data",
+    "data_labels": "verbs.labelling",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
     "embed": "verbs.embedding",
@@ -111,6 +113,7 @@ __all__ = [
     "ask",
     "card",
     "data_check",
+    "data_labels",
     "distill",
     "embed",
     "ensemble",

@@ -1,23 +1,26 @@
 """Builds the request for a training run (`Asked`) from arguments, fields and files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from paretina.data.named import data_in_words, source_named
 from paretina.data.source import Source
+from paretina.measure.hierarchy import Hierarchy, read_hierarchy, without
+from paretina.measure.judges.top_one import TopOne
 from paretina.measure.plan import Plan, default_plan
 from paretina.model.blueprint import Model
 from paretina.model.family import network_named
 from paretina.model.interop import library_of, peer_named
 from paretina.model.network_file import is_network_file, read_network
 from paretina.model.pretrained import weights_named
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import from_file
 from paretina.model.words import WORDS as WEIGHTS
 from paretina.search.auto import Chosen, choose_auto
-from paretina.spec import decode, field_map
+from paretina.spec import decode, field_map, near
 from paretina.train.asked import (
     Choice,
     choose,
@@ -27,14 +30,17 @@ from paretina.train.asked import (
     read_config,
     recipe_for,
     recipe_named,
+    related,
     word,
 )
+from paretina.train.class_counts import IMBALANCES
 from paretina.train.fields import AUTO, WORDS
 from paretina.train.planning import with_safe_precision
 from paretina.train.progressive import Progressive, progressive_named
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.verbs.checks import MisuseError, misuse
+from paretina.verbs.revising import revised
 
 
 class Given(NamedTuple):
@@ -140,6 +146,11 @@ def ask(
     fields: Mapping[str, Any] | None = None,
     progressive: str | Progressive | None = None,
     time_limit: float | None = None,
+    imbalance: str | None = None,
+    ignore: Sequence[str] = (),
+    relabel: Path | str | None = None,
+    relabel_val: bool = False,
+    hierarchy: Path | str | None = None,
 ) -> Choice:
     """Builds the request for a training run, without starting it.
 
@@ -160,6 +171,12 @@ def ask(
         time_limit: seconds of the whole run that "auto" reckons with; default: 10 minutes unless epochs are given.
         progressive: first and last image size, "96:160"; size and regularisation rise together, up to the recipe's values; see
             `paretina.train.progressive`.
+        imbalance: how rare classes are treated: "sampling", "weights", "effective" or "logits"; see
+            `paretina.train.class_counts`.
+        ignore: classes whose pictures are left out.
+        relabel: a file of corrected labels, as `data_labels` writes it.
+        relabel_val: whether it corrects the labels of validation and test pictures too.
+        hierarchy: a file with groups of classes; see `paretina.measure.hierarchy.read_hierarchy`.
 
     Raises:
         MisuseError: a name is unknown, or a value does not fit; the message has the near name.
@@ -196,6 +213,10 @@ def ask(
         if isinstance(said[name].value, str) and (name == "device" or said[name].value != AUTO):
             with misuse(said[name].origin if said[name].origin != here else ""):
                 named(said[name].value)
+    if ignore or relabel is not None or relabel_val:
+        with misuse():
+            source = source_named(said["data"].value)
+        said["data"] = Given(revised(source, ignore, relabel, relabel_val), said["data"].origin)
     with misuse(said["weights"].origin if said["weights"].origin != here else ""):
         recipe_value = None if said["recipe"].value == AUTO else said["recipe"].value
         wanted = default_weights(recipe_value) if said["weights"].value is None else str(said["weights"].value)
@@ -236,8 +257,55 @@ def ask(
                 rise = replace(rise, lr="kept")  # a schedule that is given is that of the run
             choice.asked = replace(choice.asked, recipe=rise(choice.asked.recipe))
             choice.origins["recipe.size"] = here
+    if imbalance is not None:
+        with_imbalance(choice, imbalance, {**settings, **changes})
+    if hierarchy is not None:
+        with_hierarchy(choice, Path(hierarchy), ignore)
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def with_imbalance(choice: Choice, way: str, given: Mapping[str, Any]) -> None:
+    """Sets the fields of a way to treat rare classes.
+
+    Args:
+        given: the fields that are given by hand.
+
+    Raises:
+        MisuseError: there is no such way, the recipe has no place for it, or a field that it sets is given too.
+    """
+    if way not in IMBALANCES:
+        raise MisuseError(f"there is no way to treat rare classes named {way!r}{near(way, IMBALANCES)}")
+    with misuse(f"--imbalance {way}"):
+        own = IMBALANCES[way](choice.asked.recipe)
+        for name in given:
+            path = full_path(name)
+            if any(related(path, full_path(field)) for field in own) and not path.startswith("recipe.objective.terms."):
+                raise ValueError(f"it sets {', '.join(own)}, and {word(name, given[name])} is given too; leave one out")
+        choice.set_all(own, f"--imbalance {way}")
+
+
+def with_hierarchy(choice: Choice, path: Path, ignore: Sequence[str]) -> None:
+    """Has a run judged by groups of classes.
+
+    Raises:
+        MisuseError: the file is not what it should be, or the run is judged by something else.
+    """
+    judge = choice.asked.recipe.test.judge
+    if judge is not None and not isinstance(judge, TopOne):
+        raise MisuseError(f"--hierarchy is for the judge TopOne, and judge={type(judge).__name__} is given; leave one out")
+    with misuse():
+        pairs = without(read_hierarchy(path), ignore)
+    with misuse(str(path)):
+        collection = choice.asked.data.open()
+        if collection.task != OneOf():
+            raise ValueError(
+                f"groups of classes are for one class a picture; the task of this data is {type(collection.task).__name__}"
+            )
+        Hierarchy.of(pairs, collection.classes)
+    test = replace(choice.asked.recipe.test, judge=TopOne(hierarchy=pairs))
+    choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, test=test))
+    choice.origins["recipe.test.judge"] = str(path)
 
 
 def is_number(value: Any) -> bool:

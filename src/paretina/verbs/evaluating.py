@@ -15,15 +15,19 @@ from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
 from paretina.data.scan import left_out_text
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.source import Collection, Sample, Source, innermost, with_innermost
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.ignoring import Ignoring
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.judge import Judged
+from paretina.measure.hierarchy import Hierarchy, Severity, read_hierarchy, severity, without
+from paretina.measure.judge import Judge, Judged, picture_digest
+from paretina.measure.judges.mean_precision import MeanPrecision
 from paretina.measure.neighbours import recalls
 from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
+from paretina.measure.priors import adjusted, check_adjusting
 from paretina.measure.process import process_settings
 from paretina.measure.statistics import Interval, as_object
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
@@ -128,6 +132,7 @@ class EvaluatedModel:
         runtime: what computed the answers, with its version.
         recall: by k, the share of the pictures in percent that have one of their class among the k nearest of the others, by
             the network's features (Recall@k), if requested.
+        severity: accuracy by groups of classes, and how severe mistakes are; None without groups.
     """
 
     accuracy: Accuracy | None
@@ -145,6 +150,7 @@ class EvaluatedModel:
     against: Against | None = None
     runtime: str = ""
     recall: dict[int, float] | None = None
+    severity: Severity | None = None
 
     @property
     def too_damaged(self) -> str:
@@ -165,7 +171,13 @@ class EvaluatedModel:
         if self.judged is not None:
             values = {name.removeprefix("val/"): value for name, value in self.judged.metrics.items()}
             figures |= {"n": self.n, **values, **self.judged.details}
-        more = {"sweep": self.sweep, "corrupted": self.corrupted, "unknown": self.unknown, "against": self.against}
+        more: dict[str, Any] = {
+            "sweep": self.sweep,
+            "corrupted": self.corrupted,
+            "unknown": self.unknown,
+            "against": self.against,
+        }
+        more |= {"hierarchy": self.severity}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
         if self.recall is not None:
             asked["recall"] = {str(k): value for k, value in self.recall.items()}
@@ -189,6 +201,9 @@ def evaluate(
     trust: bool = False,
     point_estimate: bool = False,
     recall: bool = False,
+    ignore: Sequence[str] = (),
+    logit_adjustment: float = 0.0,
+    hierarchy: Path | str | None = None,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -208,6 +223,12 @@ def evaluate(
         trust: whether shipped files that can run code are opened.
         point_estimate: whether the loss that is seen decides, whatever its interval.
         recall: whether Recall@k of the network's features is computed, for networks that are to find similar pictures.
+        ignore: classes of the data whose pictures are left out.
+        logit_adjustment: factor on the logarithms of the frequencies of the classes in training, which are subtracted from the
+            logits, so that the model answers as if all were equally frequent; usually 1, 0 for none. See
+            `paretina.measure.priors`.
+        hierarchy: a file with groups of classes, see `paretina.measure.hierarchy`; default: those that the model was trained
+            with.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
@@ -236,6 +257,7 @@ def evaluate(
     path, about, network = opened.path, opened.about, opened.network
     if about.task != OneOf():
         asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:], "--recall": (1,) * recall}
+        asked |= {"--logit-adjustment": (1,) * bool(logit_adjustment), "--hierarchy": (1,) * (hierarchy is not None)}
         only_one_class(path, about.task, **asked, **({"--against": [other]} if other else {}))
     if network is None:
         only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes, "--recall": (1,) * recall})
@@ -250,7 +272,12 @@ def evaluate(
         raise MisuseError(
             f"the classes of {other.path} are not those of {path}, or in another order, so they cannot be compared"
         )
-    found = labelled(path, about, source, split, str(data), held_out=other is not None)
+    tree = hierarchy_of(about, hierarchy, ignore)
+    if logit_adjustment and (len(sizes) > 1 or kinds):
+        raise MisuseError("--logit-adjustment is for the figures at one resolution; leave --corruptions or resolutions out")
+    with misuse(str(path)):
+        check_adjusting(about, logit_adjustment)
+    found = labelled(path, about, source, split, str(data), held_out=other is not None, ignore=ignore)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
     pictures = read_pictures(collection, samples)
     if not len(pictures):
@@ -265,7 +292,9 @@ def evaluate(
         check_side(network.model, side)
         opened = replace(opened, resolution=side)
     if network is not None and about.task != OneOf():
-        judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
+        judge = judge_for(about, pictures, notes)
+        table = None if csv is None else Path(csv)
+        judged, damaged = judged_by_task(network, pictures, side, plan, table, about.classes, judge)
         return EvaluatedModel(
             None,
             damaged,
@@ -281,6 +310,9 @@ def evaluate(
     logits, ids, damaged = opened.logits(pictures, plan)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
+    if logit_adjustment:
+        logits = adjusted(logits, about, logit_adjustment)
+        notes.append(f"logits are adjusted by the frequencies of the classes in training, with the factor {logit_adjustment:g}")
     labels = torch.tensor(pictures.labels())[ids]
     if csv is not None:
         names = [pictures.samples[i].name for i in ids.tolist()]
@@ -320,7 +352,37 @@ def evaluate(
         against=compared,
         runtime=opened.runtime,
         recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
+        severity=None if tree is None else severity(logits, labels, tree),
     )
+
+
+def hierarchy_of(about: About, file: Path | str | None, ignore: Sequence[str] = ()) -> Hierarchy | None:
+    """The groups of a model's classes, of a file or else of the model file; None where there are none.
+
+    Raises:
+        MisuseError: the file is not what it should be, or does not fit the classes.
+    """
+    if file is None:
+        with misuse("the model file"):
+            return Hierarchy.of(about.hierarchy, about.classes) if about.hierarchy else None
+    with misuse():
+        pairs = without(read_hierarchy(Path(file)), [name for name in ignore if name not in about.classes])
+    with misuse(str(file)):
+        return Hierarchy.of(pairs, about.classes)
+
+
+def judge_for(about: About, pictures: Pictures, notes: list[str]) -> Judge | None:
+    """The judge of pictures by a task other than one class a picture; None for the usual one.
+
+    The thresholds of a model file are not judged on the pictures that they were chosen on.
+    """
+    if not about.thresholds or about.thresholds_from == picture_digest(each.name for each in pictures.samples):
+        return None
+    notes.append(
+        "the thresholds of the model file were chosen on the validation pictures of its training; if these are among them, F1 "
+        "at these thresholds is too high"
+    )
+    return MeanPrecision(thresholds=about.thresholds)
 
 
 def recall_of(path: Path, network: Network | Combined, pictures: Pictures, side: int, plan: Plan) -> dict[int, float]:
@@ -383,7 +445,15 @@ class Labelled:
     notes: list[str]
 
 
-def labelled(path: Path, about: About, source: Source, split: str | None, data: str, held_out: bool = False) -> Labelled:
+def labelled(
+    path: Path,
+    about: About,
+    source: Source,
+    split: str | None,
+    data: str,
+    held_out: bool = False,
+    ignore: Sequence[str] = (),
+) -> Labelled:
     """Pictures of a split of the data, for a model.
 
     Args:
@@ -392,6 +462,7 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
         data: what the source is called.
         held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
             training held out, and not on all; on the very folder that it was trained on it always is.
+        ignore: classes of the data whose pictures are left out; the data of the run leaves out those that the run did.
 
     Raises:
         MisuseError: the split does not exist, or task or classes are not those of the model.
@@ -400,20 +471,29 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
     before = learned_by(path, source)
     notes: list[str] = []
     source = before.source
+    left_out = ignored_in(source)
+    if more := [name for name in ignore if name not in left_out]:
+        source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))
+        left_out += more
+    inner = innermost(source)
     collection: Collection
-    if isinstance(source, Folder) and source.folders() and all(counterpart(name, about.classes) for name in source.folders()):
-        source = replace(source, layout="classes")  # the model knows the layout that would have to be guessed
-    own = before.data is not None or is_named_after(about, source)
+    if isinstance(inner, Folder) and inner.folders():
+        known = (*about.classes, *left_out)
+        if all(counterpart(name, known) for name in inner.folders()):
+            inner = replace(inner, layout="classes")  # the model knows the layout that would have to be guessed
+            source = with_innermost(source, inner)
+    folder = inner if isinstance(inner, Folder) and not inner.has_splits() else None
+    own = before.data is not None or is_named_after(about, inner)
     trained_on = before.data is not None and not before.inside
-    if split is None and (trained_on or (held_out and own)) and isinstance(source, Folder) and not source.has_splits():
+    if split is None and (trained_on or (held_out and own)) and folder is not None:
         split = "val"
         notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
-    if split == "all" and isinstance(source, Folder) and not source.has_splits():
+    if split == "all" and folder is not None:
         split = None
-    if split is None and isinstance(source, Folder) and not source.has_splits():
-        split, collection = "all", replace(source, val_share=1.0).open()
+    if split is None and folder is not None:
+        split, collection = "all", with_innermost(source, replace(folder, val_share=1.0)).open()
         samples = collection.split("val")
-        if is_named_after(about, source):
+        if is_named_after(about, inner):
             notes.append(
                 "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
                 "--split val uses only the held-out ones"
@@ -428,6 +508,13 @@ def labelled(path: Path, about: About, source: Source, split: str | None, data: 
         samples = renumbered(collection, samples, about.classes, notes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def ignored_in(source: Source) -> list[str]:
+    """The classes that a source leaves out."""
+    found = list(source.classes) if isinstance(source, Ignoring) else []
+    within = getattr(source, "source", None)
+    return [*found, *(ignored_in(within) if isinstance(within, Source) else [])]
 
 
 def is_named_after(about: About, source: Source) -> bool:
@@ -482,11 +569,17 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
 
 
 def judged_by_task(
-    network: Network, pictures: Pictures, resolution: int, plan: Plan, csv: Path | None, classes: tuple[str, ...]
+    network: Network,
+    pictures: Pictures,
+    resolution: int,
+    plan: Plan,
+    csv: Path | None,
+    classes: tuple[str, ...],
+    judge: Judge | None = None,
 ) -> tuple[Judged, dict[str, str]]:
-    """The figures by the judge of the task, and the reason by name for all that could not be read."""
+    """The figures by a judge, default: that of the task, and the reason by name for all that could not be read."""
     plan.place(network)
-    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan)
+    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan, judge=judge)
     tally = evaluation.tally(network)
     if csv is not None:
         tally.table(csv, pictures, classes)

@@ -87,7 +87,11 @@ def ensemble(models: Sequence[Path | str], out: Path | str) -> Joined:
     names = tuple(own.name or str(path) for path, (_, own) in zip(paths, loaded, strict=True))
     licences = sorted({own.licence for _, own in loaded if own.licence})
     origin = f"the mean of the logits of {', '.join(names)}"
-    save_model(Path(out), made.eval(), About(about.classes, task=about.task, licence="; ".join(licences), origin=origin))
+    # thresholds are those of the probabilities of one network
+    shared = {name: getattr(about, name) for name in ("counts", "balanced", "hierarchy")}
+    shared = {name: value for name, value in shared.items() if all(getattr(own, name) == value for _, own in loaded)}
+    said = About(about.classes, task=about.task, licence="; ".join(licences), origin=origin, **shared)
+    save_model(Path(out), made.eval(), said)
     return Joined(Path(out), names, sum(each.numel() for each in made.parameters()))
 
 

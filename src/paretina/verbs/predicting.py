@@ -13,7 +13,10 @@ from paretina.data.pictures import read_pictures
 from paretina.data.remarks import told
 from paretina.data.source import Sample
 from paretina.measure.accuracy import write_predictions
+from paretina.measure.hierarchy import Hierarchy
 from paretina.measure.judges.mean_precision import write_shares
+from paretina.measure.priors import adjusted, check_adjusting
+from paretina.measure.thresholds import USUAL
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
@@ -27,15 +30,18 @@ from paretina.verbs.files import FileCollection, pictures_in
 class Prediction:
     """
     Attributes:
-        answers: class names with their probabilities, most likely first; for a multi-label network those above 0.5, which may
-            be none.
+        answers: class names with their probabilities, most likely first; for a multi-label network those above the threshold of
+            their class, or 0.5 where the model file has none, which may be none.
         rejected: whether the most likely class is less likely than the threshold that was given, so that the picture has no
             answer; always False without one.
+        groups: for each level of the groups that the model knows of its classes, the largest first, the likeliest group with
+            the sum of the probabilities of its classes.
     """
 
     name: str
     answers: tuple[tuple[str, float], ...]
     rejected: bool = False
+    groups: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Predicted:
                 "name": each.name,
                 "answers": [{"class": name, "probability": p} for name, p in each.answers],
                 "rejected": each.rejected,
+                **({"groups": [{"group": name, "probability": p} for name, p in each.groups]} if each.groups else {}),
             }
             for each in self.predictions
         ]
@@ -88,6 +95,7 @@ def predict(
     csv: Path | str | None = None,
     reject: float | None = None,
     trust: bool = False,
+    logit_adjustment: float = 0.0,
 ) -> Predicted:
     """Classifies pictures with a model; those that cannot be read are listed in the result.
 
@@ -98,9 +106,10 @@ def predict(
             (not in the table of a model with several classes a picture).
         reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
         trust: whether shipped files that can run code are opened.
+        logit_adjustment: as in `evaluate`; 0 for none.
 
     Raises:
-        MisuseError: there is no such model file, path or device, or the threshold cannot be one.
+        MisuseError: there is no such model file, path or device, the threshold cannot be one, or the logits cannot be adjusted.
         ValueError: the model file cannot be used, or does not classify whole pictures.
     """
     check_csv(csv)
@@ -115,6 +124,8 @@ def predict(
         raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
     if reject is not None and about.task != OneOf():
         raise MisuseError(f"the task of {path} is {type(about.task).__name__}; reject needs a model with one class per picture")
+    with misuse(str(path)):
+        check_adjusting(about, logit_adjustment)
     if about.task.DENSE or isinstance(about.task, Nothing):
         says = "predicts a class for each pixel" if about.task.DENSE else "was trained without labels, so it has no classes"
         raise ValueError(f"{path} {says}; predict lists the classes of whole pictures")
@@ -130,23 +141,32 @@ def predict(
     damaged = {readable(name): reason for name, reason in damaged.items()}
     if not len(logits):
         return Predicted((), damaged, dict(left_out), notes)
+    if logit_adjustment:
+        logits = adjusted(logits, about, logit_adjustment)
     shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
     shares = about.task.probabilities(logits)
     several = isinstance(about.task, AnyOf)
     if csv is not None:
         if several:
-            write_shares(Path(csv), shown, shares, about.classes)
+            write_shares(Path(csv), shown, shares, about.classes, thresholds=about.thresholds)
         else:
             write_predictions(Path(csv), shown, logits, None, about.classes, reject, damaged)
+    groups: list[tuple[tuple[str, float], ...]] = [()] * len(shown)
+    if about.hierarchy:
+        tree = Hierarchy.of(about.hierarchy, about.classes)
+        summed = [tree.sums(shares, level) for level in tree.levels]
+        groups = [tuple((names[int(s[i].argmax())], float(s[i].max())) for names, s in summed) for i in range(len(shown))]
+    limits = about.thresholds or (USUAL,) * len(about.classes)
     best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)
     answers = tuple(
         Prediction(
             name,
-            tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True) if not several or p > 0.5),
+            tuple((about.classes[i], p) for p, i in zip(ps, indices, strict=True) if not several or p > limits[i]),
             reject is not None and ps[0] < reject,
+            own,
         )
-        for name, ps, indices in rows
+        for (name, ps, indices), own in zip(rows, groups, strict=True)
     )
     return Predicted(answers, damaged, dict(left_out), notes, seconds, opened.runtime)
 

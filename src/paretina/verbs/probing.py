@@ -14,6 +14,7 @@ from paretina.measure.plan import Plan
 from paretina.measure.process import process_settings
 from paretina.measure.statistics import Interval, as_columns, wilson
 from paretina.model.build import Combined, Network
+from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
 from paretina.text import how_many
@@ -137,7 +138,8 @@ def probe(
         raise ValueError(f"{path} has no features of whole pictures of one network to probe")
     collection = source.open()
     if not isinstance(collection.task, OneOf):
-        raise ValueError("probing needs labels, one class a picture, and these pictures have none; name others")
+        what = "none" if isinstance(collection.task, Nothing) else f"those of the task {type(collection.task).__name__}"
+        raise ValueError(f"probing needs labels, one class a picture, and these pictures have {what}; name others")
     side = size or network.model.resolution
     with process_settings():
         found = judged(network, collection, plan, side, neighbours)

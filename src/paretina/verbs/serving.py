@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from paretina.data.preprocess import preprocess
+from paretina.measure.thresholds import USUAL
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Combined
 from paretina.model.fold import fastest_form
@@ -159,6 +160,7 @@ def served_of(opened: Answering) -> Any:
         file_heat = by_map(opened) if not isinstance(opened.network, Combined) else by_occlusion(shares)
     heat = file_heat if isinstance(about.task, OneOf) else None
     format = format_of(opened.path)
+    limits = about.thresholds or (USUAL,) * len(about.classes)
     return Served(
         about.name or opened.path.stem,
         about.classes,
@@ -173,7 +175,9 @@ def served_of(opened: Answering) -> Any:
             "runtime": opened.runtime,
             "format": format.NAME if format else "paretina",
             "heat": heat is not None,
+            **({} if isinstance(about.task, OneOf) else {"thresholds": list(limits)}),
         },
+        limits,
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from paretina import report as pages
 from paretina.data.named import may_be_there, source_named
 from paretina.data.pictures import pictures_kept
-from paretina.data.source import Source
+from paretina.data.source import Source, innermost
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.part import Part
 from paretina.measure.plan import default_plan
@@ -40,7 +40,8 @@ def check_output(output: Path | None, data: Source) -> None:
     Raises:
         MisuseError: something else is there already, or it lies inside the data, where nothing is ever written.
     """
-    check_place(output, data.path if isinstance(data, Folder) else None)
+    inner = innermost(data)
+    check_place(output, inner.path if isinstance(inner, Folder) else None)
 
 
 def train(
@@ -56,6 +57,11 @@ def train(
     planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    imbalance: str | None = None,
+    ignore: Sequence[str] = (),
+    relabel: Path | str | None = None,
+    relabel_val: bool = False,
+    hierarchy: Path | str | None = None,
     **fields: Any,
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
@@ -71,11 +77,14 @@ def train(
             See `paretina.train.planning`.
         listen: called with each line of the log.
         say: called with each note.
+        imbalance, ignore, relabel, relabel_val, hierarchy: rare classes, classes to leave out, corrected labels and groups of
+            classes; see `ask`.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit)
+    labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
+    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels)
     limit = choice.seconds if time_limit is None else time_limit
     return start(choice, output, left(limit, began), listen, say, planning)
 
@@ -256,7 +265,10 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         saved = Run.open(run)
         asked = saved.asked()
         named = None if data is None else source_named(data)
-    place = (asked.get("data") or {}).get("path")
+    stored = asked.get("data") or {}
+    while isinstance(stored.get("source"), dict):
+        stored = stored["source"]
+    place = stored.get("path")
     gone = isinstance(place, str) and not may_be_there(place)
     if named is not None and saved.result() is not None and not gone:
         same = learned(run, named)

@@ -73,7 +73,14 @@ def test_intervals_hold_their_figures_and_shrink_with_more_pictures():
 def test_classes_that_no_picture_has_do_not_count_and_are_named():
     found = tally([[3.0, -1.0], [2.0, -4.0]], [[1.0, 0.0], [ABSENT, ABSENT]]).judged(("a", "b"))
     assert found.metrics["val/map"] == 100.0
-    assert found.details["per_class"][1] == {"class": "b", "n": 0, "average_precision": None, "f1": None}
+    assert found.details["per_class"][1] == {
+        "class": "b",
+        "n": 0,
+        "average_precision": None,
+        "f1": None,
+        "threshold": 0.5,
+        "f1_tuned": None,
+    }
     assert "1 of 2 classes are in no picture and do not count in the mean precision: b" in found.notes
 
 

@@ -9,18 +9,14 @@ selection), section 3.
 """
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar
-
-from torch import Tensor
 
 from paretina.data.grouping import joined, members
 from paretina.data.likeness import copies, looked_at
-from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source
+from paretina.data.source import NONE_HELD_OUT, Collection, Source, WrappedCollection
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.shapes import Shapes
 from paretina.data.split import folds_of
-from paretina.shapes import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,41 +84,15 @@ class Fold(Source):
 
 
 @dataclass(frozen=True)
-class FoldCollection(Collection):
+class FoldCollection(WrappedCollection):
     """
     Attributes:
-        whole: the full collection.
         alike: names of pictures that are copies of each other.
     """
 
     COSTLY: ClassVar[bool] = True
 
-    whole: Collection = field(kw_only=True)
     alike: tuple[tuple[str, ...], ...] = field(kw_only=True, repr=False)
-
-    def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        return self.whole.image(sample, at_least)
-
-    def target(self, sample: Sample) -> Tensor:
-        return self.whole.target(sample)
-
-    def weight(self, sample: Sample) -> float:
-        return self.whole.weight(sample)
-
-    def group(self, sample: Sample) -> int:
-        return self.whole.group(sample)
-
-    def unit(self, sample: Sample) -> str:
-        return self.whole.unit(sample)
-
-    def origin(self) -> Collection:
-        return self.whole.origin()
-
-    def name_at_origin(self, sample: Sample) -> str:
-        return self.whole.name_at_origin(sample)
-
-    def file(self, sample: Sample) -> Path | None:
-        return self.whole.file(sample)
 
 
 EXAMPLES = (Fold(source=Shapes(per_class=20)), Fold(source=Folder(path="photos", groups="folder"), count=10, number=3))

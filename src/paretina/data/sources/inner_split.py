@@ -3,16 +3,12 @@
 For choices during training, which must not be made on validation pictures.
 """
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.source import Collection, Source, WrappedCollection
 from paretina.data.sources.shapes import Shapes
 from paretina.data.split import held_out_units
-from paretina.shapes import Image
 
 
 def unsalted(data: dict[str, Any]) -> dict[str, Any]:
@@ -58,39 +54,10 @@ class InnerSplit(Source):
 
 
 @dataclass(frozen=True)
-class InnerCollection(Collection):
-    """
-    Attributes:
-        whole: the full collection.
-    """
+class InnerCollection(WrappedCollection):
+    """The training pictures of the full collection, of which some are judged on."""
 
     COSTLY: ClassVar[bool] = True
-
-    whole: Collection = field(kw_only=True)
-
-    def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        return self.whole.image(sample, at_least)
-
-    def target(self, sample: Sample) -> Tensor:
-        return self.whole.target(sample)
-
-    def weight(self, sample: Sample) -> float:
-        return self.whole.weight(sample)
-
-    def group(self, sample: Sample) -> int:
-        return self.whole.group(sample)
-
-    def unit(self, sample: Sample) -> str:
-        return self.whole.unit(sample)
-
-    def origin(self) -> Collection:
-        return self.whole.origin()
-
-    def name_at_origin(self, sample: Sample) -> str:
-        return self.whole.name_at_origin(sample)
-
-    def file(self, sample: Sample) -> Path | None:
-        return self.whole.file(sample)
 
 
 EXAMPLES = (InnerSplit(source=Shapes(per_class=20)),)

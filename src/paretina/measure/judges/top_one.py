@@ -17,6 +17,7 @@ from torch import Tensor
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import Accuracy, confident_mistakes, measure_accuracy, write_predictions
+from paretina.measure.hierarchy import Hierarchy, Pairs, severity
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
@@ -30,8 +31,9 @@ class Answers(PerPicture):
     KEY: ClassVar[str] = "top1"
     TITLE: ClassVar[str] = "top-1"
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, hierarchy: Pairs = ()) -> None:
         super().__init__(torch.empty(0, classes), torch.empty(0, dtype=torch.int64))
+        self.hierarchy = hierarchy
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         known = targets.any(1)
@@ -50,7 +52,12 @@ class Answers(PerPicture):
         _, logits, labels = self.answers()
         accuracy = measure_accuracy(logits, labels, classes)
         said = accuracy.to_dict()
-        return Judged(metrics(accuracy), {"per_class": said["per_class"], "confusion": said["confusion"]}, accuracy.notes)
+        found, details = metrics(accuracy), {"per_class": said["per_class"], "confusion": said["confusion"]}
+        if self.hierarchy:
+            severe = severity(logits, labels, Hierarchy.of(self.hierarchy, classes))
+            found |= severe.metrics()
+            details["hierarchy"] = severe.to_dict()
+        return Judged(found, details, accuracy.notes, hierarchy=self.hierarchy)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         ids, logits, labels = self.answers()
@@ -117,10 +124,22 @@ def thumbnail(pictures: Pictures, index: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TopOne(Judge):
+    """
+    Attributes:
+        hierarchy: pairs of a class, or group of classes, and the group that it belongs to; with them there are figures for each
+            level, and of how severe mistakes are, see `paretina.measure.hierarchy`. Empty for none.
+    """
+
     TASK: ClassVar[type[Task]] = OneOf
 
+    hierarchy: tuple[tuple[str, str], ...] = ()
+
+    def check(self, classes: tuple[str, ...]) -> None:
+        if self.hierarchy:
+            Hierarchy.of(self.hierarchy, classes)
+
     def start(self, classes: int) -> Tally:
-        return Answers(classes)
+        return Answers(classes, self.hierarchy)
 
 
-EXAMPLES = (TopOne(),)
+EXAMPLES = (TopOne(), TopOne(hierarchy=tuple(zip("abcdef", "xxyyzz", strict=True))))
