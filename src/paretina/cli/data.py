@@ -37,7 +37,7 @@ def data_check(source: str, as_json: bool) -> None:
 
 @command(
     data,
-    "paretina data labels photos/ --csv labels.csv --html labels.html\nparetina train photos/ --relabel labels.csv",
+    "paretina data labels photos/ --csv labels.csv --html labels.html",
     name="labels",
     short_help="Find labels that are likely wrong.",
 )
