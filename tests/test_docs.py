@@ -130,7 +130,8 @@ def test_commands_options_and_fields_exist(page):
         name, given = parsed(arguments)
         if name == "train" and (page != ADDING or INSIDE):
             fields = dict(assignment(text) for text in given["fields"])
-            verbs.ask("clipart", given["model"] or "resnet18", given["recipe"], given["weights"] or "none", fields=fields)
+            data = given["source"] if any(name.startswith("data.") for name in fields) else "clipart"
+            verbs.ask(data, given["model"] or "resnet18", given["recipe"], given["weights"] or "none", fields=fields)
 
 
 def test_a_misspelt_command_would_be_found():

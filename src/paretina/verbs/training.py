@@ -69,7 +69,8 @@ def train(
     See `paretina.train.training.train` for the other files and the errors, and `ask` for the defaults.
 
     Args:
-        data: a folder, an .npz file, "clipart", "shapes", or a source.
+        data: a folder, a table, an .npz file, tar shards, "hf:NAME", "torchvision:NAME", "clipart", "shapes", or a source; all
+            forms are in docs/data.md.
         output: the run directory; default: the next free one in runs/.
         time_limit: seconds for the whole call; the epochs are chosen to fit.
         progressive: first and last image size, "96:160"; see `ask`.

@@ -6,8 +6,8 @@ name up to the first dot: `0001.jpg` and its label, `0001.cls` (a number, or the
 `class` or `cls`; a list of them means any number of classes a picture). Other members are left out and counted; nothing is
 unpickled.
 
-An archive whose name, or folder, begins with train, val (valid, validation) or test is of that split; of archives that say
-nothing, a part of the pictures is held out as val by a hash of their names.
+An archive whose name begins with train, val (valid, validation) or test, or whose folder is called so, is of that split; of
+archives that say nothing, a part of the pictures is held out as val by a hash of their names.
 
 Pictures can be drawn in any order, which exact resumption needs: an archive is looked through once, and where each picture lies
 in it is kept in the cache. A copy of an archive from elsewhere is not looked for again as long as it is in the cache. Packed
