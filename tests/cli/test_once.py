@@ -31,6 +31,7 @@ FLOATS = [
 def test_no_number_of_any_command_may_be_other_than_finite(command, param, value):
     option = max(param.opts, key=len)
     words = ["x" for each in command.params if isinstance(each, click.Argument) and each.required]
+    words += [f"{max(each.opts, key=len)}=onnx" for each in command.params if isinstance(each, click.Option) and each.required]
     with pytest.raises(click.UsageError) as caught:
         command.make_context(command.name, [*words, f"{option}={value}"])
     said = caught.value.format_message()

@@ -135,9 +135,9 @@ def check_inner(parts: Collection) -> None:
     held, left = len(parts.split("val")), len(parts.split("train"))
     if not held:
         raise ValueError("--held-out leaves no training picture to judge trials on; raise it, or give more pictures")
-    if left < 2 * len(parts.classes):
+    if left <= len(parts.classes):
         raise ValueError(
-            f"--held-out leaves {left} pictures to train on, fewer than two for each of {len(parts.classes)} classes; lower "
+            f"--held-out leaves {left} pictures to train on, no more than one for each of {len(parts.classes)} classes; lower "
             "it, or give more pictures"
         )
 
