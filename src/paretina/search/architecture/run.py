@@ -91,7 +91,7 @@ class UntimedError(ValueError):
     """A timing that the search needs has failed."""
 
 
-class ShortTimeError(UntimedError):
+class ShortSearchError(UntimedError):
     """The time limit is too short for what a search does at least."""
 
 
@@ -215,7 +215,7 @@ class SearchWork:
         found = self.alone("latency-table", make_table, given, "timing units and whole networks")
         if "needs_s" in found:
             least = found["needs_s"] / TABLE
-            raise ShortTimeError(
+            raise ShortSearchError(
                 f"the latency table takes about {found['needs_s']:.0f} s on this machine ({found['units']} units of the space, "
                 f"and whole networks), and it may take {100 * TABLE:.0f} % of the time limit of {study.seconds:g} s; "
                 f"{self.longer(least)}, or choose a budget that is counted, such as --budget macs=2e7"
@@ -286,7 +286,7 @@ class SearchWork:
         """Times a few updates of what the search begins with.
 
         Raises:
-            ShortTimeError: the least that a search does would take longer than the time that is left.
+            ShortSearchError: the least that a search does would take longer than the time that is left.
         """
         study = self.study
         if study.seconds is None:
@@ -307,7 +307,7 @@ class SearchWork:
         spent = self.spent_s
         if spent + least > (self.end_s or math.inf):
             needed = max((spent + least) / SEARCHING, spent + least + self.finals_s())
-            raise ShortTimeError(
+            raise ShortSearchError(
                 f"a trial takes about {trial:.3g} s and a full training about {full:.3g} s, so the least that a search does, "
                 f"{how_many(self.arms, 'trial')} and {LEAST_FINALISTS} full trainings, needs {least + self.finals_s():.3g} s "
                 f"after the {spent:.3g} s so far, and the time limit is {study.seconds:g} s; {self.longer(needed)}, or begin "
@@ -378,7 +378,7 @@ class SearchWork:
                     ended = not batch
                     break
                 if misses and self.over(study.seconds):
-                    raise ShortTimeError(
+                    raise ShortSearchError(
                         f"no candidate that holds {self.limits()} was found in {study.seconds:g} s, {misses} points missed it"
                         f"{self.least_seen()}; raise the budget, narrow the space with --set, --width or size=, or "
                         f"{self.longer(2 * (study.seconds or 0.0))}"
