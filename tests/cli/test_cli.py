@@ -212,7 +212,7 @@ MISUSE = [
     ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
     ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "as epochs=3 and as recipe.epochs=5"),
     ("frontier photos --models resnet18 --time 3m --time 4m", "--time-limit is given twice"),
-    ("measure resnet18 --time 3", "--time-limit 3 has no unit"),
+    ("measure resnet18 --time 3", "--time 3 has no unit"),
     ("train photos -b 3", "write batch_size=VALUE"),
     ("train photos epoch=3", "did you mean 'epochs'?"),
     ("train photos epochs=many", "epochs must be a number, got 'many'"),

@@ -37,21 +37,21 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
         return {
             **none,
-            "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
+            "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time-limit",
         }
     epochs = affordable(standing, kept, share)
     if min(epochs.values()) < least_epochs(standing, names):
         if rung:
             return {
                 **none,
-                "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
+                "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time-limit",
             }
         raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
 
 
 def out_of_time(rung: int) -> str:
-    return f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time"
+    return f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time-limit"
 
 
 def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:
