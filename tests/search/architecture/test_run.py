@@ -260,6 +260,14 @@ def test_a_search_without_time_for_its_least_says_how_much_it_needs_and_is_tried
     assert work(folder, Here(1))["status"] == "done"
 
 
+def test_a_search_whose_time_is_over_is_refused_before_anything_is_timed(tmp_path, data, calls, monkeypatch):
+    monkeypatch.setattr(running.SearchWork, "spent_s", property(lambda self: 50.0))
+    said = r"50 s of the time limit of 60 s are over, .* in the first 36 s; .* --time-limit 4m"
+    with pytest.raises(ValueError, match=said):
+        work(begun(tmp_path, study_on(data, seconds=60.0)), Here(1))
+    assert not calls
+
+
 def test_a_search_without_a_time_limit_gets_none(tmp_path, study):
     with pytest.raises(ValueError, match="no time limit but ends after its trials"):
         give_time(begun(tmp_path, study), 60.0)

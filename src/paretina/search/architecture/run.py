@@ -29,6 +29,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from paretina.data.pictures import pictures_kept
 from paretina.measure.pareto import rank_correlation, volume
 from paretina.measure.process import randomness_kept
 from paretina.measure.statistics import Interval, mean_interval, paired_interval, wilson
@@ -281,6 +282,19 @@ class SearchWork:
         minutes = max(1, math.ceil(SPARE * least_s / 60))
         words = ["paretina", "search", "--resume", str(self.folder), "--time-limit", f"{minutes}m"]
         return f"give it more time: {shlex.join(words)}"
+
+    def check_begun(self) -> None:
+        """Checks that there is time left for trials.
+
+        Raises:
+            ShortSearchError: there is none.
+        """
+        limit = self.study.seconds
+        if limit is not None and (spent := self.spent_s) > SEARCHING * limit:
+            raise ShortSearchError(
+                f"{spent:.3g} s of the time limit of {limit:g} s are over, and trials are begun in the first "
+                f"{SEARCHING * limit:.3g} s; {self.longer(4 * spent)}"
+            )
 
     def find_pace(self) -> None:
         """Times a few updates of what the search begins with.
@@ -536,8 +550,9 @@ def work(folder: Path, engine: Engine, say: Say = lambda text: None, since: floa
         KeyboardInterrupt: interrupted; the same call continues it.
     """
     study = read_study(folder)
-    with sole(folder), tried_again(folder):
+    with sole(folder), tried_again(folder), pictures_kept():
         work = SearchWork(folder, study, engine, say, Elapsed(folder, since=since))
+        work.check_begun()
         if study.timed:
             work.make_table()
         work.find_pace()
