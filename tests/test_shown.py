@@ -33,6 +33,7 @@ from paretina.measure import sweep
 from paretina.measure.timing import Turns
 from paretina.model.family import network_named
 from paretina.model.weights import About, save_model
+from paretina.search.architecture import study as searched
 from paretina.spec import put
 from paretina.train import estimate, training
 from paretina.verbs import training as running
@@ -503,6 +504,7 @@ def lengths(monkeypatch):
 
     monkeypatch.setattr(estimate, "rehearse", rehearse)
     monkeypatch.setattr(running, "rehearse", rehearse)
+    monkeypatch.setattr(searched, "rehearse", lambda asked: {"epoch_s": 0.1, "fixed_s": 0.1, "updates_per_epoch": 1.0})
     monkeypatch.setattr(sweep, "Turns", lambda seconds, wait: Turns(seconds=TURNS_S, wait=wait))
 
 
@@ -626,6 +628,59 @@ def test_a_line_that_is_shown_runs_and_says_what_it_found(line, inside, replayed
     document = json.loads(ran([*words, "--json"]).stdout)
     missing = {path: value for path, value in figures(document) if not detail.search(path) and not printed(value, text)}
     assert not missing
+
+
+# --- lines of the docs ------------------------------------------------------------------------------------------------------
+
+
+def of_docs():
+    """Every line of a shell that a page of the docs shows, but for those of the README."""
+    pages = script("pages")
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        for block in pages.blocks(path):
+            if block.language in ("sh", "console", "text"):
+                yield from pages.commands(block if block.language == "sh" else replace(block, language="console"))
+
+
+def without_comment(line):
+    return shlex.join(shlex.split(line, comments=True))
+
+
+DOCS = [
+    line
+    for line in dict.fromkeys(map(without_comment, of_docs()))
+    if line.startswith("paretina ") and not re.search(r"\s\|\s|&&|>", line)
+]
+
+
+class BegunError(Exception):
+    """A study was put together, and would begin."""
+
+
+@pytest.mark.parametrize("line", DOCS)
+def test_a_line_of_the_docs_is_understood(line):
+    parsed(program_of(line)[1])
+
+
+STUDIES = [line for line in DOCS if re.match(r"paretina (search|scale) (?!--resume)", line)]
+
+
+@pytest.mark.parametrize("line", STUDIES)
+def test_a_study_of_the_docs_can_be_begun_as_it_stands(line, inside, monkeypatch):
+    """With its own networks, spaces, budgets and options, of which no stand-in knows whether they go together."""
+
+    def begun(*positional, **named):
+        raise BegunError
+
+    monkeypatch.setattr("paretina.verbs.searching.prepare", begun)
+    monkeypatch.setattr("paretina.verbs.scaling.begin", begun)
+    result = CliRunner().invoke(main, program_of(line)[1], prog_name="paretina")
+    assert isinstance(result.exception, BegunError), result.output
+
+
+def test_there_are_studies_in_the_docs():
+    assert len(DOCS) > 10
+    assert len(STUDIES) > 2
 
 
 def test_every_stand_in_is_used():

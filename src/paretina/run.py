@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,34 @@ def check_run(path: Path, asked: Mapping[str, Any]) -> None:
         raise ValueError(f"{path} is not a run but belongs to `paretina {verb}`{resume}")
 
 
+def held_in(path: Path) -> str:
+    """What a directory holds and how it is continued: "a search already; ... go on with it: paretina search --resume X".
+
+    Returns:
+        "" where nothing in it is known.
+    """
+    if (path / "study.json").exists():
+        return "a study of `paretina ablate` already; choose another --output, or go on with it by the command that began it"
+    if (path / "asked-selftraining.json").exists():
+        return "a self-training already; choose another --output, or go on with it by the command that began it"
+    if (path / OF_FOLDS).exists():
+        what, verb = "folds", "train"
+    elif (path / "asked.json").exists():
+        try:
+            verb = json.loads((path / "asked.json").read_text()).get("verb", "train")
+        except (ValueError, AttributeError):
+            return "something already, whose asked.json cannot be read; choose another --output"
+        if verb not in (*OF_RUNS, *OF_STUDIES):
+            return f"something of `paretina {verb}` already; choose another --output"
+        what, verb = (
+            {"frontier": "a frontier", "scale": "a scaling", "search": "a search"}.get(verb, "a run"),
+            (verb if verb in OF_STUDIES else "train"),
+        )
+    else:
+        return ""
+    return f"{what} already; choose another --output, or go on with it: {shlex.join(['paretina', verb, '--resume', str(path)])}"
+
+
 def model_in(path: Path, hint: str = "") -> Path:
     """The model file of that name, or the one in the directory of a finished run: every command reads both.
 
@@ -96,6 +124,18 @@ def free_folder(parent: Path, name: str) -> Path:
             return path
         except FileExistsError:
             number += 1
+
+
+@contextmanager
+def not_left_empty(path: Path) -> Iterator[None]:
+    """Removes a directory that an error leaves empty, so that what was refused leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not there, or not empty
+            path.rmdir()
+            path.parent.rmdir()
+        raise
 
 
 class TakenError(ValueError):
@@ -174,7 +214,7 @@ class Run:
     def asked(self) -> dict[str, Any]:
         try:
             asked = json.loads((self.path / "asked.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             missing = "contains no run: there is no asked.json in it" if self.path.exists() else "is not there"
             raise ValueError(f"{self.path} {missing}") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:

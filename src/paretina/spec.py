@@ -41,7 +41,7 @@ def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: 
         return f"; did you mean {lowered[close[0]]!r}?"
     if listing:
         return f"; `{listing}` lists what there is"
-    return f"; known: {', '.join(sorted(known)) or 'none'}"
+    return f"; known: {', '.join(sorted(set(known))) or 'none'}"
 
 
 class SpecType(ABCMeta):

@@ -5,13 +5,36 @@ Where the system does not report them, memory and busy seconds are None, and chi
 
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path("/")
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: ends what is being done like Ctrl-C."""
+
+
+@contextmanager
+def ended_like_interrupts() -> Iterator[None]:
+    """Raises `TerminatedError` on SIGTERM, as Ctrl-C raises KeyboardInterrupt; outside of the main thread nothing changes."""
+
+    def end(number: int, frame: Any) -> None:
+        raise TerminatedError
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # the main thread alone can install handlers
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def cpus() -> frozenset[int]:

@@ -60,3 +60,16 @@ def how_many(number: int | float, noun: str, form: str = "", plural: str = "") -
     text = format(number, form or ("g" if isinstance(number, float) else ""))
     several = plural or f"{noun}{'es' if noun.endswith('s') else 's'}"
     return f"{text} {noun if text == '1' else several}"
+
+
+PARTS = {2: "half", 3: "a third", 4: "a quarter", 9: "a ninth"}
+
+
+def length_of(share: float) -> str:
+    """The length of a trial in words: "a whole trial", "a ninth of a trial", "30 % of a trial"."""
+    if share == 1:
+        return "a whole trial"
+    for number, word in PARTS.items():
+        if abs(share * number - 1) < 1e-6:
+            return f"{word} a trial" if number == 2 else f"{word} of a trial"
+    return f"{100 * share:.3g} % of a trial"

@@ -208,7 +208,7 @@ MISUSE = [
     ("frontier photos --models resnet18 --device cpu --time 3m device=cpu", "device is given twice, as --device cpu"),
     ("frontier photos --models resnet18,resnet34 --time 3m data.path=damaged", "data is given twice, as photos and as"),
     ("frontier photos --models resnet18,resnet34 --time 3m lr=0.1 lr.then.start=0.2", "set the same field"),
-    ("frontier photos --models resnet18 --time 3 epochs=3", "--time 3 has no unit"),
+    ("frontier photos --models resnet18 --time 3 epochs=3", "--time-limit 3 has no unit"),
     ("frontier photos --models resnet18 --time 3m epochs=3 epochs=5", "epochs is given twice, as 3 and as 5"),
     ("frontier photos --models resnet18 --time 3m epochs=3 recipe.epochs=5", "as epochs=3 and as recipe.epochs=5"),
     ("frontier photos --models resnet18 --time 3m --time 4m", "--time-limit is given twice"),
@@ -408,10 +408,10 @@ def test_what_is_no_time_is_refused(text):
 
 
 def test_data_check_names_faults():
-    out, _ = run("data", "check", "damaged")
+    out, _ = run("data", "check", "damaged", code=1)
     assert out.startswith("3 classes, 18 pictures: 12 train, 6 val\n")
     assert "damaged, cannot be read: 2\n  train/blue/0.png: not a picture in a known format\n" in out
-    assert set(document("data", "check", "damaged")["faults"]) == {"train/blue/0.png", "val/blue/1.png"}
+    assert set(document("data", "check", "damaged", code=1)["faults"]) == {"train/blue/0.png", "val/blue/1.png"}
 
 
 def test_print_config_says_where_each_value_came_from(tmp_path):

@@ -119,7 +119,7 @@ def test_a_resumed_frontier_may_have_more_time(npz, tmp_path, worked):
         (("DATA", "--models", "resnet18", "--candidates", "x.yaml"), "with either --models or --candidates"),
         (("DATA", "--candidates", "x.yaml", "--sizes", "32"), "--sizes and --recipes need --models"),
         (("DATA", "--models", "resnet18,resnet34"), "--time-limit 30m"),
-        (("DATA", "--models", "resnet18", "--time", "soon"), "--time must be a time"),
+        (("DATA", "--models", "resnet18", "--time", "soon"), "--time-limit must be a time"),
         (("--resume", "x", "--rungs", "2", "seed=1"), "leave out --rungs, seed=1"),
     ],
 )

@@ -1,4 +1,7 @@
 import json
+import os
+import re
+import signal
 
 import click
 import pytest
@@ -22,7 +25,7 @@ def worked(monkeypatch):
     """The directories that were worked on; nothing is trained."""
     calls = []
 
-    def work(folder, engine, say):
+    def work(folder, engine, say, since):
         calls.append(folder)
         (folder / "result.json").write_text(json.dumps(result()))
         return result()
@@ -110,6 +113,10 @@ def test_a_found_network_can_be_the_middle_of_the_next_search(data, tmp_path, wo
         (("mnasnet", "DATA", "--trials", "4", "--set", "kernel=4"), "odd kernel"),
         (("mnasnet", "DATA", "--trials", "4", "--vary", "width"), "--vary is for a space around:NETWORK"),
         (("mnasnet", "DATA", "--trials", "4", "--model", "resnet18"), "--model is for a space around a recipe"),
+        (
+            ("mnasnet", "DATA", "--trials", "4", "--target", "macs", "--reward", "soft"),
+            "--target 'macs' needs a number above 0",
+        ),
         (("around:resnet18", "DATA", "--trials", "4", "--vary", "witdh"), "did you mean 'width'"),
         (("recipe:fast", "DATA", "--trials", "4", "--budget", "macs=1"), "decides nothing"),
         (("recipe:fsat", "DATA", "--trials", "4"), "did you mean 'fast'"),
@@ -118,6 +125,7 @@ def test_a_found_network_can_be_the_middle_of_the_next_search(data, tmp_path, wo
         (("mnasnet", "DATA", "--trials", "4", "size=big"), "whole number of pixels"),
         (("mnasnet", "DATA", "--trials", "4", "--time-limit", "30"), "has no unit"),
         (("mnasnet", "photos", "--trials", "4"), "there is no folder 'photos'"),
+        (("--resume", "x", "--time-limit", "0s"), "time above 0"),
         (("--resume", "x", "--trials", "4", "seed=1"), "leave out --trials, seed=1"),
         (("--resume", "x"), "holds no search"),
     ],
@@ -131,12 +139,68 @@ def test_what_does_not_fit_is_refused_before_anything_is_done(data, tmp_path, wo
 
 
 def test_after_an_interruption_it_is_said_how_to_resume(data, tmp_path, monkeypatch):
-    def interrupted(folder, engine, say):
+    def interrupted(folder, engine, say, since):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(searching, "work", interrupted)
     output = ran("efficientnetv2", data, "--trials", "4", "--width", "0.25", "-o", tmp_path / "out", code=130)
     assert f"paretina search --resume {tmp_path / 'out'}" in output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_both_signals_say_how_to_resume_wherever_they_come(data, tmp_path, monkeypatch, number, code):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work(folder, engine, say, since):
+        os.kill(os.getpid(), number)
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(searching, "work", work)
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        output = ran("efficientnetv2", data, "--trials", "4", "--width", "0.25", "-o", tmp_path / "out", code=code)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert f"paretina search --resume {tmp_path / 'out'}" in output
+    assert signal.getsignal(signal.SIGTERM) == ours
+
+
+def test_more_time_is_given_with_resume(data, tmp_path, worked):
+    ran("efficientnetv2", data, "--time-limit", "30m", "--width", "0.25", "-o", tmp_path / "out")
+    ran("--resume", tmp_path / "out", "--time-limit", "1h")
+    assert read_study(tmp_path / "out").seconds == 3600.0
+    assert len(worked) == 2
+    assert "can only be raised: " in " ".join(ran("--resume", tmp_path / "out", "--time-limit", "10m", code=2).split())
+
+
+def test_what_is_refused_leaves_no_directory(tmp_path, monkeypatch, data):
+    def refused(*_):
+        raise ValueError("a picture is damaged")
+
+    monkeypatch.setattr(searching, "prepare", refused)
+    monkeypatch.chdir(tmp_path)
+    assert "a picture is damaged" in ran("efficientnetv2", data, "--trials", "4", "--width", "0.25", code=2)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("asked.json", '{"verb": "search"}', "holds a search already; .* paretina search --resume"),
+        ("asked.json", '{"verb": "scale"}', "holds a scaling already; .* paretina scale --resume"),
+        ("asked.json", '{"verb": "frontier"}', "holds a frontier already; .* paretina frontier --resume"),
+        ("asked.json", '{"verb": "finetune"}', "holds a run already; .* paretina train --resume"),
+        ("folds.json", '{"count": 3}', "holds folds already; .* paretina train --resume"),
+        ("study.json", "{}", "holds a study of `paretina ablate` already; .* by the command that began it"),
+        ("asked-selftraining.json", "{}", "holds a self-training already; .* by the command that began it"),
+        ("notes.txt", "", "is not empty"),
+    ],
+)
+def test_an_output_that_is_taken_is_continued_by_its_own_command(data, tmp_path, worked, name, text, said):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(text)
+    output = ran("efficientnetv2", data, "--trials", "4", "--width", "0.25", "-o", tmp_path / "out", code=2)
+    assert re.search(said, " ".join(output.split()))
 
 
 def test_resume_needs_nothing_but_the_directory(data, tmp_path, worked):

@@ -93,6 +93,15 @@ def test_no_winner_is_said(result):
     assert "no clear winner; the most accurate: <fast>" in text_tables(result)
 
 
+def test_where_nothing_is_compared_there_is_neither_a_winner_nor_a_family_of_none(result):
+    result["decision"] |= {"winner": None, "leader": None, "by_reward": None}
+    said = "\n".join(text_tables(result))
+    assert "no winner: no network of the asked cost was trained, so nothing is compared" in said
+    assert "\nthe single dimensions, as files for --model:" in said
+    assert "None" not in said
+    assert "by accuracy and latency" not in said
+
+
 def test_curves_begin_at_the_base_and_rise_with_the_cost(result):
     curves = {curve.label: curve for curve in charts_of(result)[0].curves}
     assert set(curves) == {"width", "<fast>"}

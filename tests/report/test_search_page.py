@@ -4,7 +4,7 @@ import re
 import pytest
 
 from paretina.model.family import network_named
-from paretina.report.search_page import beat, contours, summary_lines, tables_of, tried_chart, write_search
+from paretina.report.search_page import beat, contours, points_said, summary_lines, tables_of, tried_chart, write_search
 from paretina.spec import encode
 
 BLUEPRINT = encode(network_named("resnet8_w16_s2").blueprint)
@@ -107,13 +107,13 @@ def folder(tmp_path):
 
 def test_the_summary_names_what_was_tried_rejected_and_found():
     text = "\n".join(summary_lines(result()))
-    assert "control: 2 candidates in 2 trials, 7 rejected before training; best reward 0.5500" in text
-    assert "search:  3 candidates in 3 trials, 3 rejected before training, 1 failed; best reward 0.6000" in text
+    assert "control: 2 candidates in 2 trials, 7 rejected before training; best reward 55.0 %" in text
+    assert "search:  3 candidates in 3 trials, 3 rejected before training, 1 failed; best reward 60.0 %" in text
     assert "best by reward" in text
     assert re.search(r"first +what it began with +– +68\.50 .*misses the budget", text)
     assert "paretina train photos/ --model runs/x/found.json" in text
     assert "the search beat random search: +5.05 points [+4.40, +5.70]" in text
-    assert "a rank correlation needs 4 finalists, and there are 2" in text
+    assert "a rank correlation needs 4 finalists, not 2" in text
 
 
 def test_it_says_plainly_where_search_did_not_beat_random():
@@ -145,7 +145,7 @@ def test_the_page_is_offline_and_escapes_what_it_shows(folder):
 def test_contours_join_equal_rewards():
     found = result()
     plot = tried_chart(found, "macs")
-    assert plot.curves[0].label == "reward 0.602"  # 60 % at 0.95 of the target
+    assert plot.curves[0].label == "reward 60.2 %"  # 60 % at 0.95 of the target
     # along the contour of the best trial its own mark lies on the line
     mark = next(mark for mark in plot.marks if "60.0" in mark.title)
     points = [tuple(map(float, each.split())) for each in re.findall(r"[\d.]+ [\d.]+", plot.curves[0].path)]
@@ -165,3 +165,60 @@ def test_the_rows_of_the_found_network_stand_beside_the_first():
 def test_an_unfinished_search_has_no_page(tmp_path):
     with pytest.raises(ValueError, match="paretina search --resume"):
         write_search(tmp_path)
+
+
+def test_reasons_come_before_verdicts():
+    one = {"name": "s", "other": "c", "points": 14.29, "interval": None, "clear": False}
+    text = beat(result(against_random=one))
+    assert text.index("of one seed, which says nothing about chance") < text.index("+14.29 points")
+    assert "give --seeds 2 or more" in text
+    tied = [{**each, "values": [0.5]} for each in result()["tried"]]
+    assert beat(result(tried=tied)).startswith("all trials came out the same, so they say nothing")
+    settings = {key: value for key, value in result()["found"].items() if key not in ("file", "model", "first")}
+    found = result(against_random=None, found=settings)
+    found["finalists"][0]["name"] = found["tried"][1]["name"]  # the best of the control
+    del found["finalists"][1]
+    assert "both ended at the same settings" in beat(found)
+    found["finalists"][0]["name"] = "another"
+    assert "no candidate of random search was trained in full" in beat(found)
+
+
+def test_it_says_on_stdout_that_the_start_is_better():
+    worse = {"name": "s", "other": "first", "points": -14.29, "interval": None, "clear": False}
+    found = result(against_first=worse, budgets=[])
+    found["finalists"][2]["holds"] = True
+    lines = summary_lines(found)
+    assert "what was found is worse than what the search began with: keep that, unless what was found is cheaper" in lines
+    better = summary_lines(result())
+    assert not any("keep that" in line for line in better)
+
+
+def test_the_train_line_repeats_what_the_finalists_were_trained_with():
+    found = result()
+    found["found"]["config"] = "recipe.json"
+    line = "paretina train photos/ --model runs/x/found.json --weights none --config runs/x/recipe.json"
+    assert f"  {line}" in summary_lines(found)
+
+
+def test_units_are_said_once(folder):
+    text = write_search(folder).read_text()
+    assert "MMACs" not in text
+    assert "macs, MACs" not in text
+    assert text.count('<button type="button">MACs</button>') == 2  # of finalists and of trials
+    assert "300,000" in text  # points of the space
+    assert points_said(4.2e12) == "about 1e12"
+    one_seed = result()
+    for row in one_seed["finalists"]:
+        row["interval"] = None
+    assert "95 %" not in "\n".join(summary_lines(one_seed))
+
+
+def test_lengths_of_trials_are_in_words(folder):
+    found = result()
+    found["tried"][0]["share"] = 1 / 9
+    (folder / "result.json").write_text(json.dumps(found))
+    text = write_search(folder).read_text()
+    assert "a ninth of a trial" in text
+    assert "a whole trial" in text
+    assert "1 of 2 trials" not in text
+    assert "in trainings as long as 1.1 trials together" in "\n".join(summary_lines(found))

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from paretina.system import TerminatedError
 from paretina.train.interrupt import asked_to_stop
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -26,6 +27,7 @@ def test_the_first_signal_is_noted_and_nothing_else_happens(handlers, number):
         assert not stop.asked
         os.kill(os.getpid(), number)
         assert stop.asked
+    assert stop.error is (TerminatedError if number == signal.SIGTERM else KeyboardInterrupt)
 
 
 def test_the_second_signal_is_that_of_python(handlers):

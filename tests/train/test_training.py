@@ -12,10 +12,15 @@ from paretina import verbs
 from paretina.data import likeness
 from paretina.data.decode import DecodeError
 from paretina.data.source import Collection, Sample, Source
+from paretina.data.sources.apart import Apart
 from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.fold import Fold
 from paretina.data.sources.folder import Folder
+from paretina.data.sources.inner_split import InnerSplit
 from paretina.data.sources.part import Part
+from paretina.data.sources.several import Set, Several
 from paretina.data.sources.shapes import Shapes
+from paretina.data.sources.unlabelled import Unlabelled
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.squash import Squash
 from paretina.measure.machine import Others
@@ -879,6 +884,20 @@ def test_rehearsing_does_not_change_the_run(finished, tmp_path, monkeypatch):
 def test_runs_are_named_after_data_and_network(tiny, npz):
     assert training.run_name(asked(tiny, Arrays(path=str(npz)), model_name="resnet18")) == "numbers.npz-resnet18"
     assert training.run_name(asked(tiny, Arrays(path=str(npz)))) == "numbers.npz-model"
+    assert training.run_name(asked(tiny, Arrays(path=str(npz))), "found-1a2b") == "numbers.npz-found-1a2b"
+
+
+def test_data_that_is_made_of_other_data_has_the_name_of_these(tiny, npz):
+    own = Arrays(path=str(npz))
+    for source in (
+        Part(source=own, share=0.1),
+        InnerSplit(source=own),
+        Fold(source=Part(source=own, share=0.5), count=3, number=1),
+        Apart(train=Unlabelled(path="loose"), val=own),
+        Several(sets=(Set(name="a", source=own), Set(name="b", source=Shapes()))),
+    ):
+        assert training.run_name(asked(tiny, source, model_name="resnet18")) == "numbers.npz-resnet18"
+    assert training.data_word(Shapes()) == "shapes"
 
 
 def test_a_saved_model_can_be_saved_again(finished, tmp_path):

@@ -1,6 +1,7 @@
 """Teachers, learning without labels, judging features, ensembles and self-training, as a user calls them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -15,6 +16,7 @@ from paretina.measure.neighbours import recalls, voted
 from paretina.model.assemblies.committee import Committee
 from paretina.model.weights import load_model
 from paretina.verbs.checks import MisuseError
+from paretina.verbs.selftraining import SelfTrained, SelfTrainingRound, check_same, own_place
 from tiny import row, tiny_blueprint
 
 STUDENT = "resnet8_w16_s2"
@@ -245,6 +247,43 @@ def test_an_interrupted_self_training_continues_with_the_same_result(home, tmp_p
     ]
     weights = [load_file(each.rounds[-1].run / "model.safetensors") for each in (whole, again)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_without_an_output_other_arguments_get_the_next_directory(home, tmp_path):
+    run_of = tmp_path / "teacher"
+    asked = {"run": "r", "pictures": {"kind": "Unlabelled", "path": "loose"}, "order": "random"}
+    other = {**asked, "pictures": {"kind": "Unlabelled", "path": "uneven", "classes": ["a"]}}
+    first = own_place(run_of, asked)
+    assert first == tmp_path / "teacher-selftrained"
+    check_same(first, asked, None)
+    assert own_place(run_of, asked) == first  # which is continued
+    assert own_place(run_of, other) == tmp_path / "teacher-selftrained-2"
+    with pytest.raises(MisuseError) as error:
+        check_same(first, other, None)
+    said = str(error.value)
+    assert "holds a self-training with other pictures: loose there, uneven here" in said
+    assert "{" not in said
+
+
+def test_it_is_said_where_an_earlier_round_was_better():
+    def round_of(phase, top1):
+        return SelfTrainingRound(phase, Path(f"r/{phase}"), (top1, top1 - 1, top1 + 1), 12)
+
+    text = "\n".join(SelfTrained((40.0, 39.0, 41.0), (round_of("pseudo", 47.6), round_of("labelled", 38.1))).lines())
+    assert "round 1: trained on the pictures that it labelled itself, 12 pseudo-labels: top-1 47.6 %" in text
+    assert "round 1, r/pseudo/model.safetensors, was better: top-1 47.6 % against 38.1 %" in text
+    start = "\n".join(SelfTrained((50.0, 49.0, 51.0), (round_of("labelled", 38.1),)).lines())
+    assert "the model that it began with, was better: top-1 50.0 % against 38.1 %" in start
+    assert "was better" not in "\n".join(SelfTrained((30.0, 29.0, 31.0), (round_of("labelled", 38.1),)).lines())
+
+
+@pytest.mark.parametrize("command", ["pretrain", "selftrain", "probe"])
+def test_a_folder_that_cannot_be_used_is_misuse_with_every_command(home, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    words = {"pretrain": ["pretrain"], "selftrain": ["selftrain", home / "teacher"], "probe": ["probe", home / "teacher"]}
+    found = CliRunner().invoke(main, [*map(str, words[command]), "empty"])
+    assert found.exit_code == 2, found.output
 
 
 def test_no_confident_label_is_said(home, tmp_path):

@@ -1,9 +1,9 @@
 """The command line: a thin layer over `paretina.verbs`.
 
 Heavy modules are imported inside the commands, so `--help` answers at once, and arguments are checked before that (`slips`).
-Exit codes: 0 success, 1 failure, 2 usage error (nothing was done), 3 a budget was not met, 130 interrupted. With `--json` a
-command prints one JSON document to standard output, which is `{"error": ...}` if it fails; progress, notes and errors go to
-standard error.
+Exit codes: 0 success, 1 failure (of `data check`: pictures that cannot be read), 2 usage error (nothing was done), 3 a budget
+was not met, 130 interrupted by Ctrl-C, 143 by SIGTERM. With `--json` a command prints one JSON document to standard output,
+which is `{"error": ...}` if it fails; progress, notes and errors go to standard error.
 """
 
 # Importing those that are in __all__ registers their commands.

@@ -39,7 +39,7 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--model", "-m", default=None, help="A name from `paretina models`; default: efficientnet_b0.")
 @click.option("--weights", default=None, help="Weights to start from, as in `paretina train`.  [auto]")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each change, paired by seed.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of each change, paired by seed.")
 @click.option("--switch", "switches", multiple=True, help="What to leave out or replace: average, dropout=0.")
 @click.option(
     "--add", "additions", multiple=True, help="What to add: edits.Fuse, transforms.CutMix, size=160, progressive=96:160."

@@ -21,7 +21,8 @@ def data() -> None:
 @click.argument("source", metavar="DATA")
 def data_check(source: str, as_json: bool) -> None:
     """Check classes, counts, sizes, unreadable pictures, and duplicates or near-duplicates within and across splits.
-    Warns if `paretina train` would refuse the data because too many pictures cannot be read.
+    Warns if `paretina train` would refuse the data because too many pictures cannot be read. The exit code is 1 if a picture
+    cannot be read, for use in scripts; duplicates leave it at 0.
 
     DATA is {data}.
     """
@@ -33,6 +34,8 @@ def data_check(source: str, as_json: bool) -> None:
         print_json(report.to_dict())
     else:
         print_lines(report.lines())
+    if report.faults:
+        click.get_current_context().exit(1)
 
 
 @command(

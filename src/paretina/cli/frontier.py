@@ -127,7 +127,7 @@ def frontier(
     from paretina.model.fold import fold
     from paretina.progress import Pace, Progress
     from paretina.report.frontier_page import write_frontier
-    from paretina.run import command_line, free_folder
+    from paretina.run import command_line, free_folder, not_left_empty
     from paretina.search.frontier.begin import begin, give_time
     from paretina.search.frontier.run import work
     from paretina.search.frontier.runtimes import EAGER, check_runtimes, runtimes_of
@@ -153,7 +153,7 @@ def frontier(
         with misuse():
             begun = read_standing(resume)
             if time is not None:
-                give_time(resume, duration(time, "--time"))
+                give_time(resume, duration(time, "--time-limit"))
         folder, wanted = resume, begun.runtimes
     else:
         found = asked_for(source, fields, models, sizes, recipes, weights, candidates, device, workers)
@@ -164,7 +164,7 @@ def frontier(
             check_runtimes(wanted, default_plan(device or "auto").device)
         name = Path(str(source)).expanduser().absolute().name
         folder = output or free_folder(Path("runs"), f"{name}-frontier")
-    with misuse():
+    with misuse(), not_left_empty(folder):
         tools = tools_for(device or "auto", timing, tune, fold, wanted)
         if resume is None or (
             tools.device == begun.asked["device"] and (begun.session is None or begun.disturbed)
@@ -180,7 +180,7 @@ def frontier(
 
     with progress:
         if resume is None:
-            with misuse():
+            with misuse(), not_left_empty(folder):
                 begin(folder, str(source), found, halving, tools.device, limits, command_line(), wanted)
             progress.plain(f"directory: {shlex.quote(str(folder))}, {how_many(len(found), 'candidate')}")
         try:
@@ -321,7 +321,7 @@ def halving_of(time: str | None, rungs: int | None, keep: float | None, by: str 
     named = {"rungs": rungs, "factor": keep, "by": by, "cost": cost}
     with misuse():
         given = {name: value for name, value in named.items() if value is not None}
-        return decode(Halving, {"seconds": duration(str(time), "--time"), **given})
+        return decode(Halving, {"seconds": duration(str(time), "--time-limit"), **given})
 
 
 def check_energy(cost: str, device: str | None) -> None:

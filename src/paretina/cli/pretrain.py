@@ -8,6 +8,12 @@ from paretina.cli.learning import learning_options
 from paretina.cli.planning import planning_named
 from paretina.cli.program import FieldCommand, command, duration, main, taken_apart
 
+JUDGE = (
+    "that is of a linear layer, trained on the labels beside what learns without them; judge the features with: "
+    "paretina probe {run}"
+)
+"""What the accuracy of such a run is of."""
+
 
 @command(
     main,
@@ -54,4 +60,6 @@ def pretrain(
     if dry_run:
         tried(choice, output, seconds, as_json)
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+    finished(
+        lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json, JUDGE
+    )

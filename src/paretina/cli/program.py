@@ -13,14 +13,15 @@ import click
 from paretina.cli.once import Once
 from paretina.cli.planning import TuneCommand
 from paretina.measure.process import spin_briefly
+from paretina.system import TerminatedError, ended_like_interrupts
 from paretina.text import paragraphs, printable
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and after SIGTERM, as shells have them."""
 
 
 # --- errors -------------------------------------------------------------------------------------------------------------
@@ -38,6 +39,13 @@ class FailedError(Exception):
         super().__init__(message)
         self.code = code
         self.more = more
+
+
+def was_terminated(error: BaseException | None) -> bool:
+    """Whether SIGTERM led to an error."""
+    while error is not None and not isinstance(error, TerminatedError):
+        error = error.__context__
+    return error is not None
 
 
 def outcome(error: BaseException) -> FailedError | None:
@@ -113,7 +121,8 @@ class Program(Suggesting):
             return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
         given = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
+            with ended_like_interrupts():
+                code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
         except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # its text is the help
             error.show()
             sys.exit(2)
@@ -124,7 +133,7 @@ class Program(Suggesting):
             if found is None:
                 raise
             click.echo(paragraphs(f"error: {found}"), err=True)
-            sys.exit(found.code)
+            sys.exit(TERMINATED if found.code == INTERRUPTED and was_terminated(error) else found.code)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -65,7 +65,7 @@ NEW_ONLY = (
     "with +late and +cap160. Single dimensions are always among them.  [the named ones and a grid]",
 )
 @click.option("--step", type=float, default=None, help="Step of the grid of shares, which divides 1.  [0.25]")
-@click.option("--seeds", type=click.IntRange(1), default=None, help="Trainings of each network, paired by seed.  [3]")
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="Trainings of each network, paired by seed.  [3]")
 @click.option(
     "--time-limit",
     default=None,
@@ -94,7 +94,7 @@ NEW_ONLY = (
 @click.option("--cap", type=click.IntRange(1), default=None, help="Largest image size in pixels, for all candidates.  [none]")
 @click.option("--late-depth", is_flag=True, help="Only the later half of the stages gets more blocks.")
 @click.option("--curves", is_flag=True, help="Also train the family and the single dimensions at the other --times.")
-@click.option("--timing", type=click.FloatRange(0.1), default=None, help="Seconds of timing per network.  [2]")
+@click.option("--timing", type=click.FloatRange(0.1, 3600), default=None, help="Seconds of timing per network.  [2]")
 @click.option(
     "--reward-weight", type=float, default=None, help="Exponent w of the reward accuracy * (latency / target)^w.  [-0.07]"
 )

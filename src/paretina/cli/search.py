@@ -26,7 +26,7 @@ EXAMPLE = (
 )
 
 NEW_ONLY = (
-    "budgets", "target", "time_limit", "trials", "by", "reward", "recipe", "model", "width", "vary", "narrow", "share",
+    "budgets", "target", "trials", "by", "reward", "recipe", "model", "width", "vary", "narrow", "share",
     "held_out", "finalists", "seeds", "seed", "no_control", "shared_weights", "timing", "device", "output",
 )  # fmt: skip
 """What a search is begun with and keeps."""
@@ -42,8 +42,14 @@ NEW_ONLY = (
     help="The most that a candidate may cost: latency_ms=12, macs=2e7, params=1e6, activations=1e6, weight_bytes=4e6. What "
     "exceeds it is not trained.",
 )
-@click.option("--time-limit", default=None, help="Time for everything: 30m, 2h. Trials are begun in six tenths of it.")
-@click.option("--trials", type=click.IntRange(2), default=None, help="Short trainings, half of them of the random control.")
+@click.option(
+    "--time-limit",
+    default=None,
+    help="Time for everything: 30m, 2h; can be raised with --resume. Trials are begun in six tenths of it.",
+)
+@click.option(
+    "--trials", type=click.IntRange(2, 100_000), default=None, help="Short trainings, half of them of the random control."
+)
 @click.option(
     "--by",
     default=None,
@@ -80,11 +86,11 @@ NEW_ONLY = (
 )
 @click.option(
     "--finalists",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100),
     default=None,
     help="Candidates of the search that are trained in full, with the best of the control and what it began with.  [3]",
 )
-@click.option("--seeds", type=click.IntRange(1), default=None, help="Full trainings of each finalist.  [2]")
+@click.option("--seeds", type=click.IntRange(1, 100), default=None, help="Full trainings of each finalist.  [2]")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Of the search; the same one asks the same points.  [0]")
 @click.option("--no-control", is_flag=True, help="Spend all trials on the search: then nothing says whether it was worth it.")
 @click.option(
@@ -92,9 +98,9 @@ NEW_ONLY = (
     is_flag=True,
     help="Train many candidates as parts of one network, and score more of them by the weights that they inherit.",
 )
-@click.option("--timing", type=click.FloatRange(0.1), default=None, help="Seconds of timing a whole network.  [1]")
+@click.option("--timing", type=click.FloatRange(0.1, 3600), default=None, help="Seconds of timing a whole network.  [1]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue an interrupted search with its original settings.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue an interrupted search, or try a failed one again.")
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @engine_options
 def search(
@@ -118,22 +124,30 @@ def search(
     """
     from paretina import verbs
     from paretina.progress import Progress
-    from paretina.run import free_folder
+    from paretina.run import free_folder, not_left_empty
+    from paretina.search.architecture.space import space_named
+    from paretina.search.architecture.study import read_asked
 
     given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    if "time_limit" in given:
+        given["time_limit"] = duration(given["time_limit"])
     if resume is not None:
         also = {**given, **({"output": output} if output else {})}
         wrong = [option_named(name) for name in NEW_ONLY if name in also] + [each for each in (space, source, *fields) if each]
         if wrong:
-            usage(f"a search is resumed with its original settings; leave out {', '.join(wrong)}")
+            usage(
+                f"a search is resumed with its original settings, but for a longer --time-limit; leave out {', '.join(wrong)}"
+            )
+        with verbs.misuse():
+            read_asked(resume)
         folder, study = resume, None
     else:
         if space is None or source is None:
             usage("name the space and the data, such as `paretina search mnasnet photos/`; or resume one with --resume DIR")
+        with verbs.misuse():
+            space_named(str(space))
         if "time_limit" not in given and "trials" not in given:
             usage("a search needs an end: give --time-limit 30m, or --trials 40")
-        if "time_limit" in given:
-            given["time_limit"] = duration(given["time_limit"])
         if "vary" in given:
             given["vary"] = [name.strip() for name in given["vary"].split(",") if name.strip()]
         if given.pop("no_control", False):
@@ -144,7 +158,7 @@ def search(
         )
         verbs.check_output(output, study.base.data)
         folder = output or free_folder(Path("runs"), f"{Path(str(source)).expanduser().absolute().name}-search")
-    with Progress() as progress:
+    with not_left_empty(folder), Progress() as progress:
         progress.plain(f"directory: {shlex.quote(str(folder))}")
         try:
             found = verbs.search(
@@ -152,12 +166,15 @@ def search(
                 source,
                 output=folder,
                 resume=resume,
+                time_limit=given.get("time_limit"),
                 cluster=cluster,
                 workers=workers if cluster or workers else 1,
                 say=progress.plain,
                 study=study,
             )
         except KeyboardInterrupt:
+            if not (folder / "asked.json").exists():
+                raise
             again = resumed_by("search", folder, workers, cluster)
             raise FailedError(f"interrupted; resume with\n  {again}", INTERRUPTED) from None
     show(found, as_json)

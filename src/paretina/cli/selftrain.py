@@ -18,7 +18,7 @@ from paretina.cli.program import INTERRUPTED, FailedError, FieldCommand, command
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("source", metavar="PICTURES")
 @click.argument("fields", metavar="[FIELD=VALUE]...", nargs=-1)
-@click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Number of rounds.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Number of rounds.")
 @click.option(
     "--order",
     default="random",
@@ -28,7 +28,12 @@ from paretina.cli.program import INTERRUPTED, FailedError, FieldCommand, command
 @click.option("--confidence", type=float, default=0.0, help="Probability from which a pseudo-label is used.  [0]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the random order.  [0]")
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [finetune]")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Directory of the rounds; default: beside the run.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Directory of the rounds; default: beside the run, the next free one.",
+)
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 def selftrain(
     run: Path,

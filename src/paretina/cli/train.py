@@ -285,8 +285,12 @@ def resumed(path: Path, source: str | None, progress: Any) -> Any:
     return verbs.resume(path, source, progress.listen, progress.say)
 
 
-def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
-    """Runs to the end and prints the results; after an interruption, how to resume."""
+def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judge: str = "") -> None:
+    """Runs to the end and prints the results; after an interruption, how to resume.
+
+    Args:
+        judge: what gave the accuracy, where it is not the network that was trained; `{run}` stands for the directory.
+    """
     from paretina.progress import Progress
 
     progress = Progress()
@@ -318,6 +322,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> N
     between = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
     balanced = f" balanced {metrics['val/balanced']:.1f} %," if "val/balanced" in metrics else ""
     click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures")
+    if judge and shown["key"] == "top1":
+        print_lines([judge.format(run=shlex.quote(str(run.path)))])
     if said := probe_said(run.asked(), result):
         click.echo(said)
     if warning := result["data"].get("copies", {}).get("warning"):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paretina.data.names import composed, counterpart, likeness
-from paretina.data.scan import PicturePlace
+from paretina.data.scan import PicturePlace, UnusableError
 
 EXACT = {
     "train": ("train", "training"),
@@ -321,7 +321,7 @@ def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
     trains = [exact["train"]] if "train" in exact else loose["train"]
     if exact and not trains:
         there = list(exact.values())
-        raise ValueError(
+        raise UnusableError(
             f"{shown(root)} has {listed(there)} but no train/ with class folders in it; to measure on one, name it: "
             f"{shown(there[0])}; {OVERRIDE}"
         )
@@ -337,7 +337,7 @@ def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
         return {}
     strange = [place for split in ("val", "test") for place in loose.get(split, ())]
     if all_said and not exact and strange and not (related["val"] or related["test"]):
-        raise ValueError(
+        raise UnusableError(
             f"{listed([*trains, *strange])} in {shown(root)} are named like splits, but have no class folder in common; "
             f"call class folders the same in each; {OVERRIDE}"
         )
@@ -350,7 +350,7 @@ def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
     others = [place for place in full if not said[place]]
     if len(splits) == 1 and others:
         train = splits["train"]
-        raise ValueError(
+        raise UnusableError(
             f"{shown(root)} has {train.name}/ with folders in it beside {listed(others)}: is it the training split or a class? "
             f"If it is the split, name {shown(train)} itself, or leave out the others with data.layout=plain; {OVERRIDE}"
         )
@@ -359,9 +359,9 @@ def splits_in(root: PicturePlace, notes: list[str]) -> dict[str, PicturePlace]:
     return splits
 
 
-def both_claim(root: PicturePlace, split: str, places: Sequence[PicturePlace]) -> ValueError:
+def both_claim(root: PicturePlace, split: str, places: Sequence[PicturePlace]) -> UnusableError:
     names = " and ".join(place.name for place in places)
-    return ValueError(f"{names} in {shown(root)} are both named like the {split} split; keep one of them")
+    return UnusableError(f"{names} in {shown(root)} are both named like the {split} split; keep one of them")
 
 
 def exact_splits(root: PicturePlace) -> dict[str, PicturePlace]:
@@ -410,7 +410,7 @@ def checked_classes(root: PicturePlace, classes: list[PicturePlace]) -> list[str
         splits = [place for place, split in zip(classes, said, strict=True) if split]
         bare = [place for place, split in zip(classes, said, strict=True) if split and not has_classes(place, split)]
         fault = f"there are no class folders in {listed(bare)}" if bare else "none is that of train"
-        raise ValueError(
+        raise UnusableError(
             f"{listed(splits)} in {shown(root)} are named like splits, but {fault}; "
             f"one folder per class is needed, such as train/cat/1.jpg and train/dog/2.jpg; {OVERRIDE}"
         )
@@ -429,12 +429,12 @@ def check_roles(root: PicturePlace, override: str = OVERRIDE) -> None:
     if images and drawn and (nothing_else or any(kinds_in(one) & kinds_in(other) for one in images for other in drawn)):
         inner = unwrapped(images[0])
         what = f"name the pictures alone, {shown(inner)}" if len(class_folders(inner)) > 1 else "make one folder a class"
-        raise ValueError(
+        raise UnusableError(
             f"{listed([*images, *drawn])} in {shown(root)} are named like pictures and their annotations, "
             f"which are not classes; {what}; {override}"
         )
     if len(classes) > 1 and all(words[place] & RETRIEVAL for place in classes):
-        raise ValueError(
+        raise UnusableError(
             f"{listed(classes)} in {shown(root)} are named like the parts of a retrieval data set, which are not classes; "
             f"name one to train on, such as {shown(unwrapped(classes[0]))}, or make train/ and val/ of them; {override}"
         )
@@ -451,11 +451,11 @@ def check_inner_splits(root: PicturePlace, classes: list[PicturePlace]) -> None:
             continue
         splits = [each for each, split in said.items() if split]
         if all(class_folders(each) for each in splits):
-            raise ValueError(
+            raise UnusableError(
                 f"{place.name}/ in {shown(root)} holds splits, {listed(splits)}, and lies beside other folders with pictures; "
                 f"name the one to read, such as {shown(unwrapped(place))}; {OVERRIDE}"
             )
-        raise ValueError(
+        raise UnusableError(
             f"{place.name}/ in {shown(root)} holds {listed(splits)}, which would be mixed and split again; "
             f"put the splits outside, such as {splits[0].name}/{place.name}/1.jpg; {OVERRIDE}"
         )
@@ -490,7 +490,7 @@ def checked_sharing(root: PicturePlace, classes: list[PicturePlace]) -> list[str
         doubtful = parts or len(shared) > len(deep)
     if doubtful:
         guess = "they look like parts of one set" if parts else "those look like the classes"
-        raise ValueError(
+        raise UnusableError(
             f"{found}, so {guess}; name one to train on, such as {shown(unwrapped(deep[0]))}, or make train/ and val/ of them; "
             f"{OVERRIDE}, or with --groups folder if {listed(within)} are groups, such as patients, that stay on one side of a "
             "split"

@@ -253,8 +253,9 @@ def evaluation_batches(
 
 
 def leave_signals(_: int) -> None:
-    """Ignores Ctrl-C, which reaches every process of a terminal: the training process stops its workers."""
+    """Ignores Ctrl-C, which reaches every process of a terminal: the training process stops its workers, by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Stream:

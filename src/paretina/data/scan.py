@@ -19,6 +19,13 @@ from pathlib import Path
 
 from paretina.data.decode import SUFFIXES
 
+
+class UnusableError(ValueError):
+    """A folder cannot be used as data: it is not there, has no pictures, or its layout is not clear. Nothing was done."""
+
+    exit_code = 2
+
+
 SYSTEM_FOLDERS = frozenset(
     # Synology and QNAP: thumbnails, what was deleted, what is being copied
     {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@__thumb", "#recycle", "#snapshot", "trashbox"}

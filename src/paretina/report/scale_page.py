@@ -118,7 +118,9 @@ def text_tables(result: Mapping[str, Any]) -> list[str]:
         "",
         f"winner: {decision['winner']}"
         if decision["winner"]
-        else f"no clear winner; the most accurate: {decision['leader'] or '–'}",
+        else f"no clear winner; the most accurate: {decision['leader']}"
+        if decision["leader"]
+        else "no winner: no network of the asked cost was trained, so nothing is compared",
         *([f"by accuracy and latency: {decision['by_reward']}"] if decision["by_reward"] else []),
     ]
     if result["family"]:
@@ -127,7 +129,8 @@ def text_tables(result: Mapping[str, Any]) -> list[str]:
             (f"{row['times']:g}x", *cells(row)[:10], str(place / row["file"]) if row["file"] else row["error"])
             for row in result["family"]
         ]
-        lines += ["", f"the family of {decision['leader']} and the single dimensions, as files for --model:", ""]
+        whose = f"the family of {decision['leader']} and " if decision["leader"] else ""
+        lines += ["", f"{whose}the single dimensions, as files for --model:", ""]
         lines += in_columns([("times", *HEADER[:10], "file"), *rows], ">" + "<>>>>>>>>>" + "<")
     return lines
 

@@ -14,9 +14,8 @@ from typing import Any
 from paretina.report.charts import Chart, Curve, chart, path, scatter
 from paretina.report.run_page import environment, render, write_page
 from paretina.report.words import duration, percent, quantity, short
-from paretina.search.architecture.ceilings import PRICED
 from paretina.search.architecture.rewards import SOFT_W
-from paretina.text import how_many
+from paretina.text import how_many, length_of
 
 Found = Mapping[str, Any]
 
@@ -55,11 +54,52 @@ def cost_of(found: Found) -> str:
 
 
 def spelled(cost: str, value: float | None) -> str:
+    """A cost for a column that names it: counted ones without their unit."""
     if value is None:
         return "–"
     if cost == "latency_ms":
         return f"{short(value)} ms"
-    return quantity(value, {"macs": "MACs", "weight_bytes": "B"}.get(cost, ""))
+    return quantity(value, "B" if cost == "weight_bytes" else "")
+
+
+COST_TITLES = {
+    "latency_ms": "Latency expected",
+    "macs": "MACs",
+    "params": "Parameters",
+    "activations": "Activations",
+    "weight_bytes": "Weights",
+}
+"""Costs as titles of columns."""
+
+COST_AXES = {
+    "latency_ms": "latency, ms",
+    "macs": "MACs",
+    "params": "parameters",
+    "activations": "activations",
+    "weight_bytes": "bytes of weights",
+}
+"""Costs as titles of axes, with their unit."""
+
+
+def with_unit(cost: str, value: float) -> str:
+    """A cost by itself: "3.13 M MACs"."""
+    return spelled(cost, value) if cost in ("latency_ms", "weight_bytes") else f"{spelled(cost, value)} {COST_AXES[cost]}"
+
+
+def reward_name(found: Found) -> str:
+    return {"front": "hypervolume", "accuracy": "best accuracy"}.get(found["reward_word"], "best reward")
+
+
+def reward_said(found: Found, value: float) -> str:
+    """A reward: accuracy in percent, weighed by the cost where it is not accuracy alone; a hypervolume has no unit."""
+    return f"{value:.4g}" if found["reward_word"] == "front" else percent(100 * value)
+
+
+def points_said(size: float) -> str:
+    """The number of points of a space."""
+    if not math.isfinite(size):
+        return "unlimited"
+    return f"{size:,.0f}" if size < 1e6 else f"about 1e{math.floor(math.log10(size))}"
 
 
 def title_of(row: Found) -> str:
@@ -92,9 +132,11 @@ def summary_lines(found: Found) -> list[str]:
         ]
         for row in found["finalists"]
     ]
-    head = ["name", "chosen for", "trial %", "full %", "95 %", f"{cost} expected", "MACs", "measured", ""]
+    head = ["name", "chosen for", "trial %", "full %", "95 %", COST_TITLES[cost], "MACs", "latency", ""]
     if cost == "macs":
-        rows, head = [row[:6] + row[7:] for row in rows], [*head[:5], "MACs", *head[7:]]
+        rows, head = [row[:6] + row[7:] for row in rows], head[:6] + head[7:]
+    if not any(row[4] for row in rows):  # of one seed
+        rows, head = [row[:4] + row[5:] for row in rows], head[:4] + head[5:]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines += [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
@@ -104,7 +146,7 @@ def summary_lines(found: Found) -> list[str]:
         lines += [
             "",
             f"found: {found['found']['name']}",
-            f"  {shlex.join(['paretina', 'train', found['data'] or 'DATA', '--model', found_file(found)])}",
+            f"  {train_line(found, found_file(found))}",
         ]
     else:
         point = found["found"]["point"] or {}
@@ -115,11 +157,18 @@ def summary_lines(found: Found) -> list[str]:
         if "config" in found["found"]:
             place = Path(found.get("directory", ""))
             model = place / found["found"]["network"] if "network" in found["found"] else found["model"]
-            words = ["paretina", "train", found["data"] or "DATA", "--model", str(model), "--weights", "none"]
-            lines.append(f"  {shlex.join([*words, '--config', str(place / found['found']['config'])])}")
+            lines.append(f"  {train_line(found, str(model))}")
     if not tried:
         lines.append("nothing was tried")
     return lines
+
+
+def train_line(found: Found, model: str) -> str:
+    """The command that trains what was found as the finalists were trained."""
+    words = ["paretina", "train", found["data"] or "DATA", "--model", model]
+    if "config" in found["found"]:
+        words += ["--weights", "none", "--config", str(Path(found.get("directory", "")) / found["found"]["config"])]
+    return shlex.join(words)
 
 
 def found_file(found: Found) -> str:
@@ -136,15 +185,24 @@ def arm_lines(found: Found) -> list[str]:
         used = sum(one["share"] for one in own)
         best = found["best_so_far"][arm]
         rejected = found["rejected"].get(arm, 0)
-        what = "hypervolume" if found["reward_word"] == "front" else "best reward"
         if not best:
-            lines.append(f"{arm + ':':<9}no candidate had a whole trial")
+            longest = max((one["share"] for one in own if one["values"] is not None), default=None)
+            why = (
+                f"all {len(own)} failed"
+                if longest is None
+                else f"the time ended after {how_many(len(own), 'candidate')}, the longest of which had "
+                f"{length_of(longest)}; these decide"
+            )
+            lines.append(f"{arm + ':':<9}no candidate had a whole trial: {why}")
             continue
         scored = arm == "search" and found.get("shared")
         amount = how_many(len(own), "candidate")
-        amount += " scored with inherited weights" if scored else f" in {how_many(round(used, 2), 'trial')}"
+        whole = math.isclose(used, round(used), abs_tol=1e-6)
+        trained = f" in {how_many(round(used), 'trial')}" if whole else f" in trainings as long as {used:.1f} trials together"
+        amount += " scored with inherited weights" if scored else trained
         faults = f", {failed} failed" if failed else ""
-        lines.append(f"{arm + ':':<9}{amount}, {rejected} rejected before training{faults}; {what} {best[-1][1]:.4f}")
+        told = f"{amount}, {rejected} rejected before training{faults}"
+        lines.append(f"{arm + ':':<9}{told}; {reward_name(found)} {reward_said(found, best[-1][1])}")
     shared = found.get("shared")
     if shared:
         lines.append(
@@ -173,24 +231,50 @@ def arm_lines(found: Found) -> list[str]:
 
 
 def beat(found: Found) -> str:
-    """Whether the search beat random search, in plain words."""
-    race = None if found.get("shared") else raced(found)  # short trainings and inherited weights are two scales
-    said = ""
-    if race is not None:
-        ahead, at = race
-        how = "was ahead of" if ahead > 0 else "was level with" if ahead == 0 else "was behind"
-        said = f"after {at:g} trials each, the search {how} random search by what trials say; "
+    """Whether the search beat random search, in plain words; what speaks against saying so comes first."""
+    said = race_said(found)
     against = found["against_random"]
     if not any(one["arm"] == "control" for one in found["tried"]):
         return "there was no random search beside it, so nothing says whether the search was worth it"
     if against is None:
-        return f"{said}both ended at the same network, or one of them has none: the search did not beat random search"
+        able = {row["chosen_for"] for row in found["finalists"] if row["top1"] is not None}
+        if not able & {"search", "front"}:
+            return f"{said}no candidate of the search was trained in full, so nothing says whether it beat random search"
+        if "control" not in able and not same_best(found):
+            return f"{said}no candidate of random search was trained in full, so nothing says whether the search beat it"
+        what = "network" if "file" in found["found"] else "settings"
+        return f"{said}both ended at the same {what}: the search did not beat random search"
     points = f"{against['points']:+.2f} points"
     interval = against["interval"]
-    spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]" if interval else ", of one seed"
+    if not interval:
+        return (
+            f"{said}of one seed, which says nothing about chance, the search is {points} against random search in full "
+            "trainings: that does not show that it beat it; give --seeds 2 or more"
+        )
+    spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]"
     if against["clear"]:
         return f"{said}trained in full, the search beat random search: {points}{spread}"
     return f"{said}trained in full, the search did not beat random search: {points}{spread}"
+
+
+def same_best(found: Found) -> bool:
+    """Whether the best of the search in full was the best of the control by trials too."""
+    able = [one for one in found["tried"] if one["arm"] == "control" and one["values"]]
+    best = max(able, key=lambda one: (one["share"], one["values"][0]), default=None)
+    return best is not None and any(row["name"] == best["name"] and row["top1"] is not None for row in found["finalists"])
+
+
+def race_said(found: Found) -> str:
+    """What trials say about the search and random search, as the beginning of a sentence; "" where they say nothing."""
+    race = None if found.get("shared") else raced(found)  # short trainings and inherited weights are two scales
+    if race is None:
+        return ""
+    values = {tuple(one["values"]) for one in found["tried"] if one["values"] is not None and one["share"] == 1}
+    if len(values) == 1:
+        return "all trials came out the same, so they say nothing about which is better; "
+    ahead, at = race
+    how = "was ahead of" if ahead > 0 else "was level with" if ahead == 0 else "was behind"
+    return f"after {how_many(round(at, 2), 'trial')} each, the search {how} random search by what trials say; "
 
 
 def raced(found: Found) -> tuple[float, float] | None:
@@ -211,9 +295,15 @@ def verdict_lines(found: Found) -> list[str]:
         spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]" if interval else ", of one seed"
         costs = ", at other costs: see the table" if "file" in found["found"] else ""
         lines.append(f"against what it began with: {against['points']:+.2f} points{spread}{costs}")
+        first = next((row for row in found["finalists"] if row["name"] == "first"), None)
+        if against["points"] <= 0 and first is not None and first["holds"]:
+            worse = "no better" if against["points"] == 0 else "worse"
+            lines.append(
+                f"what was found is {worse} than what the search began with: keep that, unless what was found is cheaper"
+            )
     agreement = found["agreement"]
     if agreement is None:
-        lines.append(f"trials against full trainings: a rank correlation needs 4 finalists, and there are {found['pairs']}")
+        lines.append(f"trials against full trainings: a rank correlation needs 4 finalists, not {found['pairs']}")
     else:
         interval = agreement["interval"]
         spread = f" [{interval[1]:.2f}, {interval[2]:.2f}]" if interval else ""
@@ -265,7 +355,9 @@ def page_body(found: Found, title: str) -> str:
             found=found,
             best=best,
             cost=cost,
-            cost_words=PRICED[cost],
+            cost_title=COST_TITLES[cost],
+            reward_title="Hypervolume" if found["reward_word"] == "front" else "Reward, %",
+            points=points_said(found["size"]),
             verdicts=verdict_lines(found),
             arms=arm_lines(found),
             charts=charts_of(found),
@@ -287,9 +379,14 @@ def page_body(found: Found, title: str) -> str:
                     "cost": one["costs"].get(cost),
                     "cost_said": spelled(cost, one["costs"].get(cost)),
                     "short": one["name"][:6],
+                    "number": sum(other["arm"] == one["arm"] for other in found["tried"][: at + 1]),
+                    "length": "inherited weights"
+                    if found.get("shared") and one["arm"] == "search"
+                    else length_of(one["share"]),
+                    "reward": one["values"] and reward_said(found, one["values"][0]),
                     "said": ", ".join(f"{name} {value}" for name, value in one["point"].items()),
                 }
-                for one in found["tried"]
+                for at, one in enumerate(found["tried"])
             ],
             tables=tables_of(found),
             took=duration(found["spent_s"]),
@@ -333,11 +430,20 @@ def charts_of(found: Found) -> list[Contoured]:
     if all(cost in one["costs"] for one in found["tried"]):
         drawn += [tried_chart(found, cost), full_chart(found, cost)]
     names = [("random search", "control"), (f"search by {found['by']}", "search")]
-    lines = [(label, [(float(at), float(value)) for at, value in found["best_so_far"][arm]]) for label, arm in names]
-    what = "Hypervolume" if found["reward_word"] == "front" else "Best reward"
+    front = found["reward_word"] == "front"
+    times = 1 if front else 100
+    lines = [(label, [(float(at), times * float(value)) for at, value in found["best_so_far"][arm]]) for label, arm in names]
+    what = reward_name(found).capitalize()
     scales = ", on two scales" if found.get("shared") else ""
     drawn.append(
-        chart(f"{what} so far{scales}", "", "trials", [line for line in lines if line[1]], stepped=True, say="{:.4f}".format)
+        chart(
+            f"{what} so far{scales}",
+            "" if front else "%",
+            "trials",
+            [line for line in lines if line[1]],
+            stepped=True,
+            say=("{:.4g}" if front else "{:.1f}").format,
+        )
     )
     return [each if isinstance(each, Contoured) else Contoured(**vars(each)) for each in drawn if each is not None]
 
@@ -357,9 +463,7 @@ def tried_chart(found: Found, cost: str) -> Chart | None:
         for one in whole
     ]
     title = "Trials: accuracy with inherited weights; of the control in short trainings"
-    plot = scatter(
-        title if found.get("shared") else "Trials: accuracy in short trainings", f"{cost}, {PRICED[cost]}", facts, "cost", 1
-    )
+    plot = scatter(title if found.get("shared") else "Trials: accuracy in short trainings", COST_AXES[cost], facts, "cost", 1)
     if plot is None:
         return None
     colours = [CONTROL if one["arm"] == "control" else SEARCHED for one in whole]
@@ -368,7 +472,7 @@ def tried_chart(found: Found, cost: str) -> Chart | None:
             mark,
             label="",
             colour=colour,
-            title=f"{fact['run']}, {fact['model']}: {percent(fact['top1'])}, {spelled(cost, fact['cost'])}",
+            title=f"{fact['run']}, {fact['model']}: {percent(fact['top1'])}, {with_unit(cost, fact['cost'])}",
         )
         for mark, colour, fact in zip(plot.marks, colours, facts, strict=True)
     )
@@ -397,7 +501,7 @@ def contours(found: Found, plot: Chart, facts: Sequence[Mapping[str, Any]]) -> t
             if 0 <= y <= 1000:
                 points.append((x_of(at), y))
         if len(points) > 1:
-            lines.append(Curve(f"reward {share * best / 100:.3f}", 3, path(points), "", "stroke-width:1;opacity:.7"))
+            lines.append(Curve(f"reward {percent(share * best)}", 3, path(points), "", "stroke-width:1;opacity:.7"))
     return tuple(lines)
 
 
@@ -436,8 +540,8 @@ def full_chart(found: Found, cost: str) -> Chart | None:
         }
         for row in able
     ]
-    measured = " as measured" if cost == "latency_ms" else ""
-    plot = scatter("Finalists, trained in full", f"{cost}{measured}, {PRICED[cost]}", facts, "cost", 1)
+    across = "latency as measured, ms" if cost == "latency_ms" else COST_AXES[cost]
+    plot = scatter("Finalists, trained in full", across, facts, "cost", 1)
     if plot is None:
         return None
     marks = tuple(

@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +35,10 @@ Say = Callable[[str], None]
 
 Do = Callable[[Path, dict[str, Any]], dict[str, Any]]
 """Does a task, and continues what it finds begun: gets the folder of the study and the arguments, returns JSON."""
+
+
+TELL: ContextVar[Say] = ContextVar("TELL", default=lambda text: None)
+"""What a piece of work tells its progress, where it is done in the process of the study."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,16 @@ def kept(folder: Path, name: str, outcome: TaskOutcome) -> None:
     write_aside(path, text.encode())
 
 
+@contextmanager
+def telling(say: Say) -> Iterator[None]:
+    """Lets pieces of work that are done in this process tell their progress."""
+    token = TELL.set(say)
+    try:
+        yield
+    finally:
+        TELL.reset(token)
+
+
 def carry_out(task: StudyTask, folder: Path) -> None:
     """Does a task in this process, and leaves its file; nothing if that is there."""
     if task.is_done(folder):
@@ -171,7 +186,7 @@ class Engine(ABC):
         """Carries out timings, one at a time, while nothing else of the study runs on that machine."""
         for task in tasks:
             say(task.said)
-            with DeviceLock(device, folder / "workers").alone():
+            with DeviceLock(device, folder / "workers").alone(), telling(say):
                 carry_out(task, folder)
 
     def run(
@@ -215,6 +230,27 @@ def sole(folder: Path) -> Iterator[None]:
             yield
     except BlockingIOError:
         raise TakenError(f"another process is working on {folder}; wait until it is done, or stop it") from None
+
+
+FAILED = "failed.json"
+"""What a study leaves in its directory that could not be finished."""
+
+
+@contextmanager
+def tried_again(folder: Path) -> Iterator[None]:
+    """Notes that a study failed; where it did before, the pieces of work that ended with an error are done again."""
+    if (folder / FAILED).exists():
+        for path in (folder / "tasks").glob("*.json"):
+            found = outcome_of(folder, path.stem)
+            if found is not None and found.error:
+                path.unlink()
+        (folder / FAILED).unlink()
+    try:
+        yield
+    except ValueError as error:
+        if not isinstance(error, TakenError):
+            write_aside(folder / FAILED, json.dumps({"error": str(error)}).encode())
+        raise
 
 
 def engine(cluster: str | None = None, workers: int | None = None) -> Engine:

@@ -347,6 +347,7 @@ class Choice:
         said: what was chosen automatically and why, one sentence each.
         seconds: time limit that was chosen with it; None if none was.
         pilot: whether a pilot is to decide how the last stages are fine-tuned; see `paretina.train.pilot`.
+        title: of the network, where it is from a file; "" for one of our tables.
     """
 
     asked: Asked
@@ -355,6 +356,7 @@ class Choice:
     said: tuple[str, ...] = ()
     seconds: float | None = None
     pilot: bool = False
+    title: str = ""
 
     def set(self, path: str, value: Any, origin: str) -> None:
         whole = full_path(path)

@@ -6,12 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from paretina.system import TerminatedError
+
 
 @dataclass
 class Stop:
-    """Whether the run was interrupted."""
+    """Whether the run was interrupted.
+
+    Attributes:
+        error: what to raise when the checkpoint is saved.
+    """
 
     asked: bool = False
+    error: type[KeyboardInterrupt] = KeyboardInterrupt
 
 
 @contextmanager
@@ -27,6 +34,7 @@ def asked_to_stop() -> Iterator[Stop]:
 
     def note(number: int, frame: Any) -> None:
         stop.asked = True
+        stop.error = TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
         put_back()
 
     try:

@@ -164,7 +164,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 ranks.wait()
                 saved = time.monotonic()
             if halt and done < epochs.updates:
-                raise KeyboardInterrupt(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
+                raise stop.error(f"stopped after {done} of {how_many(epochs.updates, 'update')}")
             update = done
 
     if not epochs.updates:

@@ -100,13 +100,13 @@ def require_updates(recipe: Recipe, what: str) -> None:
     """Refuses what compares trained networks where nothing is trained.
 
     Args:
-        what: is to be done, as the beginning of a sentence.
+        what: compares networks, as the beginning of a sentence that goes on with what it needs.
 
     Raises:
         ValueError: the recipe has no epochs.
     """
     if not recipe.epochs:
-        raise ValueError(f"{what} that are trained, and epochs=0 makes no update; give more epochs")
+        raise ValueError(f"{what}, for which they have to be trained, and epochs=0 makes no update; give more epochs")
 
 
 def check_targets(pictures: Pictures, classes: int) -> None:

@@ -71,6 +71,7 @@ def train(
     planning: Planning = "default",
     capped: bool = False,
     said: Sequence[str] = (),
+    title: str = "",
 ) -> Run:
     """Trains a classifier and leaves a run directory with `model.safetensors`, `result.json`, predictions and a report.
 
@@ -84,6 +85,7 @@ def train(
         planning: whether a faster plan than the requested one is searched for; see `paretina.train.planning`.
         capped: whether the epochs of the recipe are the most that are made, however much time there is.
         said: notes from before, which `asked.json` keeps with those from here on.
+        title: of the network, for the name of the directory, where it is from a file.
 
     Raises:
         ValueError: the request cannot be trained; nothing was done.
@@ -111,7 +113,7 @@ def train(
         if len(prepared.asked.training_sides()) == 1:  # or later updates take longer than earlier ones
             deadline = Deadline(entered + time_limit - fitted.end_s, most)
     prepared = with_memory_notes(prepared)
-    path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked)) if ranks.first else None)
+    path = ranks.from_first(output or free_folder(Path("runs"), run_name(asked, title)) if ranks.first else None)
     if ranks.first:
         run = Run.create(path, description(prepared, said))
     ranks.wait()
@@ -164,11 +166,27 @@ def moved_to(old: Source, place: Source) -> Source:
     return place
 
 
-def run_name(asked: Asked) -> str:
-    inner = innermost(asked.data)
-    data = Path(getattr(inner, "path", type(inner).__name__.lower())).expanduser().absolute().name
-    data = data.rpartition(":")[2]  # of hf:NAME, the name
-    return f"{data}-{asked.model_name or 'model'}"
+def run_name(asked: Asked, title: str = "") -> str:
+    """The name of a run: data and network.
+
+    Args:
+        title: of the network, where it is from a file.
+    """
+    return f"{data_word(asked.data)}-{asked.model_name or title or 'model'}"
+
+
+def data_word(source: Source) -> str:
+    """The name of data: the last part of its path, or the kind of what has none; where it is made from others, theirs."""
+    path = getattr(source, "path", None)
+    if path is not None:
+        return Path(path).expanduser().absolute().name.rpartition(":")[2]  # of hf:NAME, the name
+    inner = next(
+        (each for each in (getattr(source, name, None) for name in ("source", "val", "train")) if each is not None), None
+    )
+    sets: Sequence[Any] = getattr(source, "sets", ())
+    if isinstance(inner, Source) or sets:
+        return data_word(inner if isinstance(inner, Source) else sets[0].source)
+    return type(source).__name__.lower()
 
 
 def description(prepared: Prepared, said: Sequence[str] = ()) -> dict[str, Any]:

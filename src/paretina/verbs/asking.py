@@ -1,6 +1,7 @@
 """Builds the request for a training run (`Asked`) from arguments, fields and files."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,9 +207,12 @@ def ask(
             said.setdefault("data", Given(source, origin))
     if "data" not in said:
         raise MisuseError(f"name the data: {data_in_words()}")
+    title = ""
     if is_network_file(said["model"].value):
         with misuse(said["model"].origin if said["model"].origin != here else ""):
-            said["model"] = Given(read_network(said["model"].value).blueprint, said["model"].origin)
+            file = read_network(said["model"].value)
+        title = re.sub(r"[^\w.-]+", "-", file.name)
+        said["model"] = Given(file.blueprint, said["model"].origin)
     for name, named in (("data", source_named), ("model", network_named), ("recipe", recipe_named), ("device", default_plan)):
         if isinstance(said[name].value, str) and (name == "device" or said[name].value != AUTO):
             with misuse(said[name].origin if said[name].origin != here else ""):
@@ -233,6 +237,7 @@ def ask(
     with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
         choice = choose(said["data"].value, network, taken, plan, found)
+    choice.title = title
     choice.origins.update(origins(choice, said))
     if auto is not None:
         choice.set_all(auto.fields, AUTO)

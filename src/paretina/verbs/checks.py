@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from paretina.run import model_in
+from paretina.run import held_in, model_in
 
 
 class MisuseError(ValueError):
@@ -95,9 +95,9 @@ def check_place(output: Path | None, folder: str | None) -> None:
         return
     if not output.is_dir():
         raise MisuseError(f"{output} is a file; --output must be a new directory")
-    if (output / "asked.json").exists() and not restarted():
-        raise MisuseError(
-            f"{output} holds a run already; choose another --output, or go on with it: paretina train --resume {output}"
-        )
-    if any(output.iterdir()) and not restarted():
+    if restarted():
+        return
+    if there := held_in(output):
+        raise MisuseError(f"{output} holds {there}")
+    if any(output.iterdir()):
         raise MisuseError(f"{output} is not empty; --output must be a new directory")

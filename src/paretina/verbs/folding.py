@@ -130,12 +130,8 @@ def cross_validate(
     ranks = Ranks.start(choice.asked.plan.device)
     place = None if output is None else Path(output)
     if ranks.first:
-        if place is not None and (place / OF_FOLDS).exists():
-            raise MisuseError(
-                f"{place} holds folds already; choose another --output, or go on: paretina train --resume {place}"
-            )
         check_place(place, getattr(data, "path", None))
-        path = place or free_folder(Path("runs"), f"{run_name(choice.asked)}-folds")
+        path = place or free_folder(Path("runs"), f"{run_name(choice.asked, choice.title)}-folds")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / OF_FOLDS, json.dumps({"count": count}).encode())
     path = ranks.from_first(path if ranks.first else None)

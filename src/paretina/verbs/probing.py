@@ -97,6 +97,7 @@ class ProbedModel:
             f"{self.width} features at {self.size} pixels, fitted to {how_many(self.train, 'picture')}, judged on {self.val}",
             f"top-1: {said(self.own)}",
         ]
+        lines.append("recall at k: how many have a picture of their class among the k nearest of the other judged pictures")
         return [*lines, *([f"with random weights: {said(self.untrained)}"] if self.untrained is not None else [])]
 
 

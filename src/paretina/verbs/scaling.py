@@ -12,7 +12,7 @@ from paretina.model.blueprint import Blueprint
 from paretina.model.network_file import is_network_file, read_network
 from paretina.model.weights import from_file
 from paretina.report.scale_page import write_scale
-from paretina.run import free_folder, model_in
+from paretina.run import free_folder, model_in, not_left_empty
 from paretina.search.scaling.run import work
 from paretina.search.scaling.shares import Shares, named, usual, with_controls
 from paretina.search.scaling.solve import TOLERANCE, Rules
@@ -144,7 +144,7 @@ def started(study: ScalingStudy, data: str | Source, output: Path | None) -> Pat
     check_output(output, study.asked.data)
     word = Path(data).expanduser().absolute().name if isinstance(data, str) else type(data).__name__.lower()
     folder = output or free_folder(Path("runs"), f"{word}-scale")
-    with misuse():
+    with misuse(), not_left_empty(folder):
         begin(folder, study)
     return folder
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, get_args
 
+from paretina.data.source import Collection
 from paretina.data.sources.inner_split import InnerSplit
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import network_named
@@ -17,7 +19,7 @@ from paretina.search.architecture.rewards import Plain, reward_named
 from paretina.search.architecture.run import work
 from paretina.search.architecture.space import NetworkSpace, Space, narrowed_of, space_named
 from paretina.search.architecture.spaces.around import VARYING, AroundNetwork, Varying
-from paretina.search.architecture.study import SearchStudy, begin, read_asked, read_study
+from paretina.search.architecture.study import SearchStudy, begin, give_time, read_asked, read_study
 from paretina.search.auto import look_at
 from paretina.search.tasks import engine
 from paretina.spec import near
@@ -74,7 +76,7 @@ def study_of(
         ceilings = tuple(map(ceiling_of, budgets))
         wanted = reward_named(reward or "accuracy")
         narrowed = narrowed_of(narrow)
-        aim: Ceiling | None = ceiling_of(target) if target is not None else ceilings[0] if ceilings else None
+        aim: Ceiling | None = ceiling_of(target, "--target") if target is not None else ceilings[0] if ceilings else None
         if target is not None and isinstance(wanted, Plain):
             raise ValueError(
                 "--target is the cost that a reward weighs, and the reward `accuracy` weighs none; choose --reward soft, hard, "
@@ -93,7 +95,7 @@ def study_of(
     if base.plan.threads is None and base.plan.device_type == "cpu":
         base = replace(base, plan=replace(base.plan, threads=1))
     with misuse():
-        require_updates(base.recipe, "a search compares trained networks")
+        require_updates(base.recipe, "a search compares networks")
         collection = base.data.open()
         require_top1(collection.task, "a search compares candidates")
         built = space_of(kind, network, size, width, vary, narrowed, base)
@@ -120,9 +122,24 @@ def study_of(
         )
         built.check(base)
         check_asked(study.full(built.first(base), 0))
-        if not InnerSplit(source=base.data, share=held_out).open().split("val"):
-            raise ValueError(f"{held_out:g} of the training pictures are none; raise --held-out, or give more pictures")
+        check_inner(InnerSplit(source=base.data, share=held_out).open())
     return study
+
+
+def check_inner(parts: Collection) -> None:
+    """Checks that trials have pictures to train on and to be judged on.
+
+    Raises:
+        ValueError: they have not.
+    """
+    held, left = len(parts.split("val")), len(parts.split("train"))
+    if not held:
+        raise ValueError("--held-out leaves no training picture to judge trials on; raise it, or give more pictures")
+    if left <= len(parts.classes):
+        raise ValueError(
+            f"--held-out leaves {left} pictures to train on, no more than one for each of {len(parts.classes)} classes; lower "
+            "it, or give more pictures"
+        )
 
 
 def blueprint_of(name: str) -> Blueprint:
@@ -210,6 +227,7 @@ def search(
     *,
     output: Path | None = None,
     resume: Path | None = None,
+    time_limit: float | None = None,
     cluster: str | None = None,
     workers: int | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -222,7 +240,8 @@ def search(
         space: `mnasnet`, `efficientnetv2`, `around:NETWORK` or `recipe:RECIPE`.
         data: as for `train`.
         output: a new directory; default: the next free one in `runs/`.
-        resume: directory of an interrupted search, in place of all but `cluster`, `workers` and `say`.
+        resume: directory of an interrupted or failed search, in place of all but `time_limit`, `cluster`, `workers` and `say`.
+        time_limit: seconds for everything; of a search that is resumed no fewer than it had.
         cluster: see `paretina.search.tasks.engine`.
         study: what `study_of` gave, in place of `space` and `options`.
         options: of `study_of`.
@@ -231,23 +250,26 @@ def search(
         MisuseError: something does not fit; nothing was done.
         KeyboardInterrupt: interrupted; `resume` continues it.
     """
+    began = monotonic()
     with misuse():
         carrier = engine(cluster, None if cluster else workers or 1)
     if resume is not None:
         with misuse():
             read_asked(resume)
             read_study(resume)
+            if time_limit is not None:
+                give_time(resume, time_limit)
         folder = resume
     else:
         if space is None or data is None or output is None:
             raise MisuseError("name the space, the data and the output directory, or a search to resume")
-        study = study or study_of(space, data, workers=workers, **options)
+        study = study or study_of(space, data, workers=workers, time_limit=time_limit, **options)
         check_output(output, study.base.data)
         with misuse():
             prepare(study.full(study.space.first(study.base), 0))  # damaged pictures would end it at the finalists
         folder = output
         with misuse():
             begin(folder, study, data, command_line())
-    work(folder, carrier, say)
+    work(folder, carrier, say, began)
     page = write_search(folder)
     return {**read_search(folder), "directory": str(folder), "report": str(page)}

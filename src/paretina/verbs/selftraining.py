@@ -34,6 +34,13 @@ ones alone, the control."""
 
 Phase = Literal["labelled", "pseudo", "both"]
 
+PHASES: dict[Phase, str] = {
+    "labelled": "the labelled pictures",
+    "pseudo": "the pictures that it labelled itself",
+    "both": "all pictures",
+}
+"""Phases in words."""
+
 
 @dataclass(frozen=True)
 class SelfTrainingRound:
@@ -79,7 +86,7 @@ class SelfTrained:
 
     def lines(self) -> list[str]:
         rows = [
-            f"round {number}: {each.phase}, {each.pseudo:,} pseudo-labels: top-1 {each.top1[0]:.1f} % "
+            f"round {number}: trained on {PHASES[each.phase]}, {each.pseudo:,} pseudo-labels: top-1 {each.top1[0]:.1f} % "
             f"({each.top1[1]:.1f} to {each.top1[2]:.1f})"
             for number, each in enumerate(self.rounds, 1)
         ]
@@ -87,7 +94,24 @@ class SelfTrained:
         return [
             f"before: top-1 {value:.1f} % ({low:.1f} to {high:.1f})",
             *rows,
-            f"model:  {self.rounds[-1].run / 'model.safetensors'}",
+            f"model:  {self.rounds[-1].run / 'model.safetensors'}, of the last round",
+            *self.better_said(),
+        ]
+
+    def better_said(self) -> list[str]:
+        """What was better than the last round, on the validation pictures."""
+        last = self.rounds[-1].top1[0]
+        number, best = max(enumerate(self.rounds, 1), key=lambda each: each[1].top1[0])
+        if max(self.before[0], best.top1[0]) <= last:
+            return []
+        where = (
+            "the model that it began with"
+            if self.before[0] >= best.top1[0]
+            else f"round {number}, {best.run / 'model.safetensors'}"
+        )
+        return [
+            f"{where}, was better: top-1 {max(self.before[0], best.top1[0]):.1f} % against {last:.1f} %; the last round is the "
+            "result since choosing by validation pictures flatters"
         ]
 
 
@@ -121,8 +145,9 @@ def selftrain(
         order: "random", "greedy", "fixed" or "labelled".
         confidence: probability from which a pseudo-label is used, in [0, 1).
         seed: of the drawn order.
-        output: directory of the rounds' runs; default: beside the run, with "-selftrained". What was begun there with the
-            same arguments is continued; more rounds may be asked for.
+        output: directory of the rounds' runs; default: beside the run, with "-selftrained", or with the next free number behind
+            it if other arguments are there. What was begun there with the same arguments is continued; more rounds may be
+            asked for.
         recipe: of each round; default: finetune.
         fields: fields of the recipe by name, such as `epochs=5`.
 
@@ -146,7 +171,6 @@ def selftrain(
         source = pictures if isinstance(pictures, Source) else Unlabelled(path=pictures, val_share=0.0, classes=about.classes)
         if isinstance(source, Unlabelled):
             source.open()
-    place = Path(output) if output is not None else path.parent.with_name(f"{path.parent.name}-selftrained")
     named = {name.replace("__", "."): value for name, value in fields.items()}
     asked = {
         "run": str(path.absolute()),
@@ -157,6 +181,7 @@ def selftrain(
         "recipe": recipe,
         "fields": {name: encode(value) if isinstance(value, Spec) else value for name, value in named.items()},
     }
+    place = Path(output) if output is not None else own_place(path.parent, asked)
     check_same(place, asked, getattr(known.data, "path", None))
     chance, found = random.Random(seed), []
     before = result_of(Run(path.parent))
@@ -189,6 +214,34 @@ def selftrain(
     return SelfTrained(before, tuple(found))
 
 
+def own_place(run: Path, asked: dict[str, Any]) -> Path:
+    """The directory beside a run where this self-training was begun, or the next one that nothing is in."""
+    number = 1
+    while True:
+        place = run.with_name(f"{run.name}-selftrained{'' if number == 1 else f'-{number}'}")
+        if not place.exists() or not changed_in(place, asked):
+            return place
+        number += 1
+
+
+def changed_in(place: Path, asked: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """What a self-training in a directory was asked for otherwise: name, there and here; one entry where there is none."""
+    file = place / "asked-selftraining.json"
+    if not file.exists():
+        return [("directory", "something else", "a self-training")] if any(place.iterdir()) else []
+    before, now = json.loads(file.read_text()), json.loads(json.dumps(asked, default=str))
+    return [(name, before.get(name), now[name]) for name in now if before.get(name) != now[name]]
+
+
+def in_words(value: Any) -> str:
+    """A value of a request for people: data by its path, and nothing as the default."""
+    if isinstance(value, dict):
+        return str(
+            value.get("path") or value.get("kind") or ", ".join(f"{name}={each}" for name, each in value.items()) or "none"
+        )
+    return "the default" if value is None else str(value)
+
+
 def check_same(place: Path, asked: dict[str, Any], folder: str | None) -> None:
     """Writes what is asked into the directory of the rounds, or checks that an interrupted one there was asked for the same.
 
@@ -201,13 +254,11 @@ def check_same(place: Path, asked: dict[str, Any], folder: str | None) -> None:
         place.mkdir(parents=True, exist_ok=True)
         write_aside(file, json.dumps(asked, indent=2, default=str).encode())
         return
-    before, now = json.loads(file.read_text()), json.loads(json.dumps(asked, default=str))
-    changed = [name for name in now if before.get(name) != now[name]]
-    if changed:
-        name = changed[0]
+    for name, there, here in changed_in(place, asked)[:1]:
+        word = {"pictures": "other pictures", "fields": "other fields"}.get(name, f"another {name}")
         raise MisuseError(
-            f"{place} holds a self-training with another {name}: {before.get(name)} there, {now[name]} here; choose another "
-            "--output, or give the same to continue it"
+            f"{place} holds a self-training with {word}: {in_words(there)} there, {in_words(here)} here; choose "
+            "another --output, or give the same to continue it"
         )
 
 

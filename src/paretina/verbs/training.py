@@ -120,6 +120,8 @@ def ask_further(
     Raises:
         MisuseError: a name is unknown, or neither data nor resolution nor recipe is given.
     """
+    if labels is not None and not 0 < labels <= 1:
+        raise MisuseError(f"labels is a share of the training pictures, above 0 and at most 1, got {labels:g}")
     path = model_file(model)
     place = Path(model) if Path(model).is_dir() else path
     changes = dict(fields or {})
@@ -219,7 +221,17 @@ def start(
         try:
             most = capped(choice)
             run = reported(
-                training.train(choice.asked, place, time_limit, listen, say, planning=planning, capped=most, said=told)
+                training.train(
+                    choice.asked,
+                    place,
+                    time_limit,
+                    listen,
+                    say,
+                    planning=planning,
+                    capped=most,
+                    said=told,
+                    title=choice.title,
+                )
             )
             if time_limit is not None and ranks.first:
                 for text in over_limit(time.monotonic() - began, whole):

@@ -3,7 +3,16 @@ from tests.tiny import row, tiny_blueprint
 
 from paretina.model.blueprint import Chain
 from paretina.model.family import networks
-from paretina.search.architecture.latency_table import LatencyTable, fit, needed, table_of, time_more, time_table
+from paretina.search.architecture.latency_table import (
+    LatencyTable,
+    LongTableError,
+    fit,
+    needed,
+    steps_within,
+    table_of,
+    time_more,
+    time_table,
+)
 from paretina.search.architecture.spaces.efficientnetv2 import EfficientNetV2Space
 
 SMALL, DEEP, WIDE = tiny_blueprint(), tiny_blueprint(row(3, 8, 2)), tiny_blueprint(row(1, 16, 2))
@@ -82,3 +91,20 @@ def test_tables_of_one_space_share_units():
 
 
 LEAST = {"operation": "mbconv", "kernel": 3, "expand": 1, "layers": 1}
+
+
+def test_a_table_that_takes_too_long_ends_early_with_the_time_that_it_needs():
+    now, made = [0.0], []
+
+    def unit():
+        now[0] += 2.0  # to make it
+        made.append(1)
+        return lambda: None
+
+    make = {str(at): unit for at in range(100)}
+    with pytest.raises(LongTableError) as found:
+        steps_within(make, 50.0, 10.0, lambda: now[0])
+    assert len(made) == 8
+    assert 210 <= found.value.needs_s < 215
+    assert len(steps_within(make, 300.0, 10.0, lambda: now[0])) == 100
+    assert len(steps_within(make, None, 10.0, lambda: now[0])) == 100

@@ -20,7 +20,7 @@ from paretina.search.architecture.rewards import Plain, Soft, TwoObjectives
 from paretina.search.architecture.run import work
 from paretina.search.architecture.spaces.around import AroundNetwork
 from paretina.search.architecture.spaces.recipe import AroundRecipe
-from paretina.search.architecture.study import SearchStudy, begin, digest_of, read_study
+from paretina.search.architecture.study import SearchStudy, begin, digest_of, give_time, read_study
 from paretina.search.engines.here import Here
 from paretina.spec import decode
 from paretina.train.asked import Asked, choose, read_config, recipe_named
@@ -124,6 +124,7 @@ def test_the_best_by_reward_is_found_and_is_a_file_that_model_takes(tmp_path, st
     rows = [row for row in found["finalists"] if row["name"] != "first"]
     best = max(rows, key=lambda row: row["top1"])
     assert found["found"]["finalist"] == best["name"]
+    assert decode(type(study.base.recipe), read_config(folder / "recipe.json")["recipe"]) == study.base.recipe
     read = read_network(folder / "found.json")
     assert read.name == found["found"]["name"]
     widths = [stage.width for stage in read.blueprint.stages]
@@ -233,10 +234,77 @@ def test_a_recipe_is_searched_without_costs(tmp_path, data, calls):
     assert asked.model == study.base.model
 
 
-def test_time_ends_the_trials_and_leaves_the_finalists_what_is_left(tmp_path, data, calls, monkeypatch):
+@pytest.fixture
+def second_each(monkeypatch):
+    """Every piece of work takes a second, and a full training two."""
+    monkeypatch.setattr(running, "find_pace", lambda folder, given: {"epoch_s": 1.0, "fixed_s": 0.0, "updates_per_epoch": 1.0})
     monkeypatch.setattr(running.SearchWork, "spent_s", property(lambda self: float(len(self.took))))
-    found = work(begun(tmp_path, study_on(data, trials=100, seconds=20.0)), Here(1))
-    assert [len(arm(found, name)) for name in ("control", "search")] == [6, 6]  # six tenths of 20 s, at 1 s each
+
+
+def test_time_ends_the_trials_and_leaves_the_finalists_what_is_left(tmp_path, data, calls, second_each):
+    found = work(begun(tmp_path, study_on(data, trials=100, seconds=40.0, timing_s=0.1)), Here(1))
+    # six tenths of 40 s, at 1 s each, of which one went into timing updates
+    assert [len(arm(found, name)) for name in ("control", "search")] == [12, 11]
+
+
+def test_a_search_without_time_for_its_least_says_how_much_it_needs_and_is_tried_again(tmp_path, data, calls, second_each):
+    folder = begun(tmp_path, study_on(data, trials=None, seconds=8.0, timing_s=0.1))
+    said = r"a trial takes about 1 s and a full training about 5 s, .* --resume \S+ --time-limit 1m"
+    with pytest.raises(ValueError, match=said):
+        work(folder, Here(1))
+    assert not calls
+    with pytest.raises(ValueError, match="can only be raised"):
+        give_time(folder, 5.0)
+    give_time(folder, 60.0)
+    assert read_study(folder).seconds == 60.0
+    assert work(folder, Here(1))["status"] == "done"
+
+
+def test_a_search_whose_time_is_over_is_refused_before_anything_is_timed(tmp_path, data, calls, monkeypatch):
+    monkeypatch.setattr(running.SearchWork, "spent_s", property(lambda self: 50.0))
+    said = r"50 s of the time limit of 60 s are over, .* in the first 36 s; .* --time-limit 4m"
+    with pytest.raises(ValueError, match=said):
+        work(begun(tmp_path, study_on(data, seconds=60.0)), Here(1))
+    assert not calls
+
+
+def test_a_search_without_a_time_limit_gets_none(tmp_path, study):
+    with pytest.raises(ValueError, match="no time limit but ends after its trials"):
+        give_time(begun(tmp_path, study), 60.0)
+
+
+def test_a_table_that_takes_too_long_is_refused_with_the_time_that_it_needs(tmp_path, data, calls, monkeypatch):
+    limit = Ceiling(cost="latency_ms", limit=1000.0)
+    folder = begun(tmp_path, study_on(data, seconds=60.0, budgets=(limit,), target=limit))
+    monkeypatch.setattr(running, "make_table", lambda folder, given: {"needs_s": 4 * given["within_s"], "units": 99})
+    with pytest.raises(ValueError, match=r"about 60 s .*99 units .* 25 % of the time limit of 60 s; .* --time-limit 5m"):
+        work(folder, Here(1))
+    assert not calls
+
+
+def test_what_failed_is_done_again_when_a_failed_search_is_resumed(tmp_path, study, calls, monkeypatch):
+    plain = running.train_one
+
+    def fails(folder, given):
+        raise ValueError("the disk is full")
+
+    folder = begun(tmp_path, study)
+    monkeypatch.setattr(running, "train_one", fails)
+    with pytest.raises(ValueError, match="the disk is full"):
+        work(folder, Here(1))
+    monkeypatch.setattr(running, "train_one", plain)
+    assert work(folder, Here(1))["status"] == "done"
+
+
+def test_without_a_whole_trial_the_longest_ones_decide(tmp_path, data, calls, second_each):
+    study = study_on(data, procedure=procedure_named("halving"), trials=100, seconds=50.0, timing_s=0.1)
+    found = work(begun(tmp_path, study), Here(1))
+    assert {one["share"] for one in arm(found, "search")} == {1 / 9}
+    best = max(arm(found, "search"), key=lambda one: one["accuracy"])
+    assert best["name"] in {row["name"] for row in found["finalists"]}
+    said = " ".join(summary_lines({**found, "data": "", "model": ""}))
+    assert "no candidate had a whole trial" in said
+    assert "a ninth of a trial" in said
 
 
 def test_a_failed_candidate_is_told_and_the_others_continue(tmp_path, study, calls, monkeypatch):
@@ -280,7 +348,7 @@ def test_a_study_survives_json_and_a_directory_is_begun_once(tmp_path, study):
     [
         ("latenc_ms=3", "did you mean 'latency_ms'"),
         ("train_seconds=3", "not known before a network is trained"),
-        ("macs=none", "needs a number above 0"),
+        ("macs=none", "needs a number above 0, such as macs=2e7"),
         ("macs=-1", "needs a number above 0"),
     ],
 )

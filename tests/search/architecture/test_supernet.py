@@ -28,7 +28,7 @@ from paretina.search.architecture.study import (
     scorer_of,
     train_together,
 )
-from paretina.search.architecture.supernet import WEIGHTS, Shared, norms_of, slice_of
+from paretina.search.architecture.supernet import WEIGHTS, Shared, SharedProgress, norms_of, slice_of
 from paretina.search.engines.here import Here
 from paretina.train.asked import Asked, recipe_named
 
@@ -274,3 +274,18 @@ def test_the_study_in_its_directory_says_that_weights_are_shared(tmp_path, study
     begin(tmp_path / "study", study, "noise.npz")
     assert read_study(tmp_path / "study").shared_weights
     assert read_study(tmp_path / "study").base.plan == Plan(threads=1)
+
+
+def test_progress_is_told_every_few_seconds_with_what_is_left():
+    now, said = [0.0], []
+    progress = SharedProgress(said.append, lambda: now[0])
+    for done in range(5):
+        progress.step("building candidates", done, 8)
+        now[0] += 6.0
+    assert said == ["building candidates: 2 of 8, 36 s left", "building candidates: 4 of 8, 24 s left"]
+    progress.part()
+    progress.listen({"event": "train", "step": 10, "updates": 100})
+    now[0] += 12.0
+    progress.listen({"event": "val"})
+    progress.listen({"event": "train", "step": 20, "updates": 100})
+    assert said[2:] == ["updates of candidates together: 20 of 100, 96 s left"]

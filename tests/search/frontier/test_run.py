@@ -274,8 +274,8 @@ def test_equal_epochs_by_hand():
 
 
 def named_time(error):
-    """The seconds of the --time that a message names."""
-    command = shlex.split(re.search(r"paretina frontier --resume .* --time \d+[sm]", str(error.value))[0])
+    """The seconds of the --time-limit that a message names."""
+    command = shlex.split(re.search(r"paretina frontier --resume .* --time-limit \d+[sm]", str(error.value))[0])
     return duration(command[-1])
 
 
@@ -331,7 +331,7 @@ def test_of_a_frontier_by_time_too_short_a_time_is_said_once_all_are_refused_and
 
     world.train = train
     folder = start(replace(SIX, seconds=6.0, by="seconds"))
-    with pytest.raises(ValueError, match=r"(?s)every candidate failed.*--time 36s") as short:
+    with pytest.raises(ValueError, match=r"(?s)every candidate failed.*--time-limit 36s") as short:
         work(folder, world.tools())
     give_time(folder, named_time(short))
     found = work(folder, world.tools())

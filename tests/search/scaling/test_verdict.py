@@ -55,3 +55,23 @@ def test_the_reward_prefers_the_quicker_of_almost_equal_ones():
     found = decide([one("slow", 81.0, ms=2.0), one("quick", 80.0, single="width", ms=1.0)], target_ms=1.0)
     assert (found.leader, found.by_reward) == ("slow", "quick")
     assert decide([one("slow", 81.0, ms=2.0), one("quick", 76.0, ms=1.0)], target_ms=1.0).by_reward == "slow"
+
+
+def test_latency_decides_only_among_networks_of_the_asked_cost():
+    found = decide([one("fast", 80.0, ms=2.0), one("width", 90.0, within=False, ms=1.0)], target_ms=1.0)
+    assert found.by_reward == "fast"
+    assert decide([one("width", 90.0, within=False, ms=1.0)], target_ms=1.0).by_reward is None
+    assert decide([one("fast", 80.0, ms=2.0)], target_ms=None).by_reward is None
+
+
+def test_what_is_no_better_than_the_base_or_level_with_another_is_no_winner():
+    width, fast = one("width", 80.0, 82.0, single="width"), one("fast", 70.0, 71.0)
+    said = decide([width, fast], base=one("base", 81.0, 81.0))
+    assert said.winner is None
+    assert "none of the larger networks is more accurate than the base (81.00 %)" in " ".join(said.said)
+    level = decide([width, one("depth", 82.0, 80.0, single="depth")])
+    assert level.winner is None
+    assert "width and depth are equally accurate" in " ".join(level.said)
+    assert "alone is the most accurate" not in " ".join(level.said)
+    lone = decide([one("width", 82.0, single="width"), one("fast", 80.0)])
+    assert "in one training of each, which says little" in " ".join(lone.said)

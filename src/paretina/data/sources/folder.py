@@ -28,7 +28,7 @@ from paretina.data.divide import Dividing, sides
 from paretina.data.grouping import FOLDER, grouped
 from paretina.data.layout import Reading, class_folders, exact_splits, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.names import composed, counterpart, likeness, spelt
-from paretina.data.scan import UNWRITABLE, PicturePlace, left_out_text, readable
+from paretina.data.scan import UNWRITABLE, PicturePlace, UnusableError, left_out_text, readable
 from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.shapes import Image
 from paretina.spec import near
@@ -88,11 +88,11 @@ class Folder(Source):
         classes = tuple(sorted(parts["train" if train else ""]))
         least = 1 if self.val_share == 1 and "val" not in parts else 2
         if len(classes) < least:
-            raise ValueError(too_few(self.path, classes, findings, layout.splits["train" if train else ""]))
+            raise UnusableError(too_few(self.path, classes, findings, layout.splits["train" if train else ""]))
         if train:
             if "val" in parts and not any(parts["val"].values()):
                 empty = layout.splits["val"]
-                raise ValueError(
+                raise UnusableError(
                     f"{shown(empty)} has folders but no pictures in them; put pictures there, or remove it, and a part of "
                     f"{train.path}/ is held out instead"
                 )
@@ -147,9 +147,9 @@ class Folder(Source):
     def place(self) -> PicturePlace:
         root = Path(self.path).expanduser().absolute()
         if not root.exists():
-            raise ValueError(f"there is no folder {self.path!r}")
+            raise UnusableError(f"there is no folder {self.path!r}")
         if not root.is_dir():
-            raise ValueError(f"{self.path!r} is a file; name the folder that holds the class folders")
+            raise UnusableError(f"{self.path!r} is a file; name the folder that holds the class folders")
         return PicturePlace(root)
 
     def pinned(self, collection: Collection) -> "Folder":
@@ -301,7 +301,7 @@ class FolderFindings:
             found.setdefault(own, []).extend(pictures)
             other = alike.setdefault(likeness(name), own)
             if other != own:
-                raise ValueError(
+                raise UnusableError(
                     f"the class folders {spelt(other)} and {spelt(own)} in {shown(place)} differ only in case or spaces; "
                     "move their pictures into one of them, or rename one if they are two classes"
                 )
@@ -317,7 +317,7 @@ def listing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"cannot list {readable(error.filename)}: {error.strerror}") from None
+        raise UnusableError(f"cannot list {readable(error.filename)}: {error.strerror}") from None
 
 
 def told_aside(folder: PicturePlace) -> str:
@@ -340,7 +340,7 @@ def agree(
     strange = sorted(name for name, known in names.items() if known is None)
     if strange:
         more = f" (nor have {', '.join(strange[1:])})" if strange[1:] else ""
-        raise ValueError(
+        raise UnusableError(
             f"{folder}/ has the class {spelt(strange[0])}, which has no pictures in {train}/{more}{near(strange[0], classes)}"
         )
     respelt = [

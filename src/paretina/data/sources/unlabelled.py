@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from paretina.data.scan import PicturePlace, left_out_text
+from paretina.data.scan import PicturePlace, UnusableError, left_out_text
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.folder import FolderCollection, listing
 from paretina.data.split import held_out
@@ -41,7 +41,7 @@ class Unlabelled(Source):
     def open(self) -> Collection:
         root = Path(self.path).expanduser().absolute()
         if not root.is_dir():
-            raise ValueError(
+            raise UnusableError(
                 f"{self.path!r} is a file; name a folder of pictures" if root.exists() else f"there is no folder {self.path!r}"
             )
         left_out: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class Unlabelled(Source):
             names = list(PicturePlace(root).all_pictures(left_out))
         beside = f" ({left_out_text(left_out)})" if left_out else ""
         if len(names) < 2:
-            raise ValueError(f"{self.path!r} has {how_many(len(names), 'picture')}{beside}; learning needs two or more")
+            raise UnusableError(f"{self.path!r} has {how_many(len(names), 'picture')}{beside}; learning needs two or more")
         held = held_out(names, [0] * len(names), self.val_share)
         splits = {
             "train": tuple(Sample(name, 0) for name in names if name not in held),

@@ -482,6 +482,8 @@ def notes_of(state: dict[str, Any], study: Study, found: Outcomes, failed: Mappi
         yield f"{resumed} of {how_many(len(everything), 'run')} were interrupted and resumed, so their times are left out"
     if state.get("several"):
         yield "several runs were trained side by side, so training times are longer than they would be alone"
+    if study.switches and len(study.seeds) < 2:
+        yield "one seed gives no intervals, so changes of training time and of memory are left out (–); give --seeds 2 or more"
     if not state["peaks"]:
         yield "this system cannot measure peak memory per run, so memory is left out"
     machines = sorted({came_out.machine for came_out in everything})

@@ -153,7 +153,10 @@ def run_study(
         level_of_look(state["looks"][-1]["spent"])
     if study.switches and len(study.seeds) < LEAST_PAIRS:
         few = how_many(len(study.seeds), "seed")
-        say(f"a verdict needs {LEAST_PAIRS} pairs of runs, and there are {few}; give --seeds {LEAST_PAIRS} or more")
+        say(
+            f"a verdict needs {LEAST_PAIRS} pairs of runs, one for each seed, and this study has {few}; "
+            f"give --seeds {LEAST_PAIRS} or more"
+        )
     path.mkdir(parents=True, exist_ok=True)
     write_state(path, state)
     state["epochs"] = fitted(study, state["epochs"], say)

@@ -30,8 +30,15 @@ class Ceiling(Spec):
         return f"{self.cost} <= {self.limit:g}"
 
 
-def ceiling_of(text: str) -> Ceiling:
+EXAMPLES_OF = {"latency_ms": "12", "macs": "2e7", "params": "1e6", "activations": "1e6", "weight_bytes": "4e6"}
+"""A limit of each cost that a small network has."""
+
+
+def ceiling_of(text: str, what: str = "--budget") -> Ceiling:
     """Reads `latency_ms=12`.
+
+    Args:
+        what: the option, for messages.
 
     Raises:
         ValueError: there is no such cost, it is not known before training, or the limit is not a number above 0.
@@ -44,11 +51,11 @@ def ceiling_of(text: str) -> Ceiling:
             f"{', '.join(PRICED)}"
         )
     if name not in PRICED:
-        raise ValueError(f"there is no cost {name!r}{near(name, PRICED)}; a budget looks like latency_ms=12")
+        raise ValueError(f"there is no cost {name!r}{near(name, PRICED)}; {what} looks like latency_ms=12")
     try:
         limit = float(value)
     except ValueError:
         limit = math.nan
     if not 0 < limit < math.inf:
-        raise ValueError(f"the budget {text!r} needs a number above 0, such as {name}=12")
+        raise ValueError(f"{what} {text!r} needs a number above 0, such as {name}={EXAMPLES_OF[name]}")
     return Ceiling(cost=name, limit=limit)

@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,8 +193,60 @@ def quickly(steps: Mapping[str, Step], turns: Turns, seed: int = 0) -> dict[str,
     return {name: float(np.quantile(samples, LOWER)) for name, samples in found.items()}
 
 
+class LongTableError(ValueError):
+    """A table would take longer than it may.
+
+    Attributes:
+        needs_s: seconds that it would take.
+    """
+
+    def __init__(self, needs_s: float) -> None:
+        super().__init__(f"the latency table takes about {needs_s:.0f} s")
+        self.needs_s = needs_s
+
+
+SEEN = 8
+"""Units after which the time of all is estimated; then again after each of them."""
+
+
+def steps_within(
+    make: Mapping[str, Callable[[], Step]], within: float | None, other_s: float, clock: Callable[[], float] = time.monotonic
+) -> dict[str, Step]:
+    """Makes the steps of units, and stops early where these and their timing would take too long.
+
+    Args:
+        within: seconds that there are; None for no limit.
+        other_s: seconds that are needed besides.
+
+    Raises:
+        LongTableError: they would take longer.
+    """
+    found: dict[str, Step] = {}
+    began = clock()
+    calls_s = 0.0
+    for name, unit in make.items():
+        found[name] = unit()
+        if within is None:
+            continue
+        found[name]()
+        start = clock()
+        found[name]()
+        pace = clock() - start
+        calls_s += pace + ROUNDS * (WARM_CALLS * pace + max(TURN_S, pace))
+        if len(found) >= min(SEEN, len(make)):
+            needs = ((clock() - began) + calls_s) * len(make) / len(found) + other_s
+            if needs > within:
+                raise LongTableError(needs)
+    return found
+
+
 def time_table(
-    units: Sequence[PlacedUnit], networks: Sequence[Blueprint], fitted: int, device: str, seconds: float
+    units: Sequence[PlacedUnit],
+    networks: Sequence[Blueprint],
+    fitted: int,
+    device: str,
+    seconds: float,
+    within: float | None = None,
 ) -> LatencyTable:
     """Times units and whole networks in one session.
 
@@ -201,12 +254,17 @@ def time_table(
         units: each once; at least those of the networks.
         networks: the first `fitted` are for the fit.
         seconds: of timing a whole network.
+        within: seconds that all may take; None for no limit.
+
+    Raises:
+        LongTableError: it would take longer.
     """
     here, plan = Device.here(plan_of(device).device), plan_of(device)
     turns, others = Turns(seconds=seconds * len(networks), wait=here.wait), Others()
     torch.manual_seed(0)
     with plan.threaded():
-        found = quickly({unit.key: unit_step(unit, plan) for unit in units}, turns)
+        make = {unit.key: partial(unit_step, unit, plan) for unit in units}
+        found = quickly(steps_within(make, within, seconds * len(networks)), turns)
         series = turns.run({str(at): network_step(blueprint, plan) for at, blueprint in enumerate(networks)})
     whole = [(blueprint, series[str(at)].quantile(LOWER).value) for at, blueprint in enumerate(networks)]
     return table_of(found, whole, fitted, others.disturbed(others.used()))

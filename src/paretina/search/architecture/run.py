@@ -10,13 +10,18 @@ With shared weights the search spends its trials on one training of many candida
 could train; the control's candidates are scored too, which says how well such scores rank.
 
 Everything is asked anew when a study is resumed, and what has an outcome is not done again, so it continues exactly where it
-was: how long something took is part of its outcome, and so is the same decision on time.
+was: the times at which decisions were taken are kept, see `paretina.search.architecture.elapsed`.
+
+A time limit holds for everything. The latency table gets a quarter of it; then a few updates are timed, and a search that has
+no time for its least (a trial for each arm and two full trainings) is refused with the time that it needs. Trials are begun
+in six tenths of the limit, or less where the finalists need more.
 
 Source: Tan et al. 2019 (arXiv:1807.11626), section 5; the control: Li & Talwalkar 2019 (arXiv:1902.07638).
 """
 
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,12 +29,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from paretina.data.pictures import pictures_kept
 from paretina.measure.pareto import rank_correlation, volume
 from paretina.measure.process import randomness_kept
 from paretina.measure.statistics import Interval, mean_interval, paired_interval, wilson
 from paretina.model.blueprint import Blueprint
 from paretina.model.network_file import write_network
 from paretina.run import write_aside
+from paretina.search.architecture.elapsed import Elapsed
 from paretina.search.architecture.latency_table import LatencyTable
 from paretina.search.architecture.procedure import Procedure, Proposal, Values, dominates
 from paretina.search.architecture.procedures.random import RandomSearch
@@ -39,6 +46,7 @@ from paretina.search.architecture.study import (
     SearchStudy,
     digest_of,
     extend_table,
+    find_pace,
     make_table,
     read_study,
     score_inherited,
@@ -48,9 +56,9 @@ from paretina.search.architecture.study import (
     with_units,
 )
 from paretina.search.architecture.units import counts
-from paretina.search.tasks import Engine, StudyTask, TaskOutcome, sole
+from paretina.search.tasks import Engine, StudyTask, TaskOutcome, path_of, sole, tried_again
 from paretina.spec import encode
-from paretina.text import how_many
+from paretina.text import how_many, length_of
 from paretina.train.asked import Asked
 
 Say = Callable[[str], None]
@@ -67,12 +75,25 @@ PATHS = 200
 SEARCHING = 0.6
 """Share of the time limit in which trials are begun; the rest is for the finalists."""
 
+TABLE = 0.25
+"""Share of the time limit that the latency table may take."""
+
+LEAST_FINALISTS = 2
+"""Full trainings that a search does at least: of what it found, and of what it began with."""
+
+SPARE = 1.15
+"""Factor on estimated times where the time that a search needs is named."""
+
 TABLED, WHOLE = 24, 10
 """Points whose units are timed at first, and how many of these as whole networks: half for the fit, half held out."""
 
 
 class UntimedError(ValueError):
     """A timing that the search needs has failed."""
+
+
+class ShortSearchError(UntimedError):
+    """The time limit is too short for what a search does at least."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +143,8 @@ class SearchWork:
 
     Attributes:
         table: of latencies; None where none is needed.
+        elapsed: looks at the time that was used.
+        pace: estimated seconds of a whole trial and of a full training of what the search begins with; None without a limit.
         took: seconds of each piece of work, by its name.
         rejected: points that missed a budget, by arm.
         nearest: the least cost that a rejected point had, by cost.
@@ -131,6 +154,8 @@ class SearchWork:
     study: SearchStudy
     engine: Engine
     say: Say
+    elapsed: Elapsed
+    pace: tuple[float, float] | None = None
     table: LatencyTable | None = None
     reference: Point = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
@@ -142,14 +167,19 @@ class SearchWork:
 
     @property
     def spent_s(self) -> float:
-        """Seconds of the study so far: of side-by-side work, its share."""
-        many = ("trial-", "full-", "score-")
-        parts = (took / (self.study.workers if name.startswith(many) else 1) for name, took in self.took.items())
-        return math.fsum(parts)
+        """Seconds of the study so far; asked again in a later process, the same."""
+        return self.elapsed()
+
+    def over(self, until_s: float | None) -> bool:
+        """Whether a time is past; never without one."""
+        return until_s is not None and self.spent_s >= until_s
 
     def run(self, tasks: Sequence[StudyTask]) -> dict[str, TaskOutcome]:
+        done = {task.name: path_of(self.folder, task.name).stat().st_mtime for task in tasks if task.is_done(self.folder)}
         found = self.engine.run(tasks, self.folder, self.say, self.study.base.plan.device)
         self.took |= {name: outcome.took_s for name, outcome in found.items()}
+        for name, at in done.items():
+            self.elapsed.count(found[name].took_s / self.study.workers, at)
         return found
 
     def alone(self, name: str, do: Callable[..., dict[str, Any]], given: Mapping[str, Any], title: str) -> dict[str, Any]:
@@ -180,8 +210,18 @@ class SearchWork:
         points = [drawn(dimensions, random) for _ in range(TABLED)]
         self.reference = points[0]
         self.say("timing the units of the space for the latency table")
-        given = {"points": points, "whole": WHOLE}
-        self.table = LatencyTable.from_dict(self.alone("latency-table", make_table, given, "timing units and whole networks"))
+        given: dict[str, Any] = {"points": points, "whole": WHOLE}
+        if study.seconds is not None:
+            given["within_s"] = TABLE * study.seconds
+        found = self.alone("latency-table", make_table, given, "timing units and whole networks")
+        if "needs_s" in found:
+            least = found["needs_s"] / TABLE
+            raise ShortSearchError(
+                f"the latency table takes about {found['needs_s']:.0f} s on this machine ({found['units']} units of the space, "
+                f"and whole networks), and it may take {100 * TABLE:.0f} % of the time limit of {study.seconds:g} s; "
+                f"{self.longer(least)}, or choose a budget that is counted, such as --budget macs=2e7"
+            )
+        self.table = LatencyTable.from_dict(found)
         if self.table.disturbed:
             self.notes.append("other processes used the machine while the latency table was timed, so predictions may be off")
 
@@ -235,6 +275,76 @@ class SearchWork:
         share = costs[target.cost] / target.limit if target and target.cost in costs else 1.0
         return reward(accuracy, share, costs)
 
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def longer(self, least_s: float) -> str:
+        """What to do where a limit is too short: the command with a time that should suffice."""
+        minutes = max(1, math.ceil(SPARE * least_s / 60))
+        words = ["paretina", "search", "--resume", str(self.folder), "--time-limit", f"{minutes}m"]
+        return f"give it more time: {shlex.join(words)}"
+
+    def check_begun(self) -> None:
+        """Checks that there is time left for trials.
+
+        Raises:
+            ShortSearchError: there is none.
+        """
+        limit = self.study.seconds
+        if limit is not None and (spent := self.spent_s) > SEARCHING * limit:
+            raise ShortSearchError(
+                f"{spent:.3g} s of the time limit of {limit:g} s are over, and trials are begun in the first "
+                f"{SEARCHING * limit:.3g} s; {self.longer(4 * spent)}"
+            )
+
+    def find_pace(self) -> None:
+        """Times a few updates of what the search begins with.
+
+        Raises:
+            ShortSearchError: the least that a search does would take longer than the time that is left.
+        """
+        study = self.study
+        if study.seconds is None:
+            return
+        first = study.space.first(study.base)
+        asked = study.trial(first, 1.0)
+        task = StudyTask(
+            "pace", find_pace, {"asked": encode(asked)}, cores=asked.plan.threads or 1, title="timing a few updates"
+        )
+        outcome = self.run([task])[task.name]
+        if outcome.error:
+            raise ValueError(f"what the search begins with cannot be trained: {outcome.error}")
+        epoch_s, fixed_s = outcome.value["epoch_s"], outcome.value["fixed_s"]
+        trial = fixed_s + asked.recipe.epochs * epoch_s
+        full = fixed_s + study.full(first, 0).recipe.epochs * epoch_s / (1 - study.held_out)
+        self.pace = trial, full
+        least = self.arms * trial
+        spent = self.spent_s
+        if spent + least > (self.end_s or math.inf):
+            needed = max((spent + least) / SEARCHING, spent + least + self.finals_s())
+            raise ShortSearchError(
+                f"a trial takes about {trial:.3g} s and a full training about {full:.3g} s, so the least that a search does, "
+                f"{how_many(self.arms, 'trial')} and {LEAST_FINALISTS} full trainings, needs {least + self.finals_s():.3g} s "
+                f"after the {spent:.3g} s so far, and the time limit is {study.seconds:g} s; {self.longer(needed)}, or begin "
+                "another search with fewer epochs= or a smaller size="
+            )
+
+    @property
+    def arms(self) -> int:
+        """1, or 2 with a control."""
+        return 1 if not self.study.control or isinstance(self.study.procedure, RandomSearch) else 2
+
+    def finals_s(self) -> float:
+        """Estimated seconds of the fewest finalists."""
+        full = self.pace[1] if self.pace else 0.0
+        timed = 2 * self.study.timing_s if self.study.space.NETWORKS else 0.0
+        return LEAST_FINALISTS * (full / min(LEAST_FINALISTS, self.study.workers) + timed)
+
+    @property
+    def end_s(self) -> float | None:
+        """When the last trial is begun, in seconds of the study; None without a limit."""
+        limit = self.study.seconds
+        return None if limit is None else min(SEARCHING * limit, limit - self.finals_s())
+
     # --- trials -------------------------------------------------------------------------------------------------------
 
     def trial(self, proposal: Proposal, digest: str, asked: Asked) -> StudyTask:
@@ -273,11 +383,20 @@ class SearchWork:
         tried: list[Attempt] = []
         known: dict[tuple[str, float], Values | None] = {}
         used, misses, ended = began, 0, False
-        while not ended and used < trials - 1e-6 and (until_s is None or self.spent_s < until_s):
+        while not ended and used < trials - 1e-6 and not (tried and self.over(until_s)):
             batch: list[tuple[Proposal, str, Asked, dict[str, float]]] = []
             doubles: list[tuple[Proposal, tuple[str, float]]] = []
             planned = used
             while len(batch) < study.together and planned < trials - 1e-6:
+                if misses and (tried or batch) and self.over(until_s):
+                    ended = not batch
+                    break
+                if misses and self.over(study.seconds):
+                    raise ShortSearchError(
+                        f"no candidate that holds {self.limits()} was found in {study.seconds:g} s, {misses} points missed it"
+                        f"{self.least_seen()}; raise the budget, narrow the space with --set, --width or size=, or "
+                        f"{self.longer(2 * (study.seconds or 0.0))}"
+                    )
                 proposal = searcher.ask()
                 if proposal is None:
                     ended = not batch
@@ -328,10 +447,10 @@ class SearchWork:
                 known[(digest, proposal.share)] = attempt.values
                 tried.append(attempt)
                 searcher.tell(proposal, attempt.values)
-                self.say(f"{arm} {used:.3g} of {trials}: {told(attempt, price is not None)}")
+                self.say(f"{arm}, {counted_as(len(tried), proposal.share)}: {told(attempt, price is not None)}")
             for proposal, key in doubles:
                 searcher.tell(proposal, known[key])
-        if not tried and (until_s is None or self.spent_s < until_s):
+        if not tried:
             raise ValueError(self.nothing())
         if misses >= MOST_MISSES:
             self.notes.append(
@@ -352,7 +471,8 @@ class SearchWork:
         points: list[Point] = []
         digests: set[str] = set()
         misses = 0
-        while len(points) < PATHS and misses < MOST_MISSES:
+        self.say(f"drawing {PATHS} candidates that hold the budget, to train them together")
+        while len(points) < PATHS and misses < MOST_MISSES and not (points and self.over(self.end_s)):
             point = drawn(dimensions, random)
             found = self.priced(point)
             if found is None or digest_of(found[0]) in digests:
@@ -388,18 +508,27 @@ class SearchWork:
             "agreement": None if agreed is None else {"rho": agreed[0], "interval": list(agreed[1]) if agreed[1] else None},
         }
 
-    def nothing(self) -> str:
-        limits = " and ".join(map(str, self.study.budgets))
+    def limits(self) -> str:
+        return " and ".join(map(str, self.study.budgets)) or "what is asked"
+
+    def least_seen(self) -> str:
         least = ", ".join(f"{cost}={value:.4g}" for cost, value in self.nearest.items())
+        return f"; the least seen was {least}" if least else ""
+
+    def nothing(self) -> str:
         return (
-            f"none of {MOST_MISSES} points drawn from the space {self.study.name} holds {limits or 'what is asked'}"
-            f"{f'; the least seen was {least}' if least else ''}: raise the budget, or narrow the space with --set, --width or "
-            "size="
+            f"none of {MOST_MISSES} points drawn from the space {self.study.name} holds {self.limits()}{self.least_seen()}: "
+            "raise the budget, or narrow the space with --set, --width or size="
         )
 
 
 def named(digest: str, share: float) -> str:
     return digest if share == 1 else f"{digest}-{round(1000 * share):03d}"
+
+
+def counted_as(number: int, share: float) -> str:
+    """A candidate and the length of its training: "candidate 2", "candidate 2 (a ninth of a trial)"."""
+    return f"candidate {number}" if share == 1 else f"candidate {number} ({length_of(share)})"
 
 
 def told(attempt: Attempt, inherited: bool) -> str:
@@ -410,23 +539,28 @@ def told(attempt: Attempt, inherited: bool) -> str:
 
 
 @randomness_kept()
-def work(folder: Path, engine: Engine, say: Say = lambda text: None) -> dict[str, Any]:
+def work(folder: Path, engine: Engine, say: Say = lambda text: None, since: float | None = None) -> dict[str, Any]:
     """Does the remaining work of a search, and returns its result, which `result.json` then has.
+
+    Args:
+        since: from when on its time counts, as of `time.monotonic`; None for now.
 
     Raises:
         ValueError: there is no search, or no point of its space can be trained within the budget.
         KeyboardInterrupt: interrupted; the same call continues it.
     """
     study = read_study(folder)
-    with sole(folder):
-        work = SearchWork(folder, study, engine, say)
+    with sole(folder), tried_again(folder), pictures_kept():
+        work = SearchWork(folder, study, engine, say, Elapsed(folder, since=since))
+        work.check_begun()
         if study.timed:
             work.make_table()
+        work.find_pace()
         first = work.costs(work.reference, study.space.first(study.base)) if not study.timed else None
         trials = study.trials or trials_in(work)
-        arms = ["search"] if not study.control or isinstance(study.procedure, RandomSearch) else ["control", "search"]
+        arms = ["search"] if work.arms == 1 else ["control", "search"]
         each = max(1, trials // len(arms))
-        end = None if study.seconds is None else SEARCHING * study.seconds
+        end = work.end_s
         reward, tried = study.reward, list[Attempt]()
         if arms[0] == "control":
             began = work.spent_s
@@ -449,13 +583,11 @@ def work(folder: Path, engine: Engine, say: Say = lambda text: None) -> dict[str
 
 
 def trials_in(work: SearchWork) -> int:
-    """How many trials the time limit is expected to allow, from one of the network that the space was made around."""
+    """How many trials the time limit is expected to allow."""
     study = work.study
-    asked = study.space.first(study.base)
-    task = work.training("trial", digest_of(asked), study.trial(asked, 1.0), False)
-    took = work.run([task])[task.name].took_s
-    left = SEARCHING * (study.seconds or 0.0) - work.spent_s
-    return max(4, min(10_000, int(left * study.workers / max(took, 0.01))))
+    trial = work.pace[0] if work.pace else 0.0
+    left = (work.end_s or 0.0) - work.spent_s
+    return max(work.arms, min(10_000, int(left * study.workers / max(trial, 0.01))))
 
 
 def recalibrated(work: SearchWork, tried: list[Attempt]) -> tuple[Soft, list[Attempt]]:
@@ -478,9 +610,11 @@ def recalibrated(work: SearchWork, tried: list[Attempt]) -> tuple[Soft, list[Att
 # --- finalists ------------------------------------------------------------------------------------------------------------
 
 
-def whole(tried: Sequence[Attempt], arm: str) -> list[Attempt]:
-    """The candidates of an arm that had a whole trial, the best first; each once."""
-    found = {one.digest: one for one in tried if one.arm == arm and one.share == 1 and one.values is not None}
+def longest(tried: Sequence[Attempt], arm: str) -> list[Attempt]:
+    """The candidates of an arm that had a whole trial, or the longest that there was time for; the best first, each once."""
+    able = [one for one in tried if one.arm == arm and one.values is not None]
+    share = max((one.share for one in able), default=1.0)
+    found = {one.digest: one for one in able if one.share == share}
     return sorted(found.values(), key=lambda one: (-(one.values or (0.0,))[0], one.digest))
 
 
@@ -495,7 +629,7 @@ def on_front(found: Sequence[Attempt], cost: str | None) -> list[Attempt]:
 def chosen(study: SearchStudy, tried: Sequence[Attempt]) -> dict[str, tuple[Attempt, str]]:
     """The finalists by digest, each with what it was chosen for, in the order of importance."""
     found: dict[str, tuple[Attempt, str]] = {}
-    best = whole(tried, "search")
+    best = longest(tried, "search")
     cost = (
         study.target.cost
         if study.target
@@ -508,7 +642,7 @@ def chosen(study: SearchStudy, tried: Sequence[Attempt]) -> dict[str, tuple[Atte
     by_reward = best if study.reward.OBJECTIVES == 1 else sorted(on_front(best, cost), key=lambda one: -(one.accuracy or 0))
     for one in by_reward[:1]:
         found[one.digest] = (one, "search")
-    for one in whole(tried, "control")[:1]:
+    for one in longest(tried, "control")[:1]:
         found.setdefault(one.digest, (one, "control"))
     for one in by_reward[1 : study.finalists]:
         found.setdefault(one.digest, (one, "search"))
@@ -526,7 +660,7 @@ def concluded(work: SearchWork, tried: list[Attempt], reward: Reward, first_cost
         raise ValueError(f"no candidate of the search could be trained: {failures(tried)}")
     first = study.space.first(study.base)
     requests = {digest: work.models[digest] for digest in finalists} | {"first": first}
-    kept, seeds = affordable(work, list(requests), finalists)
+    kept, seeds = affordable(work, list(requests), finalists, tried)
     work.say(f"training {how_many(len(kept), 'finalist')} in full, {how_many(seeds, 'seed')} each")
     tasks = {
         (digest, seed): work.training("full", f"{digest}-{seed}", study.full(requests[digest], seed), True)
@@ -606,30 +740,53 @@ def priced(study: SearchStudy, costs: Mapping[str, float]) -> bool:
 
 
 def failures(tried: Sequence[Attempt]) -> str:
-    reasons = [one.error for one in tried if one.error]
-    return reasons[0] if reasons else "the time is too short for a single trial; raise --time-limit"
+    return next((one.error for one in tried if one.error), "none was tried")
 
 
-def affordable(work: SearchWork, digests: list[str], finalists: Mapping[str, tuple[Attempt, str]]) -> tuple[list[str], int]:
-    """The finalists and seeds that fit into what is left of the time; at least the best two, with one seed."""
+def usual_s(work: SearchWork, tried: Sequence[Attempt]) -> float:
+    """Estimated seconds of a full training, one of several side by side at its share.
+
+    From the longest trials; where none was trained, from a few updates.
+    """
+    study = work.study
+    took = [(one.share, work.took.get(f"trial-{named(one.digest, one.share)}")) for one in tried]
+    longest = max((share for share, seconds in took if seconds is not None), default=0.0)
+    known = [seconds / share for share, seconds in took if seconds is not None and share == longest]
+    if not known:
+        return (work.pace[1] if work.pace else 0.0) / study.workers
+    return statistics.median(known) / study.share / (1 - study.held_out) / study.workers
+
+
+def affordable(
+    work: SearchWork, digests: list[str], finalists: Mapping[str, tuple[Attempt, str]], tried: Sequence[Attempt]
+) -> tuple[list[str], int]:
+    """The finalists and seeds that fit into what is left of the time; at least the best and what the search began with."""
     study = work.study
     if study.seconds is None:
         return digests, study.seeds
-    trained = [seconds for name, seconds in work.took.items() if name.startswith("trial-")]
-    usual = statistics.median(trained) / study.share / (1 - study.held_out) / study.workers
+    usual = usual_s(work, tried)
+    timed = 1.5 * study.timing_s if study.space.NETWORKS else 0.0
     left = study.seconds - work.spent_s
     kept, seeds = list(digests), study.seeds
-    while len(kept) * seeds * usual > left and seeds > 1 and len(kept) <= 3:
+
+    def fits() -> bool:
+        return len(kept) * (seeds * usual + timed) <= left
+
+    while not fits() and seeds > 1 and len(kept) <= 3:
         seeds -= 1
-    while len(kept) * seeds * usual > left and len(kept) > 3:
+    while not fits() and len(kept) > 3:
         kept.pop(-2)  # the last is the network that the space was made around
-    while len(kept) * seeds * usual > left and seeds > 1:
+    while not fits() and seeds > 1:
         seeds -= 1
+    while not fits() and len(kept) > LEAST_FINALISTS:
+        kept.pop(-2)
     if (len(kept), seeds) != (len(digests), study.seeds):
         work.notes.append(
             f"the time allows {how_many(len(kept), 'finalist')} with {how_many(seeds, 'seed')} instead of {len(digests)} with "
             f"{study.seeds}; a longer --time-limit, or a smaller --trials, leaves more for them"
         )
+    if not fits():
+        work.notes.append(f"the finalists took longer than was left of the time limit, about {len(kept) * seeds * usual:.0f} s")
     return kept, seeds
 
 
@@ -705,17 +862,17 @@ def verdict(work: SearchWork, rows: list[dict[str, Any]]) -> dict[str, Any]:
     ours = max(from_search, key=lambda row: (row["values"] or [row["top1"] / 100])[0], default=None)
     control = next((row for row in able if row["chosen_for"] == "control"), None)
     first = next((row for row in able if row["name"] == "first"), None)
-    if first is not None and first["holds"] and best["top1"] <= first["top1"]:
-        work.notes.append(
-            f"nothing better than what the search began with was found ({best['top1'] - first['top1']:+.2f} points): keep "
-            "that, unless what was found is cheaper"
-        )
     # inherited weights and short trainings are two scales
     scales = ("search", "front") if study.shared_weights else ("search", "front", "control")
     pairs = [(row["trial"], row["top1"]) for row in able if row["trial"] is not None and row["chosen_for"] in scales]
     agreed = rank_correlation([a for a, _ in pairs], [b for _, b in pairs])
     name = f"{study.name.replace(':', '-')}-{best['name'][:6]}"
     found: dict[str, Any] = {"name": name, "finalist": best["name"], "point": best["point"], "top1": best["top1"]}
+    # what the finalists were trained with, for `paretina train --config`
+    found["config"] = "recipe.json"
+    asked = study.full(work.models[best["name"]], 0)
+    said = {"recipe": encode(replace(asked.recipe, test=study.base.recipe.test))}
+    write_aside(work.folder / found["config"], json.dumps(said, indent=1).encode())
     if study.space.NETWORKS:
         for row in rows:
             model = study.model_of(work.models[row["name"]] if row["name"] != "first" else study.space.first(study.base))
@@ -728,15 +885,9 @@ def verdict(work: SearchWork, rows: list[dict[str, Any]]) -> dict[str, Any]:
                     found["model"] = encode(model)
                     write_network(work.folder / "found.json", title, model, f"found by `paretina search {study.name}`")
         found["first"] = encode(study.model_of(study.space.first(study.base)))
-    else:
-        # for `paretina train --config`
-        found["config"] = "recipe.json"
-        asked = study.full(work.models[best["name"]], 0)
-        said = {"recipe": encode(replace(asked.recipe, test=study.base.recipe.test))}
-        write_aside(work.folder / "recipe.json", json.dumps(said, indent=1).encode())
-        if not study.base.model_name and isinstance(study.base.model, Blueprint):
-            found["network"] = "network.json"
-            write_network(work.folder / "network.json", "given", study.base.model, "as it was given to the search")
+    elif not study.base.model_name and isinstance(study.base.model, Blueprint):
+        found["network"] = "network.json"
+        write_network(work.folder / "network.json", "given", study.base.model, "as it was given to the search")
     return {
         "found": found,
         "against_random": against(ours, control),

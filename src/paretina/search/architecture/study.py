@@ -18,8 +18,10 @@ from paretina.measure.timing import Turns
 from paretina.model.blueprint import Blueprint, Model
 from paretina.run import write_aside
 from paretina.search.architecture.ceilings import Ceiling
+from paretina.search.architecture.elapsed import begin_looks_anew
 from paretina.search.architecture.latency_table import (
     LatencyTable,
+    LongTableError,
     needed,
     network_step,
     plan_of,
@@ -30,6 +32,8 @@ from paretina.search.architecture.procedure import Procedure
 from paretina.search.architecture.rewards import Reward
 from paretina.search.architecture.space import Point, Space
 from paretina.search.architecture.supernet import Scorer, train_shared
+from paretina.search.frontier.tools import rehearse
+from paretina.search.tasks import TELL
 from paretina.spec import Spec, decode, encode
 from paretina.train import training
 from paretina.train.asked import Asked
@@ -191,7 +195,7 @@ def read_asked(folder: Path) -> dict[str, Any]:
     """
     try:
         asked: dict[str, Any] = json.loads((folder / "asked.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{folder} holds no search; start one with `paretina search SPACE DATA --output {folder}`") from None
     except ValueError as error:
         raise ValueError(f"{folder / 'asked.json'} cannot be read: {error}") from None
@@ -202,6 +206,28 @@ def read_asked(folder: Path) -> dict[str, Any]:
 
 def read_study(folder: Path) -> SearchStudy:
     return decode(SearchStudy, read_asked(folder)["study"])
+
+
+def give_time(folder: Path, seconds: float) -> None:
+    """Raises the time limit of a search; what has been done is kept, and the time that it took still counts.
+
+    Raises:
+        ValueError: there is no search, it has no time limit, or the time is not longer than before.
+    """
+    asked, study = read_asked(folder), read_study(folder)
+    if study.seconds is None:
+        raise ValueError(f"the search in {folder} has no time limit but ends after its trials; leave --time-limit out")
+    if seconds < study.seconds:
+        raise ValueError(
+            f"the time limit of a search is that of all its work, and can only be raised: {folder} has {study.seconds:g} s, "
+            f"got {seconds:g} s; give a longer --time-limit, or leave it out"
+        )
+    if seconds == study.seconds:
+        return
+    write_aside(
+        folder / "asked.json", json.dumps({**asked, "study": encode(replace(study, seconds=seconds))}, indent=1).encode()
+    )
+    begin_looks_anew(folder)
 
 
 # --- shared weights -------------------------------------------------------------------------------------------------------
@@ -225,7 +251,7 @@ def train_together(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """
     study = read_study(folder)
     paths = blueprints_at(study, given["points"])
-    found = train_shared(asked_shared(study, given["epochs"]), paths, folder / SHARED)
+    found = train_shared(asked_shared(study, given["epochs"]), paths, folder / SHARED, TELL.get())
     write_aside(folder / SHARED / "points.json", json.dumps(given).encode())
     return found
 
@@ -290,17 +316,35 @@ def blueprints_at(study: SearchStudy, points: Sequence[Point]) -> list[Blueprint
     return found
 
 
+def find_pace(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Times a few updates.
+
+    Args:
+        given: `asked`.
+    """
+    return dict(rehearse(decode(Asked, given["asked"])))
+
+
 def make_table(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """Times the units of many points, and some of them as whole networks.
 
     Args:
-        given: `points`, of which the first `whole` are timed as a whole too, half of these for the fit.
+        given: `points`, of which the first `whole` are timed as a whole too, half of these for the fit; `within_s`, seconds
+            that it may take.
+
+    Returns:
+        The table; or `needs_s`, the seconds that it would take, and `units`, where that is more than it may.
     """
     study = read_study(folder)
     networks = blueprints_at(study, given["points"])
     whole = networks[: given["whole"]]
     units = list(dict.fromkeys(unit for network in networks for unit in needed(network)))
-    found = time_table(units, whole, (len(whole) + 1) // 2, study.base.plan.device, study.timing_s)
+    within = given.get("within_s")
+    seconds = study.timing_s if within is None else max(0.1, min(study.timing_s, within / 3 / max(1, len(whole))))
+    try:
+        found = time_table(units, whole, (len(whole) + 1) // 2, study.base.plan.device, seconds, within)
+    except LongTableError as error:
+        return {"needs_s": error.needs_s, "units": len(units)}
     return found.to_dict()
 
 

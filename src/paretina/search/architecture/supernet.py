@@ -14,8 +14,9 @@ Invariant: a candidate's inherited network computes what its path computes in th
 """
 
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -34,6 +35,7 @@ from paretina.model.build import Combined, Network, materialise
 from paretina.model.layers import Pixels
 from paretina.model.roles import BATCH_NORMS, Role, role_of
 from paretina.run import Run
+from paretina.search.tasks import Say
 from paretina.shapes import Logits
 from paretina.train.asked import Asked
 from paretina.train.journal import Journal
@@ -96,19 +98,20 @@ class Shared(Combined):
         numbers: names of the shared parameters by their keys.
     """
 
-    def __init__(self, paths: Sequence[Blueprint]) -> None:
+    def __init__(self, paths: Sequence[Blueprint], progress: "SharedProgress | None" = None) -> None:
         super().__init__(paths[0])
         self.paths = tuple(paths)
         self.active = 0
         self.made: dict[int, tuple[Network, Wanted]] = {}
         self.numbers: dict[Key, str] = {}
         self.ROLES: dict[str, Role] = {}
-        self.find_parameters()
+        self.find_parameters(progress or SharedProgress(lambda text: None))
 
-    def find_parameters(self) -> None:
+    def find_parameters(self, progress: "SharedProgress") -> None:
         """Makes a parameter for each key, as large as the largest that any path has in each of its axes."""
         largest: dict[Key, tuple[int, ...]] = {}
         for number in range(len(self.paths)):
+            progress.step("building candidates", number, len(self.paths))
             network, wanted = self.path(number)
             owners = dict(network.named_modules())
             for name, (key, shape) in wanted.items():
@@ -162,13 +165,15 @@ class Shared(Combined):
             self.made[number] = network, {name: (keys[name], shape) for name, shape in shapes.items()}
         return self.made[number]
 
-    def begin(self) -> None:
+    def begin(self, progress: "SharedProgress | None" = None) -> None:
         """Gives every shared parameter its first value, from networks that are initialised as usual.
 
         Where no path alone has an entry, it is drawn with the spread of the first network that has the parameter.
         """
         filled: dict[str, tuple[int, ...]] = {}
         for number, blueprint in enumerate(self.paths):
+            if progress is not None:
+                progress.step("initialising candidates", number, len(self.paths))
             _, wanted = self.path(number)
             if all(covers(filled.get(self.numbers[key], ()), shape) for key, shape in wanted.values()):
                 continue
@@ -244,7 +249,49 @@ def norms_of(network: nn.Module) -> list[Any]:
 WEIGHTS = "shared.safetensors"
 
 
-def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path) -> dict[str, Any]:
+TOLD_S = 10.0
+"""Seconds between two lines of progress."""
+
+
+class SharedProgress:
+    """Tells how far a training of paths together is, every few seconds.
+
+    Attributes:
+        say: called with a line.
+        clock: returns the time in seconds.
+    """
+
+    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+        self.say, self.clock = say, clock
+        self.began: tuple[float, int] | None = None
+        self.told = -math.inf
+
+    def step(self, what: str, done: int, of: int) -> None:
+        """Tells that so many of all are done, if it is time."""
+        now = self.clock()
+        if self.told == -math.inf:
+            self.told = now
+        if self.began is None:
+            self.began = now, done
+        if now - self.told < TOLD_S:
+            return
+        self.told = now
+        since, before = self.began
+        left = (now - since) * (of - done) / (done - before) if done > before else None
+        until = "" if left is None else f", {left:.0f} s left"
+        self.say(f"{what}: {done} of {of}{until}")
+
+    def listen(self, line: Mapping[str, Any]) -> None:
+        """Takes in a line of the log."""
+        if line["event"] == "train":
+            self.step("updates of candidates together", line["step"], line["updates"])
+
+    def part(self) -> None:
+        """Begins another part, whose pace is its own."""
+        self.began = None
+
+
+def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path, say: Say = lambda text: None) -> dict[str, Any]:
     """Trains paths together, or continues, and leaves their weights in the folder.
 
     Dropout and stochastic depth stay off: what is trained together underfits.
@@ -253,6 +300,7 @@ def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path) -> dict
         asked: the training, with its data.
         paths: which share weights.
         folder: of a run, with its checkpoints and log.
+        say: called with progress.
 
     Returns:
         `epochs`, `updates` and `time_s`.
@@ -261,22 +309,26 @@ def train_shared(asked: Asked, paths: Sequence[Blueprint], folder: Path) -> dict
     prepared = prepare(asked)
     run = Run(folder) if (folder / "asked.json").exists() else Run.create(folder, description(prepared))
     ranks = Ranks.start(asked.plan.device)
+    progress = SharedProgress(say)
     with run.held(), prepared.asked.plan.threaded():
-        job = shared_job(prepared, paths, ranks)
-        kept = run_updates(job, prepared.recipe, run, Journal(run, ranks, job.plan.device, lambda line: None))
+        job = shared_job(prepared, paths, ranks, progress)
+        progress.part()
+        kept = run_updates(job, prepared.recipe, run, Journal(run, ranks, job.plan.device, progress.listen))
         kept.network.write(folder / WEIGHTS)  # type: ignore[operator]
         run.drop_states()
     took = time.monotonic() - began
     return {"epochs": kept.epochs.epochs, "updates": kept.epochs.updates, "time_s": took}
 
 
-def shared_job(prepared: Prepared, paths: Sequence[Blueprint], ranks: Ranks) -> Job:
+def shared_job(prepared: Prepared, paths: Sequence[Blueprint], ranks: Ranks, progress: SharedProgress | None = None) -> Job:
     """The job of training paths together; nothing is evaluated in it."""
     recipe = prepared.recipe
     plan = replace(prepared.asked.plan, device=ranks.device(prepared.asked.plan.device))
     torch.manual_seed(recipe.seed)
-    network = Shared(paths)
-    network.begin()
+    told = progress or SharedProgress(lambda text: None)
+    network = Shared(paths, told)
+    told.part()
+    network.begin(told)
     learner = plan.place(recipe.objective.make(plan.place(network), None))
     torch.manual_seed(recipe.seed + 1)
     evaluation = Evaluation(prepared.val, prepared.model.preprocessing, prepared.model.resolution, prepared.model.classes, plan)

@@ -5,16 +5,17 @@ threads of torch do not survive a fork. A process that ends without a result (ou
 not done is begun again in a new one.
 """
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
-from paretina.search.tasks import ATTEMPTS, Engine, Say, StudyTask, carry_out, lost
-from paretina.system import cores
+from paretina.search.tasks import ATTEMPTS, Engine, Say, StudyTask, carry_out, lost, telling
+from paretina.system import TerminatedError, cores
 
 
 def hold_interrupts() -> None:
@@ -52,7 +53,8 @@ class Here(Engine):
         if min(count, len(tasks)) == 1:
             for number, task in enumerate(tasks, 1):
                 say(f"{number} of {len(tasks)}: {task.said}" if len(tasks) > 1 else task.said)
-                carry_out(task, folder)
+                with telling(say):
+                    carry_out(task, folder)
             return
         left = list(tasks)
         while left:
@@ -84,7 +86,11 @@ class Here(Engine):
                     told(waiting[future].said, more)
             except BrokenProcessPool:
                 return False
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, TerminatedError):  # which reaches this process alone
+                    for process in active_children():
+                        if process.pid is not None and process.is_alive():
+                            os.kill(process.pid, signal.SIGINT)
                 pool.shutdown(cancel_futures=True)
                 raise
         return True

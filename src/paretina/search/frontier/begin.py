@@ -69,13 +69,13 @@ def give_time(folder: Path, seconds: float) -> None:
     if seconds < had:
         raise ValueError(
             f"the time of a frontier is the total of all its trainings, and can only be raised: {folder} has {had:g} s, got "
-            f"{seconds:g} s; give a longer --time, or leave it out"
+            f"{seconds:g} s; give a longer --time-limit, or leave it out"
         )
     again = [place for place in lacking_time(standing) if place.exists()]
     if seconds > had and not again and len(standing.rungs) == len(standing.counts):
         raise ValueError(
-            f"all {len(standing.counts)} rungs of {folder} have their lengths already, so more --time would change nothing; "
-            "leave it out, or start a new frontier"
+            f"all {len(standing.counts)} rungs of {folder} have their lengths already, so a longer --time-limit would change "
+            "nothing; leave it out, or start a new frontier"
         )
     asked = {**standing.asked, "halving": encode(replace(standing.halving, seconds=seconds))}
     written_aside(folder / "asked.json", asked).replace(folder / "asked.json")

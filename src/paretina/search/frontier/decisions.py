@@ -11,7 +11,7 @@ from paretina.search.frontier.standing import TIMED, Entry, Standing
 
 
 def as_time(seconds: float) -> str:
-    """Rounded up, as `--time` takes it: 90s, 12m."""
+    """Rounded up, as `--time-limit` takes it: 90s, 12m."""
     return f"{max(1, math.ceil(seconds))}s" if seconds <= 600 else f"{math.ceil(seconds / 60)}m"
 
 
@@ -37,21 +37,21 @@ def decision(standing: Standing, rung: int) -> dict[str, Any]:
             return {"rung": rung, "names": names, "epochs": None, "seconds": share / len(names), "stopped": ""}
         return {
             **none,
-            "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
+            "stopped": out_of_time(rung),
         }
     epochs = affordable(standing, kept, share)
     if min(epochs.values()) < least_epochs(standing, names):
         if rung:
             return {
                 **none,
-                "stopped": f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time",
+                "stopped": out_of_time(rung),
             }
         raise ValueError(too_short(standing))
     return {"rung": rung, "names": names, "epochs": epochs, "seconds": None, "stopped": ""}
 
 
 def out_of_time(rung: int) -> str:
-    return f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time"
+    return f"rung {rung} was skipped, since the time was used up; resume with --resume and a longer --time-limit"
 
 
 def affordable(standing: Standing, entries: Sequence[Entry], seconds: float) -> dict[str, float]:
@@ -98,7 +98,7 @@ def with_more(folder: Path, seconds: float) -> str:
     """How to resume a frontier that lacks time."""
     return (
         f"an epoch of each on every rung takes about {as_time(seconds)}: "
-        f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time', as_time(seconds)])}, "
+        f"{shlex.join(['paretina', 'frontier', '--resume', str(folder), '--time-limit', as_time(seconds)])}, "
         "or start a new frontier with fewer candidates"
     )
 

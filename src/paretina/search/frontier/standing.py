@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged, it is not JSON: {error}; remove it, and that step is repeated") from None
@@ -300,7 +300,7 @@ class Standing:
         if short:
             found.append(
                 f"the shortest run had {how_many(min(short), 'epoch', '.2g')}: with less than two, ranks are unreliable, since "
-                "warm-up has hardly ended; give more --time or fewer candidates"
+                "warm-up has hardly ended; give more --time-limit or fewer candidates"
             )
         if self.disturbed and self.session:
             found.append(

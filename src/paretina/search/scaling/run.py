@@ -37,7 +37,7 @@ from paretina.search.scaling.shares import CORNERS, Shares
 from paretina.search.scaling.solve import COUNTED, Rules, Solution, Solver
 from paretina.search.scaling.study import ScalingStudy, read_study
 from paretina.search.scaling.verdict import Decision, ScoredShares, decide
-from paretina.search.tasks import Engine, Say, StudyTask, TaskOutcome, sole
+from paretina.search.tasks import Engine, Say, StudyTask, TaskOutcome, sole, tried_again
 from paretina.spec import decode, encode
 from paretina.text import how_many
 from paretina.train import training
@@ -264,6 +264,23 @@ class ScalingWork:
             self.note(f"other processes used {outcome.value['others_cores']:.1f} cores during {name}, so it is not reliable")
         return outcome.value
 
+    def timed(self, members: Sequence[ScaledMember], session: Mapping[str, Any]) -> list[ScaledMember]:
+        """The members, with the ratio of the session that their latencies are from, where latency is what should be equal.
+
+        So both figures of a row are of one session; ratios of earlier ones only led to the networks.
+        """
+        if self.study.cost != "latency_ms":
+            return list(members)
+        found = []
+        for one in members:
+            if one.solution is None or one.owner not in session["networks"]:
+                found.append(one)
+                continue
+            value, low, high = session["networks"][one.owner]["ratio"]
+            within = abs(value / one.times - 1) <= self.study.tolerance
+            found.append(replace(one, ratio=value, ends=(low, high), within=within))
+        return found
+
     # --- trainings ------------------------------------------------------------------------------------------------------
 
     def fit(self, members: Sequence[ScaledMember]) -> None:
@@ -338,8 +355,11 @@ class ScalingWork:
         session = self.session(f"latency-{first:g}x", distinct(members), "latency_ms")
         latency = {name: each["value"] for name, each in session["networks"].items()}
         latency[base.label] = latency[BASE]
+        members = self.timed(members, session)
         rows = [self.row(one, trained, latency) for one in members]
-        decision = decide([of_row(row) for row in rows], latency[BASE][0] * first, study.weight)
+        scored = of_row(self.row(base, trained, latency))
+        target_ms = None if session["disturbed"] else latency[BASE][0] * first
+        decision = decide([of_row(row) for row in rows], target_ms, study.weight, scored)
         family = self.family(decision, rows, trained)
         result = {
             "status": "done",
@@ -418,6 +438,7 @@ class ScalingWork:
             if solved := distinct(members) if times != study.times[0] else []:
                 session = self.session(f"latency-{times:g}x", solved, "latency_ms")
                 latency = {name: each["value"] for name, each in session["networks"].items()}
+                members = self.timed(members, session)
             for one in members:
                 row = next((row for row in rows if row["label"] == one.label), None) or self.row(one, outcomes, latency)
                 found.append({**row, "file": self.written(one)})
@@ -510,7 +531,7 @@ def work(
         KeyboardInterrupt: interrupted; the same call resumes it.
     """
     study = read_study(folder, source)
-    with sole(folder), pictures_kept():
+    with sole(folder), tried_again(folder), pictures_kept():
         return ScalingWork(folder, study, engine, say, data).work()
 
 

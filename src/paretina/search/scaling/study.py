@@ -21,6 +21,9 @@ from paretina.train.tasks import require_top1, require_updates
 
 COSTS = (*COUNTED, *MEASURED)
 
+MOST_TIMES = 1000.0
+"""The largest multiple of a cost that a network is made for."""
+
 MEASURED_TOLERANCE = 0.1
 """By how much a measured cost may differ from what was asked for, as a share of it, above or below."""
 
@@ -61,6 +64,8 @@ class ScalingStudy(Spec):
             raise ValueError(f"there is no cost {self.cost!r} to scale by{near(self.cost, COSTS)}")
         if not self.times or min(self.times) <= 1 or not all(map(math.isfinite, self.times)):
             raise ValueError(f"times are multiples of the base's cost, above 1, got {', '.join(f'{t:g}' for t in self.times)}")
+        if max(self.times) > MOST_TIMES:
+            raise ValueError(f"times are at most {MOST_TIMES:g} times the base's cost, got {max(self.times):g}")
         if len(set(self.times)) < len(self.times):
             raise ValueError(f"a multiple is given twice: {', '.join(f'{t:g}' for t in self.times)}")
         if not self.seeds or not self.shares:

@@ -80,23 +80,28 @@ class Decision:
         }
 
 
-def decide(candidates: Sequence[ScoredShares], target_ms: float | None = None, weight: float = -0.07) -> Decision:
+def decide(
+    candidates: Sequence[ScoredShares],
+    target_ms: float | None = None,
+    weight: float = -0.07,
+    base: ScoredShares | None = None,
+) -> Decision:
     """Decides among trained candidates.
 
     Args:
-        target_ms: latency at which the reward is the accuracy; it does not change the order.
+        target_ms: latency at which the reward is the accuracy; it does not change the order. None where latencies cannot be
+            relied on: then nothing is decided by them.
         weight: exponent of the latency in the reward.
+        base: what all were made from.
     """
     found = [each for each in candidates if each.top1]
     equal = [each for each in found if each.within]
+    if not equal:
+        return Decision(None, None, None, None, ("no network of the asked cost was trained, so nothing is compared",))
     rewarded = {
-        each.name: reward(each.mean, each.latency_ms, target_ms, weight) for each in found if each.latency_ms and target_ms
+        each.name: reward(each.mean, each.latency_ms, target_ms, weight) for each in equal if each.latency_ms and target_ms
     }
     by_reward = max(rewarded, key=lambda name: rewarded[name]) if rewarded else None
-    if not equal:
-        return Decision(
-            None, None, None, None, ("no network of the asked cost was trained, so nothing is compared",), by_reward
-        )
     leader = max(equal, key=lambda each: each.mean)
     singles = [each for each in equal if each.single]
     control = max(singles, key=lambda each: each.mean) if singles else None
@@ -112,6 +117,16 @@ def decide(candidates: Sequence[ScoredShares], target_ms: float | None = None, w
                 f"cost, {each.ratio:.2f} times the base{' and so even cheaper' if cheaper else ''}"
             )
             may = False
+    level = [each.name for each in equal if each is not leader and each.mean == leader.mean]
+    if level:
+        said.append(f"{leader.name} and {', '.join(level)} are equally accurate, so the order between them says nothing")
+        may = False
+    if base is not None and base.top1 and leader.mean <= base.mean:
+        said.append(
+            f"no winner is called: none of the larger networks is more accurate than the base ({base.mean:.2f} %): growing it "
+            "gained nothing in these trainings"
+        )
+        may = False
     others = sorted((each for each in equal if each is not leader), key=lambda each: -each.mean)
     if may and others:
         ahead = leader.over(others[0])
@@ -127,8 +142,11 @@ def decide(candidates: Sequence[ScoredShares], target_ms: float | None = None, w
     gain = leader.over(control) if control and control is not leader else None
     if control is None:
         said.append("no single dimension reaches the asked cost, so there is no control")
+    elif control is leader and not level:
+        few = " in one training of each, which says little" if len(leader.top1) < 2 else ""
+        said.append(f"{leader.name} alone is the most accurate{few}: nothing is gained here by growing several dimensions")
     elif control is leader:
-        said.append(f"{leader.name} alone is the most accurate: nothing is gained here by growing several dimensions")
+        pass
     elif gain is None:
         said.append(
             f"{leader.name} is {leader.mean - control.mean:+.2f} points over {control.name} alone; one seed tells no more"
