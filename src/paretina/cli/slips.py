@@ -19,6 +19,7 @@ from paretina.cli.program import duration, taken_apart
 from paretina.cli.prune import share
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
+from paretina.report.tracker import trackers_named
 from paretina.run import Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
@@ -229,6 +230,12 @@ def check_output(output: Path | None, data: str | None) -> None:
         check_place(output, folder)
 
 
+def check_trackers(given: Mapping[str, Any]) -> None:
+    if given["log_to"] and not given["print_config"] and not given["dry_run"]:
+        with misuse():
+            trackers_named(given["log_to"])
+
+
 def check_duration(given: Mapping[str, Any]) -> None:
     if given["time_limit"] is not None:
         duration(given["time_limit"])
@@ -241,7 +248,8 @@ def train(given: Mapping[str, Any]) -> None:
     check_duration(given)
     if given["resume"] is not None:
         also = {**given, "tuning": given["tuning"] != "none"}
-        if not any(value for name, value in also.items() if name not in ("resume", "source", "as_json")):
+        if not any(value for name, value in also.items() if name not in ("resume", "source", "log_to", "as_json")):
+            check_trackers(given)
             check_run(given["resume"])
         return
     taken = taken_apart(fields)
@@ -254,6 +262,7 @@ def train(given: Mapping[str, Any]) -> None:
     check_asked({**given, "source": source}, taken)
     if given["dry_run"] or not given["print_config"]:
         check_output(given["output"], source)
+    check_trackers(given)
 
 
 def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
@@ -292,6 +301,7 @@ def finetune(given: Mapping[str, Any]) -> None:
     check_recipe(given["recipe"])
     if source is not None:
         check_fields(taken, source, given["recipe"] or "finetune", given["config"])
+    check_trackers(given)
 
 
 def prune(given: Mapping[str, Any]) -> None:
@@ -510,6 +520,12 @@ def card(given: Mapping[str, Any]) -> None:
     check_new(given["out"])
 
 
+def report(given: Mapping[str, Any]) -> None:
+    if given["log_to"]:
+        with misuse():
+            trackers_named(given["log_to"])
+
+
 def embed(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
     check_csv(given["out"], "--out")
@@ -543,6 +559,7 @@ def distill(given: Mapping[str, Any]) -> None:
     check_source(given["val"])
     for name in taken:
         full_path(name)
+    check_trackers(given)
 
 
 def pretrain(given: Mapping[str, Any]) -> None:
@@ -555,6 +572,7 @@ def pretrain(given: Mapping[str, Any]) -> None:
     check_source(given["source"])
     for name in taken:
         full_path(name)
+    check_trackers(given)
 
 
 def probe(given: Mapping[str, Any]) -> None:
@@ -634,6 +652,7 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "pretrain": pretrain,
     "probe": probe,
     "prune": prune,
+    "report": report,
     "scale": scale,
     "search": search,
     "selftrain": selftrain,

@@ -23,6 +23,7 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
+from paretina.cli.tracking import follow_option
 from paretina.text import how_many
 
 
@@ -71,6 +72,7 @@ from paretina.text import how_many
     help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
 )
 @planning_options
+@follow_option
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
@@ -90,6 +92,7 @@ def train(
     divide: int | None,
     tuning: str,
     plan: str | None,
+    log_to: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -125,7 +128,7 @@ def train(
         if given:
             misuse(f"a run is resumed with its original settings; leave out {', '.join(given)}")
 
-        finished(lambda progress: resumed(resume, source, progress), resume, as_json)
+        finished(lambda progress: resumed(resume, source, progress, log_to or ()), resume, as_json)
         return
 
     from paretina import verbs
@@ -141,7 +144,8 @@ def train(
     if dry_run:
         tried(choice, output, seconds, as_json)
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+    begun, then = (choice, output, seconds), (planning, log_to or ())
+    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)
 
 
 def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
@@ -188,10 +192,10 @@ def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool
     show_estimate(prepared, estimate, as_json)
 
 
-def resumed(path: Path, source: str | None, progress: Any) -> Any:
+def resumed(path: Path, source: str | None, progress: Any, log_to: str | tuple[()]) -> Any:
     from paretina import verbs
 
-    return verbs.resume(path, source, progress.listen, progress.say)
+    return verbs.resume(path, source, progress.listen, progress.say, log_to)
 
 
 def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool) -> None:
