@@ -721,7 +721,7 @@ def test_reports_of_several_leave_out_what_is_none(tmp_path):
 def interrupted_by(monkeypatch, text=""):
     """Makes training start, and then be interrupted."""
 
-    def stops(choice, output, seconds, listen, say, planning):
+    def stops(choice, output, seconds, listen, say, planning, log_to):
         listen({"event": "start", "step": 0, "run": "runs/my photos-1"})
         raise KeyboardInterrupt(text)
 

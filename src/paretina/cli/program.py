@@ -1,12 +1,13 @@
 """What all commands share: the program itself, its errors and exit codes, and how options and fields are read."""
 
+import functools
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import click
 
@@ -112,6 +113,11 @@ class Program(Suggesting):
         if not standalone_mode:
             return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
         given = list(sys.argv[1:] if args is None else args)
+        with speaking(given):
+            return self.carried_out(given, *rest, **extra)
+
+    def carried_out(self, given: list[str], *rest: Any, **extra: Any) -> NoReturn:
+        """Runs a command and ends the process."""
         try:
             code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
         except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:  # its text is the help
@@ -119,11 +125,13 @@ class Program(Suggesting):
             sys.exit(2)
         except (Exception, KeyboardInterrupt) as error:
             found = outcome(error)
-            if "--json" in given:
-                print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
+            if "--json" in given or speech(given) == "json":
+                said = {"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"}
+                print_json(said, "error")
             if found is None:
                 raise
-            click.echo(paragraphs(f"error: {found}"), err=True)
+            if speech(given) != "json":
+                click.echo(paragraphs(f"error: {found}"), err=True)
             sys.exit(found.code)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -205,20 +213,116 @@ def misuse(message: str) -> NoReturn:
     raise click.UsageError(message, click.get_current_context(silent=True))
 
 
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+def print_json(value: Any, event: str = "result") -> None:
+    """Prints the document that a command ends with; with `--log-format json` as an event on one line.
+
+    Args:
+        event: "result" or "error".
+    """
+    if speech() == "text" or speech() == "quiet":
+        click.echo(json.dumps(value, indent=2))
+        return
+    from paretina.progress import json_line
+
+    click.echo(json_line({"event": event, **value} if event == "error" else {"event": event, "result": value}))
 
 
 def print_lines(lines: Iterable[str], err: bool = False) -> None:
-    """Prints lines of text; line breaks in names are escaped."""
+    """Prints lines of text; line breaks in names are escaped.
+
+    Args:
+        err: as notes, to standard error.
+    """
     for line in lines:
-        click.echo(printable(line), err=err)
+        if err:
+            remark(printable(line))
+        else:
+            click.echo(printable(line))
 
 
 def note(text: str) -> None:
     from paretina.progress import noted
 
-    click.echo(noted(text), err=True)
+    remark(noted(text))
+
+
+def remark(text: str) -> None:
+    """Prints a line to standard error: as an event with `--log-format json`, and not at all with `--quiet`."""
+    if speech() == "json":
+        from paretina.progress import json_line, note_event
+
+        click.echo(json_line(note_event(text)), err=True)
+    elif speech() == "text":
+        click.echo(text, err=True)
+
+
+# --- how it speaks ------------------------------------------------------------------------------------------------------
+
+
+FORMATS = ("text", "json")
+
+
+def speech(given: Sequence[str] | None = None) -> str:
+    """How progress and notes are printed: "text", "quiet" or "json"; see `paretina.progress.SPEECH`.
+
+    Args:
+        given: the arguments of the program, which say it before they are parsed; default: as it was set.
+    """
+    if given is None:
+        progress = sys.modules.get("paretina.progress")  # where it is not imported, nothing else was set
+        return "text" if progress is None else str(progress.SPEECH.get())
+    told = [word for word in given if word == "--log-format=json"]
+    told += [word for word, before in zip(given[1:], given, strict=False) if (before, word) == ("--log-format", "json")]
+    return "json" if told else "quiet" if {"-q", "--quiet"} & {*given} else "text"
+
+
+@contextmanager
+def speaking(given: Sequence[str]) -> Iterator[None]:
+    """Progress and notes are printed inside as the arguments of the program say."""
+    if speech(given) == speech() == "text":
+        yield
+        return
+    from paretina.progress import SPEECH
+
+    token = SPEECH.set(cast(Any, speech(given)))
+    try:
+        yield
+    finally:
+        SPEECH.reset(token)
+
+
+def speech_options(group: click.Group, names: Iterable[str]) -> None:
+    """Gives commands `--quiet` and `--log-format`, which are handled here alone; they run as with `--json` for JSON."""
+    for name in names:
+        made = group.commands[name]
+        if isinstance(made, click.Group):
+            speech_options(made, made.commands)
+            continue
+        made.params += [
+            click.Option(["-q", "--quiet"], is_flag=True, help="Print only errors and the result."),
+            click.Option(
+                ["--log-format"],
+                type=click.Choice(FORMATS),
+                default="text",
+                help="json: progress and notes as one JSON object per line on standard error, the result on standard output."
+                "  [text]",
+            ),
+        ]
+        made.callback = spoken(cast(Callable[..., Any], made.callback))
+
+
+def spoken(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a command, without the options of `speech_options`."""
+
+    @functools.wraps(callback)
+    def run(*, quiet: bool, log_format: str, **given: Any) -> Any:
+        if log_format == "json":
+            if quiet:
+                misuse("--quiet and --log-format json exclude each other; leave one out")
+            given["as_json"] = True
+        return callback(**given)
+
+    return run
 
 
 @contextmanager
