@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import numpy as np
@@ -82,17 +81,6 @@ def test_json_lines_are_events_and_the_result_is_one():
     assert last["result"]["status"] == "done"
     assert last["result"]["metrics"]["val/top1"] is not None
     assert speech() == SPEECH.get() == "text"
-
-
-def test_a_file_that_cannot_be_read_is_a_note_in_json():
-    assert run(*TRAIN, "-o", "run").exit_code == 0
-    for path in Path("photos/val").rglob("0.png"):
-        path.write_bytes(b"no picture")
-    result = run("evaluate", "run", "photos", "--max-damaged", "0.5", "--log-format", "json")
-    assert result.exit_code == 0, result.output
-    events = [json.loads(text) for text in result.stderr.splitlines()]
-    assert sum("could not be read" in each.get("message", "") for each in events) == 2
-    assert json.loads(result.stdout)["event"] == "result"
 
 
 @pytest.mark.parametrize("words", [["--log-format", "json"], ["--log-format=json"]])

@@ -178,8 +178,8 @@ def tags_of(asked: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
 
-LEFT = ("notes", "version")
-"""Entries of `asked.json` that are no settings."""
+LEFT = ("asked", "notes", "version")
+"""Entries of `asked.json` that are no settings, or stand there for a second time."""
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Plain]]:

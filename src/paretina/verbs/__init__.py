@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.running import compare_runs as compare_runs
+    from paretina.verbs.running import runs as runs
     from paretina.verbs.scaling import scale as scale
     from paretina.verbs.searching import search as search
     from paretina.verbs.searching import study_of as study_of
@@ -67,6 +69,7 @@ PLACES = {
     "check_new": "verbs.checks",
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
+    "compare_runs": "verbs.running",
     "data_check": "verbs.data",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
@@ -89,6 +92,7 @@ PLACES = {
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
+    "runs": "verbs.running",
     "scale": "verbs.scaling",
     "search": "verbs.searching",
     "selftrain": "verbs.selftraining",
@@ -104,6 +108,7 @@ PLACES = {
 __all__ = [
     "ask",
     "card",
+    "compare_runs",
     "data_check",
     "distill",
     "embed",
@@ -121,6 +126,7 @@ __all__ = [
     "recipes",
     "report",
     "resume",
+    "runs",
     "scale",
     "search",
     "selftrain",
