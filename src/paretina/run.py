@@ -227,7 +227,7 @@ class Run:
         aside.mkdir()
         yield aside
         for file in aside.iterdir():
-            with open(file, "rb") as handle:
+            with open(file, "r+b") as handle:  # Windows syncs no file that is open for reading alone
                 os.fsync(handle.fileno())
         sync_folder(aside)
         if final.exists():  # it is complete, or it would not have its name; removing it would leave a moment without any state
