@@ -11,6 +11,7 @@ standard error. Commands that can take long have `--quiet`, and `--log-format js
 from paretina.cli import (
     ablate,
     card,
+    completing,
     data,
     distill,
     early,
@@ -54,6 +55,7 @@ main.add_command(measure.measure)
 main.add_command(scale.scale)
 early.watch(main)
 speech_options(main, LONG)
+completing.complete(main)
 
 __all__ = [
     "card",

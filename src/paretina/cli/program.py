@@ -98,7 +98,7 @@ class Suggesting(click.Group):
     """Suggests the closest command for a misspelt one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
             known = self.list_commands(ctx)
             close = get_close_matches(args[0], known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
@@ -376,6 +376,45 @@ def duration(text: str, option: str = "--time-limit") -> float:
     return seconds
 
 
+LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pillow")
+OPTIONAL = (
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "optuna",
+    "ray",
+    "fastapi",
+    "tensorboard",
+    "mlflow-skinny",
+    "wandb",
+)
+
+
+def print_versions(ctx: click.Context) -> NoReturn:
+    """Prints the versions of everything that figures may depend on, as the packages say; nothing is imported."""
+    import platform
+    from importlib.metadata import version
+
+    click.echo(f"paretina, version {version('paretina')}")
+    click.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for names in (LIBRARIES, OPTIONAL):
+        if found := [f"{name} {installed}" for name in names if (installed := version_of(name))]:
+            click.echo(", ".join(found))
+    ctx.exit()
+
+
+def version_of(package: str) -> str:
+    """The installed version; "" if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 # --- the program --------------------------------------------------------------------------------------------------------
 
 
@@ -384,7 +423,14 @@ def duration(text: str, option: str = "--time-limit") -> float:
     context_settings=CONTEXT,
     epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0"),
 )
-@click.version_option(package_name="paretina")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, param, value: print_versions(ctx) if value and not ctx.resilient_parsing else None,
+    help="Show the versions of this program and of the libraries that it uses, and exit.",
+)
 def main() -> None:
     """Train image classifiers with the best accuracy for their cost, and measure both."""
     spin_briefly()
