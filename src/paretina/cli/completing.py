@@ -30,7 +30,7 @@ Words = Callable[[dict[str, Any], str], Iterable[str]]
 
 @main.command(
     cls=Once,
-    epilog=example('eval "$(paretina completion bash)"'),
+    epilog=example("paretina completion bash"),
     context_settings=CONTEXT,
     short_help="Print the script that completes commands in a shell.",
 )

@@ -40,6 +40,9 @@ from paretina.text import how_many, printable
 @click.option(
     "--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?"
 )
+@click.option(
+    "--flips", is_flag=True, help="Average the answers for each picture and its mirror image, which takes twice as long."
+)
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
@@ -56,6 +59,7 @@ def evaluate(
     max_loss: float,
     point_estimate: bool,
     recall: bool,
+    flips: bool,
     trust: bool,
     device: str,
     as_json: bool,
@@ -71,7 +75,7 @@ def evaluate(
     with waiting("measuring"):
         found = verbs.evaluate(
             *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
-            *(against, max_loss, trust, point_estimate, recall),
+            *(against, max_loss, trust, point_estimate, recall, flips),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":
@@ -166,6 +170,9 @@ MANY = 20
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all predictions to this file.")
 @click.option("--reject", type=float, default=None, metavar="P", help="Reject pictures whose best class is less likely than P.")
+@click.option(
+    "--flips", is_flag=True, help="Average the answers for each picture and its mirror image, which takes twice as long."
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 def predict(
@@ -174,6 +181,7 @@ def predict(
     top: int,
     csv: Path | None,
     reject: float | None,
+    flips: bool,
     device: str,
     trust: bool,
     as_json: bool,
@@ -189,7 +197,7 @@ def predict(
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv, reject, trust)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust, flips)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:

@@ -110,6 +110,7 @@ class Source(Method):
         WORD: its name on the command line, such as "clipart"; "" for a source that is named by a path.
         SUFFIXES: extensions of the files that it opens, such as ".npz"; it then has a field `path`.
         FOLDERS: whether it opens folders; it then has a field `path`.
+        MIRRORS: whether the mirror images of its pictures belong to their classes, unless its field `mirrors` says otherwise.
     """
 
     PLUGINS = ("paretina.data.sources",)
@@ -118,6 +119,7 @@ class Source(Method):
     WORD: ClassVar[str] = ""
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     FOLDERS: ClassVar[bool] = False
+    MIRRORS: ClassVar[bool] = True
 
     def pinned(self, collection: Collection) -> "Source":
         """Returns the source with the copies found while opening stored in it, so that the split never changes again.

@@ -20,6 +20,7 @@ from paretina.data.sources.folder import Folder
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
+from paretina.measure.flips import Mirrored
 from paretina.measure.judge import Judged
 from paretina.measure.neighbours import recalls
 from paretina.measure.ood import OutOfDistribution, measure_ood
@@ -40,7 +41,7 @@ from paretina.spec import near
 from paretina.text import how_many
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
-from paretina.verbs.answering import Answering, answering, forward
+from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors, forward
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
 
@@ -128,6 +129,7 @@ class EvaluatedModel:
         runtime: what computed the answers, with its version.
         recall: by k, the share of the pictures in percent that have one of their class among the k nearest of the others, by
             the network's features (Recall@k), if requested.
+        flips: whether the answers are averages over each picture and its mirror image.
     """
 
     accuracy: Accuracy | None
@@ -145,6 +147,7 @@ class EvaluatedModel:
     against: Against | None = None
     runtime: str = ""
     recall: dict[int, float] | None = None
+    flips: bool = False
 
     @property
     def too_damaged(self) -> str:
@@ -170,7 +173,9 @@ class EvaluatedModel:
         if self.recall is not None:
             asked["recall"] = {str(k): value for k, value in self.recall.items()}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
-        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime}
+        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime} | (
+            {"flips": True} if self.flips else {}
+        )
 
 
 def evaluate(
@@ -189,6 +194,7 @@ def evaluate(
     trust: bool = False,
     point_estimate: bool = False,
     recall: bool = False,
+    flips: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -208,10 +214,12 @@ def evaluate(
         trust: whether shipped files that can run code are opened.
         point_estimate: whether the loss that is seen decides, whatever its interval.
         recall: whether Recall@k of the network's features is computed, for networks that are to find similar pictures.
+        flips: whether the answers of the model are averaged over each picture and its mirror image, at twice the cost; those of
+            `against` are not.
 
     Raises:
-        MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
-            that the model does not know, or `ood` are the pictures that are measured.
+        MisuseError: there is no such model file, data, split, device, kind or folder, mirror images are of other classes, the
+            data has another task or a class that the model does not know, or `ood` are the pictures that are measured.
         ValueError: the model file or the data cannot be used, or an option needs one class per picture.
     """
     check_csv(csv)
@@ -234,6 +242,12 @@ def evaluate(
     opened = answering(model, trust)
     other = None if against is None else answering(against, trust)
     path, about, network = opened.path, opened.about, opened.network
+    if flips:
+        check_mirrors(path)
+        alone = {"several resolutions": sizes[1:], "--corruptions": kinds, "--ood": strangers, "--recall": recall}
+        if wrong := [name for name, value in alone.items() if value]:
+            raise MisuseError(f"--flips averages one evaluation; leave it out, or {', '.join(wrong)}")
+        opened = replace(opened, flips=True)
     if about.task != OneOf():
         asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:], "--recall": (1,) * recall}
         only_one_class(path, about.task, **asked, **({"--against": [other]} if other else {}))
@@ -252,6 +266,9 @@ def evaluate(
         )
     found = labelled(path, about, source, split, str(data), held_out=other is not None)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
+    if flips:
+        check_mirrors(path, collection.mirrors)
+        notes.append(FLIPPED)
     pictures = read_pictures(collection, samples)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
@@ -265,7 +282,9 @@ def evaluate(
         check_side(network.model, side)
         opened = replace(opened, resolution=side)
     if network is not None and about.task != OneOf():
-        judged, damaged = judged_by_task(network, pictures, side, plan, None if csv is None else Path(csv), about.classes)
+        judged, damaged = judged_by_task(
+            network, pictures, side, plan, None if csv is None else Path(csv), about.classes, about.task if flips else None
+        )
         return EvaluatedModel(
             None,
             damaged,
@@ -277,6 +296,7 @@ def evaluate(
             judged=judged,
             n=len(samples) - len(damaged),
             runtime=opened.runtime,
+            flips=flips,
         )
     logits, ids, damaged = opened.logits(pictures, plan)
     if not len(ids):
@@ -320,6 +340,7 @@ def evaluate(
         against=compared,
         runtime=opened.runtime,
         recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
+        flips=flips,
     )
 
 
@@ -482,12 +503,18 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
 
 
 def judged_by_task(
-    network: Network, pictures: Pictures, resolution: int, plan: Plan, csv: Path | None, classes: tuple[str, ...]
+    network: Network,
+    pictures: Pictures,
+    resolution: int,
+    plan: Plan,
+    csv: Path | None,
+    classes: tuple[str, ...],
+    flips: Task | None = None,
 ) -> tuple[Judged, dict[str, str]]:
     """The figures by the judge of the task, and the reason by name for all that could not be read."""
     plan.place(network)
     evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan)
-    tally = evaluation.tally(network)
+    tally = evaluation.tally(network if flips is None else Mirrored(network, flips))
     if csv is not None:
         tally.table(csv, pictures, classes)
     faults = [fault.partition(": ") for fault in evaluation.faults]

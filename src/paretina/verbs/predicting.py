@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from paretina.measure.judges.mean_precision import write_shares
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
-from paretina.verbs.answering import answering
+from paretina.verbs.answering import FLIPPED, answering, check_mirrors
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
@@ -88,6 +88,7 @@ def predict(
     csv: Path | str | None = None,
     reject: float | None = None,
     trust: bool = False,
+    flips: bool = False,
 ) -> Predicted:
     """Classifies pictures with a model; those that cannot be read are listed in the result.
 
@@ -98,9 +99,11 @@ def predict(
             (not in the table of a model with several classes a picture).
         reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
         trust: whether shipped files that can run code are opened.
+        flips: whether the answers are averaged over each picture and its mirror image, at twice the cost.
 
     Raises:
-        MisuseError: there is no such model file, path or device, or the threshold cannot be one.
+        MisuseError: there is no such model file, path or device, the threshold cannot be one, or the model was trained on
+            pictures whose mirror images are of other classes.
         ValueError: the model file cannot be used, or does not classify whole pictures.
     """
     check_csv(csv)
@@ -111,6 +114,9 @@ def predict(
         plan = inference_plan(device)
     opened, names = answering(model, trust), pictures_in(paths, left_out)
     path, about = opened.path, opened.about
+    if flips:
+        check_mirrors(path)
+        opened = replace(opened, flips=True)
     if opened.running is not None and device not in ("auto", "cpu"):
         raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
     if reject is not None and about.task != OneOf():
@@ -121,7 +127,7 @@ def predict(
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
     damaged = pictures.damaged
-    notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()}))
+    notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()})) + ((FLIPPED,) if flips else ())
     logits = torch.empty(0)
     began = time.monotonic()
     if len(pictures):
