@@ -448,6 +448,17 @@ def data_check(given: Mapping[str, Any]) -> None:
     check_source(given["source"])
 
 
+def data_more(given: Mapping[str, Any]) -> None:
+    check_source(given["source"])
+    check_device(given["device"])
+    name = given["model"]
+    if name is not None and name not in known("networks") and not Path(name).exists():
+        if name.endswith(".safetensors") or "/" in name:
+            model_file(name)
+        else:
+            check_network(name)
+
+
 def import_weights(given: Mapping[str, Any]) -> None:
     source, network = given["source"], given["network"]
     library, colon, _ = source.partition(":")
@@ -648,6 +659,7 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "frontier": frontier,
     "import": import_weights,
     "measure": measure,
+    "more": data_more,
     "predict": predict,
     "pretrain": pretrain,
     "probe": probe,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from paretina.verbs.explaining import explain as explain
     from paretina.verbs.joining import ensemble as ensemble
     from paretina.verbs.listing import models as models
+    from paretina.verbs.more import data_more as data_more
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
@@ -71,6 +72,7 @@ PLACES = {
     "check_parts": "verbs.asking",
     "compare_runs": "verbs.running",
     "data_check": "verbs.data",
+    "data_more": "verbs.more",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
     "embed": "verbs.embedding",
@@ -110,6 +112,7 @@ __all__ = [
     "card",
     "compare_runs",
     "data_check",
+    "data_more",
     "distill",
     "embed",
     "ensemble",
