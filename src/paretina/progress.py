@@ -1,4 +1,4 @@
-"""Prints progress on standard error: one live line on a terminal, plain lines elsewhere.
+"""Prints progress on standard error: one live line on a terminal or in a notebook, plain lines elsewhere.
 
 With `--quiet` nothing is printed, with `--log-format json` a JSON object per line. No file ever gets terminal codes.
 """
@@ -125,6 +125,39 @@ def noted(text: str) -> str:
     return text if text.startswith("warning: ") else f"note: {text}"
 
 
+class NotebookLine:
+    """One line of a notebook that is written anew; what `rich.live.Live` is on a terminal, which here needs another library.
+
+    Args:
+        display: `IPython.display.display`.
+    """
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self.display = display
+        self.handle: Any = None
+
+    def start(self) -> None:
+        self.handle = self.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, text: Text, refresh: bool = False) -> None:
+        self.handle.update({"text/plain": text.plain}, raw=True)
+
+    def stop(self) -> None:
+        self.handle = None
+
+
+def notebook_display() -> Callable[..., Any] | None:
+    """What displays things in the notebook of this process; None elsewhere, also in IPython on a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    from IPython.display import display
+
+    found: Callable[..., Any] = display
+    return found
+
+
 class Progress:
     """Prints the progress of a run, or of the runs of a study, one after the other.
 
@@ -135,9 +168,15 @@ class Progress:
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self.speech = SPEECH.get()
         # FORCE_COLOR and the like are for terminals: a file gets plain lines whatever they say
-        self.console = console or Console(stderr=True, highlight=False, force_terminal=sys.stderr.isatty())
+        given = {"force_terminal": sys.stderr.isatty(), "force_jupyter": False}
+        self.console = console or Console(stderr=True, highlight=False, **given)  # type: ignore[arg-type]
         on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal and self.speech == "text"
-        self.live = Live(console=self.console, auto_refresh=False, transient=True) if on_terminal else None
+        display = notebook_display() if console is None and self.speech == "text" else None
+        self.live: Live | NotebookLine | None = None
+        if display is not None:
+            self.live = NotebookLine(display)
+        elif on_terminal:
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.now = now
         self.run: str | None = None
         self.shown: dict[str, str] = {}

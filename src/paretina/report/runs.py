@@ -30,6 +30,7 @@ from paretina.report.records import (
 from paretina.report.tracker import Plain, final, flat
 from paretina.run import OF_RUNS
 from paretina.spec import near
+from paretina.tables import html_lines, html_table
 
 FIGURE = ("value", "low", "high")
 
@@ -62,6 +63,12 @@ class Listing:
     runs: tuple[ListedRun, ...]
     damaged: dict[str, str]
     studies: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The runs as a table, as notebooks show it."""
+        shown = [name for name in COLUMNS if name not in ("params", "attempts", "error")]
+        lost = html_lines(f"left out: {path}: {reason}" for path, reason in self.damaged.items()) if self.damaged else ""
+        return html_table([[each.row[name] for name in shown] for each in self.runs], shown) + lost
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -309,6 +316,15 @@ class ComparedRuns:
     metrics: dict[str, tuple[float | None, float | None]]
     pictures: int
     gained: Interval | None
+
+    def _repr_html_(self) -> str:
+        """Both side by side, as notebooks show it."""
+        rows = [(name, *pair) for pairs in (self.settings, self.metrics) for name, pair in pairs.items()]
+        said = "not judged on the same pictures"
+        if self.gained is not None:
+            value, low, high = self.gained
+            said = f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {self.pictures} pictures"
+        return html_table(rows, ("", *self.names)) + html_lines([said])
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -38,6 +38,7 @@ from paretina.report.sweep_page import write_sweep
 from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
+from paretina.tables import html_lines, html_table
 from paretina.text import how_many
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
@@ -160,6 +161,19 @@ class EvaluatedModel:
             f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures do not describe "
             f"this set; repair or remove them, or allow it with max_damaged={most:g}"
         )
+
+    def _repr_html_(self) -> str:
+        """The figures with their intervals, as notebooks show them."""
+        figures = self.to_dict()
+        numbers = {name: value for name, value in figures.items() if isinstance(value, float) and name != "max_damaged"}
+        rows = [
+            (name, value, numbers.get(f"{name}_low"), numbers.get(f"{name}_high"))
+            for name, value in numbers.items()
+            if not name.endswith(("_low", "_high"))
+        ]
+        title = f"{how_many(figures.get('n', self.n), 'picture')} ({self.split}) at {self.resolution} pixels"
+        compared = [self.against.line()] if self.against is not None else []
+        return html_lines([title]) + html_table(rows, ("figure", "value", "low", "high")) + html_lines([*compared, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         figures: dict[str, Any] = {"split": self.split, "resolution": self.resolution}

@@ -23,6 +23,7 @@ from paretina.model.sizes import check_side
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
 from paretina.spec import put
+from paretina.tables import html_lines
 from paretina.text import how_many
 from paretina.train.probe import Labels, Samples, features, fit_probe
 from paretina.train.probing import labels_of
@@ -66,6 +67,9 @@ class MorePictures:
 
     def to_dict(self) -> dict[str, Any]:
         return {"network": self.network, "size": self.size, "val": self.val, **self.curve.to_dict()}
+
+    def _repr_html_(self) -> str:
+        return html_lines(self.lines())
 
     def lines(self) -> list[str]:
         curve = self.curve

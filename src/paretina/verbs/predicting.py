@@ -17,6 +17,7 @@ from paretina.measure.judges.mean_precision import write_shares
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
+from paretina.tables import html_lines, html_table
 from paretina.verbs.answering import FLIPPED, answering, check_mirrors
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
@@ -60,6 +61,15 @@ class Predicted:
     def throughput(self) -> float | None:
         """Pictures a second, decoding not included; None where nothing was computed."""
         return len(self.predictions) / self.seconds if self.predictions and self.seconds > 0 else None
+
+    def _repr_html_(self) -> str:
+        """The answers, as notebooks show them."""
+        rows = [
+            (each.name, ", ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers), each.rejected)
+            for each in self.predictions
+        ]
+        lost = [f"could not be read: {name}: {reason}" for name, reason in self.damaged.items()]
+        return html_table(rows, ("picture", "answers", "rejected")) + html_lines([*lost, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         rows = [
