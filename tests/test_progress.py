@@ -1,9 +1,10 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
 
-from paretina.progress import Pace, Progress, clock, noted
+from paretina.progress import SPEECH, Pace, Progress, clock, noted
 
 
 def line(step, time_s, seen, updates=100, **more):
@@ -211,3 +212,72 @@ def test_a_validation_of_the_average_alone_is_said():
 
 def test_a_warning_says_itself_what_it_is():
     assert (noted("left out"), noted("warning: too few")) == ("note: left out", "warning: too few")
+
+
+# --- quiet, and as JSON -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def speaking():
+    tokens = []
+    yield lambda how: tokens.append(SPEECH.set(how))
+    for token in reversed(tokens):
+        SPEECH.reset(token)
+
+
+def test_quiet_progress_prints_nothing_but_knows_the_run(speaking):
+    speaking("quiet")
+    progress, _, file = plain()
+    with progress:
+        progress.doing("reading")
+        progress.say("warning: something")
+        progress.listen({"event": "start", "step": 0, "run": "runs/a"})
+        progress.listen(line(step=1, time_s=1.0, seen=8))
+        progress.listen(val(1, 50.0))
+    assert file.getvalue() == ""
+    assert progress.run == "runs/a"
+
+
+def test_as_json_each_line_is_one_object(speaking):
+    speaking("json")
+    progress, hand, file = plain()
+    with progress:
+        progress.doing("reading [red]")
+        progress.say("a note\nof two lines")
+        progress.say("warning: too few")
+        progress.listen({"event": "start", "step": 0, "run": "runs/a"})
+        progress.listen({"event": "note", "step": 0, "message": "said besides"})
+        for step in (1, 2):
+            hand.time += 1.0
+            progress.listen(line(step=step, time_s=float(step), seen=8 * step))
+        progress.listen(val(2, float("nan")))
+    found = [json.loads(text, parse_constant=pytest.fail) for text in file.getvalue().splitlines()]
+    assert [each["event"] for each in found] == ["status", "note", "warning", "start", "train", "train", "val"]
+    assert found[0]["message"] == "reading [red]"
+    assert found[1]["message"] == "a note\nof two lines"
+    assert found[2]["message"] == "too few"
+    assert (found[4]["eta_s"], found[5]["eta_s"]) == (None, pytest.approx(98.0))
+    assert found[5]["train/loss"] == 0.5
+    assert found[6]["val/top1"] is None
+    assert progress.run == "runs/a"
+
+
+def test_a_terminal_gets_no_live_line_as_json(speaking):
+    speaking("json")
+    console = terminal()
+    with Progress(console, Hand()) as progress:
+        progress.listen(line(step=1, time_s=1.0, seen=8))
+    assert "\x1b" not in console.file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"])
+def test_a_file_gets_no_terminal_codes_whatever_the_environment_says(name, monkeypatch, capsys):
+    monkeypatch.setenv(name, "1")
+    with Progress() as progress:
+        progress.doing("reading the pictures")
+        progress.say("a note")
+        progress.listen(line(step=1, time_s=1.0, seen=8))
+    said = capsys.readouterr().err
+    assert said.startswith("note: a note\n")
+    assert "\x1b" not in said
+    assert "\r" not in said

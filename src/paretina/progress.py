@@ -1,13 +1,19 @@
-"""Prints progress on standard error: one live line on a terminal, plain lines elsewhere."""
+"""Prints progress on standard error: one live line on a terminal or in a notebook, plain lines elsewhere.
 
+With `--quiet` nothing is printed, with `--log-format json` a JSON object per line. No file ever gets terminal codes.
+"""
+
+import json
 import math
 import shlex
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +30,31 @@ PLAIN_S = 10.0
 
 TOP1 = {"key": "top1", "title": "top-1", "unit": "%"}
 """The main metric of log lines that name none."""
+
+
+Speech = Literal["text", "quiet", "json"]
+
+SPEECH: ContextVar[Speech] = ContextVar("speech", default="text")
+"""How progress and notes are printed: as text, not at all, or as a JSON object per line."""
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line; numbers that JSON cannot hold become null."""
+    return json.dumps(as_json(value), ensure_ascii=True)
+
+
+def as_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): as_json(item) for name, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def note_event(text: str) -> dict[str, str]:
+    """A note, or a warning, as an event."""
+    kind, text = ("warning", text.removeprefix("warning: ")) if text.startswith("warning: ") else ("note", text)
+    return {"event": kind, "message": text.removeprefix("note: ")}
 
 
 @dataclass(frozen=True)
@@ -94,6 +125,39 @@ def noted(text: str) -> str:
     return text if text.startswith("warning: ") else f"note: {text}"
 
 
+class NotebookLine:
+    """One line of a notebook that is written anew; what `rich.live.Live` is on a terminal, which here needs another library.
+
+    Args:
+        display: `IPython.display.display`.
+    """
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self.display = display
+        self.handle: Any = None
+
+    def start(self) -> None:
+        self.handle = self.display({"text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, text: Text, refresh: bool = False) -> None:
+        self.handle.update({"text/plain": text.plain}, raw=True)
+
+    def stop(self) -> None:
+        self.handle = None
+
+
+def notebook_display() -> Callable[..., Any] | None:
+    """What displays things in the notebook of this process; None elsewhere, also in IPython on a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    from IPython.display import display
+
+    found: Callable[..., Any] = display
+    return found
+
+
 class Progress:
     """Prints the progress of a run, or of the runs of a study, one after the other.
 
@@ -102,9 +166,17 @@ class Progress:
     """
 
     def __init__(self, console: Console | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
-        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
-        self.live = Live(console=self.console, auto_refresh=False, transient=True) if on_terminal else None
+        self.speech = SPEECH.get()
+        # FORCE_COLOR and the like are for terminals: a file gets plain lines whatever they say
+        given = {"force_terminal": sys.stderr.isatty(), "force_jupyter": False}
+        self.console = console or Console(stderr=True, highlight=False, **given)  # type: ignore[arg-type]
+        on_terminal = self.console.is_terminal and not self.console.is_dumb_terminal and self.speech == "text"
+        display = notebook_display() if console is None and self.speech == "text" else None
+        self.live: Live | NotebookLine | None = None
+        if display is not None:
+            self.live = NotebookLine(display)
+        elif on_terminal:
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.now = now
         self.run: str | None = None
         self.shown: dict[str, str] = {}
@@ -124,16 +196,23 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Prints a note above the live line."""
-        self.plain(noted(text))
+        if self.speech == "json":
+            self.event(note_event(text))
+        else:
+            self.plain(noted(text))
 
     def doing(self, text: str) -> None:
-        """Shows a status before there are updates to count; only on a terminal."""
+        """Shows a status before there are updates to count; only on a terminal, or as JSON."""
+        if self.speech == "json":
+            self.event({"event": "status", "message": text})
         if self.live:
             self.live.update(Text(f"{printable(text)} ...", no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def listen(self, line: dict[str, Any]) -> None:
         """Processes a line of the log."""
-        if line["event"] == "start":
+        if self.speech == "json":
+            self.hear(line)
+        elif line["event"] == "start":
             self.run = line["run"]
             self.pace, self.value, self.last_plain = Pace(), None, -math.inf  # a study starts many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
@@ -147,6 +226,22 @@ class Progress:
                 self.plain(f"epoch {line['epoch']:.1f}: validation {figure}loss {loss:.3f}")
         elif line["event"] == "train":
             self.train(line)
+
+    def hear(self, line: dict[str, Any]) -> None:
+        """Prints a line of the log as JSON, those of updates with the seconds that are left; notes are said besides."""
+        if line["event"] == "start":
+            self.run, self.pace = line["run"], Pace()
+        elif line["event"] == "val":
+            self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
+        elif line["event"] == "train":
+            self.pace.train(line)
+            self.last_train = self.now()
+            line = {**line, "eta_s": self.pace.left(line["step"], line["updates"])}
+        if line["event"] != "note":
+            self.event(line)
+
+    def event(self, value: Mapping[str, Any]) -> None:
+        self.console.print(Text(json_line(value)), soft_wrap=True)
 
     def train(self, line: dict[str, Any]) -> None:
         self.pace.train(line)
@@ -172,6 +267,11 @@ class Progress:
         return f"{self.shown['title']} {self.value:.{1 if unit else 3}f}{unit}"
 
     def plain(self, text: str) -> None:
+        """Prints a line of text."""
+        if self.speech == "json":
+            self.event(note_event(text))
+        if self.speech != "text":
+            return
         self.console.print(Text(paragraphs(text)), soft_wrap=True)  # Text, since file names may look like markup or emoji
 
 

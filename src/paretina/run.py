@@ -5,6 +5,7 @@ interrupted run needs to continue; `result.json` and `model.safetensors` are the
 run directories and nothing else.
 """
 
+import html
 import json
 import os
 import shlex
@@ -258,6 +259,28 @@ class Run:
         path = self.path / "result.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    # --- notebooks ---------------------------------------------------------------------------------------------------
+
+    def _repr_html_(self) -> str:
+        """The report, as notebooks show it: in a frame of its own; a line that says so while there is none."""
+        try:
+            page = (self.path / "report.html").read_text("utf-8")
+        except OSError:
+            return f"<p>run <code>{html.escape(str(self.path))}</code>: there is no report yet</p>"
+        frame = "width:100%;height:40em;border:1px solid #8884"
+        return f'<iframe sandbox="allow-scripts" style="{frame}" srcdoc="{html.escape(page, quote=True)}"></iframe>'
+
+    def show(self) -> None:
+        """Shows the report in a notebook; elsewhere prints where it is."""
+        if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+            from IPython.display import display
+
+            display(self)
+        else:
+            print(
+                self.path / "report.html" if (self.path / "report.html").is_file() else f"{self.path}: there is no report yet"
+            )
+
     # --- state -------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -270,7 +293,7 @@ class Run:
         aside.mkdir()
         yield aside
         for file in aside.iterdir():
-            with open(file, "rb") as handle:
+            with open(file, "r+b") as handle:  # Windows syncs no file that is open for reading alone
                 os.fsync(handle.fileno())
         sync_folder(aside)
         if final.exists():  # it is complete, or it would not have its name; removing it would leave a moment without any state

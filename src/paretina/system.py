@@ -149,7 +149,8 @@ def running_children_seconds(root: Path = ROOT) -> float:
     below = {os.getpid()}
     while more := {process for process, parent in parents.items() if parent in below} - below:
         below |= more
-    return sum(ticks.get(process, 0) for process in below - {os.getpid()}) / os.sysconf("SC_CLK_TCK")
+    spent = sum(ticks.get(process, 0) for process in below - {os.getpid()})
+    return spent / os.sysconf("SC_CLK_TCK") if spent else 0.0  # Windows has neither /proc nor sysconf
 
 
 def processes(root: Path) -> Iterator[tuple[int, int, int]]:

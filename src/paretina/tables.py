@@ -5,10 +5,13 @@ file or into grep would be wrapped at 80 columns.
 """
 
 import csv
+import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from paretina.text import printable
 
 
 def write_csv(path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
@@ -61,3 +64,21 @@ def in_columns(rows: Iterable[Sequence[str]], sides: str) -> list[str]:
     return [
         "  ".join(f"{cell:{side}{width}}" for cell, (side, width) in zip(row, columns, strict=True)).rstrip() for row in rows
     ]
+
+
+def html_table(rows: Iterable[Sequence[Any]], header: Sequence[str] = ()) -> str:
+    """An HTML table for notebooks; all cells are escaped, numbers stand on the right, and None is a dash."""
+
+    def cell(value: Any, tag: str = "td") -> str:
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        text = "–" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
+        return f"<{tag} style='text-align:{'right' if right else 'left'}'>{html.escape(printable(text))}</{tag}>"
+
+    lines = ["<tr>" + "".join(cell(name, "th") for name in header) + "</tr>"] if header else []
+    lines += ["<tr>" + "".join(map(cell, row)) + "</tr>" for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def html_lines(lines: Iterable[str]) -> str:
+    """Lines of text as HTML for notebooks, escaped, in letters of one width."""
+    return "<pre>" + "\n".join(html.escape(printable(line)) for line in lines) + "</pre>"

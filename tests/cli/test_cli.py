@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from paretina import verbs
-from paretina.cli import main
+from paretina.cli import main, program
 from paretina.cli.listing import count
 from paretina.cli.program import duration, outcome
 from paretina.model.blueprint import Preprocessing
@@ -152,6 +152,16 @@ def test_no_command_shows_the_help_and_is_misuse():
 def test_runs_as_a_module():
     ended = subprocess.run([sys.executable, "-m", "paretina", "--version"], capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("paretina, version ")
+    lines = ended.stdout.splitlines()
+    assert lines[1].startswith(f"python {sys.version.split()[0]} on ")
+    assert lines[2].startswith("torch ")
+    assert "onnxruntime " in lines[3]
+
+
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch):
+    monkeypatch.setattr(program, "OPTIONAL", ("no-such-package",))
+    out, _ = run("--version")
+    assert len(out.splitlines()) == 3
 
 
 # --- misuse -----------------------------------------------------------------------------------------------------------------
@@ -721,7 +731,7 @@ def test_reports_of_several_leave_out_what_is_none(tmp_path):
 def interrupted_by(monkeypatch, text=""):
     """Makes training start, and then be interrupted."""
 
-    def stops(choice, output, seconds, listen, say, planning):
+    def stops(choice, output, seconds, listen, say, planning, log_to):
         listen({"event": "start", "step": 0, "run": "runs/my photos-1"})
         raise KeyboardInterrupt(text)
 

@@ -23,6 +23,7 @@ from paretina.verbs.outline import outlined, recipe_outlined, unversioned
 MODEL = "run/model.safetensors"
 
 LISTS = ["models", "models 'resnet*' --max-params 20M --weights", "models --json", "recipes", "recipes --json", "--version"]
+LISTS += ["completion bash", "runs .", "runs . --json"]
 
 SLIPS = [
     "trian photos",
@@ -32,6 +33,20 @@ SLIPS = [
     "train photo",
     "train clipar",
     "train photos --modle x",
+    "train photos --log-to tensorbord",
+    "train photos --log-to mlflow,mlflow",
+    "train photos --log-two mlflow",
+    "finetune run photos --log-to tensorbord",
+    "report run --log-to tensorbord",
+    "data more photo",
+    "data more photos --model resnt18",
+    "data more photos --model gone.safetensors",
+    "data more photos --device gpu",
+    "train photos --log-format jsn",
+    "train photos --quiet --log-format json",
+    "completion bsh",
+    "runs gone",
+    "evaluate run photos --flip",
     "train photos --epochs 3",
     "train photos --epoch 3",
     "train photos --lr 3",

@@ -1,6 +1,5 @@
 """The command `paretina ablate`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ def ablate(
     Adding seeds until a result looks good would bias it, so each look at the verdicts spends half of the remaining error rate.
     """
     from paretina import verbs
-    from paretina.cli.program import INTERRUPTED, FailedError, duration, note, print_lines, taken_apart
+    from paretina.cli.program import INTERRUPTED, FailedError, duration, note, print_json, print_lines, taken_apart
     from paretina.progress import Progress
     from paretina.report.ablation_page import csv_table, text_tables, write_ablation, write_tables
     from paretina.run import write_aside
@@ -179,7 +178,7 @@ def ablate(
     if table is not None:
         write_aside(table, csv_table(found).encode())
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        print_json(found.to_dict())
         return
     for text in found.notes:
         note(text)
@@ -237,7 +236,7 @@ def abridged(field: str) -> str:
 
 def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
     """Lists the runs that would be made and those that are done."""
-    from paretina.cli.program import print_lines
+    from paretina.cli.program import print_json, print_lines
     from paretina.search.ablation.findings import is_over
     from paretina.text import how_many
 
@@ -251,7 +250,7 @@ def show_plan(study: Any, epochs: Any, output: Path, as_json: bool) -> None:
         for variant in study.variants(epochs)
     ]
     if as_json:
-        click.echo(json.dumps({"runs": sum(row["runs"] for row in rows), "variants": rows}, indent=2))
+        print_json({"runs": sum(row["runs"] for row in rows), "variants": rows})
         return
     titles = [" ".join(map(abridged, str(row["name"]).split(" "))) for row in rows]
     width = max(map(len, titles))

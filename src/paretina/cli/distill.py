@@ -42,6 +42,7 @@ def distill(
     time_limit: str | None,
     tuning: str,
     plan: str | None,
+    log_to: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -66,4 +67,5 @@ def distill(
     if dry_run:
         tried(choice, output, seconds, as_json)
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+    begun, then = (choice, output, seconds), (planning, log_to or ())
+    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)

@@ -53,6 +53,9 @@ from paretina.text import how_many, printable
     type=click.Path(path_type=Path),
     help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
 )
+@click.option(
+    "--flips", is_flag=True, help="Average the answers for each picture and its mirror image, which takes twice as long."
+)
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 def evaluate(
@@ -72,6 +75,7 @@ def evaluate(
     ignore: tuple[str, ...],
     logit_adjustment: float,
     hierarchy: Path | None,
+    flips: bool,
     trust: bool,
     device: str,
     as_json: bool,
@@ -87,7 +91,7 @@ def evaluate(
     with waiting("measuring"):
         found = verbs.evaluate(
             *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
-            *(against, max_loss, trust, point_estimate, recall, ignore, logit_adjustment, hierarchy),
+            *(against, max_loss, trust, point_estimate, recall, ignore, logit_adjustment, hierarchy, flips),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":
@@ -191,6 +195,9 @@ MANY = 20
     metavar="TAU",
     help="Answer as if all classes were equally frequent: subtract TAU times the log of their frequency in training.  [0]",
 )
+@click.option(
+    "--flips", is_flag=True, help="Average the answers for each picture and its mirror image, which takes twice as long."
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda or mps.  [auto]")
 @click.option("--trust", is_flag=True, help="Open a file of torch.export, which can run code.")
 def predict(
@@ -200,6 +207,7 @@ def predict(
     csv: Path | None,
     reject: float | None,
     logit_adjustment: float,
+    flips: bool,
     device: str,
     trust: bool,
     as_json: bool,
@@ -215,7 +223,7 @@ def predict(
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment, flips)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:

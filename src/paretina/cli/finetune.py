@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from paretina.cli.planning import planning_named, planning_options
+from paretina.cli.tracking import follow_option
 
 EXAMPLE = (
     "paretina finetune runs/photos-g16_efficientnet_b0-1 --resolution 224\n"
@@ -38,6 +39,7 @@ EXAMPLE = (
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h.")
 @planning_options
+@follow_option
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
@@ -55,6 +57,7 @@ def finetune(
     time_limit: str | None,
     tuning: str,
     plan: str | None,
+    log_to: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -90,4 +93,5 @@ def finetune(
     if dry_run:
         tried(choice, output, seconds, as_json)
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+    begun, then = (choice, output, seconds), (planning, log_to or ())
+    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)

@@ -1,6 +1,5 @@
 """The command `paretina frontier`."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -199,14 +198,14 @@ def show(standing: Any, written: Sequence[Path], as_json: bool) -> None:
     Raises:
         UnmetError: no candidate meets the budgets.
     """
-    from paretina.cli.program import note, print_lines
+    from paretina.cli.program import note, print_json, print_lines
     from paretina.report.frontier_page import cost_lines, recommended_lines, spelled
     from paretina.search.frontier.run import result_of
     from paretina.search.frontier.standing import recommend
 
     best, cost = recommend(standing, standing.budgets), standing.halving.cost
     if as_json:
-        click.echo(json.dumps({"directory": str(standing.folder), **result_of(standing)}, indent=2))
+        print_json({"directory": str(standing.folder), **result_of(standing)})
     else:
         front = standing.frontier(cost).front()
         entries = {entry.name: entry for entry in standing.entries}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from paretina.cli.planning import planning_options
+from paretina.cli.tracking import follow_option
 
 
 def learning_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,6 +17,7 @@ def learning_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
         ),
         click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training."),
+        follow_option,
         planning_options,
         click.option("--time-limit", default=None, help="Fit the schedule into this time: 90s, 10m, 2h."),
         click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]"),

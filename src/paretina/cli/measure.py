@@ -1,6 +1,5 @@
 """The command `paretina measure`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -56,7 +55,7 @@ def measure(
     `paretina ship` has written, which its own runtime executes. Networks are timed in alternation; 95 % intervals of the
     median are in brackets.
     """
-    from paretina.cli.program import duration, note, print_lines
+    from paretina.cli.program import duration, note, print_json, print_lines
     from paretina.data.named import source_named
     from paretina.measure.compare import measure_models
     from paretina.measure.plan import default_plan
@@ -94,7 +93,7 @@ def measure(
     if table is not None:
         write_csv(table, found.rows())
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        print_json(found.to_dict())
         return
     here = found.device
     click.echo(
@@ -112,7 +111,7 @@ def measure(
             note(f"{model.name}: {text}")
     if found.disturbed:
         used = found.models[0].timing.others
-        click.echo(f"note: other processes used {used:.1f} cores during timing, so these times are not reliable", err=True)
+        note(f"other processes used {used:.1f} cores during timing, so these times are not reliable")
 
 
 def check_once(names: tuple[str, ...]) -> None:

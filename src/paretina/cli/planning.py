@@ -21,7 +21,7 @@ class TuneCommand(Once):
         for word, following in itertools.zip_longest(args, args[1:]):
             if word == "--tune" and following is not None and "=" not in following and not Path(following).exists():
                 close = get_close_matches(following, TUNINGS[1:], n=1)
-                if close and following not in TUNINGS:
+                if close and following not in TUNINGS and not ctx.resilient_parsing:
                     raise click.UsageError(f"--tune cannot be {following!r}; did you mean {close[0]!r}?", ctx)
             said += [word, "eager"] if word == "--tune" and following not in TUNINGS else [word]
         return super().parse_args(ctx, said)

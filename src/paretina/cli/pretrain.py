@@ -39,6 +39,7 @@ def pretrain(
     time_limit: str | None,
     tuning: str,
     plan: str | None,
+    log_to: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -60,6 +61,5 @@ def pretrain(
     if dry_run:
         tried(choice, output, seconds, as_json)
         return
-    finished(
-        lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json, JUDGE
-    )
+    begun, then = (choice, output, seconds), (planning, log_to or ())
+    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json, JUDGE)

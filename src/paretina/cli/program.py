@@ -1,12 +1,13 @@
 """What all commands share: the program itself, its errors and exit codes, and how options and fields are read."""
 
+import functools
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import click
 
@@ -105,7 +106,7 @@ class Suggesting(click.Group):
     """Suggests the closest command for a misspelt one."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and not ctx.resilient_parsing:
             known = self.list_commands(ctx)
             close = get_close_matches(args[0], known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
@@ -120,6 +121,11 @@ class Program(Suggesting):
         if not standalone_mode:
             return super().main(args, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
         given = list(sys.argv[1:] if args is None else args)
+        with speaking(given):
+            return self.carried_out(given, *rest, **extra)
+
+    def carried_out(self, given: list[str], *rest: Any, **extra: Any) -> NoReturn:
+        """Runs a command and ends the process."""
         try:
             with ended_like_interrupts():
                 code = super().main(given, *rest, standalone_mode=False, **extra)  # type: ignore[call-overload]
@@ -128,11 +134,13 @@ class Program(Suggesting):
             sys.exit(2)
         except (Exception, KeyboardInterrupt) as error:
             found = outcome(error)
-            if "--json" in given:
-                print_json({"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"})
+            if "--json" in given or speech(given) == "json":
+                said = {"error": str(found), **found.more} if found else {"error": f"{type(error).__name__}: {error}"}
+                print_json(said, "error")
             if found is None:
                 raise
-            click.echo(paragraphs(f"error: {found}"), err=True)
+            if speech(given) != "json":
+                click.echo(paragraphs(f"error: {found}"), err=True)
             sys.exit(TERMINATED if found.code == INTERRUPTED and was_terminated(error) else found.code)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -214,20 +222,116 @@ def misuse(message: str) -> NoReturn:
     raise click.UsageError(message, click.get_current_context(silent=True))
 
 
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+def print_json(value: Any, event: str = "result") -> None:
+    """Prints the document that a command ends with; with `--log-format json` as an event on one line.
+
+    Args:
+        event: "result" or "error".
+    """
+    if speech() == "text" or speech() == "quiet":
+        click.echo(json.dumps(value, indent=2))
+        return
+    from paretina.progress import json_line
+
+    click.echo(json_line({"event": event, **value} if event == "error" else {"event": event, "result": value}))
 
 
 def print_lines(lines: Iterable[str], err: bool = False) -> None:
-    """Prints lines of text; line breaks in names are escaped."""
+    """Prints lines of text; line breaks in names are escaped.
+
+    Args:
+        err: as notes, to standard error.
+    """
     for line in lines:
-        click.echo(printable(line), err=err)
+        if err:
+            remark(printable(line))
+        else:
+            click.echo(printable(line))
 
 
 def note(text: str) -> None:
     from paretina.progress import noted
 
-    click.echo(noted(text), err=True)
+    remark(noted(text))
+
+
+def remark(text: str) -> None:
+    """Prints a line to standard error: as an event with `--log-format json`, and not at all with `--quiet`."""
+    if speech() == "json":
+        from paretina.progress import json_line, note_event
+
+        click.echo(json_line(note_event(text)), err=True)
+    elif speech() == "text":
+        click.echo(text, err=True)
+
+
+# --- how it speaks ------------------------------------------------------------------------------------------------------
+
+
+FORMATS = ("text", "json")
+
+
+def speech(given: Sequence[str] | None = None) -> str:
+    """How progress and notes are printed: "text", "quiet" or "json"; see `paretina.progress.SPEECH`.
+
+    Args:
+        given: the arguments of the program, which say it before they are parsed; default: as it was set.
+    """
+    if given is None:
+        progress = sys.modules.get("paretina.progress")  # where it is not imported, nothing else was set
+        return "text" if progress is None else str(progress.SPEECH.get())
+    told = [word for word in given if word == "--log-format=json"]
+    told += [word for word, before in zip(given[1:], given, strict=False) if (before, word) == ("--log-format", "json")]
+    return "json" if told else "quiet" if {"-q", "--quiet"} & {*given} else "text"
+
+
+@contextmanager
+def speaking(given: Sequence[str]) -> Iterator[None]:
+    """Progress and notes are printed inside as the arguments of the program say."""
+    if speech(given) == speech() == "text":
+        yield
+        return
+    from paretina.progress import SPEECH
+
+    token = SPEECH.set(cast(Any, speech(given)))
+    try:
+        yield
+    finally:
+        SPEECH.reset(token)
+
+
+def speech_options(group: click.Group, names: Iterable[str]) -> None:
+    """Gives commands `--quiet` and `--log-format`, which are handled here alone; they run as with `--json` for JSON."""
+    for name in names:
+        made = group.commands[name]
+        if isinstance(made, click.Group):
+            speech_options(made, made.commands)
+            continue
+        made.params += [
+            click.Option(["-q", "--quiet"], is_flag=True, help="Print only errors and the result."),
+            click.Option(
+                ["--log-format"],
+                type=click.Choice(FORMATS),
+                default="text",
+                help="json: progress and notes as one JSON object per line on standard error, the result on standard output."
+                "  [text]",
+            ),
+        ]
+        made.callback = spoken(cast(Callable[..., Any], made.callback))
+
+
+def spoken(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a command, without the options of `speech_options`."""
+
+    @functools.wraps(callback)
+    def run(*, quiet: bool, log_format: str, **given: Any) -> Any:
+        if log_format == "json":
+            if quiet:
+                misuse("--quiet and --log-format json exclude each other; leave one out")
+            given["as_json"] = True
+        return callback(**given)
+
+    return run
 
 
 @contextmanager
@@ -281,6 +385,45 @@ def duration(text: str, option: str = "--time-limit") -> float:
     return seconds
 
 
+LIBRARIES = ("torch", "torchvision", "numpy", "safetensors", "pillow")
+OPTIONAL = (
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "optuna",
+    "ray",
+    "fastapi",
+    "tensorboard",
+    "mlflow-skinny",
+    "wandb",
+)
+
+
+def print_versions(ctx: click.Context) -> NoReturn:
+    """Prints the versions of everything that figures may depend on, as the packages say; nothing is imported."""
+    import platform
+    from importlib.metadata import version
+
+    click.echo(f"paretina, version {version('paretina')}")
+    click.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for names in (LIBRARIES, OPTIONAL):
+        if found := [f"{name} {installed}" for name in names if (installed := version_of(name))]:
+            click.echo(", ".join(found))
+    ctx.exit()
+
+
+def version_of(package: str) -> str:
+    """The installed version; "" if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 # --- the program --------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +432,14 @@ def duration(text: str, option: str = "--time-limit") -> float:
     context_settings=CONTEXT,
     epilog=example("paretina data check photos/\nparetina train photos/ --model efficientnet_lite0"),
 )
-@click.version_option(package_name="paretina")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, param, value: print_versions(ctx) if value and not ctx.resilient_parsing else None,
+    help="Show the versions of this program and of the libraries that it uses, and exit.",
+)
 def main() -> None:
     """Train image classifiers with the best accuracy for their cost, and measure both."""
     spin_briefly()

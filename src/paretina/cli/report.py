@@ -7,11 +7,16 @@ from typing import Any
 import click
 
 from paretina.cli.program import command, main, note, print_json, print_lines
+from paretina.cli.tracking import tracking_option
 from paretina.tables import in_columns
 from paretina.text import printable
 
 
-@command(main, "paretina report runs/*", short_help="Write reports of runs, and a comparison of several.")
+@command(
+    main,
+    "paretina report runs/*\nparetina report runs/photos-efficientnet_b0-1 --log-to tensorboard",
+    short_help="Write reports of runs, and a comparison of several.",
+)
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output",
@@ -20,14 +25,15 @@ from paretina.text import printable
     default=None,
     help="File for the comparison of several runs.  [comparison.html]",
 )
-def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+@tracking_option("Trackers of experiments that the runs are sent to as well, those that are not there yet")
+def report(runs: tuple[Path, ...], output: Path | None, log_to: str | None, as_json: bool) -> None:
     """Write the report of each run, and a comparison if there are several; only the run directories are read.
 
     Paths that are not runs are listed and skipped; a comparison needs at least two runs.
     """
     from paretina import verbs
 
-    found = verbs.report(runs, output)
+    found = verbs.report(runs, output, log_to or ())
     for reason in found.left_out.values():
         note(f"left out: {reason}")
     if as_json:
@@ -35,6 +41,8 @@ def report(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         return
     for path in found.written:
         print_lines([str(path)])
+    for run, places in found.sent.items():
+        print_lines(f"{run} in {word}: {where}" for word, where in places.items())
     print_lines(["", *table(found.runs)])
     if len(found.groups) > 1:
         apart = "; ".join(", ".join(group) for group in found.groups)

@@ -1,6 +1,5 @@
 """The command `paretina scale`."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,11 +193,11 @@ def numbers(text: str) -> tuple[float, ...]:
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:
     """Prints the result."""
-    from paretina.cli.program import note, print_lines
+    from paretina.cli.program import note, print_json, print_lines
     from paretina.report.scale_page import text_tables
 
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        print_json(result)
         return
     print_lines(text_tables(result))
     for text in result["notes"]:

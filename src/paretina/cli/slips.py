@@ -20,6 +20,7 @@ from paretina.cli.prune import share
 from paretina.data.naming import source_of_path
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
+from paretina.report.tracker import trackers_named
 from paretina.run import OF_FOLDS, Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
@@ -230,6 +231,12 @@ def check_output(output: Path | None, data: str | None) -> None:
         check_place(output, folder)
 
 
+def check_trackers(given: Mapping[str, Any]) -> None:
+    if given["log_to"] and not given["print_config"] and not given["dry_run"]:
+        with misuse():
+            trackers_named(given["log_to"])
+
+
 def check_duration(given: Mapping[str, Any]) -> None:
     if given["time_limit"] is not None:
         duration(given["time_limit"])
@@ -242,7 +249,9 @@ def train(given: Mapping[str, Any]) -> None:
     check_duration(given)
     if given["resume"] is not None:
         also = {**given, "tuning": given["tuning"] != "none"}
-        alone = not any(value for name, value in also.items() if name not in ("resume", "source", "as_json"))
+        alone = not any(value for name, value in also.items() if name not in ("resume", "source", "log_to", "as_json"))
+        if alone:
+            check_trackers(given)
         if alone and not (given["resume"] / OF_FOLDS).exists():
             check_run(given["resume"])
         return
@@ -256,6 +265,7 @@ def train(given: Mapping[str, Any]) -> None:
     check_asked({**given, "source": source}, taken)
     if given["dry_run"] or not given["print_config"]:
         check_output(given["output"], source)
+    check_trackers(given)
 
 
 def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
@@ -294,6 +304,7 @@ def finetune(given: Mapping[str, Any]) -> None:
     check_recipe(given["recipe"])
     if source is not None:
         check_fields(taken, source, given["recipe"] or "finetune", given["config"])
+    check_trackers(given)
 
 
 def prune(given: Mapping[str, Any]) -> None:
@@ -440,6 +451,17 @@ def data_check(given: Mapping[str, Any]) -> None:
     check_source(given["source"])
 
 
+def data_more(given: Mapping[str, Any]) -> None:
+    check_source(given["source"])
+    check_device(given["device"])
+    name = given["model"]
+    if name is not None and name not in known("networks") and not Path(name).exists():
+        if name.endswith(".safetensors") or "/" in name:
+            model_file(name)
+        else:
+            check_network(name)
+
+
 def import_weights(given: Mapping[str, Any]) -> None:
     source, network = given["source"], given["network"]
     library, colon, _ = source.partition(":")
@@ -512,6 +534,12 @@ def card(given: Mapping[str, Any]) -> None:
     check_new(given["out"])
 
 
+def report(given: Mapping[str, Any]) -> None:
+    if given["log_to"]:
+        with misuse():
+            trackers_named(given["log_to"])
+
+
 def embed(given: Mapping[str, Any]) -> None:
     check_csv(given["csv"])
     check_csv(given["out"], "--out")
@@ -545,6 +573,7 @@ def distill(given: Mapping[str, Any]) -> None:
     check_source(given["val"])
     for name in taken:
         full_path(name)
+    check_trackers(given)
 
 
 def pretrain(given: Mapping[str, Any]) -> None:
@@ -557,6 +586,7 @@ def pretrain(given: Mapping[str, Any]) -> None:
     check_source(given["source"])
     for name in taken:
         full_path(name)
+    check_trackers(given)
 
 
 def probe(given: Mapping[str, Any]) -> None:
@@ -632,10 +662,12 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "frontier": frontier,
     "import": import_weights,
     "measure": measure,
+    "more": data_more,
     "predict": predict,
     "pretrain": pretrain,
     "probe": probe,
     "prune": prune,
+    "report": report,
     "scale": scale,
     "search": search,
     "selftrain": selftrain,

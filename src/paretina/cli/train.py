@@ -23,6 +23,7 @@ from paretina.cli.program import (
     taken_apart,
     waiting,
 )
+from paretina.cli.tracking import follow_option
 from paretina.run import OF_FOLDS
 from paretina.text import how_many
 
@@ -102,6 +103,7 @@ from paretina.text import how_many
     help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
 )
 @planning_options
+@follow_option
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be done, with an estimate of time and memory, without training."
@@ -128,6 +130,7 @@ def train(
     hierarchy: Path | None,
     tuning: str,
     plan: str | None,
+    log_to: str | None,
     print_config: bool,
     dry_run: bool,
     as_json: bool,
@@ -173,9 +176,11 @@ def train(
         if (resume / OF_FOLDS).exists():
             if source is not None:
                 misuse("a cross-validation is continued on the data that it began with; leave out DATA")
+            if log_to:
+                misuse("--log-to follows one run, and this is a run for each fold; leave it out")
             validated(lambda verbs, progress: verbs.continue_folds(resume, progress.listen, progress.say), resume, as_json)
             return
-        finished(lambda progress: resumed(resume, source, progress), resume, as_json)
+        finished(lambda progress: resumed(resume, source, progress, log_to or ()), resume, as_json)
         return
 
     from paretina import verbs
@@ -198,6 +203,8 @@ def train(
         tried(choice, output, seconds, as_json, folds)
         return
     if folds is not None:
+        if log_to:
+            misuse("--log-to follows one run, and --folds makes one for each fold; leave one out")
         validated(
             lambda verbs, progress: verbs.cross_validate(
                 choice, folds, output, seconds, progress.listen, progress.say, planning
@@ -206,7 +213,8 @@ def train(
             as_json,
         )
         return
-    finished(lambda progress: verbs.start(choice, output, seconds, progress.listen, progress.say, planning), None, as_json)
+    begun, then = (choice, output, seconds), (planning, log_to or ())
+    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)
 
 
 def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
@@ -279,10 +287,10 @@ def validated(start: Callable[[Any, Any], Any], path: Path | None, as_json: bool
     print_lines(found.lines())
 
 
-def resumed(path: Path, source: str | None, progress: Any) -> Any:
+def resumed(path: Path, source: str | None, progress: Any, log_to: str | tuple[()]) -> Any:
     from paretina import verbs
 
-    return verbs.resume(path, source, progress.listen, progress.say)
+    return verbs.resume(path, source, progress.listen, progress.say, log_to)
 
 
 def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judge: str = "") -> None:

@@ -173,6 +173,7 @@ class Source(Method):
         PREFIXES: how words begin that it takes, such as "hf:"; its field `path` then gets the whole word.
         SIGNS: patterns of files, such as "*.tar", by which a folder is one of its own; it then has a field `path`. A pattern
             with a slash is enough; another one counts where the folder has no other folders in it, which could be classes.
+        MIRRORS: whether the mirror images of its pictures belong to their classes, unless its field `mirrors` says otherwise.
     """
 
     PLUGINS = ("paretina.data.sources",)
@@ -183,6 +184,7 @@ class Source(Method):
     FOLDERS: ClassVar[bool] = False
     PREFIXES: ClassVar[tuple[str, ...]] = ()
     SIGNS: ClassVar[tuple[str, ...]] = ()
+    MIRRORS: ClassVar[bool] = True
 
     def pinned(self, collection: Collection) -> "Source":
         """Returns the source with the copies found while opening stored in it, so that the split never changes again.

@@ -24,7 +24,7 @@ from paretina.measure.roofline import table as stage_table
 from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
-from paretina.tables import in_columns
+from paretina.tables import html_lines, in_columns
 from paretina.text import how_many, printable
 
 
@@ -105,6 +105,9 @@ class Measured:
             "ceilings": {name: asdict(ceiling) for name, ceiling in self.ceilings.items()},
             "models": [model.to_dict() for model in self.models],
         }
+
+    def _repr_html_(self) -> str:
+        return html_lines([*self.table(), *(f"{each.name}: {note}" for each in self.models for note in each.notes)])
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per network, all with the same columns."""

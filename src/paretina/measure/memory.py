@@ -2,20 +2,26 @@
 
 import ctypes
 import gc
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 PROCESS = Path("/proc/self")
 
 
 def peak_mb(device: str = "cpu") -> float:
-    """Peak memory so far in MiB: resident memory of the process on the CPU, tensors on a GPU."""
+    """Peak memory so far in MiB: resident memory of the process on the CPU, tensors on a GPU; 0 where unknown."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if resource is None:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

@@ -36,6 +36,7 @@ class RunRecord:
         attempts: how often the run was started or resumed, according to the log; at least 1.
         unreadable: number of log lines that are not JSON objects; a truncated last line does not count.
         validated: digest of names and classes of the validation pictures; "" if unknown.
+        failure: the error that ended the last attempt; "" if none did.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class RunRecord:
     attempts: int
     unreadable: int
     validated: str = ""
+    failure: str = ""
 
     @property
     def name(self) -> str:
@@ -104,6 +106,7 @@ def read_run(path: Path) -> RunRecord:
         attempts=1 + max((line["attempt"] for line in lines), default=0),
         unreadable=unreadable,
         validated=validation_digest(path),
+        failure=str(lines[-1].get("message", "")) if lines and lines[-1]["event"] == "failed" else "",
     )
 
 
@@ -187,7 +190,7 @@ def last_attempts(lines: Iterable[Line]) -> list[Line]:
     lines = list(lines)
     begun: dict[int, int] = {}
     for line in lines:
-        if line["event"] != "note":
+        if line["event"] not in ("note", "failed"):
             begun[line["attempt"]] = min(line["step"], begun.get(line["attempt"], line["step"]))
     kept = [line for line in lines if all(line["step"] < step for later, step in begun.items() if later > line["attempt"])]
     latest: dict[tuple[int, str], int] = {}

@@ -1,11 +1,30 @@
 """File locks: of a study, and between training and timing on one device of this machine."""
 
-import fcntl
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+
+def file_locks() -> Any:
+    """The module `fcntl`.
+
+    Raises:
+        ValueError: this system has no such locks.
+    """
+    if fcntl is None:
+        raise ValueError(
+            f"studies need file locks that several processes share, which {sys.platform} does not have; run this command on "
+            "Linux, on macOS or in WSL"
+        )
+    return fcntl
 
 
 @contextmanager
@@ -14,10 +33,12 @@ def held(path: Path, mode: int) -> Iterator[IO[str]]:
 
     Raises:
         BlockingIOError: another process has the lock, and the mode is non-blocking.
+        ValueError: this system has no such locks.
     """
+    locks = file_locks()
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
-        fcntl.flock(file, mode)
+        locks.flock(file, mode)
         yield file
 
 
@@ -36,13 +57,15 @@ class DeviceLock:
     @contextmanager
     def shared(self) -> Iterator[None]:
         """The lock for training; waits for a timing."""
+        locks = file_locks()
         with ExitStack() as stack:
-            with held(self.gate, fcntl.LOCK_EX):
-                stack.enter_context(held(self.lock, fcntl.LOCK_SH))
+            with held(self.gate, locks.LOCK_EX):
+                stack.enter_context(held(self.lock, locks.LOCK_SH))
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """The lock for timing; waits until no process trains."""
-        with held(self.gate, fcntl.LOCK_EX), held(self.lock, fcntl.LOCK_EX):
+        exclusive = file_locks().LOCK_EX
+        with held(self.gate, exclusive), held(self.lock, exclusive):
             yield

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from paretina.measure.timing import is_out_of_memory
 from paretina.run import TakenError, write_aside
-from paretina.search.device_lock import DeviceLock, held
+from paretina.search.device_lock import DeviceLock, file_locks, held
 
 ATTEMPTS = 3
 """How often a task is begun that loses its process or machine."""
@@ -220,13 +220,12 @@ def sole(folder: Path) -> Iterator[None]:
     """The right to work on a study.
 
     Raises:
-        ValueError: another process has it.
+        ValueError: another process has it, or this system has no locks for it.
     """
-    import fcntl
-
+    locks = file_locks()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with held(folder / "workers" / "study.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with held(folder / "workers" / "study.lock", locks.LOCK_EX | locks.LOCK_NB):
             yield
     except BlockingIOError:
         raise TakenError(f"another process is working on {folder}; wait until it is done, or stop it") from None

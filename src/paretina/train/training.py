@@ -1,8 +1,8 @@
 """Trains a classifier: from a request to a run directory with a model file."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def train(
         run = Run.create(path, description(prepared, said))
     ranks.wait()
     run = Run(path)
-    with run.held() if ranks.first else nullcontext():
+    with run.held() if ranks.first else nullcontext(), failure_logged(run, ranks):
         return finish(prepared, run, ranks, listen, say, save_every, stop_after, deadline)
 
 
@@ -153,7 +153,21 @@ def resume(
         prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
             raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or restore them")
-        return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+        with failure_logged(run, ranks):
+            return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+
+
+@contextmanager
+def failure_logged(run: Run, ranks: Ranks) -> Iterator[None]:
+    """Logs the error that ends a run; an interruption is none."""
+    try:
+        yield
+    except Exception as error:
+        if ranks.first:
+            step = max((line["step"] for line in run.lines() if isinstance(line.get("step"), int)), default=0)
+            with suppress(OSError):  # such as a full disk, which may be why it failed
+                run.log("failed", step, message=f"{type(error).__name__}: {error}")
+        raise
 
 
 def moved_to(old: Source, place: Source) -> Source:

@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     from paretina.verbs.joining import ensemble as ensemble
     from paretina.verbs.labelling import data_labels as data_labels
     from paretina.verbs.listing import models as models
+    from paretina.verbs.more import data_more as data_more
     from paretina.verbs.predicting import predict as predict
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.running import compare_runs as compare_runs
+    from paretina.verbs.running import runs as runs
     from paretina.verbs.scaling import scale as scale
     from paretina.verbs.searching import search as search
     from paretina.verbs.searching import study_of as study_of
@@ -71,10 +74,12 @@ PLACES = {
     "check_new": "verbs.checks",
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
+    "compare_runs": "verbs.running",
     "continue_folds": "verbs.folding",
     "cross_validate": "verbs.folding",
     "data_check": "verbs.data",
     "data_labels": "verbs.labelling",
+    "data_more": "verbs.more",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
     "embed": "verbs.embedding",
@@ -97,6 +102,7 @@ PLACES = {
     "recipes": "train.asked",
     "report": "verbs.reporting",
     "resume": "verbs.training",
+    "runs": "verbs.running",
     "scale": "verbs.scaling",
     "search": "verbs.searching",
     "selftrain": "verbs.selftraining",
@@ -112,8 +118,10 @@ PLACES = {
 __all__ = [
     "ask",
     "card",
+    "compare_runs",
     "data_check",
     "data_labels",
+    "data_more",
     "distill",
     "embed",
     "ensemble",
@@ -130,6 +138,7 @@ __all__ = [
     "recipes",
     "report",
     "resume",
+    "runs",
     "scale",
     "search",
     "selftrain",

@@ -1,19 +1,22 @@
 """Whatever classifies pictures: a network of ours in torch, or a shipped file in its own runtime."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from paretina.data.decode import DecodeError
+from paretina.data.named import sources
 from paretina.data.pictures import Pictures
 from paretina.data.preprocess import preprocess
 from paretina.measure.evaluate import Evaluation
+from paretina.measure.flips import Mirrored, as_logits, mirrored_run
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
 from paretina.model.task import Task
-from paretina.model.tasks.any_of import AnyOf
 from paretina.model.weights import About, load_model
 from paretina.ship.format import Runner, Running, format_of
 from paretina.ship.gate import BATCH
@@ -26,6 +29,7 @@ class Answering:
     Attributes:
         network: None for a shipped file.
         running: None for a model file.
+        flips: whether the answers are averaged over each picture and its mirror image.
     """
 
     path: Path
@@ -33,6 +37,7 @@ class Answering:
     resolution: int
     network: Network | None = None
     running: Running | None = None
+    flips: bool = False
 
     @property
     def runtime(self) -> str:
@@ -44,9 +49,10 @@ class Answering:
         Those of a shipped file are the logarithms of its probabilities, or of their odds for several classes a picture.
         """
         if self.network is not None:
-            return forward(self.network, pictures, self.resolution, plan)
+            return forward(self.network, pictures, self.resolution, plan, self.about.task if self.flips else None)
         assert self.running is not None
-        shares, ids, damaged = answered(self.running.run, pictures)
+        run = mirrored_run(self.running.run, self.about.task) if self.flips else self.running.run
+        shares, ids, damaged = answered(run, pictures)
         return as_logits(self.about.task, shares), ids, damaged
 
     def features(self, pictures: Pictures, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
@@ -123,22 +129,17 @@ def answered(run: Runner, pictures: Pictures) -> tuple[Tensor, Tensor, dict[str,
     return torch.cat(found) if found else torch.empty(0), torch.tensor(ids, dtype=torch.int64), damaged
 
 
-LEAST_SHARE = 1e-12
-"""Probabilities below it are taken for it, since they have no logarithm."""
+def forward(
+    network: Network, pictures: Pictures, resolution: int, plan: Plan, flips: Task | None = None
+) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before.
 
-
-def as_logits(task: Task, shares: Tensor) -> Tensor:
-    """Logits of which a task makes these probabilities."""
-    if isinstance(task, AnyOf):
-        return shares.double().clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit().float()
-    return shares.double().clamp(min=LEAST_SHARE).log().float()
-
-
-def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
-    """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before."""
+    Args:
+        flips: the task, if the answers are averaged over each picture and its mirror image.
+    """
     plan.place(network)
     evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
-    logits, ids = evaluation.run(network)
+    logits, ids = evaluation.run(network if flips is None else Mirrored(network, flips))
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
     reasons = dict.fromkeys(gone, "became unreadable during evaluation")
@@ -147,3 +148,39 @@ def forward(network: Network, pictures: Pictures, resolution: int, plan: Plan) -
         if name:
             reasons[name] += f": {fault.removeprefix(f'{name}: ')}"
     return logits, ids, {**pictures.damaged, **reasons}
+
+
+FLIPPED = "each picture and its mirror image are classified, and their probabilities averaged: twice the computing"
+
+
+def check_mirrors(path: Path, mirrors: bool = True) -> None:
+    """Checks that mirror images belong to the classes of their pictures, as far as is known.
+
+    Args:
+        path: the model file; what its run was trained on must allow it too.
+        mirrors: whether the pictures that are classified allow it.
+
+    Raises:
+        MisuseError: they do not.
+    """
+    if not mirrors:
+        raise MisuseError("the mirror images of these pictures are not of their classes (mirrors=off), so leave --flips out")
+    try:
+        data = json.loads((path.parent / "asked.json").read_text("utf-8")).get("data")
+    except (OSError, ValueError, AttributeError):
+        return  # nothing is known of its training
+    if not mirrored_alike(data):
+        raise MisuseError(
+            f"{path} was trained on pictures whose mirror images are not of their classes (mirrors=off), so leave --flips out"
+        )
+
+
+def mirrored_alike(data: Any) -> bool:
+    """Whether an encoded source, and all that it is made of, allows mirror images."""
+    if isinstance(data, list):
+        return all(map(mirrored_alike, data))
+    if not isinstance(data, dict):
+        return True
+    kind = sources().get(str(data.get("kind")))
+    own = bool(data.get("mirrors", kind is None or kind.MIRRORS))
+    return own and all(mirrored_alike(value) for value in data.values())

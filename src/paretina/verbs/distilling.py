@@ -24,7 +24,7 @@ from paretina.train.training import Say
 from paretina.verbs.asking import ask, source_spelled
 from paretina.verbs.checks import MisuseError, misuse, model_file
 from paretina.verbs.shipping import check_unshipped
-from paretina.verbs.training import left, start
+from paretina.verbs.training import LogTo, left, start
 
 FIXED = (".npz", ".npy", ".csv", ".json", ".pkl", ".pt", ".pth")
 """Endings of files with answers or tensors, which people give as a teacher."""
@@ -158,6 +158,7 @@ def distill(
     planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    log_to: LogTo = (),
     **fields: Any,
 ) -> Run:
     """Trains a student on what a teacher says of the same views of the same pictures; labels are not used.
@@ -169,6 +170,7 @@ def distill(
         model: name of the student's network.
         val: labelled pictures to judge the student on, where the data has no labels.
         teacher_size: side in pixels at which the teacher sees the part of the picture that the student sees.
+        log_to: trackers that are told the log too; see `train`.
         fields: any field of the recipe, plan or network by name; see `train`.
 
     Raises:
@@ -177,7 +179,7 @@ def distill(
     began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
     choice = ask_distilled(teacher, data, model, val, teacher_size, recipe, weights, device, config, named)
-    return start(choice, output, left(time_limit, began), listen, say, planning)
+    return start(choice, output, left(time_limit, began), listen, say, planning, log_to)
 
 
 def ask_pretrained(
@@ -211,6 +213,7 @@ def pretrain(
     planning: Planning = "known",
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
+    log_to: LogTo = (),
     **fields: Any,
 ) -> Run:
     """Trains the features of a network on pictures alone, as a run that can be probed and fine-tuned.
@@ -221,9 +224,10 @@ def pretrain(
         model: name of the network; default: resnet18.
         recipe: default: byol.
         weights: to start from; default: none.
+        log_to: trackers that are told the log too; see `train`.
         fields: any field of the recipe, plan or network by name; see `train`.
     """
     began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
     choice = ask_pretrained(data, model, recipe, weights, device, config, named)
-    return start(choice, output, left(time_limit, began), listen, say, planning)
+    return start(choice, output, left(time_limit, began), listen, say, planning, log_to)

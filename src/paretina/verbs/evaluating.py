@@ -21,6 +21,7 @@ from paretina.data.sources.ignoring import Ignoring
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
+from paretina.measure.flips import Mirrored
 from paretina.measure.hierarchy import Hierarchy, Severity, read_hierarchy, severity, without
 from paretina.measure.judge import Judge, Judged, picture_digest
 from paretina.measure.judges.mean_precision import MeanPrecision
@@ -41,10 +42,11 @@ from paretina.report.sweep_page import write_sweep
 from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
+from paretina.tables import html_lines, html_table
 from paretina.text import how_many
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
-from paretina.verbs.answering import Answering, answering, forward
+from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors, forward
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
 
@@ -133,6 +135,7 @@ class EvaluatedModel:
         recall: by k, the share of the pictures in percent that have one of their class among the k nearest of the others, by
             the network's features (Recall@k), if requested.
         severity: accuracy by groups of classes, and how severe mistakes are; None without groups.
+        flips: whether the answers are averages over each picture and its mirror image.
     """
 
     accuracy: Accuracy | None
@@ -151,6 +154,7 @@ class EvaluatedModel:
     runtime: str = ""
     recall: dict[int, float] | None = None
     severity: Severity | None = None
+    flips: bool = False
 
     @property
     def too_damaged(self) -> str:
@@ -163,6 +167,19 @@ class EvaluatedModel:
             f"{'; '.join(map(str, found))}: more than max_damaged={self.max_damaged:g} allows, so the figures do not describe "
             f"this set; repair or remove them, or allow it with max_damaged={most:g}"
         )
+
+    def _repr_html_(self) -> str:
+        """The figures with their intervals, as notebooks show them."""
+        figures = self.to_dict()
+        numbers = {name: value for name, value in figures.items() if isinstance(value, float) and name != "max_damaged"}
+        rows = [
+            (name, value, numbers.get(f"{name}_low"), numbers.get(f"{name}_high"))
+            for name, value in numbers.items()
+            if not name.endswith(("_low", "_high"))
+        ]
+        title = f"{how_many(figures.get('n', self.n), 'picture')} ({self.split}) at {self.resolution} pixels"
+        compared = [self.against.line()] if self.against is not None else []
+        return html_lines([title]) + html_table(rows, ("figure", "value", "low", "high")) + html_lines([*compared, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         figures: dict[str, Any] = {"split": self.split, "resolution": self.resolution}
@@ -182,7 +199,9 @@ class EvaluatedModel:
         if self.recall is not None:
             asked["recall"] = {str(k): value for k, value in self.recall.items()}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
-        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime}
+        return {**figures, **asked, "damaged": self.damaged, **lost, "notes": list(self.notes), "runtime": self.runtime} | (
+            {"flips": True} if self.flips else {}
+        )
 
 
 def evaluate(
@@ -204,6 +223,7 @@ def evaluate(
     ignore: Sequence[str] = (),
     logit_adjustment: float = 0.0,
     hierarchy: Path | str | None = None,
+    flips: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -229,10 +249,12 @@ def evaluate(
             `paretina.measure.priors`.
         hierarchy: a file with groups of classes, see `paretina.measure.hierarchy`; default: those that the model was trained
             with.
+        flips: whether the answers of the model are averaged over each picture and its mirror image, at twice the cost; those of
+            `against` are not.
 
     Raises:
-        MisuseError: there is no such model file, data, split, device, kind or folder, the data has another task or a class
-            that the model does not know, or `ood` are the pictures that are measured.
+        MisuseError: there is no such model file, data, split, device, kind or folder, mirror images are of other classes, the
+            data has another task or a class that the model does not know, or `ood` are the pictures that are measured.
         ValueError: the model file or the data cannot be used, or an option needs one class per picture.
     """
     check_csv(csv)
@@ -255,6 +277,12 @@ def evaluate(
     opened = answering(model, trust)
     other = None if against is None else answering(against, trust)
     path, about, network = opened.path, opened.about, opened.network
+    if flips:
+        check_mirrors(path)
+        alone = {"several resolutions": sizes[1:], "--corruptions": kinds, "--ood": strangers, "--recall": recall}
+        if wrong := [name for name, value in alone.items() if value]:
+            raise MisuseError(f"--flips averages one evaluation; leave it out, or {', '.join(wrong)}")
+        opened = replace(opened, flips=True)
     if about.task != OneOf():
         asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:], "--recall": (1,) * recall}
         asked |= {"--logit-adjustment": (1,) * bool(logit_adjustment), "--hierarchy": (1,) * (hierarchy is not None)}
@@ -279,6 +307,9 @@ def evaluate(
         check_adjusting(about, logit_adjustment)
     found = labelled(path, about, source, split, str(data), held_out=other is not None, ignore=ignore)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
+    if flips:
+        check_mirrors(path, collection.mirrors)
+        notes.append(FLIPPED)
     pictures = read_pictures(collection, samples)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
@@ -293,8 +324,8 @@ def evaluate(
         opened = replace(opened, resolution=side)
     if network is not None and about.task != OneOf():
         judge = judge_for(about, pictures, notes)
-        table = None if csv is None else Path(csv)
-        judged, damaged = judged_by_task(network, pictures, side, plan, table, about.classes, judge)
+        table, task = None if csv is None else Path(csv), about.task if flips else None
+        judged, damaged = judged_by_task(network, pictures, side, plan, table, about.classes, judge, task)
         return EvaluatedModel(
             None,
             damaged,
@@ -306,6 +337,7 @@ def evaluate(
             judged=judged,
             n=len(samples) - len(damaged),
             runtime=opened.runtime,
+            flips=flips,
         )
     logits, ids, damaged = opened.logits(pictures, plan)
     if not len(ids):
@@ -353,6 +385,7 @@ def evaluate(
         runtime=opened.runtime,
         recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
         severity=None if tree is None else severity(logits, labels, tree),
+        flips=flips,
     )
 
 
@@ -576,11 +609,12 @@ def judged_by_task(
     csv: Path | None,
     classes: tuple[str, ...],
     judge: Judge | None = None,
+    flips: Task | None = None,
 ) -> tuple[Judged, dict[str, str]]:
     """The figures by a judge, default: that of the task, and the reason by name for all that could not be read."""
     plan.place(network)
     evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan, judge=judge)
-    tally = evaluation.tally(network)
+    tally = evaluation.tally(network if flips is None else Mirrored(network, flips))
     if csv is not None:
         tally.table(csv, pictures, classes)
     faults = [fault.partition(": ") for fault in evaluation.faults]

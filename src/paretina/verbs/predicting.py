@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from paretina.measure.thresholds import USUAL
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
-from paretina.verbs.answering import answering
+from paretina.tables import html_lines, html_table
+from paretina.verbs.answering import FLIPPED, answering, check_mirrors
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
@@ -67,6 +68,15 @@ class Predicted:
         """Pictures a second, decoding not included; None where nothing was computed."""
         return len(self.predictions) / self.seconds if self.predictions and self.seconds > 0 else None
 
+    def _repr_html_(self) -> str:
+        """The answers, as notebooks show them."""
+        rows = [
+            (each.name, ", ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers), each.rejected)
+            for each in self.predictions
+        ]
+        lost = [f"could not be read: {name}: {reason}" for name, reason in self.damaged.items()]
+        return html_table(rows, ("picture", "answers", "rejected")) + html_lines([*lost, *self.notes])
+
     def to_dict(self) -> dict[str, Any]:
         rows = [
             {
@@ -96,6 +106,7 @@ def predict(
     reject: float | None = None,
     trust: bool = False,
     logit_adjustment: float = 0.0,
+    flips: bool = False,
 ) -> Predicted:
     """Classifies pictures with a model; those that cannot be read are listed in the result.
 
@@ -107,9 +118,11 @@ def predict(
         reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
         trust: whether shipped files that can run code are opened.
         logit_adjustment: as in `evaluate`; 0 for none.
+        flips: whether the answers are averaged over each picture and its mirror image, at twice the cost.
 
     Raises:
-        MisuseError: there is no such model file, path or device, the threshold cannot be one, or the logits cannot be adjusted.
+        MisuseError: there is no such model file, path or device, the threshold cannot be one, the logits cannot be adjusted, or
+            the model was trained on pictures whose mirror images are of other classes.
         ValueError: the model file cannot be used, or does not classify whole pictures.
     """
     check_csv(csv)
@@ -120,6 +133,9 @@ def predict(
         plan = inference_plan(device)
     opened, names = answering(model, trust), pictures_in(paths, left_out)
     path, about = opened.path, opened.about
+    if flips:
+        check_mirrors(path)
+        opened = replace(opened, flips=True)
     if opened.running is not None and device not in ("auto", "cpu"):
         raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
     if reject is not None and about.task != OneOf():
@@ -132,7 +148,7 @@ def predict(
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
     damaged = pictures.damaged
-    notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()}))
+    notes = tuple(told({readable(name): text for name, text in pictures.remarks.items()})) + ((FLIPPED,) if flips else ())
     logits = torch.empty(0)
     began = time.monotonic()
     if len(pictures):

@@ -17,6 +17,7 @@ from paretina.model.build import Combined, Network
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
+from paretina.tables import html_lines
 from paretina.text import how_many
 from paretina.train.finetuning import trained
 from paretina.train.probe import features, fit_probe
@@ -86,6 +87,9 @@ class ProbedModel:
             "width": self.width,
             "voters": self.neighbours,
         }
+
+    def _repr_html_(self) -> str:
+        return html_lines(self.lines())
 
     def lines(self) -> list[str]:
         def said(found: JudgedFeatures) -> str:

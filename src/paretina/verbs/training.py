@@ -15,6 +15,8 @@ from paretina.data.sources.folder import Folder
 from paretina.data.sources.part import Part
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
+from paretina.report.following import followed, unfinished
+from paretina.report.tracker import Tracker, trackers_named
 from paretina.run import Run
 from paretina.search.auto import TIME_S, piloted, probe_alone, without_pilot
 from paretina.train import feasible, resolve, training
@@ -32,6 +34,19 @@ from paretina.train.resolve import prepare, with_memory_notes
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file, restarted
+from paretina.verbs.reporting import LogTo as LogTo
+from paretina.verbs.reporting import found_trackers
+
+
+def usable(words: Sequence[str], say: Say) -> tuple[Tracker, ...]:
+    """Those of some trackers that can be used here; a note for each of the others."""
+    found: list[Tracker] = []
+    for word in words:
+        try:
+            found += trackers_named(word)
+        except ValueError as error:
+            say(f"the run goes on without {word}: {error}")
+    return tuple(found)
 
 
 def check_output(output: Path | None, data: Source) -> None:
@@ -62,6 +77,7 @@ def train(
     relabel: Path | str | None = None,
     relabel_val: bool = False,
     hierarchy: Path | str | None = None,
+    log_to: LogTo = (),
     **fields: Any,
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
@@ -80,6 +96,7 @@ def train(
         say: called with each note.
         imbalance, ignore, relabel, relabel_val, hierarchy: rare classes, classes to leave out, corrected labels and groups of
             classes; see `ask`.
+        log_to: trackers that are told the log too: "tensorboard,mlflow,wandb"; see `paretina.report.tracker`.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     began = time.monotonic()
@@ -87,7 +104,7 @@ def train(
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
     choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels)
     limit = choice.seconds if time_limit is None else time_limit
-    return start(choice, output, left(limit, began), listen, say, planning)
+    return start(choice, output, left(limit, began), listen, say, planning, log_to)
 
 
 def left(time_limit: float | None, began: float) -> float | None:
@@ -152,6 +169,7 @@ def finetune(
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     labels: float | None = None,
+    log_to: LogTo = (),
     **fields: Any,
 ) -> Run:
     """Fine-tunes a trained network at another image size or on other data, as a new run.
@@ -161,13 +179,14 @@ def finetune(
         data: data to train on; default: that of the run.
         resolution: image size in pixels for training and testing.
         labels: share of the training pictures of each class that is used, in (0, 1]; default: all.
+        log_to: trackers that are told the log too; see `train`.
         fields: any field of the recipe, plan or network by name, such as `trainable_stages=1`; see `train`.
     """
     named = {name.replace("__", "."): value for name, value in fields.items()}
     choice, notes = ask_further(model, data, resolution, recipe, device, config, named, labels)
     for text in notes:
         say(text)
-    return start(choice, output, time_limit, listen, say, planning)
+    return start(choice, output, time_limit, listen, say, planning, log_to)
 
 
 def start(
@@ -177,13 +196,15 @@ def start(
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     planning: Planning = "known",
+    log_to: LogTo = (),
 ) -> Run:
     """Runs the training that `ask` has put together; see `train`.
 
     Raises:
         MisuseError: a search for a plan is requested, but a field that it would choose is given; or the request cannot be
-            trained on any data.
+            trained on any data; or a tracker cannot be used.
     """
+    told_to = found_trackers(log_to)
     place = None if output is None else Path(output)
     given = [path for path in (f"plan.{name}" for name in CHOSEN) if choice.origins.get(path, "default") != "default"]
     if given and planning in ("eager", "full"):
@@ -191,7 +212,7 @@ def start(
     # the first process decides, since it may write the file before the others look
     if restarted() and place and Ranks.start(choice.asked.plan.device).from_first((place / "asked.json").exists()):
         say("torchrun has started the processes again, so the run continues from its last checkpoint")
-        return resume(place, None, listen, say)
+        return resume(place, None, listen, say, log_to)
     if Ranks.is_first():
         check_output(place, choice.asked.data)
         if place is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
@@ -211,7 +232,7 @@ def start(
     time_limit = whole = choice.seconds if time_limit is None else time_limit
     if choice.origin("recipe.epochs") == AUTO and not choice.asked.recipe.epochs:
         time_limit = None  # it has made this choice
-    with pictures_kept(), maps_kept():
+    with pictures_kept(), maps_kept(), followed(told_to, listen, say) as listen:
         ranks = Ranks.start(choice.asked.plan.device)
         if choice.pilot and ranks.count > 1:
             choice.asked = without_pilot(choice.asked, tell if ranks.first else lambda text: None)
@@ -264,17 +285,26 @@ def capped(choice: Choice) -> bool:
     return "recipe.epochs" in choice.origins
 
 
-def resume(run: Path | str, data: str | None = None, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Run:
+def resume(
+    run: Path | str,
+    data: str | None = None,
+    listen: Listener = lambda line: None,
+    say: Say = lambda text: None,
+    log_to: LogTo = (),
+) -> Run:
     """Resumes an interrupted run; see `paretina.train.training.resume`.
 
     Args:
         data: the current location of the data, if it was moved.
+        log_to: trackers that are told the log too; default: those that the run was logged to before.
 
     Raises:
-        MisuseError: there is no such run, its data is not there, or it is finished and was trained on other data.
+        MisuseError: there is no such run, its data is not there, a tracker cannot be used, or it is finished and was trained on
+            other data.
     """
     run = Path(run)
     with misuse():
+        told_to = found_trackers(log_to)
         saved = Run.open(run)
         asked = saved.asked()
         named = None if data is None else source_named(data)
@@ -294,7 +324,10 @@ def resume(run: Path | str, data: str | None = None, listen: Listener = lambda l
         raise MisuseError(
             f"the data of {run}, {place!r}, is not there; give its current location: paretina train DATA --resume {run}"
         )
-    return reported(training.resume(run, data, listen, say))
+    if not log_to and saved.result() is None:
+        told_to = usable(unfinished(run), say)
+    with followed(told_to, listen, say) as listen:
+        return reported(training.resume(run, data, listen, say))
 
 
 def reported(run: Run) -> Run:

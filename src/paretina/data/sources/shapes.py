@@ -44,6 +44,7 @@ class Shapes(Source):
     """
 
     WORD = "shapes"
+    MIRRORS = False
 
     per_class: int = 450
     val_per_class: int = 150
@@ -68,7 +69,7 @@ class Shapes(Source):
             for split, count in (("train", self.per_class), ("val", self.val_per_class))
         }
         notes = ("drawn by a program: a score on these pictures is not evidence of quality on real ones",)
-        return ShapesCollection(classes, splits, notes, mirrors=False, drawn=self)
+        return ShapesCollection(classes, splits, notes, mirrors=self.MIRRORS, drawn=self)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
@@ -32,7 +33,7 @@ ROUNDING = 1e-4
 """By how much probabilities may miss a sum of 1 and still count as one picture; no weight is so near to 1 on purpose."""
 
 
-def weights_of(targets: Targets) -> Targets:
+def weights_of(targets: Targets) -> Tensor:
     """What each row of targets adds up to, with one class left; exactly 1 for probabilities, whatever their rounding."""
     total = targets.sum(1, keepdim=True)
     return torch.where((total - 1.0).abs() < ROUNDING, torch.ones_like(total), total)
