@@ -77,7 +77,8 @@ def found_plan(asked: Asked, model: Model, pictures: int, planning: Planning, ra
     plan, notes = affordable(tuned, part, len(sides), steps)
     when = "from an earlier search" if tuned.cached else f"found in {tuned.seconds:.0f} s"
     notes = (f"execution plan: {brief(plan)}, {when}", *notes, *plans.notes)
-    return replace(plan, threads=asked.plan.threads or plan.threads, workers=asked.plan.workers), notes
+    kept = {"workers": asked.plan.workers, "cache_gb": asked.plan.cache_gb}
+    return replace(plan, threads=asked.plan.threads or plan.threads, **kept), notes
 
 
 def step_s(tuned: Tuned, plan: Plan) -> float:

@@ -59,6 +59,9 @@ class InnerCollection(Collection):
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         return self.whole.image(sample, at_least)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        return self.whole.encoded(sample)
+
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(sample)
 

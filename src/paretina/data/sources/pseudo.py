@@ -80,6 +80,9 @@ class PseudoCollection(Collection):
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         return self.whole.image(sample, at_least)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        return self.whole.encoded(sample)
+
     def origin(self) -> Collection:
         return self.whole.origin()
 

@@ -32,6 +32,7 @@ class HorizontalFlip(ManyTransform):
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     MOVES: ClassVar[bool] = True
     MIRRORS: ClassVar[bool] = True
+    ANY_LAYOUT: ClassVar[bool] = True
 
     probability: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))
 
@@ -42,7 +43,15 @@ class HorizontalFlip(ManyTransform):
         return torch.rand(()).item() < self.probability(clock)
 
     def many(self, images: Images, drawn: Sequence[bool], size: int) -> Images:
-        return torch.from_numpy(mirrored(images.numpy(), drawn)) if any(drawn) else images
+        if not any(drawn):
+            return images
+        if not images.is_contiguous():
+            found = images.clone()
+            for image, turned in zip(found, drawn, strict=True):
+                if turned:
+                    image.copy_(image.flip(-1))
+            return found
+        return torch.from_numpy(mirrored(images.numpy(), drawn))
 
 
 EXAMPLES = (HorizontalFlip(), HorizontalFlip(probability=Linear(start=0.0, end=0.5)))
