@@ -6,6 +6,7 @@ guessed. Anomalies of pictures that can be read are noted (`paretina.data.remark
 """
 
 import io
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from PIL import TiffImagePlugin
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from paretina.data.jpeg import END, jpeg_pixels
+from paretina.data.jpeg import END, jpeg_pixels, plain_size
 from paretina.data.levels import Levels, halved
 from paretina.data.remarks import remark
 from paretina.data.room import Room
@@ -108,7 +109,8 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
         DecodeError: the file is empty, truncated, not a picture or over MAX_PIXELS, or its values cannot be converted to
             eight bits unambiguously.
     """
-    with faults_named(data, name), opened(data) as (image, file):
+    with faults_named(data, name):
+        image, file = opened(data)
         return from_pixels(read(image, file, data, 1 if at_least is None else reduction(*image.size, at_least)))
 
 
@@ -129,11 +131,21 @@ class CodedLevels(Levels):
         self.data, self.name = data, name
         self.by = 1
         self.whole: Image | None = None
-        with faults_named(data, name), opened(data) as (image, file):
+        self.header: tuple[PIL.Image.Image, io.BytesIO] | None = None
+        self.plain = plain_size(data)
+        if self.plain is not None and math.prod(self.plain) <= MAX_PIXELS:
+            height, width = self.plain
+            self.by = 1 if at_least is None else reduction(width, height, at_least)
+            super().__init__(-(-height // self.by), -(-width // self.by))
+            return
+        self.plain = None
+        with faults_named(data, name):
+            image, file = opened(data)
             if image.format in CODED:
                 self.by = 1 if at_least is None else reduction(*image.size, at_least)
                 columns, rows = (-(-side // self.by) for side in image.size)
                 shape = (columns, rows) if orientation(image) in SIDEWAYS else (rows, columns)
+                self.header = image, file
             else:  # what turns it can follow its pixels
                 self.whole = from_pixels(read(image, file, data, 1))
                 shape = (self.whole.shape[1], self.whole.shape[2])
@@ -149,12 +161,23 @@ class CodedLevels(Levels):
         image = self.whole
         if image is None:
             coded = min(halvings, self.coded)
-            with faults_named(self.data, self.name), opened(self.data) as (file_image, file):
-                image = from_pixels(read(file_image, file, self.data, self.by << coded))
+            with faults_named(self.data, self.name):
+                image = from_pixels(self.decoded(self.by << coded))
             left -= coded
         for _ in range(left):
             image = halved(image)
         return image
+
+
+    def decoded(self, by: int) -> np.ndarray:
+        if self.plain is not None:
+            height, width = (-(-side // by) for side in self.plain)
+            with ROOM.taken(width * height * JPEG_BYTES):
+                pixels = jpeg_pixels(self.data, width, height)
+            if pixels is not None:
+                return pixels
+        header, self.header = self.header or opened(self.data), None
+        return read(*header, self.data, by)
 
 
 @contextmanager
@@ -174,18 +197,17 @@ def faults_named(data: bytes, name: str) -> Iterator[None]:
         raise DecodeError(f"{name}: {str(error) or type(error).__name__}") from None
 
 
-@contextmanager
-def opened(data: bytes) -> Iterator[tuple[PIL.Image.Image, io.BytesIO]]:
+def opened(data: bytes) -> tuple[PIL.Image.Image, io.BytesIO]:
     """A picture of which the header was read, and its file."""
     PIL.Image.init()
     file = io.BytesIO(data)
-    with PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN]) as image:
-        width, height = image.size
-        if width < 1 or height < 1:
-            raise ValueError(f"has no pixels ({width} x {height})")
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
-        yield image, file
+    image = PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN])
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ValueError(f"has no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
+    return image, file
 
 
 def reduction(width: int, height: int, at_least: int) -> int:
@@ -198,7 +220,12 @@ def from_pixels(pixels: np.ndarray) -> Image:
 
 
 def read(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) -> np.ndarray:
-    """The pixels of an opened picture, upright; a JPEG reduced `by` 1, 2, 4 or 8, any other format as it is."""
+    """The pixels of an opened picture, upright; a JPEG reduced `by` 1, 2, 4 or 8, any other format as it is. Closes it."""
+    with image:
+        return read_opened(image, file, data, by)
+
+
+def read_opened(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) -> np.ndarray:
     if by > 1:
         width, height = image.size
         image.draft(None, (max(1, width // by), max(1, height // by)))
