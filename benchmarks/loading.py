@@ -197,7 +197,9 @@ def measured(way: Way, size: int, count: int) -> tuple[float, float, float]:
 
 def processor_s() -> float:
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system + system.running_children_seconds(system.ROOT)
+    return (
+        times.user + times.system + times.children_user + times.children_system + system.running_children_seconds(system.ROOT)
+    )
 
 
 def in_turn(ways: dict[str, Way], size: int, rounds: int, count: int) -> dict[str, tuple[float, float, float]]:
@@ -223,7 +225,9 @@ def compare(folder: Path, sizes: Sequence[int], rounds: int, count: int) -> None
             ratios = (found[f"torchvision, {form}"][0] / seconds for form in ("float", "PIL", "uint8"))
             wall = " | ".join(f"{ratio:.2f}" for ratio in ratios)
             relative = found["torchvision, float"][1] / busy
-            print(f"| {size} | {name} | {1 / seconds:.0f} | {wall} | {1 / busy:.0f} | {relative:.2f} | {memory:.0f} |", flush=True)
+            print(
+                f"| {size} | {name} | {1 / seconds:.0f} | {wall} | {1 / busy:.0f} | {relative:.2f} | {memory:.0f} |", flush=True
+            )
 
 
 def rising(folder: Path, rounds: int, count: int) -> None:

@@ -70,6 +70,13 @@ from paretina.text import how_many
     default=None,
     help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
 )
+@click.option(
+    "--cache-gb",
+    type=click.FloatRange(0),
+    default=None,
+    help="For pictures that do not fit into memory: decode them once and keep them on the disk, in the user's cache folder, up to "
+    "so many gigabytes of all data sets; `paretina data cache` shows and clears it. 0 keeps none.  [0]",
+)
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
 @click.option(
@@ -88,6 +95,7 @@ def train(
     time_limit: str | None,
     progressive: str | None,
     divide: int | None,
+    cache_gb: float | None,
     tuning: str,
     plan: str | None,
     print_config: bool,
@@ -116,6 +124,7 @@ def train(
             "--time-limit": time_limit,
             "--progressive": progressive,
             "--divide": divide,
+            "--cache-gb": cache_gb,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -131,7 +140,9 @@ def train(
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    choice = verbs.ask(source, model, recipe, weights, device, config, divided(divide, fields), progressive, seconds)
+    choice = verbs.ask(
+        source, model, recipe, weights, device, config, cached(cache_gb, divided(divide, fields)), progressive, seconds
+    )
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())
@@ -158,6 +169,16 @@ def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
         if name.removeprefix("recipe.") in own:
             misuse(f"--divide {count} sets {name}, which is also given; leave one out")
     return {**own, **given}
+
+
+def cached(gigabytes: float | None, given: dict[str, str]) -> dict[str, str]:
+    """The fields by name, with the one that `--cache-gb` stands for."""
+    if gigabytes is None:
+        return given
+    for name in given:
+        if name.removeprefix("plan.") == "cache_gb":
+            misuse(f"--cache-gb {gigabytes:g} sets {name}, which is also given; leave one out")
+    return {**given, "cache_gb": f"{gigabytes:g}"}
 
 
 def show_config(choice: Any, as_json: bool) -> None:

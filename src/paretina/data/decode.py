@@ -168,7 +168,6 @@ class CodedLevels(Levels):
             image = halved(image)
         return image
 
-
     def decoded(self, by: int) -> np.ndarray:
         if self.plain is not None:
             height, width = (-(-side // by) for side in self.plain)

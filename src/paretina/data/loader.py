@@ -16,7 +16,7 @@ from paretina.data.pictures import Pictures, memory_budget
 from paretina.data.preprocess import preprocess
 from paretina.data.resize import resized
 from paretina.data.sampler import Request, seed_of
-from paretina.data.transform import Beginning, Look, Sight, go_together, stacked
+from paretina.data.transform import Beginning, Look, Sight, go_together
 from paretina.model.blueprint import Preprocessing
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
@@ -213,7 +213,9 @@ class Collate:
     any_layout: bool = False
 
     def stack(self, images: Sequence[Image]) -> Images:
-        return stacked(images, True) if self.any_layout else torch.stack(tuple(images))
+        if self.any_layout and all(image.stride(0) == 1 for image in images):
+            return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+        return torch.stack(tuple(images))
 
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]

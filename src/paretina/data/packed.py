@@ -27,8 +27,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import filelock
 import numpy as np
@@ -150,8 +151,8 @@ class PictureCache:
         self.entries: dict[str, Entry] = {}
         self.index: Path | None = None
         self.data: Path | None = None
-        self.end = self.others = self.looked = 0
-        self.file: BinaryIO | None = None
+        self.end = self.synced = self.others = self.looked = 0
+        self.file: FileIO | None = None
         self.closed = False
         self.saved, self.save_s, self.dirty = 0.0, 0.0, False
         own = {os.path.abspath(file) for file in files.values() if file is not None}
@@ -177,8 +178,16 @@ class PictureCache:
         """The pictures of these names, in this order; None if none is in the cache."""
         if self.data is None:
             return None
-        found = Pack(self.data, [self.entries[name].place if self.has(name) else None for name in names], self.smallest)
+        places = [self.entries[name].place if self.has(name) else None for name in names]
+        # what did not reach the disk must not be mapped
+        there = [None if place is None or self.end_of(place) > self.synced else place for place in places]
+        found = Pack(self.data, there, self.smallest)
         return found if found.length and found.opened() is not None else None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all pictures that are asked for and in the cache."""
+        return sum(self.end_of(self.entries[name].place) - self.entries[name].place[0] for name in self.files if self.has(name))
 
     # --- writing ---
 
@@ -209,9 +218,12 @@ class PictureCache:
             self.end = max((self.end_of(entry.place) for entry in self.entries.values()), default=0)
             if not self.data.is_file() or self.data.stat().st_size < self.end:
                 self.entries, self.data, self.end = {}, None, 0
+        self.synced = self.end
         self.drop_useless()
         self.remarks = {name: entry.remark for name, entry in self.entries.items()}
         self.others = sum(pack.bytes for pack in packs() if pack.index != self.index)
+        while self.others and self.end + self.others > self.limit and self.evict():
+            pass
         with suppress(OSError):
             os.utime(self.index)  # the time of its last use
 
@@ -220,10 +232,15 @@ class PictureCache:
         return start + stored_size(rows, columns, copies_for(rows, columns, self.smallest))
 
     def drop_useless(self) -> None:
-        """Begins a new data file where more than half of the old one is of pictures that have changed or are gone."""
-        useful = {name: entry for name, entry in self.entries.items() if self.has(name) or self.is_other(name, entry)}
-        live = sum(self.end_of(entry.place) - entry.place[0] for entry in useful.values())
-        if self.data is None or 2 * live >= self.end:
+        """Begins a new data file where the old one is too large, or more than half of it is of pictures that have changed."""
+        useful, live = {}, 0
+        # those that are asked for first, in the order in which they lie
+        for name, entry in sorted(self.entries.items(), key=lambda pair: (not self.has(pair[0]), pair[1].place[0])):
+            size = self.end_of(entry.place) - entry.place[0]
+            if (self.has(name) or name not in self.files) and live + size <= self.limit:
+                useful[name] = entry
+                live += size
+        if self.data is None or (2 * live >= self.end and self.end <= self.limit):
             self.entries = useful
             return
         old, number = self.data, int(self.data.stem.rpartition("-")[2]) + 1
@@ -240,10 +257,6 @@ class PictureCache:
         self.entries, self.data, self.end = moved, new, end
         self.save()
         remove(old)
-
-    def is_other(self, name: str, entry: Entry) -> bool:
-        """Whether an entry is of a picture that is not asked for this time and is still there."""
-        return name not in self.files and Path(self.header["root"]).exists()
 
     def named(self, number: int) -> Path:
         assert self.index is not None
@@ -263,10 +276,10 @@ class PictureCache:
                 return
             if self.file is None:
                 self.data = self.data or self.named(0)
-                self.file = open(self.data, "r+b" if self.data.exists() else "wb")
+                self.file = open(self.data, "r+b" if self.data.exists() else "wb", buffering=0)
                 self.file.seek(self.end)
             for image in images:
-                self.file.write(image.permute(1, 2, 0).contiguous().numpy().data)
+                write_all(self.file, image.permute(1, 2, 0).contiguous().numpy().tobytes())
             self.entries[name] = Entry(self.stamps[name], (self.end, images[0].shape[1], images[0].shape[2]), remark)
             self.end += size
             self.dirty = True
@@ -277,9 +290,8 @@ class PictureCache:
 
     def make_room(self, size: int) -> bool:
         """Whether `size` bytes more may be written; removes the sets that were not used for longest if need be."""
-        while self.others and self.end + self.others + size > self.limit:
-            if not self.evict():
-                break
+        while self.others and self.end + self.others + size > self.limit and self.evict():
+            pass
         if self.end + self.others + size > self.limit:
             self.stop(f"{self.limit / 1e9:g} GB are allowed (--cache-gb)")
             return False
@@ -305,19 +317,20 @@ class PictureCache:
         assert self.data is not None
         began = time.monotonic()
         if self.file is not None:
-            self.file.flush()
             os.fsync(self.file.fileno())
+        self.synced = self.end
         write_index(self.index, self.header, self.data.name, self.entries)
         self.saved, self.save_s, self.dirty = time.monotonic(), time.monotonic() - began, False
 
     def stop(self, why: OSError | str) -> None:
         """Adds nothing from here on, with a note."""
         reason = (why.strerror or str(why)) if isinstance(why, OSError) else why
-        known = sum(self.has(name) for name in self.files)
-        self.notes.append(
-            f"{known} of {how_many(len(self.files), 'picture')} are in the cache of decoded pictures, "
-            f"{pictures_folder()}: {reason}; the others are decoded each time"
-        )
+        if not self.closed:
+            known = sum(self.has(name) for name in self.files)
+            self.notes.append(
+                f"only {known} of {how_many(len(self.files), 'picture')} are in the cache of decoded pictures, "
+                f"{pictures_folder()}: {reason}"
+            )
         self.closed = True
 
     def close(self) -> None:
@@ -378,6 +391,13 @@ def index_parts(path: Path) -> tuple[dict[str, Any], str, list[str], list[str], 
     return header, data, names, remarks, when, places
 
 
+def write_all(file: FileIO, data: bytes) -> None:
+    """Writes everything, past all buffers, so that a full disk is an error here and not later."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) or 0 :]
+
+
 def remove(path: Path) -> None:
     """Removes a file; one that is in use stays where the system wants that."""
     with suppress(OSError):
@@ -419,7 +439,9 @@ class PackInfo:
 def packs() -> list[PackInfo]:
     """All cached sets, those of a process that was killed before it saved an index among them."""
     found = []
-    for stem in sorted({path.stem.partition("-")[0] for path in pictures_folder().glob("*") if path.suffix in (".npz", ".bin")}):
+    for stem in sorted(
+        {path.stem.partition("-")[0] for path in pictures_folder().glob("*") if path.suffix in (".npz", ".bin")}
+    ):
         index = pictures_folder() / f"{stem}.npz"
         root, pictures, shorter, used = "", 0, None, 0.0
         with suppress(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):

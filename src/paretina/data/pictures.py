@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -358,6 +358,9 @@ def decoded_pictures(
     return Pictures(collection, tuple(kept), damaged, reading.at_least, pixels, tuple(places), remarks, **of)
 
 
+DECODED_AGAIN = "; the others are decoded again in each epoch"
+
+
 def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: Reading, limit: int) -> Pictures:
     """`read_pictures` with the cache on the disk: what is not in it yet is decoded and added, as far as there is room."""
     origin = collection.origin()
@@ -366,7 +369,9 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: 
     cache = PictureCache(files, {**asdict(reading), "source": type(origin).__name__}, limit)
     by_name = dict(zip(names, samples, strict=True))
     damaged: dict[str, str] = {}
+    read = 0
     with cache.writing():
+        before = cache.bytes
         reader = PictureReader(collection, reading, sys.maxsize)
         for sample, found in read_all(reader, [by_name[name] for name in cache.missing()]):
             name = collection.name_at_origin(sample)
@@ -374,6 +379,15 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: 
                 damaged[name] = found.fault
             elif found.images is not None:
                 cache.add(name, found.images, found.remark)
+                read += sum(image.numel() for image in found.images)
+    pack = cache.pack([name for name in names if name not in damaged])
+    notes = cache.notes
+    if pack is None or not pack.complete:
+        if before + read <= memory_budget():
+            kept = decoded_pictures(collection, samples, reading, None)
+            how = "; all are kept in memory" if kept.kept else DECODED_AGAIN
+            return replace(kept, notes=tuple(f"{note}{how}" for note in notes))
+        notes = [f"{note}{DECODED_AGAIN}" for note in notes]
     pairs = [(sample, name) for sample, name in zip(samples, names, strict=True) if name not in damaged]
     return Pictures(
         collection,
@@ -383,6 +397,6 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: 
         remarks={sample.name: cache.remarks[name] for sample, name in pairs if cache.remarks.get(name)},
         smallest=reading.smallest,
         packed=reading.packed,
-        pack=cache.pack([name for _, name in pairs]),
-        notes=tuple(cache.notes),
+        pack=pack,
+        notes=tuple(notes),
     )

@@ -41,8 +41,8 @@ class Transform(Method):
             nearest pixel; to change the size use `paretina.data.resize`. It must draw the same numbers for a mask as for a
             picture and must not change its values; gaps get 255.
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
-        ANY_LAYOUT: whether it gives the same bits of pictures that are channels last in memory, and takes no longer. They come
-            out of a crop like this, and packing their channels would take as long as many a transform.
+        ANY_LAYOUT: whether it takes pictures that are channels last in memory, each by itself, gives the same bits of them and
+            takes no longer. They come out of a crop like this, and to pack their channels would take as long as many a transform.
         MIXES: whether the transform may blend pictures with others of the batch, and targets with theirs; an objective that
             blends by itself refuses it.
     """
@@ -200,15 +200,23 @@ class Sight:
             )
 
 
-def go_together(transform: ManyTransform, sights: Sequence[Sight], drawn: Sequence[Any], side: int) -> None:
-    """Pictures and their masks through one transform, those of one size in one go."""
+def go_together(
+    transform: ManyTransform, sights: Sequence[Sight], drawn: Sequence[Any], side: int, any_layout: bool = False
+) -> None:
+    """Pictures and their masks through one transform, those of one size in one go.
+
+    Args:
+        any_layout: whether pictures that are channels last in memory may stay so.
+    """
     groups = defaultdict(list)
     for sight, each in zip(sights, drawn, strict=True):
+        if any_layout and transform.ANY_LAYOUT and sight.mask is None and sight.image.stride(0) == 1:
+            sight.image = transform.many(sight.image[None], [each], side)[0]  # to bring them together would take longer
+            continue
         groups[sight.image.shape, sight.mask is None].append((sight, each))
     for (_, unmasked), group in groups.items():
         members, own = [sight for sight, _ in group], [each for _, each in group]
-        images = stacked([sight.image for sight in members], transform.ANY_LAYOUT)
-        for sight, image in zip(members, transform.many(images, own, side), strict=True):
+        for sight, image in zip(members, transform.many(stacked([sight.image for sight in members]), own, side), strict=True):
             sight.image = image
         if not unmasked and transform.MOVES:
             masks = tv_tensors.Mask(stacked([sight.mask for sight in members if sight.mask is not None]))
@@ -218,10 +226,7 @@ def go_together(transform: ManyTransform, sights: Sequence[Sight], drawn: Sequen
             sight.check_mask(transform)
 
 
-def stacked(images: Sequence[Image], any_layout: bool = False) -> Images:
-    """Several pictures of one size; with `any_layout`, channels last in memory if they all are."""
-    if any_layout and all(image.stride(0) == 1 for image in images):
-        return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+def stacked(images: Sequence[Image]) -> Images:
     return torch.stack(tuple(images)) if len(images) > 1 else images[0][None]
 
 
@@ -302,8 +307,8 @@ class Look:
 
     @functools.cached_property
     def any_layout(self) -> bool:
-        """Whether all but the first transform take pictures that are channels last in memory."""
-        return all(transform.ANY_LAYOUT for transform in self.transforms[1:])
+        """Whether there is nothing but a crop and transforms that take pictures that are channels last in memory."""
+        return self.crop is not None and all(transform.ANY_LAYOUT for transform in self.transforms[1:])
 
     def __call__(self, sights: Sequence[Sight], size: int, begin: int = 0) -> None:
         """Makes views of pictures, in place. Each is what it would be without the others.
@@ -329,7 +334,7 @@ class Look:
                 if stretch < len(stretches):
                     sight.state = torch.get_rng_state()
             for number, many in enumerate(manys):
-                go_together(many, sights, [each[number] for each in drawn], side)
+                go_together(many, sights, [each[number] for each in drawn], side, self.any_layout)
         for shape in {sight.image.shape for sight in sights} - {(3, side, side)}:
             names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
             raise ValueError(

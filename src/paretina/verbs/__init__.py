@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from paretina.verbs.checks import check_new as check_new
     from paretina.verbs.checks import misuse as misuse
     from paretina.verbs.checks import model_file as model_file
+    from paretina.verbs.data import data_cache as data_cache
     from paretina.verbs.data import data_check as data_check
     from paretina.verbs.distilling import ask_distilled as ask_distilled
     from paretina.verbs.distilling import ask_pretrained as ask_pretrained
@@ -67,6 +68,7 @@ PLACES = {
     "check_new": "verbs.checks",
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
+    "data_cache": "verbs.data",
     "data_check": "verbs.data",
     "distill": "verbs.distilling",
     "elsewhere": "train.asked",
@@ -104,6 +106,7 @@ PLACES = {
 __all__ = [
     "ask",
     "card",
+    "data_cache",
     "data_check",
     "distill",
     "embed",

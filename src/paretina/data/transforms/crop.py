@@ -39,12 +39,13 @@ def logarithms(ratio: tuple[float, float]) -> list[float]:
 def part(area: tuple[float, float], ratio: tuple[float, float], height: int, width: int) -> Window:
     """Draws the rows and columns to keep, the same as torchvision's transform by the same random numbers."""
     ends = logarithms(ratio)
+    real, whole = torch.empty(1), torch.empty(1, dtype=torch.int64)  # filled again and again, which takes less time
     for _ in range(10):
-        pixels = height * width * torch.empty(1).uniform_(*area).item()
-        form = torch.empty(1).uniform_(*ends).exp_().item()
+        pixels = height * width * real.uniform_(*area).item()
+        form = real.uniform_(*ends).exp_().item()
         columns, rows = round(math.sqrt(pixels * form)), round(math.sqrt(pixels / form))
         if 0 < columns <= width and 0 < rows <= height:
-            top, left = (int(torch.randint(room + 1, (1,))) for room in (height - rows, width - columns))
+            top, left = (int(whole.random_(0, room + 1)) for room in (height - rows, width - columns))
             return Window(top, left, rows, columns)
     # none fits: the middle, as much of it as the ratio allows
     columns = max(1, min(width, round(height * ratio[1])))

@@ -45,12 +45,8 @@ class HorizontalFlip(ManyTransform):
     def many(self, images: Images, drawn: Sequence[bool], size: int) -> Images:
         if not any(drawn):
             return images
-        if not images.is_contiguous():
-            found = images.clone()
-            for image, turned in zip(found, drawn, strict=True):
-                if turned:
-                    image.copy_(image.flip(-1))
-            return found
+        if all(drawn):
+            return images.flip(-1)
         return torch.from_numpy(mirrored(images.numpy(), drawn))
 
 
