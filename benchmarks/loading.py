@@ -4,10 +4,10 @@
     python benchmarks/loading.py --sizes 128 --rounds 5
     python benchmarks/loading.py --rising
 
-The files are 500 x 375 pixels, parts of the sample photos of scikit-image and scikit-learn (quality 90); all loaders cut a random
-part (8 % to all of the area, bicubic), flip half of them, and have two processes. They are measured in turn, in each round one
-after the other, with `--batches` batches each, of which those that were loaded in advance are left out. The table has medians of
-pictures per second, how many times as many as torchvision's two ways give (ratios of medians), pictures per second of processor
+The files are 500 x 375 pixels, parts of the sample photos of scikit-image and scikit-learn (quality 90); all loaders cut a
+random part (8 % to all of the area, bicubic), flip half of them, and have two processes. They are measured in turn, in each
+round one after the other, with `--batches` batches each, not counting those that were loaded in advance. The table has medians
+of pictures per second, how many times as many as torchvision's ways give (ratios of medians), pictures per second of processor
 time of all processes together, which other work on the machine disturbs less, and the memory of all processes in MB (what they
 share is counted once).
 
@@ -18,9 +18,9 @@ share is counted once).
 - whole, crop, memory, cache: ours, as `decoding=whole`, as `crop` from files and from memory, and as `packed` from the cache on
   the disk.
 
-`--rising` measures ours at 32, 64 and 128 pixels, before (whole) and now, from files and from memory: the time a picture takes at
-each size, and the time of an epoch that spends a third of the pictures on each. `--error` measures by how many grey levels the
-crops differ from those of whole pictures.
+`--rising` measures ours at 32, 64 and 128 pixels, before (whole) and now, from files and from memory: the time a picture takes
+at each size, and the time of an epoch that spends a third of the pictures on each. `--error` measures by how many grey levels
+the crops differ from those of whole pictures.
 """
 
 import argparse
@@ -203,7 +203,7 @@ def processor_s() -> float:
 
 
 def in_turn(ways: dict[str, Way], size: int, rounds: int, count: int) -> dict[str, tuple[float, float, float]]:
-    """Medians of `measured` by way; the first round is left out if there are several."""
+    """Medians of `measured` by way."""
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -74,8 +74,8 @@ from paretina.text import how_many
     "--cache-gb",
     type=click.FloatRange(0),
     default=None,
-    help="For pictures that do not fit into memory: decode them once and keep them on the disk, in the user's cache folder, up to "
-    "so many gigabytes of all data sets; `paretina data cache` shows and clears it. 0 keeps none.  [0]",
+    help="For pictures that do not fit into memory: decode them once and keep them on the disk, in the user's cache folder, up "
+    "to so many gigabytes for all data sets; `paretina data cache` shows and clears it. 0 keeps none.  [0]",
 )
 @planning_options
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")

@@ -4,9 +4,9 @@ Cutting a crop of 300 pixels out of a photo and shrinking it to 64 costs as much
 count, not those of the result. So the crop is drawn first, by the size of the picture alone, and then cut out of the smallest
 copy that has enough pixels for it. Small images then cost less than large ones, and a JPEG is decoded no further than needed.
 
-A copy that is halved n times has ceil(side / 2^n) pixels a side, and each of its pixels stands for 2^n x 2^n of the picture (the
-last ones for what is left): positions are divided by 2^n, exactly. Only factors of two are used: at 7/8, 3/4 and 5/8 libjpeg
-takes longer than for the whole picture, since it has fast code for powers of two alone.
+A copy that is halved n times has ceil(side / 2^n) pixels a side, and each of its pixels stands for 2^n x 2^n of the picture
+(the last ones for what is left): positions are divided by 2^n, exactly. Only factors of two are used: at 7/8, 3/4 and 5/8
+libjpeg takes longer than for the whole picture, since it has fast code for powers of two alone.
 
 How far the result is from the same crop of the whole picture, in grey levels, on nine photos at 128 pixels (JPEG, quality 90),
 by how many times the side of the result the crop still has in the copy:
@@ -109,7 +109,8 @@ def within(image: Image, shorter: int) -> Image:
     least = min(rows, columns)
     if least <= shorter:
         return image
-    small = resized(image, *(max(1, round(side * shorter / least)) for side in (rows, columns)))
+    height, width = (max(1, round(side * shorter / least)) for side in (rows, columns))
+    small = resized(image, height, width)
     return small.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 

@@ -9,8 +9,8 @@ For each set of pictures there are, in `pictures/` of the cache folder (`paretin
 - `NAME.npz`, the index: by the name of a picture, its size and place in the data file, and the stamp of the file that it was
   decoded from (`paretina.data.look_cache.stamps`), which a changed file no longer has. Written aside, synced, and renamed, each
   time after the data that it speaks of has reached the disk; so a process that is killed loses what came since.
-- `NAME-NUMBER.bin`, the pixels: rows x columns x 3 bytes a picture, then its copies. Only ever appended to; what lies behind the
-  last picture of the index is overwritten. Where more than half of it is of no use any more, a new file takes its place.
+- `NAME-NUMBER.bin`, the pixels: rows x columns x 3 bytes a picture, then its copies. Only ever appended to; what lies behind
+  the last picture of the index is overwritten. Where more than half of it is of no use any more, a new file takes its place.
 - `NAME.lock`, held while pictures are added; another process that wants to add the same ones waits for it and then finds them.
 """
 
@@ -276,7 +276,7 @@ class PictureCache:
                 return
             if self.file is None:
                 self.data = self.data or self.named(0)
-                self.file = open(self.data, "r+b" if self.data.exists() else "wb", buffering=0)
+                self.file = open(self.data, "r+b" if self.data.exists() else "wb", buffering=0)  # noqa: SIM115, see `close`
                 self.file.seek(self.end)
             for image in images:
                 write_all(self.file, image.permute(1, 2, 0).contiguous().numpy().tobytes())

@@ -341,9 +341,17 @@ def decoded_pictures(
             decoded.clear()
     used = reader.used
     shared = fits_shared_memory(used)
-    of = {"smallest": reading.smallest, "packed": reading.packed}
+    pictures = Pictures(
+        collection,
+        tuple(kept),
+        damaged,
+        reading.at_least,
+        remarks=remarks,
+        smallest=reading.smallest,
+        packed=reading.packed,
+    )
     if not decoded or not (shared or workers_are_forked()):
-        return Pictures(collection, tuple(kept), damaged, reading.at_least, remarks=remarks, **of)
+        return pictures
     pixels = torch.empty(used, dtype=torch.uint8)
     if shared:
         pixels.share_memory_()
@@ -355,7 +363,7 @@ def decoded_pictures(
             pixels[start : start + image.numel()].view(rows, columns, 3).copy_(image.permute(1, 2, 0))
             start += image.numel()
         decoded[number] = []
-    return Pictures(collection, tuple(kept), damaged, reading.at_least, pixels, tuple(places), remarks, **of)
+    return replace(pictures, pixels=pixels, places=tuple(places))
 
 
 DECODED_AGAIN = "; the others are decoded again in each epoch"

@@ -42,7 +42,7 @@ class Transform(Method):
             picture and must not change its values; gaps get 255.
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
         ANY_LAYOUT: whether it takes pictures that are channels last in memory, each by itself, gives the same bits of them and
-            takes no longer. They come out of a crop like this, and to pack their channels would take as long as many a transform.
+            takes no longer. They come out of a crop like this, and to pack their channels takes as long as many a transform.
         MIXES: whether the transform may blend pictures with others of the batch, and targets with theirs; an objective that
             blends by itself refuses it.
     """

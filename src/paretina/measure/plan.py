@@ -34,8 +34,8 @@ class Plan(Spec):
         compile: whether to use torch.compile; takes up to a minute at the start.
         threads: CPU threads per process; None uses torch's default.
         workers: data loader processes; None chooses automatically.
-        cache_gb: gigabytes that decoded training pictures may take in the user's cache folder, for pictures that do not fit into
-            memory; 0 keeps none there. More makes no run learn anything else: a picture that is not there is decoded.
+        cache_gb: gigabytes that decoded training pictures may take in the user's cache folder, for pictures that do not fit
+            into memory; 0 keeps none there. What is there decides nothing but the time: a picture that is not is decoded.
     """
 
     device: str = field(default="cpu", metadata=traits(elsewhere=()))

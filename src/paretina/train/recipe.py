@@ -99,10 +99,10 @@ class Recipe(Spec):
             that is equal to the resolution modulo 32, so that feature maps of both are aligned (arXiv:2106.03640).
         accumulate: gradient accumulation steps: the batch is split into this many parts; batch norm sees one part.
         sampling: the order of the pictures in an epoch, and how often each comes.
-        decoding: which pixels a training image is made of. "crop": of a copy of the picture, halved as often as the part that is
-            cut out allows, so that small images take less time; "packed": the same, of pictures whose shorter side is at most
-            twice the largest training size, which can be cached (`plan.cache_gb`); "whole": of the picture itself, as in
-            releases before this field; in all three a photo is first reduced while it is decoded, to no less than twice the
+        decoding: which pixels a training image is made of. "crop": of a copy of the picture, halved as often as the part that
+            is cut out allows, so that small images take less time; "packed": the same, of pictures whose shorter side is at
+            most twice the largest training size, which can be cached (`plan.cache_gb`); "whole": of the picture itself, as in
+            releases before this field. In all three a photo is first reduced while it is decoded, to no less than twice the
             largest size. "auto": packed with a cache, else crop; a run stores which. Evaluation always sees exact pixels.
         transforms: transforms of pictures and batches, applied in this order.
         views: views of each picture, for objectives that compare several; each gets the picture transforms of `transforms`,

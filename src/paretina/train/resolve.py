@@ -161,8 +161,8 @@ def decoded_as(asked: Asked) -> Asked:
     recipe, cached = asked.recipe, asked.plan.cache_gb > 0
     if cached and recipe.decoding not in ("auto", "packed"):
         raise ValueError(
-            f"cache_gb={asked.plan.cache_gb:g} keeps pictures as decoding=packed makes them, and decoding={recipe.decoding} was "
-            "given; leave one out"
+            f"cache_gb={asked.plan.cache_gb:g} keeps pictures as decoding=packed makes them, and decoding={recipe.decoding} "
+            "was given; leave one out"
         )
     if recipe.decoding != "auto":
         return asked

@@ -1,4 +1,5 @@
 from dataclasses import asdict
+
 import pytest
 import torch
 from torchvision.transforms import v2

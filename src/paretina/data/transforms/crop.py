@@ -5,9 +5,9 @@ whole picture, but makes things look larger in training than in the test (FixRes
 away: for a few thousand pictures or whole drawings raise `smallest` to 0.25 and more. EfficientNetV2 uses 0.05 with bilinear.
 
 Large JPEG files are reduced while they are decoded, to a shorter side of at least twice the largest training size: a crop of
-under a quarter of the area is then enlarged from fewer pixels than the file has, and looks softer than the same part would. From
-there on the crop decides: it is cut out of the smallest copy, halved once or more, in which it has an eighth more pixels a side
-than the result (`paretina.data.levels`), so that small images cost less than large ones.
+under a quarter of the area is then enlarged from fewer pixels than the file has, and looks softer than the same part would.
+From there on the crop decides: it is cut out of the smallest copy, halved once or more, in which it has an eighth more pixels a
+side than the result (`paretina.data.levels`), so that small images cost less than large ones.
 
 Source: Szegedy et al. 2015 (arXiv:1409.4842), section 6; ten tries, then the centre, as in torchvision.
 """
