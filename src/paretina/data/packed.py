@@ -60,7 +60,7 @@ Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Entry:
+class PackedPicture:
     """What the index has of a picture; see `Place`."""
 
     stamp: Stamp
@@ -148,7 +148,7 @@ class PictureCache:
         self.stamps = stamps(files)
         self.notes: list[str] = []
         self.remarks: dict[str, str] = {}
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, PackedPicture] = {}
         self.index: Path | None = None
         self.data: Path | None = None
         self.end = self.synced = self.others = self.looked = 0
@@ -250,7 +250,7 @@ class PictureCache:
                 start, rows, columns = entry.place
                 source.seek(start)
                 target.write(source.read(self.end_of(entry.place) - start))
-                moved[name] = Entry(entry.stamp, (end, rows, columns), entry.remark)
+                moved[name] = PackedPicture(entry.stamp, (end, rows, columns), entry.remark)
                 end += self.end_of(entry.place) - start
             target.flush()
             os.fsync(target.fileno())
@@ -280,7 +280,7 @@ class PictureCache:
                 self.file.seek(self.end)
             for image in images:
                 write_all(self.file, image.permute(1, 2, 0).contiguous().numpy().tobytes())
-            self.entries[name] = Entry(self.stamps[name], (self.end, images[0].shape[1], images[0].shape[2]), remark)
+            self.entries[name] = PackedPicture(self.stamps[name], (self.end, images[0].shape[1], images[0].shape[2]), remark)
             self.end += size
             self.dirty = True
             if time.monotonic() - self.saved > max(SAVE_S, 20 * self.save_s):
@@ -353,7 +353,7 @@ def pictures_folder() -> Path:
     return cache_folder() / "pictures"
 
 
-def write_index(path: Path, header: Mapping[str, Any], data: str, entries: Mapping[str, Entry]) -> None:
+def write_index(path: Path, header: Mapping[str, Any], data: str, entries: Mapping[str, PackedPicture]) -> None:
     buffer = io.BytesIO()
     text = json.dumps([header, data, list(entries), [entry.remark for entry in entries.values()]])
     np.savez(
@@ -365,7 +365,7 @@ def write_index(path: Path, header: Mapping[str, Any], data: str, entries: Mappi
     write_aside(path, buffer.getvalue())
 
 
-def read_index(path: Path, header: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Entry]]:
+def read_index(path: Path, header: Mapping[str, Any] | None = None) -> tuple[str, dict[str, PackedPicture]]:
     """The name of the data file and its entries; nothing where there is no index, a damaged one, or one about other pixels.
 
     Args:
@@ -376,7 +376,7 @@ def read_index(path: Path, header: Mapping[str, Any] | None = None) -> tuple[str
         if header is not None and found != json.loads(json.dumps(header)):
             return "", {}
         rows = zip(names, when.tolist(), places.tolist(), remarks, strict=True)
-        entries = {name: Entry(tuple(stamp), tuple(place), str(remark)) for name, stamp, place, remark in rows}
+        entries = {name: PackedPicture(tuple(stamp), tuple(place), str(remark)) for name, stamp, place, remark in rows}
         return Path(data).name, entries
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
         return "", {}  # what was lost is decoded again

@@ -1,6 +1,6 @@
 """Decodes the samples of a split once and keeps them in memory if they fit.
 
-Reading everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
+PictureForm everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
 shared memory if they fit, so that later epochs and all workers read pixels instead of files; or in a file of the user's cache
 folder (`paretina.data.packed`), which later runs find again. Where the pixels come from never changes them.
 """
@@ -35,7 +35,7 @@ def memory_budget() -> int:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PictureForm:
     """How pictures are read; see `Pictures` for the fields."""
 
     at_least: int | None = None
@@ -126,15 +126,15 @@ class Pictures:
             stored = self.pack.levels(index)
             if stored is not None:
                 return stored
-        return self.reading.levels(self.collection, self.samples[index])
+        return self.form.levels(self.collection, self.samples[index])
 
     def copies(self, height: int, width: int) -> int:
         """Number of reduced copies that a picture of this size has."""
         return copies_for(height, width, self.smallest)
 
     @property
-    def reading(self) -> Reading:
-        return Reading(self.at_least, self.smallest, self.packed)
+    def form(self) -> PictureForm:
+        return PictureForm(self.at_least, self.smallest, self.packed)
 
     def will_need(self, index: int, side: int) -> None:
         """Tells the system that an image of `side` pixels is soon made of a picture that is in a file."""
@@ -175,9 +175,9 @@ class PictureReader:
         used: bytes of all pictures that were decoded.
     """
 
-    def __init__(self, collection: Collection, reading: Reading, budget: int) -> None:
+    def __init__(self, collection: Collection, form: PictureForm, budget: int) -> None:
         self.collection = collection
-        self.reading = reading
+        self.form = form
         self.budget = budget
         self.used = 0
         self.lock = threading.Lock()
@@ -193,7 +193,7 @@ class PictureReader:
     def one(self, sample: Sample) -> Read:
         with remarks_heard() as heard:
             try:
-                images = self.reading.all_levels(self.collection, sample)
+                images = self.form.all_levels(self.collection, sample)
             except DecodeError as error:
                 return Read(fault=str(error).removeprefix(f"{sample.name}: "))
         with self.lock:
@@ -289,18 +289,18 @@ def read_pictures(
         cache_bytes: bytes that the cache of decoded pictures may take on the disk; they are then not kept in memory. 0 for no
             cache.
     """
-    reading = Reading(at_least, smallest, packed)
+    form = PictureForm(at_least, smallest, packed)
     if cache_bytes and samples and collection.origin().COSTLY:
-        return cached_pictures(collection, samples, reading, cache_bytes)
+        return cached_pictures(collection, samples, form, cache_bytes)
     kept_sets = KEPT.get()
     if kept_sets is None or not samples or not collection.origin().COSTLY:
-        return decoded_pictures(collection, samples, reading, budget)
+        return decoded_pictures(collection, samples, form, budget)
     for kept in kept_sets:
-        found = kept.part(collection, samples) if kept.pictures.reading == reading else None
+        found = kept.part(collection, samples) if kept.pictures.form == form else None
         if found is not None:
             return found
     del kept_sets[: max(0, len(kept_sets) - SETS + 1)]
-    pictures = decoded_pictures(collection, samples, reading, budget)
+    pictures = decoded_pictures(collection, samples, form, budget)
     if pictures.pixels is not None:
         names = {sample.name: collection.name_at_origin(sample) for sample in samples}
         numbers = {names[sample.name]: number for number, sample in enumerate(pictures.samples)}
@@ -320,10 +320,10 @@ def read_all(reader: PictureReader, samples: Sequence[Sample]) -> Iterator[tuple
 
 
 def decoded_pictures(
-    collection: Collection, samples: Sequence[Sample], reading: Reading, budget: int | None = None
+    collection: Collection, samples: Sequence[Sample], form: PictureForm, budget: int | None = None
 ) -> Pictures:
     """`read_pictures` without what earlier calls have read."""
-    reader = PictureReader(collection, reading, memory_budget() if budget is None else budget)
+    reader = PictureReader(collection, form, memory_budget() if budget is None else budget)
     damaged: dict[str, str] = {}
     remarks: dict[str, str] = {}
     kept: list[Sample] = []
@@ -345,10 +345,10 @@ def decoded_pictures(
         collection,
         tuple(kept),
         damaged,
-        reading.at_least,
+        form.at_least,
         remarks=remarks,
-        smallest=reading.smallest,
-        packed=reading.packed,
+        smallest=form.smallest,
+        packed=form.packed,
     )
     if not decoded or not (shared or workers_are_forked()):
         return pictures
@@ -369,18 +369,18 @@ def decoded_pictures(
 DECODED_AGAIN = "; the others are decoded again in each epoch"
 
 
-def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: Reading, limit: int) -> Pictures:
+def cached_pictures(collection: Collection, samples: Sequence[Sample], form: PictureForm, limit: int) -> Pictures:
     """`read_pictures` with the cache on the disk: what is not in it yet is decoded and added, as far as there is room."""
     origin = collection.origin()
     names = [collection.name_at_origin(sample) for sample in samples]
     files = {name: origin.file(Sample(name, 0)) for name in dict.fromkeys(names)}
-    cache = PictureCache(files, {**asdict(reading), "source": type(origin).__name__}, limit)
+    cache = PictureCache(files, {**asdict(form), "source": type(origin).__name__}, limit)
     by_name = dict(zip(names, samples, strict=True))
     damaged: dict[str, str] = {}
     read = 0
     with cache.writing():
         before = cache.bytes
-        reader = PictureReader(collection, reading, sys.maxsize)
+        reader = PictureReader(collection, form, sys.maxsize)
         for sample, found in read_all(reader, [by_name[name] for name in cache.missing()]):
             name = collection.name_at_origin(sample)
             if found.fault is not None:
@@ -392,7 +392,7 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: 
     notes = cache.notes
     if pack is None or not pack.complete:
         if before + read <= memory_budget():
-            kept = decoded_pictures(collection, samples, reading, None)
+            kept = decoded_pictures(collection, samples, form, None)
             how = "; all are kept in memory" if kept.kept else DECODED_AGAIN
             return replace(kept, notes=tuple(f"{note}{how}" for note in notes))
         notes = [f"{note}{DECODED_AGAIN}" for note in notes]
@@ -401,10 +401,10 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], reading: 
         collection,
         tuple(sample for sample, _ in pairs),
         {sample.name: damaged[name] for sample, name in zip(samples, names, strict=True) if name in damaged},
-        reading.at_least,
+        form.at_least,
         remarks={sample.name: cache.remarks[name] for sample, name in pairs if cache.remarks.get(name)},
-        smallest=reading.smallest,
-        packed=reading.packed,
+        smallest=form.smallest,
+        packed=form.packed,
         pack=pack,
         notes=tuple(notes),
     )
