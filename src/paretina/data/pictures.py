@@ -1,6 +1,6 @@
 """Decodes the samples of a split once and keeps them in memory if they fit.
 
-PictureForm everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
+Reading everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
 shared memory if they fit, so that later epochs and all workers read pixels instead of files; or in a file of the user's cache
 folder (`paretina.data.packed`), which later runs find again. Where the pixels come from never changes them.
 """
