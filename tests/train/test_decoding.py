@@ -151,7 +151,7 @@ def test_the_option_sets_the_field(photos):
 
 
 def test_the_cache_is_shown_and_cleared(tiny, photos, cache):
-    assert "holds 0 sets of decoded pictures, 0.00 GB" in ran("data", "cache")
+    assert "holds 0 sets of decoded pictures, 0.0 MB" in ran("data", "cache")
     prepare(asked(tiny, photos, 1.0))
     shown = ran("data", "cache")
     assert f"{cache} holds 1 set of decoded pictures" in shown

@@ -59,8 +59,7 @@ class CachedData:
 
     def lines(self) -> list[str]:
         """The same as lines of plain text."""
-        total = sum(info.bytes for info in self.sets) / 1e9
-        sets = f"{how_many(len(self.sets), 'set')} of decoded pictures, {total:.2f} GB"
+        sets = f"{how_many(len(self.sets), 'set')} of decoded pictures, {size_said(sum(info.bytes for info in self.sets))}"
         text = [f"removed {sets}, from {self.folder}" if self.cleared else f"{self.folder} holds {sets}"]
         text += [f"  {described(info)}" for info in self.sets]
         text += [f"in use, not removed: {described(info)}" for info in self.busy]
@@ -70,7 +69,11 @@ class CachedData:
 def described(info: PackInfo) -> str:
     size = "" if info.shorter is None else f" of at most {info.shorter} pixels on the shorter side"
     used = datetime.fromtimestamp(info.used).strftime("%Y-%m-%d %H:%M")
-    return f"{info.root or 'unfinished'}: {how_many(info.pictures, 'picture')}{size}, {info.bytes / 1e9:.2f} GB, used {used}"
+    return f"{info.root or 'unfinished'}: {how_many(info.pictures, 'picture')}{size}, {size_said(info.bytes)}, used {used}"
+
+
+def size_said(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def data_cache(folder: str | Path | None = None, clear: bool = False) -> CachedData:
