@@ -53,6 +53,7 @@ STAND_INS = {
     "more-photos/": "folder/",
     "--val photos/": "photos/",
     "--confidence 0.5": "0",
+    "--cache-gb 20": "1",
     "labelled-photos/": "photos/",
     "clipart": "photos/",
     "a.jpg": "a.jpg",
@@ -407,6 +408,7 @@ RUN += r"|updates$|epochs$"
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
     "ablate": r"^base_top1\.[12]$|\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
+    "data": r"(^|\.)bytes$|\.used$",
     "frontier": r"^spent_s",
     "train": RUN,
     "finetune": RUN,

@@ -120,3 +120,22 @@ def data_more(source: str, model: str | None, size: int | None, repeats: int, de
         print_json(found.to_dict())
     else:
         print_lines(found.lines())
+
+
+@command(
+    data,
+    "paretina data cache\nparetina data cache --clear",
+    name="cache",
+    short_help="Show or clear the cache of decoded pictures.",
+)
+@click.argument("source", metavar="[FOLDER]", required=False)
+@click.option("--clear", is_flag=True, help="Remove what is cached; runs in progress decode their pictures again.")
+def data_cache(source: str | None, clear: bool, as_json: bool) -> None:
+    """Show what `paretina train --cache-gb` has cached, for all data or for the pictures in FOLDER, or remove it."""
+    from paretina import verbs
+
+    found = verbs.data_cache(source, clear)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_lines(found.lines())

@@ -102,6 +102,13 @@ from paretina.text import how_many
     type=click.Path(path_type=Path),
     help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
 )
+@click.option(
+    "--cache-gb",
+    type=click.FloatRange(0),
+    default=None,
+    help="For pictures that do not fit into memory: decode them once and keep them on the disk, in the user's cache folder, up "
+    "to so many gigabytes for all data sets; `paretina data cache` shows and clears it. 0 keeps none.  [0]",
+)
 @planning_options
 @follow_option
 @click.option("--print-config", is_flag=True, help="Print every field and where its value came from, without training.")
@@ -128,6 +135,7 @@ def train(
     relabel: Path | None,
     relabel_val: bool,
     hierarchy: Path | None,
+    cache_gb: float | None,
     tuning: str,
     plan: str | None,
     log_to: str | None,
@@ -164,6 +172,7 @@ def train(
             "--relabel": relabel,
             "--relabel-val": relabel_val or None,
             "--hierarchy": hierarchy,
+            "--cache-gb": cache_gb,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
             "--print-config": print_config or None,
@@ -192,7 +201,7 @@ def train(
             misuse("--groups and the field data.groups are both given; leave one out")
         by_name["data.groups"] = groups
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
-    choice = verbs.ask(source, model, recipe, weights, device, config, by_name, progressive, seconds, *labels)
+    choice = verbs.ask(source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds, *labels)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())
@@ -231,6 +240,16 @@ def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
         if name.removeprefix("recipe.") in own:
             misuse(f"--divide {count} sets {name}, which is also given; leave one out")
     return {**own, **given}
+
+
+def cached(gigabytes: float | None, given: dict[str, str]) -> dict[str, str]:
+    """The fields by name, with the one that `--cache-gb` stands for."""
+    if gigabytes is None:
+        return given
+    for name in given:
+        if name.removeprefix("plan.") == "cache_gb":
+            misuse(f"--cache-gb {gigabytes:g} sets {name}, which is also given; leave one out")
+    return {**given, "cache_gb": f"{gigabytes:g}"}
 
 
 def show_config(choice: Any, as_json: bool) -> None:

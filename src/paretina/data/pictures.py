@@ -1,23 +1,27 @@
 """Decodes the samples of a split once and keeps them in memory if they fit.
 
 Reading everything at the start finds damaged files before a run instead of in the middle of it. Decoded pictures are kept in
-shared memory if they fit, so that later epochs and all workers read pixels instead of files.
+shared memory if they fit, so that later epochs and all workers read pixels instead of files; or in a file of the user's cache
+folder (`paretina.data.packed`), which later runs find again. Where the pixels come from never changes them.
 """
 
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from paretina.data.decode import DecodeError
+from paretina.data.decode import CodedLevels, DecodeError
+from paretina.data.levels import Levels, StoredLevels, WholeLevels, copies_for, halved, within
+from paretina.data.packed import Pack, PictureCache
 from paretina.data.remarks import remarks_heard
 from paretina.data.source import Collection, Sample
 from paretina.shapes import Image
@@ -31,6 +35,41 @@ def memory_budget() -> int:
 
 
 @dataclass(frozen=True)
+class PictureForm:
+    """How pictures are read; see `Pictures` for the fields."""
+
+    at_least: int | None = None
+    smallest: int | None = None
+    packed: int | None = None
+
+    def levels(self, collection: Collection, sample: Sample) -> Levels:
+        """A picture and its copies, from its source.
+
+        Raises:
+            DecodeError: it cannot be read.
+        """
+        if self.smallest is not None and self.packed is None:
+            data = collection.encoded(sample)
+            if data is not None:
+                return CodedLevels(data, sample.name, self.at_least)
+        image = collection.image(sample, self.at_least)
+        return WholeLevels(image if self.packed is None else within(image, self.packed))
+
+    def all_levels(self, collection: Collection, sample: Sample) -> list[Image]:
+        """A picture and all copies that can be asked for.
+
+        Raises:
+            DecodeError: it cannot be read.
+        """
+        levels = self.levels(collection, sample)
+        found = [levels.level(0)]
+        for number in range(1, 1 + copies_for(levels.height, levels.width, self.smallest)):
+            coded = isinstance(levels, CodedLevels) and number <= levels.coded
+            found.append(levels.level(number) if coded else halved(found[-1]))
+        return found
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The readable samples of a split, in order.
 
@@ -38,7 +77,13 @@ class Pictures:
         damaged: reason by name, for every sample that could not be read and is left out.
         at_least: shorter side in pixels that a photo may be reduced to while decoding; None for exact pixels.
         pixels: all decoded pictures one after the other, or None if they did not fit into memory.
+        places: of each picture, where it begins in `pixels`, its rows and columns.
         remarks: anomalies of pictures that can be read, by name.
+        smallest: side in pixels of the smallest image that is made of them; copies down to that may stand in for them, see
+            `paretina.data.levels`. None for pictures as they are.
+        packed: shorter side in pixels that larger pictures are resized to; None for no resize.
+        pack: decoded pictures in a file, or None.
+        notes: on the cache, a sentence each.
     """
 
     collection: Collection
@@ -48,9 +93,18 @@ class Pictures:
     pixels: Tensor | None = None
     places: tuple[tuple[int, int, int], ...] = ()
     remarks: dict[str, str] = field(default_factory=dict)
+    smallest: int | None = None
+    packed: int | None = None
+    pack: Pack | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def kept(self) -> bool:
+        """Whether every picture is there in decoded form."""
+        return self.pixels is not None or (self.pack is not None and self.pack.complete)
 
     def image(self, index: int) -> Image:
         """One picture.
@@ -58,10 +112,34 @@ class Pictures:
         Raises:
             DecodeError: it was readable before and no longer is.
         """
-        if self.pixels is None:
-            return self.collection.image(self.samples[index], self.at_least)
-        start, rows, columns = self.places[index]
-        return self.pixels[start : start + 3 * rows * columns].view(rows, columns, 3).permute(2, 0, 1)
+        return self.levels(index).level(0)
+
+    def levels(self, index: int) -> Levels:
+        """One picture and its copies. Of a file that is decoded, only the header is read here.
+
+        Raises:
+            DecodeError: it was readable before and no longer is.
+        """
+        if self.pixels is not None:
+            return StoredLevels(self.pixels, *self.places[index])
+        if self.pack is not None:
+            stored = self.pack.levels(index)
+            if stored is not None:
+                return stored
+        return self.form.levels(self.collection, self.samples[index])
+
+    def copies(self, height: int, width: int) -> int:
+        """Number of reduced copies that a picture of this size has."""
+        return copies_for(height, width, self.smallest)
+
+    @property
+    def form(self) -> PictureForm:
+        return PictureForm(self.at_least, self.smallest, self.packed)
+
+    def will_need(self, index: int, side: int) -> None:
+        """Tells the system that an image of `side` pixels is soon made of a picture that is in a file."""
+        if self.pack is not None and self.pixels is None:
+            self.pack.will_need(index, side)
 
     def target(self, index: int) -> Tensor:
         """The target of one picture; see `Collection.target`."""
@@ -86,12 +164,12 @@ class Read:
     """The result of reading one picture.
 
     Attributes:
-        image: the picture, unless it is damaged or there is no room to keep it.
+        images: the picture and its copies, unless it is damaged or there is no room to keep it.
         fault: why it cannot be read; None if it can.
         remark: an anomaly, or "".
     """
 
-    image: Image | None = None
+    images: list[Image] | None = None
     fault: str | None = None
     remark: str = ""
 
@@ -103,9 +181,9 @@ class PictureReader:
         used: bytes of all pictures that were decoded.
     """
 
-    def __init__(self, collection: Collection, at_least: int | None, budget: int) -> None:
+    def __init__(self, collection: Collection, form: PictureForm, budget: int) -> None:
         self.collection = collection
-        self.at_least = at_least
+        self.form = form
         self.budget = budget
         self.used = 0
         self.lock = threading.Lock()
@@ -121,12 +199,12 @@ class PictureReader:
     def one(self, sample: Sample) -> Read:
         with remarks_heard() as heard:
             try:
-                image = self.collection.image(sample, self.at_least)
+                images = self.form.all_levels(self.collection, sample)
             except DecodeError as error:
                 return Read(fault=str(error).removeprefix(f"{sample.name}: "))
         with self.lock:
-            self.used += image.numel()
-            return Read(image if self.fits else None, remark="; ".join(heard))
+            self.used += sum(image.numel() for image in images)
+            return Read(images if self.fits else None, remark="; ".join(heard))
 
 
 @dataclass(frozen=True)
@@ -161,6 +239,8 @@ class CachedPictures:
             self.pictures.pixels,
             tuple(place for _, place in whole),
             {sample.name: self.remarks[name] for sample, name in pairs if name in self.remarks},
+            self.pictures.smallest,
+            self.pictures.packed,
         )
 
 
@@ -198,21 +278,35 @@ def workers_are_forked() -> bool:
 
 
 def read_pictures(
-    collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
+    collection: Collection,
+    samples: Sequence[Sample],
+    at_least: int | None = None,
+    budget: int | None = None,
+    smallest: int | None = None,
+    packed: int | None = None,
+    cache_bytes: int = 0,
 ) -> Pictures:
     """Decodes every sample once, records damaged ones, and keeps the pixels if they fit into `budget` bytes.
 
     The default budget is `memory_budget()`. Within `pictures_kept`, nothing is decoded twice.
+
+    Args:
+        at_least, smallest, packed: see `Pictures`.
+        cache_bytes: bytes that the cache of decoded pictures may take on the disk; they are then not kept in memory. 0 for no
+            cache.
     """
+    form = PictureForm(at_least, smallest, packed)
+    if cache_bytes and samples and collection.origin().COSTLY:
+        return cached_pictures(collection, samples, form, cache_bytes)
     kept_sets = KEPT.get()
     if kept_sets is None or not samples or not collection.origin().COSTLY:
-        return decoded_pictures(collection, samples, at_least, budget)
+        return decoded_pictures(collection, samples, form, budget)
     for kept in kept_sets:
-        found = kept.part(collection, samples) if kept.pictures.at_least == at_least else None
+        found = kept.part(collection, samples) if kept.pictures.form == form else None
         if found is not None:
             return found
     del kept_sets[: max(0, len(kept_sets) - SETS + 1)]
-    pictures = decoded_pictures(collection, samples, at_least, budget)
+    pictures = decoded_pictures(collection, samples, form, budget)
     if pictures.pixels is not None:
         names = {sample.name: collection.name_at_origin(sample) for sample in samples}
         numbers = {names[sample.name]: number for number, sample in enumerate(pictures.samples)}
@@ -222,42 +316,101 @@ def read_pictures(
     return pictures
 
 
-def decoded_pictures(
-    collection: Collection, samples: Sequence[Sample], at_least: int | None = None, budget: int | None = None
-) -> Pictures:
-    """`read_pictures` without the cache."""
-    reading = PictureReader(collection, at_least, memory_budget() if budget is None else budget)
-    damaged: dict[str, str] = {}
-    remarks: dict[str, str] = {}
-    kept: list[Sample] = []
-    decoded: list[Tensor] = []
+def read_all(reader: PictureReader, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Read]]:
+    """Each sample with what was read of it, in order; they are read in threads."""
     with ThreadPoolExecutor(min(8, cores())) as pool:
         for start in range(0, len(samples), 256):
             chunk = samples[start : start + 256]
             groups = (chunk[i : i + GROUP] for i in range(0, len(chunk), GROUP))
-            for sample, found in zip(chunk, itertools.chain.from_iterable(pool.map(reading.group, groups)), strict=True):
-                if found.fault is not None:
-                    damaged[sample.name] = found.fault
-                    continue
-                kept.append(sample)
-                if found.remark:
-                    remarks[sample.name] = found.remark
-                if reading.fits and found.image is not None:
-                    decoded.append(found.image)
-                else:
-                    decoded.clear()
-    used = reading.used
+            yield from zip(chunk, itertools.chain.from_iterable(pool.map(reader.group, groups)), strict=True)
+
+
+def decoded_pictures(
+    collection: Collection, samples: Sequence[Sample], form: PictureForm, budget: int | None = None
+) -> Pictures:
+    """`read_pictures` without what earlier calls have read."""
+    reader = PictureReader(collection, form, memory_budget() if budget is None else budget)
+    damaged: dict[str, str] = {}
+    remarks: dict[str, str] = {}
+    kept: list[Sample] = []
+    decoded: list[list[Image]] = []
+    for sample, found in read_all(reader, samples):
+        if found.fault is not None:
+            damaged[sample.name] = found.fault
+            continue
+        kept.append(sample)
+        if found.remark:
+            remarks[sample.name] = found.remark
+        if reader.fits and found.images is not None:
+            decoded.append(found.images)
+        else:
+            decoded.clear()
+    used = reader.used
     shared = fits_shared_memory(used)
+    pictures = Pictures(
+        collection,
+        tuple(kept),
+        damaged,
+        form.at_least,
+        remarks=remarks,
+        smallest=form.smallest,
+        packed=form.packed,
+    )
     if not decoded or not (shared or workers_are_forked()):
-        return Pictures(collection, tuple(kept), damaged, at_least, remarks=remarks)
+        return pictures
     pixels = torch.empty(used, dtype=torch.uint8)
     if shared:
         pixels.share_memory_()
     places, start = [], 0
-    for number, image in enumerate(decoded):
-        _, rows, columns = image.shape
-        pixels[start : start + image.numel()].view(rows, columns, 3).copy_(image.permute(1, 2, 0))
-        places.append((start, rows, columns))
-        start += image.numel()
-        decoded[number] = torch.empty(0)
-    return Pictures(collection, tuple(kept), damaged, at_least, pixels, tuple(places), remarks)
+    for number, images in enumerate(decoded):
+        places.append((start, images[0].shape[1], images[0].shape[2]))
+        for image in images:
+            rows, columns = image.shape[1:]
+            pixels[start : start + image.numel()].view(rows, columns, 3).copy_(image.permute(1, 2, 0))
+            start += image.numel()
+        decoded[number] = []
+    return replace(pictures, pixels=pixels, places=tuple(places))
+
+
+DECODED_AGAIN = "; the others are decoded again in each epoch"
+
+
+def cached_pictures(collection: Collection, samples: Sequence[Sample], form: PictureForm, limit: int) -> Pictures:
+    """`read_pictures` with the cache on the disk: what is not in it yet is decoded and added, as far as there is room."""
+    origin = collection.origin()
+    names = [collection.name_at_origin(sample) for sample in samples]
+    files = {name: origin.file(Sample(name, 0)) for name in dict.fromkeys(names)}
+    cache = PictureCache(files, {**asdict(form), "source": type(origin).__name__}, limit)
+    by_name = dict(zip(names, samples, strict=True))
+    damaged: dict[str, str] = {}
+    read = 0
+    with cache.writing():
+        before = cache.bytes
+        reader = PictureReader(collection, form, sys.maxsize)
+        for sample, found in read_all(reader, [by_name[name] for name in cache.missing()]):
+            name = collection.name_at_origin(sample)
+            if found.fault is not None:
+                damaged[name] = found.fault
+            elif found.images is not None:
+                cache.add(name, found.images, found.remark)
+                read += sum(image.numel() for image in found.images)
+    pack = cache.pack([name for name in names if name not in damaged])
+    notes = cache.notes
+    if pack is None or not pack.complete:
+        if before + read <= memory_budget():
+            kept = decoded_pictures(collection, samples, form, None)
+            how = "; all are kept in memory" if kept.kept else DECODED_AGAIN
+            return replace(kept, notes=tuple(f"{note}{how}" for note in notes))
+        notes = [f"{note}{DECODED_AGAIN}" for note in notes]
+    pairs = [(sample, name) for sample, name in zip(samples, names, strict=True) if name not in damaged]
+    return Pictures(
+        collection,
+        tuple(sample for sample, _ in pairs),
+        {sample.name: damaged[name] for sample, name in zip(samples, names, strict=True) if name in damaged},
+        form.at_least,
+        remarks={sample.name: cache.remarks[name] for sample, name in pairs if cache.remarks.get(name)},
+        smallest=form.smallest,
+        packed=form.packed,
+        pack=pack,
+        notes=tuple(notes),
+    )

@@ -1,7 +1,10 @@
 """Resizes pictures and masks."""
 
+import functools
+import platform
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision import tv_tensors
@@ -25,3 +28,34 @@ def resized(
         return tv_tensors.Mask(found.reshape(*masks.shape[:-2], height, width))
     # without torchvision's search for the function of this type, which takes as long as a small picture
     return resize_image(images, [height, width], interpolation=InterpolationMode(interpolation), antialias=True)
+
+
+def resized_alone(
+    image: Image,
+    height: int,
+    width: int,
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic",
+    any_layout: bool = False,
+) -> Image:
+    """`resized` of one picture or mask, the same to the bit, in about half of the time for small results.
+
+    Args:
+        any_layout: whether the result may be channels last in memory, which saves packing it; else it lies there as
+            `resized` gives it.
+    """
+    if isinstance(image, tv_tensors.Mask) or image.dtype != torch.uint8 or not fast_on_bytes():
+        return resized(image, height, width, interpolation)
+    if image.shape[1:] == (height, width):
+        return image
+    given = image.permute(1, 2, 0)  # h w c
+    rows = given.contiguous()
+    # with this stride of the single picture torch takes it for channels last (pytorch issue 68430)
+    alone = rows.as_strided((1, *image.shape), (rows.numel(), 1, rows.stride(0), rows.stride(1)))
+    found = interpolate(alone, (height, width), mode=interpolation, align_corners=False, antialias=True)[0]
+    return found if any_layout or given.is_contiguous() else found.contiguous()
+
+
+@functools.cache
+def fast_on_bytes() -> bool:
+    """Whether torch resizes bytes as they are in both interpolations, as torchvision asks it to."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in ("aarch64", "arm64")

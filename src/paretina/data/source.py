@@ -67,6 +67,16 @@ class Collection(ABC):
             paretina.data.decode.DecodeError: the picture cannot be read; the message names it.
         """
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        """The picture file of which `image` is `paretina.data.decode.decode`; None where `image` is anything else.
+
+        Pictures that are read again in each epoch are then decoded at the size that is needed.
+
+        Raises:
+            paretina.data.decode.DecodeError: it cannot be read; the message names the picture.
+        """
+        return None
+
     def target(self, sample: Sample) -> Tensor:
         """The target of a picture; its shape determines its kind, and must be one that `task` accepts.
 
@@ -160,6 +170,9 @@ class WrappedCollection(Collection):
 
     def file(self, sample: Sample) -> Path | None:
         return self.whole.file(self.at_whole(sample))
+
+    def encoded(self, sample: Sample) -> bytes | None:
+        return self.whole.encoded(self.at_whole(sample))
 
 
 @dataclass(frozen=True, kw_only=True)

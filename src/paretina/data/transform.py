@@ -18,6 +18,7 @@ from torchvision import tv_tensors
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.fill import alone
+from paretina.data.levels import MARGIN, WHOLE_MARGIN, Window, halvings_for
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image, Images
@@ -40,6 +41,8 @@ class Transform(Method):
             nearest pixel; to change the size use `paretina.data.resize`. It must draw the same numbers for a mask as for a
             picture and must not change its values; gaps get 255.
         MIRRORS: whether the transform may turn a picture into its mirror image; a source can declare that illegal.
+        ANY_LAYOUT: whether it takes pictures that are channels last in memory, each by itself, gives the same bits of them and
+            takes no longer. They come out of a crop like this, and to pack their channels takes as long as many a transform.
         MIXES: whether the transform may blend pictures with others of the batch, and targets with theirs; an objective that
             blends by itself refuses it.
     """
@@ -50,6 +53,7 @@ class Transform(Method):
     LEFT_OUT: ClassVar[HowLeftOut] = OFF
     LOW_PRECISION = Never("pictures are transformed before anything is computed in low precision")
     MIRRORS: ClassVar[bool] = False
+    ANY_LAYOUT: ClassVar[bool] = False
     MIXES: ClassVar[bool] = False
 
 
@@ -63,6 +67,37 @@ class ImageTransform(Transform):
     @abstractmethod
     def __call__(self, image: Image, size: int, clock: Clock) -> Image:
         """Returns the transformed picture; `size` is the side in pixels that the network will see at this update."""
+
+    def needed(self, height: int, width: int) -> int | None:
+        """Of a picture of this size, how many pixels become the side of the result, where it is the same part each time.
+
+        A copy of the picture that is halved (`paretina.data.levels`) then stands in for it, if enough pixels are left. None
+        where that would change more than the sharpness.
+        """
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropTransform(ImageTransform):
+    """Cuts a random part out of a picture and brings it to its size.
+
+    The part is drawn first, by the size of the picture alone; the pixels may then come from a copy of it that is halved.
+    """
+
+    @abstractmethod
+    def window(self, height: int, width: int, size: int, clock: Clock) -> Window:
+        """Draws the part that is kept of a picture of this size, from torch's global generator."""
+
+    @abstractmethod
+    def cut(self, image: Image, window: Window, size: int, any_layout: bool = False) -> Image:
+        """The part of a picture or mask (`torchvision.tv_tensors.Mask`), at `size` x `size` pixels.
+
+        Args:
+            any_layout: whether the result may be channels last in memory.
+        """
+
+    def __call__(self, image: Image, size: int, clock: Clock) -> Image:
+        return self.cut(image, self.window(image.shape[-2], image.shape[-1], size, clock), size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +200,19 @@ class Sight:
             )
 
 
-def go_together(transform: ManyTransform, sights: Sequence[Sight], drawn: Sequence[Any], side: int) -> None:
-    """Pictures and their masks through one transform, those of one size in one go."""
+def go_together(
+    transform: ManyTransform, sights: Sequence[Sight], drawn: Sequence[Any], side: int, any_layout: bool = False
+) -> None:
+    """Pictures and their masks through one transform, those of one size in one go.
+
+    Args:
+        any_layout: whether pictures that are channels last in memory may stay so.
+    """
     groups = defaultdict(list)
     for sight, each in zip(sights, drawn, strict=True):
+        if any_layout and transform.ANY_LAYOUT and sight.mask is None and sight.image.stride(0) == 1:
+            sight.image = transform.many(sight.image[None], [each], side)[0]  # to bring them together would take longer
+            continue
         groups[sight.image.shape, sight.mask is None].append((sight, each))
     for (_, unmasked), group in groups.items():
         members, own = [sight for sight, _ in group], [each for _, each in group]
@@ -184,6 +228,21 @@ def go_together(transform: ManyTransform, sights: Sequence[Sight], drawn: Sequen
 
 def stacked(images: Sequence[Image]) -> Images:
     return torch.stack(tuple(images)) if len(images) > 1 else images[0][None]
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What was decided for a picture by its size.
+
+    Attributes:
+        halvings: how often the copy that it is made from may be halved.
+        window: part that is cut out, in pixels of the whole picture; None where nothing was drawn.
+        state: of torch's global generator behind it.
+    """
+
+    halvings: int
+    window: Window | None = None
+    state: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +270,46 @@ class Look:
         first = self.transforms[0] if self.transforms else None
         return first if isinstance(first, ManyTransform) and first.FIXED else None
 
+    @property
+    def crop(self) -> CropTransform | None:
+        """The first transform, if it cuts a random part out of the picture."""
+        first = self.transforms[0] if self.transforms else None
+        return first if isinstance(first, CropTransform) else None
+
+    def begin(self, height: int, width: int, size: int, seed: int, clock: Clock) -> "Beginning":
+        """What the first transform needs of a picture of this size, before it is decoded.
+
+        Draws from torch's global generator, which the caller has forked.
+
+        Args:
+            size: side of the first view in pixels.
+            seed: of all that is drawn for the picture.
+        """
+        side = self.side(size)
+        if self.crop is not None:
+            torch.default_generator.manual_seed(seed)
+            window = self.crop.window(height, width, side, clock)
+            return Beginning(halvings_for(window.shorter, side, MARGIN), window, torch.get_rng_state())
+        needed = self.transforms[0].needed(height, width) if self.transforms else None
+        return Beginning(0 if needed is None else halvings_for(needed, side, WHOLE_MARGIN))
+
+    def cut(self, sight: Sight, begun: "Beginning", halvings: int, size: int) -> None:
+        """Takes a picture, halved so many times, through the crop that comes first; its mask is as large as it."""
+        assert self.crop is not None
+        assert begun.window is not None
+        side = self.side(size)
+        window = begun.window.halved(halvings, sight.image.shape[1], sight.image.shape[2])
+        sight.state = begun.state
+        sight.image = self.crop.cut(sight.image, window, side, self.any_layout)
+        if sight.mask is not None:
+            sight.mask = tv_tensors.Mask(self.crop.cut(tv_tensors.Mask(sight.mask), window, side))
+        sight.check_mask(self.crop)
+
+    @functools.cached_property
+    def any_layout(self) -> bool:
+        """Whether there is nothing but a crop and transforms that take pictures that are channels last in memory."""
+        return self.crop is not None and all(transform.ANY_LAYOUT for transform in self.transforms[1:])
+
     def __call__(self, sights: Sequence[Sight], size: int, begin: int = 0) -> None:
         """Makes views of pictures, in place. Each is what it would be without the others.
 
@@ -235,7 +334,7 @@ class Look:
                 if stretch < len(stretches):
                     sight.state = torch.get_rng_state()
             for number, many in enumerate(manys):
-                go_together(many, sights, [each[number] for each in drawn], side)
+                go_together(many, sights, [each[number] for each in drawn], side, self.any_layout)
         for shape in {sight.image.shape for sight in sights} - {(3, side, side)}:
             names = ", ".join(type(transform).__name__ for transform in self.transforms) or "none"
             raise ValueError(

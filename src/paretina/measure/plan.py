@@ -34,6 +34,8 @@ class Plan(Spec):
         compile: whether to use torch.compile; takes up to a minute at the start.
         threads: CPU threads per process; None uses torch's default.
         workers: data loader processes; None chooses automatically.
+        cache_gb: gigabytes that decoded training pictures may take in the user's cache folder, for pictures that do not fit
+            into memory; 0 keeps none there. What is there decides nothing but the time: a picture that is not is decoded.
     """
 
     device: str = field(default="cpu", metadata=traits(elsewhere=()))
@@ -48,8 +50,11 @@ class Plan(Spec):
     compile: bool = field(default=False, metadata=traits(elsewhere=()))
     threads: int | None = field(default=None, metadata=traits(elsewhere=()))
     workers: int | None = field(default=None, metadata=traits(elsewhere=("j",)))
+    cache_gb: float = field(default=0.0, metadata=traits(elsewhere=()))
 
     def __post_init__(self) -> None:
+        if not 0 <= self.cache_gb < float("inf"):
+            raise ValueError(f"Plan.cache_gb is a number of gigabytes, 0 or more, got {self.cache_gb:g}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"Plan.threads must be at least 1, got {self.threads}")
 

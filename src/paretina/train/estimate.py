@@ -82,7 +82,7 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
     order = order_of(recipe.sampling, job.pictures.labels(), job.pictures.groups())
     first = epochs.requests(largest, 0, recipe.accumulate, slice(None), order)
     requests = itertools.cycle(itertools.islice(first, recipe.accumulate))
-    workers = plan.worker_count(kept=prepared.train.pixels is not None)
+    workers = plan.worker_count(kept=prepared.train.kept)
     batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
     begin_s = lead_s = 0.0
     if views := recipe.learning.remembered_views:

@@ -110,7 +110,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
         epochs = step.epochs = replace(epochs, epochs=state.get("epochs", epochs.epochs))
 
     step.begin()
-    workers = plan.worker_count(ranks.locals, kept=job.pictures.pixels is not None)
+    workers = plan.worker_count(ranks.locals, kept=job.pictures.kept)
     batches = batches_from(job, recipe, epochs, start, workers)
     if job.deadline:
         job.deadline.begin(epochs)

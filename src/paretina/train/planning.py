@@ -77,7 +77,8 @@ def found_plan(asked: Asked, model: Model, pictures: int, planning: Planning, ra
     plan, notes = affordable(tuned, part, len(sides), steps)
     when = "from an earlier search" if tuned.cached else f"found in {tuned.seconds:.0f} s"
     notes = (f"execution plan: {brief(plan)}, {when}", *notes, *plans.notes)
-    return replace(plan, threads=asked.plan.threads or plan.threads, workers=asked.plan.workers), notes
+    given, threads = asked.plan, asked.plan.threads or plan.threads
+    return replace(plan, threads=threads, workers=given.workers, cache_gb=given.cache_gb), notes
 
 
 def step_s(tuned: Tuned, plan: Plan) -> float:

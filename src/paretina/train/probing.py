@@ -78,7 +78,7 @@ def own_probe(prepared: Prepared, ranks: Ranks, remembered: Remembered | None) -
     found, faults = [], []
     shipped = not prepared.recipe.epochs and size == prepared.model.resolution
     for pictures in (prepared.train,) if shipped else (prepared.train, prepared.val):
-        workers = prepared.asked.plan.worker_count(ranks.locals, kept=pictures.pixels is not None)
+        workers = prepared.asked.plan.worker_count(ranks.locals, kept=pictures.kept)
         labels = labels_of(pictures, classes)
         if remembered is not None and pictures is prepared.train and size == prepared.model.resolution:
             rows = remembered.features(network, entry(prepared.model, prepared.recipe.learning.frozen_parts(prepared.model)))

@@ -69,6 +69,11 @@ def with_leftovers(fields: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def with_whole_pictures(fields: dict[str, Any]) -> dict[str, Any]:
+    """Recipes saved by an earlier release, with all fields of that release, see the pixels that they saw then."""
+    return {"decoding": "whole", **fields} if {"epochs", "optimizer", "transforms", "max_damaged"} <= set(fields) else fields
+
+
 LENGTH = Never("an ablation compares runs of equal length")
 SIZES = Never("it is the batch size, which cannot be left out")
 DRIVES = Never("the others rise with it")
@@ -94,6 +99,11 @@ class Recipe(Spec):
             that is equal to the resolution modulo 32, so that feature maps of both are aligned (arXiv:2106.03640).
         accumulate: gradient accumulation steps: the batch is split into this many parts; batch norm sees one part.
         sampling: the order of the pictures in an epoch, and how often each comes.
+        decoding: which pixels a training image is made of. "crop": of a copy of the picture, halved as often as the part that
+            is cut out allows, so that small images take less time; "packed": the same, of pictures whose shorter side is at
+            most twice the largest training size, which can be cached (`plan.cache_gb`); "whole": of the picture itself, as in
+            releases before this field. In all three a photo is first reduced while it is decoded, to no less than twice the
+            largest size. "auto": packed with a cache, else crop; a run stores which. Evaluation always sees exact pixels.
         transforms: transforms of pictures and batches, applied in this order.
         views: views of each picture, for objectives that compare several; each gets the picture transforms of `transforms`,
             then its own. Empty: one view.
@@ -110,7 +120,7 @@ class Recipe(Spec):
         seed: seed of all randomness.
     """
 
-    UPGRADES = (with_leftovers,)
+    UPGRADES = (with_leftovers, with_whole_pictures)
     ALIASES = {
         "lr": "optimizer.lr",
         "pixels": "pixel_share",
@@ -141,6 +151,10 @@ class Recipe(Spec):
     pixel_share: float = field(default=1.0, metadata=traits(left_out=SetTo("fewer pixels", "1"), elsewhere=()))
     accumulate: int = field(default=1, metadata=traits(left_out=SIZES, elsewhere=("grad_accum_steps",)))
     sampling: Sampling = field(default=Shuffled(), metadata=traits(left_out=SetTo("sampling", "Shuffled"), elsewhere=()))
+    decoding: Literal["auto", "whole", "crop", "packed"] = field(
+        default="auto",
+        metadata=traits(left_out=Never("it decides how fast pictures are read; see `paretina.data.levels`"), elsewhere=()),
+    )
     transforms: tuple[Transform, ...] = field(
         default=(RandomResizedCrop(), HorizontalFlip()), metadata=traits(left_out=INSIDE, elsewhere=())
     )

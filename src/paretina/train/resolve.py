@@ -119,10 +119,9 @@ def prepare(asked: Asked, ranks: int = 1, look_s: float | None = None) -> Prepar
     check_asked(asked)
     resolved = resolve(asked, collection, ranks)
     asked, notes = resolved.asked, list(resolved.notes)
-    largest = max(*asked.sides(), resolved.probe_size or 0)
-    train = read_pictures(collection, collection.split("train"), at_least=2 * largest)
+    train = training_pictures(resolved)
     val = read_pictures(collection, collection.split("val"))
-    notes += told({**train.remarks, **val.remarks})
+    notes += [*told({**train.remarks, **val.remarks}), *train.notes]
     prepared = Prepared(asked, collection, resolved.model, resolved.start, tuple(notes), train, val)
     check_damage(prepared.damaged, len(collection.split("train")) + len(collection.split("val")), asked.recipe.max_damaged)
     if not len(train) or not len(val):
@@ -135,6 +134,44 @@ def prepare(asked: Asked, ranks: int = 1, look_s: float | None = None) -> Prepar
     warned = [f"{copied.warning()}; `paretina data check` names them"] if copied.warning() else []
     more = [note for note in (*copied.notes, copied.note()) if note and note not in notes]
     return replace(prepared, notes=(*prepared.notes, *more, *warned), leaks=copied)
+
+
+def training_pictures(resolved: Resolved) -> Pictures:
+    """Reads the training pictures, in the size and form that the recipe trains on."""
+    asked, recipe, collection = resolved.asked, resolved.recipe, resolved.collection
+    largest = max(*asked.sides(), resolved.probe_size or 0)
+    sides = {look.side(side) for look in recipe.looks() for side in asked.training_sides()}
+    found = read_pictures(
+        collection,
+        collection.split("train"),
+        at_least=2 * largest,
+        smallest=None if recipe.decoding == "whole" else min(sides),
+        packed=2 * largest if recipe.decoding == "packed" else None,
+        cache_bytes=round(1e9 * asked.plan.cache_gb),
+    )
+    if found.kept or asked.plan.cache_gb or not collection.origin().COSTLY:
+        return found
+    return replace(found, notes=(*found.notes, f"the training pictures do not fit into memory, so they are {READ_AGAIN}"))
+
+
+READ_AGAIN = "decoded again in each epoch; with a cache on the disk, such as --cache-gb 20, they are decoded once"
+
+
+def decoded_as(asked: Asked) -> Asked:
+    """The request with the kind of decoding that "auto" stands for.
+
+    Raises:
+        ValueError: there is to be a cache, and pictures are not to be decoded as it keeps them.
+    """
+    recipe, cached = asked.recipe, asked.plan.cache_gb > 0
+    if cached and recipe.decoding not in ("auto", "packed"):
+        raise ValueError(
+            f"cache_gb={asked.plan.cache_gb:g} keeps pictures as decoding=packed makes them, and decoding={recipe.decoding} "
+            "was given; leave one out"
+        )
+    if recipe.decoding != "auto":
+        return asked
+    return replace(asked, recipe=replace(recipe, decoding="packed" if cached else "crop"))
 
 
 def opened(asked: Asked) -> tuple[Asked, Collection]:
@@ -168,6 +205,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
         ValueError: the weights, the teacher or the network cannot be used; the message says why and what to do.
     """
     notes = list(collection.notes)
+    asked = decoded_as(asked)
     recipe = asked.recipe
     if not collection.mirrors and any(transform.MIRRORS for transform in recipe.transforms):
         names = ", ".join(type(transform).__name__ for transform in recipe.transforms if transform.MIRRORS)
@@ -372,6 +410,6 @@ def remembered_of(prepared: Prepared, ranks: Ranks) -> Remembered | None:
         first_values(network, prepared.start, prepared.collection.classes)
     recipe.learning.apply(network)
     network.entry = entry(prepared.model, network.frozen)
-    workers = plan.worker_count(ranks.locals, kept=prepared.train.pixels is not None)
+    workers = plan.worker_count(ranks.locals, kept=prepared.train.kept)
     side, views = prepared.model.resolution, recipe.learning.remembered_views
     return remember(plan.place(network), prepared.train, recipe.looks(), recipe.seed, side, views, plan, workers)

@@ -267,7 +267,7 @@ def finish(
     # as in `paretina evaluate`, so that both give the same figures for any training plan
     job.evaluation.plan = Plan(device=job.plan.device)
     job.evaluation.plan.place(kept.network)
-    workers = job.plan.worker_count(ranks.locals, kept=prepared.val.pixels is not None)
+    workers = job.plan.worker_count(ranks.locals, kept=prepared.val.kept)
     tally = tallied(job, kept.network, workers)
     if found and found.open:
         journal.tell("probe", 0, probe=found.completed(tally).figures)

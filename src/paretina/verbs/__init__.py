@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from paretina.verbs.checks import check_new as check_new
     from paretina.verbs.checks import misuse as misuse
     from paretina.verbs.checks import model_file as model_file
+    from paretina.verbs.data import data_cache as data_cache
     from paretina.verbs.data import data_check as data_check
     from paretina.verbs.distilling import ask_distilled as ask_distilled
     from paretina.verbs.distilling import ask_pretrained as ask_pretrained
@@ -77,6 +78,7 @@ PLACES = {
     "compare_runs": "verbs.running",
     "continue_folds": "verbs.folding",
     "cross_validate": "verbs.folding",
+    "data_cache": "verbs.data",
     "data_check": "verbs.data",
     "data_labels": "verbs.labelling",
     "data_more": "verbs.more",
@@ -119,6 +121,7 @@ __all__ = [
     "ask",
     "card",
     "compare_runs",
+    "data_cache",
     "data_check",
     "data_labels",
     "data_more",

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -55,13 +57,7 @@ def test_draws_the_part_that_torchvision_draws(height, width, ratio):
         wanted = v2.RandomResizedCrop(8, (0.08, 1.0), ratio).make_params([image])
         after = torch.get_rng_state()
         torch.manual_seed(seed)
-        rows, columns = part((0.08, 1.0), ratio, height, width)
-        found = {
-            "top": rows.start,
-            "left": columns.start,
-            "height": rows.stop - rows.start,
-            "width": columns.stop - columns.start,
-        }
+        found = asdict(part((0.08, 1.0), ratio, height, width))
         assert found == {name: max(1, value) if name in ("height", "width") else value for name, value in wanted.items()}
         assert torch.equal(torch.get_rng_state(), after)
 

@@ -87,6 +87,10 @@ class ApartCollection(Collection):
         part, own = self.own(sample)
         return part.image(own, at_least)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        part, own = self.own(sample)
+        return part.encoded(own)
+
     def target(self, sample: Sample) -> Tensor:
         part, own = self.own(sample)
         return super().target(sample) if part is self.parts[0] else part.target(own)

@@ -217,11 +217,13 @@ class FolderCollection(Collection):
         Raises:
             DecodeError: the picture cannot be read; the message names it.
         """
+        return decode(self.encoded(sample), sample.name, at_least)
+
+    def encoded(self, sample: Sample) -> bytes:
         try:
-            data = Path(self.root, sample.name).read_bytes()
+            return Path(self.root, sample.name).read_bytes()
         except OSError as error:
             raise DecodeError(f"{sample.name}: {error.strerror or error}") from None
-        return decode(data, sample.name, at_least)
 
 
 GROUPED = "groups stay on one side"

@@ -129,6 +129,9 @@ class PartCollection(Collection):
     def image(self, sample: Sample, at_least: int | None = None) -> Image:
         return self.whole.image(self.at_whole(sample), at_least)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        return self.whole.encoded(self.at_whole(sample))
+
     def target(self, sample: Sample) -> Tensor:
         return self.whole.target(self.at_whole(sample))
 

@@ -87,6 +87,9 @@ class PseudoCollection(Collection):
     def weight(self, sample: Sample) -> float:
         return self.whole.weight(sample)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        return self.whole.encoded(sample)
+
     def origin(self) -> Collection:
         return self.whole.origin()
 

@@ -104,6 +104,10 @@ class SeveralCollection(Collection):
         part, own = self.own(sample)
         return part.image(own, at_least)
 
+    def encoded(self, sample: Sample) -> bytes | None:
+        part, own = self.own(sample)
+        return part.encoded(own)
+
     def target(self, sample: Sample) -> Tensor:
         part, own = self.own(sample)
         return part.target(own) if part is next(iter(self.parts.values())) else super().target(sample)

@@ -35,6 +35,9 @@ class CentreCrop(ManyTransform):
         if not 0 < self.share <= 1:
             raise ValueError(f"CentreCrop.share must be in (0, 1], got {self.share:g}")
 
+    def needed(self, height: int, width: int) -> int:
+        return int(self.share * min(height, width))
+
     def draw(self, clock: Clock) -> None:
         return None
 

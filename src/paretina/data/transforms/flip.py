@@ -32,6 +32,7 @@ class HorizontalFlip(ManyTransform):
     TASKS: ClassVar[tuple[type[Task], ...]] = (Task,)
     MOVES: ClassVar[bool] = True
     MIRRORS: ClassVar[bool] = True
+    ANY_LAYOUT: ClassVar[bool] = True
 
     probability: Schedule = field(default=Constant(value=0.5), metadata=traits(rises=STAYS))
 
@@ -42,7 +43,11 @@ class HorizontalFlip(ManyTransform):
         return torch.rand(()).item() < self.probability(clock)
 
     def many(self, images: Images, drawn: Sequence[bool], size: int) -> Images:
-        return torch.from_numpy(mirrored(images.numpy(), drawn)) if any(drawn) else images
+        if not any(drawn):
+            return images
+        if all(drawn):
+            return images.flip(-1)
+        return torch.from_numpy(mirrored(images.numpy(), drawn))
 
 
 EXAMPLES = (HorizontalFlip(), HorizontalFlip(probability=Linear(start=0.0, end=0.5)))

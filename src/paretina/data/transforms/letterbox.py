@@ -32,6 +32,9 @@ class Letterbox(ManyTransform):
     fill: Fill = "border"
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
+    def needed(self, height: int, width: int) -> int:
+        return max(height, width)
+
     def draw(self, clock: Clock) -> None:
         return None
 

@@ -24,6 +24,9 @@ class Squash(ManyTransform):
 
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
+    def needed(self, height: int, width: int) -> int:
+        return min(height, width)
+
     def draw(self, clock: Clock) -> None:
         return None
 
