@@ -35,6 +35,7 @@ from paretina.model.blueprint import (
 )
 from paretina.model.family import Published, networks
 from paretina.model.interop import has_weights, key
+from paretina.report.tracker import Tracker
 from paretina.schedules import Constant, Schedule
 from paretina.spec import Spec, field_map, field_types, is_literal, kinds, modules_in
 from paretina.train.asked import recipes
@@ -65,6 +66,7 @@ PAGES: dict[str, tuple[type[Spec], str]] = {
     "objectives": (Objective, "What is learned, and who owns it."),
     "terms": (Term, "Summands of the loss: `objective.terms.Distill=on`."),
     "clipping": (Clip, "How long gradients are shortened: `clip=ClipNorm`."),
+    "trackers": (Tracker, "Programs that show runs beside each other: `--log-to tensorboard`."),
     "schedules": (Schedule, "What a number that may vary over training can be; a plain number is a constant."),
 }
 """Base and opening sentence of each page of plug-ins."""

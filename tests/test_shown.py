@@ -37,12 +37,14 @@ from paretina.search.architecture import study as searched
 from paretina.spec import put
 from paretina.train import estimate, training
 from paretina.verbs import training as running
+from tiny import noise_npz
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # --- the table of substitutions ---------------------------------------------------------------------------------------------
 
-LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretina serve |curl |ray |torchrun |.* --cluster "
+LEFT_OUT = r"make |pip install |python3 -m venv |\.venv/bin/pip install |paretina (serve|completion) |curl |ray |torchrun "
+LEFT_OUT += r"|.* --cluster "
 """Lines that begin so set up an environment or run others of these lines, a server or a cluster; they are not run."""
 
 STAND_INS = {
@@ -51,6 +53,9 @@ STAND_INS = {
     "other-photos/": "other-photos/",
     "--ood other-photos/": "folder/",
     "more-photos/": "folder/",
+    "all-photos/": "many.npz",
+    "--size 160": "24",
+    "runs/": "runs/",
     "--val photos/": "photos/",
     "--confidence 0.5": "0",
     "--cache-gb 20": "1",
@@ -180,6 +185,9 @@ STAND_INS = {
             "10M",
             "1G",
             "average",
+            "mlflow",
+            "state=finished",
+            "tensorboard",
             "edits.Fuse",
             "0.1",
             "2",
@@ -362,6 +370,7 @@ def home(tmp_path_factory):
         draw(home / "folder" / f"{number}.png", "grey", 200 + number)
         for name in ("blue", "pink"):
             draw(home / "other-photos" / name / f"{number}.png", name, 300 + number)
+    noise_npz(home / "many.npz", 48, 12, contrast=60)
     blueprint = network_named("resnet18").blueprint
     # widths of 8: with 4, oneDNN's convolutions for AVX2 write beyond their buffers in torch 2.14 (the process aborts)
     for path, value in {"stem.width": 8, "stages.*.width": 8, "stages.*.depth": 1, "resolution": 16}.items():
@@ -422,6 +431,8 @@ DETAIL = {
     "predict": "throughput_img_s",
     "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
     "prune": r"^widths\.|^cut\.(?!after\.value)|^recovered\.(p$|max_loss|(before|after)\.(low|high)$)",
+    "data": r"classes\.|law\.|\.times$|_(low|high)$|check\.missed",
+    "runs": r"runs\.\d+\.(?!value$|low$|high$)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",
     "measure": (

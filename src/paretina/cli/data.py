@@ -7,7 +7,9 @@ import click
 from paretina.cli.program import CONTEXT, Suggesting, command, example, main, note, print_json, print_lines, waiting
 
 
-@main.group(cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/\nparetina data more photos/"))
+@main.group(
+    cls=Suggesting, context_settings=CONTEXT, epilog=example("paretina data check photos/\nparetina data more all-photos/")
+)
 def data() -> None:
     """Look at a folder of pictures."""
 
@@ -90,7 +92,7 @@ def data_labels(
 
 @command(
     data,
-    "paretina data more photos/\nparetina data more photos/ --model runs/photos-efficientnet_b0-1 --size 160",
+    "paretina data more all-photos/\nparetina data more all-photos/ --model runs/photos-efficientnet_b0-1 --size 160",
     name="more",
     short_help="Tell whether more pictures would help, from a learning curve.",
 )

@@ -79,9 +79,10 @@ class MorePictures:
         ]
         for n, repeats, top1 in curve.points:
             drawn = f", drawn {repeats} times" if repeats > 1 else ", all of them"
-            lines.append(f"  {n:>8,} training pictures{drawn:<16}  top-1 {shown(top1)}")
+            lines.append(f"  {n:>8,} training pictures{drawn:<17}  top-1 {shown(top1)}")
         for each in curve.forecasts:
-            lines.append(f"  {each.n:>8,} would give, by the law     top-1 {shown(each.top1)}, {gain(each.gained)}")
+            by = "would give, by the law"
+            lines.append(f"  {each.n:>8,} {by:<35}  top-1 {shown(each.top1)}, {gain(each.gained)}")
         law = curve.law
         lines.append(f"law: error = {law.a:.3g} n^-{law.b:.3g} + {law.c:.3g}")
         if curve.predicted is not None and curve.missed is not None:
@@ -115,10 +116,11 @@ class MorePictures:
         else:
             listed = ", ".join(f"{each.name} {each.gained.value:+.0f}" for each in known[:3])
             classes = (
-                f"No class certainly gained from the second half of the pictures; the most, in points, with few pictures to "
-                f"judge: {listed}."
+                f"No class certainly gained from the second half of the pictures; the largest changes, in points: {listed}."
             )
-        floor = "A network that is fine-tuned is usually above these figures, and gains at least as much from more pictures."
+        floor = (
+            "This is the curve of a linear classifier; that of a network which is fine-tuned is another one, usually above it."
+        )
         return [verdict, *([classes] if classes else []), floor]
 
 
