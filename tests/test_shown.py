@@ -417,7 +417,6 @@ RUN += r"|updates$|epochs$"
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
     "ablate": r"^base_top1\.[12]$|\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
-    "data": r"(^|\.)bytes$|\.used$",
     "frontier": r"^spent_s",
     "train": RUN,
     "finetune": RUN,
@@ -431,7 +430,7 @@ DETAIL = {
     "predict": "throughput_img_s",
     "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
     "prune": r"^widths\.|^cut\.(?!after\.value)|^recovered\.(p$|max_loss|(before|after)\.(low|high)$)",
-    "data": r"classes\.|law\.|\.times$|_(low|high)$|check\.missed",
+    "data": r"(^|\.)bytes$|\.used$|classes\.|law\.|\.times$|_(low|high)$|check\.missed",
     "runs": r"runs\.\d+\.(?!value$|low$|high$)",
     "report": r"runs\.\d+\.(train|val|top5|throughput_img_s|peak_mb|steps)",
     "recipes": r"\.recipe\.",

@@ -493,3 +493,42 @@ def test_pictures_just_under_the_limit_take_no_more_than_the_room(depth, kind, s
     )
     # one is decoded at a time, and the other three threads may still hold the pixels of their last
     assert int(found.stdout) < decoding.ROOM.size + 3 * 3 * decoding.MAX_PIXELS
+
+
+# --- HEIC -----------------------------------------------------------------------------------------------------------------
+
+
+def heic(rows=48, columns=64, **options):
+    import pillow_heif
+
+    ramp = np.stack(
+        [np.linspace(0, 255, columns)[None].repeat(rows, 0), np.linspace(255, 0, rows)[:, None].repeat(columns, 1)], 2
+    )
+    pixels = np.concatenate([ramp, np.full((rows, columns, 1), 90)], 2).astype(np.uint8)
+    file = io.BytesIO()
+    pillow_heif.from_pillow(PIL.Image.fromarray(pixels)).save(file, quality=95, **options)
+    return file.getvalue(), pixels
+
+
+def test_heic_is_read_where_its_package_is_installed(monkeypatch):
+    data, pixels = heic()
+    monkeypatch.delitem(PIL.Image.OPEN, "HEIF", raising=False)  # as in a new process
+    found = decode(data, "a.heic").permute(1, 2, 0).numpy()
+    assert found.shape == pixels.shape
+    assert np.abs(found.astype(int) - pixels).mean() < 4
+    assert decode(data, "a.heic", 16).shape == (3, 48, 64)  # it has no smaller form
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch):
+    data, _ = heic()
+    monkeypatch.delitem(PIL.Image.OPEN, "HEIF", raising=False)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DecodeError, match=r"^photos/a\.heic: is HEIC, .*pip install 'paretina\[heic\]'$"):
+        decode(data, "photos/a.heic")
+
+
+@pytest.mark.parametrize("length", [12, 20, 100, 400])
+def test_cut_heic_is_named(length):
+    data, _ = heic()
+    with pytest.raises(DecodeError, match=r"^a\.heic: "):
+        decode(data[:length], "a.heic")

@@ -42,11 +42,11 @@ def test_a_class_with_a_name_like_that_of_a_system_is_none(tmp_path):
 
 
 def test_counts_files_by_the_reason_that_they_are_left_out_for(tmp_path):
-    touch(tmp_path, "1.png", "._1.png", ".DS_Store", "Thumbs.db", "sub/DESKTOP.INI", "a.heic", "b.heic", "README", "x.png.part")
+    touch(tmp_path, "1.png", "._1.png", ".DS_Store", "Thumbs.db", "sub/DESKTOP.INI", "a.cr2", "b.cr2", "README", "x.png.part")
     found, left_out = scanned(tmp_path)
     assert found == ["1.png"]
-    assert left_out == {"hidden": 2, "system files": 2, ".heic": 2, "no suffix": 1, ".part": 1}
-    assert left_out_text(Counter(left_out)) == ("files left out: .heic: 2, .part: 1, hidden: 2, no suffix: 1, system files: 2")
+    assert left_out == {"hidden": 2, "system files": 2, ".cr2": 2, "no suffix": 1, ".part": 1}
+    assert left_out_text(Counter(left_out)) == ("files left out: .cr2: 2, .part: 1, hidden: 2, no suffix: 1, system files: 2")
     assert left_out_text(Counter()) == ""
 
 

@@ -35,15 +35,18 @@ ROOM = Room(2 << 30)
 JPEG_BYTES, OTHER_BYTES = 6, 12
 """Peak bytes per pixel of decoding: the result, the buffers of the format's reader, and a copy for rotation."""
 
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+"""How files of phones begin that Pillow cannot read by itself (ISO/IEC 23008-12, annex B)."""
+
 STRIP = 1 << 22
 """Pixels converted at a time, to avoid a second copy of a large picture."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO", "HEIF")
 """Formats that Pillow may read here. EPS is excluded, since Pillow would start an external program for it."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".ico"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".tga", ".pcx", ".ico", ".heic", ".heif", ".hif"}
 )
 """File name extensions of pictures, in lower case."""
 
@@ -199,6 +202,8 @@ def faults_named(data: bytes, name: str) -> Iterator[None]:
 def opened(data: bytes) -> tuple[PIL.Image.Image, io.BytesIO]:
     """A picture of which the header was read, and its file."""
     PIL.Image.init()
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        with_heic()
     file = io.BytesIO(data)
     image = PIL.Image.open(file, formats=[name for name in FORMATS if name in PIL.Image.OPEN])
     width, height = image.size
@@ -241,6 +246,21 @@ def read_opened(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) 
         turned = orientation(image)
         image.close()  # frees its memory while it is still reserved in `Room`
         return upright(pixels, turned)
+
+
+def with_heic() -> None:
+    """Lets Pillow read HEIC.
+
+    Raises:
+        ValueError: the package that can is not installed; the message says how to install it.
+    """
+    if "HEIF" in PIL.Image.OPEN:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise ValueError("is HEIC, which needs a further package: pip install 'paretina[heic]'") from None
+    register_heif_opener()
 
 
 def orientation(image: PIL.Image.Image) -> int:
