@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paretina.data.source import innermost
 from paretina.data.sources.fold import Fold
 from paretina.measure.statistics import Interval, clustered_share, mean_interval, wilson
 from paretina.run import OF_FOLDS, Run, free_folder, write_aside
@@ -130,7 +131,7 @@ def cross_validate(
     ranks = Ranks.start(choice.asked.plan.device)
     place = None if output is None else Path(output)
     if ranks.first:
-        check_place(place, getattr(data, "path", None))
+        check_place(place, getattr(innermost(data), "path", None))
         path = place or free_folder(Path("runs"), f"{run_name(choice.asked, choice.title)}-folds")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / OF_FOLDS, json.dumps({"count": count}).encode())

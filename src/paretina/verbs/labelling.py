@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from paretina.data.grouping import joined, members
 from paretina.data.likeness import copies, looked_at
 from paretina.data.named import source_named
 from paretina.data.pictures import Pictures, read_pictures
@@ -217,7 +218,9 @@ def data_labels(
         notes.append(f"classes with fewer than {folds} pictures, about which little can be said: {', '.join(few)}")
     names = [pictures.samples[i].name for i in kept.tolist()]
     truth = labels[kept]
-    parts = fold_numbers(names, truth.tolist(), folds, copied(collection, pictures, kept.tolist(), notes))
+    groups = members({names[at]: collection.unit(pictures.samples[i]) for at, i in enumerate(kept.tolist())})
+    tied = joined(groups, copied(collection, pictures, kept.tolist(), notes))
+    parts = fold_numbers(names, truth.tolist(), folds, tied)
     shares = cross_fitted(values[kept], truth, len(collection.classes), parts)
     found = label_errors(shares, truth)
     suspects = tuple(
