@@ -6,8 +6,8 @@
 
 The files are 500 x 375 pixels, parts of the sample photos of scikit-image and scikit-learn (quality 90); all loaders cut a
 random part (8 % to all of the area, bicubic), flip half of them, and have two processes. They are measured in turn, in each
-round one after the other, with `--batches` batches each, not counting those that were loaded in advance. The table has medians
-of pictures per second, how many times as many as torchvision's ways give (ratios of medians), pictures per second of processor
+round one after the other, for `--seconds` each, not counting the batches that were loaded in advance. The table has medians of
+pictures per second, how many times as many as torchvision's ways give (ratios of medians), pictures per second of processor
 time of all processes together, which other work on the machine disturbs less, and the memory of all processes in MB (what they
 share is counted once).
 
@@ -49,12 +49,16 @@ from paretina.data.sources.folder import Folder
 from paretina.data.transform import Look
 from paretina.data.transforms.crop import RandomResizedCrop
 from paretina.data.transforms.flip import HorizontalFlip
+from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import machine
 from paretina.measure.process import keep_freed_memory
 from paretina.schedules import Constant
 
 SIZES = (96, 128, 160, 224)
 BATCH, WORKERS = 64, 2
+EPOCH = 100 * BATCH
+"""Pictures of an epoch of the other loaders, which begin anew after it: the files, again and again."""
+
 STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Batches = Iterator[torch.Tensor]
@@ -97,7 +101,7 @@ def endless(loader: Any) -> Iterator[Batches]:
         batches.close()
 
 
-def torchvision(folder: Path, form: str, count: int, size: int) -> contextlib.AbstractContextManager[Batches]:
+def torchvision(folder: Path, form: str, size: int) -> contextlib.AbstractContextManager[Batches]:
     from torch.utils.data import ConcatDataset, DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
@@ -110,16 +114,16 @@ def torchvision(folder: Path, form: str, count: int, size: int) -> contextlib.Ab
         "uint8": [v2.ToImage(), *part],
     }
     found = ImageFolder(str(folder / "train"), v2.Compose(steps[form]))
-    many = ConcatDataset([found] * -(-count * BATCH // len(found)))
+    many = ConcatDataset([found] * -(-EPOCH // len(found)))
     return endless(DataLoader(many, BATCH, shuffle=True, num_workers=WORKERS, drop_last=True, persistent_workers=True))
 
 
-def timm_loader(folder: Path, count: int, size: int) -> contextlib.AbstractContextManager[Batches]:
+def timm_loader(folder: Path, size: int) -> contextlib.AbstractContextManager[Batches]:
     from timm.data import create_dataset, create_loader
     from torch.utils.data import ConcatDataset
 
     found = create_dataset("", str(folder / "train"), is_training=True)
-    many: Any = ConcatDataset([found] * -(-count * BATCH // len(found)))
+    many: Any = ConcatDataset([found] * -(-EPOCH // len(found)))
     loader = create_loader(
         many,
         (3, size, size),
@@ -181,18 +185,20 @@ def shared_mb() -> float:
     return total / 1024
 
 
-def measured(way: Way, size: int, count: int) -> tuple[float, float, float]:
-    """Seconds and processor seconds a picture, and memory in MB."""
+def measured(way: Way, size: int, least_s: float) -> tuple[float, float, float]:
+    """Seconds and processor seconds a picture, over `least_s` seconds or more, and memory in MB."""
     ahead = 4 * WORKERS + 1  # batches that the loaders have made before the first one is taken, or at most
     with way(size) as batches:
         for _ in range(ahead):
             next(batches)
         began, used = time.perf_counter(), processor_s()
-        for _ in range(count):
-            assert next(batches).shape[-1] == size
-        seconds, busy = time.perf_counter() - began, processor_s() - used
-        memory = shared_mb()
-    return seconds / (count * BATCH), busy / (count * BATCH), memory
+        count = seconds = 0.0
+        while seconds < least_s:
+            assert next(batches).shape == (BATCH, 3, size, size)
+            count += BATCH
+            seconds = time.perf_counter() - began
+        busy, memory = processor_s() - used, shared_mb()
+    return seconds / count, busy / count, memory
 
 
 def processor_s() -> float:
@@ -202,25 +208,24 @@ def processor_s() -> float:
     )
 
 
-def in_turn(ways: dict[str, Way], size: int, rounds: int, count: int) -> dict[str, tuple[float, float, float]]:
+def in_turn(ways: dict[str, Way], size: int, rounds: int, least_s: float) -> dict[str, tuple[float, float, float]]:
     """Medians of `measured` by way."""
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            found[name].append(measured(way, size, count))
+            found[name].append(measured(way, size, least_s))
     return {name: tuple(map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}  # type: ignore[misc]
 
 
-def compare(folder: Path, sizes: Sequence[int], rounds: int, count: int) -> None:
+def compare(folder: Path, sizes: Sequence[int], rounds: int, least_s: float) -> None:
     print("| pixels | loader | pictures/s | times float | times PIL | times uint8 | pictures/processor s | times | MB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for size in sizes:
-        most = count + 4 * WORKERS + 1
         ways: dict[str, Way] = {
-            f"torchvision, {form}": functools.partial(torchvision, folder, form, most) for form in ("float", "PIL", "uint8")
+            f"torchvision, {form}": functools.partial(torchvision, folder, form) for form in ("float", "PIL", "uint8")
         }
-        ways["timm"] = functools.partial(timm_loader, folder, most)
-        found = in_turn({**ways, **our_ways(folder, size, size)}, size, rounds, count)
+        ways["timm"] = functools.partial(timm_loader, folder)
+        found = in_turn({**ways, **our_ways(folder, size, size)}, size, rounds, least_s)
         for name, (seconds, busy, memory) in found.items():
             ratios = (found[f"torchvision, {form}"][0] / seconds for form in ("float", "PIL", "uint8"))
             wall = " | ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -230,7 +235,7 @@ def compare(folder: Path, sizes: Sequence[int], rounds: int, count: int) -> None
             )
 
 
-def rising(folder: Path, rounds: int, count: int) -> None:
+def rising(folder: Path, rounds: int, least_s: float) -> None:
     """Milliseconds of processor time a picture at rising sizes, before and now."""
     sizes = (32, 64, 128)
     before = {
@@ -241,7 +246,7 @@ def rising(folder: Path, rounds: int, count: int) -> None:
     ways = {**before, "files, now": now["crop"], "memory, now": now["memory"], "cache": now["cache"]}
     print("| pictures from | " + " | ".join(f"{size} pixels" for size in sizes) + " | 32 / 128 | a third of each |")
     print("|---|" + "---|" * (len(sizes) + 2))
-    found = {size: in_turn(ways, size, rounds, count) for size in sizes}
+    found = {size: in_turn(ways, size, rounds, least_s) for size in sizes}
     for name in ways:
         each = [1000 * found[size][name][1] for size in sizes]
         columns = " | ".join(f"{ms:.3f}" for ms in each)
@@ -249,18 +254,21 @@ def rising(folder: Path, rounds: int, count: int) -> None:
 
 
 def errors(folder: Path, sizes: Sequence[int]) -> None:
-    """Grey levels between crops of halved copies and the same crops of whole pictures, on average and at most."""
-    print("| pixels | from | mean | worst picture |")
-    print("|---|---|---|---|")
-    looks = (Look((RandomResizedCrop(),)),)
+    """Grey levels between images of halved copies and the same images of whole pictures, on average and at most.
+
+    Crops of packed pictures are drawn by another size, and so are others; there it is the whole picture, shrunk.
+    """
+    print("| pixels | from | what | mean | worst picture |")
+    print("|---|---|---|---|---|")
     for size in sizes:
         whole = read(folder, size, None, False, 0, False)
-        for name, packed in (("crop", False), ("packed", True)):
-            others = read(folder, size, size, packed, 0, False)
+        for name, packed, first in (("crop", False, RandomResizedCrop()), ("packed", True, Squash())):
+            others, looks = read(folder, size, size, packed, 0, False), (Look((first,)),)
             levels = []
             for one, other in zip(views(whole, looks, size), views(others, looks, size), strict=True):
                 levels += (one - other).abs().mean((1, 2, 3)).tolist()
-            print(f"| {size} | {name} | {statistics.mean(levels):.2f} | {max(levels):.2f} |", flush=True)
+            figures = f"{statistics.mean(levels):.2f} | {max(levels):.2f}"
+            print(f"| {size} | {name} | {type(first).__name__} | {figures} |", flush=True)
 
 
 def views(pictures: Pictures, looks: Sequence[Look], size: int) -> Iterator[torch.Tensor]:
@@ -273,7 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--rising", action="store_true")
     parser.add_argument("--error", action="store_true")
     options = parser.parse_args()
@@ -285,11 +293,11 @@ def main() -> None:
         os.environ[system.VARIABLE] = str(folder / "cache")
         make_files(folder / "photos", 32)
         if options.rising:
-            rising(folder / "photos", options.rounds, options.batches)
+            rising(folder / "photos", options.rounds, options.seconds)
         elif options.error:
             errors(folder / "photos", options.sizes)
         else:
-            compare(folder / "photos", options.sizes, options.rounds, options.batches)
+            compare(folder / "photos", options.sizes, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

@@ -456,6 +456,9 @@ def test_the_system_is_told_what_will_be_needed(photos, cache, monkeypatch):
 
     shown.pack.mapped = Watched(-1, 1), shown.pack.opened()[1]
     shown.will_need(0, 64)
+    assert not told  # it is small, and was read as a whole
+    shown.pack.stays = False
+    shown.will_need(0, 64)
     shown.will_need(0, 8)
     assert len(told) == 2
     assert told[1] < told[0]  # small images are made of a copy, which is all that is read

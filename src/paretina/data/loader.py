@@ -3,11 +3,11 @@
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 from torchvision import tv_tensors
 
 from paretina.data.batch import Batch
@@ -215,9 +215,10 @@ class Collate:
     any_layout: bool = False
 
     def stack(self, images: Sequence[Image]) -> Images:
+        """One batch of pictures of one size; in a worker it is written where the training process will read it."""
         if self.any_layout and all(image.stride(0) == 1 for image in images):
-            return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-        return torch.stack(tuple(images))
+            return cast(Tensor, default_collate([image.permute(1, 2, 0) for image in images])).permute(0, 3, 1, 2)
+        return cast(Tensor, default_collate(list(images)))
 
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]

@@ -40,7 +40,7 @@ from paretina.data.levels import MARGIN, StoredLevels, copies_for, halvings_for,
 from paretina.data.look_cache import STAMP, Stamp, stamps
 from paretina.run import write_aside
 from paretina.shapes import Image
-from paretina.system import cache_folder
+from paretina.system import available_bytes, cache_folder
 from paretina.text import how_many
 
 VERSION = 1
@@ -88,6 +88,7 @@ class Pack:
         self.complete = len(ends) == len(places)
         self.mapped: tuple[mmap.mmap, Tensor] | None = None
         self.gone = False
+        self.stays = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "mapped": None}
@@ -103,7 +104,17 @@ class Pack:
                 self.gone = True
                 return None
             self.mapped = found, torch.frombuffer(found, dtype=torch.uint8)
+            self.stays = self.length < (available_bytes() or 0) // 2
+            if self.stays:
+                self.tell(0, self.length)
         return self.mapped
+
+    def tell(self, start: int, end: int) -> None:
+        """Tells the system that a part of the file will be read soon, where the system listens."""
+        if self.mapped is not None and hasattr(mmap, "MADV_WILLNEED"):
+            aligned = start - start % mmap.PAGESIZE
+            with suppress(OSError, ValueError):
+                self.mapped[0].madvise(mmap.MADV_WILLNEED, aligned, end - aligned)
 
     def levels(self, index: int) -> StoredLevels | None:
         """A picture and its copies; None if it is not in the file."""
@@ -114,18 +125,16 @@ class Pack:
     def will_need(self, index: int, side: int) -> None:
         """Tells the system that an image of `side` pixels is soon made of a picture, so that it reads it in advance.
 
-        Four crops in five have a quarter of the picture or more: the copy for these and those that are smaller are read.
+        Four crops in five have a quarter of the picture or more: the copy for these and those that are smaller are read. A file
+        that fits into half of the free memory is read as a whole when it is opened.
         """
         start, rows, columns = self.places[index].tolist()
-        opened = self.opened() if start >= 0 else None
-        if opened is None or not hasattr(mmap, "MADV_WILLNEED"):
+        if self.stays or start < 0 or self.opened() is None:
             return
         copies = copies_for(rows, columns, self.smallest)
         first = level_place(start, rows, columns, min(copies, halvings_for(min(rows, columns) // 2, side, MARGIN)))[0]
         end = level_place(start, rows, columns, copies + 1)[0]
-        aligned = first - first % mmap.PAGESIZE
-        with suppress(OSError, ValueError):
-            opened[0].madvise(mmap.MADV_WILLNEED, aligned, end - aligned)
+        self.tell(first, end)
 
 
 class PictureCache:
