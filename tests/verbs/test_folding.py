@@ -82,6 +82,13 @@ def test_all_folds_have_one_recipe_and_what_is_said_of_all_is_said_once(done):
     assert said.stderr.count("run directory") == 1
 
 
+def test_its_runs_are_listed_and_named(done):
+    out, _ = done
+    found = verbs.runs(out)
+    assert [each.row["run"] for each in found.runs] == ["fold-1", "fold-2", "fold-3"]
+    assert not found.damaged
+
+
 def test_the_folds_average_predicts(done, sites):
     out, _ = done
     network, about = load_model(out / "model.safetensors")

@@ -28,7 +28,7 @@ from paretina.report.records import (
     same_pictures,
 )
 from paretina.report.tracker import Plain, final, flat
-from paretina.run import OF_RUNS
+from paretina.run import OF_FOLDS, OF_RUNS
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
 
@@ -143,7 +143,12 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a directory is that of a run or study: `asked.json`, or two of the other files that a run has."""
+    """Whether a directory is that of a run or study: `asked.json`, or two of the other files that a run has.
+
+    That of a cross-validation has such files too, and its runs lie in it.
+    """
+    if (folder / OF_FOLDS).exists():
+        return False
     there = [name for name in OF_A_RUN if (folder / name).exists()]
     return "asked.json" in there or len(there) > 1
 

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from paretina.data.source import innermost
 from paretina.data.sources.fold import Fold
-from paretina.measure.statistics import Interval, clustered_share, mean_interval, wilson
+from paretina.measure.statistics import Interval, clustered_share, wilson
 from paretina.run import OF_FOLDS, Run, free_folder, write_aside
 from paretina.spec import decode
 from paretina.tables import write_csv
@@ -39,7 +40,7 @@ class Folds:
         key, title, unit: of the figure.
         pooled: top-1 in percent over all pictures, each answered by the network that was not trained on it, with its 95 %
             interval over pictures, or over groups of pictures where there are some; None for other figures.
-        between: mean of the folds' figures, with a 95 % interval over folds.
+        between: mean of the folds' figures, and the lowest and the highest of them.
         pictures: that were validated on.
         groups: of pictures, that stayed in one fold each.
         alone: pictures that are in no group.
@@ -53,7 +54,7 @@ class Folds:
     title: str
     unit: str
     pooled: Interval | None
-    between: Interval
+    between: tuple[float, float, float]
     pictures: int
     groups: int
     alone: int
@@ -69,7 +70,7 @@ class Folds:
             "folds": [{"run": str(run), "pictures": count, self.key: value} for run, count, value in self.folds],
             "figure": self.key,
             "pooled": ends(self.pooled),
-            "between_folds": ends(self.between),
+            "between_folds": dict(zip(("mean", "lowest", "highest"), self.between, strict=True)),
             "pictures": self.pictures,
             "groups": self.groups,
             "model": None if self.model is None else str(self.model),
@@ -90,7 +91,8 @@ class Folds:
             over = f"{how_many(self.groups, 'group', ',')}{' and single pictures' if self.alone else ''}"
             over = over if self.groups else "pictures"
             rows.append(f"{self.title} {said(self.pooled)} on all {self.pictures:,} pictures; 95 % interval over {over}")
-        rows.append(f"mean of {len(self.folds)} folds {said(self.between)}; 95 % interval over folds")
+        mean, low, high = (f"{each:.{digits}f}" for each in self.between)
+        rows.append(f"mean of {len(self.folds)} folds {mean}{unit}, from {low} to {high}")
         rows += self.notes
         if self.model is not None:
             rows.append(f"model: {self.model} (the mean of the logits of all folds' networks)")
@@ -249,15 +251,11 @@ def read_folds(path: Path, count: int, model: Path | None, notes: tuple[str, ...
     pooled = None
     if judged and shown["key"] == "top1":
         pooled = over_units([*grouped.values()])
-    between = mean_interval([value for _, _, value in folds])
-    told = (
-        *notes,
-        "the folds share most of their training pictures, so the interval over folds is a rough one "
-        "(Bengio and Grandvalet 2004)",
-    )
+    values = [value for _, _, value in folds]
+    between = (fmean(values), min(values), max(values))
     pictures = sum(size for _, size, _ in folds)
     named = (shown["key"], shown["title"], shown["unit"])
-    return Folds(path, tuple(folds), *named, pooled, between, pictures, groups, alone, model, told)
+    return Folds(path, tuple(folds), *named, pooled, between, pictures, groups, alone, model, notes)
 
 
 def answers_of(path: Path) -> Answers:
