@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.report.records import last_attempts, log_lines, read_run
-from paretina.report.tracker import Beginning, Record, Tracker, beginning_of, final, told, trackers
+from paretina.report.tracker import Record, RecordStart, Tracker, beginning_of, final, told, trackers
 from paretina.run import Run, write_aside
 
 PATIENCE_S = 30.0
@@ -59,7 +59,7 @@ class Telling(threading.Thread):
         where: where to look at the record; "" until it is open.
     """
 
-    def __init__(self, tracker: Tracker, beginning: Beginning) -> None:
+    def __init__(self, tracker: Tracker, beginning: RecordStart) -> None:
         super().__init__(name=f"paretina-{tracker.WORD}", daemon=True)
         self.tracker, self.beginning = tracker, beginning
         self.waiting: queue.SimpleQueue[Callable[[Record], None] | None] = queue.SimpleQueue()

@@ -22,7 +22,7 @@ Plain = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Beginning:
+class RecordStart:
     """What a tracker is told of a run when it is opened.
 
     Attributes:
@@ -94,7 +94,7 @@ class Tracker(Method, ABC):
     MODULES: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def open(self, beginning: Beginning) -> Record:
+    def open(self, beginning: RecordStart) -> Record:
         """Opens the record of a run, or continues it.
 
         Raises:
@@ -146,7 +146,7 @@ def trackers_named(words: str | Sequence[str | Tracker]) -> tuple[Tracker, ...]:
 # --- what they are told -------------------------------------------------------------------------------------------------------
 
 
-def beginning_of(run: Path, known: Mapping[str, Any]) -> Beginning:
+def beginning_of(run: Path, known: Mapping[str, Any]) -> RecordStart:
     """What a tracker is told of a run, from its directory.
 
     Raises:
@@ -154,7 +154,7 @@ def beginning_of(run: Path, known: Mapping[str, Any]) -> Beginning:
     """
     opened = Run(run)
     asked, state = opened.asked(), opened.last_state()
-    return Beginning(
+    return RecordStart(
         run=run.absolute(),
         name=run.resolve().name,
         config=dict(flat(asked)),

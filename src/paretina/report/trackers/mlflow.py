@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretina.report.tracker import Beginning, Record, Tracker
+from paretina.report.tracker import Record, RecordStart, Tracker
 
 MOST = 500
 """Characters of a setting."""
@@ -39,7 +39,7 @@ class MLflow(Tracker):
 
     experiment: str = ""
 
-    def open(self, beginning: Beginning) -> Record:
+    def open(self, beginning: RecordStart) -> Record:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         uri = beginning.known.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretina.report.tracker import Beginning, Record, Tracker
+from paretina.report.tracker import Record, RecordStart, Tracker
 
 FOLDER = "tensorboard"
 """In the directory of the run."""
@@ -24,7 +24,7 @@ class TensorBoard(Tracker):
     WORD = "tensorboard"
     MODULES = ("tensorboard",)
 
-    def open(self, beginning: Beginning) -> Record:
+    def open(self, beginning: RecordStart) -> Record:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = beginning.run / FOLDER
@@ -39,7 +39,7 @@ class TensorBoard(Tracker):
 class EventFiles(Record):
     """The event files of one run."""
 
-    def __init__(self, writer: Any, beginning: Beginning, folder: Path) -> None:
+    def __init__(self, writer: Any, beginning: RecordStart, folder: Path) -> None:
         self.writer, self.config = writer, beginning.config
         self.known = {"folder": FOLDER}
         self.where = f"{folder}, for: tensorboard --logdir {folder.parent.parent}"

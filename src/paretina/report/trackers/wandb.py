@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paretina.report.tracker import Beginning, Record, Tracker
+from paretina.report.tracker import Record, RecordStart, Tracker
 
 AWAY = ("offline", "disabled", "dryrun")
 """Values of WANDB_MODE with which nothing is sent, so that no key is needed."""
@@ -40,7 +40,7 @@ class WeightsAndBiases(Tracker):
                 "wandb has no key to log in with; run `wandb login` once, set WANDB_API_KEY, or set WANDB_MODE=offline"
             )
 
-    def open(self, beginning: Beginning) -> Record:
+    def open(self, beginning: RecordStart) -> Record:
         wandb = library()
         known = dict(beginning.known) or {
             "id": secrets.token_hex(8),
@@ -82,7 +82,7 @@ def library() -> Any:
 class WeightsAndBiasesRun(Record):
     """One run of Weights & Biases."""
 
-    def __init__(self, run: Any, known: dict[str, Any], beginning: Beginning) -> None:
+    def __init__(self, run: Any, known: dict[str, Any], beginning: RecordStart) -> None:
         self.run, self.known = run, known
         offline = f"files in {beginning.run / 'wandb'}, for: wandb sync"
         self.where = offline if run.offline or run.disabled else str(run.url)
