@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -135,4 +134,3 @@ def test_a_pipe_gets_no_terminal_codes():
     done = subprocess.run(words, capture_output=True, env=environment, check=True)
     assert b"\x1b" not in done.stdout + done.stderr
     assert b"run directory" in done.stderr
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

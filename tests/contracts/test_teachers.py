@@ -47,13 +47,14 @@ RECIPES = (DROPS, *(replace(DROPS, views=(View(transforms=(ColorJitter(),)),) * 
 class Says(nn.Module):
     """Answers by the brightness of a picture, or of each pixel."""
 
-    def __init__(self, dense=False):
+    def __init__(self, dense=False, classes=3):
         super().__init__()
         self.dense = dense
+        self.shares = torch.tensor([1.0, 0.5, 0.2, 0.1][:classes])
 
     def forward(self, images):
         bright = images[:, :1].float() if self.dense else images.float().mean((1, 2, 3))[:, None]
-        return bright * torch.tensor([1.0, 0.5, 0.2]).view(1, 3, *[1] * (bright.ndim - 2)) / 100
+        return bright * self.shares.view(1, -1, *[1] * (bright.ndim - 2)) / 100
 
 
 class Watched(Teacher):
@@ -69,10 +70,10 @@ def asked(teacher):
     return bool(teacher.__dict__.get("asked"))
 
 
-def batch_of(views=1, dense=False, size=8):
+def batch_of(views=1, dense=False, size=8, classes=3):
     generator = torch.Generator().manual_seed(0)
     images = tuple(torch.randint(256, (6, 3, size, size), dtype=torch.uint8, generator=generator) for _ in range(views))
-    targets = torch.eye(3)[torch.arange(6) % 3]
+    targets = torch.eye(classes)[torch.arange(6) % classes]
     if dense:
         targets = targets[:, :, None, None].expand(-1, -1, size, size).clone()
     return Batch(images, targets, torch.arange(6))
@@ -80,7 +81,8 @@ def batch_of(views=1, dense=False, size=8):
 
 def term_asks(term):
     dense = all(task.DENSE for task in term.TASKS)
-    teacher, batch = Watched(Says(dense)), batch_of(term.view + 1 if hasattr(term, "view") else 1, dense)
+    views = term.view + 1 if hasattr(term, "view") else 1
+    teacher, batch = Watched(Says(dense, 4)), batch_of(views, dense, classes=4)  # as many as the examples of terms count
     made = term.make(teacher)
     for clock in CLOCKS:
         made(Outputs(torch.randn_like(batch.targets)), batch, clock)

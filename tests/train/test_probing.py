@@ -292,7 +292,7 @@ def test_weights_without_the_parts_that_make_features_have_no_probe(tiny):
 @pytest.mark.parametrize("what", ["an ablation compares networks", "a frontier compares networks"])
 def test_networks_that_are_not_trained_are_not_compared(asked, what):
     wanted = with_recipe(asked, epochs=0.0)
-    with pytest.raises(ValueError, match=f"{what} that are trained, and epochs=0 makes no update; give more epochs"):
+    with pytest.raises(ValueError, match=f"{what}, for which they have to be trained, and epochs=0 makes"):
         settled(wanted) if "ablation" in what else check_any([Candidate("a", wanted)])
 
 

@@ -374,7 +374,7 @@ def frontier(given: Mapping[str, Any]) -> None:
         full_path(name)
     if given["time"] is None:
         usage("give the total training time, such as --time-limit 30m")
-    duration(given["time"], "--time")
+    duration(given["time"], "--time-limit")
     if given["cost"] is not None and given["cost"] not in COSTS:
         refuse(f"there is no cost {given['cost']!r}{near(given['cost'], COSTS)}")
 

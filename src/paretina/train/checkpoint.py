@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from paretina.model.layers import Rate
+from paretina.text import how_many
 from paretina.train.average import Averager
 
 
@@ -132,3 +133,12 @@ def set_random_state(state: Tensor, device: str) -> None:
     torch.set_rng_state(state[:length])
     if device.startswith("cuda"):
         torch.cuda.set_rng_state(state[length:], device)
+
+
+def other_count(before: int, now: int) -> str:
+    """What is said where a run is resumed by another number of processes."""
+    return (
+        f"resumed by {how_many(now, 'process')}, begun by {before}: each update has the same pictures, transformed in the same "
+        "way, but batch statistics and dropout are those of other parts of them, so the result is not bit for bit that of an "
+        "uninterrupted run"
+    )

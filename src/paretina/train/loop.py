@@ -24,7 +24,7 @@ from paretina.model.build import Network
 from paretina.run import Run
 from paretina.schedules import Schedule
 from paretina.text import how_many
-from paretina.train.checkpoint import gather, load_state, put_back, random_state, save_state, set_random_state
+from paretina.train.checkpoint import gather, load_state, other_count, put_back, random_state, save_state, set_random_state
 from paretina.train.deadline import Deadline
 from paretina.train.interrupt import asked_to_stop
 from paretina.train.journal import Journal
@@ -177,15 +177,6 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
         return FinalNetwork(kept, chosen, epochs)
     chosen = f"{average} after the last update, {epochs.updates}; nothing was chosen on the validation data"
     return FinalNetwork(kept, chosen, epochs, judged)
-
-
-def other_count(before: int, now: int) -> str:
-    """What is said where a run is resumed by another number of processes."""
-    return (
-        f"resumed by {how_many(now, 'process')}, begun by {before}: each update has the same pictures, transformed in the same "
-        "way, but batch statistics and dropout are those of other parts of them, so the result is not bit for bit that of an "
-        "uninterrupted run"
-    )
 
 
 def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: int) -> Iterator[LoadedBatch]:

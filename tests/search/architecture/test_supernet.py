@@ -156,7 +156,7 @@ def test_training_together_is_the_same_each_time_and_scores_do_not_depend_on_the
     one, two = blueprints_at(study, points[:2])
     first, _, again = scorer(one), scorer(two), scorer(one)
     assert first == again
-    assert first["pictures"] == len(scorer.judged.mine) == 11  # about a fifth of 60 training pictures
+    assert first["pictures"] == len(scorer.judged.mine) == 15  # about a fifth of 60 training pictures
 
 
 def test_statistics_are_the_means_over_training_pictures(tmp_path, study):
@@ -170,7 +170,7 @@ def test_statistics_are_the_means_over_training_pictures(tmp_path, study):
     assert not network.training
     assert not norm.training
     batches = list(scorer.seen.batches(0))
-    assert sum(len(each.batch) for each in batches) == 49
+    assert sum(len(each.batch) for each in batches) == 45
     means = []
     with network.taps([network_name(network, norm.__class__, before=True)]) as caught:
         for each in batches:

@@ -174,7 +174,7 @@ class Hub(Source):
             {},
             tuple(notes),
             self.mirrors,
-            tuple(str(each._fingerprint) for each in tables.values()),
+            tuple(map(fingerprint, tables.values())),
             image,
             plain,
             task=task,
@@ -345,6 +345,13 @@ def said(error: Exception) -> str:
     """An error of the library in a line."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return printable(lines[0]) if lines else type(error).__name__
+
+
+def fingerprint(table: Any) -> str:
+    """What tells a table from another one of the same name: its rows, and the files that they are in."""
+    files = [Path(each["filename"]) for each in table.cache_files]
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    return f"{table.num_rows} {table.column_names} {states}"
 
 
 EXAMPLES = (Hub(path="hf:zalando-datasets/fashion_mnist", mirrors=False), Hub(path="saved", label="species", val_share=0.1))
