@@ -5,6 +5,7 @@ decisions are taken from it again. All time counts, not that of trainings alone:
 budget, reading pictures.
 """
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,14 @@ class Elapsed:
                 file.write(f"{self.last:.3f}\n")
         self.looks += 1
         return self.last
+
+    def whole(self) -> float:
+        """Seconds of the whole search, at its end; of one that had ended before, what its result says."""
+        now, result = self(), self.path.with_name("result.json")
+        if not self.known or not result.exists():
+            return now
+        said = json.loads(result.read_text()).get("spent_s")
+        return float(said) if isinstance(said, int | float) else now
 
     def count(self, seconds: float, done: float) -> None:
         """Counts work of an earlier process that was done after its last look.

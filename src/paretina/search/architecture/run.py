@@ -725,7 +725,7 @@ def concluded(work: SearchWork, tried: list[Attempt], reward: Reward, first_cost
         "prediction": predicted_against(rows, study),
         "finalists": rows,
         **verdict(work, rows),
-        "spent_s": work.spent_s,
+        "spent_s": work.elapsed.whole(),
         "notes": work.notes,
     }
 
