@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -131,6 +132,8 @@ def test_a_command_that_is_quick_has_no_such_option():
 def test_a_pipe_gets_no_terminal_codes():
     environment = {**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     words = [sys.executable, "-m", "paretina", *TRAIN]
+    before = signal.getsignal(signal.SIGINT)  # ignored where the tests are run in the background
     done = subprocess.run(words, capture_output=True, env=environment, check=True)
     assert b"\x1b" not in done.stdout + done.stderr
     assert b"run directory" in done.stderr
+    assert signal.getsignal(signal.SIGINT) is before

@@ -7,6 +7,7 @@ and `group`. A picture that has no group is one of its own.
 """
 
 import csv
+import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +100,7 @@ def read_groups(path: Path, names: Mapping[str, str]) -> dict[str, str]:
         raise ValueError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
     if "\0" in text:
         raise ValueError(f"{path}: holds a NUL byte, so it is no CSV file")
-    reader = csv.reader(text.splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(text, newline=""))
     header = [cell.strip().lower() for cell in next(reader, [])]
     columns = [next((header.index(name) for name in wanted if name in header), None) for wanted in (PICTURES, ("group",))]
     if None in columns:

@@ -1,5 +1,6 @@
 """Sources that change which pictures of other sources are trained on, and what is said of them."""
 
+import inspect
 import json
 import pickle
 import shutil
@@ -10,7 +11,7 @@ import PIL.Image
 import pytest
 import torch
 
-from paretina.data.source import Source
+from paretina.data.source import Collection, Source, WrappedCollection
 from paretina.data.sources.apart import NO_LABEL, Apart
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.fold import Fold
@@ -368,3 +369,10 @@ def test_groups_on_both_sides_of_an_own_split_are_told(sites, tmp_path):
     assert warnings == [
         "warning: 5 groups have pictures in train and in val, such as 'site0': the accuracy may be too high by them"
     ]
+
+
+def test_a_wrapped_collection_passes_on_whatever_a_collection_answers():
+    """A method that is added to Collection and not passed on would be wrong in silence: weights of 1, no groups."""
+    own = {"split", "is_soft"}  # answered from what is passed on
+    answers = {name for name, value in vars(Collection).items() if inspect.isfunction(value) and not name.startswith("_")} - own
+    assert answers <= vars(WrappedCollection).keys()

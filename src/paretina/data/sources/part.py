@@ -15,14 +15,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.source import Collection, Sample, Source, WrappedCollection
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.shapes import Shapes
 from paretina.data.split import place
 from paretina.model.tasks.one_of import OneOf
-from paretina.shapes import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,39 +113,13 @@ def repeated(samples: tuple[Sample, ...], count: int) -> tuple[tuple[Sample, ...
 
 
 @dataclass(frozen=True)
-class PartCollection(Collection):
+class PartCollection(WrappedCollection):
     """
     Attributes:
-        whole: the full collection.
         originals: the original name of each repeated picture.
     """
 
-    whole: Collection = field(kw_only=True)
     originals: dict[str, str] = field(default_factory=dict, kw_only=True, repr=False)
-
-    def image(self, sample: Sample, at_least: int | None = None) -> Image:
-        return self.whole.image(self.at_whole(sample), at_least)
-
-    def encoded(self, sample: Sample) -> bytes | None:
-        return self.whole.encoded(self.at_whole(sample))
-
-    def target(self, sample: Sample) -> Tensor:
-        return self.whole.target(self.at_whole(sample))
-
-    def weight(self, sample: Sample) -> float:
-        return self.whole.weight(self.at_whole(sample))
-
-    def group(self, sample: Sample) -> int:
-        return self.whole.group(self.at_whole(sample))
-
-    def unit(self, sample: Sample) -> str:
-        return self.whole.unit(self.at_whole(sample))
-
-    def origin(self) -> Collection:
-        return self.whole.origin()
-
-    def name_at_origin(self, sample: Sample) -> str:
-        return self.whole.name_at_origin(self.at_whole(sample))
 
     def at_whole(self, sample: Sample) -> Sample:
         return replace(sample, name=self.originals.get(sample.name, sample.name))
