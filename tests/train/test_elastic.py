@@ -13,7 +13,7 @@ import pytest
 
 from tiny import noise_npz
 
-SMALL = ["--model", "resnet8_w16_s2", "--weights", "none", "--recipe", "plain", "--device", "cpu", "epochs=60", "batch_size=8"]
+SMALL = ["--model", "resnet8_w16_s2", "--weights", "none", "--recipe", "plain", "--device", "cpu", "epochs=30", "batch_size=8"]
 SMALL += ["size=16", "workers=0", "threads=1", "test.every=1", "model.stem.width=8", "model.stages.*.width=8"]
 
 
@@ -103,7 +103,7 @@ def test_another_number_of_processes_continues_and_says_that_it_is_not_exact(dat
     said = ended(torchrun("--resume", run, processes=1))
     assert "resumed by 1 process, begun by 2" in said
     result = json.loads((run / "result.json").read_text())
-    assert result["epochs"] == 60
+    assert result["epochs"] == 30
 
 
 @pytest.mark.slow
