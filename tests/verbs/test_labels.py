@@ -443,7 +443,7 @@ def test_what_needs_one_class_a_picture_says_so(several, tmp_path):
     with pytest.raises(
         ValueError, match="labels are looked at where each picture has one class; the task of this data is AnyOf"
     ):
-        verbs.data_labels(kinds.Drawing(), model="plain")
+        verbs.data_labels(kinds.Drawing(), model="several")
     with pytest.raises(ValueError, match="these pictures have those of the task AnyOf"):
         verbs.probe("several", kinds.Drawing())
     with pytest.raises(verbs.MisuseError, match="groups of classes are for one class a picture"):
