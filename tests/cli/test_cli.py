@@ -484,7 +484,7 @@ def test_training_says_its_notes_its_progress_and_its_result(home):
     assert "\nepoch 1.0: validation top-1 " in err
     top1, model, report = out.splitlines()
     assert top1.startswith("top-1 ")
-    assert top1.endswith(" on 6 validation pictures")
+    assert re.search(r" on 6 validation pictures; [0-9.]+ % on 6 of its training pictures$", top1)
     assert model.startswith(f"model:  {os.path.join('told', 'model.safetensors')} (the ")
     assert report == f"report: {os.path.join('told', 'report.html')}"
     assert all((home / "told" / name).is_file() for name in ("model.safetensors", "report.html"))

@@ -70,7 +70,8 @@ def test_pictures_without_labels_are_judged_on_others(home, tmp_path):
     ended = run(*words, "--output", tmp_path / "run")
     assert "12 of 12 training pictures have no label" in " ".join(ended.stderr.split())
     assert "top-1" in ended.stdout
-    assert "on 12 validation pictures" in ended.stdout
+    assert "on 12 validation pictures\n" in ended.stdout
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["on_train"] is None  # none of its pictures has a label
 
 
 def test_without_labelled_pictures_the_loss_is_judged(home, tmp_path):

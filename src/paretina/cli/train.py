@@ -348,7 +348,10 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
     text = "unknown" if value is None else f"{value:.{digits}f}{unit}"
     between = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
     balanced = f" balanced {metrics['val/balanced']:.1f} %," if "val/balanced" in metrics else ""
-    click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures")
+    fits = ""
+    if own := result.get("on_train"):
+        fits = f"; {own['value']:.{digits}f}{unit} on {own['pictures']} of its training pictures"
+    click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures{fits}")
     if judge and shown["key"] == "top1":
         print_lines([judge.format(run=shlex.quote(str(run.path)))])
     if said := probe_said(run.asked(), result):

@@ -1,6 +1,6 @@
 """Runs the forward passes of evaluation and prediction."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class Evaluation:
 
     Attributes:
         judge: computes the metrics.
+        mine: numbers of the pictures of this rank in the split.
         loss: the training loss on a batch, for judges that use it; None outside of training.
         faults: pictures that could no longer be read, as `name: reason`, each once.
     """
@@ -41,12 +42,14 @@ class Evaluation:
         ranks: int = 1,
         batch: int = 128,
         judge: Judge | None = None,
+        some: Sequence[int] | None = None,
     ) -> None:
+        numbers = range(len(pictures)) if some is None else some
         self.pictures = pictures
         self.plan = plan
         # whole batches in turn, the same for any number of ranks: the other pictures of a batch can change the last digits
-        starts = range(rank * batch, len(pictures), ranks * batch)
-        self.mine = [number for start in starts for number in range(start, min(start + batch, len(pictures)))]
+        starts = range(rank * batch, len(numbers), ranks * batch)
+        self.mine = [number for start in starts for number in numbers[start : start + batch]]
         self.settings = (preprocessing, size, classes, batch)
         self.judge = judge or judge_of(pictures.collection.task)
         self.loss: Callable[[Batch], Loss] | None = None

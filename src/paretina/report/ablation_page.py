@@ -215,6 +215,8 @@ def about(findings: Findings) -> str:
     top1 = "" if not base else f"The baseline has {sum(base.values()) / len(base):.1f} % top-1"
     if findings.top1 is not None:
         top1 += f" (95 % interval over seeds: {findings.top1.low:.1f} to {findings.top1.high:.1f})"
+    if top1 and findings.on_train is not None:
+        top1 += f", and {findings.on_train:.1f} % on its training pictures"
     sentences = [
         f"{top1}." if top1 else "",
         f"{findings.done} of {how_many(findings.runs, 'run')} are done, with {how_many(len(seeds), 'seed')}.",

@@ -223,12 +223,24 @@ def headline(record: RunRecord) -> dict[str, str] | None:
     value = record.metric(f"val/{key}")
     if value is not None:
         interval = between(record.metric(f"val/{key}_low"), record.metric(f"val/{key}_high"), unit)
-        return {"value": f"{value:.{digits}f}", "unit": unit, "label": f"{name} on the validation set", "interval": interval}
+        own = only((record.result or {}).get("on_train"), ("value", "pictures"))
+        fits = number(own, "value")
+        said = (
+            "" if fits is None else f"{fits:.{digits}f}{' ' * bool(unit)}{unit} on {own['pictures']} of its training pictures"
+        )
+        label = f"{name} on the validation set"
+        return {"value": f"{value:.{digits}f}", "unit": unit, "label": label, "interval": interval, "on_train": said}
     logged = points_of(record.val, kept_figure(record), epoch_of(record))
     if logged:
         at, value = logged[-1]
         place = f"at epoch {at:.1f}" if across_of(record) == "epoch" else f"at update {grouped(at)}"
-        return {"value": f"{value:.{digits}f}", "unit": unit, "label": f"{name} {place}, so far", "interval": ""}
+        return {
+            "value": f"{value:.{digits}f}",
+            "unit": unit,
+            "label": f"{name} {place}, so far",
+            "interval": "",
+            "on_train": "",
+        }
     return None
 
 

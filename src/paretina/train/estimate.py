@@ -19,6 +19,7 @@ from paretina.model.fold import fastest_form
 from paretina.schedules import Constant
 from paretina.text import how_many
 from paretina.train.loop import Job
+from paretina.train.own_pictures import looked_at
 from paretina.train.ranks import Ranks
 from paretina.train.remembered import views_kept
 from paretina.train.resolve import Prepared, make_job, prepare
@@ -33,6 +34,7 @@ class Estimate:
         update_s: seconds per update, averaged over the image sizes of the run.
         evaluate_s: seconds per evaluation.
         begin_s: seconds before the first update, for what is computed once for all pictures.
+        own_s: seconds behind the last update for the main figure on training pictures.
         peak_mb: peak memory of the process so far, in MiB; on a GPU that of its tensors.
         probe_s: seconds of forward passes for the linear probe that initialises the head, if it does.
     """
@@ -46,6 +48,7 @@ class Estimate:
     peak_mb: float
     probe_s: float = 0.0
     begin_s: float = 0.0
+    own_s: float = 0.0
 
 
 @process_settings()
@@ -61,7 +64,7 @@ def rehearse(prepared: Prepared, updates: int = 4, seconds: float = 0.0) -> Esti
             return rehearsed(prepared, updates, seconds)
         recipe = replace(prepared.recipe, epochs=1.0)  # of which there is something to time
         found = rehearsed(replace(prepared, asked=replace(prepared.asked, recipe=recipe)), updates, seconds)
-        return replace(found, updates=0, evaluations=1, total_s=found.begin_s + found.evaluate_s + found.probe_s)
+        return replace(found, updates=0, evaluations=1, total_s=found.begin_s + found.evaluate_s + found.own_s + found.probe_s)
 
 
 MOST_REHEARSED = 50
@@ -104,7 +107,7 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
             began = time.monotonic()
             network(images).float().sum().item()
             image_s = (time.monotonic() - began) / len(images)
-    evaluate_s = image_s * len(prepared.val)
+    evaluate_s, own_s = image_s * len(prepared.val), image_s * len(looked_at(prepared))
     evaluations = recipe.test.evaluations(recipe.epochs)
     probe_s = 0.0
     if prepared.probe_size is not None:
@@ -119,7 +122,8 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
         evaluate_s=evaluate_s,
         evaluations=evaluations,
         begin_s=begin_s,
-        total_s=begin_s + epochs.updates * update_s + evaluations * evaluate_s + probe_s,
+        own_s=own_s,
+        total_s=begin_s + epochs.updates * update_s + evaluations * evaluate_s + own_s + probe_s,
         peak_mb=peak_mb(plan.device),
         probe_s=probe_s,
     )
@@ -191,12 +195,13 @@ def fit(prepared: Prepared, seconds: float, ranks: int = 1, capped: bool = False
     began = time.monotonic()
     estimate = rehearse(prepared, seconds=REHEARSAL * seconds)
     looked = time.monotonic() - began
-    left = 0.85 * (seconds - looked - END_S) - estimate.evaluate_s - estimate.begin_s - estimate.probe_s
-    recipe, end_s = prepared.recipe, END_S + estimate.evaluate_s
+    last_s = estimate.evaluate_s + estimate.own_s
+    left = 0.85 * (seconds - looked - END_S) - last_s - estimate.begin_s - estimate.probe_s
+    recipe, end_s = prepared.recipe, END_S + last_s
     per_epoch = estimate.update_s * estimate.updates_per_epoch + estimate.evaluate_s / recipe.test.every
     epochs = left / per_epoch
     if epochs * estimate.updates_per_epoch < 1:
-        spent = per_epoch + estimate.evaluate_s + estimate.begin_s + estimate.probe_s
+        spent = per_epoch + last_s + estimate.begin_s + estimate.probe_s
         needed = float(math.ceil(looked + END_S + spent / 0.85))
         raise ShortTimeError(
             f"an update takes {estimate.update_s:.1f} s, so nothing can be trained in {seconds:.3g} s; an epoch with its "

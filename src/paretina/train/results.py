@@ -30,7 +30,13 @@ def as_saved(network: Network) -> Network:
     return fresh.eval()
 
 
-def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally) -> None:
+def save_results(
+    prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally, own: dict[str, Any] | None
+) -> None:
+    """
+    Args:
+        own: the main figure on training pictures; see `paretina.train.own_pictures`.
+    """
     classes = prepared.collection.classes
     judged = tally.judged(classes)
     tally.write(run, prepared.val)
@@ -68,6 +74,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             "classes": list(classes),
             "task": encode(prepared.collection.task),
             "shown": tally.shown(),
+            "on_train": own,
             **judged.details,
             "chosen": kept.chosen,
             "updates": kept.epochs.updates,

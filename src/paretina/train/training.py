@@ -22,6 +22,7 @@ from paretina.train.deadline import Deadline
 from paretina.train.estimate import fit
 from paretina.train.journal import Journal, Listener
 from paretina.train.loop import run_updates, tallied
+from paretina.train.own_pictures import on_own_pictures
 from paretina.train.planning import Planning, found_plan
 from paretina.train.probing import probed
 from paretina.train.ranks import Ranks
@@ -269,6 +270,7 @@ def finish(
     job.evaluation.plan.place(kept.network)
     workers = job.plan.worker_count(ranks.locals, kept=prepared.val.kept)
     tally = tallied(job, kept.network, workers)
+    own = on_own_pictures(job, prepared, kept.network, workers)
     if found and found.open:
         journal.tell("probe", 0, probe=found.completed(tally).figures)
     if kept.judged:
@@ -277,7 +279,7 @@ def finish(
     for faults in ranks.every([*journal.faults]):
         journal.left_out(kept.epochs.updates, faults)
     if ranks.first:
-        save_results(prepared, run, journal, kept, tally)
+        save_results(prepared, run, journal, kept, tally, own)
         run.drop_states()
     ranks.wait()
     return run

@@ -56,6 +56,7 @@ class Outcome:
         network: digest of the network.
         machine: the machine and versions it ran on.
         uncounted: operators not counted in the MACs, as in `Cost`.
+        on_train: top-1 on training pictures, see `paretina.train.own_pictures`; None in runs of earlier releases.
     """
 
     top1: float
@@ -69,6 +70,7 @@ class Outcome:
     machine: str
     uncounted: tuple[str, ...] = ()
     nll: float | None = None
+    on_train: float | None = None
 
 
 def digest(text: str) -> str:
@@ -93,6 +95,7 @@ def outcome(folder: Path, peaks: bool) -> Outcome | None:
         uncounted=tuple(result["cost"].get("uncounted", ())),
         params=result["cost"]["params"],
         nll=result["metrics"].get("val/nll"),
+        on_train=(result.get("on_train") or {}).get("value"),
         network=digest(json.dumps(asked["model"])),
         machine=", ".join(f"{environment.get(name, '')}" for name in ("cpu", "gpu", "torch", "device")),
     )
@@ -192,6 +195,7 @@ class Findings:
     Attributes:
         top1: top-1 of the baseline, mean and interval over seeds; None before 3 are done, see `base`.
         base: top-1 of the baseline by seed.
+        on_train: its mean top-1 on training pictures; None if no run has it.
         exchanges: each with its budget.
         done: number of finished runs; `runs` is that of all.
         look: None until all runs are done.
@@ -211,6 +215,7 @@ class Findings:
     runs: int
     look: InterimLook | None
     notes: tuple[str, ...]
+    on_train: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         look = self.look
@@ -222,6 +227,7 @@ class Findings:
             "base": {"model": self.study.base.model_name, "recipe": self.study.base.recipe_name},
             "base_top1": {str(seed): top1 for seed, top1 in self.base.items()},
             "base_top1_interval": as_object(self.top1),
+            "base_on_train": self.on_train,
             "switches": [finding.to_dict() for finding in self.findings],
             "price": None if look is None else look.price.to_dict(),
             "look": None
@@ -350,6 +356,7 @@ def read_findings(path: Path) -> Findings:
             findings.append(finding(variant, variant.switch, study, pairs, found, verdicts.get(pairs.name)))
     base = {seed: came_out.top1 for seed, came_out in found[BASE].items()}
     mean = mean_of(list(base.values()))
+    fits = [came_out.on_train for came_out in found[BASE].values() if came_out.on_train is not None]
     scalings = scalings_of(study, state, found)
     return Findings(
         path=path,
@@ -365,6 +372,7 @@ def read_findings(path: Path) -> Findings:
         runs=len(jobs),
         look=looked,
         notes=tuple(notes_of(state, study, found, failed)),
+        on_train=fmean(fits) if fits else None,
     )
 
 

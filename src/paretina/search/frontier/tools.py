@@ -65,7 +65,7 @@ def rehearse(asked: Asked) -> dict[str, float]:
     evaluations = found.evaluate_s / asked.recipe.test.every
     return {
         "epoch_s": found.update_s * found.updates_per_epoch + evaluations,
-        "fixed_s": read_s + found.begin_s + 2 * found.evaluate_s,
+        "fixed_s": read_s + found.begin_s + 2 * found.evaluate_s + found.own_s,
         "updates_per_epoch": float(found.updates_per_epoch),
     }
 

@@ -21,15 +21,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from paretina.data.pictures import pictures_kept, read_pictures
+from paretina.data.pictures import pictures_kept
 from paretina.data.source import Source
-from paretina.measure.evaluate import Evaluation
-from paretina.measure.plan import Plan
-from paretina.measure.process import process_settings, randomness_kept
+from paretina.measure.process import randomness_kept
 from paretina.measure.statistics import as_object
 from paretina.model.blueprint import Blueprint
 from paretina.model.network_file import write_network
-from paretina.model.weights import load_model
 from paretina.run import write_aside
 from paretina.search.frontier.tools import rehearse
 from paretina.search.scaling.measured import BASE, MEASURED, given_for, measure
@@ -45,9 +42,6 @@ from paretina.train.asked import Asked
 
 CORRECTIONS = 2
 """How often networks are solved for again after their measured cost is known."""
-
-SEEN = 2000
-"""Training pictures on which accuracy is evaluated, evenly spaced; fewer if there are not as many."""
 
 LEAST_POWER, MOST_POWER = 0.5, 3.0
 """Limits of the power of MACs by which a measured cost is taken to grow."""
@@ -87,26 +81,12 @@ def train(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": given["run"],
         "top1": result["metrics"]["val/top1"],
-        "train_top1": accuracy_on_train(place, asked),
+        "train_top1": result["on_train"]["value"],
         "pictures": result["data"]["val"],
         "epochs": result["epochs"],
         "updates": result["updates"],
         "time_s": result["time_s"],
     }
-
-
-@process_settings()
-def accuracy_on_train(place: Path, asked: Asked) -> float:
-    """Top-1 in percent on training pictures, prepared as in evaluation: whether the network can fit what it was shown."""
-    network, _ = load_model(place / "model.safetensors")
-    collection = asked.data.open()
-    samples = collection.split("train")
-    pictures = read_pictures(collection, samples[:: -(-len(samples) // SEEN)])
-    model, plan = network.model, Plan(device=asked.plan.device, threads=asked.plan.threads)
-    plan.place(network)
-    with plan.threaded():
-        evaluation = Evaluation(pictures, model.preprocessing, model.resolution, model.classes, plan)
-        return float(evaluation.tally(network).quick()["top1"])
 
 
 # --- members ------------------------------------------------------------------------------------------------------------
