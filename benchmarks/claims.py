@@ -1,7 +1,7 @@
-"""Claims about regularisation and amounts of data, in a regime where a small network fits its training pictures.
+"""Claims about regularisation, sizes, norms and amounts of data, where a small network fits its training pictures.
 
     python benchmarks/folder_sets.py sets fashion2k fashion20k emoji
-    python benchmarks/claims.py claims.jsonl --sets sets --claims strength mixing amount labels
+    python benchmarks/claims.py claims.jsonl --sets sets --claims strength mixing amount labels progressive larger norms
     python benchmarks/claims.py claims.jsonl --report
 
 - `strength`: RandAugment of magnitude 0, 5 and 10, at 14 and at 28 pixels ("small images want weak regularisation, large ones
@@ -9,9 +9,16 @@
 - `mixing`: mixup, CutMix and neither, at 28 pixels: accuracy, points lost by corruptions, and AUROC on strangers (emoji).
 - `amount`: 600 to 20,000 training pictures, two widths, equal epochs or equal updates: points for each doubling.
 - `labels`: 0 to 40 % wrong training labels, two widths.
+- `progressive`: sizes and strength that rise from 14 to 28 pixels with a held rate (same paper, section 4), against 28 pixels
+  throughout, as many epochs and as much processor time (of seed 0), and 14 pixels throughout; whole pictures and random crops.
+- `larger`: trained at 20 pixels on random crops and on whole pictures, tested at 20, 24 and 28 ("always test larger than you
+  trained", Touvron et al. 2019, arXiv:1906.06423).
+- `norms`: EfficientNet-B0 of a quarter of the width and 0.4 of the depth at 32 pixels: group width, layer norm and proxy norm,
+  half the pixels (Masters et al. 2021, arXiv:2106.03640).
 
-The network is `resnet8_w16_s2` (78,000 parameters), or twice as wide; Fashion-MNIST, 2,000 training pictures unless said, all
-10,000 test pictures; flips, AdamW 1e-2 and weight decay 0.05, a tenth of warm-up, cosine, no smoothing, no average, one thread.
+The network is `resnet8_w16_s2` (78,000 parameters), or twice as wide (`progressive`, `larger`), unless said; Fashion-MNIST,
+2,000 training pictures unless said, all 10,000 test pictures; flips, AdamW 1e-2 and weight decay 0.05, a tenth of warm-up,
+cosine, no smoothing, no average, one thread.
 Each line of the results file is one training, with accuracy on its own training pictures without augmentation; what is there is
 not run again.
 """
@@ -24,6 +31,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from groups import EDITS, blueprint
 
 from paretina.measure.process import spin_briefly
 
@@ -38,11 +47,14 @@ from paretina.data.sources.folder import Folder
 from paretina.data.sources.part import Part
 from paretina.measure.plan import machine
 from paretina.measure.statistics import mean_interval
+from paretina.train.progressive import Progressive
 
 Row = dict[str, Any]
 
 FLIP = {"kind": "HorizontalFlip"}
 WIDTHS = {"w16": "resnet8_w16_s2", "w32": "resnet8_w32_s2"}
+CROP = {"kind": "RandomResizedCrop", "smallest": 0.35}
+STRONG = {"kind": "RandAugment", "magnitude": 5}
 
 
 def constant(value: float) -> dict[str, Any]:
@@ -79,11 +91,45 @@ def labels(options: argparse.Namespace) -> Iterator[Row]:
             yield {"arm": f"{width}, {noise:g} wrong", "side": 14, "share": 0.1, "width": width, "noise": noise}
 
 
+def progressive(options: argparse.Namespace) -> Iterator[Row]:
+    """The arms; one that is to take as long as another comes behind it."""
+    for view, crop in (("whole", []), ("crops", [CROP])):
+        shared = {"share": 0.1, "width": "w32", "crop": crop, "transforms": [STRONG]}
+        rising = f"{view}, rising"
+        yield {"arm": f"{view}, 28", "side": 28, **shared}
+        yield {"arm": rising, "side": 28, "rising": Progressive(start=14, end=28, stages=3, step=1), **shared}
+        yield {"arm": f"{view}, 28, as long as rising", "side": 28, "as_long": (rising, f"{view}, 28"), **shared}
+        yield {"arm": f"{view}, 14", "side": 14, **shared}
+
+
+def larger(options: argparse.Namespace) -> Iterator[Row]:
+    for view, crop in (("whole", []), ("crops", [CROP])):
+        yield {"arm": f"{view}, 20", "side": 20, "share": 0.1, "width": "w32", "crop": crop, "tested": (16, 20, 24, 28)}
+
+
+NORMS: dict[str, tuple[str, int]] = {
+    "depthwise, batch norm": ("depthwise", 32),
+    "groups of 16, batch norm": ("groups of 16", 32),
+    "groups of 16, layer norm": ("groups of 16, layer norm", 32),
+    "groups of 16, layer and proxy norm": ("groups of 16, layer and proxy norm", 32),
+    "groups of 16, layer and proxy norm, half the pixels": ("groups of 16, layer and proxy norm", 23),
+}
+
+
+def norms(options: argparse.Namespace) -> Iterator[Row]:
+    for arm, (edits, side) in NORMS.items():
+        model = blueprint(0.25, 0.4, side, EDITS[edits])
+        yield {"arm": arm, "side": side, "share": 0.1, "model": model, "epochs": 2 * options.epochs, "lr": 3e-3}
+
+
 CLAIMS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "strength": strength,
     "mixing": mixing,
     "amount": amount,
     "labels": labels,
+    "progressive": progressive,
+    "larger": larger,
+    "norms": norms,
 }
 
 
@@ -93,19 +139,25 @@ def trained(options: argparse.Namespace, work: Path, claim: str, arm: Row, seed:
     clean = Part(source=source, share=arm["share"], seed=0)  # the same pictures for all seeds
     data = Apart(train=Part(source=source, share=arm["share"], noise=arm.get("noise", 0.0), seed=0), val=judged)
     epochs = arm.get("epochs", options.epochs)
-    schedule = {"kind": "Warmup", "epochs": epochs / 10, "then": {"kind": "Cosine", "start": 1e-2}}
+    schedule = {"kind": "Warmup", "epochs": epochs / 10, "then": {"kind": "Cosine", "start": arm.get("lr", 1e-2)}}
     fields: Row = {"size": arm["side"], "model.resolution": arm["side"], "batch_size": 64, "threads": 1, "workers": 0}
     fields |= {"epochs": epochs, "seed": seed, "test.every": 1e6, "optimizer.weight_decay": 0.05, "lr": schedule}
-    fields["transforms"] = [{"kind": "Squash"}, FLIP, *arm.get("transforms", [])]
+    fields["transforms"] = [*(arm.get("crop") or [{"kind": "Squash"}]), FLIP, *arm.get("transforms", [])]
     place = work / f"{claim}-{arm['arm'].replace(' ', '').replace(',', '-')}-{seed}"
     began = time.process_time()
-    choice = verbs.ask(data, WIDTHS[arm.get("width", "w16")], "plain", "none", "cpu", fields=fields)
+    model, rising = arm.get("model") or WIDTHS[arm.get("width", "w16")], arm.get("rising")
+    if rising:  # which sets the sizes
+        fields.pop("size")
+    choice = verbs.ask(data, model, "plain", "none", "cpu", fields=fields, progressive=rising)
     run = verbs.resume(place) if (place / "asked.json").exists() else verbs.start(choice, place)
     spent = time.process_time() - began
     result = run.result()
     found = {"claim": claim, "arm": arm["arm"], "seed": seed, "updates": result["updates"], "cpu_s": spent}
     found["top1"] = result["metrics"]["val/top1"]
     found["train_top1"] = verbs.evaluate(place, clean, split="train", device="cpu").accuracy.top1
+    if "tested" in arm:
+        tested = {f"{side}": verbs.evaluate(place, judged, resolution=side, device="cpu") for side in arm["tested"]}
+        found["at"] = {side: evaluated.accuracy.top1 for side, evaluated in tested.items()}
     if arm.get("robust"):
         robust = verbs.evaluate(
             place, judged, device="cpu", corruptions=options.corruptions, ood=options.sets / options.strangers / "val"
@@ -124,8 +176,10 @@ def reported(rows: list[Row]) -> None:
             these = [row for row in own if row["arm"] == arm]
             scores[arm] = {row["seed"]: row["top1"] for row in these}
             more = ""
+            for side in these[0].get("at", ()):
+                more += f"; at {side} {said([row['at'][side] for row in these])}"
             if "lost" in these[0]:
-                more = f"; points lost by corruptions {said([row['lost'] for row in these])}"
+                more += f"; points lost by corruptions {said([row['lost'] for row in these])}"
             fits, spent = (statistics.fmean(row[key] for row in these) for key in ("train_top1", "cpu_s"))
             print(f"| {arm} | {said(list(scores[arm].values()))}{more} | {fits:.1f} | {these[0]['updates']} | {spent:.0f} |")
         if claim == "strength":
@@ -190,6 +244,10 @@ def main() -> None:
                 for arm in CLAIMS[claim](options):
                     if any((row["claim"], row["arm"], row["seed"]) == (claim, arm["arm"], seed) for row in rows):
                         continue
+                    if "as_long" in arm:
+                        first = {row["arm"]: row["cpu_s"] for row in rows if (row["claim"], row["seed"]) == (claim, 0)}
+                        theirs, whole = (first[name] for name in arm["as_long"])
+                        arm["epochs"] = round(options.epochs * theirs / whole, 1)
                     rows.append(trained(options, work, claim, arm, seed))
                     with options.found.open("a") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
