@@ -512,7 +512,7 @@ def lengths(monkeypatch):
     real = estimate.rehearse
 
     def rehearse(prepared, updates=4, seconds=0.0):
-        return replace(real(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S)
+        return replace(real(prepared), update_s=UPDATE_S, evaluate_s=EVALUATE_S, own_s=0.0)
 
     monkeypatch.setattr(estimate, "rehearse", rehearse)
     monkeypatch.setattr(running, "rehearse", rehearse)

@@ -10,11 +10,13 @@ from paretina.model.edits.classes import Classes
 from paretina.model.families.efficientnet import B0
 from paretina.model.families.efficientnetv2 import S
 from paretina.model.families.resnet import R50
+from paretina.model.family import network_named
 from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.edits") for example in getattr(module, "EXAMPLES", ())]
 every_edit = pytest.mark.parametrize("edit", EXAMPLES, ids=repr)
-BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:2]) for whole in (B0, S, R50)]
+TOKENS = network_named("deit_tiny").blueprint
+BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:2]) for whole in (B0, S, R50, TOKENS)]
 
 
 def edited(edit, blueprint):

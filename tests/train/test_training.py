@@ -802,7 +802,7 @@ def test_a_rehearsal_counts_and_leaves_nothing_behind(tiny, npz, tmp_path):
     estimate = rehearse(prepared)
     assert (estimate.updates, estimate.updates_per_epoch, estimate.evaluations) == (12, 3, 4)
     assert estimate.update_s > 0
-    assert estimate.total_s == pytest.approx(12 * estimate.update_s + 4 * estimate.evaluate_s)
+    assert estimate.total_s == pytest.approx(12 * estimate.update_s + 4 * estimate.evaluate_s + estimate.own_s)
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.npz"]
 
 
@@ -812,7 +812,7 @@ def clockwork(monkeypatch):
     real = rehearse
 
     def rehearsed(prepared, seconds):
-        return replace(real(prepared, updates=1), update_s=0.5, evaluate_s=2.0)
+        return replace(real(prepared, updates=1), update_s=0.5, evaluate_s=2.0, own_s=0.0)
 
     monkeypatch.setattr(estimate, "rehearse", rehearsed)
     monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
@@ -841,7 +841,7 @@ def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
 
 def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeypatch):
     found = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
-    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(found, update_s=0.4, evaluate_s=0.1))
+    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(found, update_s=0.4, evaluate_s=0.1, own_s=0.0))
     monkeypatch.setattr(training.time, "monotonic", lambda: 0.0)
     run = train(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=50.0)), tmp_path / "run", time_limit=5.0)
     epochs = run.asked()["recipe"]["epochs"]
@@ -859,7 +859,9 @@ def test_a_run_whose_length_was_fitted_is_resumed_to_the_same_end(finished, tmp_
 
     monkeypatch.setattr(training.Deadline, "refit", refit)
     estimated = rehearse(prepare(wanted), updates=1)
-    monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(estimated, update_s=1e-6, evaluate_s=0.0))
+    monkeypatch.setattr(
+        estimate, "rehearse", lambda prepared, seconds: replace(estimated, update_s=1e-6, evaluate_s=0.0, own_s=0.0)
+    )
     limit = {"time_limit": 1e6, "capped": True}
     assert wanted.recipe.epochs == 2
     whole = train(wanted, tmp_path / "whole", **limit)

@@ -59,8 +59,11 @@ def check_asked(asked: Asked) -> None:
                 f"from: it starts {asked.start()[1]}. Give a model file with --weights, or leave it out: start.head=small"
             )
         check_linear(model)
-    elif not recipe.epochs:
-        raise ValueError("epochs=0 trains nothing; that is possible only where the head is fitted: start.head=probe")
+    elif not recipe.epochs and not (asked.edits and asked.starts()):
+        raise ValueError(
+            "epochs=0 trains nothing; that is possible only where the head is fitted, start.head=probe, or where a network "
+            "with weights is edited, as by edits.MergeTokens"
+        )
     if recipe.teacher is None:
         check_learner_once(recipe, model)
 

@@ -35,11 +35,21 @@ class SelfAttention(nn.Module):
         self.project_in = nn.Linear(width, 3 * heads * head_width)
         self.project_out = nn.Linear(heads * head_width, width)
 
-    def forward(self, x: TokenRows) -> TokenRows:
+    def forward(self, x: TokenRows, bias: Float[Tensor, "batch 1 1 token"] | None = None) -> TokenRows:
+        """
+        Args:
+            bias: added to the score of each token as a key.
+        """
         parts = self.project_in(self.norm(x)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # b token part head channel -> part b head token channel
-        out = F.scaled_dot_product_attention(query, key, value)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.project_out(out.transpose(1, 2).flatten(2))
+
+    def mean_key(self, x: TokenRows) -> TokenRows:
+        """The key of each token, averaged over heads."""
+        weight = self.project_in.weight.unflatten(0, (3, self.heads, -1))[1].mean(0)
+        bias = self.project_in.bias.unflatten(0, (3, self.heads, -1))[1].mean(0)
+        return F.linear(self.norm(x), weight, bias)
 
 
 class Transformer(nn.Module):

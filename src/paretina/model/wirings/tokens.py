@@ -67,14 +67,19 @@ class TokenRun(nn.Module):
         side = math.isqrt(max(0, places))
         return interpolated(table, (side, side), self.size) if side and side * side == places else table
 
-    def forward(self, x: Map) -> tuple[Map, dict[str, Tensor]]:
+    def entered(self, x: Map) -> tuple[TokenRows, list[str], tuple[int, int]]:
+        """The tokens before the first block, the names of those that stand first, and the rows and columns of the others."""
         x = x if self.adapt is None else self.adapt(x)
-        rows, columns = x.shape[2:]
+        size = (x.shape[2], x.shape[3])
         names = [name for name in ("class_token", "distillation_token") if getattr(self, name) is not None]
         first = [getattr(self, name).expand(x.shape[0], -1, -1) for name in names]
         tokens = torch.cat((*first, x.flatten(2).transpose(1, 2)), 1)
-        tokens = self.blocks(tokens + self.positions_for((rows, columns)))
-        places = tokens[:, len(names) :].transpose(1, 2).unflatten(2, (rows, columns))
+        return tokens + self.positions_for(size), names, size
+
+    def forward(self, x: Map) -> tuple[Map, dict[str, Tensor]]:
+        tokens, names, size = self.entered(x)
+        tokens = self.blocks(tokens)
+        places = tokens[:, len(names) :].transpose(1, 2).unflatten(2, size)
         return places, {name: tokens[:, number] for number, name in enumerate(names)}
 
 
@@ -104,7 +109,11 @@ class Tokens(Wiring):
             adapt = adapted(width_in, width_out, stride, kit)
             kit = kit.behind(adapt, width_in)
         blocks = [kit.block(each, width_out, width_out, 1) for each in each_narrowed(block, depth, self.hidden)]
-        return TokenRun(adapt, width_out, kit.size, self.distilled, blocks)
+        return self.run(adapt, width_out, kit, blocks)
+
+    def run(self, adapt: nn.Module | None, width: int, kit: Kit, blocks: list[nn.Module]) -> TokenRun:
+        """The module of the stage, of its parts."""
+        return TokenRun(adapt, width, kit.size, self.distilled, blocks)
 
 
 EXAMPLES = (Tokens(), Tokens(distilled=True))
