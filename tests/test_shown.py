@@ -427,6 +427,7 @@ DETAIL = {
         r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"
     ),
+    "measure": r"training_plan\.cache_gb$",
     "predict": "throughput_img_s",
     "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
     "prune": r"^widths\.|^cut\.(?!after\.value)|^recovered\.(p$|max_loss|(before|after)\.(low|high)$)",

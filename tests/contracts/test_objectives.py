@@ -19,7 +19,12 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.assemblies.divide import Divide
+from paretina.model.blocks.encoder import Encoder
+from paretina.model.blueprint import Blueprint
+from paretina.model.edits.drop_tokens import DropTokens
+from paretina.model.family import network_named
 from paretina.model.stems.conv import ConvStem
+from paretina.model.stems.patch import PatchStem
 from paretina.run import Run
 from paretina.schedules import Constant
 from paretina.spec import modules_in
@@ -39,7 +44,19 @@ RECIPES = (
     PLAIN,
 )
 """The fullest first."""
-ASSEMBLIES = (None, Divide())
+WORDS = network_named("deit_tiny").blueprint
+TOKENS = DropTokens()(
+    replace(
+        WORDS,
+        resolution=16,
+        classes=3,
+        stem=PatchStem(width=16, patch=4),
+        stages=(replace(WORDS.stages[0], block=Encoder(head_width=8), depth=4, width=16),),
+    )
+)
+"""Sixteen tokens, of which some are dropped."""
+ASSEMBLIES = (None, Divide(), TOKENS)
+"""What is made of `SINGLE`; a blueprint stands for itself."""
 MIDDLE = Clock(5, 10, 2.0)
 
 KINDS = list({type(example): example for example in reversed(FOUND)}.values())[::-1]
@@ -49,6 +66,8 @@ every_kind = pytest.mark.parametrize("objective", KINDS, ids=repr)
 
 
 def model_of(assembly):
+    if isinstance(assembly, Blueprint):
+        return assembly
     return SINGLE if assembly is None else assembly(SINGLE)
 
 
@@ -89,7 +108,9 @@ def asked(tmp_path):
 
     def made(recipe, assembly):
         data = Arrays(path=str(tmp_path / "pictures.npz"))
-        return Asked(data=data, model=SINGLE, assembly=assembly, recipe=recipe, plan=Plan(workers=0, threads=1))
+        own = isinstance(assembly, Blueprint)
+        model, assembly = (assembly, None) if own else (SINGLE, assembly)
+        return Asked(data=data, model=model, assembly=assembly, recipe=recipe, plan=Plan(workers=0, threads=1))
 
     return made
 

@@ -14,7 +14,10 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.squash import Squash
 from paretina.model.assemblies.divide import Divide
+from paretina.model.edits.drop_tokens import DropTokens
+from paretina.model.family import network_named
 from paretina.model.stems.conv import ConvStem
+from paretina.model.stems.patch import PatchStem
 from paretina.schedules import Constant
 from paretina.spec import modules_in
 from paretina.train.objective import Outputs, Teacher, Term
@@ -38,6 +41,10 @@ OBJECTIVES = [
     Supervised(terms=(Distill(),)),
 ]
 SINGLE = tiny_blueprint(row(1, 16, 1), row(1, 32, 2), resolution=8, stem=ConvStem(width=16))
+WORDS = network_named("deit_tiny").blueprint
+TOKENS = DropTokens()(
+    replace(WORDS, resolution=8, classes=3, stem=PatchStem(width=64, patch=4), stages=(replace(WORDS.stages[0], width=64),))
+)
 DROPS = Recipe(
     transforms=(Squash(), HorizontalFlip()), stochastic_depth=StochasticDepth(rate=Constant(value=0.5), shape="uniform")
 )
@@ -100,7 +107,7 @@ def fitting(objective):
     """Each of RECIPES and a model that the objective takes."""
     found = []
     for recipe in RECIPES:
-        for model in (SINGLE, Divide()(SINGLE)):
+        for model in (SINGLE, Divide()(SINGLE), TOKENS):
             given = replace(recipe, objective=objective, teacher="teacher.safetensors")
             try:
                 objective.check(given, model)

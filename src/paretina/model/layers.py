@@ -209,10 +209,10 @@ class Residual(Rate):
         super().set(rate)
         self.share = rate
 
-    def forward(self, x: Float[Tensor, "batch ..."], *more: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def forward(self, x: Float[Tensor, "batch ..."], *more: Tensor | None) -> Float[Tensor, "batch ..."]:
         """
         Args:
-            more: what the body takes besides, for each image.
+            more: what the body takes besides, with a row for each image; None for what it is to do without.
         """
         if self.training and self.subset and self.share > 0 and len(x) > LEAST:
             x = self.added_to_some(x, *more)
@@ -225,14 +225,14 @@ class Residual(Rate):
             x = x + y
         return x if self.after is None else self.after(x)
 
-    def added_to_some(self, x: Float[Tensor, "batch ..."], *more: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def added_to_some(self, x: Float[Tensor, "batch ..."], *more: Tensor | None) -> Float[Tensor, "batch ..."]:
         """The sum of shortcut and body, where the body is computed for a random subset of the images.
 
         Source: Oquab et al. 2023 (arXiv:2304.07193), section 5: dropped branches are skipped, not masked.
         """
         kept = min(len(x), max(LEAST, int(len(x) * (1.0 - self.share) + torch.rand(()).item())))
         chosen = torch.randperm(len(x), device=x.device)[:kept]
-        y = self.body(x[chosen], *(each[chosen] for each in more))
+        y = self.body(x[chosen], *(None if each is None else each[chosen] for each in more))
         x = x if self.shortcut is None else self.shortcut(x)
         out = x.clone()
         # an index_add would give the branch gradients in another memory format

@@ -328,11 +328,14 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
 
 
 def part_of(name: str) -> str:
-    """The part of a network that a tensor belongs to, by its name: "stem", "stages.2", "members.0.head", "predictor"."""
+    """The part of a network that a tensor belongs to, by its name: "stem", "stages.2", "members.0.head", "predictor".
+
+    The predictors that choose tokens are a part of their own, "stages.0.predictors": other weights have none.
+    """
     steps = name.split(".")
     for at, step in enumerate(steps):
         if step == "stages":
-            return ".".join(steps[: at + 2])
+            return ".".join(steps[: at + 3 if steps[at + 2 : at + 3] == ["predictors"] else at + 2])
         if step in ("stem", "head"):
             return ".".join(steps[: at + 1])
     return steps[0]

@@ -63,6 +63,11 @@ def target_of(network: Network, images: Tensor) -> Target:
     with torch.no_grad():
         maps, said = network.borders(images)
     last = network.stages[-1]
+    if isinstance(last, TokenRun) and type(last) is not TokenRun:
+        raise ValueError(
+            f"the last block of this network ({type(last).__name__}) does not see all tokens, so there is no map of them; use "
+            "--method occlusion"
+        )
     if isinstance(last, TokenRun) and said:
         return token_target(network, images, maps[-2], last, said)
 

@@ -141,7 +141,7 @@ def test_a_study_from_beginning_to_end(tmp_path, base, monkeypatch):
     said = []
     found = run_study(tmp_path / "study", study, say=said.append)
     assert [text.split(":")[0] for text in said if text.startswith("run")] == ["run 3 of 4", "run 4 of 4"]
-    assert said[0] == "a verdict needs 3 pairs of runs, and there are 2 seeds; give --seeds 3 or more"
+    assert said[0] == "a verdict needs 3 pairs of runs, one for each seed, and this study has 2 seeds; give --seeds 3 or more"
     assert (found.done, found.runs, sorted(found.base)) == (4, 4, [0, 1])
     (finding,) = found.findings
     for seed, gain in zip(finding.seeds, finding.pairs.gain, strict=True):

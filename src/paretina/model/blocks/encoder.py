@@ -10,6 +10,7 @@ Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), section 3.1.
 
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ TokenRows = Float[Tensor, "batch _token _channel"]
 EPS = 1e-6
 """Of the layer norms, as in the released networks."""
 
+KEPT_EPS = 1e-6
+"""Share of attention that is spread over all tokens where some are dropped."""
+
 
 class SelfAttention(nn.Module):
     """Layer norm, attention, projection."""
@@ -35,14 +39,24 @@ class SelfAttention(nn.Module):
         self.project_in = nn.Linear(width, 3 * heads * head_width)
         self.project_out = nn.Linear(heads * head_width, width)
 
-    def forward(self, x: TokenRows, bias: Float[Tensor, "batch 1 1 token"] | None = None) -> TokenRows:
+    def forward(
+        self,
+        x: TokenRows,
+        bias: Float[Tensor, "batch 1 1 token"] | None = None,
+        kept: Float[Tensor, "batch token"] | None = None,
+    ) -> TokenRows:
         """
         Args:
             bias: added to the score of each token as a key.
+            kept: 1 for tokens that all others attend to, 0 for those that only attend to themselves; has a gradient.
         """
         parts = self.project_in(self.norm(x)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # b token part head channel -> part b head token channel
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if kept is None:
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:
+            scores = query.float() @ key.float().mT / query.shape[3] ** 0.5
+            out = attended(scores, kept).to(value.dtype) @ value
         return self.project_out(out.transpose(1, 2).flatten(2))
 
     def mean_key(self, x: TokenRows) -> TokenRows:
@@ -50,6 +64,18 @@ class SelfAttention(nn.Module):
         weight = self.project_in.weight.unflatten(0, (3, self.heads, -1))[1].mean(0)
         bias = self.project_in.bias.unflatten(0, (3, self.heads, -1))[1].mean(0)
         return F.linear(self.norm(x), weight, bias)
+
+
+def attended(scores: Float[Tensor, "batch head token token"], kept: Float[Tensor, "batch token"]) -> Tensor:
+    """The shares of attention where only some tokens are kept: a softmax over these and the token itself.
+
+    Source: arXiv:2106.02034, section 3.3, with the released code's epsilon, which keeps rows and gradients finite.
+    """
+    tokens = kept.shape[1]
+    factors = kept[:, None, None]
+    factors = factors + (1.0 - factors) * torch.eye(tokens, device=kept.device)
+    weights = (scores - scores.amax(3, keepdim=True)).exp() * factors
+    return (weights + KEPT_EPS / tokens) / (weights.sum(3, keepdim=True) + KEPT_EPS)
 
 
 class Transformer(nn.Module):
