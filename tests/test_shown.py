@@ -427,7 +427,6 @@ DETAIL = {
         r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"
     ),
-    "measure": r"training_plan\.cache_gb$",
     "predict": "throughput_img_s",
     "ship": r"gate\.(p$|moved$|limits\.|(before|after)\.(low|high)$|timing\.)",
     "prune": r"^widths\.|^cut\.(?!after\.value)|^recovered\.(p$|max_loss|(before|after)\.(low|high)$)",
@@ -437,7 +436,8 @@ DETAIL = {
     "recipes": r"\.recipe\.",
     "measure": (
         r"cost\.(stages\.|activations|batch|bytes_)|samples_ms|\.(n|rounds|largest_batch)$|tried_img_s|"
-        r"(inference|training)\.p(50|95)|training\.peak_mb|others_cores|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned"
+        r"(inference|training)\.p(50|95)|training\.peak_mb|others_cores|models\.\d+\.stages\.|ceilings\.|device\.|\.plan\.|tuned|"
+        r"training_plan\.cache_gb$"
     ),
     "scale": r"^(?!.*top1$)",
     "search": r"^(?!.*top1$)",
