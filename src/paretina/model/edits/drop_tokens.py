@@ -1,6 +1,6 @@
 """DropTokens: gives a network with tokens (ViT, DeiT) predictors that drop those which matter least.
 
-See `paretina.model.wirings.dropped_tokens`; the predictors are to be trained, by the recipe `token_dropping`. Weights of the
+See `paretina.model.wirings.dropped_tokens`; the predictors are to be trained, by the recipe `token-dropping`. Weights of the
 network before fit all of its other parts.
 
 Invariant: the other parameters and their names stay; later blocks have fewer tokens.

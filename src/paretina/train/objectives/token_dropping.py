@@ -4,7 +4,7 @@ Beside the terms of the loss, which should be cross entropy and distillation fro
 more: the square of how far the share of kept tokens is from its target, and the distance of the kept tokens from those of the
 teacher. Training takes as long as without dropping, and longer by the predictors and the teacher.
 
-    paretina finetune runs/vit photos/ --recipe token_dropping teacher=runs/vit edits.DropTokens=on edits.DropTokens.keep=0.7
+    paretina finetune runs/vit photos/ --recipe token-dropping teacher=runs/vit edits.DropTokens=on edits.DropTokens.keep=0.7
 
 Source: Rao et al. 2021 (arXiv:2106.02034), section 3.3; weights as in the released code: 0.5 on both kinds of distillation, 2
 on the shares (DeiT-S; 5 for DeiT-B). There the tokens are compared behind the last norm; here behind one without scale, so that

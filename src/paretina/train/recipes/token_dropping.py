@@ -1,6 +1,6 @@
 """Token dropping: a trained network with tokens learns which of them it can do without.
 
-    paretina finetune runs/vit photos/ --recipe token_dropping teacher=runs/vit edits.DropTokens=on
+    paretina finetune runs/vit photos/ --recipe token-dropping teacher=runs/vit edits.DropTokens=on
 
 The teacher is the network as it was, and sees what the student sees. The source trains 30 epochs of 1.28 million pictures, the
 network itself at a hundredth of the rate of the predictors and not at all for five epochs; here all learn at one rate.
