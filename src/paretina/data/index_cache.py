@@ -8,7 +8,6 @@ takes as long as the first time. Nothing is unpickled.
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from paretina.data.look_cache import stamps
+from paretina.data.npz import arrays_in
 from paretina.run import write_aside
 from paretina.system import cache_folder
 
@@ -56,10 +56,9 @@ class IndexCache:
         if not self.known:
             return None
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
+            columns = arrays_in(io.BytesIO(self.path.read_bytes()))
             header = json.loads(columns.pop("header").tobytes())
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return columns if header == json.loads(json.dumps(self.header)) else None
 
