@@ -239,7 +239,9 @@ def kill(form: Form, folder: Path, kind: str, moments: random.Random, life: floa
     while process.poll() is None and not reached(folder, stale, kind, target):
         time.sleep(0.0002 if kind in ("saving", "index") else 0.002)
     until = time.monotonic() + moments.uniform(0.0, longest)
-    while time.monotonic() < until and (kind == "ending" or states(folder)[0] <= max(target, before + most)):
+    while time.monotonic() < until and process.poll() is None and not (folder / "run" / "model.safetensors").exists():
+        if kind != "ending" and states(folder)[0] > max(target, before + most):
+            break
         time.sleep(max(0.0, min(0.002, until - time.monotonic())))
     alive = process.poll() is None
     if alive:

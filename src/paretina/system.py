@@ -175,8 +175,8 @@ def lost_worker(error: BaseException) -> str:
     if found is None:
         return ""
     how = f"was killed ({found[2]})" if found[2] else "ended unexpectedly"
-    room = "shared memory" if found[2] == "Bus error" else "memory"
-    return f"a process that reads pictures, {found[1].strip()}, {how}, as the system does where {room} runs out"
+    scarce = {"Killed": ", as the system does where memory runs out", "Bus error": ", as where shared memory runs out"}
+    return f"a process that reads pictures, {found[1].strip()}, {how}{scarce.get(found[2] or '', '')}"
 
 
 VARIABLE = "PARETINA_CACHE"

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -15,8 +16,11 @@ from click.testing import CliRunner
 
 from paretina.cli import main
 from paretina.data import pictures
+from paretina.data.index_cache import IndexCache
 from paretina.measure.evaluate import Evaluation
+from paretina.run import Run, resumed_by
 from paretina.train import training
+from paretina.train.accidents import AccidentError, accidents_named
 from paretina.train.journal import Journal
 
 SMALL = ["--model", "resnet8_w16_s2", "--weights", "none", "--recipe", "plain", "--device", "cpu", "epochs=4", "batch_size=8"]
@@ -26,20 +30,37 @@ UPDATES = 12
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and signals of POSIX")
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A folder with photos/, of which no picture is kept in memory."""
+def write_photos(folder):
     numbers = np.random.default_rng(0)
     for split, count in (("train", 12), ("val", 6)):
         for name, colour in {"blue": (0, 0, 190), "red": (190, 0, 0)}.items():
-            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = numbers.integers(0, 60, (24, 20, 3)) + np.array(colour)
-                PIL.Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / split / name / f"{number}.png")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pictures, "memory_budget", lambda: 0)
-    monkeypatch.setattr(Evaluation, "KEEP", 0)
-    return tmp_path
+                PIL.Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
+
+
+def none_kept(patch, folder):
+    """Within a folder with photos/, of which no picture is kept in memory."""
+    write_photos(folder / "photos")
+    patch.chdir(folder)
+    patch.setattr(pictures, "memory_budget", lambda: 0)
+    patch.setattr(Evaluation, "KEEP", 0)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    return none_kept(monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """The model file of a run to which nothing happens."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = none_kept(patch, tmp_path_factory.mktemp("whole"))
+        cli("train", "photos", *SMALL, "workers=0", "-o", "whole")
+        return (folder / "whole" / "model.safetensors").read_bytes()
 
 
 def cli(*arguments, code=0):
@@ -79,12 +100,6 @@ def sentence(said):
     return error
 
 
-def lasting(home, workers):
-    """The model file of a run to which nothing happens."""
-    cli("train", "photos", *SMALL, f"workers={workers}", "-o", "whole")
-    return (home / "whole" / "model.safetensors").read_bytes()
-
-
 def resumed(home, wanted, run="run"):
     said = cli("train", "--resume", run)
     assert (home / run / "model.safetensors").read_bytes() == wanted
@@ -109,9 +124,7 @@ def limited():
     signal.signal(signal.SIGXFSZ, handled)
 
 
-def test_a_worker_that_is_killed(home, monkeypatch):
-    wanted = lasting(home, 1)
-
+def test_a_worker_that_is_killed(home, wanted, monkeypatch):
     def kill():
         for child in multiprocessing.active_children():
             os.kill(child.pid, signal.SIGKILL)
@@ -120,13 +133,57 @@ def test_a_worker_that_is_killed(home, monkeypatch):
     with when(monkeypatch, 7, kill):
         said = sentence(cli("train", "photos", *SMALL, "workers=1", "-o", "run", code=1))
     assert "a process that reads pictures, " in said
-    assert "as the system does where memory runs out" in said
+    assert re.search(r"was killed \(Killed\), as the system does where memory runs out|ended unexpectedly", said)
     assert said.endswith("go on with: paretina train --resume run (continues after update 6)")
     assert "continues after update 6" in resumed(home, wanted)
 
 
-def test_a_disk_that_is_full_when_a_checkpoint_is_written(home, monkeypatch, limited):
-    wanted = lasting(home, 0)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Killed. ",
+            "was killed (Killed), as the system does where memory runs out; go",
+        ),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It", "(Bus error), as where shared memory runs out; go on"),
+        ("DataLoader worker (pid 7) is killed by signal: Terminated. ", "7, was killed (Terminated); go on with: "),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "that reads pictures, 7, 8, ended unexpectedly; go on"),
+        ("[/x/gloo/transport/tcp/pair.cc:561] Connection closed by peer", "another process of this job ended, and says why"),
+    ],
+)
+def test_what_torch_says_of_lost_processes(tmp_path, text, said):
+    run = Run.create(tmp_path / "run", {})
+    with pytest.raises(AccidentError) as caught, accidents_named(run):
+        raise RuntimeError(text)
+    assert said in str(caught.value)
+    assert str(caught.value).endswith("(no state was saved yet, so it starts over)")
+
+
+def test_a_bug_stays_a_bug(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), accidents_named(Run.create(tmp_path / "run", {})):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_run_of_a_study_is_continued_by_the_study(tmp_path):
+    Run.create(tmp_path / "study" / "runs" / "one", {})
+    (tmp_path / "study" / "asked.json").write_text('{"verb": "search"}')
+    assert resumed_by(tmp_path / "study" / "runs" / "one") == f"paretina search --resume {tmp_path / 'study'}"
+    Run.create(tmp_path / "folds" / "fold-1", {})
+    (tmp_path / "folds" / "folds.json").write_text("{}")
+    assert resumed_by(tmp_path / "folds" / "fold-1") == f"paretina train --resume {tmp_path / 'folds'}"
+
+
+def test_an_index_that_cannot_be_cached_is_said(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("PARETINA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "train.tar").write_bytes(b"")
+    cached = IndexCache("shards", [tmp_path / "train.tar"])
+    cached.keep({"numbers": np.arange(2)})
+    assert cached.note.startswith(f"what was found in {tmp_path / 'train.tar'} cannot be cached in ")
+    assert cached.note.endswith("so it is looked for again each time")
+
+
+def test_a_disk_that_is_full_when_a_checkpoint_is_written(home, wanted, monkeypatch, limited):
     with when(monkeypatch, 5, lambda: no_room(20_000)):
         said = sentence(cli("train", "photos", *SMALL, "workers=0", "-o", "run", code=1))
     limited()
@@ -136,8 +193,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(home, monkeypatch, lim
     resumed(home, wanted)
 
 
-def test_a_disk_that_is_full_when_the_log_is_written(home, monkeypatch, limited):
-    wanted = lasting(home, 0)
+def test_a_disk_that_is_full_when_the_log_is_written(home, wanted, monkeypatch, limited):
     with when(monkeypatch, 4, lambda: no_room((home / "run" / "log.jsonl").stat().st_size + 50)):
         said = sentence(cli("train", "photos", *SMALL, "workers=0", "-o", "run", code=1))
     limited()
@@ -146,8 +202,7 @@ def test_a_disk_that_is_full_when_the_log_is_written(home, monkeypatch, limited)
     resumed(home, wanted)
 
 
-def test_a_disk_that_is_full_when_the_model_is_written(home, monkeypatch, limited):
-    wanted = lasting(home, 0)
+def test_a_disk_that_is_full_when_the_model_is_written(home, wanted, monkeypatch, limited):
     with monkeypatch.context() as patch:
         save = training.save_results
 
@@ -165,8 +220,7 @@ def test_a_disk_that_is_full_when_the_model_is_written(home, monkeypatch, limite
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_folder_of_pictures_that_vanishes(home, monkeypatch, workers):
-    wanted = lasting(home, workers)
+def test_a_folder_of_pictures_that_vanishes(home, wanted, monkeypatch, workers):
     with when(monkeypatch, 3, lambda: (home / "photos").rename(home / "elsewhere"), "val"):
         said = sentence(cli("train", "photos", *SMALL, f"workers={workers}", "-o", "run", code=1).replace("note: left out", ""))
     assert "can no longer be read" in said or "no picture of a batch can be read any more" in said
@@ -206,8 +260,7 @@ def test_a_file_that_changes_is_named_once(home, monkeypatch):
     assert (home / "run" / "model.safetensors").is_file()
 
 
-def test_the_directory_of_the_run_is_removed_or_moved(home, monkeypatch):
-    wanted = lasting(home, 0)
+def test_the_directory_of_the_run_is_removed_or_moved(home, wanted, monkeypatch):
     with when(monkeypatch, 4, lambda: shutil.rmtree(home / "run")):
         said = sentence(cli("train", "photos", *SMALL, "workers=0", "-o", "run", code=1))
     assert "the directory of the run, run, was removed or moved while the run went on" in said

@@ -5,6 +5,7 @@ removed are neither mistakes in the request nor bugs; the last checkpoint is who
 """
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,10 @@ from paretina.system import lost_worker
 
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """No room on the disk, in the largest file that is allowed, or in what the user may have."""
+
+
+LOST_RANK = re.compile(r"gloo/transport|ncclRemoteError|ncclSystemError|Connection (?:closed|reset) by peer|Broken pipe")
+"""What torch says where another process of the job can no longer be reached."""
 
 
 class AccidentError(OSError):
@@ -35,6 +40,8 @@ def accident(error: Exception, run: Run) -> str:
         return str(error)
     if killed := lost_worker(error):
         return killed
+    if isinstance(error, RuntimeError) and LOST_RANK.search(str(error)):
+        return "another process of this job ended, and says why, unless it was killed"
     if isinstance(error, OSError) and error.errno is not None:
         where = str(run.path if error.filename is None else error.filename)
         if error.errno in FULL:
@@ -50,7 +57,7 @@ def advice(error: Exception, run: Run) -> str:
         return f"if it was moved, go on with: {resumed_by(run.path, 'ITS-PLACE')}; if it was removed, start anew"
     if isinstance(error, AccidentError | DecodeError):
         before = "put the pictures back as they were, then "
-    elif lost_worker(error):
+    elif isinstance(error, RuntimeError):
         before = ""
     else:
         before = "make room, then " if isinstance(error, OSError) and error.errno in FULL else "mend that, then "
