@@ -2,9 +2,16 @@
 
     python benchmarks/kills.py                  # 20 kills, about two minutes on two cores
     python benchmarks/kills.py --kills 50 --seed 1 --keep kills
+    python benchmarks/kills.py --kills 50 --cache
+    python benchmarks/kills.py --kills 10 --cache --ranks 2
 
-Every kill is a SIGKILL: nothing can be tidied up. Their moments are random, from a seed, and of four kinds: anywhere from the
+Every kill is a SIGKILL: nothing can be tidied up. Their moments are random, from a seed, and of these kinds: anywhere from the
 start of the process on, while it trains, while a checkpoint is being written, and between the last checkpoint and the result.
+With `--cache` the pictures are JPEG files in tar shards and not kept in memory, and two further kinds strike while the index of
+the shards and the cache of decoded pictures are being written, both of which are removed before. With `--ranks` the run is one
+of several processes under torchrun; in turn one of them is killed, so that torchrun ends the others, or all with torchrun.
+Another kind takes a process of the loader, so that the run itself ends with an error.
+
 The run writes a checkpoint after each update, so that it spends much of its time writing them. Everything that draws random
 numbers or keeps a state is switched on: accumulation, augmentation, mixup, stochastic depth, dropout, average, best weights.
 
@@ -12,28 +19,44 @@ Exit code 1 if the weights, the predictions or the figures differ in a single bi
 """
 
 import argparse
+import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 UPDATES = 240
-KINDS = ("training", "saving", "anywhere", "saving")
+"""Default length of the run."""
+
+KINDS = ("training", "saving", "anywhere", "saving", "loading")
 """In turn; the last two kills wait for the end."""
 
+CACHING = ("index", "pictures")
+"""Further kinds with `--cache`."""
 
-def child(folder: Path) -> None:
-    """Continues with the run in a folder, or starts it."""
+
+def child(folder: Path, form: "Form", again: bool) -> None:
+    """Continues with the run in a folder, or starts it.
+
+    Args:
+        again: whether it was started before.
+    """
     import torch
 
+    from paretina.data import pictures
     from paretina.data.sources.arrays import Arrays
+    from paretina.data.sources.shards import Shards
     from paretina.data.transforms.crop import RandomResizedCrop
     from paretina.data.transforms.flip import HorizontalFlip
     from paretina.data.transforms.mixup import MixUp
@@ -52,7 +75,8 @@ def child(folder: Path) -> None:
     from paretina.train.training import resume, train
 
     torch.set_num_threads(1)
-    if (folder / "run" / "asked.json").exists():
+    pictures.memory_budget = lambda: 0  # so that pictures are read again and again, by the loader
+    if again:
         resume(folder / "run", save_every=0.0)
         return
     blueprint = Blueprint(
@@ -68,7 +92,7 @@ def child(folder: Path) -> None:
         activation=SiLU(),
     )
     recipe = Recipe(
-        epochs=UPDATES / 20,
+        epochs=form.updates / 20,
         batch_size=8,
         accumulate=2,
         size=Linear(start=12.0, end=18.0),
@@ -78,8 +102,9 @@ def child(folder: Path) -> None:
         average=Average(),
         test=Evaluated(keep="best"),
     )
-    data = Arrays(path=str(folder.parent / "numbers.npz"))
-    train(Asked(data=data, model=blueprint, recipe=recipe, plan=Plan(workers=1, threads=1)), folder / "run", save_every=0.0)
+    data = Shards(path=str(folder.parent / "shards")) if form.cache else Arrays(path=str(folder.parent / "numbers.npz"))
+    plan = Plan(workers=1, threads=1, cache_gb=1.0 if form.cache else 0.0)
+    train(Asked(data=data, model=blueprint, recipe=recipe, plan=plan), folder / "run", save_every=0.0)
 
 
 def write_numbers(path: Path) -> None:
@@ -89,26 +114,94 @@ def write_numbers(path: Path) -> None:
     np.savez(path, images=images, labels=labels, split=["train"] * 160 + ["val"] * 40)
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    folder.mkdir(exist_ok=True)
-    with open(folder / "errors.txt", "ab") as errors:
-        return subprocess.Popen([sys.executable, __file__, "--child", str(folder)], stdout=errors, stderr=errors)
+def write_shards(folder: Path) -> None:
+    """The same pictures, larger, as JPEG files in archives."""
+    folder.mkdir()
+    numbers = np.random.default_rng(0)
+    for split, count in (("train", 160), ("val", 40)):
+        with tarfile.open(folder / f"{split}-000.tar", "w") as archive:
+            for number in range(count):
+                pixels = numbers.random((160, 200, 3)) * 170 + 25 * (number % 4)
+                file = io.BytesIO()
+                PIL.Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG")
+                for ending, data in (("jpg", file.getvalue()), ("cls", str(number % 4).encode())):
+                    member = tarfile.TarInfo(f"{number:05d}.{ending}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
 
 
-def states(folder: Path, process: int = 0) -> tuple[int, bool]:
-    """The step of the newest whole state, 0 if there is none, and whether a process has one that is only half written."""
+@dataclass(frozen=True)
+class Form:
+    """How the run is made.
+
+    Attributes:
+        ranks: number of processes.
+        cache: whether its pictures come from shards and are cached.
+        updates: its length.
+    """
+
+    ranks: int = 1
+    cache: bool = False
+    updates: int = UPDATES
+
+    def start(self, folder: Path) -> subprocess.Popen[bytes]:
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, __file__, "--child", str(folder), "--updates", str(self.updates)]
+        command += ["--cache"] if self.cache else []
+        if (folder / "run" / "asked.json").exists():
+            command.append("--again")
+        if self.ranks > 1:
+            launched = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.ranks)]
+            command = [sys.executable, *launched, *command[1:]]
+        environment = {**os.environ, "PARETINA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+        with open(folder / "errors.txt", "ab") as errors:
+            return subprocess.Popen(command, stdout=errors, stderr=errors, env=environment)
+
+    def processes(self, parent: int) -> dict[int, int]:
+        """The processes that train, by rank."""
+        return {0: parent} if self.ranks == 1 else below(parent, by_rank=True)
+
+
+def below(parent: int, by_rank: bool = False) -> dict[int, int]:
+    """The processes that a process has started, by their number, or by the rank that torchrun gave them."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) != parent:
+                continue
+            words = (place / "environ").read_bytes().split(b"\0") if by_rank else []
+        except (OSError, ValueError, IndexError):
+            continue
+        ranks = [int(word[5:]) for word in words if word.startswith(b"RANK=")] if by_rank else [int(place.name)]
+        found.update(dict.fromkeys(ranks, int(place.name)))
+    return found
+
+
+def states(folder: Path) -> tuple[int, set[str]]:
+    """The step of the newest whole state, 0 if there is none, and those that are only half written."""
     try:
         names = os.listdir(folder / "run" / "state")
     except FileNotFoundError:
-        return 0, False
-    whole = [int(name) for name in names if name.isdecimal()]
-    return max(whole, default=0), any(name.endswith(f".{process}") for name in names)
+        return 0, set()
+    return max((int(name) for name in names if name.isdecimal()), default=0), {name for name in names if name.startswith(".")}
 
 
-def reached(folder: Path, process: int, kind: str, target: int) -> bool:
-    """Whether a process has come to where a kind of kill may strike."""
-    step, half = states(folder, process)
-    return kind == "anywhere" or (step >= target and (half or kind != "saving"))
+def cached(folder: Path, kind: str) -> bool:
+    """Whether a cache of that kind is being written, or was."""
+    place, pattern = ("shards", "*") if kind == "index" else ("pictures", "*.bin")
+    return any((folder / "cache" / place).glob(pattern))
+
+
+def reached(folder: Path, stale: set[str], kind: str, target: int) -> bool:
+    """Whether the run has come to where a kind of kill may strike.
+
+    Args:
+        stale: states that earlier kills have left half written.
+    """
+    if kind in CACHING:
+        return cached(folder, kind)
+    step, half = states(folder)
+    return kind == "anywhere" or (step >= target and (bool(half - stale) or kind != "saving"))
 
 
 @dataclass(frozen=True)
@@ -128,31 +221,49 @@ class Kill:
     alive: bool
 
 
-def kill(folder: Path, kind: str, moments: random.Random, life: float) -> Kill:
-    """Starts a process and kills it.
+def kill(form: Form, folder: Path, kind: str, moments: random.Random, life: float, most: int) -> Kill:
+    """Starts a run and kills it, or a part of it.
 
     Args:
-        life: seconds that a process takes from its start to its first update, about.
+        life: seconds that a run takes from its start to its first update, about.
+        most: updates that it may get further.
     """
-    before = states(folder)[0]
-    target = UPDATES if kind == "ending" else before + moments.randint(1, UPDATES // 12)
-    longest = {"training": 0.1, "saving": 0.004, "anywhere": 1.2 * life, "ending": life if before == UPDATES else 0.15}[kind]
+    before, stale = states(folder)
+    target = form.updates if kind == "ending" else min(before + moments.randint(1, most), form.updates - 1)
+    late = life if before == form.updates else 0.15
+    longest = {"saving": 0.004, "anywhere": 1.2 * life, "ending": late, "index": 0.01, "pictures": 0.15}.get(kind, 0.1)
+    if kind in CACHING:
+        shutil.rmtree(folder / "cache", ignore_errors=True)
     began = time.monotonic()
-    process = start(folder)
-    while process.poll() is None and not reached(folder, process.pid, kind, target):
-        time.sleep(0.0002 if kind == "saving" else 0.002)
-    time.sleep(moments.uniform(0.0, longest))
+    process = form.start(folder)
+    while process.poll() is None and not reached(folder, stale, kind, target):
+        time.sleep(0.0002 if kind in ("saving", "index") else 0.002)
+    until = time.monotonic() + moments.uniform(0.0, longest)
+    while time.monotonic() < until and process.poll() is None and not (folder / "run" / "model.safetensors").exists():
+        if kind != "ending" and states(folder)[0] > max(target, before + most):
+            break
+        time.sleep(max(0.0, min(0.002, until - time.monotonic())))
     alive = process.poll() is None
     if alive:
-        os.kill(process.pid, signal.SIGKILL)
+        ranks = form.processes(process.pid)
+        victims = list(ranks.values())
+        if kind == "loading":  # processes of the loader, and not the one that torch itself may start
+            victims = [each for rank in ranks.values() for each in below(rank).values()][:1] or victims
+        elif form.ranks > 1 and moments.random() < 0.5:
+            victims = [moments.choice(victims)] if victims else [process.pid]
+        else:
+            victims = [process.pid, *victims]
+        for each in dict.fromkeys(victims):
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
     process.wait()
-    step, half = states(folder, process.pid)
-    return Kill(kind, time.monotonic() - began, step, half, alive)
+    step, half = states(folder)
+    return Kill(kind, time.monotonic() - began, step, bool(half - stale), alive)
 
 
-def finish(folder: Path) -> None:
+def finish(form: Form, folder: Path) -> None:
     """Lets the run come to its end."""
-    if start(folder).wait() or not (folder / "run" / "result.json").exists():
+    if form.start(folder).wait() or not (folder / "run" / "result.json").exists():
         sys.exit(f"the run in {folder} did not finish:\n{(folder / 'errors.txt').read_text()[-3000:]}")
 
 
@@ -178,50 +289,60 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--keep", type=Path, help="folder for the runs; default: a temporary one")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of the run; default: %(default)s")
+    parser.add_argument("--updates", type=int, default=UPDATES, help="length of the run; default: %(default)s")
+    parser.add_argument("--cache", action="store_true", help="pictures from shards, with caches, which are struck too")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    form = Form(options.ranks, options.cache, options.updates)
     if options.child:
-        child(options.child)
+        child(options.child, form, options.again)
         return
+    if options.ranks > 1 and not sys.platform.startswith("linux"):
+        sys.exit("--ranks finds the processes in /proc, which Linux has")
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             sys.exit(f"{folder} is not empty")
-        if compare(folder, options.kills, random.Random(options.seed)):
+        if compare(form, folder, options.kills, random.Random(options.seed)):
             sys.exit(1)
 
 
-def compare(folder: Path, kills: int, moments: random.Random) -> list[str]:
+def compare(form: Form, folder: Path, kills: int, moments: random.Random) -> list[str]:
     """Prints a line a kill, then what differs."""
     write_numbers(folder / "numbers.npz")
+    if form.cache:
+        write_shards(folder / "shards")
+    kinds = (*KINDS, *CACHING) if form.cache else KINDS
     whole, killed = folder / "whole", folder / "killed"
     began = time.monotonic()
-    process = start(whole)
+    process = form.start(whole)
     while process.poll() is None and states(whole)[0] < 1:
         time.sleep(0.01)
     life = time.monotonic() - began
     process.wait()
-    finish(whole)
-    print(f"never killed: {UPDATES} updates in {time.monotonic() - began:.1f} s, the first after {life:.1f} s")
+    finish(form, whole)
+    print(f"never killed: {form.updates} updates in {time.monotonic() - began:.1f} s, the first after {life:.1f} s")
     print(f"{'kill':>4}  {'kind':<9} {'lived':>7} {'resumes at':>10}  cut off a checkpoint")
     done = []
     for number in range(1, kills + 1):
-        kind = "ending" if number > kills - 2 else KINDS[number % len(KINDS)]
-        struck = kill(killed, kind, moments, life)
+        kind = "ending" if number > kills - 2 else kinds[number % len(kinds)]
+        struck = kill(form, killed, kind, moments, life, max(1, 3 * form.updates // (2 * kills)))
         done.append(struck)
         said = "" if struck.alive else "  (was finished already)"
         print(
             f"{number:>4}  {kind:<9} {struck.passed:>5.1f} s {struck.step:>10}  {'yes' if struck.half else 'no'}{said}",
             flush=True,
         )
-    finish(killed)
+    finish(form, killed)
     found = differences(whole, killed)
     struck = [each for each in done if each.alive]
-    print(
-        f"{len(struck)} of {kills} kills struck, {sum(each.half for each in struck)} of them while a checkpoint was written: "
-        + (f"DIFFERENT in {', '.join(found)}" if found else "weights, predictions and figures are equal in every bit")
-    )
+    what = f"{form.ranks} {'process' if form.ranks == 1 else 'processes'}{', caches' if form.cache else ''}"
+    cut = sum(each.half for each in struck)
+    equal = f"DIFFERENT in {', '.join(found)}" if found else "weights, predictions and figures are equal in every bit"
+    print(f"{what}: {len(struck)} of {kills} kills struck, {cut} of them while a checkpoint was written: {equal}")
     if len(struck) < kills:
         found.append("kills that came too late")
     return found

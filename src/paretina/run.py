@@ -8,6 +8,7 @@ run directories and nothing else.
 import html
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -17,16 +18,47 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from safetensors import SafetensorError
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Names a file in the error of writing to it: the system does not, once the file is open, nor does safetensors.
+
+    Raises:
+        OSError: with the number and the name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    except SafetensorError as error:
+        if found := re.search(r"\(os error (\d+)\)|\bcode: (\d+)", str(error)):
+            number = int(found[1] or found[2])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def write_aside(path: Path, data: bytes) -> None:
-    """Writes a file atomically: at every moment it is either the whole old one or the whole new one."""
+    """Writes a file atomically: at every moment it is either the whole old one or the whole new one.
+
+    Raises:
+        OSError: it cannot be written, and is as it was; the error names it.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with written(path):
+            with open(aside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+    except OSError:
+        with suppress(OSError):  # a part of a file takes room that may be what is missing
+            aside.unlink()
+        raise
     sync_folder(path.parent)
 
 
@@ -92,6 +124,22 @@ def held_in(path: Path) -> str:
     else:
         return ""
     return f"{what} already; choose another --output, or go on with it: {shlex.join(['paretina', verb, '--resume', str(path)])}"
+
+
+def resumed_by(path: Path, place: str = "") -> str:
+    """The command that continues a run: its own, or that of the folds or the study that it is a part of.
+
+    Args:
+        place: where the run is now; default: where it was.
+    """
+    for folder in (path.parent, path.parent.parent):
+        if (folder / OF_FOLDS).exists():
+            return shlex.join(["paretina", "train", "--resume", place or str(folder)])
+        with suppress(OSError, ValueError, AttributeError):
+            verb = json.loads((folder / "asked.json").read_text()).get("verb")
+            if verb in OF_STUDIES:
+                return shlex.join(["paretina", verb, "--resume", place or str(folder)])
+    return shlex.join(["paretina", "train", "--resume", place or str(path)])
 
 
 def model_in(path: Path, hint: str = "") -> Path:
@@ -228,7 +276,7 @@ class Run:
     def log(self, event: str, step: int, **values: Any) -> None:
         """Appends a line; a line that was cut off when the process was killed is ended first."""
         line = {"event": event, "step": step, "attempt": self.attempt, **values}
-        with open(self.path / "log.jsonl", "a+b") as file:
+        with written(self.path / "log.jsonl"), open(self.path / "log.jsonl", "a+b") as file:
             file.seek(0, os.SEEK_END)
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -285,16 +333,23 @@ class Run:
 
     @contextmanager
     def new_state(self, step: int) -> Iterator[Path]:
-        """A folder to write the state of a step into; it gets its name when it is complete, then older ones are removed."""
+        """A folder to write the state of a step into; it gets its name when it is complete, then older ones are removed.
+
+        One that an error leaves incomplete is removed, since it takes room that may be what is missing.
+        """
         folder = self.path / "state"
         folder.mkdir(exist_ok=True)
         aside, final = folder / f".{step:09d}.{os.getpid()}", folder / f"{step:09d}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        yield aside
-        for file in aside.iterdir():
-            with open(file, "r+b") as handle:  # Windows syncs no file that is open for reading alone
-                os.fsync(handle.fileno())
+        try:
+            yield aside
+            for file in aside.iterdir():
+                with written(file), open(file, "r+b") as handle:  # Windows syncs no file that is open for reading alone
+                    os.fsync(handle.fileno())
+        except Exception:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
         sync_folder(aside)
         if final.exists():  # it is complete, or it would not have its name; removing it would leave a moment without any state
             shutil.rmtree(aside)

@@ -5,6 +5,7 @@ Where the system does not report them, memory and busy seconds are None, and chi
 
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -160,6 +161,22 @@ def processes(root: Path) -> Iterator[tuple[int, int, int]]:
             number, _, rest = place.read_text().partition(" (")
             fields = rest.rpartition(") ")[2].split()  # a name may contain brackets and spaces
             yield int(number), int(fields[1]), sum(map(int, fields[11:15]))
+
+
+LOST_WORKER = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (.*?)\.|exited unexpectedly)", re.DOTALL
+)
+"""What torch says of a process that is no longer there."""
+
+
+def lost_worker(error: BaseException) -> str:
+    """A sentence about a process of the loader that was lost; "" for any other error."""
+    found = LOST_WORKER.search(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return ""
+    how = f"was killed ({found[2]})" if found[2] else "ended unexpectedly"
+    scarce = {"Killed": ", as the system does where memory runs out", "Bus error": ", as where shared memory runs out"}
+    return f"a process that reads pictures, {found[1].strip()}, {how}{scarce.get(found[2] or '', '')}"
 
 
 VARIABLE = "PARETINA_CACHE"

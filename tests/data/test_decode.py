@@ -17,6 +17,7 @@ import torch
 import paretina.data.decode as decoding
 from paretina.data.decode import DecodeError, decode
 from paretina.data.remarks import remarks_heard
+from paretina.data.tiff_errors import LISTENING
 
 
 def saved(image, kind="PNG", **options):
@@ -532,3 +533,22 @@ def test_cut_heic_is_named(length):
     data, _ = heic()
     with pytest.raises(DecodeError, match=r"^a\.heic: "):
         decode(data[:length], "a.heic")
+
+
+# --- what other libraries report ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not LISTENING, reason="the functions of libtiff are hidden in this build of Pillow")
+def test_what_libtiff_makes_up_is_damage_and_is_not_printed(capfd):
+    pixels = PIL.Image.fromarray(noise(60, 80)[:, :, 0] > 128)
+    data = bytearray(saved(pixels, "TIFF", compression="group4"))
+    assert decode(bytes(data), "a").shape == (3, 60, 80)
+    for at in range(40, 400, 20):
+        data[at] ^= 0x5A
+    with pytest.raises(DecodeError, match=r"^a: is damaged \(Fax4Decode: .*\)$"):
+        decode(bytes(data), "a")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bitmap_without_the_header_of_its_file_is_read():
+    np.testing.assert_array_equal(numbers(decode(saved(PIL.Image.fromarray(noise()), "DIB"), "a")), noise())

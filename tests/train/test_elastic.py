@@ -88,6 +88,7 @@ def test_a_lost_process_ends_the_job_and_its_checkpoint_is_whole(data, whole, tm
     os.kill(workers_of(process)[1], signal.SIGKILL)
     said = ended(process, code=1)
     assert "SIGKILL" in said
+    assert "gloo" not in said  # the other process says in words that this one is lost
     ended(torchrun("--resume", run))
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 

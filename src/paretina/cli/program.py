@@ -14,7 +14,7 @@ import click
 from paretina.cli.once import Once
 from paretina.cli.planning import TuneCommand
 from paretina.measure.process import spin_briefly
-from paretina.system import TerminatedError, ended_like_interrupts
+from paretina.system import TerminatedError, ended_like_interrupts, lost_worker
 from paretina.text import paragraphs, printable
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
@@ -63,7 +63,7 @@ def outcome(error: BaseException) -> FailedError | None:
     text = "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return FailedError(f"out of memory; lower batch_size or size, or raise accumulate ({text.strip() or 'no details'})")
-    if said := unmatched_torch(error):
+    if said := unmatched_torch(error) or lost_worker(error):
         return FailedError(said)
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename is not None else ""

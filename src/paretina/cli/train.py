@@ -328,7 +328,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
     except KeyboardInterrupt as stopped:
         raise interrupted(progress.run or path, str(stopped)) from None
     except Exception as error:
-        if progress.run:
+        if progress.run and not getattr(error, "says_how", False):
             error.add_note(f"the log so far is in {progress.run}")
         raise
 

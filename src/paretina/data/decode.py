@@ -24,16 +24,21 @@ from paretina.data.jpeg import END, jpeg_pixels, plain_size
 from paretina.data.levels import Levels, halved
 from paretina.data.remarks import remark
 from paretina.data.room import Room
+from paretina.data.tiff_errors import tiff_errors
 from paretina.shapes import Image
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused: as RGB they take over half a gigabyte for each worker. It is also Pillow's default limit."""
 
 ROOM = Room(2 << 30)
-"""Memory that the threads of a process may use for decoding. A picture just under MAX_PIXELS needs all of it."""
+"""Memory that the threads of a process may use for decoding. A picture just under MAX_PIXELS needs all of it, or more than it
+where it is of a format in READER_BYTES; no other is then decoded beside it."""
 
 JPEG_BYTES, OTHER_BYTES = 6, 12
 """Peak bytes per pixel of decoding: the result, the buffers of the format's reader, and a copy for rotation."""
+
+READER_BYTES = {"WEBP": 20, "JPEG2000": 20}
+"""The same for formats whose readers take more: the canvas of an animation twice and its bytes; a whole number per colour."""
 
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 """How files of phones begin that Pillow cannot read by itself (ISO/IEC 23008-12, annex B)."""
@@ -41,7 +46,7 @@ HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b
 STRIP = 1 << 22
 """Pixels converted at a time, to avoid a second copy of a large picture."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO", "HEIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "ICO", "HEIF")
 """Formats that Pillow may read here. EPS is excluded, since Pillow would start an external program for it."""
 
 SUFFIXES = frozenset(
@@ -235,7 +240,7 @@ def read_opened(image: PIL.Image.Image, file: io.BytesIO, data: bytes, by: int) 
         image.draft(None, (max(1, width // by), max(1, height // by)))
     width, height = image.size
     coded = image.format in CODED
-    with ROOM.taken(width * height * (JPEG_BYTES if coded else OTHER_BYTES)):
+    with ROOM.taken(width * height * (JPEG_BYTES if coded else READER_BYTES.get(image.format or "", OTHER_BYTES))):
         if coded and image.mode == "CMYK":
             jpeg_pixels(data, width, height, "CMYK")  # only to detect damage: Pillow interprets the colours
             file.seek(0, io.SEEK_END)
@@ -287,6 +292,7 @@ def rgb(image: PIL.Image.Image, data: bytes) -> np.ndarray:
     inverted, limit, clear = False, 65535, None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         inverted, limit = read_tiff_as_it_is(image)
+        load_tiff(image)
     else:
         clear = clear_pixels(image, data)
     image.load()
@@ -399,6 +405,22 @@ def read_tiff_as_it_is(image: TiffImagePlugin.TiffImageFile) -> tuple[bool, int]
         remark(f"{bits[0]}-bit {'signed ' if signed else ''}numbers, of which 65,535 was taken for white")
     inverted = tags.get(PHOTOMETRIC) == 0 and (image.mode.startswith("I") or image.mode == "F")
     return inverted, (1 << bits[0]) - 1 if image.mode.startswith("I;16") else 65535
+
+
+def load_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Loads a TIFF.
+
+    Raises:
+        ValueError: libtiff reports an error; it may have made up pixels.
+    """
+    with tiff_errors() as errors:
+        try:
+            image.load()
+        except Exception:
+            if not errors:
+                raise
+    if errors:
+        raise ValueError(f"is damaged ({errors[0]})")
 
 
 def clear_pixels(image: PIL.Image.Image, data: bytes) -> np.ndarray | None:

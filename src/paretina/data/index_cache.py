@@ -8,9 +8,7 @@ takes as long as the first time. Nothing is unpickled.
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from paretina.data.look_cache import stamps
+from paretina.data.npz import arrays_in
 from paretina.run import write_aside
 from paretina.system import cache_folder
 
@@ -37,10 +36,14 @@ class IndexCache:
         use: kind of index, and the folder in the cache.
         files: that it is made from.
         settings: anything else that it depends on, as JSON-compatible values.
+
+    Attributes:
+        note: why nothing could be saved; "" otherwise.
     """
 
     def __init__(self, use: str, files: Sequence[Path], settings: Any = None) -> None:
         names = [str(file.absolute()) for file in files]
+        self.names, self.note = ", ".join(map(str, files)), ""
         found = stamps({name: Path(name) for name in names})
         self.known = len(found) == len(set(names))
         stamped = {name: list(stamp) for name, stamp in found.items()}
@@ -53,22 +56,26 @@ class IndexCache:
         if not self.known:
             return None
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
+            columns = arrays_in(io.BytesIO(self.path.read_bytes()))
             header = json.loads(columns.pop("header").tobytes())
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return columns if header == json.loads(json.dumps(self.header)) else None
 
     def keep(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Saves the columns, if the folder can be written."""
+        """Saves the columns; a full disk, or a folder that cannot be written, gives a note."""
         if not self.known:
             return
         buffer = io.BytesIO()
         np.savez(buffer, header=np.frombuffer(json.dumps(self.header).encode(), np.uint8), **columns)  # type: ignore[arg-type]
-        with suppress(OSError):
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(self.path, buffer.getvalue())
+        except OSError as error:
+            self.note = (
+                f"what was found in {self.names} cannot be cached in {self.path.parent} ({error.strerror or error}), so it is "
+                "looked for again each time"
+            )
 
 
 def packed(texts: Sequence[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Loads batches of pictures; the result does not depend on the number of workers."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,10 +29,13 @@ class LoadedBatch:
 
     Attributes:
         faults: `name: reason` for each picture that was left out.
+        changed: `path: what` for each file that is not as it was when it was first read; its picture is in the batch, as it
+            is now.
     """
 
     batch: Batch
     faults: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 Item = tuple[int, Tensor, tuple[Image, ...]] | str
@@ -203,16 +206,18 @@ class Collate:
     """Stacks items into a batch; unreadable pictures are left out and named.
 
     Attributes:
-        size: side in pixels of the images of an empty batch; None if a batch must not be empty.
+        size: side in pixels of the images of an empty batch.
         weights: what the targets of each picture are multiplied by, in the order of their split; None for 1.
+        pictures: that the items are of, to find files that have changed; None to look for none.
         any_layout: whether a batch of pictures that are channels last in memory stays so; `Batch.to` decides in the end.
     """
 
     classes: int
-    size: int | None = None
+    size: int = 0
     task: Task = field(default_factory=OneOf)
     weights: Tensor | None = field(default=None, compare=False)
     any_layout: bool = False
+    pictures: Pictures | None = field(default=None, compare=False)
 
     def stack(self, images: Sequence[Image]) -> Images:
         """One batch of pictures of one size; in a worker it is written where the training process will read it."""
@@ -223,16 +228,14 @@ class Collate:
     def __call__(self, items: Sequence[Item]) -> LoadedBatch:
         good = [item for item in items if not isinstance(item, str)]
         faults = tuple(item for item in items if isinstance(item, str))
-        if not good and self.size is None:
-            raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
-        side = self.size or 0
-        nothing = (torch.empty(0, 3, side, side, dtype=torch.uint8),)
+        nothing = (torch.empty(0, 3, self.size, self.size, dtype=torch.uint8),)
         views = tuple(self.stack(view) for view in zip(*(views for _, _, views in good), strict=True)) if good else nothing
         targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
         if self.weights is not None:
             targets = weighed(targets, self.weights[ids])
-        return LoadedBatch(Batch(views, targets, ids), faults)
+        changes = [] if self.pictures is None else [self.pictures.change(index) for index, _, _ in good]
+        return LoadedBatch(Batch(views, targets, ids), faults, tuple(filter(None, changes)))
 
 
 def weighed(targets: Targets, weights: Tensor) -> Targets:
@@ -243,18 +246,36 @@ def weighed(targets: Targets, weights: Tensor) -> Targets:
 def training_batches(
     pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
 ) -> Iterator[LoadedBatch]:
-    """Yields the batches of a stream of requests, in order; the targets of pictures that weigh more or less are scaled."""
-    return iter(
+    """Yields the batches of a stream of requests, in order; the targets of pictures that weigh more or less are scaled.
+
+    Raises:
+        DecodeError: no picture of a batch can be read any more.
+    """
+    return with_pictures(
         DataLoader(
             Transformed(pictures, looks),
             batch_sampler=Stream(requests, pictures, looks),
-            collate_fn=Collate(classes, task=pictures.collection.task, weights=pictures.weights(), any_layout=True),
+            collate_fn=Collate(
+                classes, task=pictures.collection.task, weights=pictures.weights(), any_layout=True, pictures=pictures
+            ),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),  # otherwise it draws from the generator of the network
         )
     )
+
+
+def with_pictures(batches: Iterable[LoadedBatch]) -> Iterator[LoadedBatch]:
+    """The batches, each with at least one picture: an update on none would change the weights all the same.
+
+    Raises:
+        DecodeError: one has none.
+    """
+    for loaded in batches:
+        if not len(loaded.batch):
+            raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(loaded.faults[:3])}")
+        yield loaded
 
 
 def evaluation_batches(
@@ -275,7 +296,7 @@ def evaluation_batches(
             Preprocessed(pictures, preprocessing, size),
             sampler=range(len(pictures)) if indices is None else indices,  # type: ignore[arg-type]
             batch_size=batch,
-            collate_fn=Collate(classes, size, pictures.collection.task),
+            collate_fn=Collate(classes, size, pictures.collection.task, pictures=pictures),
             num_workers=workers,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from paretina.data.npz import arrays_in
 from paretina.run import write_aside
 from paretina.system import cache_folder
 
@@ -67,8 +67,8 @@ class LookCache:
 
     def read(self, path: Path) -> dict[str, tuple[Stamp, Any]]:
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                text, when, entries = (file[name] for name in ("text", "stamps", "entries"))
+            found = arrays_in(io.BytesIO(path.read_bytes()))
+            text, when, entries = (found[name] for name in ("text", "stamps", "entries"))
             header, names = json.loads(text.tobytes())
             if header != self.header:
                 return {}
@@ -77,7 +77,7 @@ class LookCache:
             return {name: (tuple(stamp), one) for name, stamp, one in zip(names, when.tolist(), entries, strict=True)}
         except OSError:  # there is none yet, or the folder is unusable, which writing will report
             return {}
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}  # damaged; only the time to read the pictures again is lost, and `keep` rewrites it
 
     def keep(self, found: Mapping[str, Any]) -> None:

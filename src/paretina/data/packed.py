@@ -22,7 +22,6 @@ import mmap
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from torch import Tensor
 
 from paretina.data.levels import MARGIN, StoredLevels, copies_for, halvings_for, level_place, stored_size
 from paretina.data.look_cache import STAMP, Stamp, stamps
+from paretina.data.npz import arrays_in
 from paretina.run import write_aside
 from paretina.shapes import Image
 from paretina.system import available_bytes, cache_folder
@@ -387,13 +387,13 @@ def read_index(path: Path, header: Mapping[str, Any] | None = None) -> tuple[str
         rows = zip(names, when.tolist(), places.tolist(), remarks, strict=True)
         entries = {name: PackedPicture(tuple(stamp), tuple(place), str(remark)) for name, stamp, place, remark in rows}
         return Path(data).name, entries
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "", {}  # what was lost is decoded again
 
 
 def index_parts(path: Path) -> tuple[dict[str, Any], str, list[str], list[str], np.ndarray, np.ndarray]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        text, when, places = (file[name] for name in ("text", "stamps", "places"))
+    found = arrays_in(io.BytesIO(path.read_bytes()))
+    text, when, places = (found[name] for name in ("text", "stamps", "places"))
     header, data, names, remarks = json.loads(text.tobytes().decode("utf-8", "surrogatepass"))
     if when.shape != (len(names), STAMP) or places.shape != (len(names), 3) or (places.size and places.min() < 0):
         raise ValueError("its parts do not fit together")
@@ -453,7 +453,7 @@ def packs() -> list[PackInfo]:
     ):
         index = pictures_folder() / f"{stem}.npz"
         root, pictures, shorter, used = "", 0, None, 0.0
-        with suppress(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             header, _, names, _, _, _ = index_parts(index)
             root, pictures, shorter = str(header["root"]), len(names), header["kind"].get("packed")
         size = 0

@@ -12,10 +12,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +86,8 @@ class Pictures:
         packed: shorter side in pixels that larger pictures are resized to; None for no resize.
         pack: decoded pictures in a file, or None.
         notes: on the cache, a sentence each.
+        stamps: of each picture, bytes and time of the last change of its file when it was first read, [n, 2]; None where no
+            file is read again.
     """
 
     collection: Collection
@@ -97,6 +101,7 @@ class Pictures:
     packed: int | None = None
     pack: Pack | None = None
     notes: tuple[str, ...] = ()
+    stamps: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -127,6 +132,19 @@ class Pictures:
             if stored is not None:
                 return stored
         return self.form.levels(self.collection, self.samples[index])
+
+    def change(self, index: int) -> str:
+        """How the file of a picture that is read again differs from when it was first read: its path, and what; or ""."""
+        if self.stamps is None or self.pixels is not None or (self.pack is not None and self.pack.places[index, 0] >= 0):
+            return ""
+        file, before = file_of(self.collection, self.samples[index]), self.stamps[index].tolist()
+        now = file_stamp(file)
+        if now == before or NO_STAMP in (now, before):  # what is gone is named as that
+            return ""
+        size = (
+            f"it had {before[0]:,} bytes, now {now[0]:,}" if now[0] != before[0] else "it has as many bytes, and another time"
+        )
+        return f"{file}: {size}"
 
     def copies(self, height: int, width: int) -> int:
         """Number of reduced copies that a picture of this size has."""
@@ -159,6 +177,24 @@ class Pictures:
         return [self.collection.group(sample) for sample in self.samples]
 
 
+NO_STAMP = [-1, -1]
+"""Of a file that is not there, and of a picture without one."""
+
+
+def file_of(collection: Collection, sample: Sample) -> Path | None:
+    """The file that a picture is read from; None where there is none of its own."""
+    return collection.origin().file(Sample(collection.name_at_origin(sample), 0))
+
+
+def file_stamp(file: Path | None) -> list[int]:
+    """Bytes and time of the last change, in nanoseconds; see `NO_STAMP`."""
+    if file is not None:
+        with suppress(OSError):
+            entry = file.stat()
+            return [entry.st_size, entry.st_mtime_ns]
+    return NO_STAMP
+
+
 @dataclass(frozen=True)
 class Read:
     """The result of reading one picture.
@@ -167,11 +203,13 @@ class Read:
         images: the picture and its copies, unless it is damaged or there is no room to keep it.
         fault: why it cannot be read; None if it can.
         remark: an anomaly, or "".
+        stamp: of its file, before it was read.
     """
 
     images: list[Image] | None = None
     fault: str | None = None
     remark: str = ""
+    stamp: Sequence[int] = ()
 
 
 class PictureReader:
@@ -197,6 +235,7 @@ class PictureReader:
         return [self.one(sample) for sample in samples]
 
     def one(self, sample: Sample) -> Read:
+        stamp = file_stamp(file_of(self.collection, sample))
         with remarks_heard() as heard:
             try:
                 images = self.form.all_levels(self.collection, sample)
@@ -204,7 +243,7 @@ class PictureReader:
                 return Read(fault=str(error).removeprefix(f"{sample.name}: "))
         with self.lock:
             self.used += sum(image.numel() for image in images)
-            return Read(images if self.fits else None, remark="; ".join(heard))
+            return Read(images if self.fits else None, remark="; ".join(heard), stamp=stamp)
 
 
 @dataclass(frozen=True)
@@ -334,11 +373,13 @@ def decoded_pictures(
     remarks: dict[str, str] = {}
     kept: list[Sample] = []
     decoded: list[list[Image]] = []
+    stamps: list[Sequence[int]] = []
     for sample, found in read_all(reader, samples):
         if found.fault is not None:
             damaged[sample.name] = found.fault
             continue
         kept.append(sample)
+        stamps.append(found.stamp)
         if found.remark:
             remarks[sample.name] = found.remark
         if reader.fits and found.images is not None:
@@ -355,6 +396,7 @@ def decoded_pictures(
         remarks=remarks,
         smallest=form.smallest,
         packed=form.packed,
+        stamps=np.array(stamps, np.int64).reshape(-1, 2) if collection.origin().COSTLY else None,
     )
     if not decoded or not (shared or workers_are_forked()):
         return pictures
@@ -369,7 +411,7 @@ def decoded_pictures(
             pixels[start : start + image.numel()].view(rows, columns, 3).copy_(image.permute(1, 2, 0))
             start += image.numel()
         decoded[number] = []
-    return replace(pictures, pixels=pixels, places=tuple(places))
+    return replace(pictures, pixels=pixels, places=tuple(places), stamps=None)
 
 
 DECODED_AGAIN = "; the others are decoded again in each epoch"
@@ -384,6 +426,7 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], form: Pic
     by_name = dict(zip(names, samples, strict=True))
     damaged: dict[str, str] = {}
     read = 0
+    stamped = {name: file_stamp(files[name]) for name in files}
     with cache.writing():
         before = cache.bytes
         reader = PictureReader(collection, form, sys.maxsize)
@@ -413,4 +456,5 @@ def cached_pictures(collection: Collection, samples: Sequence[Sample], form: Pic
         packed=form.packed,
         pack=pack,
         notes=tuple(notes),
+        stamps=None if pack and pack.complete else np.array([stamped[name] for _, name in pairs], np.int64).reshape(-1, 2),
     )

@@ -27,6 +27,7 @@ class Evaluation:
         mine: numbers of the pictures of this rank in the split.
         loss: the training loss on a batch, for judges that use it; None outside of training.
         faults: pictures that could no longer be read, as `name: reason`, each once.
+        changed: files that are not as they were when they were first read, as `path: what`, each once.
     """
 
     KEEP = 1 << 29
@@ -55,6 +56,7 @@ class Evaluation:
         self.loss: Callable[[Batch], Loss] | None = None
         self.kept: list[LoadedBatch] | None = None
         self.faults: dict[str, None] = {}
+        self.changed: dict[str, None] = {}
 
     def batches(self, workers: int) -> Iterable[LoadedBatch]:
         if self.kept is not None:
@@ -110,6 +112,7 @@ class Evaluation:
         try:
             for loaded in self.batches(workers):
                 self.faults.update(dict.fromkeys(loaded.faults))
+                self.changed.update(dict.fromkeys(loaded.changed))
                 if not len(loaded.batch):
                     continue
                 batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from paretina.model.layers import Rate
+from paretina.run import written
 from paretina.text import how_many
 from paretina.train.average import Averager
 
@@ -50,8 +51,10 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         if place in held:
             tensors[name] = tensor.clone()
         held.add(place)
-    save_file(tensors, folder / "tensors.safetensors")
-    (folder / "state.json").write_text(json.dumps(form))
+    with written(folder / "tensors.safetensors"):
+        save_file(tensors, folder / "tensors.safetensors")
+    with written(folder / "state.json"):
+        (folder / "state.json").write_text(json.dumps(form))
 
 
 def load_state(folder: Path) -> dict[str, Any]:

@@ -7,14 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.data.damage import is_too_much
 from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
 from paretina.run import Run
+from paretina.text import how_many, printable
+from paretina.train.accidents import AccidentError
 from paretina.train.ranks import Ranks
 
 Listener = Callable[[dict[str, Any]], None]
 """Called on rank 0 with every line of the log."""
 
+
+LOST = 0.1
+"""Fraction of the pictures that may become unreadable during a run, unless `max_damaged` allows more; a few are left out."""
+
+AS_IT_IS = "the picture is used as it is now, so the run is no longer the one that its settings and its pictures make"
 
 SAID = 5
 """Pictures that became unreadable which are named at once; the log names all."""
@@ -25,7 +33,10 @@ class Journal:
     Attributes:
         every: approximate seconds between training lines of the log.
         say: called on rank 0 with each note for the user.
+        pictures: number of those of the run, and the fraction of them that may be unreadable; 0 for any.
+        most: see `pictures`.
         faults: pictures that became unreadable, as `name: reason`, each once.
+        changed: files of pictures that have changed, as `path: what`, each file once.
     """
 
     def __init__(
@@ -36,6 +47,8 @@ class Journal:
         listen: Listener,
         every: float = 1.0,
         say: Callable[[str], None] = lambda text: None,
+        pictures: int = 0,
+        most: float = 1.0,
     ) -> None:
         self.run = run
         self.ranks = ranks
@@ -46,7 +59,10 @@ class Journal:
         self.began = self.last = time.monotonic()
         self.paused = 0.0
         self.seen = 0
+        self.pictures = pictures
+        self.most = max(most, LOST)
         self.faults: dict[str, None] = {}
+        self.changed: dict[str, str] = {}
         self.unchecked: list[tuple[int, dict[str, Tensor]]] = []
 
     def tell(self, event: str, step: int, **values: Any) -> None:
@@ -61,8 +77,13 @@ class Journal:
         if said and self.ranks.first:
             self.say(message)
 
-    def left_out(self, step: int, faults: Iterable[str]) -> None:
-        """Logs pictures that became unreadable, each once; the first few are said."""
+    def left_out(self, step: int, faults: Iterable[str], changed: Iterable[str] = ()) -> None:
+        """Logs pictures that became unreadable, and files that have changed, each once; the first few are said.
+
+        Raises:
+            AccidentError: so many have become unreadable that the run would be one on other pictures.
+        """
+        self.differ(step, changed)
         for fault in faults:
             if fault not in self.faults:
                 self.faults[fault] = None
@@ -70,6 +91,21 @@ class Journal:
                 self.note(step, f"left out, because it can no longer be read: {fault}", count <= SAID)
                 if count == SAID + 1 and self.ranks.first:
                     self.say("more pictures can no longer be read; the log and the report name all of them")
+        if self.pictures and is_too_much(len(self.faults), self.pictures, self.most):
+            raise AccidentError(
+                f"{len(self.faults)} of {how_many(self.pictures, 'picture')} of the run can no longer be read, such as "
+                f"{printable(next(reversed(self.faults)))}"
+            )
+
+    def differ(self, step: int, changed: Iterable[str]) -> None:
+        """Logs files that have changed, each once; the first few are said. Their pictures are used as they are now."""
+        for change in changed:
+            path, _, what = change.rpartition(": ")
+            if path not in self.changed:
+                self.changed[path] = what
+                self.note(step, f"{path} changed during the run ({what}); {AS_IT_IS}", len(self.changed) <= SAID)
+                if len(self.changed) == SAID + 1 and self.ranks.first:
+                    self.say("more files have changed; the log names all of them")
 
     def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
         """Raises if a loss is not finite.

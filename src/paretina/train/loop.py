@@ -121,7 +121,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
     with asked_to_stop() as stop:
         while update < epochs.updates:
             made = step(update, batches, functools.partial(journal.check, update))
-            journal.left_out(update, made.faults)
+            journal.left_out(update, made.faults, made.changed)
             journal.seen += made.seen * ranks.count
             if averager and made.moved:
                 averager.update(network, epochs.clock(update))
@@ -145,7 +145,7 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
             if evaluating:
                 with journal.pause():
                     tally = tallied(job, kept, workers)
-                journal.left_out(done, job.evaluation.faults)
+                journal.left_out(done, job.evaluation.faults, job.evaluation.changed)
                 journal.val(done, now.epoch, judged, tally)
                 value = tally.quick()[tally.KEY]
                 if recipe.test.keep == "best" and tally.better(value, best.get("value")):

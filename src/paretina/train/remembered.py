@@ -27,6 +27,7 @@ from torch import Tensor
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.decode import DecodeError
 from paretina.data.loader import LoadedBatch, evaluation_batches, training_batches, weighed
 from paretina.data.pictures import Pictures
 from paretina.data.sampler import Request, seed_of
@@ -90,6 +91,8 @@ class Remembered:
         for chosen in requests:
             good = [request for request in chosen if request.index not in self.faults]
             faults = tuple(self.faults[request.index] for request in chosen if request.index in self.faults)
+            if not good:
+                raise DecodeError(f"no picture of a batch can be read any more: {'; '.join(faults[:3])}")
             rows = [self.maps[self.view(each, each.clock.update // updates_per_epoch)][each.index] for each in good]
             ids = torch.tensor([each.index for each in good], dtype=torch.int64)
             yield LoadedBatch(Batch((torch.stack(rows).float(),), self.targets[ids], ids), faults)

@@ -27,6 +27,7 @@ class Made:
         schedules: values to log, by column: `lr`, `size`, drop rates, gradient norm.
         seen: number of pictures of this process.
         faults: pictures that became unreadable.
+        changed: files of pictures that are not as they were.
         moved: whether the weights were updated; False if float16 overflowed.
     """
 
@@ -34,6 +35,7 @@ class Made:
     schedules: dict[str, float]
     seen: int
     faults: tuple[str, ...]
+    changed: tuple[str, ...]
     moved: bool
 
 
@@ -70,6 +72,7 @@ class Step:
         schedules = recipe.set_rates(self.learner, clock)
         losses: dict[str, Tensor] = {}
         faults: list[str] = []
+        changed: list[str] = []
         seen = 0
         for number in range(recipe.accumulate):
             loaded = next(batches)
@@ -85,6 +88,7 @@ class Step:
                 losses[name] = losses.get(name, torch.zeros_like(part)) + part.detach() / recipe.accumulate
             seen += len(batch)
             faults += loaded.faults
+            changed += loaded.changed
         check(losses)
         moved, norm = self.update.step(functools.partial(recipe.clip, self.clipped, clock) if recipe.clip else None)
         if norm is not None:
@@ -92,4 +96,4 @@ class Step:
         if moved:
             self.learner.updated(clock)
         schedules.update(lr=rate, size=batch.images.shape[-1])
-        return Made(losses, schedules, seen, tuple(faults), moved)
+        return Made(losses, schedules, seen, tuple(faults), tuple(changed), moved)

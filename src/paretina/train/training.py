@@ -17,6 +17,7 @@ from paretina.measure.process import process_settings
 from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
+from paretina.train.accidents import accidents_named
 from paretina.train.asked import Asked
 from paretina.train.deadline import Deadline
 from paretina.train.estimate import fit
@@ -91,6 +92,7 @@ def train(
     Raises:
         ValueError: the request cannot be trained; nothing was done.
         FloatingPointError: the loss is not finite.
+        AccidentError: a full disk, lost pictures or the like; the last checkpoint is whole, for `resume`.
         KeyboardInterrupt: interrupted; a checkpoint is saved, for `resume`.
     """
     entered = time.monotonic()
@@ -119,7 +121,7 @@ def train(
         run = Run.create(path, description(prepared, said))
     ranks.wait()
     run = Run(path)
-    with run.held() if ranks.first else nullcontext(), failure_logged(run, ranks):
+    with run.held() if ranks.first else nullcontext(), failure_logged(run, ranks), accidents_named(run):
         return finish(prepared, run, ranks, listen, say, save_every, stop_after, deadline)
 
 
@@ -154,7 +156,7 @@ def resume(
         prepared = with_memory_notes(prepare(asked, ranks.count))
         if prepared.digest() != run.asked().get("samples"):
             raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or restore them")
-        with failure_logged(run, ranks):
+        with failure_logged(run, ranks), accidents_named(run):
             return finish(prepared, run, ranks, listen, say, save_every, stop_after)
 
 
@@ -254,7 +256,8 @@ def finish(
             found = probed(prepared, ranks, remembered)
         job = make_job(prepared, ranks, found.probe.give) if found else make_job(prepared, ranks)
         job = replace(job, save_every=save_every, updates=stop_after, remembered=remembered, deadline=deadline)
-        journal = Journal(run, ranks, job.plan.device, listen, say=say)
+        most, count = prepared.recipe.max_damaged, len(prepared.train) + len(prepared.val)
+        journal = Journal(run, ranks, job.plan.device, listen, say=say, pictures=count, most=most)
         damaged = [f"left out, because it cannot be read: {name}: {reason}" for name, reason in prepared.damaged.items()]
         for note in (*prepared.notes, *damaged):
             if run.attempt == 0:
@@ -275,9 +278,9 @@ def finish(
         journal.tell("probe", 0, probe=found.completed(tally).figures)
     if kept.judged:
         journal.val(kept.epochs.updates, kept.epochs.clock(kept.epochs.updates).epoch, kept.judged, tally)
-    journal.left_out(kept.epochs.updates, job.evaluation.faults)
-    for faults in ranks.every([*journal.faults]):
-        journal.left_out(kept.epochs.updates, faults)
+    journal.left_out(kept.epochs.updates, job.evaluation.faults, job.evaluation.changed)
+    for faults, changed in ranks.every(([*journal.faults], [f"{path}: {what}" for path, what in journal.changed.items()])):
+        journal.left_out(kept.epochs.updates, faults, changed)
     if ranks.first:
         save_results(prepared, run, journal, kept, tally, own)
         run.drop_states()

@@ -4,7 +4,6 @@ For small data sets in a single file (`numpy.savez("digits.npz", images=images, 
 Everything is held in memory.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from paretina.data.likeness import Moved, together
+from paretina.data.npz import arrays_in
 from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
@@ -53,16 +53,8 @@ class Arrays(Source):
             raise ValueError(f"there is no file {self.path!r}")
         try:
             with path.open("rb") as data:  # opened here, since numpy leaves a broken file open
-                file = np.load(data, allow_pickle=False)
-                if isinstance(file, np.ndarray):
-                    raise ValueError("it holds a single array; save both with numpy.savez(path, images=images, labels=labels)")
-                held = {name: file[name] for name in ("images", "labels", "classes", "split") if name in file}
-                missing = [name for name in ("images", "labels") if name not in held]
-                if missing:
-                    raise ValueError(
-                        f"it has no array {' and no '.join(map(repr, missing))}, only {', '.join(file) or 'nothing'}"
-                    )
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                held = arrays_in(data, ("images", "labels", "classes", "split"), ("images", "labels"))
+        except (ValueError, OSError) as error:
             raise ValueError(f"{self.path!r} is not a usable .npz file: {error}") from None
         classes = None if "classes" not in held else [str(name) for name in np.atleast_1d(held["classes"])]
         split = None if "split" not in held else [str(name) for name in np.atleast_1d(held["split"])]

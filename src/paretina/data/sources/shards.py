@@ -104,12 +104,14 @@ class Shards(Source):
         if twice:
             raise ValueError(f"{twice[0]} is named twice; its pictures would be in two splits, or twice in one")
         files = [(local(place), split) for place, split in places]
-        indices = [indexed(file) for file, _ in files]
+        uncached: list[str] = []
+        indices = [indexed(file, uncached) for file, _ in files]
         names = shard_names([place for place, _ in places])
         rows = ShardRows.joined(names, [str(file) for file, _ in files], [split for _, split in files], indices)
         if not rows.names:
             raise ValueError(f"{self.path!r} has no pictures in {how_many(len(files), 'archive')}{rows.left_out()}")
-        return self.collected(rows)
+        found = self.collected(rows)
+        return replace(found, notes=(*found.notes, *uncached[:1]))  # the others have the same reason
 
     def pinned(self, collection: Collection) -> "Shards":
         return replace(self, moved=collection.moved)
@@ -349,13 +351,18 @@ class ShardIndex:
         return cls(names, offsets, sizes, texts, labels, beside) if fits else None
 
 
-def indexed(path: Path) -> ShardIndex:
-    """What is in an archive, from the cache if it is as it was."""
+def indexed(path: Path, notes: list[str]) -> ShardIndex:
+    """What is in an archive, from the cache if it is as it was.
+
+    Args:
+        notes: receives a sentence if it cannot be kept there.
+    """
     cache = IndexCache("shards", [path])
     found = ShardIndex.restored(cache.read())
     if found is None:
         found = looked_through(path)
         cache.keep(found.columns())
+        notes += filter(None, [cache.note])
     return found
 
 

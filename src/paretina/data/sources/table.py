@@ -129,6 +129,7 @@ class Table(Source):
                 rows.look_for_files(root)
             if len(rows.names) >= MANY:
                 cache.keep(rows.columns())
+                rows.notes += filter(None, [cache.note])
         return self.collected(rows, root)
 
     def pinned(self, collection: Collection) -> "Table":
