@@ -19,6 +19,7 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.route import Route
 from paretina.model.stems.conv import ConvStem
 from paretina.run import Run
 from paretina.schedules import Constant
@@ -39,7 +40,7 @@ RECIPES = (
     PLAIN,
 )
 """The fullest first."""
-ASSEMBLIES = (None, Divide())
+ASSEMBLIES = (None, Divide(), Route())
 MIDDLE = Clock(5, 10, 2.0)
 
 KINDS = list({type(example): example for example in reversed(FOUND)}.values())[::-1]

@@ -14,6 +14,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.squash import Squash
 from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.route import Route
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Constant
 from paretina.spec import modules_in
@@ -100,7 +101,7 @@ def fitting(objective):
     """Each of RECIPES and a model that the objective takes."""
     found = []
     for recipe in RECIPES:
-        for model in (SINGLE, Divide()(SINGLE)):
+        for model in (SINGLE, Divide()(SINGLE), Route()(SINGLE)):
             given = replace(recipe, objective=objective, teacher="teacher.safetensors")
             try:
                 objective.check(given, model)
