@@ -1,7 +1,7 @@
 """Writes the results of a finished run into its directory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from paretina.data.source import innermost
 from paretina.measure.cost import cost
 from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
+from paretina.measure.routes import RoutesTaken
 from paretina.model.build import Network, materialise
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
@@ -30,7 +31,16 @@ def as_saved(network: Network) -> Network:
     return fresh.eval()
 
 
-def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally) -> None:
+def save_results(
+    prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally, taken: RoutesTaken | None = None
+) -> None:
+    """Writes model file, `result.json`, and the files of the tally.
+
+    Args:
+        taken: the sizes that the validation pictures took, of a network that chooses; the model file keeps their shares.
+    """
+    if taken is not None:
+        kept.network.model = replace(kept.network.model, shares=taken.shares)  # type: ignore[call-arg]
     classes = prepared.collection.classes
     judged = tally.judged(classes)
     tally.write(run, prepared.val)
@@ -55,7 +65,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
     lines = [*run.lines()]
     last = [line for line in lines if line["event"] == "train"]
     probes = [line["probe"] for line in lines if line["event"] == "probe"]
-    counted = cost(prepared.model)
+    counted = cost(kept.network.model)
     faults = dict(prepared.damaged)
     for fault in journal.faults:
         name, _, reason = fault.partition(": ")
@@ -73,6 +83,7 @@ def save_results(prepared: Prepared, run: Run, journal: Journal, kept: FinalNetw
             "updates": kept.epochs.updates,
             "epochs": kept.epochs.clock(kept.epochs.updates).epoch,
             **({"probe": probes[-1]} if probes else {}),
+            **({"routes": taken.to_dict()} if taken is not None else {}),
             "data": {
                 "train": len(prepared.train),
                 "val": len(prepared.val),

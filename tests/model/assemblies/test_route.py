@@ -159,7 +159,7 @@ def test_what_is_drawn_takes_the_place_of_the_choice(network):
 
 
 def test_pictures_smaller_than_the_largest_size_are_refused(network):
-    with pytest.raises(ValueError, match=r"runs at 16, 24, 32 pixels.*must have a side of at least 32"):
+    with pytest.raises(ValueError, match=r"runs at 16, 24, 32 pixels.*must have a side of at least 32, got 24"):
         network(images(2, 24))
 
 

@@ -117,8 +117,8 @@ class Router(Combined):
     def check_images(self, images: Pixels) -> None:
         if min(images.shape[-2:]) < self.sizes[-1]:
             raise ValueError(
-                f"the network runs at {', '.join(map(str, self.sizes))} pixels, to which it resizes the pictures itself; they "
-                f"must have a side of at least {self.sizes[-1]}"
+                f"it runs at {', '.join(map(str, self.sizes))} pixels, to which it resizes pictures itself, so they must have "
+                f"a side of at least {self.sizes[-1]}, got {min(images.shape[-2:])}"
             )
 
     def forward(self, images: Pixels, extras: bool = False) -> Logits | tuple[Logits, dict[str, Any]]:
