@@ -159,7 +159,7 @@ def compare_choices(network: Router, answers: Tensor, labels: Tensor, chosen: Nu
     count, sizes = right.shape
     counted = cost(replace(cast(Routed, network.model), shares=()))
     each = torch.tensor([route.macs for route in counted.routes], dtype=torch.float64)
-    choosing = counted.macs - counted.routes[-1].macs
+    choosing = float(counted.macs - counted.routes[-1].macs)
 
     def taking(name: str, numbers: Numbers, more: float = 0.0) -> SizeChoice:
         hits = int(right[torch.arange(count), numbers].sum())

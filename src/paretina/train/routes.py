@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from paretina.spec import near
 
@@ -106,7 +107,7 @@ def route_fields(routes: str, budget: str | None) -> dict[str, str]:
     }
 
 
-def check_routes(routes: str | None, budget: str | None, given: dict[str, str]) -> dict[str, str]:
+def check_routes(routes: str | None, budget: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """The fields by name, with those that `--routes` and `--budget` stand for; unchanged without them.
 
     Raises:
