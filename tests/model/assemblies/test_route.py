@@ -175,7 +175,7 @@ def test_without_a_preference_the_largest_size_is_taken():
 def test_a_relaxed_draw_is_that_of_the_formula():
     wishes, temperature = torch.randn(5, 3, requires_grad=True), torch.tensor(0.7)
     torch.manual_seed(3)
-    found = relaxed(wishes, temperature)
+    found = relaxed(wishes, temperature, torch.ones(()))
     torch.manual_seed(3)
     torch.testing.assert_close(found, F.gumbel_softmax(wishes, tau=0.7))
     torch.manual_seed(4)
@@ -188,13 +188,13 @@ def test_a_relaxed_draw_is_that_of_the_formula():
         lambda each: ((each + noise.double()) / 0.7).softmax(1), wishes.double().detach().requires_grad_()
     )
     torch.manual_seed(4)
-    torch.testing.assert_close(relaxed(wishes, temperature), soft(wishes))
+    torch.testing.assert_close(relaxed(wishes, temperature, torch.ones(())), soft(wishes))
 
 
 def test_draws_follow_the_softmax_of_the_wishes():
     wishes = torch.tensor([0.5, 0.3, 0.2]).log().expand(20_000, 3)
     torch.manual_seed(0)
-    shares = torch.bincount(preferred(relaxed(wishes, torch.tensor(0.1))), minlength=3) / 20_000
+    shares = torch.bincount(preferred(relaxed(wishes, torch.tensor(0.1), torch.ones(()))), minlength=3) / 20_000
     assert shares.tolist() == pytest.approx([0.5, 0.3, 0.2], abs=0.02)
 
 
@@ -205,7 +205,7 @@ def independent(seed=0):
 
 def straight_through(network, x, weights):
     """The paper's formula as it stands: all sizes, weighted by the hard draw, with the gradient of the relaxed one."""
-    soft = relaxed(network.wishes(x), network.temperature)
+    soft = relaxed(network.wishes(x), network.temperature, network.noise)
     hard = F.one_hot(preferred(soft), 3).float() - soft.detach() + soft
     return (torch.einsum("bs,sbc->bc", hard, network.answers(x)) * weights).sum()
 

@@ -9,7 +9,7 @@ import torch
 from paretina.clock import START, Clock
 from paretina.data.batch import Batch
 from paretina.measure.cost import cost
-from paretina.model.assemblies.route import Route
+from paretina.model.assemblies.route import Route, preferred
 from paretina.model.norms.switched import switched
 from paretina.model.stems.conv import ConvStem
 from paretina.schedules import Linear
@@ -100,9 +100,31 @@ def test_draws_of_one_size_are_the_network_at_that_size():
 
 def test_the_temperature_follows_its_schedule():
     learner = learner_of(Routing(temperature=Linear(start=4.0, end=1.0)))
-    for update, wanted in ((0, 4.0), (5, 2.5)):
+    for update, wanted, noise in ((0, 4.0, 1.0), (5, 2.5, 0.5), (10, 1.0, 0.0)):
         learner(batch(), Clock(update, 10, 1.0))
         assert learner.network.temperature.item() == pytest.approx(wanted)
+        assert learner.network.noise.item() == pytest.approx(noise)
+
+
+def test_without_noise_the_draws_are_the_choices_of_evaluation():
+    learner = learner_of(Routing(noise=0.0))
+    network = learner.network
+    with torch.no_grad():
+        network.predictor.head.classifier.weight.normal_(0, 50.0, generator=torch.Generator().manual_seed(0))
+        learner(batch(), START)
+        _, said = network(batch().images, extras=True)
+        network.predictor.eval()
+        _, again = network(batch().images, extras=True)
+        wanted = preferred(network.wishes(batch().images))
+    assert torch.equal(again["shares"].argmax(1), wanted)
+    assert torch.equal(said["shares"].argmax(1), network_choice(network, batch().images))
+
+
+def network_choice(network, images):
+    """What the predictor wishes most in training, with the statistics of the batch."""
+    network.predictor.train()
+    with torch.no_grad():
+        return preferred(network.wishes(images))
 
 
 def test_a_large_weight_sends_all_pictures_to_the_smallest_size():

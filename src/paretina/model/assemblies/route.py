@@ -64,13 +64,16 @@ def preferred(wishes: Wishes) -> Numbers:
     return wishes.shape[1] - 1 - wishes.flip(1).argmax(1)
 
 
-def relaxed(wishes: Wishes, temperature: Tensor) -> Wishes:
+def relaxed(wishes: Wishes, temperature: Tensor, noise: Tensor) -> Wishes:
     """Shares of the sizes, drawn by Gumbel noise from what is wished (logits); the largest is a draw from their softmax.
+
+    Args:
+        noise: factor on the noise; with 0 the largest is what is wished most.
 
     Source: Jang et al. 2017 (arXiv:1611.01144), equation 2.
     """
-    noise = -torch.empty_like(wishes).exponential_().log()
-    return ((wishes + noise) / temperature).softmax(1)
+    drawn = -torch.empty_like(wishes).exponential_().log()
+    return ((wishes + noise * drawn) / temperature).softmax(1)
 
 
 class Router(Combined):
@@ -160,9 +163,11 @@ class SharedRouter(Router):
         choosing: whether it chooses in training; otherwise each picture is answered at all sizes.
         odds: of the sizes in training, where these are drawn at random in place of by the predictor.
         temperature: of the draw in training; buffer, not saved.
+        noise: factor on the noise of the draw in training; buffer, not saved.
     """
 
     temperature: Tensor
+    noise: Tensor
 
     def __init__(self, model: "Routed", base: Network, predictor: Network) -> None:
         super().__init__(model)
@@ -170,10 +175,12 @@ class SharedRouter(Router):
         self.predictor = predictor
         self.choosing = True
         self.odds: tuple[float, ...] | None = None
-        self.register_buffer("temperature", torch.ones((), device=next(base.parameters()).device), persistent=False)
+        for name in ("temperature", "noise"):
+            self.register_buffer(name, torch.ones((), device=next(base.parameters()).device), persistent=False)
 
     def reset_buffers(self) -> None:
         self.temperature.fill_(1.0)
+        self.noise.fill_(1.0)
 
     def at(self, images: Pixels, number: int, extras: bool = False) -> Any:
         switch(self.base, number)
@@ -205,7 +212,8 @@ class SharedRouter(Router):
 
     def drawn(self, images: Pixels) -> tuple[Logits, dict[str, Any]]:
         """Each picture at a size that is drawn: its answer there, with the gradient of the mean of all by the shares."""
-        soft = relaxed(self.wishes(images) if self.odds is None else self.even(len(images)), self.temperature)
+        wishes, noise = (self.wishes(images), self.noise) if self.odds is None else (self.even(len(images)), torch.ones(()))
+        soft = relaxed(wishes, self.temperature, noise)
         through = soft - soft.detach()  # zeros, with a gradient
         chosen = preferred(soft)
         every_logits, every_embedding = self.in_evaluation(images)

@@ -10,7 +10,9 @@ starts from the weights of the first, so that there is something to choose from 
 
 Source: Zhu et al. 2021 (arXiv:2106.02898), section 3; stages and weight (0.2) as there. A smaller target costs less, as in
 their tables; the text says the opposite. Unlike there, the cost is that of all that runs, the predictor too, and a share of
-that of the network alone at the largest size.
+that of the network alone at the largest size. There the noise stays, and the released code draws it in evaluation too; without
+it evaluation takes what is wished most, which may be one size for all pictures where draws of it meet the target. So here it
+fades, and the target becomes that of the choices of evaluation.
 Invariant: where all draws are of one size, the terms are those of the network at this size.
 """
 
@@ -33,7 +35,7 @@ from paretina.model.build import Network
 from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.one_of import OneOf
-from paretina.schedules import Constant, Schedule
+from paretina.schedules import Constant, Linear, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Outputs, Teacher
 from paretina.train.objectives.supervised import Supervised
@@ -112,6 +114,7 @@ class RoutingLearner(Learner):
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         self.network.temperature.fill_(self.choice.temperature(clock))
+        self.network.noise.fill_(self.choice.noise(clock))
         logits, said = self.network(batch.images, extras=True)
         if "answers" in said:
             return {
@@ -138,7 +141,8 @@ class Routing(Supervised):
         share: the target: mean cost of a picture, predictor included, as a share of that of the network at the largest size.
         amount: the target in units of the cost, in place of `share`.
         weight: factor on what is above the target.
-        temperature: of the draws, above 0; the lower, the nearer they are to the choice of evaluation.
+        temperature: of the draws, above 0; the lower, the steeper the gradient where two sizes are wished nearly alike.
+        noise: factor on the noise of the draws, at least 0; as it fades, they become the choices of evaluation.
         chooser: "random" draws sizes by fixed odds that meet the target, and nothing learns to choose: the control.
     """
 
@@ -153,13 +157,14 @@ class Routing(Supervised):
     amount: float | None = field(default=None, metadata=traits(left_out=SETTING))
     weight: Schedule = field(default=Constant(value=0.2), metadata=traits(left_out=SetTo("cost of sizes", "0"), rises=STAYS))
     temperature: Schedule = field(default=Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
+    noise: Schedule = field(default=Linear(start=1.0, end=0.0), metadata=traits(left_out=SETTING, rises=STAYS))
     chooser: Literal["predictor", "random"] = field(default="predictor", metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.share <= 0 or (self.amount is not None and self.amount <= 0):
             raise ValueError(f"Routing needs share and amount above 0, got share={self.share:g}, amount={self.amount}")
-        require_within(self, 0.0, math.inf, "weight")
+        require_within(self, 0.0, math.inf, "weight", "noise")
         require_within(self, 0.0, math.inf, "temperature", above=True)
 
     def target(self, model: Routed) -> float:
