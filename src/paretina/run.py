@@ -82,6 +82,9 @@ OF_RUNS = ("train", "finetune")
 OF_FOLDS = "folds.json"
 """The file of a cross-validation, in a folder with a run for each fold; `paretina train --resume` continues it."""
 
+OF_STAGES = "stages.json"
+"""The file of a training in two stages, in the directory of the run of the second; `paretina train --resume` continues it."""
+
 OF_STUDIES = ("frontier", "scale", "search")
 """The verbs of studies that have an `asked.json` and are continued by `--resume`."""
 
@@ -110,6 +113,8 @@ def held_in(path: Path) -> str:
         return "a self-training already; choose another --output, or go on with it by the command that began it"
     if (path / OF_FOLDS).exists():
         what, verb = "folds", "train"
+    elif (path / OF_STAGES).exists():
+        what, verb = "a training in two stages", "train"
     elif (path / "asked.json").exists():
         try:
             verb = json.loads((path / "asked.json").read_text()).get("verb", "train")

@@ -19,6 +19,7 @@ from paretina.data.transforms.mixup import MixUp
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.route import Route
 from paretina.model.blocks.encoder import Encoder
 from paretina.model.blueprint import Blueprint
 from paretina.model.edits.drop_tokens import DropTokens
@@ -55,7 +56,7 @@ TOKENS = DropTokens()(
     )
 )
 """Sixteen tokens, of which some are dropped."""
-ASSEMBLIES = (None, Divide(), TOKENS)
+ASSEMBLIES = (None, Divide(), Route(), TOKENS)
 """What is made of `SINGLE`; a blueprint stands for itself."""
 MIDDLE = Clock(5, 10, 2.0)
 

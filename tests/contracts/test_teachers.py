@@ -14,6 +14,7 @@ from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
 from paretina.data.transforms.squash import Squash
 from paretina.model.assemblies.divide import Divide
+from paretina.model.assemblies.route import Route
 from paretina.model.edits.drop_tokens import DropTokens
 from paretina.model.family import network_named
 from paretina.model.stems.conv import ConvStem
@@ -107,7 +108,7 @@ def fitting(objective):
     """Each of RECIPES and a model that the objective takes."""
     found = []
     for recipe in RECIPES:
-        for model in (SINGLE, Divide()(SINGLE), TOKENS):
+        for model in (SINGLE, Divide()(SINGLE), Route()(SINGLE), TOKENS):
             given = replace(recipe, objective=objective, teacher="teacher.safetensors")
             try:
                 objective.check(given, model)

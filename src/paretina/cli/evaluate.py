@@ -40,6 +40,11 @@ from paretina.text import how_many, printable
 @click.option(
     "--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?"
 )
+@click.option(
+    "--routes",
+    is_flag=True,
+    help="For a network that chooses its image size: also what one size, sizes by chance and the cheapest right one give.",
+)
 @click.option("--ignore", multiple=True, metavar="CLASS", help="Leave out the pictures of this class; may be given again.")
 @click.option(
     "--logit-adjustment",
@@ -72,6 +77,7 @@ def evaluate(
     max_loss: float,
     point_estimate: bool,
     recall: bool,
+    routes: bool,
     ignore: tuple[str, ...],
     logit_adjustment: float,
     hierarchy: Path | None,
@@ -91,7 +97,7 @@ def evaluate(
     with waiting("measuring"):
         found = verbs.evaluate(
             *(model, source, split, resolution, device, csv, html, corruptions, ood, max_damaged),
-            *(against, max_loss, trust, point_estimate, recall, ignore, logit_adjustment, hierarchy, flips),
+            *(against, max_loss, trust, point_estimate, recall, ignore, logit_adjustment, hierarchy, flips, routes),
         )
     trouble, code = found.too_damaged.replace("max_damaged=", "--max-damaged "), 1
     if not trouble and found.against is not None and found.against.verdict != "passed":
@@ -110,6 +116,10 @@ def evaluate(
     print_lines(accuracy_lines(found) if found.accuracy is not None else figure_lines(found))
     if found.severity is not None:
         print_lines(found.severity.lines())
+    if found.routes is not None:
+        print_lines([found.routes.said()])
+    if found.choices is not None:
+        print_lines(["", *found.choices.table(), ""])
     if found.recall is not None:
         shares = ", ".join(f"at {k} {value:.1f} %" for k, value in found.recall.items())
         print_lines([f"recall among the pictures: {shares}"])

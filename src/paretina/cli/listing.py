@@ -37,6 +37,11 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     click.echo("\n".join(in_columns(rows, "<<>><")))
     maps = f", feature maps at strides {', '.join(map(str, shown.strides))}" if shown.strides else ""
     click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
+    if counted.routes:
+        known = "as often as in training" if getattr(shown.model, "shares", ()) else "as if all took the largest"
+        each = [(way.name, f"{100 * way.share:.0f} %", f"{way.macs / 1e6:,.1f} M") for way in counted.routes]
+        print_lines([f"chooses one of {how_many(len(counted.routes), 'size')} for each picture; counted {known}:"])
+        click.echo("\n".join(in_columns([("size", "share", "MACs"), *each], ">")))
     if counted.uncounted:
         click.echo(without(counted.uncounted))
     click.echo(f"pictures: {in_words(shown.model.preprocessing, counted.resolution)}")

@@ -21,12 +21,13 @@ from paretina.data.naming import source_of_path
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.report.tracker import trackers_named
-from paretina.run import OF_FOLDS, Run, model_in
+from paretina.run import OF_FOLDS, OF_STAGES, Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
 from paretina.text import split_hint
 from paretina.train.fields import AUTO, LR, keep_terms, path_from, read_config, rise_of
+from paretina.train.routes import check_routes
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
 from paretina.verbs.outline import outlined, read, recipe_outlined
@@ -252,10 +253,13 @@ def train(given: Mapping[str, Any]) -> None:
         alone = not any(value for name, value in also.items() if name not in ("resume", "source", "log_to", "as_json"))
         if alone:
             check_trackers(given)
-        if alone and not (given["resume"] / OF_FOLDS).exists():
+        if alone and not any((given["resume"] / name).exists() for name in (OF_FOLDS, OF_STAGES)):
             check_run(given["resume"])
         return
     taken = taken_apart(fields)
+    if given["routes"] is None or (given["divide"] is None and given["folds"] is None):  # the command refuses them together
+        with misuse():
+            check_routes(given["routes"], given["budget"], taken)
     data = source if source is not None else taken.get("data")
     if data is None and given["config"] is None:
         for name in taken:

@@ -24,8 +24,10 @@ from paretina.cli.program import (
     waiting,
 )
 from paretina.cli.tracking import follow_option
-from paretina.run import OF_FOLDS
+from paretina.run import OF_FOLDS, OF_STAGES
 from paretina.text import how_many
+from paretina.train.routes import check_routes
+from paretina.verbs.checks import misuse as refused
 
 
 @command(
@@ -71,6 +73,19 @@ from paretina.text import how_many
     type=click.IntRange(2, 100),
     default=None,
     help="Train this many narrow networks together in place of the one, at the same cost; the model averages them.",
+)
+@click.option(
+    "--routes",
+    metavar="SIZES",
+    default=None,
+    help="Image sizes, such as 112,168,224, of which a small network chooses one for each picture; trained in two stages.",
+)
+@click.option(
+    "--budget",
+    metavar="COST=LIMIT",
+    default=None,
+    help="With --routes, what a picture may cost on average: macs=0.6x (of the cost at the largest size) or macs=1.2G; also "
+    "activations and bytes_moved.  [macs=0.6x]",
 )
 @click.option(
     "--folds",
@@ -128,6 +143,8 @@ def train(
     time_limit: str | None,
     progressive: str | None,
     divide: int | None,
+    routes: str | None,
+    budget: str | None,
     folds: int | None,
     groups: str | None,
     imbalance: str | None,
@@ -165,6 +182,8 @@ def train(
             "--time-limit": time_limit,
             "--progressive": progressive,
             "--divide": divide,
+            "--routes": routes,
+            "--budget": budget,
             "--folds": folds,
             "--groups": groups,
             "--imbalance": imbalance,
@@ -189,13 +208,20 @@ def train(
                 misuse("--log-to follows one run, and this is a run for each fold; leave it out")
             validated(lambda verbs, progress: verbs.continue_folds(resume, progress.listen, progress.say), resume, as_json)
             return
+        if (resume / OF_STAGES).exists():
+            finished(
+                lambda progress: continued(resume, source, progress, log_to or ()),
+                resume,
+                as_json,
+            )
+            return
         finished(lambda progress: resumed(resume, source, progress, log_to or ()), resume, as_json)
         return
 
     from paretina import verbs
 
     planning = planning_named(tuning, plan)
-    by_name = divided(divide, fields)
+    by_name = routed(routes, budget, divide, folds, fields)
     if groups is not None:
         if "data.groups" in by_name or "groups" in by_name:
             misuse("--groups and the field data.groups are both given; leave one out")
@@ -209,7 +235,7 @@ def train(
         show_config(choice, as_json)
         return
     if dry_run:
-        tried(choice, output, seconds, as_json, folds)
+        tried(choice, output, seconds, as_json, folds, routes is not None)
         return
     if folds is not None:
         if log_to:
@@ -223,7 +249,20 @@ def train(
         )
         return
     begun, then = (choice, output, seconds), (planning, log_to or ())
-    finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)
+    begin = verbs.start if routes is None else verbs.train_routed
+    finished(lambda progress: begin(*begun, progress.listen, progress.say, *then), None, as_json)
+
+
+def routed(
+    routes: str | None, budget: str | None, divide: int | None, folds: int | None, fields: tuple[str, ...]
+) -> dict[str, str]:
+    """The fields by name, with those that `--routes` and `--budget`, or `--divide`, stand for."""
+    if routes is not None:
+        for option, value in (("--divide", divide), ("--folds", folds)):
+            if value is not None:
+                misuse(f"--routes trains one network in two stages; leave it out, or {option}")
+    with refused():
+        return check_routes(routes, budget, divided(divide, fields))
 
 
 def divided(count: int | None, fields: tuple[str, ...]) -> dict[str, str]:
@@ -268,7 +307,14 @@ def typed(value: Any) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
-def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool, folds: int | None = None) -> None:
+def tried(
+    choice: Any,
+    output: Path | None,
+    seconds: float | None,
+    as_json: bool,
+    folds: int | None = None,
+    routes: bool = False,
+) -> None:
     """Times a few updates that are thrown away, and prints what the run would do and take."""
     from paretina import verbs
 
@@ -281,6 +327,8 @@ def tried(choice: Any, output: Path | None, seconds: float | None, as_json: bool
     if not as_json:
         print_lines([f"- {text}" for text in choice.said])
     show_estimate(prepared, estimate, as_json)
+    if routes and not as_json:
+        click.echo("stages  2: this is for the first, at all sizes; then as long again, or a little longer, for the choice")
     if folds is not None and not as_json:
         click.echo(f"folds   {folds}: this is for each of {folds} folds")
 
@@ -304,6 +352,12 @@ def validated(start: Callable[[Any, Any], Any], path: Path | None, as_json: bool
         print_json(found.to_dict())
         return
     print_lines(found.lines())
+
+
+def continued(path: Path, source: str | None, progress: Any, log_to: str | tuple[()]) -> Any:
+    from paretina import verbs
+
+    return verbs.continue_routed(path, progress.listen, progress.say, log_to, source)
 
 
 def resumed(path: Path, source: str | None, progress: Any, log_to: str | tuple[()]) -> Any:
@@ -332,6 +386,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
             error.add_note(f"the log so far is in {progress.run}")
         raise
 
+    from paretina.measure.routes import routes_said
     from paretina.report.records import probe_said
     from paretina.train.ranks import Ranks
 
@@ -356,6 +411,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
         print_lines([judge.format(run=shlex.quote(str(run.path)))])
     if said := probe_said(run.asked(), result):
         click.echo(said)
+    if "routes" in result:
+        print_lines([routes_said(result["routes"])])
     if warning := result["data"].get("copies", {}).get("warning"):
         print_lines([warning])
     print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])

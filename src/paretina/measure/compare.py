@@ -21,7 +21,7 @@ from paretina.measure.plan import InferencePlan, Plan, default_plan
 from paretina.measure.process import process_settings
 from paretina.measure.roofline import Ceilings, StageTime, measure_ceilings, roofline, time_parts
 from paretina.measure.roofline import table as stage_table
-from paretina.measure.timing import MakeStep, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
+from paretina.measure.timing import MakeStep, Series, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
 from paretina.tables import html_lines, in_columns
@@ -266,10 +266,21 @@ def measure_models(
                 stages=stages,
                 tuned=chosen.tuned,
                 trained=opened.trained,
-                notes=(*missing, *chosen.notes, *notes),
+                notes=(*missing, *route_notes(counts[opened.name], timing.latency), *chosen.notes, *notes),
             )
         )
     return Measured(here, tuple(models), ceilings)
+
+
+def route_notes(counted: Cost, latency: Series) -> tuple[str, ...]:
+    """What was timed of a network that chooses its image size; empty for others."""
+    if not counted.routes:
+        return ()
+    shares = ", ".join(f"{route.name} {100 * route.share:.0f} %" for route in counted.routes)
+    return (
+        f"counted and timed with the sizes of its validation pictures ({shares}), which take turns; the mean latency is "
+        f"{sum(latency.samples) / latency.n:.2f} ms",
+    )
 
 
 def as_shipped(opened: Opened, batch: int | None) -> Plans:

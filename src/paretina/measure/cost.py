@@ -27,7 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 from paretina.measure.parts import params_of, parts_of, passages
 from paretina.model.blueprint import Model
-from paretina.model.build import Network
+from paretina.model.build import Network, Way
 from paretina.torch_internals import TorchDispatchMode, tree_leaves
 
 
@@ -50,6 +50,23 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class RouteCost:
+    """What a network does with a share of the pictures.
+
+    Attributes:
+        name: such as the size at which it runs.
+        share: of the pictures, from 0 to 1.
+    """
+
+    name: str
+    share: float
+    macs: int
+    activations: int
+    bytes_moved: int
+    bytes_unfused: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """The cost of a batch, of one image by default.
 
@@ -64,6 +81,8 @@ class Cost:
         batch: number of images.
         uncounted: operators with neither a formula nor an entry in `NOTHING`, such as "aten::_fft_r2c"; MACs and activations
             lack what they do.
+        routes: of a network that chooses what it does with a picture: what each choice costs. The counts above are means by
+            their shares, and have what is done with all pictures too.
     """
 
     params: int
@@ -76,6 +95,7 @@ class Cost:
     bytes_unfused: int
     batch: int = 1
     uncounted: tuple[str, ...] = ()
+    routes: tuple[RouteCost, ...] = ()
 
     @property
     def intensity(self) -> float:
@@ -216,20 +236,26 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
             raise ValueError(f"{type(network).__name__} has no blueprint with a resolution; give the resolution")
         resolution = network.model.resolution
     network.eval()
-    parts = parts_of(network)
     # integer pixels become the dtype in which the network computes
     channels = network.model.channels if isinstance(network, Network) else 3
     images = torch.empty(batch, channels, resolution, resolution, dtype=torch.uint8, device="meta")
-    with counting() as counter:
-        _, found = passages(parts, lambda: counter.counts, lambda: network(images))
+    parts = parts_of(network)
     rows = {part.name: StageCost(part.name, part.spec, (), params_of(part.module), 0, 0, 0, 0) for part in parts}
-    for passage in found:
-        step = [after - before for before, after in zip(passage.before, passage.behind, strict=True)]
-        if not passage.name and not any(step):
-            continue
-        row = rows.get(passage.name) or StageCost("rest", "what is in no part", (), 0, 0, 0, 0, 0)
-        sums = [old + new for old, new in zip(counts_of(row), step, strict=True)]
-        rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *sums)
+    routes: list[RouteCost] = []
+    uncounted: set[str] = set()
+    for way in network.ways(images) if isinstance(network, Network) else (Way(1.0, lambda: network(images)),):
+        with counting() as counter:
+            _, found = passages(parts, lambda counter=counter: counter.counts, way.run)  # type: ignore[misc]
+        uncounted |= counter.uncounted
+        if way.name:
+            routes.append(RouteCost(way.name, way.share, *counter.counts))
+        for passage in found:
+            step = [round(way.share * (after - before)) for before, after in zip(passage.before, passage.behind, strict=True)]
+            if not passage.name and not any(step):
+                continue
+            row = rows.get(passage.name) or StageCost("rest", "what is in no part", (), 0, 0, 0, 0, 0)
+            sums = [old + new for old, new in zip(counts_of(row), step, strict=True)]
+            rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *sums)
     stages = tuple(rows.values())
     macs, activations, bytes_moved, bytes_unfused = (sum(column) for column in zip(*map(counts_of, stages), strict=True))
     return Cost(
@@ -242,7 +268,8 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
         bytes_moved=bytes_moved,
         bytes_unfused=bytes_unfused,
         batch=batch,
-        uncounted=tuple(sorted(counter.uncounted)),
+        uncounted=tuple(sorted(uncounted)),
+        routes=tuple(routes),
     )
 
 

@@ -10,6 +10,7 @@ from paretina.data.loader import LoadedBatch, evaluation_batches
 from paretina.data.pictures import Pictures
 from paretina.measure.judge import Judge, Tally, judge_of
 from paretina.measure.plan import Plan
+from paretina.model.assemblies.route import Router
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Network
 from paretina.model.fold import fastest_form
@@ -28,6 +29,7 @@ class Evaluation:
         loss: the training loss on a batch, for judges that use it; None outside of training.
         faults: pictures that could no longer be read, as `name: reason`, each once.
         changed: files that are not as they were when they were first read, as `path: what`, each once.
+        routes: of a network that chooses its image size, the number of the size of each picture in the last pass, in order.
     """
 
     KEEP = 1 << 29
@@ -57,6 +59,7 @@ class Evaluation:
         self.kept: list[LoadedBatch] | None = None
         self.faults: dict[str, None] = {}
         self.changed: dict[str, None] = {}
+        self.routes: list[Tensor] = []
 
     def batches(self, workers: int) -> Iterable[LoadedBatch]:
         if self.kept is not None:
@@ -79,6 +82,10 @@ class Evaluation:
             logits.append(found.cpu())
             ids.append(batch.ids.cpu())
         return torch.cat(logits) if logits else torch.empty(0, self.settings[2]), torch.cat(ids)
+
+    def taken(self, sizes: int) -> tuple[int, ...]:
+        """How many pictures of the last pass took each of so many sizes."""
+        return tuple(torch.bincount(torch.cat(self.routes), minlength=sizes).tolist()) if self.routes else (0,) * sizes
 
     def tally(self, network: nn.Module, workers: int = 0) -> Tally:
         """Returns the judge's tally for this rank's pictures; those that can no longer be read are in `faults`.
@@ -106,6 +113,7 @@ class Evaluation:
         """
         training = network.training
         network.eval()
+        self.routes.clear()
         form = network
         if loss is None and isinstance(network, Network) and not is_compiled(network) and self.plan.precision == "float32":
             form = fastest_form(network)  # which answers the same up to rounding
@@ -117,7 +125,13 @@ class Evaluation:
                     continue
                 batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
                 with torch.inference_mode(), self.plan.arithmetic():
-                    found = form(batch.images) if loss is None else loss(batch).expand(batch.targets.shape)
+                    if loss is not None:
+                        found = loss(batch).expand(batch.targets.shape)
+                    elif isinstance(form, Router):
+                        found, said = form(batch.images, extras=True)
+                        self.routes.append(said["routes"].cpu())
+                    else:
+                        found = form(batch.images)
                     found = found.float()
                 yield found, batch
         finally:

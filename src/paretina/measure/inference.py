@@ -86,10 +86,11 @@ def is_rounded(plan: Plan) -> bool:
 
 def round_weights(network: Network, dtype: torch.dtype) -> None:
     """Stores the weights in another precision, in place; the preprocessing and the classifier stay in float32."""
-    normalise, classifier = copy.deepcopy(network.normalise), copy.deepcopy(network.head.classifier)
-    network.to(dtype)
-    network.normalise = RoundedTo(normalise, dtype)
-    network.head.classifier = InFloat32(classifier)  # type: ignore[arg-type]
+    for each in network.networks():
+        normalise, classifier = copy.deepcopy(each.normalise), copy.deepcopy(each.head.classifier)
+        each.to(dtype)
+        each.normalise = RoundedTo(normalise, dtype)
+        each.head.classifier = InFloat32(classifier)  # type: ignore[arg-type]
 
 
 def forward(network: nn.Module, plan: Plan, images: Images) -> Callable[[], Any]:

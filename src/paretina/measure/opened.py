@@ -15,9 +15,11 @@ from paretina.data.source import Source
 from paretina.measure.cost import Cost
 from paretina.measure.inference import Fold, forward, prepared
 from paretina.measure.plan import InferencePlan, Plan
+from paretina.measure.routes import TurnsOfSizes
 from paretina.measure.timing import MakeStep, Step
 from paretina.measure.tune import Judgement, compare_answers
 from paretina.measure.update import Update
+from paretina.model.assemblies.route import Router
 from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.family import networks
 from paretina.model.sizes import check_side
@@ -136,8 +138,13 @@ class Steps:
         return self.ready[key]
 
     def infer(self, plan: Plan) -> MakeStep:
-        """Forward passes under a plan."""
-        return lambda batch: under(plan, self.threads, forward(self.prepared(plan), plan, self.opened.images(batch)))
+        """Forward passes under a plan; of a network that chooses its image size, with the sizes of its training."""
+
+        def made(batch: int) -> Step:
+            network = self.prepared(plan)
+            return under(plan, self.threads, in_turns(network, forward(network, plan, self.opened.images(batch))))
+
+        return made
 
     def train(self, plan: Plan) -> MakeStep:
         """Training steps under a plan: SGD with momentum and cross entropy, on a shared copy."""
@@ -164,6 +171,27 @@ class Steps:
         """Returns a function that compares a plan with float32, whose logits are computed now."""
         wanted = self.answers(Plan(device=self.device), pictures)
         return lambda plan: compare_answers(wanted, self.answers(plan, pictures))
+
+
+def in_turns(network: nn.Module, step: Step) -> Step:
+    """Has a network that chooses its image size take its sizes in turns, as often as in its training, where that is known.
+
+    Images that are timed are noise, for which it would choose otherwise; what chooses runs all the same.
+    """
+    router = next((each for each in network.modules() if isinstance(each, Router)), None)
+    shares = getattr(router.model, "shares", ()) if router is not None else ()
+    if router is None or not shares:
+        return step
+    turns = TurnsOfSizes(shares)
+
+    def run() -> object:
+        router.draw = turns
+        try:
+            return step()
+        finally:
+            router.draw = None
+
+    return run
 
 
 def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:

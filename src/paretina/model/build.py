@@ -1,8 +1,10 @@
 """Builds networks from blueprints."""
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,6 +15,21 @@ from paretina.model.layers import Dropout, Normalise, Pixels, Residual
 from paretina.shapes import Features, Logits, Map
 from paretina.spec import near
 from paretina.torch_internals import is_compiled
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a network may do with a picture.
+
+    Attributes:
+        share: of the pictures that it does it with.
+        run: does it, with a batch.
+        name: in tables; "" for what is done with all.
+    """
+
+    share: float
+    run: Callable[[], Any]
+    name: str = ""
 
 
 class Network(nn.Module):
@@ -61,6 +78,10 @@ class Network(nn.Module):
     def networks(self) -> "tuple[Network, ...]":
         """The single networks in it, in the order of `Model.blueprints`: itself."""
         return (self,)
+
+    def ways(self, images: Pixels) -> tuple[Way, ...]:
+        """What is done with pictures, for counting: all the same, unless a network chooses."""
+        return (Way(1.0, lambda: self(images)),)
 
     def parts(self) -> tuple[str, ...]:
         """The names of the parts that can be frozen."""
@@ -190,6 +211,10 @@ class Combined(Network):
 
     def networks(self) -> tuple[Network, ...]:
         return tuple(each for each in self.modules() if isinstance(each, Network) and not isinstance(each, Combined))
+
+    def apart(self) -> Network:
+        """A copy for inference, in which each weight belongs to one use of one network, so that norms can be folded into it."""
+        return copy.deepcopy(self)
 
     def parts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part for network in self.networks() for part in network.parts()))

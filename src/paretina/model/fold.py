@@ -71,7 +71,7 @@ def fold(network: Network) -> Network:
     if isinstance(network, Folded):
         raise ValueError("this network is already folded")
     if isinstance(network, Combined):
-        whole = copy.deepcopy(network).eval()
+        whole = network.apart().eval()
         inner_names = {id(each): name for name, each in whole.named_modules()}
         for each in whole.networks():
             whole.set_submodule(inner_names[id(each)], fold(each))

@@ -144,6 +144,7 @@ def page(record: RunRecord) -> dict[str, Any]:
         "batch_size": number(asked.get("recipe"), "batch_size"),
         "command": asked.get("command"),
         "cost": cost_of(result.get("cost")),
+        "routes": routes_of(result.get("routes")),
         "curves": curves_of(record),
         "schedules": schedules,
         "constant": constant,
@@ -282,6 +283,23 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
             }
             for stage in stages
         ],
+    }
+
+
+def routes_of(routes: Any) -> dict[str, Any] | None:
+    """The sizes that pictures took, with the share of each, of a network that chooses its image size."""
+    if not isinstance(routes, dict) or not all(isinstance(routes.get(key), list) for key in ("sizes", "pictures", "shares")):
+        return None
+    macs, largest = number(routes, "macs"), number(routes, "largest")
+    rows = zip(routes["sizes"], routes["pictures"], routes["shares"], strict=False)
+    return {
+        "rows": [
+            {"size": size, "pictures": count, "share": 100 * share}
+            for size, count, share in rows
+            if all(isinstance(each, int | float) for each in (size, count, share))
+        ],
+        "macs": macs,
+        "times": None if not macs or not largest else macs / largest,
     }
 
 

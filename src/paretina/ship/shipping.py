@@ -9,6 +9,7 @@ from typing import Any
 from paretina.data.pictures import Pictures
 from paretina.measure.cost import cost
 from paretina.measure.machine import Device
+from paretina.model.assemblies.route import Router
 from paretina.model.build import Network
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
@@ -115,6 +116,7 @@ def written(
     check_precision(format, precision)
     network, about = load_model(model)
     check_task(model, about)
+    check_fixed(model, network)
     form, steps = in_inference_form(network)
     header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
     if isinstance(about.task, OneOf) is False and precision == "int8":
@@ -150,6 +152,19 @@ def check_precision(format: Format, precision: str) -> None:
     """
     if precision not in format.PRECISIONS:
         raise ValueError(f"{format.NAME} is written in {', '.join(format.PRECISIONS)}, not in {precision}")
+
+
+def check_fixed(model: Path, network: Network) -> None:
+    """Checks that a network does the same with all pictures.
+
+    Raises:
+        ValueError: it chooses what it does while it runs.
+    """
+    if isinstance(network, Router):
+        raise ValueError(
+            f"{model} chooses an image size for each picture while it runs, and a shipped file does the same with all of them; "
+            "use the model file itself, with `paretina predict` or `paretina serve`, or ship a network that has one size"
+        )
 
 
 def check_task(model: Path, about: About) -> None:

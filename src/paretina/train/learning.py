@@ -1,5 +1,6 @@
 """Which parts of a network are trained, and their relative learning rates."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -7,12 +8,36 @@ from torch import nn
 
 from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network
-from paretina.model.roles import networks_in, roles
+from paretina.model.roles import Owned, networks_in, roles
 from paretina.spec import Spec
 from paretina.text import how_many
 from paretina.train.objective import Learner
 from paretina.train.optimizer import Optimizer, parameter_groups
-from paretina.traits import SetTo, traits
+from paretina.traits import SETTING, SetTo, traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRate(Spec):
+    """The learning rate of a part, relative to the others.
+
+    Attributes:
+        network: of several networks the one that it is for, such as "predictor"; "" for all.
+        place: "stem", "stages.0", "head"; "" for all parts.
+        factor: on the learning rate, above 0.
+    """
+
+    network: str = field(default="", metadata=traits(left_out=SETTING, elsewhere=()))
+    place: str = field(default="", metadata=traits(left_out=SETTING, elsewhere=()))
+    factor: float = field(default=1.0, metadata=traits(left_out=SetTo("rates by part", "1"), elsewhere=()))
+
+    def __post_init__(self) -> None:
+        if self.factor <= 0:
+            raise ValueError(f"PartRate.factor is a factor on the learning rate, above 0, got {self.factor:g}; frozen freezes")
+
+    def fits(self, owned: Owned) -> bool:
+        """Whether it is for a parameter; names of networks are seen from the network that is trained."""
+        inside = not self.network or f".{owned.network}".endswith(f".{self.network}")
+        return inside and self.place in ("", owned.place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +47,7 @@ class Learning(Spec):
         classifier_lr: learning rate multiplier of the last layer; above 1 if it is new and the rest is pretrained.
         lr_decay: layer-wise lr decay: factor on the learning rate from each stage to the one before it, head to stem, in
             (0, 1]; 1 for the same rate everywhere.
+        part_rates: learning rate multipliers of parts; a parameter that several are for gets all of them.
         frozen_stride: parts whose feature maps have at most this stride are frozen; 0 for none. They are the most expensive,
             and their features are similar for all kinds of pictures.
         frozen: frozen parts: "stem", "stages.0", ...; only with weights to start from.
@@ -34,6 +60,7 @@ class Learning(Spec):
 
     classifier_lr: float = field(default=1.0, metadata=traits(left_out=SetTo("classifier rate", "1"), elsewhere=()))
     lr_decay: float = field(default=1.0, metadata=traits(left_out=SetTo("layer-wise rates", "1"), elsewhere=()))
+    part_rates: tuple[PartRate, ...] = field(default=(), metadata=traits(left_out=SetTo("rates by part", "[]"), elsewhere=()))
     frozen_stride: int = field(default=0, metadata=traits(left_out=SetTo("frozen parts", "0"), elsewhere=()))
     frozen: tuple[str, ...] = field(default=(), metadata=traits(left_out=SetTo("frozen parts", "[]"), elsewhere=()))
     trainable_stages: int | None = field(default=None, metadata=traits(left_out=SetTo("frozen parts", "none"), elsewhere=()))
@@ -97,6 +124,12 @@ class Learning(Spec):
         networks = learner.result().networks()
         last = {id(parameter) for each in networks for parameter in cast(nn.Module, each.head.classifier).parameters()}
         orders = {name: each.parts()[::-1] for name, each in networks_in(learner)}
+        for rate in self.part_rates:
+            if not any(rate.fits(each) for each in owned.values()):
+                known = sorted(
+                    {name for each in owned.values() for name in (each.network.rpartition(".")[2], each.place) if name}
+                )
+                raise ValueError(f"{rate} is for no part of this network; there are: {', '.join(known)}")
         parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
         for name, parameter in learner.named_parameters():
             place, order = owned[name].place, orders.get(owned[name].network, ())
@@ -104,6 +137,7 @@ class Learning(Spec):
             factor = self.lr_decay ** (order.index(place) if place in order else 0)
             if id(parameter) in last:
                 factor *= self.classifier_lr
+            factor *= math.prod(rate.factor for rate in self.part_rates if rate.fits(owned[name]))
             parts.setdefault(factor, []).append((name, parameter))
         if parts.keys() == {1.0}:
             return parameter_groups(parts[1.0], lambda name: owned[name].role, optimizer.decay)
@@ -119,4 +153,5 @@ EXAMPLES = (
     Learning(),
     Learning(trainable_stages=0, freeze_norm_statistics=True),
     Learning(frozen_stride=16, remembered_views=2),
+    Learning(part_rates=(PartRate(network="predictor", factor=0.1),)),
 )

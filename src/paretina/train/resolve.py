@@ -16,6 +16,7 @@ from paretina.data.remarks import told
 from paretina.data.sampler import Epochs, order_of
 from paretina.data.source import Collection, Source
 from paretina.measure.evaluate import Evaluation
+from paretina.model.assemblies.route import Routed
 from paretina.model.blueprint import Model, Preprocessing
 from paretina.model.build import Network
 from paretina.model.family import network_named
@@ -31,6 +32,7 @@ from paretina.train.class_counts import with_counts
 from paretina.train.feasible import check_answers, check_asked, check_damage, check_learner, check_parts
 from paretina.train.loop import Job
 from paretina.train.objective import Teacher
+from paretina.train.objectives.routing import Routing
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import Remembered, check_room, entry, remember, room
@@ -234,6 +236,11 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
     if model.preprocessing != recipe.test.preprocessing(usual):
         notes.append(f"preprocessing is that of its weights: {in_words(model.preprocessing, model.resolution)}")
     notes += size_notes(model, asked.training_sides())
+    if isinstance(model, Routed) and not isinstance(recipe.objective, Routing):
+        notes.append(
+            "nothing in this recipe holds down what the sizes cost that the network chooses; objective=Routing does, with a "
+            "target such as objective.share=0.6"
+        )
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     teacher = teacher_of(recipe, collection)
     if teacher is not None:

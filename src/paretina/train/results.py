@@ -1,7 +1,7 @@
 """Writes the results of a finished run into its directory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from paretina.data.source import innermost
 from paretina.measure.cost import cost
 from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
+from paretina.measure.routes import RoutesTaken
 from paretina.model.build import Network, materialise
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
@@ -31,12 +32,22 @@ def as_saved(network: Network) -> Network:
 
 
 def save_results(
-    prepared: Prepared, run: Run, journal: Journal, kept: FinalNetwork, tally: Tally, own: dict[str, Any] | None
+    prepared: Prepared,
+    run: Run,
+    journal: Journal,
+    kept: FinalNetwork,
+    tally: Tally,
+    own: dict[str, Any] | None,
+    taken: RoutesTaken | None = None,
 ) -> None:
-    """
+    """Writes model file, `result.json`, and the files of the tally.
+
     Args:
         own: the main figure on training pictures; see `paretina.train.own_pictures`.
+        taken: the sizes that the validation pictures took, of a network that chooses; the model file keeps their shares.
     """
+    if taken is not None:
+        kept.network.model = replace(kept.network.model, shares=taken.shares)  # type: ignore[call-arg]
     classes = prepared.collection.classes
     judged = tally.judged(classes)
     tally.write(run, prepared.val)
@@ -61,7 +72,7 @@ def save_results(
     lines = [*run.lines()]
     last = [line for line in lines if line["event"] == "train"]
     probes = [line["probe"] for line in lines if line["event"] == "probe"]
-    counted = cost(prepared.model)
+    counted = cost(kept.network.model)
     faults = dict(prepared.damaged)
     for fault in journal.faults:
         name, _, reason = fault.partition(": ")
@@ -80,6 +91,7 @@ def save_results(
             "updates": kept.epochs.updates,
             "epochs": kept.epochs.clock(kept.epochs.updates).epoch,
             **({"probe": probes[-1]} if probes else {}),
+            **({"routes": taken.to_dict()} if taken is not None else {}),
             "data": {
                 "train": len(prepared.train),
                 "val": len(prepared.val),

@@ -13,6 +13,7 @@ from torch import nn
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.layers import Residual
+from paretina.model.norms.switched import SwitchedUnit
 from paretina.model.rows import class_tensors, start_small
 from paretina.model.sizes import size_fault
 from paretina.model.task import Task
@@ -204,7 +205,9 @@ class Starting(Spec):
         if self.zero_gamma:
             for each in learning_modules(module):
                 if isinstance(each, Residual):
-                    nn.init.zeros_(each.last_norm.weight)  # type: ignore[arg-type]
+                    last = each.last_norm
+                    for norm in last.units if isinstance(last, SwitchedUnit) else (last,):
+                        nn.init.zeros_(norm.weight)  # type: ignore[arg-type]
 
     def set_memory(self, learner: nn.Module, passes: int) -> None:
         """Sets the momentum of all norms of a learner: `norm_momentum`, or more in a short run.

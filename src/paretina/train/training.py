@@ -14,6 +14,8 @@ from paretina.data.source import Source, innermost, with_innermost
 from paretina.measure.machine import Others
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
+from paretina.measure.routes import routes_taken
+from paretina.model.assemblies.route import Router
 from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
@@ -281,8 +283,12 @@ def finish(
     journal.left_out(kept.epochs.updates, job.evaluation.faults, job.evaluation.changed)
     for faults, changed in ranks.every(([*journal.faults], [f"{path}: {what}" for path, what in journal.changed.items()])):
         journal.left_out(kept.epochs.updates, faults, changed)
+    taken = None
+    if isinstance(kept.network, Router):
+        counts = ranks.every(job.evaluation.taken(len(kept.network.sizes)))
+        taken = routes_taken(kept.network, [sum(column) for column in zip(*counts, strict=True)])
     if ranks.first:
-        save_results(prepared, run, journal, kept, tally, own)
+        save_results(prepared, run, journal, kept, tally, own, taken)
         run.drop_states()
     ranks.wait()
     return run

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.routing import continue_routed as continue_routed
+    from paretina.verbs.routing import train_routed as train_routed
     from paretina.verbs.running import compare_runs as compare_runs
     from paretina.verbs.running import runs as runs
     from paretina.verbs.scaling import scale as scale
@@ -77,6 +79,7 @@ PLACES = {
     "check_parts": "verbs.asking",
     "compare_runs": "verbs.running",
     "continue_folds": "verbs.folding",
+    "continue_routed": "verbs.routing",
     "cross_validate": "verbs.folding",
     "data_cache": "verbs.data",
     "data_check": "verbs.data",
@@ -114,6 +117,7 @@ PLACES = {
     "start": "verbs.training",
     "study_of": "verbs.searching",
     "train": "verbs.training",
+    "train_routed": "verbs.routing",
 }
 """The module of each name, below `paretina`."""
 

@@ -43,13 +43,18 @@ class Answering:
     def runtime(self) -> str:
         return f"torch {torch.__version__}" if self.running is None else self.running.runtime
 
-    def logits(self, pictures: Pictures, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
+    def logits(
+        self, pictures: Pictures, plan: Plan, routes: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, dict[str, str]]:
         """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before.
 
         Those of a shipped file are the logarithms of its probabilities, or of their odds for several classes a picture.
+
+        Args:
+            routes: gets the numbers of the sizes that pictures took, of a network that chooses.
         """
         if self.network is not None:
-            return forward(self.network, pictures, self.resolution, plan, self.about.task if self.flips else None)
+            return forward(self.network, pictures, self.resolution, plan, self.about.task if self.flips else None, routes)
         assert self.running is not None
         run = mirrored_run(self.running.run, self.about.task) if self.flips else self.running.run
         shares, ids, damaged = answered(run, pictures)
@@ -130,16 +135,24 @@ def answered(run: Runner, pictures: Pictures) -> tuple[Tensor, Tensor, dict[str,
 
 
 def forward(
-    network: Network, pictures: Pictures, resolution: int, plan: Plan, flips: Task | None = None
+    network: Network,
+    pictures: Pictures,
+    resolution: int,
+    plan: Plan,
+    flips: Task | None = None,
+    routes: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, str]]:
     """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before.
 
     Args:
         flips: the task, if the answers are averaged over each picture and its mirror image.
+        routes: gets the numbers of the sizes that pictures took, of a network that chooses.
     """
     plan.place(network)
     evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.model.classes, plan)
     logits, ids = evaluation.run(network if flips is None else Mirrored(network, flips))
+    if routes is not None:
+        routes += evaluation.routes
     read = set(ids.tolist())
     gone = [sample.name for i, sample in enumerate(pictures.samples) if i not in read]
     reasons = dict.fromkeys(gone, "became unreadable during evaluation")

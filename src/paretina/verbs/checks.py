@@ -1,7 +1,7 @@
 """The usage error, and checks of names and paths that several verbs share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -82,11 +82,12 @@ def restarted() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
-def check_place(output: Path | None, folder: str | None) -> None:
+def check_place(output: Path | None, folder: str | None, inside: Sequence[str] = ()) -> None:
     """Checks that a run may be written there; see `paretina.verbs.training.check_output`.
 
     Args:
         folder: that of the data, into which nothing is written; None for data that is in none.
+        inside: names of what may be in the directory already.
     """
     place = output or Path("runs")
     if folder is not None and place.absolute().resolve().is_relative_to(Path(folder).expanduser().resolve()):
@@ -95,7 +96,7 @@ def check_place(output: Path | None, folder: str | None) -> None:
         return
     if not output.is_dir():
         raise MisuseError(f"{output} is a file; --output must be a new directory")
-    if restarted():
+    if restarted() or (inside and all(each.name in inside for each in output.iterdir())):
         return
     if there := held_in(output):
         raise MisuseError(f"{output} holds {there}")

@@ -30,8 +30,10 @@ from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.priors import adjusted, check_adjusting
 from paretina.measure.process import process_settings
+from paretina.measure.routes import RoutesTaken, SizeChoices, answers_at_sizes, compare_choices, routes_taken
 from paretina.measure.statistics import Interval, as_object
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
+from paretina.model.assemblies.route import Router
 from paretina.model.build import Combined, Network
 from paretina.model.sizes import check_side
 from paretina.model.task import Task
@@ -136,6 +138,8 @@ class EvaluatedModel:
             the network's features (Recall@k), if requested.
         severity: accuracy by groups of classes, and how severe mistakes are; None without groups.
         flips: whether the answers are averages over each picture and its mirror image.
+        routes: the sizes that pictures took, of a network that chooses; None for others.
+        choices: the network's choice of sizes beside others, if requested.
     """
 
     accuracy: Accuracy | None
@@ -155,6 +159,8 @@ class EvaluatedModel:
     recall: dict[int, float] | None = None
     severity: Severity | None = None
     flips: bool = False
+    routes: RoutesTaken | None = None
+    choices: SizeChoices | None = None
 
     @property
     def too_damaged(self) -> str:
@@ -194,7 +200,7 @@ class EvaluatedModel:
             "unknown": self.unknown,
             "against": self.against,
         }
-        more |= {"hierarchy": self.severity}
+        more |= {"hierarchy": self.severity, "routes": self.routes, "choices": self.choices}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
         if self.recall is not None:
             asked["recall"] = {str(k): value for k, value in self.recall.items()}
@@ -224,6 +230,7 @@ def evaluate(
     logit_adjustment: float = 0.0,
     hierarchy: Path | str | None = None,
     flips: bool = False,
+    routes: bool = False,
 ) -> EvaluatedModel:
     """Evaluates a model on labelled pictures.
 
@@ -251,6 +258,8 @@ def evaluate(
             with.
         flips: whether the answers of the model are averaged over each picture and its mirror image, at twice the cost; those of
             `against` are not.
+        routes: whether the sizes that a network chooses are compared with one size for all, sizes by chance, and the cheapest
+            that is right; see `paretina.measure.routes`.
 
     Raises:
         MisuseError: there is no such model file, data, split, device, kind or folder, mirror images are of other classes, the
@@ -280,12 +289,14 @@ def evaluate(
     if flips:
         check_mirrors(path)
         alone = {"several resolutions": sizes[1:], "--corruptions": kinds, "--ood": strangers, "--recall": recall}
+        alone |= {"--routes": routes}
         if wrong := [name for name, value in alone.items() if value]:
             raise MisuseError(f"--flips averages one evaluation; leave it out, or {', '.join(wrong)}")
         opened = replace(opened, flips=True)
     if about.task != OneOf():
         asked = {"--corruptions": kinds, "--ood": strangers, "several resolutions": sizes[1:], "--recall": (1,) * recall}
         asked |= {"--logit-adjustment": (1,) * bool(logit_adjustment), "--hierarchy": (1,) * (hierarchy is not None)}
+        asked |= {"--routes": (1,) * routes}
         only_one_class(path, about.task, **asked, **({"--against": [other]} if other else {}))
     if network is None:
         only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes, "--recall": (1,) * recall})
@@ -296,6 +307,8 @@ def evaluate(
                 f"the task of {path} is {type(about.task).__name__}; a shipped file is evaluated only where each picture has "
                 "one class"
             )
+    if routes and not isinstance(network, Router):
+        raise MisuseError(f"--routes is for a network that chooses its image size, which {path} does not; leave it out")
     if other is not None and other.about.classes != about.classes:
         raise MisuseError(
             f"the classes of {other.path} are not those of {path}, or in another order, so they cannot be compared"
@@ -339,7 +352,8 @@ def evaluate(
             runtime=opened.runtime,
             flips=flips,
         )
-    logits, ids, damaged = opened.logits(pictures, plan)
+    numbers: list[Tensor] = []
+    logits, ids, damaged = opened.logits(pictures, plan, numbers)
     if not len(ids):
         raise ValueError(f"no picture in {data} ({split}) can be read any more")
     if logit_adjustment:
@@ -386,7 +400,27 @@ def evaluate(
         recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
         severity=None if tree is None else severity(logits, labels, tree),
         flips=flips,
+        routes=taken_in(network, numbers),
+        choices=choices_of(network, pictures, side, plan, labels, numbers) if routes else None,
     )
+
+
+def taken_in(network: Network | None, numbers: Sequence[Tensor]) -> RoutesTaken | None:
+    """The sizes that pictures took; None for a network that does not choose."""
+    if not isinstance(network, Router) or not numbers:
+        return None
+    return routes_taken(network, torch.bincount(torch.cat([*numbers]), minlength=len(network.sizes)).tolist())
+
+
+def choices_of(
+    network: Network | None, pictures: Pictures, side: int, plan: Plan, labels: Tensor, numbers: Sequence[Tensor]
+) -> SizeChoices | None:
+    """A network's choice of sizes beside others; None for one that does not choose."""
+    if not isinstance(network, Router) or not numbers:
+        return None
+    evaluation = Evaluation(pictures, network.model.preprocessing, side, network.model.classes, plan)
+    answers, _ = answers_at_sizes(network, evaluation)
+    return compare_choices(network, answers, labels, torch.cat([*numbers]))
 
 
 def hierarchy_of(about: About, file: Path | str | None, ignore: Sequence[str] = ()) -> Hierarchy | None:

@@ -15,7 +15,7 @@ from paretina.model.weights import load_model
 from paretina.ship.format import Calibration, format_named, format_of
 from paretina.ship.gate import LIMITS, PICTURES
 from paretina.ship.header import Precision
-from paretina.ship.shipping import Shipped, check_precision, check_task
+from paretina.ship.shipping import Shipped, check_fixed, check_precision, check_task
 from paretina.ship.shipping import ship as ship_file
 from paretina.spec import near
 from paretina.train.finetuning import trained
@@ -88,6 +88,7 @@ def ship(
     check_new(target)
     network, about = load_model(path)
     check_task(path, about)
+    check_fixed(path, network)
     source = source_of(path, data)
     say("reading pictures")
     found = labelled(path, about, source, split, str(data or getattr(source, "path", source)), held_out=True)

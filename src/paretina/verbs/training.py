@@ -31,6 +31,7 @@ from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.remembered import maps_kept
 from paretina.train.resolve import prepare, with_memory_notes
+from paretina.train.routes import check_routes
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file, restarted
@@ -49,14 +50,17 @@ def usable(words: Sequence[str], say: Say) -> tuple[Tracker, ...]:
     return tuple(found)
 
 
-def check_output(output: Path | None, data: Source) -> None:
+def check_output(output: Path | None, data: Source, inside: Sequence[str] = ()) -> None:
     """Checks that a run may be written there, before any long computation.
+
+    Args:
+        inside: names of what may be in the directory already.
 
     Raises:
         MisuseError: something else is there already, or it lies inside the data, where nothing is ever written.
     """
     inner = innermost(data)
-    check_place(output, inner.path if isinstance(inner, Folder) else None)
+    check_place(output, inner.path if isinstance(inner, Folder) else None, inside)
 
 
 def train(
@@ -78,6 +82,8 @@ def train(
     relabel_val: bool = False,
     hierarchy: Path | str | None = None,
     log_to: LogTo = (),
+    routes: str | None = None,
+    budget: str | None = None,
     **fields: Any,
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
@@ -97,13 +103,23 @@ def train(
         imbalance, ignore, relabel, relabel_val, hierarchy: rare classes, classes to leave out, corrected labels and groups of
             classes; see `ask`.
         log_to: trackers that are told the log too: "tensorboard,mlflow,wandb"; see `paretina.report.tracker`.
+        routes: image sizes in pixels, "112,168,224", of which a small network chooses one for each picture; trained in two
+            stages, see `paretina.verbs.routing`.
+        budget: what a picture may cost on average with `routes`: "macs=0.6x", a share of the cost at the largest size, or
+            "macs=1.2G"; default: "macs=0.6x".
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
+    with misuse():
+        named = check_routes(routes, budget, named)
     choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels)
     limit = choice.seconds if time_limit is None else time_limit
+    if routes is not None:
+        from paretina.verbs.routing import train_routed  # which needs this module
+
+        return train_routed(choice, output, left(limit, began), listen, say, planning, log_to)
     return start(choice, output, left(limit, began), listen, say, planning, log_to)
 
 
@@ -197,8 +213,12 @@ def start(
     say: Say = lambda text: None,
     planning: Planning = "known",
     log_to: LogTo = (),
+    inside: Sequence[str] = (),
 ) -> Run:
     """Runs the training that `ask` has put together; see `train`.
+
+    Args:
+        inside: names of what may be in the run directory already.
 
     Raises:
         MisuseError: a search for a plan is requested, but a field that it would choose is given; or the request cannot be
@@ -214,7 +234,7 @@ def start(
         say("torchrun has started the processes again, so the run continues from its last checkpoint")
         return resume(place, None, listen, say, log_to)
     if Ranks.is_first():
-        check_output(place, choice.asked.data)
+        check_output(place, choice.asked.data, inside)
         if place is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
             say("without --output, a restart by torchrun cannot find this run, and begins anew")
     with misuse():
