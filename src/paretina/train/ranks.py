@@ -35,6 +35,8 @@ class Ranks:
             atexit.register(leave)
             # gloo besides nccl, since figures and random states are sent from CPU to CPU
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+            # one that ends at once, as where a run is finished, must not be gone while another still connects to it
+            dist.all_gather_object([None] * dist.get_world_size(), None)
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return cls(dist.get_rank(), dist.get_world_size(), local, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
