@@ -67,6 +67,7 @@ class MeasuredModel:
         timing, flat = self.timing, asdict(self.cost)
         del flat["stages"]
         flat["uncounted"] = " ".join(self.cost.uncounted)
+        flat["routes"] = " ".join(f"{route.name}:{route.share:.4g}" for route in self.cost.routes)
         row = {"name": self.name, **flat, "intensity": self.cost.intensity}
         row |= {f"latency_{key}": value for key, value in timing.latency.to_dict().items() if key != "samples_ms"}
         for prefix, batch in (("inference", timing.inference), ("training", timing.training)):

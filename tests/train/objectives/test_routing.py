@@ -99,7 +99,7 @@ def test_draws_of_one_size_are_the_network_at_that_size():
 
 
 def test_the_temperature_follows_its_schedule():
-    learner = learner_of(Routing(temperature=Linear(start=4.0, end=1.0)))
+    learner = learner_of(Routing(temperature=Linear(start=4.0, end=1.0), noise=Linear(start=1.0, end=0.0)))
     for update, wanted, noise in ((0, 4.0, 1.0), (5, 2.5, 0.5), (10, 1.0, 0.0)):
         learner(batch(), Clock(update, 10, 1.0))
         assert learner.network.temperature.item() == pytest.approx(wanted)

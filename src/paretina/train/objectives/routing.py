@@ -10,9 +10,9 @@ starts from the weights of the first, so that there is something to choose from 
 
 Source: Zhu et al. 2021 (arXiv:2106.02898), section 3; stages and weight (0.2) as there. A smaller target costs less, as in
 their tables; the text says the opposite. Unlike there, the cost is that of all that runs, the predictor too, and a share of
-that of the network alone at the largest size. There the noise stays, and the released code draws it in evaluation too; without
-it evaluation takes what is wished most, which may be one size for all pictures where draws of it meet the target. So here it
-fades, and the target becomes that of the choices of evaluation.
+that of the network alone at the largest size. The target holds for the draws: evaluation, which draws none (the released code
+does), takes what is wished most, and that may cost less or more. `noise` can fade, so that the target holds for evaluation; in
+a short run a size that was then never drawn went stale.
 Invariant: where all draws are of one size, the terms are those of the network at this size.
 """
 
@@ -35,7 +35,7 @@ from paretina.model.build import Network
 from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.one_of import OneOf
-from paretina.schedules import Constant, Linear, Schedule
+from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Outputs, Teacher
 from paretina.train.objectives.supervised import Supervised
@@ -157,7 +157,7 @@ class Routing(Supervised):
     amount: float | None = field(default=None, metadata=traits(left_out=SETTING))
     weight: Schedule = field(default=Constant(value=0.2), metadata=traits(left_out=SetTo("cost of sizes", "0"), rises=STAYS))
     temperature: Schedule = field(default=Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
-    noise: Schedule = field(default=Linear(start=1.0, end=0.0), metadata=traits(left_out=SETTING, rises=STAYS))
+    noise: Schedule = field(default=Constant(value=1.0), metadata=traits(left_out=SETTING, rises=STAYS))
     chooser: Literal["predictor", "random"] = field(default="predictor", metadata=traits(left_out=SETTING))
 
     def __post_init__(self) -> None:
