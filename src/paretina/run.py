@@ -132,13 +132,13 @@ def held_in(path: Path) -> str:
 
 
 def resumed_by(path: Path, place: str = "") -> str:
-    """The command that continues a run: its own, or that of the folds or the study that it is a part of.
+    """The command that continues a run: its own, or that of the folds, the stages or the study that it is a part of.
 
     Args:
         place: where the run is now; default: where it was.
     """
     for folder in (path.parent, path.parent.parent):
-        if (folder / OF_FOLDS).exists():
+        if (folder / OF_FOLDS).exists() or (folder / OF_STAGES).exists():
             return shlex.join(["paretina", "train", "--resume", place or str(folder)])
         with suppress(OSError, ValueError, AttributeError):
             verb = json.loads((folder / "asked.json").read_text()).get("verb")

@@ -171,6 +171,10 @@ def test_a_run_of_a_study_is_continued_by_the_study(tmp_path):
     Run.create(tmp_path / "folds" / "fold-1", {})
     (tmp_path / "folds" / "folds.json").write_text("{}")
     assert resumed_by(tmp_path / "folds" / "fold-1") == f"paretina train --resume {tmp_path / 'folds'}"
+    (tmp_path / "routed" / "sizes").mkdir(parents=True)
+    (tmp_path / "routed" / "stages.json").write_text("{}")
+    for place in ("routed/sizes", "routed"):
+        assert resumed_by(tmp_path / place) == f"paretina train --resume {tmp_path / 'routed'}"
 
 
 def test_an_index_that_cannot_be_cached_is_said(tmp_path, monkeypatch):
