@@ -28,8 +28,12 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
 
 
+MOST_NAMED = 40
+"""Names in a message."""
+
+
 def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: str = "") -> str:
-    """Returns "; did you mean 'x'?" for a similar name or alias, otherwise the list of known names.
+    """Returns "; did you mean 'x'?" for a similar name or alias, otherwise the list of known names, or of the first of many.
 
     Args:
         listing: the command that lists them, named instead if there are too many for a message.
@@ -41,7 +45,9 @@ def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: 
         return f"; did you mean {lowered[close[0]]!r}?"
     if listing:
         return f"; `{listing}` lists what there is"
-    return f"; known: {', '.join(sorted(set(known))) or 'none'}"
+    names = sorted(set(known))
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"; known: {', '.join(names[:MOST_NAMED]) or 'none'}{more}"
 
 
 class SpecType(ABCMeta):

@@ -107,9 +107,7 @@ def test_wrong_labels_are_found_said_and_written(home):
     said, noted = run("data", "labels", "photos", "--csv", "labels.csv", "--html", "labels.html")
     lines = said.splitlines()
     assert lines[0] == "67 pictures of 5 classes, features of colours at 32 pixels, 5 folds"
-    assert re.match(
-        r"a linear classifier gives 9\d\.\d % .* of those that it was not fitted to the label that they have", lines[1]
-    )
+    assert re.match(r"linear classifiers that did not see them agree with 9\d\.\d % of the labels \(", lines[1])
     assert lines[2].startswith("labels that are likely wrong: 2 (3.0 %); estimated in all: ")
     assert "line\\nbreak" in said
     assert "\u202e" not in said + noted
@@ -124,6 +122,21 @@ def test_wrong_labels_are_found_said_and_written(home):
     assert "&lt;script&gt;alert" in page
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
     assert "\u202e" not in page
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_class_of_a_few_pictures_is_neither_suggested_nor_doubted(tmp_path):
+    shutil.copytree("photos", tmp_path / "photos")
+    random = np.random.default_rng(1)
+    for split, colour in (("train", COLOURS[EVIL]), ("val", COLOURS[COMMAS])):
+        (tmp_path / "photos" / split / "rare").mkdir()
+        picture(random, colour).save(tmp_path / "photos" / split / "rare" / "0.png")
+    said, noted = run("data", "labels", tmp_path / "photos", "--csv", tmp_path / "found.csv")
+    assert "classes with fewer than 5 pictures, to which and from which no label is suggested: 'rare'" in said + noted
+    with (tmp_path / "found.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert "rare" not in {row["given"] for row in rows} | {row["suggested"] for row in rows}
 
 
 @pytest.mark.usefixtures("seen")
@@ -283,6 +296,10 @@ def test_other_data_is_evaluated_without_a_class_when_asked(plain, tmp_path):
     assert "the model does not know the class 'unknown'" in said
     assert "12 pictures (val)" in run("evaluate", "plain", tmp_path / "others", "--ignore", "unknown")[0]
     assert "did you mean 'unknown'" in run("evaluate", "plain", tmp_path / "others", "--ignore", "unknwon", code=1)[1]
+    # a class of the data that comes before others which the model has in another order
+    first = sorted(each.name for each in (tmp_path / "others" / "val").iterdir())[0]
+    fewer = ("evaluate", "plain", tmp_path / "others", "--ignore", "unknown", "--ignore", first)
+    assert "9 pictures (val)" in run(*fewer)[0]
 
 
 def test_groups_are_in_text_json_report_and_predictions(plain, tmp_path):

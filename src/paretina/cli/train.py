@@ -225,6 +225,7 @@ def train(
     if groups is not None:
         if "data.groups" in by_name or "groups" in by_name:
             misuse("--groups and the field data.groups are both given; leave one out")
+        check_groups(source, groups)
         by_name["data.groups"] = groups
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
     choice = verbs.ask(source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds, *labels)
@@ -251,6 +252,23 @@ def train(
     begun, then = (choice, output, seconds), (planning, log_to or ())
     begin = verbs.start if routes is None else verbs.train_routed
     finished(lambda progress: begin(*begun, progress.listen, progress.say, *then), None, as_json)
+
+
+def check_groups(source: str | None, groups: str) -> None:
+    """Checks that `--groups` says something, and that it is for this kind of data."""
+    from paretina.data.named import source_named
+    from paretina.spec import field_map
+    from paretina.verbs.checks import misuse as misused
+
+    if not groups:
+        misuse("--groups is empty; give folder, a regular expression with parentheses, or a .csv file; or leave it out")
+    if source is None:
+        return
+    with misused():
+        known = field_map(type(source_named(source)))
+    if "groups" not in known:
+        instead = "name the column of groups: data.group=NAME" if "group" in known else "leave it out"
+        misuse(f"--groups is for folders with a subfolder for each class, and {source} is none; {instead}")
 
 
 def routed(

@@ -43,12 +43,12 @@ def grouped(word: str, names: Mapping[str, str]) -> tuple[dict[str, str], tuple[
         example = f"; the first name is {min(names)!r}" if names else ""
         hint = f"it is found in no picture's name{example}"
     if names and not found:
-        raise ValueError(f"groups={word!r}: {hint}")
+        raise ValueError(f"groups='{word}': {hint}")
     groups = Counter(found.values())
     alone = len(names) - len(found)
     if len(groups) == 1 and not alone:
         raise ValueError(
-            f"groups={word!r}: all {len(names):,} pictures are of one group, {min(groups)!r}, so nothing can be split"
+            f"groups='{word}': all {len(names):,} pictures are of one group, {min(groups)!r}, so nothing can be split"
         )
     notes = [f"{how_many(len(groups), 'group', ',')} of pictures ({word}) stay on one side of every split"]
     if alone:
@@ -68,13 +68,13 @@ def by_pattern(pattern: str, names: Iterable[str]) -> dict[str, str]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"groups={pattern!r} is no regular expression ({error}); it is also neither {FOLDER!r} nor a .csv file"
+            f"groups='{pattern}' is no regular expression ({error}); it is also neither {FOLDER!r} nor a .csv file"
         ) from None
     if not compiled.groups:
-        slip = near(pattern, (FOLDER,))
+        slip = f"; did you mean {FOLDER!r}?" if "did you mean" in near(pattern, (FOLDER,)) else ""
         raise ValueError(
-            f"groups={pattern!r} says no group{slip}: give {FOLDER!r}, a .csv file with the columns picture and group, or a "
-            "regular expression with parentheses around what names the group, such as '(patient\\d+)_'"
+            f"groups='{pattern}' has no parentheses around what names a group; give {FOLDER!r}, a .csv file with the columns "
+            f"picture and group, or a regular expression such as '(patient\\d+)_'{slip}"
         )
     found = {}
     for name in names:

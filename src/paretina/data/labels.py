@@ -8,6 +8,7 @@ from torch import Tensor
 from paretina.data.names import likeness, spelt
 from paretina.data.source import Sample
 from paretina.model.tasks.any_of import ABSENT
+from paretina.text import how_many
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -63,6 +64,6 @@ def straddling(splits: dict[str, tuple[Sample, ...]], groups: dict[str, str]) ->
     if not both:
         return ""
     return (
-        f"{len(both):,} of the groups have pictures in train and in val or test, such as {min(both).strip()!r}: the accuracy "
-        "may be too high"
+        f"warning: {how_many(len(both), 'group has', ',', 'groups have')} pictures in train and in val or test, such as "
+        f"{spelt(min(both).strip())}: the accuracy may be too high by {'it' if len(both) == 1 else 'them'}"
     )

@@ -11,6 +11,7 @@ import torch
 from paretina.data.grouping import joined, members
 from paretina.data.likeness import copies, looked_at
 from paretina.data.named import source_named
+from paretina.data.names import spelt
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.source import Collection, Source
 from paretina.measure.label_errors import label_errors
@@ -129,8 +130,7 @@ class FoundLabels:
         lines = [
             f"{how_many(self.pictures, 'picture', ',')} of {how_many(self.classes, 'class')}, features of {self.network} at "
             f"{self.size} pixels, {self.folds} folds",
-            f"a linear classifier gives {value:.1f} % ({low:.1f} to {high:.1f}) of those that it was not fitted to the label "
-            "that they have",
+            f"linear classifiers that did not see them agree with {value:.1f} % of the labels ({low:.1f} to {high:.1f})",
             f"labels that are likely wrong: {len(self.suspects):,} ({share:.1f} %); estimated in all: {self.estimated:.1f} %",
         ]
         if self.pairs:
@@ -215,7 +215,8 @@ def data_labels(
     if len(kept) < 2 * folds:
         raise ValueError(f"{folds} folds need at least {2 * folds} pictures with labels that can be read, got {len(kept)}")
     if few:
-        notes.append(f"classes with fewer than {folds} pictures, about which little can be said: {', '.join(few)}")
+        listed = ", ".join(map(spelt, few))
+        notes.append(f"classes with fewer than {folds} pictures, to which and from which no label is suggested: {listed}")
     names = [pictures.samples[i].name for i in kept.tolist()]
     truth = labels[kept]
     groups = members({names[at]: collection.unit(pictures.samples[i]) for at, i in enumerate(kept.tolist())})
@@ -233,6 +234,7 @@ def data_labels(
             float(shares[i, truth[i]]),
         )
         for i, j in zip(found.numbers.tolist(), found.suggested.tolist(), strict=True)
+        if not {collection.classes[int(truth[i])], collection.classes[j]} & {*few}
     )
     right = int((shares.argmax(1) == truth).sum())
     gone = {pictures.samples[i].name: "became unreadable" for i in values.isnan().all(1).nonzero().flatten().tolist()}

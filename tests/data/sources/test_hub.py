@@ -148,7 +148,7 @@ def test_pictures_of_test_may_lack_a_label(tmp_path):
         ),
         (lambda: made(range(2), [0.5, 1.5], datasets.Value("float32")), "row 0 of train, column 'label': 0.5 .*is no class"),
         (lambda: made(range(2)).remove_columns("image"), r"has no column that is the image; .* it has label \(ClassLabel\)"),
-        (lambda: made(range(2)).remove_columns("label"), "has no column that is the label; say which with label=NAME"),
+        (lambda: made(range(2)).remove_columns("label"), "has no column that is the label; say which with data.label=NAME"),
         (lambda: made(range(2), [0, 0], datasets.Value("int64")), "has a single class, '0'"),
     ],
 )

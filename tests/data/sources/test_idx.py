@@ -82,7 +82,7 @@ def test_train_alone_is_divided_and_all_three_are_taken_as_they_are(tmp_path):
 def test_a_set_is_chosen_by_its_name(tmp_path):
     write(tmp_path / "e", "train", front="emnist-letters-", labels=LABELS + 1)
     write(tmp_path / "e", "train", front="emnist-digits-")
-    with pytest.raises(ValueError, match="has several sets: 'emnist-digits', 'emnist-letters'; say which with name=NAME"):
+    with pytest.raises(ValueError, match=r"has several sets: 'emnist-digits', 'emnist-letters'; say which with data.name=NAME"):
         Idx(path=str(tmp_path / "e")).open()
     found = Idx(path=str(tmp_path / "e"), name="emnist-letters").open()
     assert found.classes == ("1", "2", "3", "4")

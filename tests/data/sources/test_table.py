@@ -259,7 +259,10 @@ def test_groups_with_a_copy_of_each_other_are_one(place):
 
 def test_groups_on_both_sides_of_a_given_split_are_noted(place):
     text = rows("0.png,a,train,p", "1.png,b,train,q", "2.png,a,val,p", header="path,label,split,group")
-    assert "1 of the groups have pictures in train and in val or test, such as 'p'" in written(place, text).open().notes[0]
+    assert (
+        "warning: 1 group has pictures in train and in val or test, such as 'p': the accuracy may be too high by it"
+        in written(place, text).open().notes[0]
+    )
 
 
 def test_a_table_with_test_and_no_val_is_judged_on_test(place):
@@ -357,7 +360,7 @@ def test_soft_labels_are_not_taken_for_classes(place):
         (PLAIN.replace(",", ";"), r"row 1: has a single column, 'path;label;split'; it seems separated by ';'; write commas"),
         (PLAIN.replace(",", "\t"), r"it seems separated by tabs; name it \.tsv"),
         (PLAIN.replace("split", "label"), r"row 1: there are two columns 'label'"),
-        (PLAIN.replace("split", "image"), r"row 1: has the columns 'path' and 'image'; say which it is with image=path"),
+        (PLAIN.replace("split", "image"), r"row 1: has the columns 'path' and 'image'; say which it is with data.image=path"),
         (PLAIN.replace("path", "name"), r"row 1: has no column of files, which is called image_path, path,"),
         ("path,split\n0.png,train\n", "row 1: has no column of labels, which is called label, class, target"),
         (PLAIN.replace("dog", "cat"), r"has a single class, 'cat'; two are needed"),

@@ -238,7 +238,7 @@ def straddling(found: FolderCollection, splits: Mapping[str, tuple[Sample, ...]]
     train = units.pop("train", set())
     return [
         f"warning: {how_many(len(both), 'group has', ',', 'groups have')} pictures in train and in {split}, such as "
-        f"{spelt(min(both))}: the accuracy may be too high by them"
+        f"{spelt(min(both))}: the accuracy may be too high by {'it' if len(both) == 1 else 'them'}"
         for split, own in units.items()
         if (both := train & own)
     ]

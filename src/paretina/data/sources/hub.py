@@ -233,7 +233,7 @@ class Hub(Source):
         if len(fits) != 1:
             columns = ", ".join(f"{name} ({type(kind).__name__})" for name, kind in table.features.items())
             count = "several columns that could be" if fits else "no column that is"
-            raise ValueError(f"{self.path!r} has {count} the {field}; say which with {field}=NAME; it has {columns}")
+            raise ValueError(f"{self.path!r} has {count} the {field}; say which with data.{field}=NAME; it has {columns}")
         return fits[0]
 
 

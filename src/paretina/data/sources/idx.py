@@ -134,7 +134,7 @@ class Idx(Source):
         if not sets:
             raise ValueError(f"{self.path!r} has no idx files, such as train-images-idx3-ubyte and train-labels-idx1-ubyte")
         if not self.name and len(sets) > 1:
-            raise ValueError(f"{self.path!r} has several sets: {', '.join(map(repr, sets))}; say which with name=NAME")
+            raise ValueError(f"{self.path!r} has several sets: {', '.join(map(repr, sets))}; say which with data.name=NAME")
         files = sets[self.name or next(iter(sets))]
         both: dict[str, tuple[Path, Path]] = {}
         for split in ("train", "val", "test"):

@@ -8,6 +8,7 @@ with probabilities is left out where an ignored class is the likeliest, and the 
 Nothing is read but labels, and these only where they are not in the list of pictures.
 """
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,7 +91,15 @@ class IgnoringCollection(WrappedCollection):
     kept: tuple[int, ...] = field(default=(), kw_only=True)
 
     def at_whole(self, sample: Sample) -> Sample:
-        return replace(sample, label=self.kept[sample.label]) if self.task == OneOf() and sample.label >= 0 else sample
+        """By its name, since whoever evaluates gives samples the numbers that a model has for its classes."""
+        return replace(sample, label=self.numbers[sample.name]) if sample.name in self.numbers else sample
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, int]:
+        """The class of each picture in the full collection, where pictures are made by their class; else empty."""
+        if self.task != OneOf() or self.origin().COSTLY:
+            return {}
+        return {sample.name: sample.label for samples in self.whole.splits.values() for sample in samples}
 
     def remaining(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """The samples that have a class left, or none to begin with, with the numbers of their classes."""

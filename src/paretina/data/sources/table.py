@@ -480,7 +480,7 @@ class TableHeader:
                 continue
             if len(fits) > 1:
                 listed = " and ".join(map(repr, fits))
-                raise ValueError(f"{path}, row 1: has the columns {listed}; say which it is with {role}={fits[0]}")
+                raise ValueError(f"{path}, row 1: has the columns {listed}; say which it is with data.{role}={fits[0]}")
             if fits:
                 places[role] = plain.index(fits[0])
         listed = ", ".join(map(printable, plain))
@@ -491,7 +491,7 @@ class TableHeader:
                 raise ValueError(f"{path}, row 1: has a single column, {printable(plain[0])!r}; it seems separated by {kind}")
             raise ValueError(
                 f"{path}, row 1: has no column of files, which is called {', '.join(KNOWN['image'])}; it has {listed}; "
-                "name the column with image=NAME"
+                "name the column with data.image=NAME"
             )
         if unknown := [name for name in table.labels if name not in plain]:
             raise ValueError(f"{path} has no column {unknown[0]!r}, which labels names{near(unknown[0], plain)}")
@@ -504,7 +504,7 @@ class TableHeader:
             if not kinds:
                 raise ValueError(
                     f"{path}, row 1: has no column of labels, which is called {', '.join(KNOWN['label'])}, and no columns that "
-                    f"could be classes; it has {listed}; name the column with label=NAME"
+                    f"could be classes; it has {listed}; name the column with data.label=NAME"
                 )
             notes.append(f"there is no column of labels, so each other column is a class: {', '.join(plain[i] for i in kinds)}")
         return cls(tuple(plain), places, kinds, tuple(notes))
@@ -631,7 +631,11 @@ class TableLabels:
         off = np.abs(sums - 1) > NEAR_ONE
         if table.task == "any" or (table.task == "auto" and off.any()):
             shares[sums == 0] = ABSENT
-            note = "columns are taken for any number of classes a picture, since not every row adds up to 1"
+            place = int(off.argmax())
+            note = (
+                "columns are taken for any number of classes a picture, since not every row adds up to 1: row "
+                f"{rows.numbers[place] + rows.first} adds up to {sums[place]:g}"
+            )
             return cls(AnyOf(), classes, [0] * len(shares), shares=shares, notes=(note,) if table.task == "auto" else ())
         if off.any():
             place = int(off.argmax())
