@@ -1,10 +1,32 @@
 """The command `paretina data`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from paretina.cli.program import CONTEXT, Suggesting, command, example, main, note, print_json, print_lines, waiting
+
+GROUPS = "Pictures that belong together: folder, a pattern with parentheses, or a .csv file, as for `paretina train`."
+
+
+def described(source: str, fields: tuple[str, ...], groups: str | None) -> Any:
+    """The data as it is named, or as a source where fields say more about it."""
+    if not fields and groups is None:
+        return source
+    from paretina.cli.train import check_groups
+    from paretina.data.named import source_named
+    from paretina.spec import put
+    from paretina.train.fields import assignment
+    from paretina.verbs.checks import misuse
+
+    if groups is not None:
+        check_groups(source, groups)
+    with misuse():
+        found = source_named(source)
+        for name, value in map(assignment, fields):
+            found = put(found, name.removeprefix("data."), value)
+        return found if groups is None else put(found, "groups", groups)
 
 
 @main.group(
@@ -21,7 +43,9 @@ def data() -> None:
     short_help="Check classes, counts, sizes, unreadable pictures and duplicates.",
 )
 @click.argument("source", metavar="DATA")
-def data_check(source: str, as_json: bool) -> None:
+@click.argument("fields", metavar="[data.FIELD=VALUE]...", nargs=-1)
+@click.option("--groups", default=None, help=GROUPS)
+def data_check(source: str, fields: tuple[str, ...], groups: str | None, as_json: bool) -> None:
     """Check classes, counts, sizes, unreadable pictures, and duplicates or near-duplicates within and across splits.
     Warns if `paretina train` would refuse the data because too many pictures cannot be read. The exit code is 1 if a picture
     cannot be read, for use in scripts; duplicates leave it at 0.
@@ -31,7 +55,7 @@ def data_check(source: str, as_json: bool) -> None:
     from paretina import verbs
 
     with waiting("checking every picture"):
-        report = verbs.data_check(source)
+        report = verbs.data_check(described(source, fields, groups))
     if as_json:
         print_json(report.to_dict())
     else:
@@ -47,6 +71,8 @@ def data_check(source: str, as_json: bool) -> None:
     short_help="Find labels that are likely wrong.",
 )
 @click.argument("source", metavar="DATA")
+@click.argument("fields", metavar="[data.FIELD=VALUE]...", nargs=-1)
+@click.option("--groups", default=None, help=GROUPS)
 @click.option(
     "--model",
     "-m",
@@ -61,6 +87,8 @@ def data_check(source: str, as_json: bool) -> None:
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 def data_labels(
     source: str,
+    fields: tuple[str, ...],
+    groups: str | None,
     model: str | None,
     folds: int,
     split: str | None,
@@ -79,7 +107,7 @@ def data_labels(
     from paretina import verbs
 
     with waiting("computing features"):
-        found = verbs.data_labels(source, model, folds, split, size, device, csv, html)
+        found = verbs.data_labels(described(source, fields, groups), model, folds, split, size, device, csv, html)
     if as_json:
         print_json(found.to_dict())
         return
@@ -97,6 +125,7 @@ def data_labels(
     short_help="Tell whether more pictures would help, from a learning curve.",
 )
 @click.argument("source", metavar="DATA")
+@click.argument("fields", metavar="[data.FIELD=VALUE]...", nargs=-1)
 @click.option(
     "--model",
     "-m",
@@ -107,7 +136,16 @@ def data_labels(
 @click.option("--repeats", type=click.IntRange(2), default=5, help="How often pictures are drawn for each share.  [5]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the drawing.  [0]")
-def data_more(source: str, model: str | None, size: int | None, repeats: int, device: str, seed: int, as_json: bool) -> None:
+def data_more(
+    source: str,
+    fields: tuple[str, ...],
+    model: str | None,
+    size: int | None,
+    repeats: int,
+    device: str,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Tell whether more pictures would help, and for which classes.
 
     Linear classifiers on frozen features are fitted to rising shares of the training pictures of DATA, {data}; a power law
@@ -117,7 +155,7 @@ def data_more(source: str, model: str | None, size: int | None, repeats: int, de
     from paretina import verbs
 
     with waiting("computing features and fitting classifiers"):
-        found = verbs.data_more(source, model, size, repeats, device, seed)
+        found = verbs.data_more(described(source, fields, None), model, size, repeats, device, seed)
     if as_json:
         print_json(found.to_dict())
     else:

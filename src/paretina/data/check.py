@@ -74,6 +74,7 @@ class Report:
         duplicates: groups of pictures that are equal pixel by pixel.
         near: groups of near-duplicates of the first picture of the group; of equal pictures only the first is included.
         copied: split -> its pictures that have a copy in train, for each split other than train.
+        pictures: split -> number of pictures, which is that of the labels only where each has one.
         notes: what the source decided while opening, and anomalies of pictures that can be read.
         refusal: why `train` refuses this data; "" if it accepts it, as far as the pictures are concerned.
     """
@@ -89,13 +90,14 @@ class Report:
     duplicates: tuple[tuple[Seen, ...], ...]
     near: tuple[tuple[Seen, ...], ...]
     copied: dict[str, Leaks]
+    pictures: dict[str, int]
     notes: tuple[str, ...]
     refusal: str = ""
 
     @property
     def samples(self) -> int:
         """Number of samples in all splits."""
-        return sum(sum(by_class.values()) for by_class in self.counts.values())
+        return sum(self.pictures.values())
 
     @property
     def leaks(self) -> tuple[tuple[Seen, ...], ...]:
@@ -120,7 +122,7 @@ class Report:
     def lines(self) -> list[str]:
         """The report as lines of plain text."""
         splits = list(self.counts)
-        totals = ", ".join(f"{sum(self.counts[split].values())} {split}" for split in splits)
+        totals = ", ".join(f"{self.pictures[split]} {split}" for split in splits)
         text = [f"{how_many(len(self.classes), 'class')}, {how_many(self.samples, 'picture')}: {totals}", ""]
         titles = {kind: printable(kind) for kind in self.classes}
         broad = max(len("class"), *map(len, titles.values()))
@@ -285,6 +287,7 @@ def check(
             for split in splits
             if split != "train" and "train" in splits
         },
+        pictures={split: len(collection.split(split)) for split in splits},
         notes=tuple(dict.fromkeys((*collection.notes, *told(remarks), *few))),
         refusal=refusal_of(collection, faults, max_damaged) if max_damaged is not None and both else "",
     )
