@@ -102,6 +102,26 @@ def test_the_folds_average_predicts(done, sites):
     )
 
 
+def test_the_average_on_its_own_pictures_is_said_to_have_learnt_them(done, sites, tmp_path):
+    out, _ = done
+    pooled = json.loads((out / "result.json").read_text())["pooled"]
+    said = ran("evaluate", out, sites)
+    assert said.exit_code == 0, said.output
+    text = " ".join(said.stderr.split())
+    assert "warning: for each of these pictures, all but one of the networks that are averaged were trained on it" in text
+    honest = f"top-1 {pooled['value']:.1f} % ({pooled['low']:.1f} to {pooled['high']:.1f}) on all 36 pictures"
+    assert f"the honest figure is that of the cross-validation: {honest}, in {out / 'result.json'}" in text
+    assert "36 pictures (all)" in said.stdout
+    part = verbs.evaluate(out / "model.safetensors", str(sites), split="val", device="cpu")
+    assert any(note.startswith("warning: for each of these pictures") for note in part.notes)
+    other = tmp_path / "photos"
+    for number, path in enumerate(sorted(sites.rglob("*.png"))):
+        copy = other / path.parent.parent.name / f"{number}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    assert not [note for note in verbs.evaluate(out, str(other), device="cpu").notes if "averaged" in note]
+
+
 def test_an_interrupted_one_ends_as_one_that_was_not(done, sites, tmp_path, monkeypatch):
     out, _ = done
     began = folding.start

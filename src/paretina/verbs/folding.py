@@ -69,6 +69,8 @@ class Folds:
             "run": str(self.path),
             "folds": [{"run": str(run), "pictures": count, self.key: value} for run, count, value in self.folds],
             "figure": self.key,
+            "title": self.title,
+            "unit": self.unit,
             "pooled": ends(self.pooled),
             "between_folds": dict(zip(("mean", "lowest", "highest"), self.between, strict=True)),
             "pictures": self.pictures,
