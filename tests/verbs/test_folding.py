@@ -1,6 +1,7 @@
 """Cross-validation, as verbs and on the command line."""
 
 import csv
+import io
 import json
 import re
 
@@ -8,11 +9,13 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from paretina import verbs
 from paretina.cli import main
 from paretina.measure.statistics import clustered_share, wilson
 from paretina.model.weights import load_model
+from paretina.progress import Progress
 from paretina.run import Run
 from paretina.spec import decode
 from paretina.train.asked import Asked
@@ -38,6 +41,11 @@ def sites(tmp_path_factory):
 
 def ran(*arguments):
     return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def shown_progress():
+    console = Console(file=io.StringIO(), width=200)
+    return Progress(console), console
 
 
 def read(folder):
@@ -80,6 +88,33 @@ def test_all_folds_have_one_recipe_and_what_is_said_of_all_is_said_once(done):
     assert len({each.recipe for each in asked}) == len({each.plan for each in asked}) == 1
     assert said.stderr.count("starts from scratch") == 1
     assert said.stderr.count("run directory") == 1
+    for number in (1, 2, 3):
+        assert said.stderr.count(f"fold {number} of 3") == 1
+
+
+def test_each_fold_has_progress_of_its_own_and_says_nothing_that_was_not_requested(sites, tmp_path):
+    lines, notes = [], []
+    fields = {"model.stem.width": 8, "model.stages.*.width": 8, "epochs": 2, "size": 16, "batch_size": 8, "workers": 0}
+    fields |= {"data.groups": "folder"}
+    choice = verbs.ask(str(sites), "resnet8_w16_s2", device="cpu", fields=fields)
+    verbs.cross_validate(choice, 2, tmp_path / "cv", listen=lines.append, say=notes.append)
+    assert [note for note in notes if note.startswith("starts")] == [
+        note for note in Run(tmp_path / "cv" / "fold-1").asked()["notes"] if note.startswith("starts")
+    ]
+    assert not any("as requested" in note for note in notes)
+    begun = [(line["event"], line["run"]) for line in lines if line["event"] in ("start", "part")]
+    cv = tmp_path / "cv"
+    assert begun == [("start", str(cv)), ("part", str(cv / "fold-1")), ("part", str(cv / "fold-2"))]
+    progress, console = shown_progress()
+    values = []
+    for line in lines:
+        progress.listen(line)
+        if line["event"] in ("part", "val"):
+            values.append((line["event"], progress.value is None))
+    assert [known for event, known in values if event == "part"] == [True, True]
+    assert not any(known for event, known in values if event == "val")
+    assert progress.run == str(cv)
+    assert console.file.getvalue().count("run directory") == 1
 
 
 def test_its_runs_are_listed_and_named(done):
@@ -195,6 +230,8 @@ def test_what_cannot_be(sites, tmp_path, options, reason):
     said = ran("train", sites, *WORDS, *options, "-o", tmp_path / "run", *SMALL)
     assert said.exit_code in (1, 2)
     assert reason in " ".join(said.output.split())
+    assert not (tmp_path / "run").exists()
+    assert "run directory" not in said.output
     assert "Traceback" not in said.output
 
 
