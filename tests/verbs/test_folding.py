@@ -122,6 +122,34 @@ def test_its_runs_are_listed_and_named(done):
     found = verbs.runs(out)
     assert [each.row["run"] for each in found.runs] == ["fold-1", "fold-2", "fold-3"]
     assert not found.damaged
+    assert {each.row["data"] for each in found.runs} == {"photos"}
+
+
+def test_a_report_of_it_is_that_of_its_folds(done, tmp_path):
+    out, _ = done
+    said = ran("report", out)
+    assert said.exit_code == 0, said.output
+    written = [out / f"fold-{number}" / "report.html" for number in (1, 2, 3)]
+    assert said.stdout.splitlines()[:4] == [str(path) for path in (*written, out / "comparison.html")]
+    assert (out / "comparison.html").stat().st_size > 1000
+    pooled = json.loads((out / "result.json").read_text())["pooled"]
+    text = " ".join(said.stderr.split())
+    assert f"{out} is a cross-validation: top-1 {pooled['value']:.1f} % ({pooled['low']:.1f} to {pooled['high']:.1f})" in text
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "folds.json").write_text('{"count": 3}')
+    said = ran("report", begun)
+    assert said.exit_code == 2
+    assert "is a cross-validation that is not finished and not one run; none of its folds was begun" in said.output
+
+
+def test_where_one_run_is_needed_those_of_its_folds_are_named(done):
+    out, _ = done
+    said = ran("runs", "--compare", out / "fold-1", out)
+    assert said.exit_code == 2
+    text = " ".join(said.output.split())
+    assert f"{out} is a cross-validation (top-1 " in text
+    assert f"name one of the runs of its folds: {out / 'fold-1'}, {out / 'fold-2'}, {out / 'fold-3'}" in text
 
 
 def test_the_folds_average_predicts(done, sites):
