@@ -216,6 +216,8 @@ class Progress:
             self.run = line["run"]
             self.pace, self.value, self.last_plain = Pace(), None, -math.inf  # a study starts many runs
             self.plain(f"run directory: {shlex.quote(line['run'])}")
+        elif line["event"] == "part":  # one of several runs in the directory that was named
+            self.pace, self.value, self.last_plain = Pace(), None, -math.inf
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
             self.shown, key = line.get("shown", TOP1), line.get("shown", TOP1)["key"]
@@ -231,6 +233,8 @@ class Progress:
         """Prints a line of the log as JSON, those of updates with the seconds that are left; notes are said besides."""
         if line["event"] == "start":
             self.run, self.pace = line["run"], Pace()
+        elif line["event"] == "part":
+            self.pace = Pace()
         elif line["event"] == "val":
             self.pace.evaluated(line["step"], max(0.0, self.now() - self.last_train))
         elif line["event"] == "train":

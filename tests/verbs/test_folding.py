@@ -1,6 +1,7 @@
 """Cross-validation, as verbs and on the command line."""
 
 import csv
+import io
 import json
 import re
 
@@ -8,11 +9,13 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from paretina import verbs
 from paretina.cli import main
 from paretina.measure.statistics import clustered_share, wilson
 from paretina.model.weights import load_model
+from paretina.progress import Progress
 from paretina.run import Run
 from paretina.spec import decode
 from paretina.train.asked import Asked
@@ -38,6 +41,11 @@ def sites(tmp_path_factory):
 
 def ran(*arguments):
     return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def shown_progress():
+    console = Console(file=io.StringIO(), width=200)
+    return Progress(console), console
 
 
 def read(folder):
@@ -80,6 +88,33 @@ def test_all_folds_have_one_recipe_and_what_is_said_of_all_is_said_once(done):
     assert len({each.recipe for each in asked}) == len({each.plan for each in asked}) == 1
     assert said.stderr.count("starts from scratch") == 1
     assert said.stderr.count("run directory") == 1
+    for number in (1, 2, 3):
+        assert said.stderr.count(f"fold {number} of 3") == 1
+
+
+def test_each_fold_has_progress_of_its_own_and_says_nothing_that_was_not_requested(sites, tmp_path):
+    lines, notes = [], []
+    fields = {"model.stem.width": 8, "model.stages.*.width": 8, "epochs": 2, "size": 16, "batch_size": 8, "workers": 0}
+    fields |= {"data.groups": "folder"}
+    choice = verbs.ask(str(sites), "resnet8_w16_s2", device="cpu", fields=fields)
+    verbs.cross_validate(choice, 2, tmp_path / "cv", listen=lines.append, say=notes.append)
+    assert [note for note in notes if note.startswith("starts")] == [
+        note for note in Run(tmp_path / "cv" / "fold-1").asked()["notes"] if note.startswith("starts")
+    ]
+    assert not any("as requested" in note for note in notes)
+    begun = [(line["event"], line["run"]) for line in lines if line["event"] in ("start", "part")]
+    cv = tmp_path / "cv"
+    assert begun == [("start", str(cv)), ("part", str(cv / "fold-1")), ("part", str(cv / "fold-2"))]
+    progress, console = shown_progress()
+    values = []
+    for line in lines:
+        progress.listen(line)
+        if line["event"] in ("part", "val"):
+            values.append((line["event"], progress.value is None))
+    assert [known for event, known in values if event == "part"] == [True, True]
+    assert not any(known for event, known in values if event == "val")
+    assert progress.run == str(cv)
+    assert console.file.getvalue().count("run directory") == 1
 
 
 def test_its_runs_are_listed_and_named(done):
@@ -87,6 +122,34 @@ def test_its_runs_are_listed_and_named(done):
     found = verbs.runs(out)
     assert [each.row["run"] for each in found.runs] == ["fold-1", "fold-2", "fold-3"]
     assert not found.damaged
+    assert {each.row["data"] for each in found.runs} == {"photos"}
+
+
+def test_a_report_of_it_is_that_of_its_folds(done, tmp_path):
+    out, _ = done
+    said = ran("report", out)
+    assert said.exit_code == 0, said.output
+    written = [out / f"fold-{number}" / "report.html" for number in (1, 2, 3)]
+    assert said.stdout.splitlines()[:4] == [str(path) for path in (*written, out / "comparison.html")]
+    assert (out / "comparison.html").stat().st_size > 1000
+    pooled = json.loads((out / "result.json").read_text())["pooled"]
+    text = " ".join(said.stderr.split())
+    assert f"{out} is a cross-validation: top-1 {pooled['value']:.1f} % ({pooled['low']:.1f} to {pooled['high']:.1f})" in text
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "folds.json").write_text('{"count": 3}')
+    said = ran("report", begun)
+    assert said.exit_code == 2
+    assert "is a cross-validation that is not finished and not one run; none of its folds was begun" in said.output
+
+
+def test_where_one_run_is_needed_those_of_its_folds_are_named(done):
+    out, _ = done
+    said = ran("runs", "--compare", out / "fold-1", out)
+    assert said.exit_code == 2
+    text = " ".join(said.output.split())
+    assert f"{out} is a cross-validation (top-1 " in text
+    assert f"name one of the runs of its folds: {out / 'fold-1'}, {out / 'fold-2'}, {out / 'fold-3'}" in text
 
 
 def test_the_folds_average_predicts(done, sites):
@@ -100,6 +163,26 @@ def test_the_folds_average_predicts(done, sites):
         len(json.loads(said.stdout)["predictions"] if isinstance(json.loads(said.stdout), dict) else json.loads(said.stdout))
         == 3
     )
+
+
+def test_the_average_on_its_own_pictures_is_said_to_have_learnt_them(done, sites, tmp_path):
+    out, _ = done
+    pooled = json.loads((out / "result.json").read_text())["pooled"]
+    said = ran("evaluate", out, sites)
+    assert said.exit_code == 0, said.output
+    text = " ".join(said.stderr.split())
+    assert "warning: for each of these pictures, all but one of the networks that are averaged were trained on it" in text
+    honest = f"top-1 {pooled['value']:.1f} % ({pooled['low']:.1f} to {pooled['high']:.1f}) on all 36 pictures"
+    assert f"the honest figure is that of the cross-validation: {honest}, in {out / 'result.json'}" in text
+    assert "36 pictures (all)" in said.stdout
+    part = verbs.evaluate(out / "model.safetensors", str(sites), split="val", device="cpu")
+    assert any(note.startswith("warning: for each of these pictures") for note in part.notes)
+    other = tmp_path / "photos"
+    for number, path in enumerate(sorted(sites.rglob("*.png"))):
+        copy = other / path.parent.parent.name / f"{number}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    assert not [note for note in verbs.evaluate(out, str(other), device="cpu").notes if "averaged" in note]
 
 
 def test_an_interrupted_one_ends_as_one_that_was_not(done, sites, tmp_path, monkeypatch):
@@ -175,6 +258,8 @@ def test_what_cannot_be(sites, tmp_path, options, reason):
     said = ran("train", sites, *WORDS, *options, "-o", tmp_path / "run", *SMALL)
     assert said.exit_code in (1, 2)
     assert reason in " ".join(said.output.split())
+    assert not (tmp_path / "run").exists()
+    assert "run directory" not in said.output
     assert "Traceback" not in said.output
 
 

@@ -29,7 +29,8 @@ from paretina.text import printable
 def report(runs: tuple[Path, ...], output: Path | None, log_to: str | None, as_json: bool) -> None:
     """Write the report of each run, and a comparison if there are several; only the run directories are read.
 
-    Paths that are not runs are listed and skipped; a comparison needs at least two runs.
+    Paths that are not runs are listed and skipped; a comparison needs at least two runs. The directory of a cross-validation
+    stands for the runs of its folds.
     """
     from paretina import verbs
 
@@ -44,6 +45,8 @@ def report(runs: tuple[Path, ...], output: Path | None, log_to: str | None, as_j
     for run, places in found.sent.items():
         print_lines(f"{run} in {word}: {where}" for word, where in places.items())
     print_lines(["", *table(found.runs)])
+    for folder, said in found.folds.items():
+        note(f"{folder} is a cross-validation: {said or 'not finished, so there is no figure of all folds yet'}")
     if len(found.groups) > 1:
         apart = "; ".join(", ".join(group) for group in found.groups)
         note(f"evaluated on different data, so accuracies are comparable only within each group: {apart}")

@@ -143,6 +143,10 @@ def opened(place: WeightsPlace, network: Published | None) -> Start:
     return Start(blueprint, found.network.state_dict(), about.licence, about.origin, said, about.classes)
 
 
+AS_REQUESTED = "from scratch, as requested"
+"""What is said of weights where none were asked for."""
+
+
 def find_weights(wanted: str, network: Published | None, model: Model | None = None) -> tuple[Start | None, str]:
     """Finds the weights to start from, with a sentence that names them or says why there are none.
 
@@ -155,7 +159,7 @@ def find_weights(wanted: str, network: Published | None, model: Model | None = N
         ValueError: the requested weights cannot be loaded.
     """
     if wanted == "none":
-        return None, "from scratch, as requested"
+        return None, AS_REQUESTED
     place = place_of(wanted, network)
     if place is None and wanted == "hub":
         raise ValueError(f"no known library has weights of {named(network)}; {others(network)}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paretina.run import check_run
+from paretina.run import OF_FOLDS, check_run, folds_begun, folds_figure
 
 Line = dict[str, Any]
 Number = int | float
@@ -86,6 +86,8 @@ def read_run(path: Path) -> RunRecord:
     path = Path(path)
     if not path.is_dir():
         raise ValueError(f"{path} is not a directory; name a run directory, such as the one that `paretina train` prints")
+    if not (path / "asked.json").is_file() and (path / OF_FOLDS).is_file():
+        raise ValueError(folds_said(path))
     if not (path / "asked.json").is_file():
         raise ValueError(f"{path} is not a run directory: asked.json is missing; name one that `paretina train` has written")
     asked = read_json(path / "asked.json", dict)
@@ -108,6 +110,14 @@ def read_run(path: Path) -> RunRecord:
         validated=validation_digest(path),
         failure=str(lines[-1].get("message", "")) if lines and lines[-1]["event"] == "failed" else "",
     )
+
+
+def folds_said(path: Path) -> str:
+    """That a directory is a cross-validation and not a run, with its figure and the runs to name instead."""
+    figure, begun = folds_figure(path), folds_begun(path)
+    runs = f"name one of the runs of its folds: {', '.join(map(str, begun))}" if begun else "none of its folds was begun"
+    said = f"{path} is a cross-validation ({figure})" if figure else f"{path} is a cross-validation that is not finished"
+    return f"{said} and not one run; {runs}"
 
 
 def validation_digest(path: Path) -> str:
@@ -293,6 +303,8 @@ def data_name(record: RunRecord) -> str:
     data = record.asked.get("data")
     if not isinstance(data, dict):
         return str(data or "unnamed data")
+    while isinstance(data.get("source"), dict):  # a part of other data, or a fold, is called what that is called
+        data = data["source"]
     for key in ("name", "path", "root", "folder", "directory"):
         if isinstance(data.get(key), str) and data[key].strip("/\\"):
             return last_part(data[key])

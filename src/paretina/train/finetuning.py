@@ -9,6 +9,7 @@ from paretina.clock import Clock
 from paretina.data.likeness import leaks
 from paretina.data.named import source_named
 from paretina.data.source import Sample, Source, innermost
+from paretina.data.sources.fold import Fold
 from paretina.data.sources.part import Part
 from paretina.data.transform import PLAIN
 from paretina.data.transforms.centre_crop import CentreCrop
@@ -17,7 +18,7 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Preprocessing
 from paretina.model.family import networks
 from paretina.model.weights import load_model
-from paretina.run import Run, model_in
+from paretina.run import Run, folds_begun, folds_figure, model_in
 from paretina.spec import decode
 from paretina.text import how_many
 from paretina.train.asked import Asked, Choice, choose, recipe_named
@@ -71,6 +72,8 @@ class Learned:
         split: the split of the source that has those validation pictures, "all" for the whole source, "" for none.
         data: the training data of the network; None if the source is neither that nor a folder in it.
         inside: path of the source inside that data, ending with "/"; "" if it is the whole of it.
+        folds: the folder of the cross-validation whose networks are averaged; `data` is then that of its first fold. None for
+            the network of a run.
     """
 
     source: Source
@@ -78,6 +81,7 @@ class Learned:
     split: str = ""
     data: Source | None = None
     inside: str = ""
+    folds: Path | None = None
 
     def remarks(self, split: str, samples: Sequence[Sample]) -> list[str]:
         """Warnings that belong to an accuracy on these pictures, because the network was trained on them or on copies of them.
@@ -98,14 +102,24 @@ class Learned:
             return [
                 f"copies of training pictures were not searched for, since the training data cannot be opened any more: {error}"
             ]
+        if self.folds is not None:  # each picture that is in a fold was trained on for all the others
+            pool = (*whole.split("train"), *whole.split("val"))
+            others = {name: some for name, some in whole.splits.items() if name != "val"}
+            whole = replace(whole, splits={**others, "train": pool})
         names = {f"{self.inside}{sample.name}" for sample in samples}
         known = len(names & {sample.name for sample in whole.split("train")})
         if known:
-            if known == len(names):
-                text = "warning: the model was trained on these pictures"
-            else:
-                text = f"warning: the model was trained on {known:,} of {how_many(len(names), 'picture', ',')}"
-            return [f"{text}: the accuracy says little about new ones"]
+            those = "these pictures"
+            if known < len(names):
+                those = f"{known:,} of {how_many(len(names), 'picture', ',')}"
+            if self.folds is None:
+                return [f"warning: the model was trained on {those}: the accuracy says little about new ones"]
+            figure = folds_figure(self.folds)
+            honest = f"; the honest figure is that of the cross-validation: {figure}" if figure else ""
+            return [
+                f"warning: for each of {those}, all but one of the networks that are averaged were trained on it: "
+                f"the accuracy says little about new ones{honest}"
+            ]
         held = {name: [s for s in some if s.name in names] for name, some in whole.splits.items()}
         home = next((name for name, some in held.items() if len(some) == len(names)), split)
         found = leaks(whole, home, list({s.name: s for some in held.values() for s in some}.values()))
@@ -119,17 +133,27 @@ def learned(path: Path, source: Source) -> Learned:
         path: a model file, or the directory of a finished run.
         source: the data, opened without knowledge of the run.
     """
-    before = trained(path)
+    file = model_in(path)
+    folds, before = None, trained(file)
+    if file.name == "model.safetensors" and (begun := folds_begun(file.parent)):
+        data = decode(Asked, Run.open(begun[0]).asked()["asked"]).data
+        folds, before = file.parent, replace(before, data=data)
     used = None if before.data is None else whole_of(before.data)
+    if folds is not None and isinstance(used, Fold):
+        used = used.source
     inner = None if used is None else innermost(used)
     if used is None or type(inner) is not type(source):
         return Learned(source)
     assert inner is not None
     here, there = place_of(source), place_of(inner)
     if here is None or there is None:  # built in
-        return Learned(used, "", "val", before.data) if source == inner else Learned(source)
+        held = "" if folds else "val"
+        return Learned(used, "", held, before.data, folds=folds) if source == inner else Learned(source)
     if not here.is_relative_to(there):
         return Learned(source)
+    if folds is not None:
+        whole, inside = here == there, f"{here.relative_to(there).as_posix()}/"
+        return Learned(used if whole else source, "", "", before.data, "" if whole else inside, folds)
     copies = ((Run(before.file.parent).result() or {}).get("data") or {}).get("copies") or {}
     warning = str(copies.get("warning") or copies.get("note") or "")
     if here == there:

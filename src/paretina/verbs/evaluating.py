@@ -550,8 +550,9 @@ def labelled(
             inner = replace(inner, layout="classes")  # the model knows the layout that would have to be guessed
             source = with_innermost(source, inner)
     folder = inner if isinstance(inner, Folder) and not inner.has_splits() else None
-    own = before.data is not None or is_named_after(about, inner)
-    trained_on = before.data is not None and not before.inside
+    one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
+    own = one_run or is_named_after(about, inner)
+    trained_on = one_run and not before.inside
     if split is None and (trained_on or (held_out and own)) and folder is not None:
         split = "val"
         notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")

@@ -13,7 +13,8 @@ from typing import Any
 from paretina.data.source import innermost
 from paretina.data.sources.fold import Fold
 from paretina.measure.statistics import Interval, clustered_share, wilson
-from paretina.run import OF_FOLDS, Run, free_folder, write_aside
+from paretina.model.pretrained import AS_REQUESTED
+from paretina.run import OF_FOLDS, Run, free_folder, not_left_empty, write_aside
 from paretina.spec import decode
 from paretina.tables import write_csv
 from paretina.text import how_many
@@ -69,6 +70,8 @@ class Folds:
             "run": str(self.path),
             "folds": [{"run": str(run), "pictures": count, self.key: value} for run, count, value in self.folds],
             "figure": self.key,
+            "title": self.title,
+            "unit": self.unit,
             "pooled": ends(self.pooled),
             "between_folds": dict(zip(("mean", "lowest", "highest"), self.between, strict=True)),
             "pictures": self.pictures,
@@ -134,16 +137,24 @@ def cross_validate(
     place = None if output is None else Path(output)
     if ranks.first:
         check_place(place, getattr(innermost(data), "path", None))
+    own = replace(choice, asked=fold_of(choice.asked, count))
+    replace(Fold(source=data, count=count), alike=()).open()  # what cannot be divided is refused before anything is written
+    if ranks.first:
         path = place or free_folder(Path("runs"), f"{run_name(choice.asked, choice.title)}-folds")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / OF_FOLDS, json.dumps({"count": count}).encode())
     path = ranks.from_first(path if ranks.first else None)
     listen({"event": "start", "step": 0, "run": str(path)})
     limit = choice.seconds if time_limit is None else time_limit
-    own = replace(choice, asked=fold_of(choice.asked, count))
-    say(f"fold 1 of {count}")
     share = None if limit is None else max(0.0, limit - (time.monotonic() - began)) / count
-    start(own, path / "fold-1", share, aside(listen), say, planning)
+    try:
+        start(own, path / "fold-1", share, aside(listen), say, planning)
+    except Exception:
+        if ranks.first and not (path / "fold-1").exists():
+            (path / OF_FOLDS).unlink(missing_ok=True)
+            with not_left_empty(path):
+                raise
+        raise
     return continued(path, count, aside(listen), say)
 
 
@@ -153,8 +164,8 @@ def fold_of(asked: Asked, count: int, number: int = 1) -> Asked:
 
 
 def aside(listen: Listener) -> Listener:
-    """Leaves the folder of the folds as what was begun, and not that of one of them."""
-    return lambda line: None if line["event"] == "start" else listen(line)
+    """Leaves the folder of the folds as what was begun; the run of one of them is the beginning of a part of it."""
+    return lambda line: listen({**line, "event": "part"} if line["event"] == "start" else line)
 
 
 def continue_folds(path: Path | str, listen: Listener = lambda line: None, say: Say = lambda text: None) -> Folds:
@@ -179,8 +190,11 @@ def continued(path: Path, count: int, listen: Listener, say: Say) -> Folds:
     told: set[str] = set()
 
     def once(text: str) -> None:
-        """The same is said of each fold; it is printed for the first one."""
-        if text not in told:
+        """The same is said of each fold; it is printed for the first one.
+
+        The others do without weights, whatever the reason was, if the first one found none.
+        """
+        if text not in told and text != f"starts {AS_REQUESTED}":
             told.add(text)
             say(text)
 
@@ -191,8 +205,8 @@ def continued(path: Path, count: int, listen: Listener, say: Say) -> Folds:
         own = path / f"fold-{number}"
         if (own / "result.json").exists():
             continue
-        say(f"fold {number} of {count}")
         if (own / "asked.json").exists():
+            say(f"fold {number} of {count}")  # of a new one its data says so
             resume(own, None, listen, once)
         else:
             start(Choice(as_first(first, number)), own, None, listen, once, "default")
