@@ -82,7 +82,9 @@ class MorePictures:
             lines.append(f"  {n:>8,} training pictures{drawn:<17}  top-1 {shown(top1)}")
         for each in curve.forecasts:
             by = "would give, by the law"
-            lines.append(f"  {each.n:>8,} {by:<35}  top-1 {shown(each.top1)}, {gain(each.gained)}")
+            before = each.top1.value - each.gained.value
+            told = f"{gain(each.gained)} over the law's {before:.1f} % for all of them"
+            lines.append(f"  {each.n:>8,} {by:<35}  top-1 {shown(each.top1)}, {told}")
         law = curve.law
         lines.append(f"law: error = {law.a:.3g} n^-{law.b:.3g} + {law.c:.3g}")
         if curve.predicted is not None and curve.missed is not None:
