@@ -222,7 +222,7 @@ def evaluate(
     ood: Path | str | None = None,
     max_damaged: float = 0.01,
     against: Path | str | None = None,
-    max_loss: float = 0.5,
+    max_loss: float | None = None,
     trust: bool = False,
     point_estimate: bool = False,
     recall: bool = False,
@@ -246,7 +246,7 @@ def evaluate(
         ood: a folder of out-of-distribution pictures, of which the network should be less certain.
         max_damaged: fraction of unreadable pictures above which `too_damaged` of the result says so.
         against: another model or shipped file with the same classes, to compare with on the same pictures.
-        max_loss: points of top-1 that may be lost against it.
+        max_loss: points of top-1 that may be lost against it; default: 0.5.
         trust: whether shipped files that can run code are opened.
         point_estimate: whether the loss that is seen decides, whatever its interval.
         recall: whether Recall@k of the network's features is computed, for networks that are to find similar pictures.
@@ -270,6 +270,9 @@ def evaluate(
     if not 0 <= max_damaged <= 1:
         raise MisuseError(f"max_damaged is a fraction of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
+    if against is None and (idle := [*["--max-loss"] * (max_loss is not None), *["--point-estimate"] * point_estimate]):
+        raise MisuseError(f"{idle[0]} compares with another model: name it with --against")
+    max_loss = 0.5 if max_loss is None else max_loss
     if not 0 <= max_loss <= 100:
         raise MisuseError(f"max_loss is in points of top-1, from 0 to 100, got {max_loss:g}")
     check_strangers(ood)
