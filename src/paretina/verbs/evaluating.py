@@ -124,7 +124,7 @@ class EvaluatedModel:
     Attributes:
         accuracy: for one class per picture; None for other tasks.
         damaged: reason by name, for pictures that could not be read and are not counted, including those of `ood`.
-        split: the split that was evaluated; "all" for a folder without splits.
+        split: the split that was evaluated; "all" for all together, and for a folder without splits.
         sweep: accuracy and cost at several resolutions, if requested; the other figures are those of the best one.
         corrupted: accuracy on corrupted pictures, if requested.
         unknown: how well out-of-distribution pictures are detected, if requested.
@@ -237,7 +237,7 @@ def evaluate(
     Args:
         model: a model file, the directory of a finished run, or a shipped file.
         data: a folder with one subfolder per class, or a source. If it has splits, `split` is used; default: `val`. The data
-            that the model was trained on keeps the split of its run.
+            that the model was trained on keeps the split of its run. "all" takes all splits together.
         resolution: image size in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give a table,
             and the figures of the best of them, which is then chosen on these pictures.
         csv: where to write the prediction for every picture.
@@ -505,7 +505,7 @@ class Labelled:
     """Labelled pictures for a model, with its class numbers.
 
     Attributes:
-        split: their split; "all" for a folder without splits.
+        split: their split; "all" for all together, and for a folder without splits.
         notes: what is unusual about them, a sentence each.
     """
 
@@ -528,7 +528,7 @@ def labelled(
 
     Args:
         path: the model file; the data that it was trained on keeps the split of its run.
-        split: None for val, or for all of a folder without splits.
+        split: None for val, or for all of a folder without splits; "all" for all splits together.
         data: what the source is called.
         held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
             training held out, and not on all; on the very folder that it was trained on it always is.
@@ -571,13 +571,20 @@ def labelled(
     else:
         split, collection = split or "val", source.open()
         with misuse():
-            samples = collection.split(split)
+            samples = every_split(collection) if split == "all" else collection.split(split)
     notes += before.remarks(split, samples)
     check_task(path, about, collection, data)
     if about.task == OneOf():
         samples = renumbered(collection, samples, about.classes, notes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def every_split(collection: Collection) -> tuple[Sample, ...]:
+    """The pictures of all splits together, of which each has a name of its own; of a split `all`, if there is one, only its."""
+    if "all" in collection.splits:
+        return collection.split("all")
+    return tuple({each.name: each for samples in collection.splits.values() for each in samples}.values())
 
 
 def ignored_in(source: Source) -> list[str]:
