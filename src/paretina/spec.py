@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
-from paretina.text import how_many
+from paretina.text import how_many, printable
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
@@ -41,7 +41,7 @@ def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: 
         return f"; did you mean {lowered[close[0]]!r}?"
     if listing:
         return f"; `{listing}` lists what there is"
-    return f"; known: {', '.join(sorted(set(known))) or 'none'}"
+    return f"; known: {', '.join(map(printable, sorted(set(known)))) or 'none'}"
 
 
 class SpecType(ABCMeta):

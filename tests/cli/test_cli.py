@@ -247,8 +247,11 @@ MISUSE = [
     ("train --tune eagr photos", "--tune cannot be 'eagr'; did you mean 'eager'?"),
     ("measure resnet18 --tune ful", "--tune cannot be 'ful'; did you mean 'full'?"),
     (f"evaluate {MODEL} photos --ood damagd", "there is no damagd; did you mean 'damaged'?"),
-    ("train photos --model resnet18 size=0", "images must have a side of 1 pixel or more at every update, got 0"),
-    ("train photos --model resnet18 size=0 --dry-run", "images must have a side of 1 pixel or more at every update, got 0"),
+    ("train photos --model resnet18 size=0", "images must have a side of 1 pixel or more at every update, got size=0"),
+    (
+        "train photos --model resnet18 size=0 --dry-run",
+        "images must have a side of 1 pixel or more at every update, got size=0",
+    ),
     (f"finetune {RUN} photos tail=99", "the network has 4 stages, so trainable_stages=99 cannot learn"),
     ("train photos --model resnet18 --weights none frozen_stride=4", "there are no weights to start from"),
     ("train photos --model resnet18 test_size=0", "test_size is a side in pixels, at least 1, got 0"),

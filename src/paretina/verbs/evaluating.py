@@ -45,7 +45,7 @@ from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
-from paretina.text import how_many
+from paretina.text import how_many, printable
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
 from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors, forward
@@ -69,7 +69,7 @@ class Loss:
     classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lost = f"; no picture is left of: {', '.join(self.classes)}" if self.classes else ""
+        lost = f"; no picture is left of: {', '.join(map(printable, self.classes))}" if self.classes else ""
         return (
             f"{self.unreadable} of {how_many(self.pictures, 'picture')} ({self.where}) could not be read and "
             f"are not counted{lost}"
@@ -307,8 +307,7 @@ def evaluate(
             raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
         if about.task != OneOf():
             raise ValueError(
-                f"the task of {path} is {type(about.task).__name__}; a shipped file is evaluated only where each picture has "
-                "one class"
+                f"the task of {path} is {about.task.WORDS}; a shipped file is evaluated only where each picture has one class"
             )
     if routes and not isinstance(network, Router):
         raise MisuseError(f"--routes is for a network that chooses its image size, which {path} does not; leave it out")
@@ -581,10 +580,11 @@ def labelled(
 
 
 def every_split(collection: Collection) -> tuple[Sample, ...]:
-    """The pictures of all splits together, of which each has a name of its own; of a split `all`, if there is one, only its."""
+    """The labelled pictures of all splits together, each once; of a split `all`, if there is one, only its."""
     if "all" in collection.splits:
         return collection.split("all")
-    return tuple({each.name: each for samples in collection.splits.values() for each in samples}.values())
+    found = {each.name: each for samples in collection.splits.values() for each in samples}
+    return tuple(each for each in found.values() if each.label >= 0)
 
 
 def ignored_in(source: Source) -> list[str]:
@@ -623,7 +623,7 @@ def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
                 f"{path} was trained without labels; judge its features by `paretina probe`, or fine-tune it first"
             )
         if given:
-            raise ValueError(f"the task of {path} is {type(task).__name__}; {name} needs a model with one class per picture")
+            raise ValueError(f"the task of {path} is {task.WORDS}; {name} needs a model with one class per picture")
 
 
 def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
@@ -633,15 +633,16 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
         MisuseError: the data has another task, or (where classes are not found by name) other classes.
         ValueError: the model was trained without labels, so its outputs cannot be scored.
     """
-    names = type(about.task).__name__, type(collection.task).__name__
+    names = about.task.WORDS, collection.task.WORDS
     if isinstance(about.task, Nothing):
         raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
     if about.task != collection.task:
         raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
     if about.task != OneOf() and about.classes != collection.classes:
         raise MisuseError(
-            f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
-            f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same classes"
+            f"the classes of {path} ({', '.join(map(printable, about.classes[:5]))}) are not those of {data} "
+            f"({', '.join(map(printable, collection.classes[:5]))}), or in another order; the task of {names[0]} needs the "
+            "same classes"
         )
 
 
