@@ -226,6 +226,7 @@ def test_a_misspelt_field_gets_the_near_name():
         replace(Circle(), zzz=1)
     assert near("INK", ["ink", "chalk"]) == "; did you mean 'ink'?"
     assert near("x", []) == "; known: none"
+    assert near("x", ["cat", "日本 class\n2"]) == "; known: cat, 日本 class\\n2"
 
 
 def test_a_missing_field_is_named():

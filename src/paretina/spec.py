@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
-from paretina.text import how_many
+from paretina.text import how_many, printable
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
@@ -47,7 +47,7 @@ def near(name: str, known: Iterable[str], aliases: Iterable[str] = (), listing: 
         return f"; `{listing}` lists what there is"
     names = sorted(set(known))
     more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"; known: {', '.join(names[:MOST_NAMED]) or 'none'}{more}"
+    return f"; known: {', '.join(map(printable, names[:MOST_NAMED])) or 'none'}{more}"
 
 
 class SpecType(ABCMeta):

@@ -158,6 +158,9 @@ def test_the_cache_is_shown_and_cleared(tiny, photos, cache):
     assert f"{photos / 'train'}: 24 pictures of at most 64 pixels on the shorter side" in shown
     assert json.loads(ran("data", "cache", str(photos), "--json"))["sets"][0]["pictures"] == 24
     assert json.loads(ran("data", "cache", str(photos / "val"), "--json"))["sets"] == []
+    assert f"no pictures of {photos / 'val'} are in the cache" in ran("data", "cache", str(photos / "val"))
+    found = CliRunner().invoke(main, ["data", "cache", str(photos / "nothere")])
+    assert (found.exit_code, "there is no folder" in found.output) == (2, True)
     assert "removed 1 set of decoded pictures" in ran("data", "cache", "--clear", str(photos))
     assert packs() == []
     assert [path.suffix for path in cache.iterdir()] == [".lock"]

@@ -277,7 +277,9 @@ def test_networks_with_more_than_one_last_layer_have_no_probe(tiny):
 def test_tasks_without_one_class_a_picture_have_no_probe(tiny):
     start = Start(tiny, {}, "", "", "weights from a file", ("a", "b", "c"))
     loaded = Loaded(start.rows(("a", "b", "c")))
-    with pytest.raises(ValueError, match=r"^start.head=probe is for one class a picture; the task of this data is AnyOf"):
+    with pytest.raises(
+        ValueError, match=r"^start.head=probe is for one class a picture; the task of this data is several labels a picture"
+    ):
         check_probe(tiny, start, loaded, AnyOf(), 16)
 
 

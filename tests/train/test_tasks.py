@@ -272,12 +272,15 @@ def refused(wanted, tmp_path, match):
 def test_a_transform_that_spoils_masks_is_refused(transform, tiny, tmp_path):
     wanted = asked(tiny, Places(), transforms=(Squash(), transform))
     refused(
-        wanted, tmp_path, f"{type(transform).__name__} is not for the task of this data, Places, but for OneOf, AnyOf, Nothing"
+        wanted,
+        tmp_path,
+        f"{type(transform).__name__} is not for the task of this data, one class a pixel, "
+        "but for one class a picture, several labels a picture, no labels",
     )
 
 
 def test_a_transform_in_a_view_is_refused_too(tiny):
-    with pytest.raises(ValueError, match="TrivialAugment is not for the task of this data, Places"):
+    with pytest.raises(ValueError, match="TrivialAugment is not for the task of this data, one class a pixel"):
         check_task(replace(asked(tiny, Places()).recipe, views=(View(transforms=(TrivialAugment(),)),)), Places())
 
 
@@ -292,9 +295,7 @@ def test_a_transform_in_a_view_is_refused_too(tiny):
 )
 def test_a_term_of_another_task_is_refused_and_one_that_fits_is_named(task, term, instead, tiny):
     recipe = replace(RECIPE, objective=Supervised(terms=(term,)))
-    with pytest.raises(
-        ValueError, match=rf"{type(term).__name__} is not for .* {type(task).__name__}.*terms that are: .*{instead}"
-    ):
+    with pytest.raises(ValueError, match=rf"{type(term).__name__} is not for .* {task.WORDS}.*terms that are: .*{instead}"):
         check_task(recipe, task)
 
 
@@ -328,7 +329,9 @@ def test_a_head_that_answers_once_a_picture_is_refused_for_pixels_and_the_other_
 def test_targets_of_another_shape_are_found_before_there_is_a_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(kinds.Drawn, "target", lambda self, sample: torch.tensor(1))
     refused(
-        asked(tiny, AnyOf()), tmp_path, r"the task AnyOf takes targets of the shape \[class\] .*, got one of the shape \[\]"
+        asked(tiny, AnyOf()),
+        tmp_path,
+        r"the task of several labels a picture takes targets of the shape \[class\] .*, got one of the shape \[\]",
     )
 
 
@@ -338,7 +341,11 @@ def test_a_teacher_of_another_task_or_other_classes_is_refused(runs, tiny, tmp_p
     def taught(task, by):
         return asked(tiny, task, teacher=teachers[by], objective=Supervised(terms=(*TERMS[task], Distill())))
 
-    refused(taught(Places(), AnyOf()), tmp_path, "was trained for another task than that of the data: AnyOf, not Places")
+    refused(
+        taught(Places(), AnyOf()),
+        tmp_path,
+        "was trained for another task than that of the data: several labels a picture, not one class a pixel",
+    )
     refused(taught(Nothing(), Places()), tmp_path, r"has other classes \(ground, bright, dark")
     prepare(taught(Nothing(), AnyOf()))  # without labels it need only know the classes
 
@@ -383,7 +390,9 @@ def test_a_part_has_the_task_of_the_whole_and_no_wrong_labels(tiny):
 
 
 def test_a_search_by_top1_is_refused(tiny):
-    with pytest.raises(ValueError, match="by top-1, which needs one class per picture; the task of this data is AnyOf"):
+    with pytest.raises(
+        ValueError, match="by top-1, which needs one class per picture; the task of this data is several labels a picture"
+    ):
         settled(asked(tiny, AnyOf()))
 
 
@@ -432,7 +441,7 @@ def test_evaluate_refuses_what_cannot_be_right_or_wrong(runs):
 
 
 def test_evaluate_refuses_data_of_another_task(runs):
-    with pytest.raises(ValueError, match=r"is AnyOf, but that of .* is Places"):
+    with pytest.raises(ValueError, match=r"is several labels a picture, but that of .* is one class a pixel"):
         verbs.evaluate(runs[AnyOf()].path, kinds.Drawing(task=Places()))
 
 
@@ -453,7 +462,7 @@ def test_evaluate_prints_the_figures_of_the_judge(runs, monkeypatch):
 
 @every_task
 def test_only_networks_of_one_class_a_picture_are_exported(runs, task, tmp_path):
-    with pytest.raises(ValueError, match=f"the task of .* is {type(task).__name__}"):
+    with pytest.raises(ValueError, match=f"the task of .* is {task.WORDS}"):
         verbs.export_weights(runs[task].path, "timm", tmp_path / "out.safetensors")
 
 

@@ -482,7 +482,7 @@ def test_the_network_gets_the_classes_and_the_size_of_the_test(tiny, npz):
 
 
 def test_a_size_that_falls_to_zero_is_refused(tiny, npz):
-    with pytest.raises(ValueError, match="images must have a side of 1 pixel or more at every update, got -20"):
+    with pytest.raises(ValueError, match="images must have a side of 1 pixel or more at every update, got size=-20"):
         prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, size=Linear(start=20.0, end=-20.0))))
 
 

@@ -456,12 +456,12 @@ def test_what_needs_one_class_a_picture_says_so(several, tmp_path):
     kinds, _ = several
     PIL.Image.new("RGB", (18, 18)).save(tmp_path / "a.png")
     said = run("explain", "several", tmp_path / "a.png", "--out", tmp_path / "out", code=1)[1]
-    assert "the task of several/model.safetensors is AnyOf; explain is for one class a picture" in said
+    assert "the task of several/model.safetensors is several labels a picture; explain is for one class a picture" in said
     with pytest.raises(
         ValueError, match="labels are looked at where each picture has one class; the task of this data is AnyOf"
     ):
         verbs.data_labels(kinds.Drawing(), model="several")
-    with pytest.raises(ValueError, match="these pictures have those of the task AnyOf"):
+    with pytest.raises(ValueError, match="these pictures have several labels a picture"):
         verbs.probe("several", kinds.Drawing())
     with pytest.raises(verbs.MisuseError, match="groups of classes are for one class a picture"):
         verbs.ask(kinds.Drawing(), "resnet18", None, "none", "cpu", hierarchy="tree.csv")

@@ -1,5 +1,7 @@
 """What `evaluate` judges by default on the very folder that a model was trained on, and what a probe alone is said to cost."""
 
+import csv
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -36,6 +38,21 @@ def test_all_of_them_can_be_asked_for(home):
     assert found.split == "all"
     assert found.accuracy.n == 40
     assert any("the model was trained on" in note for note in found.notes)
+
+
+def test_all_splits_together_are_every_picture_once(home, tmp_path):
+    for split, numbers in (("train", range(6)), ("val", range(6, 9)), ("test", range(9, 11))):
+        for name in ("dark", "light"):
+            (tmp_path / "parted" / split / name).mkdir(parents=True)
+            for number in numbers:
+                picture = (home / "photos" / name / f"{number}.png").read_bytes()
+                (tmp_path / "parted" / split / name / f"{number % 2}-{number // 2}.png").write_bytes(picture)
+    found = verbs.evaluate(home / "run", str(tmp_path / "parted"), split="all", csv=tmp_path / "all.csv")
+    assert (found.split, found.accuracy.n) == ("all", 22)
+    with open(tmp_path / "all.csv", newline="") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    assert len({*names}) == 22
+    assert {name.split("/")[0] for name in names} == {"train", "val", "test"}
 
 
 def test_another_folder_is_judged_whole(home, tmp_path):

@@ -22,7 +22,8 @@ from paretina.text import how_many, printable
 @click.option(
     "--split",
     default=None,
-    help="Split of DATA to evaluate on.  [val, or what training held out of its own folder, or all of another without splits]",
+    help="Split of DATA to evaluate on, or all of them together: all.  [val, or what training held out of its own folder, or "
+    "all of another without splits]",
 )
 @click.option("--resolution", default=None, help="Image size in pixels, or several: 96:224:16, 96,128.  [the model's]")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the prediction for every picture to this file.")
@@ -35,7 +36,7 @@ from paretina.text import how_many, printable
 @click.option(
     "--against", type=click.Path(path_type=Path), help="Another model or shipped file, to compare with picture by picture."
 )
-@click.option("--max-loss", type=float, default=0.5, help="Points of top-1 that may be lost against it.  [0.5]")
+@click.option("--max-loss", type=float, default=None, help="Points of top-1 that may be lost against it.  [0.5]")
 @click.option("--point-estimate", is_flag=True, help="Judge by the loss that is seen, not by its interval.")
 @click.option(
     "--recall", is_flag=True, help="Also Recall@1, 2, 4, 8: is one of the same class among the most similar pictures?"
@@ -74,7 +75,7 @@ def evaluate(
     ood: Path | None,
     max_damaged: float,
     against: Path | None,
-    max_loss: float,
+    max_loss: float | None,
     point_estimate: bool,
     recall: bool,
     routes: bool,

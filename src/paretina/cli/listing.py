@@ -53,9 +53,8 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         print_lines([f"{shown.about.origin}{licence}"])
         figures = {"top-1": "val/top1", "balanced": "val/balanced", "mAP": "val/map", "mean IoU": "val/iou"}
         measured = [f"{name} {shown.about.metrics[key]:.1f} %" for name, key in figures.items() if key in shown.about.metrics]
-        task = type(shown.about.task).__name__
-        if task != "OneOf":
-            click.echo(f"task: {task}")
+        if type(shown.about.task).__name__ != "OneOf":
+            click.echo(f"task: {shown.about.task.WORDS}")
         if measured:
             click.echo(f"measured after training: {', '.join(measured)}")
         print_lines([f"classes: {', '.join(shown.about.classes[:12])}{' ...' if len(shown.about.classes) > 12 else ''}"])

@@ -12,6 +12,9 @@ from paretina.cli.once import Once
 
 TUNINGS = ("none", "eager", "full")
 
+BEHIND = "paretina.cli.planning.behind"
+"""Where a command keeps the word behind `--tune` that is neither one of these nor a file, so that an error can name both."""
+
 
 class TuneCommand(Once):
     """Reads `--tune` alone as `--tune eager`."""
@@ -23,6 +26,8 @@ class TuneCommand(Once):
                 close = get_close_matches(following, TUNINGS[1:], n=1)
                 if close and following not in TUNINGS and not ctx.resilient_parsing:
                     raise click.UsageError(f"--tune cannot be {following!r}; did you mean {close[0]!r}?", ctx)
+                if following not in TUNINGS and not following.startswith("-"):
+                    ctx.meta[BEHIND] = following
             said += [word, "eager"] if word == "--tune" and following not in TUNINGS else [word]
         return super().parse_args(ctx, said)
 

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
 
 from paretina.cli.once import Once
-from paretina.cli.planning import TuneCommand
+from paretina.cli.planning import BEHIND, TuneCommand
 from paretina.measure.process import spin_briefly
 from paretina.system import TerminatedError, ended_like_interrupts, lost_worker
 from paretina.text import paragraphs, printable
@@ -355,6 +356,9 @@ def taken_apart(fields: Sequence[str]) -> dict[str, str]:
         try:
             name, value = assignment(text)
         except ValueError as error:
+            behind = click.get_current_context().meta.get(BEHIND)
+            if behind is not None and (text == behind or Path(text).exists()):
+                misuse(f"--tune takes eager or full, or nothing behind it, got {behind!r}")
             misuse(f"{error}; fields look like epochs=30, and options come with two dashes")
         if own := own_way(click.get_current_context(silent=True), name):
             misuse(f"{name} is not a field; {own}")

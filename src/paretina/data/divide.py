@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from paretina.data.likeness import Moved, copies, looked_at, said, together
 from paretina.data.source import Collection, Sample
 from paretina.data.split import held_out, held_out_groups, in_order
-from paretina.text import how_many
+from paretina.text import how_many, printable
 
 Copies = Literal["together", "anywhere"]
 C = TypeVar("C", bound=Collection)
@@ -81,7 +81,7 @@ def with_splits(
         ]
         without = sorted({sample.label for sample in train} - {sample.label for sample in val})
         if without:
-            names = ", ".join(found.classes[label] for label in without if label >= 0)
+            names = ", ".join(printable(found.classes[label]) for label in without if label >= 0)
             notes.append(f"classes that have no pictures in val: {names}")
     return replace(found, splits={"train": train, "val": val}, notes=(*found.notes, *notes), moved=moved.names)
 

@@ -39,7 +39,7 @@ from torch import Tensor
 from paretina.measure.statistics import Interval, combined_mean, wilson
 from paretina.shapes import Logits
 from paretina.tables import write_csv
-from paretina.text import how_many
+from paretina.text import how_many, printable
 
 Labels = Int[Tensor, " batch"]
 PerSample = Float[Tensor, " batch"]
@@ -317,7 +317,7 @@ def remarks(classes: tuple[str, ...], truth: Tensor, temperature: float) -> Iter
         yield f"top-5 is left out: with {how_many(len(classes), 'class')} the right one is always among the first five answers"
     absent = [name for name, count in zip(classes, truth.tolist(), strict=True) if not count]
     if absent:
-        some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        some = ", ".join(map(printable, absent[:5])) + (", ..." if len(absent) > 5 else "")
         yield (
             f"{len(absent)} of {how_many(len(classes), 'class')} have no sample and do not count in the "
             f"balanced accuracy: {some}"

@@ -28,6 +28,7 @@ class Task(Method):
     Attributes:
         DENSE: whether each pixel has a prediction: targets and logits are (batch, class, row, column), not (batch, class).
         JUDGE: name of the default judge of this task.
+        WORDS: what kind of labels it has, as messages say it: "one class a picture".
     """
 
     PLUGINS = ("paretina.model.tasks",)
@@ -35,6 +36,7 @@ class Task(Method):
     LOW_PRECISION = Never("it has no arithmetic of its own in training")
     DENSE: ClassVar[bool] = False
     JUDGE: ClassVar[str]
+    WORDS: ClassVar[str]
 
     @abstractmethod
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
@@ -69,7 +71,7 @@ def require_shape(task: Task, given: Sequence[Tensor], *dimensions: int) -> None
     wanted = " or ".join(names[each] for each in dimensions)
     if wrong:
         shape = next(list(target.shape) for target in given if target.ndim in wrong)
-        raise ValueError(f"the task {type(task).__name__} takes targets of the shape {wanted}, got one of the shape {shape}")
+        raise ValueError(f"the task of {task.WORDS} takes targets of the shape {wanted}, got one of the shape {shape}")
     if len(found) > 1:
         raise ValueError(f"all targets of a source have one shape, {wanted}; got both")
 
@@ -98,7 +100,7 @@ def from_probabilities(task: Task, given: Sequence[Tensor], classes: int) -> Tar
     lengths = {len(row) for row in given} - {classes}
     if lengths:
         raise ValueError(
-            f"a target of the task {type(task).__name__} has one probability for each of {classes} classes, got {lengths.pop()}"
+            f"a target of the task of {task.WORDS} has one probability for each of {classes} classes, got {lengths.pop()}"
         )
     rows = torch.stack(list(given)).float()
     if not bool(((rows >= 0) & (rows <= 1)).all()):

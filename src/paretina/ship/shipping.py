@@ -120,7 +120,7 @@ def written(
     form, steps = in_inference_form(network)
     header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
     if isinstance(about.task, OneOf) is False and precision == "int8":
-        raise ValueError(f"int8 is for one class a picture; the task of {model} is {type(about.task).__name__}")
+        raise ValueError(f"int8 is for one class a picture; the task of {model} is {about.task.WORDS}")
     return network, format.write(Whole(form, about.task), out, header, calibration)
 
 

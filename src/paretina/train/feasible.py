@@ -237,9 +237,9 @@ def check_sizes(model: Model, sides: Iterable[int]) -> None:
         ValueError: the network rejects one of them.
     """
     if min(sides) < 1:
-        raise ValueError(f"images must have a side of 1 pixel or more at every update, got {min(sides)}")
+        raise ValueError(f"images must have a side of 1 pixel or more at every update, got size={min(sides)}")
     if max(sides) > LARGEST:
-        raise ValueError(f"images must have a side of at most {LARGEST} pixels at every update, got {max(sides)}")
+        raise ValueError(f"images must have a side of at most {LARGEST} pixels at every update, got size={max(sides)}")
     takes(model, frozenset(sides))
 
 

@@ -127,7 +127,7 @@ def check_probe(model: Model, start: Start, loaded: Loaded, task: Task, size: in
         ValueError: the task has no probe, the weights lack what makes features, or the network takes no images of their size.
     """
     if task != OneOf():
-        raise ValueError(f"start.head=probe is for one class a picture; the task of this data is {type(task).__name__}")
+        raise ValueError(f"start.head=probe is for one class a picture; the task of this data is {task.WORDS}")
     last = class_tensors(model)
     with_features = {part_of(name) for name in model.build("meta").state_dict() if name not in last}
     if lacking := [part for part in loaded.new if part in with_features]:

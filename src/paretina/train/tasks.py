@@ -19,6 +19,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.shapes import Loss
 from paretina.spec import kinds, specs_within
+from paretina.text import printable
 from paretina.train.objective import Learner, Objective, Term
 from paretina.train.recipe import Recipe
 from paretina.train.terms.binary_cross_entropy import BinaryCrossEntropy
@@ -48,13 +49,13 @@ def check_task(recipe: Recipe, task: Task) -> None:
     Raises:
         ValueError: one does not; the message says which tasks it is for, and what to use instead.
     """
-    name = type(task).__name__
+    name = task.WORDS
     for spec in specs_within(recipe):
         fits = (spec.TASK,) if isinstance(spec, Judge) else getattr(spec, "TASKS", (Task,))
         if isinstance(task, fits):
             continue
         title = type(spec).__name__
-        others = ", ".join(each.__name__ for each in fits)
+        others = ", ".join(each.WORDS for each in fits)
         instead = "leave it out"
         if isinstance(spec, Term):
             terms = kinds(Term)  # type: ignore[type-abstract]
@@ -93,7 +94,7 @@ def require_top1(task: Task, what: str) -> None:
         ValueError: the task is not one class per picture.
     """
     if task != OneOf():
-        raise ValueError(f"{what} by top-1, which needs one class per picture; the task of this data is {type(task).__name__}")
+        raise ValueError(f"{what} by top-1, which needs one class per picture; the task of this data is {task.WORDS}")
 
 
 def require_updates(recipe: Recipe, what: str) -> None:
@@ -132,10 +133,12 @@ def check_teacher(path: str, about: About, collection: Collection) -> None:
     """
     task = collection.task
     if about.task != task and not isinstance(task, Nothing):
-        names = (type(about.task).__name__, type(task).__name__)
+        names = (about.task.WORDS, task.WORDS)
         raise ValueError(f"the teacher {path} was trained for another task than that of the data: {names[0]}, not {names[1]}")
     if about.classes != collection.classes:
-        raise ValueError(f"the teacher {path} has other classes ({', '.join(about.classes[:5])} ...) than the data")
+        raise ValueError(
+            f"the teacher {path} has other classes ({', '.join(map(printable, about.classes[:5]))} ...) than the data"
+        )
 
 
 def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:
@@ -148,7 +151,7 @@ def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str)
     if tuple(logits.shape[1:]) != wanted:
         asks = f"{classes} logits for each of {side} x {side} pixels" if task.DENSE else f"{classes} logits for each picture"
         raise ValueError(
-            f"the task of this data, {type(task).__name__}, needs {asks}, but this network, with the head {head}, gives "
+            f"the task of this data, {task.WORDS}, needs {asks}, but this network, with the head {head}, gives "
             f"{' x '.join(map(str, logits.shape[1:]))}; choose another head"
         )
 

@@ -304,9 +304,7 @@ def with_hierarchy(choice: Choice, path: Path, ignore: Sequence[str]) -> None:
     with misuse(str(path)):
         collection = choice.asked.data.open()
         if collection.task != OneOf():
-            raise ValueError(
-                f"groups of classes are for one class a picture; the task of this data is {type(collection.task).__name__}"
-            )
+            raise ValueError(f"groups of classes are for one class a picture; the task of this data is {collection.task.WORDS}")
         Hierarchy.of(pairs, collection.classes)
     test = replace(choice.asked.recipe.test, judge=TopOne(hierarchy=pairs))
     choice.asked = replace(choice.asked, recipe=replace(choice.asked.recipe, test=test))

@@ -15,6 +15,7 @@ from paretina.data.transform import View
 from paretina.model.interop import timm_model
 from paretina.model.weights import load_model
 from paretina.run import Run
+from paretina.text import printable
 from paretina.train.asked import Choice
 from paretina.train.finetuning import trained
 from paretina.train.journal import Listener
@@ -71,8 +72,8 @@ def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool, say
         return labelled
     if found:
         missing, strange = sorted(set(classes) - found), sorted(found - set(classes))
-        parts = [f"no folder for {', '.join(missing[:3])}"] if missing else []
-        parts += [f"folders {', '.join(strange[:3])}"] if strange else []
+        parts = [f"no folder for {', '.join(map(printable, missing[:3]))}"] if missing else []
+        parts += [f"folders {', '.join(map(printable, strange[:3]))}"] if strange else []
         say(
             f"the folders of {data} are not the teacher's classes ({'; '.join(parts)}), so they are not taken for labels; name "
             "labelled pictures with --val for a top-1"

@@ -45,7 +45,7 @@ from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
-from paretina.text import how_many
+from paretina.text import how_many, printable
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
 from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors, forward
@@ -69,7 +69,7 @@ class Loss:
     classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lost = f"; no picture is left of: {', '.join(self.classes)}" if self.classes else ""
+        lost = f"; no picture is left of: {', '.join(map(printable, self.classes))}" if self.classes else ""
         return (
             f"{self.unreadable} of {how_many(self.pictures, 'picture')} ({self.where}) could not be read and "
             f"are not counted{lost}"
@@ -124,7 +124,7 @@ class EvaluatedModel:
     Attributes:
         accuracy: for one class per picture; None for other tasks.
         damaged: reason by name, for pictures that could not be read and are not counted, including those of `ood`.
-        split: the split that was evaluated; "all" for a folder without splits.
+        split: the split that was evaluated; "all" for all together, and for a folder without splits.
         sweep: accuracy and cost at several resolutions, if requested; the other figures are those of the best one.
         corrupted: accuracy on corrupted pictures, if requested.
         unknown: how well out-of-distribution pictures are detected, if requested.
@@ -222,7 +222,7 @@ def evaluate(
     ood: Path | str | None = None,
     max_damaged: float = 0.01,
     against: Path | str | None = None,
-    max_loss: float = 0.5,
+    max_loss: float | None = None,
     trust: bool = False,
     point_estimate: bool = False,
     recall: bool = False,
@@ -237,7 +237,7 @@ def evaluate(
     Args:
         model: a model file, the directory of a finished run, or a shipped file.
         data: a folder with one subfolder per class, or a source. If it has splits, `split` is used; default: `val`. The data
-            that the model was trained on keeps the split of its run.
+            that the model was trained on keeps the split of its run. "all" takes all splits together.
         resolution: image size in pixels; default: that of the model file. Several, as "96:224:16" or "96,128", give a table,
             and the figures of the best of them, which is then chosen on these pictures.
         csv: where to write the prediction for every picture.
@@ -246,7 +246,7 @@ def evaluate(
         ood: a folder of out-of-distribution pictures, of which the network should be less certain.
         max_damaged: fraction of unreadable pictures above which `too_damaged` of the result says so.
         against: another model or shipped file with the same classes, to compare with on the same pictures.
-        max_loss: points of top-1 that may be lost against it.
+        max_loss: points of top-1 that may be lost against it; default: 0.5.
         trust: whether shipped files that can run code are opened.
         point_estimate: whether the loss that is seen decides, whatever its interval.
         recall: whether Recall@k of the network's features is computed, for networks that are to find similar pictures.
@@ -270,6 +270,9 @@ def evaluate(
     if not 0 <= max_damaged <= 1:
         raise MisuseError(f"max_damaged is a fraction of the pictures, from 0 to 1, got {max_damaged:g}")
     check_csv(html, "--html")
+    if against is None and (idle := [*["--max-loss"] * (max_loss is not None), *["--point-estimate"] * point_estimate]):
+        raise MisuseError(f"{idle[0]} compares with another model: name it with --against")
+    max_loss = 0.5 if max_loss is None else max_loss
     if not 0 <= max_loss <= 100:
         raise MisuseError(f"max_loss is in points of top-1, from 0 to 100, got {max_loss:g}")
     check_strangers(ood)
@@ -304,8 +307,7 @@ def evaluate(
             raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
         if about.task != OneOf():
             raise ValueError(
-                f"the task of {path} is {type(about.task).__name__}; a shipped file is evaluated only where each picture has "
-                "one class"
+                f"the task of {path} is {about.task.WORDS}; a shipped file is evaluated only where each picture has one class"
             )
     if routes and not isinstance(network, Router):
         raise MisuseError(f"--routes is for a network that chooses its image size, which {path} does not; leave it out")
@@ -502,7 +504,7 @@ class Labelled:
     """Labelled pictures for a model, with its class numbers.
 
     Attributes:
-        split: their split; "all" for a folder without splits.
+        split: their split; "all" for all together, and for a folder without splits.
         notes: what is unusual about them, a sentence each.
     """
 
@@ -525,7 +527,7 @@ def labelled(
 
     Args:
         path: the model file; the data that it was trained on keeps the split of its run.
-        split: None for val, or for all of a folder without splits.
+        split: None for val, or for all of a folder without splits; "all" for all splits together.
         data: what the source is called.
         held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
             training held out, and not on all; on the very folder that it was trained on it always is.
@@ -569,13 +571,21 @@ def labelled(
     else:
         split, collection = split or "val", source.open()
         with misuse():
-            samples = collection.split(split)
+            samples = every_split(collection) if split == "all" else collection.split(split)
     notes += before.remarks(split, samples)
     check_task(path, about, collection, data)
     if about.task == OneOf():
         samples = renumbered(collection, samples, about.classes, notes)
     notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def every_split(collection: Collection) -> tuple[Sample, ...]:
+    """The labelled pictures of all splits together, each once; of a split `all`, if there is one, only its."""
+    if "all" in collection.splits:
+        return collection.split("all")
+    found = {each.name: each for samples in collection.splits.values() for each in samples}
+    return tuple(each for each in found.values() if each.label >= 0)
 
 
 def ignored_in(source: Source) -> list[str]:
@@ -614,7 +624,7 @@ def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
                 f"{path} was trained without labels; judge its features by `paretina probe`, or fine-tune it first"
             )
         if given:
-            raise ValueError(f"the task of {path} is {type(task).__name__}; {name} needs a model with one class per picture")
+            raise ValueError(f"the task of {path} is {task.WORDS}; {name} needs a model with one class per picture")
 
 
 def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
@@ -624,15 +634,16 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
         MisuseError: the data has another task, or (where classes are not found by name) other classes.
         ValueError: the model was trained without labels, so its outputs cannot be scored.
     """
-    names = type(about.task).__name__, type(collection.task).__name__
+    names = about.task.WORDS, collection.task.WORDS
     if isinstance(about.task, Nothing):
         raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
     if about.task != collection.task:
         raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
     if about.task != OneOf() and about.classes != collection.classes:
         raise MisuseError(
-            f"the classes of {path} ({', '.join(about.classes[:5])}) are not those of {data} "
-            f"({', '.join(collection.classes[:5])}), or in another order; the task {names[0]} needs the same classes"
+            f"the classes of {path} ({', '.join(map(printable, about.classes[:5]))}) are not those of {data} "
+            f"({', '.join(map(printable, collection.classes[:5]))}), or in another order; the task of {names[0]} needs the "
+            "same classes"
         )
 
 

@@ -124,7 +124,7 @@ def explain(
     opened = [answering(model, trust) for model in models]
     for each in opened:
         if each.about.task != OneOf():
-            raise ValueError(f"the task of {each.path} is {type(each.about.task).__name__}; explain is for one class a picture")
+            raise ValueError(f"the task of {each.path} is {each.about.task.WORDS}; explain is for one class a picture")
         if of is not None and of not in each.about.classes:
             raise MisuseError(f"{each.path} has no class {of!r}{near(of, each.about.classes)}")
     used = [saliency_for(each, chosen) for each in opened]

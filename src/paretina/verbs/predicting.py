@@ -139,7 +139,7 @@ def predict(
     if opened.running is not None and device not in ("auto", "cpu"):
         raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
     if reject is not None and about.task != OneOf():
-        raise MisuseError(f"the task of {path} is {type(about.task).__name__}; reject needs a model with one class per picture")
+        raise MisuseError(f"the task of {path} is {about.task.WORDS}; reject needs a model with one class per picture")
     with misuse(str(path)):
         check_adjusting(about, logit_adjustment)
     if about.task.DENSE or isinstance(about.task, Nothing):

@@ -143,7 +143,7 @@ def probe(
         raise ValueError(f"{path} has no features of whole pictures of one network to probe")
     collection = source.open()
     if not isinstance(collection.task, OneOf):
-        what = "none" if isinstance(collection.task, Nothing) else f"those of the task {type(collection.task).__name__}"
+        what = "none" if isinstance(collection.task, Nothing) else f"{collection.task.WORDS}"
         raise ValueError(f"probing needs labels, one class a picture, and these pictures have {what}; name others")
     side = size or network.model.resolution
     with process_settings():

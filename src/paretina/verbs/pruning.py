@@ -160,7 +160,7 @@ def prune(
         settings = recipe_named(recipe)
     network, about = load_model(path)
     if not isinstance(about.task, OneOf):
-        raise MisuseError(f"pruning is for one class a picture; the task of {path} is {type(about.task).__name__}")
+        raise MisuseError(f"pruning is for one class a picture; the task of {path} is {about.task.WORDS}")
     with misuse():
         check_prunable(network)
     source = source_of(path, data)

@@ -86,7 +86,7 @@ def check_corrections(path: Path, corrections: Sequence[Correction], collection:
     if collection.task != OneOf():
         raise MisuseError(
             f"{path}: labels can be corrected where each picture has one class, but the task of this data is "
-            f"{type(collection.task).__name__}"
+            f"{collection.task.WORDS}"
         )
     labels = {sample.name: sample.label for samples in collection.splits.values() for sample in samples}
     for each in corrections:

@@ -166,7 +166,7 @@ def selftrain(
         raise MisuseError(f"{path} does not lie in its run, so its labelled pictures are not known")
     about = load_model(path)[1]
     if not isinstance(about.task, OneOf):
-        raise MisuseError(f"self-training is for one class a picture; the task of {path} is {type(about.task).__name__}")
+        raise MisuseError(f"self-training is for one class a picture; the task of {path} is {about.task.WORDS}")
     with misuse():
         source = pictures if isinstance(pictures, Source) else Unlabelled(path=pictures, val_share=0.0, classes=about.classes)
         if isinstance(source, Unlabelled):

@@ -150,7 +150,7 @@ def served_of(opened: Answering) -> Any:
 
     about = opened.about
     if not isinstance(about.task, OneOf | AnyOf):
-        raise ValueError(f"the task of {opened.path} is {type(about.task).__name__}; serve is for classes of whole pictures")
+        raise ValueError(f"the task of {opened.path} is {about.task.WORDS}; serve is for classes of whole pictures")
     if opened.network is None:
         assert opened.running is not None
         shares, preprocessing = opened.running.run, opened.running.header.preprocessing

@@ -122,7 +122,7 @@ def export_weights(model: Path | str, to: str, out: Path | str | None = None) ->
     network, about = load_model(path)
     if about.task != OneOf():
         raise MisuseError(
-            f"the task of {path} is {type(about.task).__name__}, but readers of an exported file expect one class "
+            f"the task of {path} is {about.task.WORDS}, but readers of an exported file expect one class "
             "per picture; only such networks can be exported"
         )
     if not isinstance(network.model, Blueprint):

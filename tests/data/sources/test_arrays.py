@@ -54,7 +54,7 @@ def test_reads_a_file_without_running_what_is_in_it(tmp_path):
     assert not collection.mirrors
     assert [sample.name for sample in collection.split("val")] == ["1", "3", "5", "7", "9", "11"]
     np.savez(path, images=GREY, labels=LABELS.astype(object))
-    with pytest.raises(ValueError, match=r"digits\.npz' is not a usable \.npz file: Object arrays cannot be loaded"):
+    with pytest.raises(ValueError, match=r"digits\.npz' is not a usable \.npz file: its array .labels. holds Python objects"):
         Arrays(path=str(path)).open()
 
 
@@ -75,6 +75,14 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
     (tmp_path / "half.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"is not a usable \.npz file"):
         Arrays(path=str(tmp_path / "half.npz")).open()
+    np.savez(tmp_path / "few.npz", images=GREY, labels=LABELS[:5])
+    with pytest.raises(ValueError, match=r"few\.npz': labels must be one number per picture"):
+        Arrays(path=str(tmp_path / "few.npz")).open()
+    np.savez(tmp_path / "objects.npz", images=GREY, labels=np.array([*LABELS], object))
+    with pytest.raises(
+        ValueError, match=r"objects\.npz' is not a usable .* its array 'labels' holds Python objects, which are not"
+    ):
+        Arrays(path=str(tmp_path / "objects.npz")).open()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
         (COLOUR[..., :2], LABELS, {}, r"got \[12, 2, 3, 2\]"),
         (GREY[:0], LABELS[:0], {}, "not empty"),
         (GREY, LABELS[:5], {}, r"one number per picture, got \[5\] for 12"),
+        (GREY, np.array(["a", "b"] * 6), {}, r"got text; .* classes, labels = numpy.unique\(labels, return_inverse=True\)"),
         (GREY, LABELS / 2, {}, "integers, got float64"),
         (GREY, LABELS - 1, {}, r"must lie in 0 to 1 \(2 classes\), got -1"),
         (GREY, LABELS, {"classes": ["a", "b"]}, r"must lie in 0 to 1 \(2 classes\), got 2"),

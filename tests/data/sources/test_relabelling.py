@@ -189,7 +189,9 @@ def test_twice_the_same_picture_is_refused(photos):
 
 
 def test_several_labels_a_picture_cannot_be_corrected():
-    with pytest.raises(ValueError, match="where each picture has one class, but the task of this data is AnyOf"):
+    with pytest.raises(
+        ValueError, match="where each picture has one class, but the task of this data is several labels a picture"
+    ):
         Relabelled(source=Writing(task=AnyOf()), labels=()).open()
 
 

@@ -153,5 +153,7 @@ def test_other_tasks_and_shipped_files_are_refused(trained, tmp_path):
     network, about = load_model(run.path / "model.safetensors")
     other = tmp_path / "any.safetensors"
     save_model(other, network, About(about.classes, task=AnyOf()))
-    with pytest.raises(verbs.MisuseError, match=r"pruning is for one class a picture; the task of .* is AnyOf"):
+    with pytest.raises(
+        verbs.MisuseError, match=r"pruning is for one class a picture; the task of .* is several labels a picture"
+    ):
         verbs.prune(other, str(trained[0] / "noise.npz"))

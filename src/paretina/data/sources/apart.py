@@ -40,7 +40,7 @@ class Apart(Source):
     def open(self) -> "ApartCollection":
         train, val = self.train.open(), self.val.open()
         if not isinstance(val.task, OneOf) or not isinstance(train.task, OneOf | Nothing):
-            tasks = f"{type(train.task).__name__} to train on and {type(val.task).__name__} to validate on"
+            tasks = f"{train.task.WORDS} to train on and {val.task.WORDS} to validate on"
             raise ValueError(f"Apart is for one class a picture, or none in the training pictures; got {tasks}")
         numbers = {name: number for number, name in enumerate(val.classes)}
         known = [NO_LABEL if isinstance(train.task, Nothing) else numbers.get(name, NO_LABEL) for name in train.classes]

@@ -58,17 +58,20 @@ class Arrays(Source):
             raise ValueError(f"{self.path!r} is not a usable .npz file: {error}") from None
         classes = None if "classes" not in held else [str(name) for name in np.atleast_1d(held["classes"])]
         split = None if "split" not in held else [str(name) for name in np.atleast_1d(held["split"])]
-        return from_arrays(
-            held["images"],
-            held["labels"],
-            classes,
-            split=split,
-            val_share=self.val_share,
-            mirrors=self.mirrors,
-            copies=self.copies,
-            moved=self.moved,
-            path=path,
-        )
+        try:
+            return from_arrays(
+                held["images"],
+                held["labels"],
+                classes,
+                split=split,
+                val_share=self.val_share,
+                mirrors=self.mirrors,
+                copies=self.copies,
+                moved=self.moved,
+                path=path,
+            )
+        except ValueError as error:
+            raise ValueError(f"{self.path!r}: {error}") from None
 
     def pinned(self, collection: Collection) -> "Arrays":
         return replace(self, moved=collection.moved)
@@ -133,6 +136,11 @@ def from_arrays(
     if numbers.ndim != 1 or len(numbers) != len(images):
         raise ValueError(
             f"labels must be one number per picture, got {list(numbers.shape)} for {how_many(len(images), 'picture')}"
+        )
+    if numbers.dtype.kind in "US":
+        raise ValueError(
+            "labels must be integers, got text; give the numbers, and the names as classes: "
+            "classes, labels = numpy.unique(labels, return_inverse=True)"
         )
     if numbers.dtype.kind not in "iu":
         raise ValueError(f"labels must be integers, got {numbers.dtype}")

@@ -32,7 +32,7 @@ from paretina.data.scan import UNWRITABLE, PicturePlace, UnusableError, left_out
 from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.shapes import Image
 from paretina.spec import near
-from paretina.text import how_many
+from paretina.text import how_many, printable
 
 
 def read_plainly(data: dict[str, Any]) -> dict[str, Any]:
@@ -341,7 +341,7 @@ def agree(
     names = {name: counterpart(name, classes) for name in by_class}
     strange = sorted(name for name, known in names.items() if known is None)
     if strange:
-        more = f" (nor have {', '.join(strange[1:])})" if strange[1:] else ""
+        more = f" (nor have {', '.join(map(printable, strange[1:]))})" if strange[1:] else ""
         raise UnusableError(
             f"{folder}/ has the class {spelt(strange[0])}, which has no pictures in {train}/{more}{near(strange[0], classes)}"
         )
@@ -355,7 +355,7 @@ def agree(
     found = {known: pictures for name, pictures in by_class.items() if (known := names[name]) is not None}
     missing = sorted(set(classes) - set(found))
     if missing:
-        notes.append(f"classes that have no pictures in {folder}/: {', '.join(missing)}")
+        notes.append(f"classes that have no pictures in {folder}/: {', '.join(map(printable, missing))}")
     return found
 
 

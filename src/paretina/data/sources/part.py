@@ -58,9 +58,7 @@ class Part(Source):
             notes.append(f"kept {len(kept):,} of {len(before):,} training pictures, the same share of each class")
         if self.noise:
             if not isinstance(whole.task, OneOf):
-                raise ValueError(
-                    f"Part.noise needs one class per picture, but the task of this data is {type(whole.task).__name__}"
-                )
+                raise ValueError(f"Part.noise needs one class per picture, but the task of this data is {whole.task.WORDS}")
             if whole.is_soft():
                 raise ValueError("Part.noise needs labels that are classes, and those of this data are probabilities")
             notes.append(f"made {wrong:,} of {len(kept):,} training labels wrong, on purpose; validation labels are untouched")

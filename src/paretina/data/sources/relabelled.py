@@ -48,8 +48,7 @@ class Relabelled(Source):
         whole = self.source.open()
         if whole.task != OneOf():
             raise ValueError(
-                f"labels can be corrected where each picture has one class, but the task of this data is "
-                f"{type(whole.task).__name__}"
+                f"labels can be corrected where each picture has one class, but the task of this data is {whole.task.WORDS}"
             )
         wanted = dict(self.labels)
         unknown = next((label for label in wanted.values() if label and label not in whole.classes), None)

@@ -16,6 +16,7 @@ from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
 from paretina.spec import Spec
+from paretina.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,16 @@ class Several(Source):
     def __post_init__(self) -> None:
         names = [each.name for each in self.sets]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"Several needs at least one set, each with a name of its own, got {', '.join(names) or 'none'}")
+            raise ValueError(
+                f"Several needs at least one set, each with a name of its own, got {', '.join(map(printable, names)) or 'none'}"
+            )
 
     def open(self) -> "SeveralCollection":
         found = [each.source.open() for each in self.sets]
         first = found[0]
         for each in found:
             if not isinstance(each.task, OneOf if each is first else OneOf | Nothing):
-                raise ValueError(
-                    f"Several is for one class a picture, and one of its sources is for {type(each.task).__name__}"
-                )
+                raise ValueError(f"Several is for one class a picture, and one of its sources is for {each.task.WORDS}")
         numbers = {name: number for number, name in enumerate(first.classes)}
         splits: dict[str, tuple[Sample, ...]] = {}
         for number, (name, each) in enumerate(zip((own.name for own in self.sets), found, strict=True)):

@@ -170,7 +170,9 @@ class Shards(Source):
         least = 1 if several or self.val_share == 1 else 2
         if self.classes:
             if len(set(self.classes)) < max(least, len(self.classes)):
-                raise ValueError(f"Shards.classes must be {least} or more different names, got {', '.join(self.classes)}")
+                raise ValueError(
+                    f"Shards.classes must be {least} or more different names, got {', '.join(map(printable, self.classes))}"
+                )
             return self.classes
         mixed = {is_whole(name) for name in found}
         if len(mixed) > 1:

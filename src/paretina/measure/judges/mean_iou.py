@@ -24,6 +24,7 @@ from paretina.model.task import Task
 from paretina.model.tasks.places import Places
 from paretina.shapes import Ids, Logits, Targets
 from paretina.tables import write_lines
+from paretina.text import printable
 
 
 class Overlaps(PerPicture):
@@ -83,7 +84,9 @@ class Overlaps(PerPicture):
         per_class = [{"class": name, "n": n, "iou": 100 * value if value == value else None} for name, n, value in rows]
         absent = [name for name, value in zip(classes, by_class, strict=True) if value != value]
         notes = (
-            (f"classes that occur neither in the masks nor in the answers do not count: {', '.join(absent)}",) if absent else ()
+            (f"classes that occur neither in the masks nor in the answers do not count: {', '.join(map(printable, absent))}",)
+            if absent
+            else ()
         )
         return Judged(metrics, {"per_class": per_class, "confusion": self.confusion.tolist()}, notes)
 

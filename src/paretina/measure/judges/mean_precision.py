@@ -30,6 +30,7 @@ from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
 from paretina.shapes import Ids, Logits, Targets
 from paretina.tables import write_lines
+from paretina.text import printable
 
 ORDERS = 200
 """Resamples from which the interval of the mean average precision comes; each has to be followed through every order."""
@@ -207,7 +208,7 @@ def remarks(classes: tuple[str, ...], there: Tensor) -> tuple[str, ...]:
     absent = [name for name, some in zip(classes, there.any(0).tolist(), strict=True) if not some]
     if not absent:
         return ()
-    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    listed = ", ".join(map(printable, absent[:5])) + (", ..." if len(absent) > 5 else "")
     return (f"{len(absent)} of {len(classes)} classes are in no picture and do not count in the mean precision: {listed}",)
 
 

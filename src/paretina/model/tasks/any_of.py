@@ -23,6 +23,7 @@ class AnyOf(Task):
     """The label is a probability for each class, usually 0 or 1; classes above 0.5 are present."""
 
     JUDGE: ClassVar[str] = "MeanPrecision"
+    WORDS: ClassVar[str] = "several labels a picture"
 
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
         require_shape(self, given, 1)

@@ -16,6 +16,7 @@ class Nothing(Task):
     """The labels of the source are ignored: all targets are zero."""
 
     JUDGE: ClassVar[str] = "HeldOutLoss"
+    WORDS: ClassVar[str] = "no labels"
 
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
         return torch.zeros(len(given), classes)

@@ -16,6 +16,7 @@ class OneOf(Task):
     """The label is the class index, negative if unknown, or a probability for each class."""
 
     JUDGE: ClassVar[str] = "TopOne"
+    WORDS: ClassVar[str] = "one class a picture"
 
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
         require_shape(self, given, 0, 1)

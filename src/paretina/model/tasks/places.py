@@ -17,6 +17,7 @@ class Places(Task):
 
     DENSE: ClassVar[bool] = True
     JUDGE: ClassVar[str] = "MeanIoU"
+    WORDS: ClassVar[str] = "one class a pixel"
 
     def targets(self, given: Sequence[Tensor], classes: int) -> Targets:
         require_shape(self, given, 2)
