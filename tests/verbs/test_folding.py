@@ -120,7 +120,13 @@ def test_each_fold_has_progress_of_its_own_and_says_nothing_that_was_not_request
 def test_its_runs_are_listed_and_named(done):
     out, _ = done
     found = verbs.runs(out)
-    assert [each.row["run"] for each in found.runs] == ["fold-1", "fold-2", "fold-3"]
+    assert [each.row["run"] for each in found.runs] == ["cv", "fold-1", "fold-2", "fold-3"]
+    pooled = json.loads((out / "result.json").read_text())["pooled"]
+    assert {name: found.runs[0].row[name] for name in ("value", "low", "high")} == pooled
+    assert found.runs[0].row["state"] == "finished"
+    said = ran("runs", out.parent)
+    assert [line.split()[0] for line in said.stdout.splitlines()] == ["run", "cv", "cv/fold-1", "cv/fold-2", "cv/fold-3"]
+    assert f"{pooled['value']:.1f} [{pooled['low']:.1f} to {pooled['high']:.1f}]" in said.stdout.splitlines()[1]
     assert not found.damaged
     assert {each.row["data"] for each in found.runs} == {"photos"}
 

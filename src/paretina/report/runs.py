@@ -28,7 +28,7 @@ from paretina.report.records import (
     same_pictures,
 )
 from paretina.report.tracker import Plain, final, flat
-from paretina.run import OF_FOLDS, OF_RUNS
+from paretina.run import OF_FOLDS, OF_RUNS, folds_begun, folds_result
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
 
@@ -118,6 +118,9 @@ def list_runs(folder: Path) -> Listing:
     runs, damaged, studies = [], {}, []
     for path in run_folders(folder):
         try:
+            if (path / OF_FOLDS).is_file():
+                runs += folds_row(path, folder)
+                continue
             asked = read_json(path / "asked.json", dict) if (path / "asked.json").is_file() else {}
             if asked.get("verb", "train") not in OF_RUNS:
                 studies.append(str(path))
@@ -130,8 +133,13 @@ def list_runs(folder: Path) -> Listing:
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """The directories that hold a run or study, or what is left of one, at any depth; links are not followed."""
-    if is_run(folder):
+    """The directories that hold a run, study or cross-validation, or what is left of one, at any depth.
+
+    Links are not followed.
+    """
+    if (folder / OF_FOLDS).is_file():
+        yield folder
+    elif is_run(folder):
         yield folder
         if any((folder / name).exists() for name in ("log.jsonl", "model.safetensors", "result.json")):
             return
@@ -180,6 +188,32 @@ def row_of(record: RunRecord, folder: Path) -> dict[str, Any]:
         "attempts": record.attempts,
         "error": record.failure or None,
     }
+
+
+def folds_row(path: Path, folder: Path) -> list[ListedRun]:
+    """The row of a finished cross-validation, with the figure of all folds together; [] of one that is not finished.
+
+    Network, data and settings are those of its first fold; what is of one network or its training only is not known.
+    """
+    result, begun = folds_result(path), folds_begun(path)
+    if result is None or not begun:
+        return []
+    first = read_run(begun[0])
+    pooled, between = result.get("pooled"), number(result.get("between_folds"), "mean")
+    figure = (number(pooled, "value"), number(pooled, "low"), number(pooled, "high")) if pooled else (between, None, None)
+    name = path.relative_to(folder).as_posix()
+    times = [number(read_run(each).result, "time_s") or 0.0 for each in begun]
+    row = {
+        **row_of(first, path),
+        "run": path.resolve().name if name == "." else name,
+        "state": "finished",
+        **dict(zip(FIGURE, figure, strict=True)),
+        "on_train": None,
+        "time_s": sum(times),
+        "attempts": None,
+        "error": None,
+    }
+    return [ListedRun(row, dict(flat(first.asked)))]
 
 
 def figure_of(record: RunRecord, key: str) -> tuple[float | None, float | None, float | None]:
