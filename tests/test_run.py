@@ -7,9 +7,10 @@ from contextlib import suppress
 import pytest
 
 from paretina import verbs
+from paretina.cli.train import interrupted
 from paretina.report import read_run
 from paretina.run import Run, command_line, free_folder, write_aside
-from paretina.verbs.checks import model_file
+from paretina.verbs.checks import check_place, model_file
 
 
 @pytest.fixture
@@ -40,6 +41,19 @@ def test_a_directory_holds_one_run(run):
     with pytest.raises(ValueError, match="already contains a run; choose another --output, or continue with --resume"):
         Run.create(run.path, {"verb": "other"})
     assert run.asked() == {"verb": "train"}
+
+
+def test_a_directory_in_which_a_process_trains_is_not_offered_to_be_continued(run):
+    with run.held():
+        for start in (lambda: Run.create(run.path, {"verb": "train"}), lambda: check_place(run.path, None)):
+            with pytest.raises(
+                ValueError, match="another process is training in .* right now; choose another --output, or wait"
+            ):
+                start()
+    with pytest.raises(ValueError, match="already contains a run"):
+        Run.create(run.path, {"verb": "train"})
+    with pytest.raises(ValueError, match="holds a run already"):
+        check_place(run.path, None)
 
 
 def test_a_directory_that_was_made_but_not_begun_can_be_used(tmp_path):
@@ -310,3 +324,13 @@ def test_the_directory_of_a_study_is_no_run(tmp_path, verb):
 def test_the_command_of_this_process(monkeypatch, program, wanted):
     monkeypatch.setattr(sys, "argv", [program, "train", "my photos"])
     assert command_line() == wanted
+
+
+def test_an_interruption_between_checkpoints_says_what_will_be_repeated(run):
+    assert "interrupted at once: no checkpoint was saved yet, so it will start over; resume with" in str(
+        interrupted(run.path, "")
+    )
+    state_of(run, 40)
+    said = str(interrupted(run.path, ""))
+    assert "interrupted at once: updates since the last checkpoint (update 40) will be repeated; resume with" in said
+    assert str(interrupted(run.path, "stopped after 3")).startswith("interrupted: stopped after 3; resume with")

@@ -232,6 +232,24 @@ def not_left_empty(path: Path) -> Iterator[None]:
         raise
 
 
+def in_use(path: Path) -> str:
+    """What to do where another process works on a run right now, as a sentence; "" where none does. Changes nothing."""
+    if not (path / ".lock").exists():
+        return ""
+    lock = filelock.FileLock(path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return (
+            f"another process is training in {path} right now; choose another --output, or wait until it is done, or stop it and "
+            f"then continue with --resume {path}"
+        )
+    except OSError:
+        return ""
+    lock.release()
+    return ""
+
+
 class TakenError(ValueError):
     """Another process is using the run, or has just started it."""
 
@@ -260,9 +278,11 @@ class Run:
         """Creates the directory and writes `asked.json`.
 
         Raises:
-            TakenError: it already contains a run.
+            TakenError: it already contains a run, or another process is training in it.
         """
         if (path / "asked.json").exists():
+            if in_use(path):
+                raise TakenError(in_use(path))
             raise TakenError(f"{path} already contains a run; choose another --output, or continue with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
         write_aside(path / "asked.json", json.dumps(asked, indent=2).encode())

@@ -179,6 +179,7 @@ MISUSE = [
         "xyzzy",
         "there are: ablate, card, completion, data, distill, embed, ensemble, evaluate, explain, export-weights",
     ),
+    ("runs nothing-alike", "there is no folder nothing-alike; name the folder that the runs are in"),
     ("data chek photos", "did you mean 'check'?"),
     ("train", "name the data"),
     ("train epochs=1", "name the data"),

@@ -121,6 +121,12 @@ def test_the_script_says_how_to_install_it(shell):
     assert result.stdout.startswith("#")
 
 
+def test_without_a_shell_the_shells_are_listed():
+    result = CliRunner().invoke(main, ["completion"], prog_name="paretina")
+    assert result.exit_code == 2
+    assert result.stderr == "error: name the shell: bash, zsh, fish\ntry: paretina completion --help\n"
+
+
 def test_another_shell_is_refused():
     result = CliRunner().invoke(main, ["completion", "bsh"], prog_name="paretina")
     assert result.exit_code == 2

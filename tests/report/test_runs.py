@@ -230,7 +230,7 @@ def test_an_unfinished_run_can_be_compared():
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["run"], "there is no folder run of runs; did you mean 'runs'?"),
+        (["run"], "there is no folder run; did you mean 'runs'?"),
         (["--sort", "vale"], "no run has 'vale'; did you mean 'value'?"),
         (["--filter", "modle=x"], "no run has 'modle'; did you mean 'model'?"),
         (["--filter", "model"], "--filter takes FIELD=VALUE"),

@@ -54,6 +54,11 @@ def outcome(error: BaseException) -> FailedError | None:
     """The message and exit code for an error of the user; None for a bug of this program."""
     if isinstance(error, FailedError):
         return error
+    if isinstance(error, click.MissingParameter) and error.param is not None and isinstance(error.param.type, click.Choice):
+        choices = ", ".join(map(str, error.param.type.choices))
+        name = error.param.human_readable_name if error.param.param_type_name == "option" else (error.param.name or "")
+        hint = f"\ntry: {error.ctx.command_path} --help" if error.ctx else ""
+        return FailedError(f"name the {name}: {choices}{hint}", 2)
     if isinstance(error, click.UsageError):
         hint = f"\ntry: {error.ctx.command_path} --help" if error.ctx else ""
         return FailedError(f"{plainly(error.format_message())}{hint}", 2)

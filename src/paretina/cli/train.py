@@ -440,8 +440,20 @@ def interrupted(path: Path | str | None, said: str) -> FailedError:
     if path is None:
         return FailedError("interrupted before training began; there is nothing to resume", INTERRUPTED)
     resume = shlex.join(["paretina", "train", "--resume", str(path)])
-    said = said or "at once, so updates since the last checkpoint are repeated"
-    return FailedError(f"interrupted: {said}; resume with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+    said = f"interrupted: {said}" if said else f"interrupted at once: {repeated(Path(path))}"
+    return FailedError(f"{said}; resume with\n  {resume}", INTERRUPTED, run=str(path), resume=resume)
+
+
+def repeated(path: Path) -> str:
+    """What a run that was stopped between two checkpoints does again."""
+    from paretina.run import Run
+
+    if not (path / "asked.json").exists():  # folds or stages, each with checkpoints of its own
+        return "updates since the last checkpoint will be repeated"
+    state = Run(path).last_state()
+    if state is None:
+        return "no checkpoint was saved yet, so it will start over"
+    return f"updates since the last checkpoint (update {int(state.name)}) will be repeated"
 
 
 def show_estimate(prepared: Any, estimate: Any, as_json: bool) -> None:

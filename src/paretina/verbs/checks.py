@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from paretina.run import held_in, model_in
+from paretina.run import held_in, in_use, model_in
 
 
 class MisuseError(ValueError):
@@ -98,6 +98,8 @@ def check_place(output: Path | None, folder: str | None, inside: Sequence[str] =
         raise MisuseError(f"{output} is a file; --output must be a new directory")
     if restarted() or (inside and all(each.name in inside for each in output.iterdir())):
         return
+    if said := in_use(output):
+        raise MisuseError(said)
     if there := held_in(output):
         raise MisuseError(f"{output} holds {there}")
     if any(output.iterdir()):

@@ -20,7 +20,7 @@ def runs(folder: Path | str = "runs", sort: str | None = None, filters: Sequence
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise MisuseError(f"there is no folder {folder} of runs{beside(folder)}")
+        raise MisuseError(f"there is no folder {folder}{beside(folder) or '; name the folder that the runs are in'}")
     pairs = []
     for text in filters:
         name, sign, value = text.partition("=")
