@@ -47,7 +47,7 @@ def test_a_directory_in_which_a_process_trains_is_not_offered_to_be_continued(ru
     with run.held():
         for start in (lambda: Run.create(run.path, {"verb": "train"}), lambda: check_place(run.path, None)):
             with pytest.raises(
-                ValueError, match="another process is training in .* right now; choose another --output, or wait"
+                ValueError, match=r"another process is training in .* right now; choose another --output, or wait"
             ):
                 start()
     with pytest.raises(ValueError, match="already contains a run"):

@@ -201,8 +201,8 @@ def in_use(path: Path) -> str:
         lock.acquire()
     except filelock.Timeout:
         return (
-            f"another process is training in {path} right now; choose another --output, or wait until it is done, or stop it and "
-            f"then continue with --resume {path}"
+            f"another process is training in {path} right now; choose another --output, or wait until it is done, or stop it "
+            f"and then continue with --resume {path}"
         )
     except OSError:
         return ""
