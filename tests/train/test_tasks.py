@@ -456,7 +456,9 @@ def test_evaluate_prints_the_figures_of_the_judge(runs, monkeypatch):
     shown = CliRunner().invoke(main, ["evaluate", str(runs[Places()].path), "shapes"])
     assert shown.exit_code == 0, shown.output
     iou = runs[Places()].result()["metrics"]["val/iou"]
-    assert f"{iou:.1f}" in shown.stdout
+    assert re.search(rf"^mean IoU +{iou:.1f} %  \[", shown.stdout, re.MULTILINE)
+    assert re.search(r"^pixel accuracy +[0-9.]+ %", shown.stdout, re.MULTILINE)
+    assert re.search(r"^loss +[0-9.]+$", shown.stdout, re.MULTILINE)
     assert "9 pictures (val) at 16 pixels" in shown.stdout
 
 

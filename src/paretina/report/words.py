@@ -51,6 +51,25 @@ def measured(value: Number | None, unit: str) -> str:
     return percent(value) if unit == "%" else f"{value:.3f}{SPACE}{unit}".rstrip()
 
 
+FIGURES = {
+    "loss": "loss",
+    "map": "mean average precision",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+    "f1_macro_tuned": "macro F1, own thresholds",
+    "f1_micro_tuned": "micro F1, own thresholds",
+    "iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+"""Titles of the figures of tasks other than one class per picture, by their keys without `val/`."""
+
+
+def figure_title(key: str) -> str:
+    """The title of a figure; its key, without `val/`, where it is not known here, as that of a judge from a plugin."""
+    name = key.removeprefix("val/")
+    return FIGURES.get(name, name)
+
+
 def between(low: Number | None, high: Number | None, unit: str) -> str:
     """An interval in words; empty if unknown."""
     if low is None or high is None:

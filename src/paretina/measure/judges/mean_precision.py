@@ -140,10 +140,10 @@ class Scores(PerPicture):
     def how(self) -> str:
         """How the thresholds were chosen, in a sentence."""
         if self.thresholds:
-            return "f1_macro_tuned and f1_micro_tuned are at the thresholds that the model file has for each class"
+            return "macro and micro F1 with own thresholds are at the thresholds that the model file has for each class"
         return (
-            "f1_macro_tuned and f1_micro_tuned are at thresholds for each class that were chosen on every other picture and "
-            "judged on the rest, and the other way round"
+            "macro and micro F1 with own thresholds are at thresholds for each class that were chosen on every other picture "
+            "and judged on the rest, and the other way round"
         )
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
