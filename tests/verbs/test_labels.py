@@ -458,7 +458,7 @@ def test_what_needs_one_class_a_picture_says_so(several, tmp_path):
     said = run("explain", "several", tmp_path / "a.png", "--out", tmp_path / "out", code=1)[1]
     assert "the task of several/model.safetensors is several labels a picture; explain is for one class a picture" in said
     with pytest.raises(
-        ValueError, match="labels are looked at where each picture has one class; the task of this data is AnyOf"
+        ValueError, match="labels are looked at where each picture has one class; this data has several labels a picture"
     ):
         verbs.data_labels(kinds.Drawing(), model="several")
     with pytest.raises(ValueError, match="these pictures have several labels a picture"):

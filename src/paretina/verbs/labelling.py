@@ -194,7 +194,7 @@ def data_labels(
     collection = source.open()
     if collection.task != OneOf():
         raise ValueError(
-            f"labels are looked at where each picture has one class; the task of this data is {type(collection.task).__name__}"
+            f"labels are looked at where each picture has one class; this data has {collection.task.WORDS}"
         )
     with misuse():
         splits = [split] if split is not None else [each for each in SPLITS if each in collection.splits]
