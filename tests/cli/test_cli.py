@@ -761,7 +761,7 @@ def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch)
 
 def test_a_second_interruption_says_that_some_updates_are_lost(monkeypatch):
     interrupted_by(monkeypatch)
-    assert "since the last checkpoint are repeated" in run("train", "photos", code=130)[1]
+    assert "since the last checkpoint will be repeated" in run("train", "photos", code=130)[1]
 
 
 def test_an_interruption_while_the_pictures_are_read_leaves_nothing_to_go_on_with(monkeypatch):

@@ -26,7 +26,6 @@ from paretina.cli.program import (
 from paretina.cli.tracking import follow_option
 from paretina.run import OF_FOLDS, OF_STAGES
 from paretina.text import how_many
-from paretina.train.routes import check_routes
 from paretina.verbs.checks import misuse as refused
 
 
@@ -275,6 +274,8 @@ def routed(
     routes: str | None, budget: str | None, divide: int | None, folds: int | None, fields: tuple[str, ...]
 ) -> dict[str, str]:
     """The fields by name, with those that `--routes` and `--budget`, or `--divide`, stand for."""
+    from paretina.train.routes import check_routes
+
     if routes is not None:
         for option, value in (("--divide", divide), ("--folds", folds)):
             if value is not None:

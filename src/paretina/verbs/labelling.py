@@ -193,9 +193,7 @@ def data_labels(
     network, name, notes = feature_network(model, source)
     collection = source.open()
     if collection.task != OneOf():
-        raise ValueError(
-            f"labels are looked at where each picture has one class; this data has {collection.task.WORDS}"
-        )
+        raise ValueError(f"labels are looked at where each picture has one class; this data has {collection.task.WORDS}")
     with misuse():
         splits = [split] if split is not None else [each for each in SPLITS if each in collection.splits]
         placed = {sample.name: each for each in splits for sample in collection.split(each)}
