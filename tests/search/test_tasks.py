@@ -49,7 +49,8 @@ def test_a_killed_process_costs_its_task_an_attempt(tmp_path):
     found = Here(2).run([StudyTask("weak", dies_at_first, {"name": "weak", "times": 1}), *tasks(3)], tmp_path)
     assert found["weak"].value == {"times": 1}
     assert all(found[f"t{at}"].error is None for at in range(3))
-    assert sorted((tmp_path / "calls.txt").read_text().split()) == ["t0", "t1", "t2"]
+    # one that was at work beside it is lost with the processes, and made again
+    assert set((tmp_path / "calls.txt").read_text().split()) == {"t0", "t1", "t2"}
 
 
 def test_what_always_dies_is_given_up_and_the_rest_is_done(tmp_path):
