@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import _imaging
+import PIL.Image
 
 HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 """TIFFErrorHandler of libtiff: the name of the function, a format as of printf, and its arguments."""
@@ -34,7 +34,7 @@ CALLED = HANDLER(hear)
 def listen() -> bool:
     """Has libtiff call `hear`; False where it cannot be asked to."""
     try:
-        ask = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        ask = ctypes.CDLL(PIL.Image.core.__file__).TIFFSetErrorHandler  # type: ignore[attr-defined]
     except (AttributeError, OSError):
         return False
     ask.argtypes, ask.restype = [ctypes.c_void_p], ctypes.c_void_p
