@@ -15,7 +15,7 @@ Extras: "kept_excess" (batch, predictor): the share of places that were kept, le
 
 Source: Rao et al. 2021 (arXiv:2106.02034), section 3; released code: the first of the two scores is that of keeping, and every
 token attends to itself, dropped or not. The journal version for maps (arXiv:2207.01580) is not this. In the test the tokens
-that are kept stay in their order; equal scores are not told apart by rounding of a sort.
+that are kept stay in their order.
 """
 
 from dataclasses import dataclass
