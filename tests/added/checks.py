@@ -108,7 +108,7 @@ def test_is_refused_where_it_does_not_fit(name, word, data, tmp_path):
 
 PIXELS_REFUSED = {
     ("masks", "head=PoolHead"): "needs 3 logits for each of 16 x 16 pixels",
-    ("masks", "transforms.CutMix=on"): "CutMix is not for the task of this data, Places",
+    ("masks", "transforms.CutMix=on"): "CutMix is not for the task of this data, one class a pixel",
     ("masks", "objective.terms.BinaryCrossEntropy=on"): "BinaryCrossEntropy is not for",
     ("masks", "judge=TopOne"): "TopOne is not for the task of this data",
     ("masks", "size=15"): "needs 3 logits for each of 15 x 15 pixels",
