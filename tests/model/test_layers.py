@@ -308,10 +308,11 @@ def test_what_is_no_product():
         assert Convolution(6, 10, 1, 1, 1, bias=False)(channels_last(2, 6, 16, 16)).dtype == torch.bfloat16
 
 
-def test_a_narrow_strided_1x1_convolution_is_never_left_to_a_kernel_that_overruns(monkeypatch):
+@pytest.mark.parametrize("x", [channels_last(9, 4, 16, 16), torch.randn(9, 4, 16, 16), channels_last(9, 8, 16, 16)[:, 2:6]])
+def test_a_narrow_strided_1x1_convolution_is_never_left_to_a_kernel_that_overruns(x, monkeypatch):
     torch.manual_seed(0)
-    convolution = Convolution(4, 6, 1, 2, 1, bias=False)
-    x = channels_last(9, 4, 16, 16).requires_grad_()
+    convolution = Convolution(4, 6, 1, 2, 1, bias=False).to(memory_format=torch.channels_last)
+    x = x.requires_grad_()
     expected = F.conv2d(x.detach().contiguous(), convolution.weight.detach(), stride=2)
     monkeypatch.setattr(F, "conv2d", None)
     out = convolution(x)
