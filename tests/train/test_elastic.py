@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tiny import noise_npz
 
@@ -111,3 +112,20 @@ def test_another_number_of_processes_continues_and_says_that_it_is_not_exact(dat
 def test_an_error_of_one_process_is_a_sentence(tmp_path):
     said = ended(torchrun(tmp_path / "missing", *SMALL, "-o", tmp_path / "run"), code=1)
     assert said.split("Traceback")[0].startswith("error: there is no folder")  # then torchrun says which process failed
+
+
+STARTED = "import sys, time; time.sleep(float(sys.argv[1])); from paretina.train.ranks import Ranks; Ranks.start('cpu')"
+
+
+@pytest.mark.slow
+def test_processes_that_start_again_do_not_look_for_those_that_are_gone():
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "OMP_NUM_THREADS": "1"}
+    for attempt, wait in ("0", "0"), ("1", "5"):  # the second time the first process comes long after the other
+        environment = {**os.environ, **shared, "TORCHELASTIC_RESTART_COUNT": attempt}
+        started = [
+            subprocess.Popen([sys.executable, "-c", STARTED, wait if rank == "0" else "0"], env={**environment, "RANK": rank})
+            for rank in ("0", "1")
+        ]
+        assert [process.wait(timeout=240) for process in started] == [0, 0]

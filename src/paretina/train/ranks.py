@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -34,7 +36,7 @@ class Ranks:
         if not dist.is_initialized():
             atexit.register(leave)
             # gloo besides nccl, since figures and random states are sent from CPU to CPU
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+            join("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
             # one that ends at once, as where a run is finished, must not be gone while another still connects to it
             dist.all_gather_object([None] * dist.get_world_size(), None)
         local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -103,6 +105,21 @@ class Ranks:
         """Leaves the process group; otherwise it is left when the process ends."""
         if self.count > 1:
             leave()
+
+
+def join(backend: str) -> None:
+    """Joins the process group.
+
+    torchrun 2.14 keeps its store when it starts the processes of a machine again, and in it the addresses of those that are
+    gone: one that looks for another before that has written its own is refused. So each start has keys of its own. The count
+    of starts is that of one machine, so that it is not used where there are several.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
+        dist.init_process_group(backend)
+        return
+    store, rank, count = next(rendezvous("env://"))
+    dist.init_process_group(backend, store=PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=count)
 
 
 def leave() -> None:
