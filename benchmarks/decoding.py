@@ -4,11 +4,11 @@
     python benchmarks/decoding.py decoding.jsonl --set sets/elpv
     python benchmarks/decoding.py decoding.jsonl --report
 
-The pictures of a folder set are written once as JPEG (quality 90), since only JPEG can be decoded at a reduced scale. A network
-is fine-tuned on them with random crops: `whole` decodes all pixels and cuts from them, `crop` decodes what the crop needs at
-the scale that it needs, `packed` reads copies that are twice the training size from the cache. All three draw the same crops from
-the same seed and are judged on the validation pictures in the same way. Each line of the results file is one training; what is
-there is not run again.
+The pictures of a folder set are written once as JPEG (quality 90), since only JPEG can be decoded at a reduced scale. A
+network is fine-tuned on them with random crops: `whole` decodes all pixels and cuts from them, `crop` decodes what the crop
+needs at the scale that it needs, `packed` reads copies that are twice the training size from the cache. All three draw the
+same crops from the same seed and are judged on the validation pictures in the same way. Each line of the results file is one
+training; what is there is not run again.
 """
 
 import argparse
