@@ -1,5 +1,7 @@
 """Maps against what they must be, and against another library."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from paretina.cli import explain
 from paretina.model.blueprint import Preprocessing
 from paretina.model.family import networks
 from paretina.model.heads.pool import PoolHead
+from paretina.model.wirings.dropped_tokens import DroppedTokens
 from paretina.ship.faithfulness import area, faithfulness, filled, rank_correlation, ranking
 from paretina.ship.maps.cam import signed
 from paretina.ship.overlay import on_picture, overlaid, place_of
@@ -29,9 +32,17 @@ def images(count=2, side=32):
 CLASSES = torch.tensor([1, 3])
 
 
+def dropping():
+    """A ViT that drops half of its 16 tokens before the second block and half of the others before the third."""
+    vit = networks()["vit_tiny"].blueprint
+    stage = replace(vit.stages[0], depth=4, wiring=DroppedTokens(keep=0.5, after=(1, 2)))
+    torch.manual_seed(0)
+    return replace(vit, resolution=64, classes=4, stages=(stage,)).build().eval()
+
+
 @pytest.mark.parametrize("name", methods())
 def test_maps_are_not_below_zero_and_one_a_picture(name):
-    found = method_named(name)(target_of(network(), images()), CLASSES)
+    found = method_named(name).maps(dropping() if name == "kept-tokens" else network(), images(side=64), CLASSES)
     assert found.shape[0] == 2
     assert found.ndim == 3
     assert found.min() >= 0
@@ -59,8 +70,6 @@ def test_grad_cam_and_hires_cam_are_cam_before_a_mean_and_a_linear_layer():
 
 def test_cam_refuses_another_head_and_says_what_to_take():
     vit = networks()["vit_tiny"].blueprint
-    from dataclasses import replace
-
     net = replace(vit, resolution=32, classes=4, stages=tuple(replace(each, depth=2) for each in vit.stages)).build().eval()
     with pytest.raises(ValueError, match="use --method grad-cam"):
         method_named("cam")(target_of(net, images()), CLASSES)
@@ -162,6 +171,30 @@ def test_rank_correlation_is_spearmans():
 def test_faithfulness_needs_pictures_for_an_interval():
     with pytest.raises(ValueError, match="at least 2 pictures"):
         faithfulness(network(), [images()[0]], [method_named("cam")])
+
+
+@pytest.mark.parametrize("name", methods())
+def test_a_method_that_reads_the_map_says_where_there_is_none(name):
+    if method_named(name).READS_MAP:
+        with pytest.raises(ValueError, match="does not see all tokens, so there is no map of them; use --method occlusion"):
+            method_named(name).maps(dropping(), images(side=64), CLASSES)
+    else:
+        assert method_named(name).maps(dropping(), images(side=64), CLASSES).shape[0] == 2
+
+
+def test_kept_tokens_are_drawn_where_they_are():
+    net, some = dropping(), images(side=64)
+    found = method_named("kept-tokens").maps(net, some, CLASSES)
+    with torch.no_grad():
+        kept = net(some, extras=True)[1]["kept_places"]
+    assert found.shape == (2, 64, 64)
+    assert [(found[0] >= number).sum() / 256 for number in (1, 2)] == [8, 4]  # of 16 places of 16 x 16 pixels
+    assert torch.equal(found[:, 8::16, 8::16], kept)
+
+
+def test_kept_tokens_of_a_network_that_keeps_all():
+    with pytest.raises(ValueError, match="this network drops no tokens"):
+        method_named("kept-tokens").maps(network(), images(), CLASSES)
 
 
 def test_the_help_names_every_method():

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 from click.testing import CliRunner
 
 from paretina.cli import main
+from paretina.model.family import networks
 from paretina.model.weights import About, load_model, save_model
+from paretina.model.wirings.dropped_tokens import DroppedTokens
 from paretina.ship.format import format_named
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
@@ -248,6 +251,20 @@ def test_explains_pictures_at_their_own_size(home, tmp_path):
     with PIL.Image.open(found["sheet"]) as sheet:
         assert sheet.width == 2 * 224
     assert found["methods"] == {str(home / "run" / "model.safetensors"): "cam", str(home / "model.onnx"): "occlusion"}
+
+
+def test_a_network_that_drops_tokens_is_explained_too(home, tmp_path):
+    vit = networks()["vit_tiny"].blueprint
+    stage = replace(vit.stages[0], depth=3, wiring=DroppedTokens(keep=0.5, after=(1, 2)))
+    net = replace(vit, resolution=64, classes=len(COLOURS), stages=(stage,)).build()
+    save_model(tmp_path / "vit.safetensors", net, About(classes=tuple(sorted(COLOURS)), origin="made for a test", name="vit"))
+    picture = home / "photos" / "val" / "red" / "3.png"
+    found = document("explain", tmp_path / "vit.safetensors", picture, "--out", tmp_path / "auto")
+    assert list(found["methods"].values()) == ["occlusion"]
+    kept = document("explain", tmp_path / "vit.safetensors", picture, "--method", "kept-tokens", "--out", tmp_path / "kept")
+    assert Path(kept["pictures"][0]["file"]).read_bytes() != Path(found["pictures"][0]["file"]).read_bytes()
+    said = run("explain", home / "run", picture, "--method", "kept-tokens", "--out", tmp_path / "none", code=1)[1]
+    assert "this network drops no tokens" in said
 
 
 @pytest.mark.slow

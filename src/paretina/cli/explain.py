@@ -6,7 +6,7 @@ import click
 
 from paretina.cli.program import command, main, print_json, print_lines, waiting
 
-METHODS = "cam, grad-cam, grad-cam++, xgrad-cam, hires-cam, layer-cam, eigen-cam, occlusion"
+METHODS = "cam, grad-cam, grad-cam++, xgrad-cam, hires-cam, layer-cam, eigen-cam, occlusion, kept-tokens"
 """As in `paretina.ship.maps`, which need torch."""
 
 

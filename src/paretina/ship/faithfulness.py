@@ -25,7 +25,7 @@ from torch import Tensor
 
 from paretina.measure.statistics import Interval, as_object, mean_interval, paired_interval
 from paretina.model.build import Network
-from paretina.ship.saliency import Saliency, enlarged, scaled, target_of
+from paretina.ship.saliency import Saliency, enlarged, scaled
 from paretina.tables import in_columns
 
 STEPS = 20
@@ -123,8 +123,8 @@ def faithfulness(network: Network, images: Sequence[Tensor], saliencies: Sequenc
         one = image[None]
         classes = shares(one).argmax(1)
         side = image.shape[-1]
-        found = {each.NAME: each(target_of(network, one), classes) for each in saliencies}
-        other = {each.NAME: each(target_of(fresh, one), classes) for each in saliencies}
+        found = {each.NAME: each.maps(network, one, classes) for each in saliencies}
+        other = {each.NAME: each.maps(fresh, one, classes) for each in saliencies}
         found["random"] = torch.rand(1, 7, 7, generator=generator)
         for name, raw in found.items():
             order = ranking(enlarged(scaled(raw), side)[0])

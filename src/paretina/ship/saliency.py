@@ -63,7 +63,7 @@ def target_of(network: Network, images: Tensor) -> Target:
     with torch.no_grad():
         maps, said = network.borders(images)
     last = network.stages[-1]
-    if isinstance(last, TokenRun) and type(last) is not TokenRun:
+    if joins_tokens(network):
         raise ValueError(
             f"the last block of this network ({type(last).__name__}) does not see all tokens, so there is no map of them; use "
             "--method occlusion"
@@ -77,6 +77,11 @@ def target_of(network: Network, images: Tensor) -> Target:
         return network.head([*maps[:-1], found], extras)  # type: ignore[no-any-return]
 
     return Target(maps[-1], logits, network, images)
+
+
+def joins_tokens(network: Network) -> bool:
+    """Whether the last block does not see all tokens, since others were dropped or merged before."""
+    return isinstance(network.stages[-1], TokenRun) and type(network.stages[-1]) is not TokenRun
 
 
 def token_target(network: Network, images: Tensor, before: Tensor, run: TokenRun, said: Mapping[str, Any]) -> Target:
@@ -103,16 +108,30 @@ def token_target(network: Network, images: Tensor, before: Tensor, run: TokenRun
     return Target(tokens[:, extra:].transpose(1, 2).unflatten(2, size), logits, network, images)
 
 
+def nowhere(found: Tensor) -> Tensor:
+    raise NotImplementedError("the method says that it reads no map")
+
+
 class Saliency(ABC):
     """A method that says how much each place of a map speaks for a class.
 
     Attributes:
         NAME: as in `--method`.
         SOURCE: where it is from.
+        READS_MAP: whether it reads the map of `target_of`; without, it is for networks that have none too.
     """
 
     NAME: ClassVar[str]
     SOURCE: ClassVar[str]
+    READS_MAP: ClassVar[bool] = True
+
+    def maps(self, network: Network, images: Tensor, classes: Tensor) -> Tensor:
+        """As the call itself, for preprocessed pixels (uint8).
+
+        Raises:
+            ValueError: the network has not what the method needs.
+        """
+        return self(target_of(network, images) if self.READS_MAP else Target(torch.empty(0), nowhere, network, images), classes)
 
     @abstractmethod
     def __call__(self, target: Target, classes: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from paretina.run import write_aside
 from paretina.ship.faithfulness import Faithfulness, faithfulness
 from paretina.ship.maps.occlusion import occluded
 from paretina.ship.overlay import overlaid, sheet
-from paretina.ship.saliency import Saliency, method_named, scaled, target_of
+from paretina.ship.saliency import Saliency, joins_tokens, method_named, scaled
 from paretina.spec import near
 from paretina.text import how_many
 from paretina.verbs.answering import Answering, answering
@@ -176,7 +176,7 @@ def saliency_for(opened: Answering, chosen: Saliency | None) -> Saliency:
         return method_named("occlusion")
     if chosen is not None:
         return chosen
-    if isinstance(opened.network, Combined):
+    if isinstance(opened.network, Combined) or joins_tokens(opened.network):
         return method_named("occlusion")
     return method_named("cam" if isinstance(opened.network.head, Pooled) else "grad-cam")
 
@@ -198,10 +198,7 @@ def explained(opened: Answering, saliency: Saliency, image: Tensor, of: str | No
     with torch.inference_mode():
         shares = network(small).softmax(1)[0]
     number = int(shares.argmax()) if of is None else classes.index(of)
-    if saliency.NAME == "occlusion":  # which reads no map, so that a model of several networks will do
-        found = occluded(lambda images: network(images).softmax(1), small, torch.tensor([number]))
-    else:
-        found = saliency(target_of(network, small), torch.tensor([number]))
+    found = saliency.maps(network, small, torch.tensor([number]))
     return overlaid(image, scaled(found)[0], model.preprocessing), classes[number], float(shares[number])
 
 

@@ -24,7 +24,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.ship.format import format_of
 from paretina.ship.maps.occlusion import occluded
 from paretina.ship.overlay import on_picture
-from paretina.ship.saliency import scaled, target_of
+from paretina.ship.saliency import scaled
 from paretina.verbs.answering import Answering, answering
 from paretina.verbs.checks import MisuseError
 
@@ -207,7 +207,7 @@ def by_map(opened: Answering) -> Callable[[Tensor], Tensor]:
         small = preprocess(image, model.preprocessing, model.resolution)[None]
         with torch.no_grad():
             number = network(small).argmax(1)
-        found = scaled(saliency(target_of(network, small), number))[0]
+        found = scaled(saliency.maps(network, small, number))[0]
         return on_picture(found, image.shape[1], image.shape[2], model.preprocessing)
 
     return heat

@@ -17,6 +17,7 @@ PLACES = 8
 class Occlusion(Saliency):
     NAME = "occlusion"
     SOURCE = "Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2"
+    READS_MAP = False
 
     def __call__(self, target: Target, classes: Tensor) -> Tensor:
         return occluded(lambda images: target.network(images).softmax(1), target.images, classes)
