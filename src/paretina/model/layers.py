@@ -239,6 +239,11 @@ class Residual(Rate):
         return out
 
 
+def rows(x: Tensor, numbers: Tensor) -> Tensor:
+    """The rows with these numbers; (batch, token, channel), (batch, n) -> (batch, n, channel)."""
+    return x.gather(1, numbers.unsqueeze(2).expand(-1, -1, x.shape[2]))
+
+
 class SqueezeExcite(nn.Module):
     """One gate per channel, from the mean of all channels (Hu et al., arXiv:1709.01507).
 

@@ -327,15 +327,20 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     return Loaded(rows, tuple(part for part in parts if part not in both), tuple(part for part in found if part not in both))
 
 
+OWN_PARTS = ("predictors", "short_path")
+
+
 def part_of(name: str) -> str:
     """The part of a network that a tensor belongs to, by its name: "stem", "stages.2", "members.0.head", "predictor".
 
-    The predictors that choose tokens are a part of their own, "stages.0.predictors": other weights have none.
+    The predictors that choose tokens or places are a part of their own, "stages.0.predictors", and so are the paths that some
+    places take, "stages.0.short_path": other weights have none.
     """
     steps = name.split(".")
     for at, step in enumerate(steps):
         if step == "stages":
-            return ".".join(steps[: at + 3 if steps[at + 2 : at + 3] == ["predictors"] else at + 2])
+            own = [step for step in steps[at + 2 :] if step in OWN_PARTS][:1]
+            return ".".join(steps[: at + 2] + own)
         if step in ("stem", "head"):
             return ".".join(steps[: at + 1])
     return steps[0]

@@ -14,14 +14,19 @@ Source: Liu et al. 2022 (arXiv:2201.03545), figure 4 and section 2.6; layer scal
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Block, Kit, Rounding
-from paretina.model.layers import Convolution, Residual, overwriting
+from paretina.model.layers import Convolution, Residual, overwriting, rows
 from paretina.model.norms.channel import ChannelNormUnit
 from paretina.shapes import Map
 
 EPS = 1e-6
+
+Rows = Float[Tensor, "batch *place _channel"]
+Kept = Float[Tensor, "batch row column"]
+Numbers = Int[Tensor, "batch _number"]
 
 
 class LayerScale(nn.Module):
@@ -57,13 +62,38 @@ class Downsample(nn.Module):
         return self.conv(self.norm(x))
 
 
+class ShortPath(nn.Module):
+    """Layer norm, linear, layer scale, of places that take neither of the two larger linear layers."""
+
+    scale: nn.Module
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=EPS)
+        self.project = nn.Linear(width, width)
+        self.scale = LayerScale(width, start)
+
+    def forward(self, x: Rows) -> Rows:
+        return scaled(self.project(self.norm(x)), self.scale)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """As `ConvNeXtBody.fold`."""
+        fold_norm(self, self.project)
+        fold_scale(self, self.project)
+
+
 class ConvNeXtBody(nn.Module):
     """Depthwise convolution, layer norm, linear, activation, linear, layer scale.
 
     Channels are the last axis in memory from the norm on, so that on channels_last maps nothing is copied.
+
+    Attributes:
+        short_path: what some of the places take in place of all that follows the convolution; None unless the stage says which.
     """
 
     scale: nn.Module
+    short_path: ShortPath | None
 
     def __init__(self, spatial: nn.Module, width: int, hidden: int, activation: nn.Module, start: float) -> None:
         super().__init__()
@@ -73,25 +103,63 @@ class ConvNeXtBody(nn.Module):
         self.activation = activation
         self.project = nn.Linear(hidden, width)
         self.scale = LayerScale(width, start)
+        self.short_path = None
 
-    def forward(self, x: Map) -> Map:
-        x = self.norm(self.spatial(x).permute(0, 2, 3, 1))  # b c h w -> b h w c
-        x = self.project(self.activation(self.expand(x)))
-        return self.scale(x.permute(0, 3, 1, 2))
+    def forward(self, x: Map, kept: Kept | None = None, long: Numbers | None = None, short: Numbers | None = None) -> Map:
+        """
+        Args:
+            kept: 1 for places that take the long path and 0 for others, all of which are computed on both; has a gradient.
+            long: numbers of the places that take the long path, in place of `kept`: each is computed on one path only.
+            short: numbers of the other places.
+        """
+        x = self.spatial(x).permute(0, 2, 3, 1)  # b c h w -> b h w c
+        if kept is not None:
+            assert self.short_path is not None
+            share = kept.unsqueeze(3).to(x.dtype)
+            x = self.long_path(x) * share + self.short_path(x) * (1 - share)
+        elif long is not None and short is not None:
+            assert self.short_path is not None
+            places, size = x.flatten(1, 2), x.shape[1:3]
+            found = torch.cat((self.long_path(rows(places, long)), self.short_path(rows(places, short))), 1)
+            numbers = torch.cat((long, short), 1)
+            x = torch.empty_like(found).scatter(1, numbers.unsqueeze(2).expand_as(found), found).unflatten(1, size)
+        else:
+            x = self.project(self.activation(self.expand(self.norm(x))))
+            return self.scale(x.permute(0, 3, 1, 2))
+        return x.permute(0, 3, 1, 2)
+
+    def long_path(self, x: Rows) -> Rows:
+        """What follows the convolution, with the channels last."""
+        return scaled(self.project(self.activation(self.expand(self.norm(x)))), self.scale)
 
     @torch.no_grad()
     def fold(self) -> None:
         """Folds the norm's scale and shift into the first linear layer and the layer scale into the second, in place."""
-        if self.norm.elementwise_affine:
-            kernel = self.expand.weight.double()
-            self.expand.bias.copy_(self.expand.bias.double() + kernel @ self.norm.bias.double())
-            self.expand.weight.copy_(kernel * self.norm.weight.double())
-            self.norm = nn.LayerNorm(self.norm.normalized_shape, eps=self.norm.eps, elementwise_affine=False)
-        if isinstance(self.scale, LayerScale):
-            factor: Tensor = self.scale.weight.double()
-            self.project.weight.copy_(self.project.weight.double() * factor[:, None])
-            self.project.bias.copy_(self.project.bias.double() * factor)
-            self.scale = nn.Identity()
+        fold_norm(self, self.expand)
+        fold_scale(self, self.project)
+
+
+def scaled(x: Rows, scale: nn.Module) -> Rows:
+    """Rows times a layer scale that may be folded."""
+    return x * scale.weight if isinstance(scale, LayerScale) else x
+
+
+def fold_norm(owner: "ConvNeXtBody | ShortPath", layer: nn.Linear) -> None:
+    """Folds the scale and shift of the owner's norm into the linear layer behind it, in place."""
+    if owner.norm.elementwise_affine:
+        kernel = layer.weight.double()
+        layer.bias.copy_(layer.bias.double() + kernel @ owner.norm.bias.double())
+        layer.weight.copy_(kernel * owner.norm.weight.double())
+        owner.norm = nn.LayerNorm(owner.norm.normalized_shape, eps=owner.norm.eps, elementwise_affine=False)
+
+
+def fold_scale(owner: "ConvNeXtBody | ShortPath", layer: nn.Linear) -> None:
+    """Folds the owner's layer scale into the linear layer before it, in place."""
+    if isinstance(owner.scale, LayerScale):
+        factor: Tensor = owner.scale.weight.double()
+        layer.weight.copy_(layer.weight.double() * factor[:, None])
+        layer.bias.copy_(layer.bias.double() * factor)
+        owner.scale = nn.Identity()
 
 
 @dataclass(frozen=True, kw_only=True)

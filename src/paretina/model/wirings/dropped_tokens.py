@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from paretina.model.blocks.encoder import TokenRows, Transformer
 from paretina.model.blueprint import Block, Kit
-from paretina.model.wirings.merged_tokens import rows
+from paretina.model.layers import rows
 from paretina.model.wirings.tokens import TokenRun, Tokens
 from paretina.shapes import Map
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from paretina.model.blocks.encoder import SelfAttention, TokenRows, Transformer
 from paretina.model.blueprint import Kit
+from paretina.model.layers import rows
 from paretina.model.wirings.tokens import TokenRun, Tokens
 from paretina.shapes import Map
 
@@ -74,11 +75,6 @@ class Matching:
         one, other = found.split((tokens - others, others), 1)
         both = torch.stack((one[:, :others], other), 2).flatten(1)  # by turns again
         return torch.cat((both, one[:, others:]), 1)
-
-
-def rows(x: Tensor, numbers: Tensor) -> Tensor:
-    """The rows with these numbers; (batch, token, channel), (batch, n) -> (batch, n, channel)."""
-    return x.gather(1, numbers.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 def matched(keys: TokenRows, merged: int, first: int) -> Matching:

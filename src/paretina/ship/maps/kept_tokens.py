@@ -1,4 +1,4 @@
-"""Kept tokens: where a network with `DroppedTokens` still computes, by how many of its predictors keep each place.
+"""Kept tokens: where a network with `DroppedTokens` or `TwoPaths` computes most, by how many of its predictors keep a place.
 
 It knows no class, and says what was computed, not what speaks for the answer: a place that is kept may not matter.
 """
@@ -19,7 +19,7 @@ class KeptTokens(Saliency):
             said = target.network.borders(target.images)[1]
         if "kept_places" not in said:
             raise ValueError(
-                f"this network drops no tokens, so {self.NAME} has nothing to show; it is for the wiring DroppedTokens"
+                f"this network drops no tokens, so {self.NAME} has nothing to show; it is for DroppedTokens and TwoPaths"
             )
         found, side = said["kept_places"], target.images.shape[-1]
         return torch.nn.functional.interpolate(found[:, None], (side, side), mode="nearest")[:, 0]

@@ -1,20 +1,23 @@
-"""TokenDropping: trains the predictors of `DroppedTokens`, and the network to do with fewer tokens.
+"""TokenDropping: trains the predictors of `DroppedTokens` or `TwoPaths`, and the network to do with what they keep.
 
 Beside the terms of the loss, which should be cross entropy and distillation from the network with all tokens, there are two
 more: the square of how far the share of kept tokens is from its target, and the distance of the kept tokens from those of the
-teacher. Training takes as long as without dropping, and longer by the predictors and the teacher.
+teacher; with `TwoPaths`, where no place is lost, the distance of the last map from the teacher's. Training takes as long as
+without dropping, and longer by the predictors and the teacher.
 
     paretina finetune runs/vit photos/ --recipe token-dropping teacher=runs/vit edits.DropTokens=on edits.DropTokens.keep=0.7
 
 Source: Rao et al. 2021 (arXiv:2106.02034), section 3.3; weights as in the released code: 0.5 on both kinds of distillation, 2
-on the shares (DeiT-S; 5 for DeiT-B). There the tokens are compared behind the last norm; here behind one without scale, so that
-the comparison does not depend on it. Published for DeiT-S with a share of 0.7: 79.3 %, and 79.2 without distillation.
+on the shares (DeiT-S; 5 for DeiT-B, 10 for `TwoPaths`). There the tokens are compared behind the last norm; here behind one
+without scale, so that the comparison does not depend on it. Published for DeiT-S with a share of 0.7: 79.3 %, and 79.2 without
+distillation.
 """
 
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, cast
 
+import torch
 import torch.nn.functional as F
 
 from paretina.clock import Clock
@@ -25,6 +28,7 @@ from paretina.model.build import Network
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.wirings.dropped_tokens import DroppedTokens
+from paretina.model.wirings.two_paths import TwoPaths
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss, Map
 from paretina.train.objective import Learner, Outputs, Teacher
@@ -55,8 +59,10 @@ class TokenDroppingLearner(Learner):
         self.teacher = teacher
         self.terms = {type(term).__name__: term.make(teacher) for term in choice.terms}
         stages = cast(Blueprint, network.model).stages
-        self.at = 1 + next(n for n, stage in enumerate(stages) if isinstance(stage.wiring, DroppedTokens))
-        self.predictors = len(cast(DroppedTokens, stages[self.at - 1].wiring).after)
+        self.at, self.predictors = len(stages), 0
+        for number, stage in enumerate(stages, 1):
+            if isinstance(stage.wiring, DroppedTokens):
+                self.at, self.predictors = number, len(stage.wiring.after)
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         logits, extras = self.network(batch.images, extras=True)
@@ -72,7 +78,9 @@ class TokenDroppingLearner(Learner):
                     "TokenDropping compares tokens with those of the teacher, which has none of this number and width; take "
                     "the network before its edit as the teacher, or leave them out: objective.token_weight=0"
                 )
-            kept = (extras["kept_places"] == self.predictors).float().unsqueeze(1).detach()
+            kept = torch.ones_like(own[:, :1])
+            if self.predictors:
+                kept = (extras["kept_places"] == self.predictors).float().unsqueeze(1).detach()
             losses["tokens"] = weight * distance(own, maps[self.at], kept)
         return losses
 
@@ -112,10 +120,11 @@ class TokenDropping(Supervised):
         require_within(self, 0.0, math.inf, "token_weight")
 
     def check(self, recipe: "Recipe", model: Model) -> None:
-        if not isinstance(model, Blueprint) or not any(isinstance(stage.wiring, DroppedTokens) for stage in model.stages):
+        kinds = DroppedTokens, TwoPaths
+        if not isinstance(model, Blueprint) or not any(isinstance(stage.wiring, kinds) for stage in model.stages):
             raise ValueError(
                 "TokenDropping trains predictors of tokens, and this network has none; add them with edits.DropTokens=on to a "
-                "network with tokens, such as deit_tiny"
+                "network with tokens, such as deit_tiny, or with edits.SplitPaths=on to a ConvNeXt"
             )
         if recipe.teacher is None and self.TEACHER:
             raise ValueError(
