@@ -9,7 +9,8 @@ The network is a ViT of 6 blocks of width 96 on 64 tokens (680,000 parameters, p
 `--epochs` on 2,000 pictures of Fashion-MNIST, judged on the 10,000 test pictures. Each share of `DroppedTokens` is trained for
 a third as long from these weights, with the network itself as the teacher; the control is the network with all tokens, trained
 for as long from the same weights in the same way. `MergedTokens` is not trained. What is compared is accuracy at equal images
-per second, at batches of 1 and of 32, in turn in one process; DeiT-Ti and DeiT-S are timed with weights drawn at random.
+per second, at batches of 1 and of 32, in turn in one process; DeiT-Ti, DeiT-S and ConvNeXt-T with `TwoPaths` are timed with
+weights drawn at random.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from paretina.model.blocks.encoder import Encoder
 from paretina.model.blueprint import Blueprint
 from paretina.model.edits.drop_tokens import DropTokens
 from paretina.model.edits.merge_tokens import MergeTokens
+from paretina.model.edits.split_paths import SplitPaths
 from paretina.model.family import network_named
 from paretina.model.fold import fold
 from paretina.model.stems.patch import PatchStem
@@ -105,12 +107,13 @@ def timed(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     here = Device.here("cpu")
     print(f"{here.name}, {here.cores} cores, {here.threads} threads, torch {here.torch}")
-    for title, blueprint, merged in (
-        ("6 blocks of 96 channels", base(), MERGED),
-        ("DeiT-Ti", network_named("deit_tiny").blueprint, (8, 13, 16)),
-        ("DeiT-S", network_named("deit_small").blueprint, (8, 13, 16)),
+    convnext = network_named("convnext_tiny").blueprint
+    for title, models in (
+        ("6 blocks of 96 channels", networks(base(), MERGED)),
+        ("DeiT-Ti", networks(network_named("deit_tiny").blueprint, (8, 13, 16))),
+        ("DeiT-S", networks(network_named("deit_small").blueprint, (8, 13, 16))),
+        ("ConvNeXt-T", {WHOLE: convnext} | {f"long path {keep}": SplitPaths(keep=keep)(convnext) for keep in KEEP}),
     ):
-        models = networks(blueprint, merged)
         for batch in (1, 32):
             steps = {}
             for name, model in models.items():
