@@ -13,7 +13,7 @@ from paretina.cli.program import FieldCommand, command, duration, main, taken_ap
     main,
     "paretina distill runs/photos-efficientnet_b0-1 photos/ --model resnet18\n"
     "paretina distill runs/photos-efficientnet_b0-1 more-photos/ --val photos/ --model resnet18 epochs=100\n"
-    "paretina distill runs/photos-resnet18 photos/ --model runs/photos-resnet18 --blockwise model.quantiser=Dorefa",
+    "paretina distill runs/photos-resnet18-1 photos/ --model runs/photos-resnet18-1 --blockwise model.quantiser=Dorefa",
     cls=FieldCommand,
     short_help="Train a network on what a trained one says of the pictures.",
 )

@@ -281,7 +281,7 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
                 continue
             row = rows.get(passage.name) or StageCost("rest", "what is in no part", (), 0, 0, 0, 0, 0)
             sums = [old + new for old, new in zip(counts_of(row), step, strict=True)]
-            rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *sums, bits=row.bits)
+            rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *Counts(*sums), row.bits)
     stages = tuple(rows.values())
     bits = bits_of(network)
     macs, activations, bytes_moved, bytes_unfused = (sum(column) for column in zip(*map(counts_of, stages), strict=True))

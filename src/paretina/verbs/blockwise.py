@@ -43,7 +43,7 @@ def distill_blockwise(
     planning: Planning = "known",
     log_to: LogTo = (),
 ) -> Run:
-    """Trains all periods, each as a run: the earlier ones in `periods/` inside the directory of the last, whose run is returned.
+    """Trains all periods, each as a run: earlier ones in `periods/` inside the directory of the last, whose run is returned.
 
     What was begun at `output` with the same request is continued, and ends as if it had not been interrupted.
 

@@ -4,7 +4,7 @@ For few bits, other operators, fewer channels: where `recover`, which learns fro
 enough back, or where there are no labels. Pictures are flipped and moved a little, and one batch in ten is blended, so that
 teacher and student are compared on nearly the pictures that they will see. The epochs are those of the last period.
 
-    paretina distill runs/photos-resnet18 photos/ --model runs/photos-resnet18 --blockwise model.quantiser=Dorefa
+    paretina distill runs/photos-resnet18-1 photos/ --model runs/photos-resnet18-1 --blockwise model.quantiser=Dorefa
 
 Source: Arch-Net (arXiv:2111.01135): learning rate, decay, blending; there with restarts of the rate, and for 5,110 passes over
 8,192 pictures in the last period.
