@@ -26,10 +26,12 @@ from paretina.model.edits.drop_tokens import DropTokens
 from paretina.model.family import network_named
 from paretina.model.stems.conv import ConvStem
 from paretina.model.stems.patch import PatchStem
+from paretina.model.weights import About, save_model
 from paretina.run import Run
 from paretina.schedules import Constant
 from paretina.spec import modules_in
 from paretina.train.asked import Asked
+from paretina.train.objective import Teacher
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.training import resume, train
 from tiny import row, tiny_blueprint
@@ -77,7 +79,9 @@ def sorted_out(objective):
     """The recipes and assemblies that an objective takes, and those that it refuses with what it says."""
     taken, refused = [], []
     for recipe, assembly in itertools.product(RECIPES, ASSEMBLIES):
-        recipe = replace(recipe, objective=objective)
+        recipe = replace(
+            recipe, objective=objective, teacher="teacher.safetensors" if type(objective).TEACHER is True else None
+        )
         try:
             objective.check(recipe, model_of(assembly))
             taken.append((recipe, assembly))
@@ -88,7 +92,8 @@ def sorted_out(objective):
 
 def learner_of(recipe, assembly, seed=0):
     torch.manual_seed(seed)
-    learner = recipe.objective.make(model_of(assembly).build(), None).train()
+    teacher = None if recipe.teacher is None else Teacher(model_of(assembly).build())
+    learner = recipe.objective.make(model_of(assembly).build(), teacher).train()
     recipe.set_rates(learner, MIDDLE)
     return learner
 
@@ -111,6 +116,10 @@ def asked(tmp_path):
         data = Arrays(path=str(tmp_path / "pictures.npz"))
         own = isinstance(assembly, Blueprint)
         model, assembly = (assembly, None) if own else (SINGLE, assembly)
+        if recipe.teacher is not None:
+            torch.manual_seed(7)
+            save_model(tmp_path / recipe.teacher, model.build(), About(classes=("0", "1", "2")))
+            recipe = replace(recipe, teacher=str(tmp_path / recipe.teacher))
         return Asked(data=data, model=model, assembly=assembly, recipe=recipe, plan=Plan(workers=0, threads=1))
 
     return made

@@ -12,13 +12,14 @@ from paretina.cli.program import FieldCommand, command, duration, main, taken_ap
 @command(
     main,
     "paretina distill runs/photos-efficientnet_b0-1 photos/ --model resnet18\n"
-    "paretina distill runs/photos-efficientnet_b0-1 more-photos/ --val photos/ --model resnet18 epochs=100",
+    "paretina distill runs/photos-efficientnet_b0-1 more-photos/ --val photos/ --model resnet18 epochs=100\n"
+    "paretina distill runs/photos-resnet18-1 photos/ --model runs/photos-resnet18-1 --blockwise model.quantiser=Dorefa",
     cls=FieldCommand,
     short_help="Train a network on what a trained one says of the pictures.",
 )
 @click.argument("teacher", metavar="TEACHER")
 @click.argument("rest", metavar="[DATA] [FIELD=VALUE]...", nargs=-1)
-@click.option("--model", "-m", required=True, help="The student: a name from `paretina models`.")
+@click.option("--model", "-m", required=True, help="The student: a name from `paretina models`, or a trained network.")
 @click.option("--val", default=None, help="Labelled pictures to judge the student on, where DATA has no labels.")
 @click.option(
     "--teacher-size", type=click.IntRange(1), default=None, help="Image size in pixels of the teacher.  [that of the student]"
@@ -26,6 +27,10 @@ from paretina.cli.program import FieldCommand, command, duration, main, taken_ap
 @click.option("--recipe", "-r", default=None, help="A name from `paretina recipes`.  [distill]")
 @click.option(
     "--weights", metavar="WORD|FILE", default=None, help="Weights that the student starts from, as in `paretina train`.  [auto]"
+)
+@click.option("--blockwise", is_flag=True, help="Match the teacher's maps stage by stage, in periods; see below.")
+@click.option(
+    "--period-epochs", type=float, default=None, help="Epochs of each period before the last.  [0.2 of those of the last]"
 )
 @learning_options
 def distill(
@@ -36,6 +41,8 @@ def distill(
     teacher_size: int | None,
     recipe: str | None,
     weights: str | None,
+    blockwise: bool,
+    period_epochs: float | None,
     config: Path | None,
     output: Path | None,
     device: str | None,
@@ -53,6 +60,11 @@ def distill(
     DATA (that of its run, or any folder of pictures, with the same classes or without labels), and every batch is blended. It
     is patient work: the longer the run, the smaller the gap. To extend a run, start the next one from its weights:
     --weights runs/first/model.safetensors.
+
+    --blockwise gives a changed network its accuracy back: one of few bits (model.quantiser=Dorefa), of other operators
+    (edits.PlainOperators=on), or with fewer channels. It matches the map behind the stem, then one stage more in each period,
+    and in the last one, which has the epochs of the recipe, all of them and the logits. With --output, the same command
+    continues an interrupted one.
     """
     from paretina import verbs
     from paretina.cli.train import finished, show_config, tried
@@ -60,12 +72,17 @@ def distill(
     source, fields = (rest[0], rest[1:]) if rest and ("=" not in rest[0] or Path(rest[0]).exists()) else (None, rest)
     seconds = None if time_limit is None else duration(time_limit)
     given, planning = taken_apart(fields), planning_named(tuning, plan)
-    choice = verbs.ask_distilled(teacher, source, model, val, teacher_size, recipe, weights, device, config, given)
+    verbs.check_periods(blockwise, period_epochs, seconds)
+    choice = verbs.ask_distilled(teacher, source, model, val, teacher_size, recipe, weights, device, config, given, blockwise)
     if print_config:
         show_config(choice, as_json)
         return
     if dry_run:
         tried(choice, output, seconds, as_json)
+        return
+    if blockwise:
+        periods, following = (choice, period_epochs, output), (planning, log_to or ())
+        finished(lambda progress: verbs.distill_blockwise(*periods, progress.listen, progress.say, *following), output, as_json)
         return
     begun, then = (choice, output, seconds), (planning, log_to or ())
     finished(lambda progress: verbs.start(*begun, progress.listen, progress.say, *then), None, as_json)

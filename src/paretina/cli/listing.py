@@ -18,7 +18,7 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     MODEL is a name from `paretina models`, a model file, or the directory of a finished run.
     """
     from paretina import verbs
-    from paretina.measure.cost import without
+    from paretina.measure.cost import rounded_in_words, without
     from paretina.model.preprocessing import in_words
 
     shown = verbs.show(model, resolution)
@@ -37,6 +37,9 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
     click.echo("\n".join(in_columns(rows, "<<>><")))
     maps = f", feature maps at strides {', '.join(map(str, shown.strides))}" if shown.strides else ""
     click.echo(f"activations {counted.activations / 1e6:,.2f} M, weights {counted.weight_bytes / 1e6:,.1f} MB{maps}")
+    if counted.bits:
+        click.echo(rounded_in_words(counted))
+        print_lines([f"  {stage.name}: {stage.bits}" for stage in counted.stages if stage.bits])
     if counted.routes:
         known = "as often as in training" if getattr(shown.model, "shares", ()) else "as if all took the largest"
         each = [(way.name, f"{100 * way.share:.0f} %", f"{way.macs / 1e6:,.1f} M") for way in counted.routes]

@@ -11,7 +11,7 @@ from typing import Any
 
 from paretina.data.source import Source
 from paretina.measure.choose_plan import Plans, Say, Tuning, settle
-from paretina.measure.cost import Cost, cost, without
+from paretina.measure.cost import Cost, cost, rounded_in_words, without
 from paretina.measure.energy import counter_of
 from paretina.measure.inference import Fold
 from paretina.measure.machine import Device, Others
@@ -253,7 +253,8 @@ def measure_models(
     for opened in every:
         chosen, timing = plans[opened.name], timings[opened.name]
         timing = replace(timing, plan=replace(chosen.inference, batch=timing.inference.batch))
-        missing = [note for note in (without(counts[opened.name].uncounted),) if note]
+        counted = counts[opened.name]
+        missing = [note for note in (without(counted.uncounted), rounded_in_words(counted)) if note]
         stages: tuple[StageTime, ...] = ()
         notes: tuple[str, ...] = ()
         if opened.name in steps:

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import flop_registry
 from paretina.measure.parts import params_of, parts_of, passages
 from paretina.model.blueprint import Model
 from paretina.model.build import Network, Way
+from paretina.model.rounding import LayerBits, bits_of, in_words, stored_bytes_of
 from paretina.torch_internals import TorchDispatchMode, tree_leaves
 
 
@@ -37,6 +38,8 @@ class StageCost:
 
     Attributes:
         output: shape of what comes out, without the batch.
+        bits: what its layers are rounded to, such as "2w4a in 4 layers": 2 bits a weight, 4 a number that comes in; "" for
+            floats.
     """
 
     name: str
@@ -47,6 +50,7 @@ class StageCost:
     activations: int
     bytes_moved: int
     bytes_unfused: int
+    bits: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class Cost:
             lack what they do.
         routes: of a network that chooses what it does with a picture: what each choice costs. The counts above are means by
             their shares, and have what is done with all pictures too.
+        bits: of each layer of a network with a quantiser; empty for others. Weights are floats while it is trained and
+            computed here, so `weight_bytes` and what moves are those of floats.
+        low_bit_bytes: bytes of parameters and saved buffers with as many bits for each weight as it is rounded to, and its
+            scales; None without a quantiser.
+        int8_bytes: the same with 8 bits for each weight of a layer; None without a quantiser.
     """
 
     params: int
@@ -96,11 +105,25 @@ class Cost:
     batch: int = 1
     uncounted: tuple[str, ...] = ()
     routes: tuple[RouteCost, ...] = ()
+    bits: tuple[LayerBits, ...] = ()
+    low_bit_bytes: int | None = None
+    int8_bytes: int | None = None
 
     @property
     def intensity(self) -> float:
         """Arithmetic intensity: floating-point operations (two per MAC) per byte moved."""
         return 2 * self.macs / self.bytes_moved if self.bytes_moved else 0.0
+
+
+def rounded_in_words(found: "Cost") -> str:
+    """What the layers of a network are rounded to, and what its weights would take so; "" without a quantiser."""
+    if found.low_bit_bytes is None or found.int8_bytes is None:
+        return ""
+    layers = f"bits: {in_words(found.bits)}; " if found.bits else ""
+    return (
+        f"{layers}weights {found.low_bit_bytes / 1e6:,.3g} MB at these bits, "
+        f"{found.int8_bytes / 1e6:,.3g} MB in int8, {found.weight_bytes / 1e6:,.3g} MB in floats, as computed here"
+    )
 
 
 def without(uncounted: Iterable[str]) -> str:
@@ -240,7 +263,10 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
     channels = network.model.channels if isinstance(network, Network) else 3
     images = torch.empty(batch, channels, resolution, resolution, dtype=torch.uint8, device="meta")
     parts = parts_of(network)
-    rows = {part.name: StageCost(part.name, part.spec, (), params_of(part.module), 0, 0, 0, 0) for part in parts}
+    rows = {
+        part.name: StageCost(part.name, part.spec, (), params_of(part.module), 0, 0, 0, 0, in_words(bits_of(part.module)))
+        for part in parts
+    }
     routes: list[RouteCost] = []
     uncounted: set[str] = set()
     for way in network.ways(images) if isinstance(network, Network) else (Way(1.0, lambda: network(images)),):
@@ -255,8 +281,9 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
                 continue
             row = rows.get(passage.name) or StageCost("rest", "what is in no part", (), 0, 0, 0, 0, 0)
             sums = [old + new for old, new in zip(counts_of(row), step, strict=True)]
-            rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *sums)
+            rows[row.name] = StageCost(row.name, row.spec, shape_of(passage.out), row.params, *Counts(*sums), row.bits)
     stages = tuple(rows.values())
+    bits = bits_of(network)
     macs, activations, bytes_moved, bytes_unfused = (sum(column) for column in zip(*map(counts_of, stages), strict=True))
     return Cost(
         params=params_of(network),
@@ -270,6 +297,9 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
         batch=batch,
         uncounted=tuple(sorted(uncounted)),
         routes=tuple(routes),
+        bits=bits,
+        low_bit_bytes=stored_bytes_of(network) if bits else None,
+        int8_bytes=stored_bytes_of(network, int8=True) if bits else None,
     )
 
 

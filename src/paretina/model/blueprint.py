@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.model.layers import Convolution
+from paretina.model.rounding import LayerRounding, RoundedLinear
 from paretina.shapes import Map
 from paretina.spec import Spec
 from paretina.traits import OFF, Method, Never
@@ -112,9 +113,14 @@ class Piece(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Piece):
-    """A non-linearity; it may have parameters, hence the width."""
+    """A non-linearity; it may have parameters, hence the width.
+
+    Attributes:
+        RECTIFIES: whether nothing that it returns is below zero.
+    """
 
     PLUGINS = ("paretina.model.activations",)
+    RECTIFIES: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, width: int) -> nn.Module: ...
@@ -151,9 +157,14 @@ class NormUnit(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Norm(Piece):
-    """The normalisation of activations."""
+    """The normalisation of activations.
+
+    Attributes:
+        ENDS_WITH_ACTIVATION: whether what its unit returns is what the activation returned.
+    """
 
     PLUGINS = ("paretina.model.norms",)
+    ENDS_WITH_ACTIVATION: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, width: int, activation: Activation | None) -> NormUnit:
@@ -205,6 +216,7 @@ class Kit:
         counter: numbers the blocks.
         sizes: output sizes of chains of blocks, by how they were made.
         image: rows and columns of the images at the blueprint's resolution; default: those of the map.
+        quantiser: how layers round weights and inputs; None for not at all.
     """
 
     norm: Norm
@@ -215,6 +227,7 @@ class Kit:
     counter: Iterator[int] = field(default_factory=itertools.count)
     sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
     image: tuple[int, int] | None = None
+    quantiser: "Quantiser | None" = None
 
     def conv(
         self,
@@ -229,7 +242,16 @@ class Kit:
     ) -> nn.Module:
         """A bare convolution with the padding of the blueprint; `pad=False` for patches that do not overlap."""
         same = self.padding == "same" and pad
-        return Convolution(width_in, width_out, kernel, stride, groups, bias=bias, pad=pad, same=same)
+        conv = Convolution(width_in, width_out, kernel, stride, groups, bias=bias, pad=pad, same=same)
+        if self.quantiser is not None:
+            conv.rounding = self.quantiser.make("inner", tuple(conv.weight.shape))
+        return conv
+
+    def classifier(self, width: int, classes: int) -> nn.Linear:
+        """A last layer, from features to logits."""
+        if self.quantiser is None:
+            return nn.Linear(width, classes)
+        return RoundedLinear(width, classes, self.quantiser.make("last", (classes, width)))
 
     def unit(
         self,
@@ -274,6 +296,53 @@ class Kit:
         return (out.shape[1], out.shape[2], out.shape[3])
 
 
+QuantiserPlace = Literal["first", "inner", "last"]
+"""Which layer is rounded: the convolution that reads pictures, one behind it, or the classifier."""
+
+KEPT_BITS = 8
+"""Bits of the weights of the first and the last layer, where few bits lose most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantiser(Piece):
+    """Rounds weights and inputs of layers to few bits, in training and in use; the weights of the network stay floats.
+
+    Attributes:
+        weights: bits of a weight, 1 to 8; the first convolution and the classifier have 8.
+        activations: bits of a number that a layer reads, 1 to 8; pictures and the features before the classifier stay floats.
+    """
+
+    PLUGINS = ("paretina.model.quantisers",)
+
+    weights: int = 2
+    activations: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "activations"):
+            if not 1 <= getattr(self, name) <= 8:
+                raise ValueError(f"{type(self).__name__}.{name} must be 1 to 8 bits, got {getattr(self, name)}")
+
+    def bits_at(self, place: QuantiserPlace) -> tuple[int, int | None]:
+        """Bits of weights and of inputs at a place; None for inputs that are not rounded."""
+        return (self.weights, self.activations) if place == "inner" else (KEPT_BITS, None)
+
+    def check(self, blueprint: "Blueprint") -> None:
+        """Checks that the network is one for it; by default, that no input of a layer is below zero.
+
+        Raises:
+            ValueError: it is not; the message says which field to change.
+        """
+        if fault := blueprint.below_zero():
+            raise ValueError(
+                f"{type(self).__name__} rounds what is below zero to zero, and {fault}; choose a network like resnet18, or "
+                "model.quantiser=Lsq model.quantiser.signed=true"
+            )
+
+    @abstractmethod
+    def make(self, place: QuantiserPlace, shape: tuple[int, ...]) -> LayerRounding:
+        """How a layer rounds; `shape` is that of its weight, (output, ...)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stem(Piece):
     """The first layers, from the picture's channels (`kit.channels`) to the first map.
@@ -304,6 +373,11 @@ class Block(Piece):
     """A building block; the first one of a stage changes width and stride."""
 
     PLUGINS = ("paretina.model.blocks",)
+
+    @property
+    def rectified(self) -> bool:
+        """Whether its output, and all that its convolutions read besides its input, comes from activations or sums of them."""
+        return False
 
     @abstractmethod
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
@@ -505,6 +579,7 @@ class Blueprint(Model):
 
     Attributes:
         source: paper and table.
+        quantiser: how weights and inputs of layers are rounded to few bits; None for not at all.
     """
 
     LOW_PRECISION: ClassVar[bool | Never] = True  # it depends on its pieces, each of which is checked
@@ -517,6 +592,7 @@ class Blueprint(Model):
     activation: Activation
     padding: Padding = "symmetric"
     initialisation: Initialisation = Initialisation()
+    quantiser: Quantiser | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -538,6 +614,20 @@ class Blueprint(Model):
         """Channels of the last map at each stride, by stride."""
         widths = (self.stem.width, *(stage.width for stage in self.stages))
         return dict(zip(self.border_strides, widths, strict=True))
+
+    def below_zero(self) -> str:
+        """Why inputs of layers in the stages may be below zero, as the end of a sentence; "" where none are."""
+        for name, piece, fits in (
+            ("activation", self.activation, self.activation.RECTIFIES),
+            ("norm", self.norm, self.norm.ENDS_WITH_ACTIVATION),
+        ):
+            if not fits:
+                return f"{type(piece).__name__}, the {name} of this network, lets some of that through"
+        for number, stage in enumerate(self.stages, 1):
+            if not stage.block.rectified or type(stage.wiring) is not Chain:
+                what = stage.block if not stage.block.rectified else stage.wiring
+                return f"{type(what).__name__} in stage {number} has layers that read what no activation was behind"
+        return ""
 
     def blueprints(self) -> "tuple[Blueprint, ...]":
         return (self,)

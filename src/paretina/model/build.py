@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from paretina.model.blueprint import Blueprint, Initialisation, Kit, MapShape, Model
-from paretina.model.layers import Dropout, Normalise, Pixels, Residual
+from paretina.model.layers import Convolution, Dropout, Normalise, Pixels, Residual, SqueezeExcite
+from paretina.model.rounding import layers_in, rounding_of
 from paretina.shapes import Features, Logits, Map
 from paretina.spec import near
 from paretina.torch_internals import is_compiled
@@ -244,7 +245,12 @@ def check_parts(places: Sequence[str], known: Sequence[str]) -> None:
 def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     """Builds the network of a blueprint; see `Model.build`."""
     size = (blueprint.resolution, blueprint.resolution)
-    kit = Kit(blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size)
+    quantiser = blueprint.quantiser
+    if quantiser is not None:
+        quantiser.check(blueprint)
+    kit = Kit(
+        blueprint.norm, blueprint.activation, blueprint.padding, size, blueprint.channels, image=size, quantiser=quantiser
+    )  # fmt: skip
     with torch.device("meta"):
         normalise = Normalise(blueprint.preprocessing.mean, blueprint.preprocessing.std)
         stem = blueprint.stem.make(kit)
@@ -258,6 +264,11 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
             kit = kit.behind(stages[-1], width_in)
             maps.append(MapShape(stage.width, kit.size, stride))
         head = blueprint.head.make(tuple(maps), blueprint.classes, kit)
+        if quantiser is not None:
+            first = next((module for module in stem.modules() if isinstance(module, Convolution)), None)
+            if first is not None:
+                first.rounding = quantiser.make("first", tuple(first.weight.shape))
+            check_rounded(blueprint, stages)
     network = Network(blueprint, normalise, stem, stages, head)
     blueprint.norm.connect(network)
     network.blocks = next(kit.counter)
@@ -272,6 +283,22 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
     with torch.no_grad():
         initialise(network, blueprint.initialisation)
     return network.to(device)
+
+
+def check_rounded(blueprint: Blueprint, stages: Sequence[nn.Module]) -> None:
+    """Checks that every layer of the stages rounds, but for those of squeeze-and-excitation, whose gates stay floats.
+
+    Raises:
+        ValueError: one does not, since its block does not make it with the kit.
+    """
+    for number, (stage, row) in enumerate(zip(stages, blueprint.stages, strict=True), 1):
+        gates = {id(layer) for each in stage.modules() if isinstance(each, SqueezeExcite) for layer in each.modules()}
+        if any(rounding_of(layer) is None and id(layer) not in gates for _, layer in layers_in(stage)):
+            raise ValueError(
+                f"{type(blueprint.quantiser).__name__} rounds layers that blocks make with the kit of their network, but "
+                f"{type(row.block).__name__} in stage {number} makes some itself, which would stay floats; choose a network of "
+                "other blocks, or leave it out: model.quantiser=none"
+            )
 
 
 def materialise(network: nn.Module) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from paretina.model.rounding import LayerRounding, settled
 from paretina.shapes import Map
 
 Pixels = UInt8[Tensor, "batch _channel _height _width"] | Map
@@ -35,6 +36,7 @@ class Convolution(nn.Conv2d):
         same: pad so that the output has ceil(size / stride) pixels, an odd pixel at the end (TensorFlow's SAME). With stride 1,
             or if the padding is even, this is symmetric padding.
         float32: compute in float32 under autocast; a `Plan` sets it for layers whose bfloat16 kernels are slow.
+        rounding: how weights and inputs are rounded to few bits; None for not at all.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Convolution(nn.Conv2d):
         super().__init__(width_in, width_out, kernel, stride, padding=symmetric, groups=groups, bias=bias)
         self.same = same and stride > 1 and kernel > 1
         self.float32 = False
+        self.rounding: LayerRounding | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -60,11 +63,19 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Map, gain: Tensor | None = None) -> Map:
         """The convolution of `x`, or of `x` times a gain shaped (channel, 1, 1), which is multiplied into the weights."""
-        weight = self.weight if gain is None else self.scaled(gain)
+        if self.rounding is not None:
+            x, weight = self.rounding.both(x if gain is None else x * gain.to(x.dtype), self.weight)
+        else:
+            weight = self.weight if gain is None else self.scaled(gain)
         if self.float32 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.convolve(x.float(), weight)
         return self.convolve(x, weight)
+
+    def fold(self) -> None:
+        """The same layer, whose weight is the rounded one."""
+        if self.rounding is not None:
+            self.rounding = settled(self, self.rounding)
 
     def scaled(self, gain: Tensor) -> Tensor:
         """The weights, each times the gain of its input channel."""

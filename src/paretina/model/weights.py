@@ -18,10 +18,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from paretina.model.blueprint import Model
+from paretina.model.blueprint import Model, Quantiser
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.roles import roles
+from paretina.model.rounding import of_rounding
 from paretina.model.rows import Rows, class_tensors, match_rows
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
@@ -279,11 +280,14 @@ class Loaded:
         rows: the rows of the last layer that are reused.
         new: parts of the network that the weights do not have, so that they keep their initial values.
         left: parts of the weights that the network does not have.
+        begun: parts in which the learned steps of a quantiser begin anew, since the weights were trained without it, or with
+            other bits.
     """
 
     rows: Rows
     new: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         """Notes for the user, a sentence each."""
@@ -296,7 +300,7 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     """Copies weights into a network, in place; of the last layer only the rows of classes with known names.
 
     A whole part (stem, a stage, head; of several networks those of each) may be absent on either side. A part that both have
-    must fit as a whole, up to the last layer.
+    must fit as a whole, up to the last layer, and to the learned steps of a quantiser that only one of them has.
 
     Args:
         classes: names of the network's classes; default: those of the weights.
@@ -311,6 +315,10 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     for name, has_rows in last.items():
         if name in state and not rows.same:
             state[name] = rows.merged(state[name], own[name]) if has_rows else own[name]
+    begun: dict[str, None] = {}
+    if quantisers_of(network.model) != quantisers_of(start.model):
+        begun = dict.fromkeys(part_of(name) for name in own if of_rounding(name))
+        own, state = ({name: each for name, each in found.items() if not of_rounding(name)} for found in (own, state))
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
     given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, given))
@@ -324,7 +332,13 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
             sizes = size_difference(network, start.model, one, two)
             raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}{sizes}")
     network.load_state_dict({name: state[name] for name in shared}, strict=False)
-    return Loaded(rows, tuple(part for part in parts if part not in both), tuple(part for part in found if part not in both))
+    new, left = (tuple(part for part in each if part not in both) for each in (parts, found))
+    return Loaded(rows, new, left, tuple(part for part in begun if part in both))
+
+
+def quantisers_of(model: Model) -> tuple[Quantiser | None, ...]:
+    """The quantiser of each network in a model."""
+    return tuple(table.quantiser for table in model.blueprints())
 
 
 OWN_PARTS = ("predictors", "short_path")

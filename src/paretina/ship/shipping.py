@@ -117,6 +117,7 @@ def written(
     network, about = load_model(model)
     check_task(model, about)
     check_fixed(model, network)
+    check_bits(model, network, precision)
     form, steps = in_inference_form(network)
     header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
     if isinstance(about.task, OneOf) is False and precision == "int8":
@@ -164,6 +165,20 @@ def check_fixed(model: Path, network: Network) -> None:
         raise ValueError(
             f"{model} chooses an image size for each picture while it runs, and a shipped file does the same with all of them; "
             "use the model file itself, with `paretina predict` or `paretina serve`, or ship a network that has one size"
+        )
+
+
+def check_bits(model: Path, network: Network, precision: Precision) -> None:
+    """Checks that a network with a quantiser is not rounded once more.
+
+    Raises:
+        ValueError: it would be.
+    """
+    rounded = next((table.quantiser for table in network.model.blueprints() if table.quantiser is not None), None)
+    if rounded is not None and precision != "float32":
+        raise ValueError(
+            f"{model} is rounded to few bits by {type(rounded).__name__}, and in {precision} its levels would be others; "
+            "ship it with --precision float32, which computes the same numbers with floats"
         )
 
 

@@ -68,6 +68,10 @@ def start_notes(
         raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
     if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
         raise ValueError(f"{', '.join(idle)} is frozen, but the weights do not have it; leave it out of frozen")
+    if idle := [part for part in loaded.begun if part.endswith(tuple(frozen))]:
+        raise ValueError(
+            f"{', '.join(idle)} is frozen, but its quantiser has new steps, which training sets; leave it out of frozen"
+        )
     rows, *parts = loaded.notes()
     if probe_size is not None:
         at = f"their own {probe_size}" if probe_size == start.model.resolution else str(probe_size)
@@ -81,7 +85,7 @@ def start_notes(
 def different_notes(start: Start, model: Model) -> tuple[str, ...]:
     """A warning if the weights come from a network with different computations."""
     for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
-        fields = [name for name in ("padding", "norm", "activation") if getattr(own, name) != getattr(given, name)]
+        fields = [name for name in ("padding", "norm", "activation", "quantiser") if getattr(own, name) != getattr(given, name)]
         if fields:
             wrong = ", ".join(f"{name} {named(getattr(given, name))} instead of {named(getattr(own, name))}" for name in fields)
             return (f"warning: the weights were trained in a network with {wrong}",)

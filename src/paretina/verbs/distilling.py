@@ -13,6 +13,7 @@ from paretina.data.sources.folder import Folder
 from paretina.data.sources.unlabelled import Unlabelled
 from paretina.data.transform import View
 from paretina.model.interop import timm_model
+from paretina.model.network_file import is_network_file
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.text import printable
@@ -23,9 +24,10 @@ from paretina.train.planning import Planning
 from paretina.train.terms.distill import Distill
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, source_spelled
+from paretina.verbs.blockwise import distill_blockwise
 from paretina.verbs.checks import MisuseError, misuse, model_file
 from paretina.verbs.shipping import check_unshipped
-from paretina.verbs.training import LogTo, left, start
+from paretina.verbs.training import LogTo, ask_further, left, start
 
 FIXED = (".npz", ".npy", ".csv", ".json", ".pkl", ".pt", ".pth")
 """Endings of files with answers or tensors, which people give as a teacher."""
@@ -92,8 +94,11 @@ def ask_distilled(
     device: str | None = None,
     config: Path | str | None = None,
     fields: Mapping[str, Any] | None = None,
+    blockwise: bool = False,
 ) -> Choice:
     """Builds the request for distilling a teacher into a student; see `distill`."""
+    if blockwise and teacher_size is not None:
+        raise MisuseError("maps are compared place by place, so the teacher sees the student's size; leave --teacher-size out")
     path, classes = teacher_classes(teacher)
     fields = dict(fields or {})
     if data is None and "data" in fields:
@@ -113,7 +118,14 @@ def ask_distilled(
     if "teacher" in fields or "recipe.teacher" in fields:
         raise MisuseError(f"the teacher is given twice, as {path} and as a field; leave one out")
     given = {"teacher": path, **fields}
-    choice = ask(source, model, recipe or "distill", weights, device, config, given)
+    name = recipe or ("blockwise" if blockwise else "distill")
+    if Path(model).exists() and not is_network_file(model):
+        if weights is not None:
+            raise MisuseError(f"the student {model} has its own weights; leave --weights out, or name a network with --model")
+        choice, said = ask_further(model, source, None, name, device, config, given)
+        notes += said
+    else:
+        choice = ask(source, model, name, weights, device, config, given)
     choice.said = (*notes, *choice.said)
     if teacher_size is not None:
         choice.asked = with_teacher_size(choice, teacher_size)
@@ -160,6 +172,8 @@ def distill(
     listen: Listener = lambda line: None,
     say: Say = lambda text: None,
     log_to: LogTo = (),
+    blockwise: bool = False,
+    period_epochs: float | None = None,
     **fields: Any,
 ) -> Run:
     """Trains a student on what a teacher says of the same views of the same pictures; labels are not used.
@@ -168,10 +182,13 @@ def distill(
         teacher: a model file, the directory of a finished run, or "timm:NAME"; an ensemble is one file, see `ensemble`.
         data: pictures to learn from, with the teacher's classes or without labels: a folder is looked through, whatever its
             folders. Default: the data of the teacher's run.
-        model: name of the student's network.
+        model: name of the student's network; or a model file or the directory of a finished run, whose weights it begins with.
         val: labelled pictures to judge the student on, where the data has no labels.
         teacher_size: side in pixels at which the teacher sees the part of the picture that the student sees.
         log_to: trackers that are told the log too; see `train`.
+        blockwise: match the teacher's maps stage by stage, in periods; see `paretina.train.objectives.blockwise`. With an
+            `output`, the same call continues an interrupted one.
+        period_epochs: epochs of each period before the last; default: 0.2 of those of the last, which are the recipe's.
         fields: any field of the recipe, plan or network by name; see `train`.
 
     Raises:
@@ -179,8 +196,25 @@ def distill(
     """
     began = time.monotonic()
     named = {name.replace("__", "."): value for name, value in fields.items()}
-    choice = ask_distilled(teacher, data, model, val, teacher_size, recipe, weights, device, config, named)
+    choice = ask_distilled(teacher, data, model, val, teacher_size, recipe, weights, device, config, named, blockwise)
+    check_periods(blockwise, period_epochs, time_limit)
+    if blockwise:
+        return distill_blockwise(choice, period_epochs, output, listen, say, planning, log_to)
     return start(choice, output, left(time_limit, began), listen, say, planning, log_to)
+
+
+def check_periods(blockwise: bool, period_epochs: float | None, time_limit: float | None) -> None:
+    """Checks that options of periods go with each other.
+
+    Raises:
+        MisuseError: they do not.
+    """
+    if period_epochs is not None and not blockwise:
+        raise MisuseError("--period-epochs is for training in periods; add --blockwise, or leave it out")
+    if time_limit is not None and blockwise:
+        raise MisuseError(
+            "--time-limit is for one run, and --blockwise makes several; give epochs=N and --period-epochs instead"
+        )
 
 
 def ask_pretrained(

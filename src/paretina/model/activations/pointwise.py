@@ -36,6 +36,7 @@ class ReLU(Activation):
     """max(x, 0)."""
 
     LOW_PRECISION: ClassVar[bool] = True
+    RECTIFIES: ClassVar[bool] = True
 
     def make(self, width: int) -> nn.Module:
         return nn.ReLU()
@@ -44,6 +45,8 @@ class ReLU(Activation):
 @dataclass(frozen=True, kw_only=True)
 class ReLU6(Activation):
     """min(max(x, 0), 6): bounded, hence easy to quantise (arXiv:1704.04861)."""
+
+    RECTIFIES: ClassVar[bool] = True
 
     def make(self, width: int) -> nn.Module:
         return Pointwise("relu6")

@@ -34,6 +34,10 @@ class PooledUnit(nn.Module):
 class ConvPool(Block):
     """Has nothing to set; the pool's side and stride are the stride of the row, and where a rest is left it is pooled too."""
 
+    @property
+    def rectified(self) -> bool:
+        return True
+
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         if stride == 1:
             return kit.unit(width_in, width_out, 3)

@@ -43,6 +43,10 @@ class FusedMBConv(Block):
         if self.hidden < 0 or (self.hidden and self.expand == 1):
             raise ValueError(f"FusedMBConv has a hidden width of its own only with expand above 1, got {self}")
 
+    @property
+    def rectified(self) -> bool:
+        return self.expand == 1
+
     def hidden_width(self, width_in: int, width_out: int) -> int:
         return 0 if self.expand == 1 else self.hidden or width_in * self.expand
 

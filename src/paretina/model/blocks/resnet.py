@@ -39,6 +39,10 @@ class Basic(Block):
     shortcut: Shortcut = "conv"
     hidden: int = 0
 
+    @property
+    def rectified(self) -> bool:
+        return True
+
     def hidden_width(self, width_in: int, width_out: int) -> int:
         return self.hidden or width_out
 
@@ -71,6 +75,10 @@ class Bottleneck(Block):
     shortcut: Shortcut = "conv"
     group_width: int = 0
     hidden: int = 0
+
+    @property
+    def rectified(self) -> bool:
+        return True
 
     def hidden_width(self, width_in: int, width_out: int) -> int:
         return self.hidden or width_out // self.squeeze

@@ -39,6 +39,10 @@ class Separable(Block):
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"Separable keeps the image size only with an odd kernel, got kernel={self.kernel}")
 
+    @property
+    def rectified(self) -> bool:
+        return True
+
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         depthwise = kit.unit(width_in, width_in, self.kernel, stride, width_in)
         return DepthwisePointwise(depthwise, kit.unit(width_in, width_out))

@@ -24,10 +24,10 @@ class NormedLinear(nn.Module):
         norm: without activation; None once it is folded into the linear layer.
     """
 
-    def __init__(self, norm: NormUnit, width: int, classes: int) -> None:
+    def __init__(self, norm: NormUnit, linear: nn.Linear) -> None:
         super().__init__()
         self.norm: NormUnit | None = norm
-        self.linear = nn.Linear(width, classes)
+        self.linear = linear
 
     def forward(self, x: Features) -> Logits:
         return self.linear(x if self.norm is None else self.norm(x[:, :, None, None]).flatten(1))
@@ -103,7 +103,7 @@ class DistilledHead(Head):
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
         width = maps[-1].width
-        label, teacher = (NormedLinear(kit.norm.make(width, None), width, classes) for _ in range(2))
+        label, teacher = (NormedLinear(kit.norm.make(width, None), kit.classifier(width, classes)) for _ in range(2))
         return PooledTwice(TwoClassifiers(label, teacher))
 
 

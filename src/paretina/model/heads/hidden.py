@@ -18,13 +18,13 @@ from paretina.shapes import Features, Logits, Map
 class PooledHidden(nn.Module):
     """1x1 unit (or none), mean, hidden layer with bias and without norm, activation, dropout, classifier."""
 
-    def __init__(self, unit: Unit | None, hidden: nn.Module, activation: nn.Module, width: int, classes: int) -> None:
+    def __init__(self, unit: Unit | None, hidden: nn.Module, activation: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
         self.unit = unit
         self.hidden = hidden
         self.activation = activation
         self.dropout = Dropout()
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = classifier
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
         # a norm's gain is left out before the pool (proxy norm, arXiv:2106.03743); other norms have none
@@ -51,7 +51,8 @@ class HiddenHead(Head):
         last = maps[-1].width
         unit = kit.unit(last, self.width) if self.width else None
         hidden = kit.conv(self.width or last, self.hidden, bias=True)
-        return PooledHidden(unit, hidden, overwriting(kit.activation.make(self.hidden)), self.hidden, classes)
+        activation = overwriting(kit.activation.make(self.hidden))
+        return PooledHidden(unit, hidden, activation, kit.classifier(self.hidden, classes))
 
     def widened(self, rounding: Rounding) -> "Head":
         return replace(self, width=rounding(self.width)) if self.width else self

@@ -21,10 +21,10 @@ from paretina.shapes import Features, Logits, Map
 class MaxPooled(nn.Module):
     """Maximum, dropout, classifier."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.dropout = Dropout()
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = classifier
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
         # as a pool, since the gradient of amax() takes several passes over the map
@@ -39,7 +39,7 @@ class MaxPoolHead(Head):
     """Maximum, classifier; it names no width of its own."""
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
-        return MaxPooled(maps[-1].width, classes)
+        return MaxPooled(kit.classifier(maps[-1].width, classes))
 
 
 EXAMPLES = (MaxPoolHead(),)

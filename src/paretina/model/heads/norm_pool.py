@@ -18,11 +18,11 @@ from paretina.shapes import Features, Logits, Map
 class NormPooled(nn.Module):
     """Mean, layer norm, dropout, classifier."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classifier: nn.Module) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.dropout = Dropout()
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = classifier
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
         return self.norm(pooled(maps[-1]))
@@ -36,7 +36,7 @@ class NormPoolHead(Head):
     """Mean, layer norm, classifier; it names no width of its own."""
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
-        return NormPooled(maps[-1].width, classes)
+        return NormPooled(maps[-1].width, kit.classifier(maps[-1].width, classes))
 
 
 EXAMPLES = (NormPoolHead(),)

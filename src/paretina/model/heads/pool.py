@@ -16,11 +16,11 @@ from paretina.shapes import Features, Logits, Map
 class Pooled(nn.Module):
     """1x1 unit (or none), mean, dropout, classifier."""
 
-    def __init__(self, unit: Unit | None, width: int, classes: int) -> None:
+    def __init__(self, unit: Unit | None, classifier: nn.Module) -> None:
         super().__init__()
         self.unit = unit
         self.dropout = Dropout()
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = classifier
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
         # a norm's gain is left out before the pool (proxy norm, arXiv:2106.03743); other norms have none
@@ -44,7 +44,8 @@ class PoolHead(Head):
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
         last = maps[-1].width
-        return Pooled(kit.unit(last, self.width) if self.width else None, self.width or last, classes)
+        unit = kit.unit(last, self.width) if self.width else None
+        return Pooled(unit, kit.classifier(self.width or last, classes))
 
     def widened(self, rounding: Rounding) -> "Head":
         return replace(self, width=rounding(self.width)) if self.width else self

@@ -26,9 +26,6 @@ GIVEN = ("class_token", "distillation_token")
 class TwoHalves(TwoClassifiers):
     """The mean of two linear classifiers, each on its half of the features."""
 
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__(nn.Linear(width, classes), nn.Linear(width, classes))
-
     def parted(self, x: Features) -> tuple[Features, Features]:
         label, teacher = x.chunk(2, 1)
         return label, teacher
@@ -45,12 +42,13 @@ class TokenAnswer(nn.Module):
         tokens: names of the extras to read.
     """
 
-    def __init__(self, width: int, classes: int, distilled: bool) -> None:
+    def __init__(self, width: int, classes: int, distilled: bool, kit: Kit) -> None:
         super().__init__()
         self.tokens = GIVEN if distilled else GIVEN[:1]
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.dropout = Dropout()
-        self.classifier: nn.Module = TwoHalves(width, classes) if distilled else nn.Linear(width, classes)
+        first, *second = (kit.classifier(width, classes) for _ in self.tokens)
+        self.classifier: nn.Module = TwoHalves(first, *second) if distilled else first
 
     def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Features:
         """The tokens after the norm, side by side."""
@@ -87,7 +85,7 @@ class TokenHead(Head):
     distilled: bool = False
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
-        return TokenAnswer(maps[-1].width, classes, self.distilled)
+        return TokenAnswer(maps[-1].width, classes, self.distilled, kit)
 
 
 EXAMPLES = (TokenHead(), TokenHead(distilled=True))

@@ -38,6 +38,7 @@ class BatchNorm(Norm):
     """
 
     LOW_PRECISION: ClassVar[bool] = True
+    ENDS_WITH_ACTIVATION: ClassVar[bool] = True
 
     eps: float = 1e-5
 

@@ -8,6 +8,7 @@ Source: Ba et al. 2016 (arXiv:1607.06450); over the channels of a map: ConvNeXt 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -39,6 +40,8 @@ class ChannelNorm(Norm):
     Attributes:
         eps: added to the variance; 1e-6 in ConvNeXt.
     """
+
+    ENDS_WITH_ACTIVATION: ClassVar[bool] = True
 
     eps: float = 1e-6
 

@@ -7,6 +7,7 @@ Source: Wu & He 2018 (arXiv:1803.08494); in EfficientNet: arXiv:2106.03640.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -36,6 +37,8 @@ class GroupNorm(Norm):
         groups: number of groups; each width of the network must be a multiple of it. 1 is layer norm.
         eps: added to the variance.
     """
+
+    ENDS_WITH_ACTIVATION: ClassVar[bool] = True
 
     groups: int = 4
     eps: float = 1e-5

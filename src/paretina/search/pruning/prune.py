@@ -105,14 +105,19 @@ class PrunedNetwork:
 
 
 def check_prunable(network: Network) -> None:
-    """Checks that it is a single network.
+    """Checks that it is a single network of floats.
 
     Raises:
-        ValueError: it is made of several.
+        ValueError: it is made of several, or it rounds its weights.
     """
     if isinstance(network, Combined) or not isinstance(network.model, Blueprint):
         raise ValueError(
             f"{type(network.model).__name__} is made of {len(network.networks())} networks; pruning takes a single one"
+        )
+    if network.model.quantiser is not None:
+        raise ValueError(
+            f"the layers of this network are rounded by {type(network.model.quantiser).__name__}, and channels are weighed and "
+            "cut in float networks; prune that one, then train the result with model.quantiser"
         )
 
 

@@ -19,18 +19,22 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.shapes import Loss
 from paretina.train.objective import Learner, Outputs, Teacher, Term
 from paretina.train.objectives.supervised import Supervised
 from paretina.traits import SETTING, Never, traits
+
+if TYPE_CHECKING:
+    from paretina.train.recipe import Recipe
 
 ROUNDED = (nn.Conv2d, nn.Linear)
 """Layers whose weights and inputs are rounded."""
@@ -148,6 +152,15 @@ class Quantised(Supervised):
             raise ValueError(f"Quantised.share is a fraction in (0, 1], got {self.share:g}")
         if not 0 <= self.until <= 1:
             raise ValueError(f"Quantised.until is a fraction of the run, in [0, 1], got {self.until:g}")
+
+    def check(self, recipe: "Recipe", model: Model) -> None:
+        super().check(recipe, model)
+        rounded = next((table.quantiser for table in model.blueprints() if table.quantiser is not None), None)
+        if rounded is not None:
+            raise ValueError(
+                f"Quantised rounds layers as int8 does, and those of this network are rounded by {type(rounded).__name__} "
+                "already; leave one out: model.quantiser=none, or objective=Supervised"
+            )
 
     def make(self, network: Network, teacher: Teacher | None) -> Learner:
         return QuantisedLearner(network, self.terms, teacher, self.share, self.until)
