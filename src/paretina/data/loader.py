@@ -53,6 +53,18 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
     return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
+def seen_mask(pictures: Pictures, index: int, preprocessing: Preprocessing, size: int) -> Tensor:
+    """The per-pixel target of a picture, preprocessed for evaluation: [row, column].
+
+    Raises:
+        DecodeError: it cannot be read any more.
+    """
+    mask = mask_beside(pictures.target(index), pictures.image(index))
+    if mask is None:
+        raise ValueError("there is a mask only where the target is one")
+    return preprocess(mask, preprocessing, size)[0]
+
+
 class FixedResults:
     """Results of deterministic first transforms, kept while there is room.
 

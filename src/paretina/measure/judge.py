@@ -7,13 +7,13 @@ merged. Training loop, evaluation and report know no metric by name: they use `K
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
@@ -59,6 +59,14 @@ class Tally(ABC):
     TITLE: ClassVar[str]
     UNIT: ClassVar[str] = "%"
     RISES: ClassVar[bool] = True
+
+    def prepare(self, masks: Callable[[int], Tensor]) -> None:
+        """Called before the first batch of a task with a class for each pixel.
+
+        Args:
+            masks: gives the label of a picture by its number in the split, [row, column], preprocessed as the picture was, for
+                figures that need more of it than the targets have.
+        """
 
     @abstractmethod
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
@@ -179,7 +187,7 @@ def judge_of(task: Task) -> Judge:
 RESAMPLES = 1000
 """Number of bootstrap resamples for intervals."""
 
-Counts = Int[Tensor, "picture classes"]
+Counts = Num[Tensor, "picture classes"]
 
 
 def times_drawn(n: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "resample picture"]:

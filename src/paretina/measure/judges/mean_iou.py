@@ -1,11 +1,12 @@
-"""MeanIoU: intersection over union, by class and averaged, and pixel accuracy, for one class per pixel.
+"""MeanIoU: intersection over union, by class and averaged, Dice and pixel accuracy, for one class per pixel.
 
 The pixels of all pictures are counted together, class by class: those that are of the class and named so, over those that are
 either. The mean is over classes that occur in the masks or in the answers. Pixels that are not known are not counted. Keeps
 three counts a class for each picture instead of its logits, which would take a thousand times as much. Intervals come from
-resampled pictures, not pixels.
+resampled pictures, not pixels. Dice is the share of pixels that are both among the mean of those of the class and those named
+so, 2 IoU / (1 + IoU) class by class, and averaged over the same classes.
 
-Source: Everingham et al. 2015 (PASCAL VOC), section 4.1.
+Source: Everingham et al. 2015 (PASCAL VOC), section 4.1; Dice 1945 (doi:10.2307/1932409).
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ class Overlaps(PerPicture):
         return {
             "loss": (losses.sum() / truth.sum()).item(),
             "iou": 100 * iou(truth.sum(0), named.sum(0), hits.sum(0)).nanmean().item(),
+            "dice": 100 * dice(truth.sum(0), named.sum(0), hits.sum(0)).nanmean().item(),
             "pixel_accuracy": 100 * (hits.sum() / truth.sum()).item(),
         }
 
@@ -73,6 +75,7 @@ class Overlaps(PerPicture):
         drawn = resampled_sums(truth, named, hits)
         values = {
             "iou": 100 * iou(*drawn).nanmean(1),
+            "dice": 100 * dice(*drawn).nanmean(1),
             "pixel_accuracy": 100 * drawn[2].sum(1) / drawn[0].sum(1),
         }
         metrics: dict[str, float | None] = {"val/loss": figures["loss"]}
@@ -81,7 +84,15 @@ class Overlaps(PerPicture):
             metrics |= {f"val/{name}": figures[name], f"val/{name}_low": low, f"val/{name}_high": high}
         by_class = iou(truth.sum(0), named.sum(0), hits.sum(0)).tolist()
         rows = zip(classes, truth.sum(0).tolist(), by_class, strict=True)
-        per_class = [{"class": name, "n": n, "iou": 100 * value if value == value else None} for name, n, value in rows]
+        per_class = [
+            {
+                "class": name,
+                "n": n,
+                "iou": 100 * value if value == value else None,
+                "dice": 200 * value / (1 + value) if value == value else None,
+            }
+            for name, n, value in rows
+        ]
         absent = [name for name, value in zip(classes, by_class, strict=True) if value != value]
         notes = (
             (f"classes that occur neither in the masks nor in the answers do not count: {', '.join(map(printable, absent))}",)
@@ -103,6 +114,11 @@ class Overlaps(PerPicture):
 def iou(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
     """Intersection over union by class, as a share, the classes on the last axis; nan if a class occurs nowhere."""
     return hits.double() / (truth + named - hits).double()
+
+
+def dice(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
+    """Dice coefficient by class, as a share, the classes on the last axis; nan if a class occurs nowhere."""
+    return 2 * hits.double() / (truth + named).double()
 
 
 @dataclass(frozen=True, kw_only=True)
