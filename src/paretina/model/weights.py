@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from paretina.model.blueprint import Model
+from paretina.model.blueprint import Blueprint, Model
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.roles import roles
@@ -295,8 +295,8 @@ class Loaded:
 def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Loaded:
     """Copies weights into a network, in place; of the last layer only the rows of classes with known names.
 
-    A whole part (stem, a stage, head; of several networks those of each) may be absent on either side. A part that both have
-    must fit as a whole, up to the last layer.
+    A whole part (stem, a stage, head; of several networks those of each) may be absent on either side, and so is a head where
+    one of the two is for pictures and the other for pixels. A part that both have must fit as a whole, up to the last layer.
 
     Args:
         classes: names of the network's classes; default: those of the weights.
@@ -306,7 +306,10 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     """
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
-    state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
+    kept = {
+        name: tensor for name, tensor in start.state.items() if part_of(name) not in other_heads(network.model, start.model)
+    }
+    state = {name: fitted(network, name, tensor, own) for name, tensor in kept.items()}
     last = class_tensors(network.model)
     for name, has_rows in last.items():
         if name in state and not rows.same:
@@ -325,6 +328,13 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
             raise ValueError(f"the weights do not fit the network: {first_difference(one, two)}{sizes}")
     network.load_state_dict({name: state[name] for name in shared}, strict=False)
     return Loaded(rows, tuple(part for part in parts if part not in both), tuple(part for part in found if part not in both))
+
+
+def other_heads(own: Model, theirs: Model) -> tuple[str, ...]:
+    """The head, where one of two single networks has a class for each pixel and the other does not; else ()."""
+    if not isinstance(own, Blueprint) or not isinstance(theirs, Blueprint) or own.head.DENSE == theirs.head.DENSE:
+        return ()
+    return ("head",)
 
 
 def part_of(name: str) -> str:

@@ -120,7 +120,9 @@ class Masks(Source):
     def open(self) -> "MaskCollection":
         root = Path(self.path).expanduser().absolute()
         if not root.is_dir():
-            raise UnusableError(f"{self.path!r} is a file; name the folder" if root.exists() else f"there is no folder {self.path!r}")
+            raise UnusableError(
+                f"{self.path!r} is a file; name the folder" if root.exists() else f"there is no folder {self.path!r}"
+            )
         left_out: Counter[str] = Counter()
         pairs, pools, notes = pairs_in(self, root, left_out)
         looks, faults = looked_at(root, pairs)
@@ -196,7 +198,9 @@ class Masks(Source):
                     "objects, say so with data.labels=instances"
                 )
             names = tuple(map(str, range(max(2, most + 1))))
-            notes.append(f"the masks have numbers up to {most}, so there are {how_many(len(names), 'class')}; {NAMES} can name them")
+            notes.append(
+                f"the masks have numbers up to {most}, so there are {how_many(len(names), 'class')}; {NAMES} can name them"
+            )
         if len(names) < 2:
             raise UnusableError(f"{self.path}: one class is not enough to tell pixels apart, got {names[0]!r} alone")
         if len(names) > UNKNOWN:
@@ -300,7 +304,9 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
                     "both; rename one"
                 )
             taken[stem] = name
-            fits = by_stem.get(stem) or [mask for word in WORDS for dash in "_-" for mask in by_stem.get(f"{stem}{dash}{word}", ())]
+            fits = by_stem.get(stem) or [
+                mask for word in WORDS for dash in "_-" for mask in by_stem.get(f"{stem}{dash}{word}", ())
+            ]
             if len(fits) > 1:
                 raise UnusableError(f"{printable(name)} has two masks, {' and '.join(map(printable, fits[:2]))}; remove one")
             pairs[name] = fits[0] if fits else ""
@@ -310,7 +316,9 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
     if not any(pairs.values()):
         images, masks = next(iter(homes.values()))
         some, other = next(iter(pairs)), next(iter(alone), "")
-        hint = f"such as {printable(some)} and {printable(other)}" if other else f"and {masks.full_path}/ has no pictures at all"
+        hint = (
+            f"such as {printable(some)} and {printable(other)}" if other else f"and {masks.full_path}/ has no pictures at all"
+        )
         raise UnusableError(f"no picture in {images.full_path}/ has a mask of its name in {masks.full_path}/, {hint}")
     if alone:
         belong = how_many(len(alone), "mask belongs", ",", "masks belong")
@@ -330,7 +338,9 @@ def homes_of(source: Masks, root: Path) -> dict[str, tuple[PicturePlace, Picture
         others = splits_of(masks)
         for split, folder in splits.items():
             if split not in others:
-                raise UnusableError(f"{folder.full_path}/ has the pictures of {split}, but there is no such folder in {masks.full_path}/")
+                raise UnusableError(
+                    f"{folder.full_path}/ has the pictures of {split}, but there is no such folder in {masks.full_path}/"
+                )
         return {split: (folder, others[split]) for split, folder in splits.items()}
     outer = splits_of(place)
     found: dict[str, tuple[PicturePlace, PicturePlace]] = {}
