@@ -58,8 +58,8 @@ from paretina.verbs.checks import misuse as refused
     "--task",
     metavar="WORD",
     default=None,
-    help="What is learned from a folder: classify (a class for each picture, by folders) or segment (a class for each pixel, or "
-    "objects, by masks in images/ and masks/).  [what the folder looks like]",
+    help="What is learned from a folder: classify (a class for each picture, by folders) or segment (a class for each pixel, "
+    "or objects, by masks in images/ and masks/).  [what the folder looks like]",
 )
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file with fields, by the same names.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
@@ -237,9 +237,8 @@ def train(
         check_groups(source, groups)
         by_name["data.groups"] = groups
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
-    choice = verbs.ask(
-        source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds, *labels, task
-    )
+    named = (source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds)
+    choice = verbs.ask(*named, *labels, task)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())

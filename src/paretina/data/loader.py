@@ -53,16 +53,17 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
     return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
-def seen_mask(pictures: Pictures, index: int, preprocessing: Preprocessing, size: int) -> Tensor:
-    """The per-pixel target of a picture, preprocessed for evaluation: [row, column].
+def seen_by_network(pictures: Pictures, index: int, preprocessing: Preprocessing, size: int) -> tuple[Image, Tensor]:
+    """A picture as it is preprocessed for evaluation, and its per-pixel target likewise, [row, column].
 
     Raises:
-        DecodeError: it cannot be read any more.
+        DecodeError: one cannot be read any more.
     """
-    mask = mask_beside(pictures.target(index), pictures.image(index))
+    image = pictures.image(index)
+    mask = mask_beside(pictures.target(index), image)
     if mask is None:
-        raise ValueError("there is a mask only where the target is one")
-    return preprocess(mask, preprocessing, size)[0]
+        raise ValueError("there is a mask only where each pixel has a target")
+    return preprocess(image, preprocessing, size), preprocess(mask, preprocessing, size)[0]
 
 
 class FixedResults:

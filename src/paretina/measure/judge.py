@@ -19,7 +19,7 @@ from torch import Tensor
 from paretina.data.pictures import Pictures
 from paretina.model.task import Task
 from paretina.run import Run
-from paretina.shapes import Ids, Logits, Targets
+from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.spec import kind_named
 from paretina.traits import Method, Never
 
@@ -60,12 +60,13 @@ class Tally(ABC):
     UNIT: ClassVar[str] = "%"
     RISES: ClassVar[bool] = True
 
-    def prepare(self, masks: Callable[[int], Tensor]) -> None:
-        """Called before the first batch of a task with a class for each pixel.
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:  # noqa: B027
+        """Called before the first batch of a task with a class for each pixel; does nothing unless it is overridden.
 
         Args:
-            masks: gives the label of a picture by its number in the split, [row, column], preprocessed as the picture was, for
-                figures that need more of it than the targets have.
+            count: number of pictures.
+            seen: gives a picture as the network sees it and its label, [row, column], likewise, by its number in the split; for
+                what needs more than targets and logits.
         """
 
     @abstractmethod

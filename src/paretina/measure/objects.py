@@ -44,7 +44,7 @@ def objects_of(numbers: np.ndarray) -> np.ndarray:
         return numbers.astype(np.int32)
     found = np.zeros(numbers.shape, np.int32)
     for number in np.unique(numbers[numbers > 0]):
-        parts, count = ndimage.label(numbers == number)
+        parts, _ = ndimage.label(numbers == number)
         found[parts > 0] = parts[parts > 0] + int(found.max())
     return found
 

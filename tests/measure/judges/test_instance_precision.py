@@ -15,7 +15,7 @@ def tally(answers, masks, smallest=1, prepared=True):
     logits = F.one_hot(torch.tensor(np.array(answers)), 3).movedim(-1, 1).float() * 10
     found = InstancePrecision(smallest=smallest).start(3)
     if prepared:
-        found.prepare(lambda number: masks[number])
+        found.prepare(len(masks), lambda number: (torch.zeros(3, *masks.shape[1:], dtype=torch.uint8), masks[number]))
     found.add(logits, Instances(border=1).targets(list(masks), 3), torch.arange(len(masks)))
     return found
 

@@ -1,9 +1,9 @@
 """Masks: pictures with a mask each, whose pixels are the numbers of classes or of objects.
 
-A mask belongs to the picture of the same name, whatever its ending; it may have one of the words mask, masks, label, labels, seg
-or gt behind its name (`a.jpg` and `a_mask.png`). Both lie in folders of their own, `DIR/images/` and `DIR/masks/`, and these have
-folders train and val in them (and test), or stand in such folders: `DIR/train/images/`. Without them a part is held out, by a
-hash of the names. The folders may have other names, and folders in them.
+A mask belongs to the picture of the same name, whatever its ending; it may have one of the words mask, masks, label, labels,
+seg or gt behind its name (`a.jpg` and `a_mask.png`). Both lie in folders of their own, `DIR/images/` and `DIR/masks/`, and
+these have folders train and val in them (and test), or stand in such folders: `DIR/train/images/`. Without them a part is held
+out, by a hash of the names. The folders may have other names, and folders in them.
 
 What the pixels of masks mean is seen from all of them when the data is opened, unless it is said:
 
@@ -11,8 +11,8 @@ What the pixels of masks mean is seen from all of them when the data is opened, 
 - `binary`: two classes, 0 and all others; where masks have 0 and 255 alone;
 - `instances`: each object has a number, and 0 is the background; where masks have more than 8 bits.
 
-A picture without a mask, or whose mask cannot be read, has another size than the picture or holds the number of no class, counts
-as damaged and is named. Nothing is ever written into the folder.
+A picture without a mask, or whose mask cannot be read, has another size than the picture or holds the number of no class,
+counts as damaged and is named. Nothing is ever written into the folder.
 """
 
 from collections import Counter, defaultdict
@@ -120,9 +120,8 @@ class Masks(Source):
     def open(self) -> "MaskCollection":
         root = Path(self.path).expanduser().absolute()
         if not root.is_dir():
-            raise UnusableError(
-                f"{self.path!r} is a file; name the folder" if root.exists() else f"there is no folder {self.path!r}"
-            )
+            there = f"{self.path!r} is a file; name the folder" if root.exists() else f"there is no folder {self.path!r}"
+            raise UnusableError(there)
         left_out: Counter[str] = Counter()
         pairs, pools, notes = pairs_in(self, root, left_out)
         looks, faults = looked_at(root, pairs)
@@ -194,13 +193,12 @@ class Masks(Source):
             most = max(known, default=0)
             if most >= UNKNOWN:
                 raise UnusableError(
-                    f"{self.path}: the masks have numbers up to {most:,}, and there is room for {UNKNOWN} classes; if they number "
-                    "objects, say so with data.labels=instances"
+                    f"{self.path}: the masks have numbers up to {most:,}, and there is room for {UNKNOWN} classes; if they "
+                    "number objects, say so with data.labels=instances"
                 )
             names = tuple(map(str, range(max(2, most + 1))))
-            notes.append(
-                f"the masks have numbers up to {most}, so there are {how_many(len(names), 'class')}; {NAMES} can name them"
-            )
+            count = how_many(len(names), "class")
+            notes.append(f"the masks have numbers up to {most}, so there are {count}; {NAMES} can name them")
         if len(names) < 2:
             raise UnusableError(f"{self.path}: one class is not enough to tell pixels apart, got {names[0]!r} alone")
         if len(names) > UNKNOWN:
@@ -294,7 +292,7 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
         found = {name: name.removeprefix(f"{images.path}/") for name in images.all_pictures(left_out)}
         if not found:
             raise UnusableError(f"there are no pictures in {images.full_path}/")
-        by_stem = {stem: names for stem, names in stems_of(masks, left_out).items()}
+        by_stem = stems_of(masks, left_out)
         taken: dict[str, str] = {}
         for name, inner in found.items():
             stem = inner.rpartition(".")[0]
@@ -304,9 +302,8 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
                     "both; rename one"
                 )
             taken[stem] = name
-            fits = by_stem.get(stem) or [
-                mask for word in WORDS for dash in "_-" for mask in by_stem.get(f"{stem}{dash}{word}", ())
-            ]
+            worded = [f"{stem}{dash}{word}" for word in WORDS for dash in "_-"]
+            fits = by_stem.get(stem) or [mask for each in worded for mask in by_stem.get(each, ())]
             if len(fits) > 1:
                 raise UnusableError(f"{printable(name)} has two masks, {' and '.join(map(printable, fits[:2]))}; remove one")
             pairs[name] = fits[0] if fits else ""
@@ -316,9 +313,9 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
     if not any(pairs.values()):
         images, masks = next(iter(homes.values()))
         some, other = next(iter(pairs)), next(iter(alone), "")
-        hint = (
-            f"such as {printable(some)} and {printable(other)}" if other else f"and {masks.full_path}/ has no pictures at all"
-        )
+        hint = f"such as {printable(some)} and {printable(other)}"
+        if not other:
+            hint = f"and {masks.full_path}/ has no pictures at all"
         raise UnusableError(f"no picture in {images.full_path}/ has a mask of its name in {masks.full_path}/, {hint}")
     if alone:
         belong = how_many(len(alone), "mask belongs", ",", "masks belong")
@@ -339,7 +336,7 @@ def homes_of(source: Masks, root: Path) -> dict[str, tuple[PicturePlace, Picture
         for split, folder in splits.items():
             if split not in others:
                 raise UnusableError(
-                    f"{folder.full_path}/ has the pictures of {split}, but there is no such folder in {masks.full_path}/"
+                    f"{folder.full_path}/ has the pictures of {split}, but there is no folder of it in {masks.full_path}/"
                 )
         return {split: (folder, others[split]) for split, folder in splits.items()}
     outer = splits_of(place)
@@ -354,8 +351,9 @@ def homes_of(source: Masks, root: Path) -> dict[str, tuple[PicturePlace, Picture
         field_of = "images" if wrong == source.images else "masks"
         slip = near(wrong, there) if there else ""
         raise UnusableError(
-            f"{source.path} has no folders {source.images}/ and {source.masks}/ of pictures and their masks, nor folders train/ and "
-            f"val/ with these in them; there are: {', '.join(f'{printable(name)}/' for name in there[:6]) or 'no folders'}. "
+            f"{source.path} has no folders {source.images}/ and {source.masks}/ of pictures and their masks, nor folders "
+            f"train/ and val/ with these in them; there are: "
+            f"{', '.join(f'{printable(name)}/' for name in there[:6]) or 'no folders'}. "
             f"Folders of other names are given with data.{field_of}=NAME{slip if 'mean' in slip else ''}"
         )
     return found

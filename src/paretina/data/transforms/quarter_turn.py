@@ -1,8 +1,8 @@
 """QuarterTurn: turns the picture by 0, 90, 180 or 270 degrees, all equally likely.
 
 For pictures without an up and down: microscopy, aerial views. With `HorizontalFlip` all eight ways to lay a square are there.
-Exact, since no pixel is interpolated. A picture that is not square is only turned by 0 or 180 degrees: put it behind a crop or a
-resize.
+Exact, since no pixel is interpolated. A picture that is not square is only turned by 0 or 180 degrees: put it behind a crop or
+a resize.
 
 Source: Guo et al. 2022 (arXiv:2207.14347), whose training draws from flips and quarter turns.
 """
@@ -51,4 +51,4 @@ class QuarterTurn(ManyTransform):
         return torch.stack([image.rot90(turns, (-2, -1)) for image, turns in zip(images, drawn, strict=True)])
 
 
-EXAMPLES = (QuarterTurn(), QuarterTurn(probability=0.5))
+EXAMPLES = (QuarterTurn(), QuarterTurn(probability=Constant(value=0.5)))

@@ -3,11 +3,12 @@
 Objects of the answer are what hangs together of the pixels that are inside, holes filled, without very small ones. The figures
 are at the image size of the network.
 
-- `ap`: matched objects / (matched + missed + made up), counted over all pictures, as the mean over the thresholds 0.5 to 0.95 of
-  intersection over union; `ap50` and `ap75` at one threshold. It is not the area under a curve of precision and recall, since
-  objects have no scores.
-- `seg` and `det`: those of the Cell Tracking Challenge, over all true objects. `seg`: the mean Jaccard index with the object that
-  covers more than half of the true one. `det`: 1 - cost of correcting the answer / cost of adding all objects to an empty one.
+- `ap`: matched objects / (matched + missed + made up), counted over all pictures, as the mean over the thresholds 0.5 to 0.95
+  of intersection over union; `ap50` and `ap75` at one threshold. It is not the area under a curve of precision and recall,
+  since objects have no scores.
+- `seg` and `det`: those of the Cell Tracking Challenge, over all true objects. `seg`: the mean Jaccard index with the object
+  that covers more than half of the true one. `det`: 1 - cost of correcting the answer / cost of adding all objects to an empty
+  one.
 - `iou`, `dice` and `pixel_accuracy`: as `MeanIoU`, of the classes of pixels.
 
 Sources: `paretina.measure.objects`.
@@ -29,7 +30,8 @@ from paretina.measure.judges.mean_iou import Overlaps
 from paretina.measure.objects import MADE_UP, MISSED, SPLIT, THRESHOLDS, components, counted, objects_of
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.instances import INSIDE, Instances
-from paretina.shapes import Ids, Logits, Targets
+from paretina.run import Run
+from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.tables import write_lines
 from paretina.traits import SETTING, traits
 
@@ -66,13 +68,14 @@ class Objects(PerPicture):
         super().__init__(torch.empty(0, len(THRESHOLDS) + len(COUNTS), dtype=torch.float64))
         self.pixels = Overlaps(classes)
         self.smallest = smallest
-        self.masks: Callable[[int], Tensor] | None = None
+        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "masks": None}
+        return {**vars(self), "seen": None}
 
-    def prepare(self, masks: Callable[[int], Tensor]) -> None:
-        self.masks = masks
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+        self.pixels.prepare(count, seen)
+        self.seen = seen
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         self.pixels.add(logits, targets, ids)
@@ -83,7 +86,7 @@ class Objects(PerPicture):
         for place, number in enumerate(ids.tolist()):
             if not known[place].any():
                 continue
-            truth = components(inside[place]) if self.masks is None else true_objects(self.masks(number))
+            truth = components(inside[place]) if self.seen is None else true_objects(self.seen(number)[1])
             answer = components(answers[place] & known[place], self.smallest)
             found = counted(np.where(known[place], truth, 0), answer)
             rows.append([*found["matched"], *(found[name] for name in COUNTS)])
@@ -117,6 +120,10 @@ class Objects(PerPicture):
         notes = () if total[0] else ("there is no object in any mask, so nothing is said of objects",)
         objects = {name: round(value) for name, value in zip(COUNTS, total, strict=True) if name != "seg"}
         return Judged(metrics | pixels.metrics, {**pixels.details, "objects": objects}, (*notes, *pixels.notes))
+
+    def write(self, run: Run, pictures: Pictures) -> None:
+        self.pixels.write(run, pictures)  # whose table of pictures is written over
+        super().write(run, pictures)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         """The columns are name, objects, answers, and in percent ap, ap50, ap75, seg and det, each of that picture alone."""

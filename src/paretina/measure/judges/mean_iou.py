@@ -9,11 +9,12 @@ so, 2 IoU / (1 + IoU) class by class, and averaged over the same classes.
 Source: Everingham et al. 2015 (PASCAL VOC), section 4.1; Dice 1945 (doi:10.2307/1932409).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,15 +22,24 @@ from torch import Tensor
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import around
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
-from paretina.model.task import Task
+from paretina.measure.overlays import side_by_side, tinted
+from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.places import Places
-from paretina.shapes import Ids, Logits, Targets
+from paretina.run import Run
+from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.tables import write_lines
 from paretina.text import printable
 
+SHOWN = 8
+"""Pictures whose answers are kept for the report, spread evenly over the split."""
+
 
 class Overlaps(PerPicture):
-    """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss."""
+    """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss.
+
+    Attributes:
+        drawn: of the pictures that are shown: the picture, the classes of its pixels, 255 where not known, and the answer.
+    """
 
     KEY: ClassVar[str] = "iou"
     TITLE: ClassVar[str] = "mean IoU"
@@ -38,6 +48,16 @@ class Overlaps(PerPicture):
         counts = torch.empty(0, classes, dtype=torch.int64)
         super().__init__(counts, counts, counts, torch.empty(0, dtype=torch.float64))
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self.drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.wanted: frozenset[int] = frozenset()
+        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "seen": None}
+
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+        self.wanted = frozenset(np.linspace(0, max(0, count - 1), min(SHOWN, count)).round().astype(int).tolist())
+        self.seen = seen
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         classes = targets.shape[1]
@@ -50,10 +70,16 @@ class Overlaps(PerPicture):
         columns = (tables.sum(2), tables.sum(1), tables.diagonal(dim1=1, dim2=2), losses.cpu())
         self.keep(ids.cpu()[some], *(column[some] for column in columns))
         self.confusion = self.confusion + tables.sum(0)
+        for place, number in enumerate(ids.tolist()):
+            if number in self.wanted and self.seen is not None:
+                truth = targets[place].argmax(0).masked_fill(~known[place], UNKNOWN).cpu().numpy()
+                answer = Places().answer(logits[place : place + 1])[0].cpu().numpy()
+                self.drawn[number] = (self.seen(number)[0].permute(1, 2, 0).numpy(), truth, answer)
 
     def with_all(self, others: Sequence[Tally]) -> "Overlaps":
         joined = cast(Overlaps, super().with_all(others))
         joined.confusion = sum((cast(Overlaps, other).confusion for other in others), self.confusion)
+        joined.drawn = dict(item for each in (self, *others) for item in cast(Overlaps, each).drawn.items())
         return joined
 
     def quick(self) -> dict[str, float]:
@@ -100,6 +126,17 @@ class Overlaps(PerPicture):
             else ()
         )
         return Judged(metrics, {"per_class": per_class, "confusion": self.confusion.tolist()}, notes)
+
+    def write(self, run: Run, pictures: Pictures) -> None:
+        super().write(run, pictures)
+        drawn = [
+            {
+                "name": pictures.samples[number].name,
+                "picture": side_by_side(image, tinted(image, truth), tinted(image, answer)),
+            }
+            for number, (image, truth, answer) in sorted(self.drawn.items())
+        ]
+        run.write("overlays.json", drawn)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         """The columns are name, known pixels, pixel_accuracy and iou, in percent, each of that picture alone."""

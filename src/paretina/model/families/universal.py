@@ -1,14 +1,15 @@
-"""The universal cell segmenter: a U-Net of dense residual units, with group norm and ASPP, made for many kinds of cells at once.
+"""The universal cell segmenter: a U-Net of dense residual units, with group norm and ASPP, made for many kinds of cells at
+once.
 
-One network for pictures of different microscopes: group norm does not mix the statistics of different sets of pictures, and ASPP
-sees far. It gives three classes of pixels, background, border and inside, of which objects are made (task `Instances`).
+One network for pictures of different microscopes: group norm does not mix the statistics of different sets of pictures, and
+ASPP sees far. It gives three classes of pixels, background, border and inside, of which objects are made (task `Instances`).
 
 Pictures are read with three channels here, where the paper has one; `edits.Channels` makes it the network of the paper to the
 parameter. The quarter network has a quarter of the width, for small machines. Other choices are fields: `head.aspp=off`,
 `norm=BatchNorm`, and any other network can be the encoder: `--model efficientnet_lite0 head=UNetHead head.aspp=on`.
 
-The sides of pictures are multiples of 16. Figures are counted with 1,000 classes, as those of all networks here; with three, and
-one channel, there are 11,375,683 parameters, and 21.98 G multiply-adds at 272 pixels.
+The sides of pictures are multiples of 16. Figures are counted with 1,000 classes, as those of all networks here; with three,
+and one channel, there are 11,375,683 parameters, and 21.98 G multiply-adds at 272 pixels.
 
 Source: Guo, Wang, Solorio & Allebach 2022 (arXiv:2207.14347).
 """

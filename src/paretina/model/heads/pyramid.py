@@ -1,11 +1,11 @@
 """PyramidHead: a class for each pixel, from the maps of a network at all strides, brought to one width and added up.
 
-A light decoder for any network with maps at several strides, as those of classifiers are: the coarse maps say what is there, the
-fine ones where. Each finer map is added to the enlarged sum of the coarser ones, behind a 1x1 convolution, and a 3x3 convolution
-follows. The logits of the finest map are enlarged to the picture, whose sides must be multiples of its stride.
+A light decoder for any network with maps at several strides, as those of classifiers are: the coarse maps say what is there,
+the fine ones where. Each finer map is added to the enlarged sum of the coarser ones, behind a 1x1 convolution, and a 3x3
+convolution follows. The logits of the finest map are enlarged to the picture, whose sides must be multiples of its stride.
 
-Source: Lin et al. 2016 (arXiv:1612.03144), section 3; for pixels: Kirillov et al. 2019 (arXiv:1901.02446), section 3, which sums
-the levels at the end and not from one to the next.
+Source: Lin et al. 2016 (arXiv:1612.03144), section 3; for pixels: Kirillov et al. 2019 (arXiv:1901.02446), section 3, which
+sums the levels at the end and not from one to the next.
 """
 
 from dataclasses import dataclass, replace

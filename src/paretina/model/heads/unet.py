@@ -4,8 +4,8 @@ Each level has half the channels of the one below: a quarter of them enlarged fr
 stride. It keeps finer detail than `PyramidHead`, at several times the cost. With `aspp` the coarsest map first goes through
 convolutions of different reach beside each other, and the mean of the whole picture.
 
-Source: Ronneberger et al. 2015 (arXiv:1505.04597); with pixel shuffle, blocks and ASPP: Guo et al. 2022 (arXiv:2207.14347). ASPP:
-Chen et al. 2017 (arXiv:1706.05587), here added to its input.
+Source: Ronneberger et al. 2015 (arXiv:1505.04597); with pixel shuffle, blocks and ASPP: Guo et al. 2022 (arXiv:2207.14347).
+ASPP: Chen et al. 2017 (arXiv:1706.05587), here added to its input.
 """
 
 from dataclasses import dataclass, field, replace
@@ -148,15 +148,13 @@ class UNetHead(Head):
             by = coarse // fine
             if width % (2 * by * by) or width // (by * by) < 1:
                 raise ValueError(
-                    f"UNetHead halves {width} channels from stride {coarse} to {fine}, which needs a multiple of {2 * by * by}; set "
-                    "a larger width, such as head.width=16, or a larger finest"
+                    f"UNetHead halves {width} channels from stride {coarse} to {fine}, which needs a multiple of "
+                    f"{2 * by * by}; set a larger width, such as head.width=16, or a larger finest"
                 )
             part, half = width // (by * by), width // 2
-            up: nn.Module = (
-                ShuffledUp(by, kit.norm.make(part, kit.activation))
-                if self.enlarge == "shuffle"
-                else StretchedUp(by, kit.unit(width, part))
-            )
+            up: nn.Module = ShuffledUp(by, kit.norm.make(part, kit.activation))
+            if self.enlarge == "bilinear":
+                up = StretchedUp(by, kit.unit(width, part))
             climb.append(LevelUp(up, kit.unit(maps[number].width, half - part), self.block.make(half, half, 1, kit)))
             width = half
         return Climb(numbers, bottom, climb, Enlarged(width, classes, strides[-1]))
