@@ -316,8 +316,8 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
             state[name] = rows.merged(state[name], own[name]) if has_rows else own[name]
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
     given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, given))
-    both = parts.keys() & found.keys()
+    parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, start.state))
+    both = (parts.keys() & found.keys()) - {*others}
     if not both:
         raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
     shared, theirs = ({name: shape for name, shape in each.items() if part_of(name) in both} for each in (wanted, given))

@@ -92,8 +92,8 @@ def places_for(names: Sequence[str], folder: Path, what: str) -> dict[str, Path]
             raise MisuseError(f"{what} {folder} would write over the picture {printable(str(place))}; name another folder")
         if place in taken:
             raise MisuseError(
-                f"{printable(taken[place])} and {printable(name)} would both be written as {printable(str(place))}; give them one "
-                "after the other, with a folder each"
+                f"{printable(taken[place])} and {printable(name)} would both be written as {printable(str(place))}; give "
+                "them one after the other, with a folder each"
             )
         taken[place] = name
         found[name] = place

@@ -319,7 +319,7 @@ def pairs_in(source: Masks, root: Path, left_out: Counter[str]) -> tuple[dict[st
         raise UnusableError(f"no picture in {images.full_path}/ has a mask of its name in {masks.full_path}/, {hint}")
     if alone:
         belong = how_many(len(alone), "mask belongs", ",", "masks belong")
-        notes.append(f"{belong} to no picture and are left out: {listed_names(sorted(alone))}")
+        notes.append(f"{belong} to no picture and {'is' if len(alone) == 1 else 'are'} left out: {listed_names(sorted(alone))}")
     return pairs, pools, notes
 
 
