@@ -65,6 +65,11 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
+    "cells/": "cells/",
+    "cells/images/": "cells/images/",
+    "runs/cells-efficientnet_lite0-1": "runs/cells",
+    "out/": "out/",
+    "drawn/": "drawn/",
     # labels
     "labels.csv": "labels.csv",
     "labels.html": "labels.html",
@@ -222,6 +227,7 @@ ADDED = {
 """What is added to each line of a command, as far as the line says nothing of it."""
 
 BEGUN = {
+    "runs/cells": "train cells/ --model resnet8_w16 --weights none epochs=1 workers=0 size=32 --device cpu --output runs/cells",
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",

@@ -306,9 +306,8 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     """
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
-    kept = {
-        name: tensor for name, tensor in start.state.items() if part_of(name) not in other_heads(network.model, start.model)
-    }
+    others = other_heads(network.model, start.model)
+    kept = {name: tensor for name, tensor in start.state.items() if part_of(name) not in others}
     state = {name: fitted(network, name, tensor, own) for name, tensor in kept.items()}
     last = class_tensors(network.model)
     for name, has_rows in last.items():
