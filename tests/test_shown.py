@@ -65,7 +65,6 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
-    "cells/": "cells/",
     "cells/images/": "cells/images/",
     "runs/cells-efficientnet_lite0-1": "runs/cells",
     "out/": "out/",
@@ -376,6 +375,12 @@ def home(tmp_path_factory):
         draw(home / "folder" / f"{number}.png", "grey", 200 + number)
         for name in ("blue", "pink"):
             draw(home / "other-photos" / name / f"{number}.png", name, 300 + number)
+        draw(home / "cells" / "images" / f"{number}.png", "grey", 400 + number)
+        with PIL.Image.open(home / "cells" / "images" / f"{number}.png") as picture:
+            mask = PIL.Image.new("L", picture.size)
+        mask.paste(1, (1, 1, 4, 4))
+        (home / "cells" / "masks").mkdir(exist_ok=True)
+        mask.save(home / "cells" / "masks" / f"{number}.png")
     noise_npz(home / "many.npz", 48, 12, contrast=60)
     blueprint = network_named("resnet18").blueprint
     # widths of 8: with 4, oneDNN's convolutions for AVX2 write beyond their buffers in torch 2.14 (the process aborts)

@@ -20,7 +20,9 @@ from paretina.model.heads.unet import UNetHead
 from paretina.model.tasks.instances import Instances
 from paretina.model.weights import About, load_model, save_model
 from paretina.train.resolve import prepare
+from paretina.verbs.answering import answering
 from paretina.verbs.checks import MisuseError
+from paretina.verbs.serving import served_of
 
 SIDE = 32
 QUICK = {
@@ -223,9 +225,8 @@ def test_a_classifier_writes_no_masks(tmp_path):
 
 
 def test_serve_says_that_it_is_for_whole_pictures(run):
-    ended = called("serve", run.path)
-    assert ended.exit_code == 1
-    assert "serve is for classes of whole pictures" in ended.output
+    with pytest.raises(ValueError, match="serve is for classes of whole pictures"):
+        served_of(answering(run.path))
 
 
 @pytest.mark.slow

@@ -104,7 +104,11 @@ def test_masks_of_several_sets_are_trained_and_judged_together():
     found = sets().open()
     assert found.task == Instances(border=2)
     assert sets().dense()
-    assert [sample.name for sample in found.split("val")] == ["one/val/bright/00000", "two/val/ring/00000", "two/val/dark/00000"]
+    assert [sample.name for sample in found.split("val")] == [
+        "one/val/bright/00000",
+        "two/val/ring/00000",
+        "two/val/dark/00000",
+    ]
     assert [found.group(sample) for sample in found.split("train")] == [0, 0, 1, 1, 1, 1]
     last = found.split("train")[-1]
     assert torch.equal(found.target(last), Cells(train=2, val=1, size=32).open().target(Sample("train/dark/00001", 0)))

@@ -1,11 +1,12 @@
 """Cells: synthetic microscopy of several looks, with the objects in each picture, generated from a seed.
 
 Five looks, each a set of its own: `bright` (fluorescent nuclei on black), `dark` (absorbing cells on a light ground), `phase`
-(grey cells with a bright halo, as in phase contrast), `ring` (bright membranes, dark inside) and `grain` (cells that differ from the
-ground by their texture alone). Cells are ellipses with a wavy outline; some touch. Light, noise, number and size are random.
+(grey cells with a bright halo, as in phase contrast), `ring` (bright membranes, dark inside) and `grain` (cells that differ
+from the ground by their texture alone). Cells are ellipses with a wavy outline; some touch. Light, noise, number and size are
+random.
 
-Made for experiments with several sets at once, for an unseen look, and for tests. It is synthetic: a score shows how two methods
-compare on it, and is never evidence of quality on real pictures.
+Made for experiments with several sets at once, for an unseen look, and for tests. It is synthetic: a score shows how two
+methods compare on it, and is never evidence of quality on real pictures.
 
 A picture depends only on (seed, look, split, number), not on the order, the process or the size of the data set. It takes about
 10 ms at 96 pixels.

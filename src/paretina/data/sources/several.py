@@ -1,7 +1,7 @@
 """Several: the training pictures of several sources together, judged on the first one's validation pictures.
 
-All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label. Or all have
-masks of the same classes, or of objects; then all are judged, on the validation pictures of each.
+All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label. Or all
+have masks of the same classes, or of objects; then all are judged, on the validation pictures of each.
 """
 
 from dataclasses import dataclass, field, replace
