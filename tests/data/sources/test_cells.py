@@ -90,8 +90,7 @@ def test_fields_that_cannot_be_are_refused(fields, said):
     with pytest.raises(ValueError, match=said):
         Cells(**fields)
 
-
-# --- several sets --------------------------------------------------------------------------------------------------------------
+    # one set has two pictures and the other four; with accumulate=2 an update is the mean of parts with both sets in each
 
 
 def sets(**second):
@@ -120,7 +119,7 @@ def test_masks_of_other_kinds_are_refused():
 
 
 def test_an_update_sees_every_set_equally_often():
-    # one set has two pictures and the other four; with accumulate=2 an update is the mean of its parts, which have both alike
+    # one set has two pictures and the other four; with accumulate=2 an update is the mean of parts with both sets in each
     found = sets().open()
     groups = [found.group(sample) for sample in found.split("train")]
     drawn = order_of(Each(), [0] * 6, groups)(0, 0)
