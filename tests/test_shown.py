@@ -65,6 +65,10 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
+    "cells/images/": "cells/images/",
+    "runs/cells-efficientnet_lite0-1": "runs/cells",
+    "out/": "out/",
+    "drawn/": "drawn/",
     # labels
     "labels.csv": "labels.csv",
     "labels.html": "labels.html",
@@ -222,6 +226,7 @@ ADDED = {
 """What is added to each line of a command, as far as the line says nothing of it."""
 
 BEGUN = {
+    "runs/cells": "train cells/ --model resnet8_w16 --weights none epochs=1 workers=0 size=32 --device cpu --output runs/cells",
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
@@ -370,6 +375,12 @@ def home(tmp_path_factory):
         draw(home / "folder" / f"{number}.png", "grey", 200 + number)
         for name in ("blue", "pink"):
             draw(home / "other-photos" / name / f"{number}.png", name, 300 + number)
+        draw(home / "cells" / "images" / f"{number}.png", "grey", 400 + number)
+        with PIL.Image.open(home / "cells" / "images" / f"{number}.png") as picture:
+            mask = PIL.Image.new("L", picture.size)
+        mask.paste(1, (1, 1, 4, 4))
+        (home / "cells" / "masks").mkdir(exist_ok=True)
+        mask.save(home / "cells" / "masks" / f"{number}.png")
     noise_npz(home / "many.npz", 48, 12, contrast=60)
     blueprint = network_named("resnet18").blueprint
     # widths of 8: with 4, oneDNN's convolutions for AVX2 write beyond their buffers in torch 2.14 (the process aborts)

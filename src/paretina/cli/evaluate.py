@@ -188,7 +188,8 @@ MANY = 20
 
 @command(
     main,
-    "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv",
+    "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv\n"
+    "paretina predict runs/cells-efficientnet_lite0-1 cells/images/ --masks out/ --overlays drawn/",
     short_help="Classify pictures with a model.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -201,6 +202,19 @@ MANY = 20
     help="Number of classes to show per picture, if each has one label.",
 )
 @click.option("--csv", type=click.Path(path_type=Path), help="Write all predictions to this file.")
+@click.option(
+    "--masks",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of a model with a class for each pixel: write the mask of each picture there, as PNG; the numbers of classes, or of "
+    "objects in 16 bits.",
+)
+@click.option(
+    "--overlays",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of such a model: write the pictures there, with the classes or the outlines of objects drawn over them.",
+)
 @click.option("--reject", type=float, default=None, metavar="P", help="Reject pictures whose best class is less likely than P.")
 @click.option(
     "--logit-adjustment",
@@ -219,6 +233,8 @@ def predict(
     paths: tuple[Path, ...],
     top: int,
     csv: Path | None,
+    masks: Path | None,
+    overlays: Path | None,
     reject: float | None,
     logit_adjustment: float,
     flips: bool,
@@ -226,7 +242,7 @@ def predict(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Classify pictures and folders of pictures with a model.
+    """Classify pictures and folders of pictures with a model, or their pixels.
 
     MODEL is a model file, the directory of a finished run, or a file that `paretina ship` has written, which its own runtime
     then executes. Pictures that cannot be read are listed and skipped; the exit code is 1 if none can be read, or one that is
@@ -237,7 +253,7 @@ def predict(
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment, flips)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment, flips, masks, overlays)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
@@ -251,9 +267,14 @@ def predict(
         names = [printable(each.name) for each in found.predictions]
         width = max(map(len, names), default=0)
         for shown, each in zip(names, found.predictions, strict=True):
-            answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers) or "none of the classes"
+            listed = each.answers if each.objects is None else ()
+            answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in listed) or "none of the classes"
+            if each.objects is not None:
+                answers = how_many(each.objects, "object")
             groups = "".join(f"   ({group} {100 * share:.1f} %)" for group, share in each.groups)
             print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}{groups}"])
+        for folder in filter(None, (masks, overlays)):
+            note(f"written to {folder}")
         if found.throughput is not None and len(found.predictions) >= MANY:
             note(f"{how_many(len(found.predictions), 'picture', ',')}, {found.throughput:,.0f} a second ({found.runtime})")
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

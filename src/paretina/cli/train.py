@@ -54,6 +54,13 @@ from paretina.verbs.checks import misuse as refused
     help="Weights to start from: auto (what is on this machine), hub (timm or torchvision may download them), none, timm:NAME, "
     "torchvision:NAME, or a model file.  [auto; none for the recipe scratch]",
 )
+@click.option(
+    "--task",
+    metavar="WORD",
+    default=None,
+    help="What is learned from a folder: classify (a class for each picture, by folders) or segment (a class for each pixel, "
+    "or objects, by masks in images/ and masks/).  [what the folder looks like]",
+)
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file with fields, by the same names.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume an interrupted run with its original settings.")
@@ -135,6 +142,7 @@ def train(
     model: str | None,
     recipe: str | None,
     weights: str | None,
+    task: str | None,
     config: Path | None,
     output: Path | None,
     resume: Path | None,
@@ -161,7 +169,8 @@ def train(
 ) -> None:
     """Train a classifier on DATA: {data}.
 
-    A folder has DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out for validation.
+    A folder has DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out for validation. With
+    masks, for a class for each pixel, it has DATA/images/* and DATA/masks/*.
 
     Any field of the recipe, plan or network can be given by name: epochs=30 size=160 lr=0.001. --print-config lists all of them
     with their values. lr=0.001 sets the peak learning rate and keeps warm-up and decay; another schedule is given as JSON:
@@ -175,6 +184,7 @@ def train(
             "--model": model,
             "--recipe": recipe,
             "--weights": weights,
+            "--task": task,
             "--config": config,
             "--output": output,
             "--device": device,
@@ -227,7 +237,8 @@ def train(
         check_groups(source, groups)
         by_name["data.groups"] = groups
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
-    choice = verbs.ask(source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds, *labels)
+    named = (source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds)
+    choice = verbs.ask(*named, *labels, task)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())

@@ -53,6 +53,19 @@ def mask_beside(target: Tensor, image: Image) -> Image | None:
     return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
 
 
+def seen_by_network(pictures: Pictures, index: int, preprocessing: Preprocessing, size: int) -> tuple[Image, Tensor]:
+    """A picture as it is preprocessed for evaluation, and its per-pixel target likewise, [row, column].
+
+    Raises:
+        DecodeError: one cannot be read any more.
+    """
+    image = pictures.image(index)
+    mask = mask_beside(pictures.target(index), image)
+    if mask is None:
+        raise ValueError("there is a mask only where each pixel has a target")
+    return preprocess(image, preprocessing, size), preprocess(mask, preprocessing, size)[0]
+
+
 class FixedResults:
     """Results of deterministic first transforms, kept while there is room.
 

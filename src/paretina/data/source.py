@@ -207,6 +207,23 @@ class Source(Method):
         """
         return self
 
+    def dense(self) -> bool:
+        """Whether its labels are masks, as far as is known before it is opened."""
+        inner = getattr(self, "source", None)
+        return isinstance(inner, Source) and inner.dense()
+
+    def read_as(self, task: Task, classes: tuple[str, ...]) -> "Source":
+        """The source with what it does not say about its labels taken from a model that is to understand them.
+
+        Args:
+            task: of the model.
+            classes: of the model.
+        """
+        inner = getattr(self, "source", None)
+        if not isinstance(inner, Source):
+            return self
+        return replace(self, source=inner.read_as(task, classes))  # type: ignore[call-arg]
+
     def undivided(self) -> "Source":
         """Returns the source without a split of its own making; where the data itself has splits, they stay."""
         fields = field_map(type(self))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.data.batch import Batch
-from paretina.data.loader import LoadedBatch, evaluation_batches
+from paretina.data.loader import LoadedBatch, evaluation_batches, seen_by_network
 from paretina.data.pictures import Pictures
 from paretina.measure.judge import Judge, Tally, judge_of
 from paretina.measure.plan import Plan
@@ -99,6 +99,8 @@ class Evaluation:
                 "measured by it"
             )
         tally = self.judge.start(self.settings[2])
+        if self.pictures.collection.task.DENSE:
+            tally.prepare(len(self.pictures), lambda number: seen_by_network(self.pictures, number, *self.settings[:2]))
         for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):
             tally.add(logits, batch.targets, batch.ids)
         return tally

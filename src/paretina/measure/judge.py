@@ -7,19 +7,19 @@ merged. Training loop, evaluation and report know no metric by name: they use `K
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.model.task import Task
 from paretina.run import Run
-from paretina.shapes import Ids, Logits, Targets
+from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.spec import kind_named
 from paretina.traits import Method, Never
 
@@ -59,6 +59,15 @@ class Tally(ABC):
     TITLE: ClassVar[str]
     UNIT: ClassVar[str] = "%"
     RISES: ClassVar[bool] = True
+
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:  # noqa: B027
+        """Called before the first batch of a task with a class for each pixel; does nothing unless it is overridden.
+
+        Args:
+            count: number of pictures.
+            seen: gives a picture as the network sees it and its label, [row, column], likewise, by its number in the split; for
+                what needs more than targets and logits.
+        """
 
     @abstractmethod
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
@@ -179,7 +188,7 @@ def judge_of(task: Task) -> Judge:
 RESAMPLES = 1000
 """Number of bootstrap resamples for intervals."""
 
-Counts = Int[Tensor, "picture classes"]
+Counts = Num[Tensor, "picture classes"]
 
 
 def times_drawn(n: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "resample picture"]:

@@ -545,9 +545,13 @@ class Head(Piece):
     The module that `make` returns is called with the list of maps (the stem's first) and the extras of the stages. It has
     `embedding(maps, extras)`, the features before the last layer, `dropout`, and `classifier`, the last layer; its output is
     `classifier(dropout(embedding))`.
+
+    Attributes:
+        DENSE: whether its logits are for each pixel of a picture, and not for the picture.
     """
 
     PLUGINS = ("paretina.model.heads",)
+    DENSE: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module: ...

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from paretina.model.blueprint import Model, Quantiser
+from paretina.model.blueprint import Blueprint, Model, Quantiser
 from paretina.model.build import Network, materialise
 from paretina.model.family import Published, Weights
 from paretina.model.roles import roles
@@ -299,8 +299,9 @@ class Loaded:
 def load_start(network: Network, start: Start, classes: Sequence[str] | None = None) -> Loaded:
     """Copies weights into a network, in place; of the last layer only the rows of classes with known names.
 
-    A whole part (stem, a stage, head; of several networks those of each) may be absent on either side. A part that both have
-    must fit as a whole, up to the last layer, and to the learned steps of a quantiser that only one of them has.
+    A whole part (stem, a stage, head; of several networks those of each) may be absent on either side, and so is a head where
+    one of the two is for pictures and the other for pixels. A part that both have must fit as a whole, up to the last layer,
+    and to the learned steps of a quantiser that only one of them has.
 
     Args:
         classes: names of the network's classes; default: those of the weights.
@@ -310,7 +311,9 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     """
     rows = start.rows(start.classes if classes is None else classes)
     own = network.state_dict()
-    state = {name: fitted(network, name, tensor, own) for name, tensor in start.state.items()}
+    others = other_heads(network.model, start.model)
+    kept = {name: tensor for name, tensor in start.state.items() if part_of(name) not in others}
+    state = {name: fitted(network, name, tensor, own) for name, tensor in kept.items()}
     last = class_tensors(network.model)
     for name, has_rows in last.items():
         if name in state and not rows.same:
@@ -321,8 +324,8 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
         own, state = ({name: each for name, each in found.items() if not of_rounding(name)} for found in (own, state))
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not name.endswith("num_batches_tracked")}
     given = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, given))
-    both = parts.keys() & found.keys()
+    parts, found = dict.fromkeys(map(part_of, wanted)), dict.fromkeys(map(part_of, start.state))
+    both = (parts.keys() & found.keys()) - {*others}
     if not both:
         raise ValueError(f"the weights do not fit the network: {first_difference(wanted, given)}")
     shared, theirs = ({name: shape for name, shape in each.items() if part_of(name) in both} for each in (wanted, given))
@@ -339,6 +342,13 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
 def quantisers_of(model: Model) -> tuple[Quantiser | None, ...]:
     """The quantiser of each network in a model."""
     return tuple(table.quantiser for table in model.blueprints())
+
+
+def other_heads(own: Model, theirs: Model) -> tuple[str, ...]:
+    """The head, where one of two single networks has a class for each pixel and the other does not; else ()."""
+    if not isinstance(own, Blueprint) or not isinstance(theirs, Blueprint) or own.head.DENSE == theirs.head.DENSE:
+        return ()
+    return ("head",)
 
 
 OWN_PARTS = ("predictors", "short_path")

@@ -112,6 +112,14 @@ def heat_picture(counts: list[list[int]]) -> tuple[str, int]:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii"), pooled
 
 
+def overlays_of(record: RunRecord) -> list[dict[str, str]]:
+    """Pictures with masks drawn over them, as far as they are embedded in the file."""
+    found = [(str(each.get("name", "")), each.get("picture")) for each in record.overlays]
+    return [
+        {"name": name, "picture": picture} for name, picture in found if isinstance(picture, str) and PICTURE.fullmatch(picture)
+    ]
+
+
 def mistakes_of(record: RunRecord) -> list[dict[str, Any]]:
     """The most confident mistakes, formatted; a picture is shown only if it is embedded in the file."""
     classes = (record.result or {}).get("classes") or []

@@ -37,6 +37,7 @@ class RunRecord:
         unreadable: number of log lines that are not JSON objects; a truncated last line does not count.
         validated: digest of names and classes of the validation pictures; "" if unknown.
         failure: the error that ended the last attempt; "" if none did.
+        overlays: content of `overlays.json`, pictures with masks drawn over them; empty if there is none.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class RunRecord:
     unreadable: int
     validated: str = ""
     failure: str = ""
+    overlays: tuple[dict[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ def read_run(path: Path) -> RunRecord:
     check_run(path, asked)
     result = read_json(path / "result.json", dict) if (path / "result.json").is_file() else None
     mistakes = read_json(path / "mistakes.json", list) if (path / "mistakes.json").is_file() else []
+    overlays = read_json(path / "overlays.json", list) if (path / "overlays.json").is_file() else []
     text = (path / "log.jsonl").read_text("utf-8", "replace") if (path / "log.jsonl").is_file() else ""
     lines, unreadable = log_lines(text)
     kept = last_attempts(lines)
@@ -105,6 +108,7 @@ def read_run(path: Path) -> RunRecord:
         notes=tuple(line for line in kept if line["event"] == "note"),
         result=result,
         mistakes=tuple(mistake for mistake in mistakes if isinstance(mistake, dict)),
+        overlays=tuple(overlay for overlay in overlays if isinstance(overlay, dict)),
         attempts=1 + max((line["attempt"] for line in lines), default=0),
         unreadable=unreadable,
         validated=validation_digest(path),

@@ -19,7 +19,7 @@ from paretina.report.charts import (
     scatter,
     schedules_of,
 )
-from paretina.report.classes import MISTAKES, confusion_of, mistakes_of
+from paretina.report.classes import MISTAKES, confusion_of, mistakes_of, overlays_of
 from paretina.report.records import (
     Number,
     RunRecord,
@@ -155,6 +155,8 @@ def page(record: RunRecord) -> dict[str, Any]:
             if one_class
         ],
         "mistakes": mistakes_of(record),
+        "overlays": overlays_of(record),
+        "pixel_classes": pixel_classes_of(record),
         "mistakes_left_out": max(0, len(record.mistakes) - MISTAKES),
         "calibration": calibration_of(record),
         "temperature": record.metric("temperature"),
@@ -186,6 +188,16 @@ def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
     names = [name for name in metrics if not name.endswith(("_low", "_high"))]
     return [
         (name, (title := figure_title(name))[:1].upper() + title[1:], "%" if f"{name}_low" in metrics else "") for name in names
+    ]
+
+
+def pixel_classes_of(record: RunRecord) -> list[dict[str, Any]]:
+    """Rows of the table of classes where each pixel has one; empty for other tasks."""
+    found = dicts((record.result or {}).get("per_class"))
+    return [
+        {"class": str(one.get("class", "")), **{key: number(one, key) for key in ("n", "iou", "dice")}}
+        for one in found
+        if "iou" in one
     ]
 
 

@@ -59,6 +59,12 @@ FIGURES = {
     "f1_macro_tuned": "macro F1, own thresholds",
     "f1_micro_tuned": "micro F1, own thresholds",
     "iou": "mean IoU",
+    "dice": "mean Dice",
+    "ap": "AP at IoU 0.5 to 0.95",
+    "ap50": "AP at IoU 0.5",
+    "ap75": "AP at IoU 0.75",
+    "seg": "SEG",
+    "det": "DET",
     "pixel_accuracy": "pixel accuracy",
 }
 """Titles of the figures of tasks other than one class per picture, by their keys without `val/`."""

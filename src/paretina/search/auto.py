@@ -30,6 +30,7 @@ from paretina.measure.plan import Plan
 from paretina.measure.process import process_settings
 from paretina.model.blueprint import Blueprint
 from paretina.model.family import Published, network_named, networks
+from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.pretrained import known_place
 from paretina.model.tasks.one_of import OneOf
 from paretina.schedules import Constant
@@ -175,7 +176,9 @@ def choose_auto(
     known = [] if scratch else with_weights(ask=weights == "hub")
     time_s = TIME_S if seconds is None else seconds
     side = side_given(paths)
-    if known:
+    if collection.task.DENSE:
+        found = for_pixels(seen, known, side, len(collection.classes))
+    elif known:
         hindered = hindrance(collection, recipe, side, paths)
         found = fine_tuned(seen, known, plan, side, time_s, hindered, number_given(paths, "recipe.epochs"))
     else:
@@ -432,6 +435,31 @@ def whole_network(
     )
     fields = {"recipe.size": best, "model.resolution": best, "recipe.test.every": evaluate_every(seen, measured)}
     return Chosen(network.name, "finetune", fields, False, seconds, said)
+
+
+PIXEL_SIDE = 224
+"""Largest image size in pixels that is chosen where each pixel has a class."""
+PIXEL_STEP = 32
+"""What it is a multiple of, so that the maps of every network fit on each other."""
+
+
+def for_pixels(seen: FolderLook, known: Sequence[Published], side: int | None, classes: int) -> Chosen:
+    """A network with a head for pixels, at the size of the pictures as far as it is not too large.
+
+    Args:
+        known: networks with weights.
+        side: image size if it is given.
+    """
+    name = known[0].name if known else "resnet18_w16"
+    own = side or max(PIXEL_STEP, min(PIXEL_SIDE, seen.side // PIXEL_STEP * PIXEL_STEP))
+    head = PyramidHead() if known else PyramidHead(width=32, finest=1)
+    how = "whose weights are on this machine" if known else "from scratch, without weights"
+    said = (
+        f"network: {name}, {how}, with a head for the {classes} classes of pixels, at {own} pixels",
+        "recipe: segment; its length follows from the time",
+    )
+    fields = {"recipe.size": own, "model.resolution": own, "model.head": head}
+    return Chosen(name, "segment", fields, False, None, said)
 
 
 def late(views: int) -> Learning:

@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from paretina.data.decode import DecodeError
 from paretina.data.samplings.balanced import Balanced
 from paretina.data.source import Collection
 from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.spec import encode, kind_named
 from paretina.train.objective import Term
 from paretina.train.recipe import Recipe
@@ -17,8 +20,11 @@ from paretina.train.terms.cross_entropy import CrossEntropy
 def class_counts(collection: Collection) -> tuple[float, ...]:
     """Training pictures of each class; a picture with probabilities counts for each class by its probability.
 
-    Pictures without a label are not counted. Empty where the task is not one class a picture.
+    Pictures without a label are not counted. With a class for each pixel, pixels are counted, of `MASKS` pictures at most, as
+    shares that add up to the number of pictures. Empty for other tasks.
     """
+    if isinstance(collection.task, Places):
+        return pixel_counts(collection)
     if collection.task != OneOf():
         return ()
     counts = [0.0] * len(collection.classes)
@@ -31,6 +37,24 @@ def class_counts(collection: Collection) -> tuple[float, ...]:
             if label >= 0:
                 counts[label] += share
     return tuple(counts)
+
+
+MASKS = 256
+"""Masks that are read to count the pixels of each class, spread evenly over the training pictures."""
+
+
+def pixel_counts(collection: Collection) -> tuple[float, ...]:
+    """The share of the known training pixels that are of each class, times the number of pictures."""
+    samples = collection.split("train")
+    counts = torch.zeros(len(collection.classes), dtype=torch.float64)
+    for sample in samples[:: max(1, len(samples) // MASKS)][:MASKS]:
+        try:
+            mask = collection.target(sample)
+        except DecodeError:
+            continue
+        counts += collection.task.targets([mask], len(collection.classes)).sum((0, 2, 3)).double()
+    total = float(counts.sum())
+    return tuple((counts / total * len(samples)).tolist()) if total else (0.0,) * len(counts)
 
 
 def with_counts(recipe: Recipe, collection: Collection) -> Recipe:

@@ -62,7 +62,7 @@ def save_results(
         origin=f"trained on {Path(data).name}" + (f", starting from {start.origin}" if start else ", from scratch"),
         name=prepared.asked.model_name,
         task=answered(prepared),
-        counts=class_counts(prepared.collection),
+        counts=class_counts(prepared.collection) if prepared.collection.task == OneOf() else (),
         balanced=balanced_by(prepared.recipe),
         thresholds=judged.thresholds,
         thresholds_from=picture_digest(each.name for each in prepared.val.samples) if judged.thresholds else "",

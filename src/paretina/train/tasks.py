@@ -152,7 +152,7 @@ def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str)
         asks = f"{classes} logits for each of {side} x {side} pixels" if task.DENSE else f"{classes} logits for each picture"
         raise ValueError(
             f"the task of this data, {task.WORDS}, needs {asks}, but this network, with the head {head}, gives "
-            f"{' x '.join(map(str, logits.shape[1:]))}; choose another head"
+            f"{' x '.join(map(str, logits.shape[1:]))}; choose another {'size' if task.DENSE and logits.ndim == 4 else 'head'}"
         )
 
 

@@ -15,6 +15,7 @@ from paretina.data.preprocess import preprocess
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.flips import Mirrored, as_logits, mirrored_run
 from paretina.measure.plan import Plan
+from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Network
 from paretina.model.task import Task
 from paretina.model.weights import About, load_model
@@ -42,6 +43,14 @@ class Answering:
     @property
     def runtime(self) -> str:
         return f"torch {torch.__version__}" if self.running is None else self.running.runtime
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the pictures."""
+        if self.network is not None:
+            return self.network.model.preprocessing
+        assert self.running is not None
+        return self.running.header.preprocessing
 
     def logits(
         self, pictures: Pictures, plan: Plan, routes: list[Tensor] | None = None

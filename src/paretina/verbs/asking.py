@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from paretina.data.named import data_in_words, source_named
-from paretina.data.source import Source
+from paretina.data.source import Source, innermost
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.masks import Masks
 from paretina.measure.hierarchy import Hierarchy, read_hierarchy, without
 from paretina.measure.judges.top_one import TopOne
 from paretina.measure.plan import Plan, default_plan
-from paretina.model.blueprint import Model
+from paretina.model.blueprint import Blueprint, Model
 from paretina.model.family import network_named
+from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.interop import library_of, peer_named
 from paretina.model.network_file import is_network_file, read_network
 from paretina.model.pretrained import weights_named
@@ -152,6 +155,7 @@ def ask(
     relabel: Path | str | None = None,
     relabel_val: bool = False,
     hierarchy: Path | str | None = None,
+    task: str | None = None,
 ) -> Choice:
     """Builds the request for a training run, without starting it.
 
@@ -178,6 +182,9 @@ def ask(
         relabel: a file of corrected labels, as `data_labels` writes it.
         relabel_val: whether it corrects the labels of validation and test pictures too.
         hierarchy: a file with groups of classes; see `paretina.measure.hierarchy.read_hierarchy`.
+        task: what is learned from a folder: "classify", a class for each picture by the folder that it lies in, or "segment", a
+            class for each pixel by the masks of the pictures. Default: what the folder looks like. Where pixels have classes, a
+            head for pictures gives way to `PyramidHead`, and the recipe is `segment`, unless they are given.
 
     Raises:
         MisuseError: a name is unknown, or a value does not fit; the message has the near name.
@@ -217,6 +224,12 @@ def ask(
         if isinstance(said[name].value, str) and (name == "device" or said[name].value != AUTO):
             with misuse(said[name].origin if said[name].origin != here else ""):
                 named(said[name].value)
+    if task is not None:
+        said["data"] = Given(source_for(said["data"].value, task), said["data"].origin)
+    with misuse():
+        dense = source_named(said["data"].value).dense()
+    if dense:
+        pictures_alone({"--relabel": relabel, "--relabel-val": relabel_val or None, "--hierarchy": hierarchy}, imbalance)
     if ignore or relabel is not None or relabel_val:
         with misuse():
             source = source_named(said["data"].value)
@@ -230,13 +243,13 @@ def ask(
     network, auto = said["model"].value, None
     if network == AUTO:
         with misuse():
-            network = network_of(found, by_hand)
+            network = network_of(found, by_hand, "efficientnet_lite0" if dense else "efficientnet_b0")
     if network is None:
         auto = chosen_by_first(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
         network, recipe_value = auto.model, recipe_value or auto.recipe
     with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
-        choice = choose(said["data"].value, network, taken, plan, found)
+        choice = choose(said["data"].value, network, SEGMENT if dense and recipe_value is None else taken, plan, found)
     choice.title = title
     choice.origins.update(origins(choice, said))
     if auto is not None:
@@ -245,6 +258,8 @@ def ask(
         if said["recipe"].value == AUTO:
             choice.origins["recipe_name"] = AUTO
         choice.said, choice.seconds, choice.pilot = auto.said, auto.seconds, auto.pilot
+    if dense and auto is None:
+        with_pixel_head(choice, {**settings, **changes})
     with misuse(str(config)):
         choice.set_all(settings, str(config))
     with misuse():
@@ -268,6 +283,54 @@ def ask(
         with_hierarchy(choice, Path(hierarchy), ignore)
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+SEGMENT = "segment"
+"""The recipe where pixels have classes."""
+TASKS = ("classify", "segment")
+
+
+def source_for(data: str | Source, task: str) -> Source:
+    """The source of a folder for what is to be learned from it.
+
+    Raises:
+        MisuseError: there is no such task, or the data is not for it.
+    """
+    if task not in TASKS:
+        raise MisuseError(f"there is no task {task!r}{near(task, TASKS)}")
+    with misuse():
+        found = source_named(data)
+    folder = isinstance(data, str) and isinstance(innermost(found), Folder | Masks)
+    if found.dense() == (task == "segment"):
+        return found
+    if not folder:
+        words = "a class for each pixel" if found.dense() else "a class for each picture"
+        raise MisuseError(f"--task {task} is for folders, and {data} has {words}; leave it out")
+    return Masks(path=str(data)) if task == "segment" else Folder(path=str(data))
+
+
+def pictures_alone(options: Mapping[str, Any], imbalance: str | None) -> None:
+    """Refuses what is for a class for each picture where each pixel has one.
+
+    Raises:
+        MisuseError: it is given.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if imbalance in ("sampling", "logits"):
+        given.append(f"--imbalance {imbalance}")
+    if given:
+        instead = "; --imbalance weights and --imbalance effective count pixels" if given[0].startswith("--imbalance") else ""
+        raise MisuseError(f"{given[0]} is for one class a picture, and here each pixel has one; leave it out{instead}")
+
+
+def with_pixel_head(choice: Choice, given: Mapping[str, Any]) -> None:
+    """Gives the network a head for pixels, unless it has one or a head is given."""
+    model = choice.asked.model
+    if any(full_path(path) == "model.head" for path in given) or not isinstance(model, Blueprint) or model.head.DENSE:
+        return
+    head = PyramidHead()
+    choice.said = (*choice.said, f"head: {head}, since each pixel has a class")
+    choice.set_all({"model.head": head}, "the data, which has a class for each pixel")
 
 
 def with_imbalance(choice: Choice, way: str, given: Mapping[str, Any]) -> None:
@@ -340,16 +403,17 @@ def chosen_by_first(
     return cast(Chosen, found)
 
 
-def network_of(weights: str, fields: Mapping[str, Any]) -> str | Model | None:
+def network_of(weights: str, fields: Mapping[str, Any], usual: str = "efficientnet_b0") -> str | Model | None:
     """The network of a run that names none; None where it is chosen automatically.
 
     Args:
         weights: as a run keeps them.
         fields: that are given.
+        usual: the name of the network that is changed where fields change one.
     """
     paths = [full_path(name) for name in fields]
     if any(path.partition(".")[0] in ("model", "edits", "assembly") and path != "model.resolution" for path in paths):
-        return "efficientnet_b0"
+        return usual
     if weights in WEIGHTS:
         return None
     return peer_named(weights)[0].name if library_of(weights) else from_file(Path(weights)).model

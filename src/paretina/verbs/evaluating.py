@@ -539,7 +539,7 @@ def labelled(
     """
     before = learned_by(path, source)
     notes: list[str] = []
-    source = before.source
+    source = before.source.read_as(about.task, about.classes)
     left_out = ignored_in(source)
     if more := [name for name in ignore if name not in left_out]:
         source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))

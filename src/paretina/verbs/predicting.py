@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from paretina.data.source import Sample
 from paretina.measure.accuracy import write_predictions
 from paretina.measure.hierarchy import Hierarchy
 from paretina.measure.judges.mean_precision import write_shares
+from paretina.measure.plan import Plan
 from paretina.measure.priors import adjusted, check_adjusting
 from paretina.measure.thresholds import USUAL
 from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.instances import Instances
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
-from paretina.tables import html_lines, html_table
-from paretina.verbs.answering import FLIPPED, answering, check_mirrors
+from paretina.tables import html_lines, html_table, write_lines
+from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
+from paretina.verbs.painting import Painted, places_for, save_overlay, write_mask
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,17 @@ class Prediction:
             answer; always False without one.
         groups: for each level of the groups that the model knows of its classes, the largest first, the likeliest group with
             the sum of the probabilities of its classes.
+        objects: how many objects are found, of a model for objects; None for others. The `answers` of a model with a class for
+            each pixel are the shares of the pixels, most first.
+        mask: the file with its mask, where one was written.
     """
 
     name: str
     answers: tuple[tuple[str, float], ...]
     rejected: bool = False
     groups: tuple[tuple[str, float], ...] = ()
+    objects: int | None = None
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class Predicted:
                 "answers": [{"class": name, "probability": p} for name, p in each.answers],
                 "rejected": each.rejected,
                 **({"groups": [{"group": name, "probability": p} for name, p in each.groups]} if each.groups else {}),
+                **({} if each.objects is None else {"objects": each.objects}),
+                **({"mask": each.mask} if each.mask else {}),
             }
             for each in self.predictions
         ]
@@ -107,6 +117,8 @@ def predict(
     trust: bool = False,
     logit_adjustment: float = 0.0,
     flips: bool = False,
+    masks: Path | str | None = None,
+    overlays: Path | str | None = None,
 ) -> Predicted:
     """Classifies pictures with a model; those that cannot be read are listed in the result.
 
@@ -119,11 +131,14 @@ def predict(
         trust: whether shipped files that can run code are opened.
         logit_adjustment: as in `evaluate`; 0 for none.
         flips: whether the answers are averaged over each picture and its mirror image, at twice the cost.
+        masks: of a model with a class for each pixel, the folder where the mask of each picture is written, at the size of the
+            picture, as PNG: numbers of classes (255 where the network does not see the picture), or of objects in 16 bits.
+        overlays: likewise, the folder where the pictures are written with the classes, or the outlines of objects, over them.
 
     Raises:
         MisuseError: there is no such model file, path or device, the threshold cannot be one, the logits cannot be adjusted, or
             the model was trained on pictures whose mirror images are of other classes.
-        ValueError: the model file cannot be used, or does not classify whole pictures.
+        ValueError: the model file cannot be used, or was trained without labels.
     """
     check_csv(csv)
     left_out: Counter[str] = Counter()
@@ -142,9 +157,16 @@ def predict(
         raise MisuseError(f"the task of {path} is {about.task.WORDS}; reject needs a model with one class per picture")
     with misuse(str(path)):
         check_adjusting(about, logit_adjustment)
-    if about.task.DENSE or isinstance(about.task, Nothing):
-        says = "predicts a class for each pixel" if about.task.DENSE else "was trained without labels, so it has no classes"
-        raise ValueError(f"{path} {says}; predict lists the classes of whole pictures")
+    if isinstance(about.task, Nothing):
+        raise ValueError(f"{path} was trained without labels, so it has no classes; predict lists the classes of pictures")
+    if about.task.DENSE:
+        found = painted(opened, names, plan, csv, masks, overlays)
+        return replace(found, left_out=dict(left_out), notes=(*found.notes, *((FLIPPED,) if flips else ())))
+    for option, folder in (("--masks", masks), ("--overlays", overlays)):
+        if folder is not None:
+            raise MisuseError(
+                f"{path} gives a class for each picture, and {option} is for a class for each pixel; leave it out"
+            )
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     pictures = read_pictures(collection, collection.split("all"))
     damaged = pictures.damaged
@@ -185,6 +207,62 @@ def predict(
         for (name, ps, indices), own in zip(rows, groups, strict=True)
     )
     return Predicted(answers, damaged, dict(left_out), notes, seconds, opened.runtime)
+
+
+TOGETHER = 16
+"""Pictures whose answers are in memory at once where each pixel has a class."""
+
+
+def painted(
+    opened: Answering,
+    names: Sequence[str],
+    plan: Plan,
+    csv: Path | str | None,
+    masks: Path | str | None,
+    overlays: Path | str | None,
+) -> Predicted:
+    """The answers of a model with a class for each pixel; see `predict`.
+
+    Raises:
+        MisuseError: a file would be written over a picture, or two in one place.
+    """
+    about, preprocessing = opened.about, opened.preprocessing
+    to_masks = {} if masks is None else places_for(names, Path(masks), "--masks")
+    to_overlays = {} if overlays is None else places_for(names, Path(overlays), "--overlays")
+    if masks is not None and overlays is not None and Path(masks).resolve() == Path(overlays).resolve():
+        raise MisuseError(f"--masks and --overlays are two folders, got {masks} for both")
+    collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
+    samples, rows, seconds = collection.split("all"), [], 0.0
+    damaged: dict[str, str] = {}
+    remarks: dict[str, str] = {}
+    for first in range(0, len(samples), TOGETHER):
+        pictures = read_pictures(collection, samples[first : first + TOGETHER])
+        damaged |= pictures.damaged
+        remarks |= {readable(name): text for name, text in pictures.remarks.items()}
+        if not len(pictures):
+            continue
+        began = time.monotonic()
+        logits, ids, lost = opened.logits(pictures, plan)
+        seconds += time.monotonic() - began
+        damaged |= lost
+        for number, shares in zip(ids.tolist(), about.task.probabilities(logits), strict=True):
+            name, image = pictures.samples[number].name, pictures.image(number)
+            answer = Painted.of(shares, image.shape[1], image.shape[2], preprocessing, about.task)
+            if name in to_masks:
+                write_mask(to_masks[name], answer.mask())
+            if name in to_overlays:
+                save_overlay(to_overlays[name], answer.overlay(image))
+            parts = sorted(((each, answer.part(i)) for i, each in enumerate(about.classes)), key=lambda part: -part[1])
+            written = str(to_masks.get(name, ""))
+            rows.append(Prediction(readable(name), tuple(parts), objects=answer.count, mask=written))
+    damaged = {readable(name): reason for name, reason in damaged.items()}
+    if csv is not None:
+        counted = ["objects"] * isinstance(about.task, Instances)
+        lines = (
+            [each.name, *([each.objects] if counted else []), *(dict(each.answers)[n] for n in about.classes)] for each in rows
+        )
+        write_lines(Path(csv), ["name", *counted, *about.classes], lines)
+    return Predicted(tuple(rows), damaged, {}, tuple(told(remarks)), seconds, opened.runtime)
 
 
 def readable(name: str) -> str:

@@ -84,6 +84,7 @@ def train(
     log_to: LogTo = (),
     routes: str | None = None,
     budget: str | None = None,
+    task: str | None = None,
     **fields: Any,
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
@@ -107,6 +108,7 @@ def train(
             stages, see `paretina.verbs.routing`.
         budget: what a picture may cost on average with `routes`: "macs=0.6x", a share of the cost at the largest size, or
             "macs=1.2G"; default: "macs=0.6x".
+        task: "classify" or "segment", what is learned from a folder; see `ask`.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     began = time.monotonic()
@@ -114,7 +116,7 @@ def train(
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
     with misuse():
         named = check_routes(routes, budget, named)
-    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels)
+    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels, task)
     limit = choice.seconds if time_limit is None else time_limit
     if routes is not None:
         from paretina.verbs.routing import train_routed  # which needs this module

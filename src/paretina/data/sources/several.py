@@ -1,6 +1,7 @@
 """Several: the training pictures of several sources together, judged on the first one's validation pictures.
 
-All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label.
+All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label. Or all
+have masks of the same classes, or of objects; then all are judged, on the validation pictures of each.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.apart import NO_LABEL
 from paretina.data.sources.shapes import Shapes
+from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
@@ -51,10 +53,23 @@ class Several(Source):
                 f"Several needs at least one set, each with a name of its own, got {', '.join(map(printable, names)) or 'none'}"
             )
 
+    def dense(self) -> bool:
+        return self.sets[0].source.dense()
+
+    def read_as(self, task: Task, classes: tuple[str, ...]) -> "Several":
+        return replace(self, sets=tuple(replace(each, source=each.source.read_as(task, classes)) for each in self.sets))
+
     def open(self) -> "SeveralCollection":
         found = [each.source.open() for each in self.sets]
         first = found[0]
-        for each in found:
+        for name, each in zip((own.name for own in self.sets), found, strict=True):
+            if first.task.DENSE and (each.task, each.classes) != (first.task, first.classes):
+                raise ValueError(
+                    f"Several takes masks of the same kind and classes, and those of {name} ({each.task.WORDS}: "
+                    f"{', '.join(map(printable, each.classes[:5]))}) are not those of {self.sets[0].name} ({first.task.WORDS}: "
+                    f"{', '.join(map(printable, first.classes[:5]))})"
+                )
+        for each in () if first.task.DENSE else found:
             if not isinstance(each.task, OneOf if each is first else OneOf | Nothing):
                 raise ValueError(f"Several is for one class a picture, and one of its sources is for {each.task.WORDS}")
         numbers = {name: number for number, name in enumerate(first.classes)}
@@ -62,9 +77,11 @@ class Several(Source):
         for number, (name, each) in enumerate(zip((own.name for own in self.sets), found, strict=True)):
             known = [NO_LABEL if isinstance(each.task, Nothing) else numbers.get(name, NO_LABEL) for name in each.classes]
             for split, samples in each.splits.items():
-                if number and split != "train":
+                if number and split != "train" and not first.task.DENSE:
                     continue
-                own = tuple(Sample(f"{name}/{sample.name}", known[sample.label]) for sample in samples)
+                own = tuple(
+                    Sample(f"{name}/{sample.name}", 0 if first.task.DENSE else known[sample.label]) for sample in samples
+                )
                 splits[split] = (*splits.get(split, ()), *own)
         counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
         notes = (*(note for each in found for note in each.notes), f"training pictures of {len(found)} sources: {counts}")
@@ -111,7 +128,9 @@ class SeveralCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         part, own = self.own(sample)
-        return part.target(own) if part is next(iter(self.parts.values())) else super().target(sample)
+        if self.task.DENSE or part is next(iter(self.parts.values())):
+            return part.target(own)
+        return super().target(sample)
 
     def unit(self, sample: Sample) -> str:
         part, own = self.own(sample)

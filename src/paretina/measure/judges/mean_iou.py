@@ -1,18 +1,20 @@
-"""MeanIoU: intersection over union, by class and averaged, and pixel accuracy, for one class per pixel.
+"""MeanIoU: intersection over union, by class and averaged, Dice and pixel accuracy, for one class per pixel.
 
 The pixels of all pictures are counted together, class by class: those that are of the class and named so, over those that are
 either. The mean is over classes that occur in the masks or in the answers. Pixels that are not known are not counted. Keeps
 three counts a class for each picture instead of its logits, which would take a thousand times as much. Intervals come from
-resampled pictures, not pixels.
+resampled pictures, not pixels. Dice is the share of pixels that are both among the mean of those of the class and those named
+so, 2 IoU / (1 + IoU) class by class, and averaged over the same classes.
 
-Source: Everingham et al. 2015 (PASCAL VOC), section 4.1.
+Source: Everingham et al. 2015 (PASCAL VOC), section 4.1; Dice 1945 (doi:10.2307/1932409).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,15 +22,24 @@ from torch import Tensor
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import around
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
-from paretina.model.task import Task
+from paretina.measure.overlays import side_by_side, tinted
+from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.places import Places
-from paretina.shapes import Ids, Logits, Targets
+from paretina.run import Run
+from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.tables import write_lines
 from paretina.text import printable
 
+SHOWN = 8
+"""Pictures whose answers are kept for the report, spread evenly over the split."""
+
 
 class Overlaps(PerPicture):
-    """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss."""
+    """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss.
+
+    Attributes:
+        drawn: of the pictures that are shown: the picture, the classes of its pixels, 255 where not known, and the answer.
+    """
 
     KEY: ClassVar[str] = "iou"
     TITLE: ClassVar[str] = "mean IoU"
@@ -37,6 +48,16 @@ class Overlaps(PerPicture):
         counts = torch.empty(0, classes, dtype=torch.int64)
         super().__init__(counts, counts, counts, torch.empty(0, dtype=torch.float64))
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self.drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.wanted: frozenset[int] = frozenset()
+        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "seen": None}
+
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+        self.wanted = frozenset(np.linspace(0, max(0, count - 1), min(SHOWN, count)).round().astype(int).tolist())
+        self.seen = seen
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         classes = targets.shape[1]
@@ -49,10 +70,16 @@ class Overlaps(PerPicture):
         columns = (tables.sum(2), tables.sum(1), tables.diagonal(dim1=1, dim2=2), losses.cpu())
         self.keep(ids.cpu()[some], *(column[some] for column in columns))
         self.confusion = self.confusion + tables.sum(0)
+        for place, number in enumerate(ids.tolist()):
+            if number in self.wanted and self.seen is not None:
+                truth = targets[place].argmax(0).masked_fill(~known[place], UNKNOWN).cpu().numpy()
+                answer = Places().answer(logits[place : place + 1])[0].cpu().numpy()
+                self.drawn[number] = (self.seen(number)[0].permute(1, 2, 0).numpy(), truth, answer)
 
     def with_all(self, others: Sequence[Tally]) -> "Overlaps":
         joined = cast(Overlaps, super().with_all(others))
         joined.confusion = sum((cast(Overlaps, other).confusion for other in others), self.confusion)
+        joined.drawn = dict(item for each in (self, *others) for item in cast(Overlaps, each).drawn.items())
         return joined
 
     def quick(self) -> dict[str, float]:
@@ -60,6 +87,7 @@ class Overlaps(PerPicture):
         return {
             "loss": (losses.sum() / truth.sum()).item(),
             "iou": 100 * iou(truth.sum(0), named.sum(0), hits.sum(0)).nanmean().item(),
+            "dice": 100 * dice(truth.sum(0), named.sum(0), hits.sum(0)).nanmean().item(),
             "pixel_accuracy": 100 * (hits.sum() / truth.sum()).item(),
         }
 
@@ -73,6 +101,7 @@ class Overlaps(PerPicture):
         drawn = resampled_sums(truth, named, hits)
         values = {
             "iou": 100 * iou(*drawn).nanmean(1),
+            "dice": 100 * dice(*drawn).nanmean(1),
             "pixel_accuracy": 100 * drawn[2].sum(1) / drawn[0].sum(1),
         }
         metrics: dict[str, float | None] = {"val/loss": figures["loss"]}
@@ -81,7 +110,15 @@ class Overlaps(PerPicture):
             metrics |= {f"val/{name}": figures[name], f"val/{name}_low": low, f"val/{name}_high": high}
         by_class = iou(truth.sum(0), named.sum(0), hits.sum(0)).tolist()
         rows = zip(classes, truth.sum(0).tolist(), by_class, strict=True)
-        per_class = [{"class": name, "n": n, "iou": 100 * value if value == value else None} for name, n, value in rows]
+        per_class = [
+            {
+                "class": name,
+                "n": n,
+                "iou": 100 * value if value == value else None,
+                "dice": 200 * value / (1 + value) if value == value else None,
+            }
+            for name, n, value in rows
+        ]
         absent = [name for name, value in zip(classes, by_class, strict=True) if value != value]
         notes = (
             (f"classes that occur neither in the masks nor in the answers do not count: {', '.join(map(printable, absent))}",)
@@ -89,6 +126,17 @@ class Overlaps(PerPicture):
             else ()
         )
         return Judged(metrics, {"per_class": per_class, "confusion": self.confusion.tolist()}, notes)
+
+    def write(self, run: Run, pictures: Pictures) -> None:
+        super().write(run, pictures)
+        drawn = [
+            {
+                "name": pictures.samples[number].name,
+                "picture": side_by_side(image, tinted(image, truth), tinted(image, answer)),
+            }
+            for number, (image, truth, answer) in sorted(self.drawn.items())
+        ]
+        run.write("overlays.json", drawn)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         """The columns are name, known pixels, pixel_accuracy and iou, in percent, each of that picture alone."""
@@ -103,6 +151,11 @@ class Overlaps(PerPicture):
 def iou(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
     """Intersection over union by class, as a share, the classes on the last axis; nan if a class occurs nowhere."""
     return hits.double() / (truth + named - hits).double()
+
+
+def dice(truth: Tensor, named: Tensor, hits: Tensor) -> Tensor:
+    """Dice coefficient by class, as a share, the classes on the last axis; nan if a class occurs nowhere."""
+    return 2 * hits.double() / (truth + named).double()
 
 
 @dataclass(frozen=True, kw_only=True)

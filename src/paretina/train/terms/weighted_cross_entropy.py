@@ -16,7 +16,8 @@ so that the mean over classes is 1, which is another learning rate for the loss.
 also where several are mixed, and is then smoothed. The sum over a batch is divided by the number of rows, not by the sum of
 weights, so that batches do not undo the weights.
 
-A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean.
+A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean. Where each pixel has a
+class, the rows are pixels, and what is counted of each class are pixels.
 
 Source: Cui et al. 2019 (arXiv:1901.05555), equations 2 and 10.
 """
@@ -35,6 +36,7 @@ from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.model.task import Task
 from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant, Schedule
 from paretina.shapes import Loss
 from paretina.train.class_counts import check_alone, checked_counts
@@ -58,7 +60,7 @@ class WeightedCrossEntropy(Term):
         weight: factor on this term.
     """
 
-    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf,)
+    TASKS: ClassVar[tuple[type[Task], ...]] = (OneOf, Places)
     LEFT_OUT: ClassVar[HowLeftOut] = INSIDE
     ELSEWHERE: ClassVar[tuple[str, ...]] = ()
 
@@ -121,7 +123,9 @@ class WeightedCrossEntropy(Term):
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing = self.smoothing(clock)
             says = batch.targets.any(1, keepdim=True).float()
-            weighed = batch.targets if known is None else batch.targets * known.to(batch.targets)
+            weighed = batch.targets
+            if known is not None:
+                weighed = weighed * known.to(weighed).view(-1, *[1] * (weighed.ndim - 2))
             wanted = weighed * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighed.sum(1, keepdim=True)
             total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
             return self.weight(clock) * total / says.sum().clamp(min=1.0)
