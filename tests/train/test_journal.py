@@ -6,6 +6,7 @@ import torch
 from paretina.run import Run
 from paretina.train.journal import Journal
 from paretina.train.ranks import Ranks
+from paretina.train.step import Made
 
 
 @pytest.fixture
@@ -50,30 +51,38 @@ def test_the_loss_is_the_sum_of_its_parts(journal):
     assert line["mem/peak_mb"] > 0
 
 
+def made_update(seen=1, faults=(), changed=(), **parts):
+    return Made(losses(**parts), {}, {}, seen, faults, changed, None)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_is_named(journal, value):
     made = journal()
-    made.check(6, losses(CrossEntropy=1.0, Distill=0.5))
+    made.take(6, made_update(CrossEntropy=1.0, Distill=0.5))
+    made.take(7, made_update(CrossEntropy=value, Distill=0.5))
+    made.take(8, made_update(CrossEntropy=value, Distill=0.25))
     with pytest.raises(
         FloatingPointError, match=rf"loss is {value} at step 7; parts: {{'CrossEntropy': {value}, 'Distill': 0.5}}"
     ):
-        made.check(7, losses(CrossEntropy=value, Distill=0.5))
+        made.check()
 
 
-def test_on_a_gpu_losses_are_looked_at_together_and_the_step_is_still_named(journal):
-    made = journal(device="cuda")
-    for step in range(10):
-        made.check(step, losses(CrossEntropy=math.nan if step == 4 else 1.0))
-    with pytest.raises(FloatingPointError, match="at step 4"):
-        made.check(10, {}, force=True)
+def test_losses_are_looked_at_once(journal):
+    made = journal()
+    made.check()
+    for step in range(40):
+        made.take(step, made_update(seen=3, CrossEntropy=1.0))
+    assert len(made.unseen) == 40
+    made.check()
+    assert made.unseen == []
+    assert made.seen == 120
 
 
-def test_on_a_gpu_no_loss_goes_unseen(journal):
-    made = journal(device="cuda")
-    for step in range(15):
-        made.check(step, losses(CrossEntropy=math.nan if step == 0 else 1.0))
-    with pytest.raises(FloatingPointError, match="at step 0"):
-        made.check(15, losses(CrossEntropy=1.0))
+def test_figures_are_logged_beside_the_losses(journal):
+    made = journal()
+    made.train(8, losses(CrossEntropy=1.5), losses(grad_norm=2.0), lr=0.1)
+    (line,) = made.heard
+    assert (line["grad_norm"], line["train/loss"], line["lr"]) == (2.0, 1.5, 0.1)
 
 
 def test_a_picture_is_named_once(journal):

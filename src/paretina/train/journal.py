@@ -1,7 +1,8 @@
 """Logging of training metrics and progress, and the check for non-finite losses."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from paretina.run import Run
 from paretina.text import how_many, printable
 from paretina.train.accidents import AccidentError
 from paretina.train.ranks import Ranks
+from paretina.train.step import Made
 
 Listener = Callable[[dict[str, Any]], None]
 """Called on rank 0 with every line of the log."""
@@ -63,7 +65,7 @@ class Journal:
         self.most = max(most, LOST)
         self.faults: dict[str, None] = {}
         self.changed: dict[str, str] = {}
-        self.unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self.unseen: list[tuple[int, dict[str, Tensor]]] = []
 
     def tell(self, event: str, step: int, **values: Any) -> None:
         """Writes a line on rank 0."""
@@ -107,35 +109,48 @@ class Journal:
                 if len(self.changed) == SAID + 1 and self.ranks.first:
                     self.say("more files have changed; the log names all of them")
 
-    def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
-        """Raises if a loss is not finite.
+    def take(self, step: int, made: Made) -> None:
+        """Counts an update of this rank, and keeps its losses, on the device, for the next `check`."""
+        self.unseen.append((step, made.losses))
+        self.left_out(step, made.faults, made.changed)
+        self.seen += made.seen * self.ranks.count
 
-        On a GPU the losses of several updates are checked together, since each check synchronises with the device.
+    def check(self) -> None:
+        """Raises if a loss since the last check is not finite; all ranks must call it after the same updates.
+
+        Waits for the device until the last of these updates is done, so it belongs before whatever is logged, saved or timed.
 
         Raises:
             FloatingPointError: has the step and the parts of the loss.
         """
-        self.unchecked.append((step, losses))
-        if not force and self.device != "cpu" and len(self.unchecked) < 16:
+        if not self.unseen:
             return
-        for step, parts in self.unchecked:
-            shown = {name: value.item() for name, value in parts.items()}
-            total = self.ranks.mean(torch.tensor(sum(shown.values()))).item()
-            if not torch.isfinite(torch.tensor(total)):
-                raise FloatingPointError(f"loss is {total} at step {step}; parts: {shown}; lower the learning rate")
-        self.unchecked.clear()
+        values = iter(read([value for _, parts in self.unseen for value in parts.values()]))
+        shown = [(step, {name: next(values) for name in parts}) for step, parts in self.unseen]
+        self.unseen.clear()
+        totals = self.ranks.mean(torch.tensor([sum(parts.values()) for _, parts in shown])).tolist()
+        for (step, parts), total in zip(shown, totals, strict=True):
+            if not math.isfinite(total):
+                raise FloatingPointError(f"loss is {total} at step {step}; parts: {parts}; lower the learning rate")
 
     def due(self) -> bool:
         return time.monotonic() - self.last >= self.every
 
-    def train(self, step: int, losses: dict[str, Tensor], **values: Any) -> None:
-        """Logs an update."""
+    def train(self, step: int, losses: dict[str, Tensor], figures: dict[str, Tensor] | None = None, **values: Any) -> None:
+        """Logs an update.
+
+        Args:
+            figures: further values to log, on the device as the losses are.
+        """
         self.last = time.monotonic()
         spent = self.last - self.began - self.paused
-        parts = {name: value.item() for name, value in losses.items()}
+        seen = {**losses, **(figures or {})}
+        found = dict(zip(seen, read(list(seen.values())), strict=True))
+        parts = {name: found[name] for name in losses}
         self.tell(
             "train",
             step,
+            **{name: found[name] for name in figures or ()},
             **values,
             **{"train/loss": sum(parts.values())},
             **{f"train/loss/{name}": value for name, value in parts.items()},
@@ -154,6 +169,11 @@ class Journal:
     def pause(self) -> "Pause":
         """Time spent inside is not counted as training time."""
         return Pause(self)
+
+
+def read(values: Sequence[Tensor]) -> list[float]:
+    """The values of scalars on one device, in one wait for it."""
+    return torch.stack([value.detach() for value in values]).tolist() if values else []
 
 
 class Pause:

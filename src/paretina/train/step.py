@@ -1,7 +1,7 @@
 """One update, from its pictures to the new weights; used by the loop and by the time estimate."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -23,24 +23,27 @@ class Made:
     """The result of an update.
 
     Attributes:
-        losses: parts of the loss by name, averaged over the update.
-        schedules: values to log, by column: `lr`, `size`, drop rates, gradient norm.
+        losses: parts of the loss by name, averaged over the update; on the device.
+        schedules: values to log, by column: `lr`, `size`, drop rates.
+        figures: further values to log, which are still on the device: the gradient norm.
         seen: number of pictures of this process.
         faults: pictures that became unreadable.
         changed: files of pictures that are not as they were.
-        moved: whether the weights were updated; False if float16 overflowed.
+        moved: whether the weights were updated, which they are not if float16 overflowed: a truth value on the device; None
+            where they always are.
     """
 
     losses: dict[str, Tensor]
     schedules: dict[str, float]
+    figures: dict[str, Tensor]
     seen: int
     faults: tuple[str, ...]
     changed: tuple[str, ...]
-    moved: bool
+    moved: Tensor | None
 
 
 class Step:
-    """Performs the updates of a learner.
+    """Performs the updates of a learner, without a wait for the device.
 
     Attributes:
         optimizer: its state, and that of `scaler`, belong in a checkpoint.
@@ -59,12 +62,11 @@ class Step:
         """Called when the initial or restored weights are in place."""
         self.wrapped = self.ranks.wrap(self.learner)
 
-    def __call__(self, update: int, batches: Iterator[LoadedBatch], check: Callable[[dict[str, Tensor]], None]) -> Made:
+    def __call__(self, update: int, batches: Iterator[LoadedBatch]) -> Made:
         """Performs an update.
 
         Args:
             update: index of the update, from 0; determines learning rate, seeds and weights of pictures.
-            check: called with the losses before the weights are updated.
         """
         recipe, ranks, epochs = self.recipe, self.ranks, self.epochs
         clock = epochs.clock(update)
@@ -89,11 +91,9 @@ class Step:
             seen += len(batch)
             faults += loaded.faults
             changed += loaded.changed
-        check(losses)
         moved, norm = self.update.step(functools.partial(recipe.clip, self.clipped, clock) if recipe.clip else None)
-        if norm is not None:
-            schedules["grad_norm"] = float(norm)
-        if moved:
-            self.learner.updated(clock)
+        figures = {} if norm is None else {"grad_norm": norm}
+        self.learner.moved = moved
+        self.learner.updated(clock)
         schedules.update(lr=rate, size=batch.images.shape[-1])
-        return Made(losses, schedules, seen, tuple(faults), tuple(changed), moved)
+        return Made(losses, schedules, figures, seen, tuple(faults), tuple(changed), moved)

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.model.task import Task
@@ -121,7 +121,7 @@ class WeightedCrossEntropy(Term):
         def term(outputs: Outputs, batch: Batch, clock: Clock) -> Loss:
             smoothing = self.smoothing(clock)
             says = batch.targets.any(1, keepdim=True).float()
-            weighed = batch.targets if known is None else batch.targets * known.to(batch.targets)
+            weighed = batch.targets if known is None else batch.targets * sent(known, batch.targets.device)
             wanted = weighed * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighed.sum(1, keepdim=True)
             total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
             return self.weight(clock) * total / says.sum().clamp(min=1.0)
