@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from paretina.measure.plan import Plan
 from paretina.run import Run
 from paretina.train.journal import Journal
 from paretina.train.ranks import Ranks
@@ -114,3 +115,35 @@ def test_pictures_that_become_unreadable_are_said_up_to_a_few(tmp_path):
     assert [line["message"].split(": ")[1] for line in heard] == [f"{number}.jpg" for number in range(9)]
     assert said[:5] == [f"left out, because it can no longer be read: {number}.jpg: No such file" for number in range(5)]
     assert said[5:] == ["more pictures can no longer be read; the log and the report name all of them"]
+
+
+def waiting(made, spent, waited):
+    made.last, made.waited = made.began + spent, waited
+    return made
+
+
+def test_the_share_of_loading_is_logged_since_the_last_line(journal, monkeypatch):
+    made = journal()
+    now = made.began
+    monkeypatch.setattr("paretina.train.journal.time.monotonic", lambda: now)
+    for passed, waited in ((10.0, 2.0), (5.0, 4.0)):
+        now += passed
+        made.waited += waited
+        made.train(1, losses(CrossEntropy=1.0))
+    assert [line["time/data"] for line in made.heard] == pytest.approx([0.2, 0.8])
+
+
+def test_a_run_that_waits_for_its_pictures_says_what_helps(journal, monkeypatch):
+    monkeypatch.setattr("paretina.train.journal.cores", lambda: 8)
+    made = waiting(journal(), 100.0, 45.0)
+    said = made.loading(Plan(workers=2), kept=False)
+    assert said.startswith("45 % of the training time was spent waiting for pictures, more than 30 %; what helps: ")
+    assert "workers=8, was 2" in said
+    assert "--cache-gb" in said
+    assert "memory" not in made.loading(Plan(workers=8), kept=True)
+    assert "--cache-gb" not in made.loading(Plan(workers=2, cache_gb=5.0), kept=False)
+
+
+@pytest.mark.parametrize(("spent", "waited"), [(100.0, 29.0), (10.0, 9.0)])
+def test_a_run_that_hardly_waits_or_is_short_says_nothing(journal, spent, waited):
+    assert waiting(journal(), spent, waited).loading(Plan(), kept=False) == ""

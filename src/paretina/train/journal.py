@@ -11,7 +11,9 @@ from torch import Tensor
 from paretina.data.damage import is_too_much
 from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
+from paretina.measure.plan import Plan
 from paretina.run import Run
+from paretina.system import cores
 from paretina.text import how_many, printable
 from paretina.train.accidents import AccidentError
 from paretina.train.ranks import Ranks
@@ -26,6 +28,12 @@ LOST = 0.1
 
 AS_IT_IS = "the picture is used as it is now, so the run is no longer the one that its settings and its pictures make"
 
+MOST_WAITED = 0.3
+"""Share of the training time that loading may take before it is said."""
+
+LEAST_SPENT_S = 20.0
+"""Seconds of training below which nothing is said of it: the first pictures always have to be waited for."""
+
 SAID = 5
 """Pictures that became unreadable which are named at once; the log names all."""
 
@@ -39,6 +47,7 @@ class Journal:
         most: see `pictures`.
         faults: pictures that became unreadable, as `name: reason`, each once.
         changed: files of pictures that have changed, as `path: what`, each file once.
+        waited: seconds of training in which pictures were loaded and nothing else was done.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Journal:
         self.began = self.last = time.monotonic()
         self.paused = 0.0
         self.seen = 0
+        self.waited = self.logged_waited = self.logged = 0.0
         self.pictures = pictures
         self.most = max(most, LOST)
         self.faults: dict[str, None] = {}
@@ -114,6 +124,7 @@ class Journal:
         self.unseen.append((step, made.losses))
         self.left_out(step, made.faults, made.changed)
         self.seen += made.seen * self.ranks.count
+        self.waited += made.waited
 
     def check(self) -> None:
         """Raises if a loss since the last check is not finite; all ranks must call it after the same updates.
@@ -143,7 +154,9 @@ class Journal:
             figures: further values to log, on the device as the losses are.
         """
         self.last = time.monotonic()
-        spent = self.last - self.began - self.paused
+        spent = self.spent()
+        waited = (self.waited - self.logged_waited) / max(spent - self.logged, 1e-9)
+        self.logged, self.logged_waited = spent, self.waited
         seen = {**losses, **(figures or {})}
         found = dict(zip(seen, read(list(seen.values())), strict=True))
         parts = {name: found[name] for name in losses}
@@ -154,7 +167,34 @@ class Journal:
             **values,
             **{"train/loss": sum(parts.values())},
             **{f"train/loss/{name}": value for name, value in parts.items()},
-            **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device), "time_s": spent},
+            **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device)},
+            **{"time/data": min(1.0, waited), "time_s": spent},
+        )
+
+    def spent(self) -> float:
+        """Seconds of training until the last logged update."""
+        return self.last - self.began - self.paused
+
+    def loading(self, plan: Plan, kept: bool, local_ranks: int = 1) -> str:
+        """What is said of a run that waited for its pictures more than `MOST_WAITED` of its time; "" for others and short ones.
+
+        Args:
+            kept: whether the decoded pictures were in memory.
+            local_ranks: processes on this machine.
+        """
+        spent = self.spent()
+        share = self.waited / max(spent, 1e-9)
+        if spent < LEAST_SPENT_S or share <= MOST_WAITED:
+            return ""
+        workers, spare = plan.worker_count(local_ranks, kept=kept), cores() // local_ranks
+        helps = [f"more processes that load them (workers={spare}, was {workers})"] if workers < spare and spare > 1 else []
+        if not kept:
+            helps += ["memory enough for the decoded pictures"]
+            helps += [] if plan.cache_gb else ["a cache of them on the disk (--cache-gb)"]
+        helps += ["a smaller size, or fewer transforms"]
+        return (
+            f"{100 * share:.0f} % of the training time was spent waiting for pictures, more than {100 * MOST_WAITED:.0f} %; "
+            f"what helps: {'; '.join(helps)}"
         )
 
     def val(self, step: int, epoch: float, name: str, tally: Tally) -> None:

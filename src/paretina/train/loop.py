@@ -2,8 +2,7 @@
 
 One update: learning rate, batch, transforms, forward, loss, backward, clip, step, average, log. Time is given by the clock,
 randomness by generators seeded from the seed; the loop knows no particular method. Losses stay on the device until they are
-logged, so that it never waits for the next update. An interrupted and resumed run gives the same result as an uninterrupted
-one, bit for bit.
+logged. An interrupted and resumed run gives the same result as an uninterrupted one, bit for bit.
 """
 
 import time
@@ -189,7 +188,8 @@ def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: 
     requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine, order)
     if job.remembered:
         return job.remembered.batches(requests, epochs.updates_per_epoch)
-    return training_batches(job.pictures, recipe.looks(), requests, job.learner.result().model.classes, workers)
+    classes, pinned = job.learner.result().model.classes, job.plan.device_type == "cuda"
+    return training_batches(job.pictures, recipe.looks(), requests, classes, workers, pinned)
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:

@@ -1,6 +1,7 @@
 """One update, from its pictures to the new weights; used by the loop and by the time estimate."""
 
 import functools
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paretina.data.ahead import Ahead
 from paretina.data.loader import LoadedBatch
 from paretina.data.sampler import Epochs, seed_of
 from paretina.measure.plan import Plan
@@ -29,6 +31,7 @@ class Made:
         seen: number of pictures of this process.
         faults: pictures that became unreadable.
         changed: files of pictures that are not as they were.
+        waited: seconds until its pictures were loaded.
         moved: whether the weights were updated, which they are not if float16 overflowed: a truth value on the device; None
             where they always are.
     """
@@ -40,6 +43,7 @@ class Made:
     faults: tuple[str, ...]
     changed: tuple[str, ...]
     moved: Tensor | None
+    waited: float = 0.0
 
 
 class Step:
@@ -57,6 +61,7 @@ class Step:
         self.update = Update(plan, self.optimizer)
         self.scaler = self.update.scaler
         self.wrapped: nn.Module = learner
+        self.send = Ahead(plan.device, plan.torch_memory_format)
 
     def begin(self) -> None:
         """Called when the initial or restored weights are in place."""
@@ -75,10 +80,12 @@ class Step:
         losses: dict[str, Tensor] = {}
         faults: list[str] = []
         changed: list[str] = []
-        seen = 0
+        seen, waited = 0, 0.0
         for number in range(recipe.accumulate):
+            began = time.perf_counter()
             loaded = next(batches)
-            batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
+            waited += time.perf_counter() - began
+            batch = self.send(loaded.batch)
             generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
             for transform in recipe.batch_transforms():
                 batch = transform(batch, clock, generator)
@@ -96,4 +103,4 @@ class Step:
         self.learner.moved = moved
         self.learner.updated(clock)
         schedules.update(lr=rate, size=batch.images.shape[-1])
-        return Made(losses, schedules, figures, seen, tuple(faults), tuple(changed), moved)
+        return Made(losses, schedules, figures, seen, tuple(faults), tuple(changed), moved, waited)
