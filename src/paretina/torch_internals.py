@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 __all__ = [
     "SkipsOverflow",
     "TorchDispatchMode",
+    "allow_shapes",
     "foreach_add",
     "foreach_add_",
     "foreach_addcdiv_",
@@ -55,3 +56,10 @@ def overflow_of(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) 
     """Above 0 if a gradient is not finite, on the device; after `unscale_` and before `update`."""
     found = list(scaler._found_inf_per_device(optimizer).values())
     return torch.stack([each.to(found[0].device, non_blocking=True) for each in found]).amax(0)
+
+
+def allow_shapes(count: int) -> None:
+    """Lets torch compile a network for so many shapes; beyond its limit it would run further ones eagerly."""
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, count)

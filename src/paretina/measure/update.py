@@ -35,6 +35,8 @@ class Update:
             losses: computes the parts; called under the arithmetic of the plan.
             share: factor on the loss.
         """
+        if self.plan.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         with self.plan.arithmetic():
             parts = losses()
         self.scaler.scale(cast(Tensor, sum(parts.values())) * share).backward()  # type: ignore[no-untyped-call]
