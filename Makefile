@@ -1,5 +1,6 @@
 # make test   sets up, then linter, formatter check, type checker, tests
 # make test-slow   the tests that take minutes; make test-busy   the usual ones while other processes keep all cores busy
+# make test-gpu   the tests of tests/gpu on a CUDA device, with what is installed; the others rehearse them on the CPU
 # make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
 # make docs   writes anew what is generated in README.md, docs/ and src/paretina/verbs/outline.json
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: test test-slow test-busy demo docs
+.PHONY: test test-slow test-busy test-gpu demo docs
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -25,6 +26,10 @@ test-slow: $(VENV)/.installed-dev
 
 test-busy: $(VENV)/.installed-dev
 	$(BIN)/pytest -m busy
+
+# PYTHON, not the environment of the other tests: a machine with a GPU has a torch that fits its driver
+test-gpu:
+	PYTHONPATH=src $(PYTHON) -m pytest -m gpu -W default -n 0 -rs tests/gpu
 
 demo: $(VENV)/.installed-plain
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh $(WEIGHTS) $(DEMO_OPTIONS)

@@ -11,6 +11,7 @@ import paretina
 from paretina import torch_internals
 from paretina.torch_internals import (
     TorchDispatchMode,
+    allow_shapes,
     foreach_add,
     foreach_addcdiv_,
     foreach_addcmul_,
@@ -19,6 +20,7 @@ from paretina.torch_internals import (
     foreach_sqrt_,
     foreach_sub_,
     is_compiled,
+    overflow_of,
     tree_leaves,
 )
 
@@ -66,6 +68,29 @@ def test_a_module_is_compiled_only_after_it_was_asked_to():
     assert not is_compiled(module)
     module.compile(backend="eager")
     assert is_compiled(module)
+
+
+def test_more_shapes_can_be_compiled_than_torch_allows():
+    from torch._dynamo import config
+
+    before = config.recompile_limit
+    try:
+        allow_shapes(before - 1)
+        assert config.recompile_limit == before
+        allow_shapes(before + 3)
+        assert config.recompile_limit == before + 3
+    finally:
+        config.recompile_limit = before
+
+
+def test_overflow_is_known_of_all_gradients_together():
+    for gradient, found in ((1.0, 0.0), (float("inf"), 1.0)):
+        weight = nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        scaler = torch.amp.GradScaler("cpu")
+        scaler.scale((weight * gradient).sum()).backward()
+        scaler.unscale_(optimizer)
+        assert overflow_of(scaler, optimizer).item() == found
 
 
 def test_every_name_of_the_file_is_used():

@@ -376,7 +376,11 @@ def test_a_broken_picture_is_named_without_a_document_of_its_own():
     ("error", "code", "said"),
     [
         (FloatingPointError("loss is nan at step 412"), 1, "loss is nan at step 412"),
-        (MemoryError(), 1, "out of memory; lower batch_size or size, or raise accumulate (no details)"),
+        (
+            MemoryError(),
+            1,
+            "out of memory; lower batch_size or size, raise accumulate, or take precision=bfloat16 (no details)",
+        ),
         (RuntimeError("CUDA out of memory. Tried to allocate"), 1, "out of memory; lower batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; lower batch_size"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 1, "No space left on device: runs/x"),

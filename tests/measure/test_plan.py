@@ -115,8 +115,8 @@ def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(monkeypatch, flags, w
 def test_a_gpu_computes_in_what_it_has(monkeypatch, capability, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert default_plan("auto") == Plan(device="cuda", precision=precision)
-    assert default_plan("cuda:1") == Plan(device="cuda:1", precision=precision)
+    assert default_plan("auto") == Plan(device="cuda", precision=precision, tf32=precision == "bfloat16")
+    assert default_plan("cuda:1") == Plan(device="cuda:1", precision=precision, tf32=precision == "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -224,3 +224,28 @@ def test_what_has_no_meaning_is_refused():
         InferencePlan(batch=0)
     with pytest.raises(ValueError, match="layers that compute in float32 need weights in float32"):
         InferencePlan(precision="bfloat16", weights="same", depthwise="float32")
+
+
+def test_graphs_need_a_compiled_network_on_a_gpu():
+    with pytest.raises(ValueError, match=r"needs compile=true and a CUDA device, got compile=true and device=cpu"):
+        Plan(compile=True, graphs=True)
+    with pytest.raises(ValueError, match="got compile=false and device=cuda"):
+        Plan(device="cuda", graphs=True)
+
+
+def test_shapes_are_compiled_each_for_itself():
+    assert Plan(compile=True).compiling() == {"dynamic": False}
+    assert Plan(device="cuda", compile=True, graphs=True).compiling() == {"dynamic": False, "mode": "reduce-overhead"}
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_tf32_is_set_while_a_plan_runs_and_put_back(tf32):
+    def now():
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+    before = now()
+    with Plan(device="cuda", tf32=tf32).threaded():
+        assert now() == (("tf32", "tf32") if tf32 else ("ieee", "ieee"))
+    assert now() == before
+    with Plan(tf32=tf32).threaded():
+        assert now() == before

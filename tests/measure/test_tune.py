@@ -13,6 +13,7 @@ from paretina.measure.tune import (
     Tuned,
     brief,
     compare_answers,
+    compiled_forms,
     inference_candidates,
     repays,
     thread_candidates,
@@ -250,3 +251,11 @@ def test_compiling_repays_itself_in_a_long_run():
     assert repays(60.0, 0.5, 0.4, 721)
     assert not repays(60.0, 0.5, 0.4, 719)
     assert not repays(60.0, 0.4, 0.5, 10**6)
+
+
+def test_compiled_forms_have_graphs_on_a_gpu_only():
+    assert compiled_forms(Plan()) == (Plan(compile=True),)
+    assert compiled_forms(Plan(device="cuda")) == (
+        Plan(device="cuda", compile=True),
+        Plan(device="cuda", compile=True, graphs=True),
+    )

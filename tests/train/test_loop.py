@@ -84,7 +84,7 @@ def assert_same(one, other):
 
 def figures(training):
     """Everything in the log but the clock on the wall."""
-    wall = ("throughput/img_s", "mem/peak_mb", "time_s", "attempt")
+    wall = ("throughput/img_s", "mem/peak_mb", "time_s", "time/data", "attempt")
     return [{key: value for key, value in line.items() if key not in wall} for line in training.run.lines()]
 
 

@@ -68,7 +68,8 @@ def outcome(error: BaseException) -> FailedError | None:
         return FailedError("interrupted", INTERRUPTED)
     text = "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, MemoryError) or is_out_of_memory(error):
-        return FailedError(f"out of memory; lower batch_size or size, or raise accumulate ({text.strip() or 'no details'})")
+        helps = "lower batch_size or size, raise accumulate, or take precision=bfloat16"
+        return FailedError(f"out of memory; {helps} ({text.strip() or 'no details'})")
     if said := unmatched_torch(error) or lost_worker(error):
         return FailedError(said)
     if isinstance(error, OSError) and error.strerror:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -36,6 +36,10 @@ class LoadedBatch:
     batch: Batch
     faults: tuple[str, ...]
     changed: tuple[str, ...] = ()
+
+    def pin_memory(self) -> "LoadedBatch":
+        """As `Batch.pin_memory`; the loader calls it in a thread of its own."""
+        return replace(self, batch=self.batch.pin_memory())
 
 
 Item = tuple[int, Tensor, tuple[Image, ...]] | str
@@ -257,9 +261,17 @@ def weighed(targets: Targets, weights: Tensor) -> Targets:
 
 
 def training_batches(
-    pictures: Pictures, looks: Sequence[Look], requests: Iterator[list[Request]], classes: int, workers: int
+    pictures: Pictures,
+    looks: Sequence[Look],
+    requests: Iterator[list[Request]],
+    classes: int,
+    workers: int,
+    pinned: bool = False,
 ) -> Iterator[LoadedBatch]:
     """Yields the batches of a stream of requests, in order; the targets of pictures that weigh more or less are scaled.
+
+    Args:
+        pinned: whether they are put into memory from which a GPU copies by itself.
 
     Raises:
         DecodeError: no picture of a batch can be read any more.
@@ -273,6 +285,7 @@ def training_batches(
             ),
             num_workers=workers,
             prefetch_factor=4 if workers else None,
+            pin_memory=pinned,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),  # otherwise it draws from the generator of the network
         )

@@ -12,7 +12,15 @@ from paretina.measure.opened import Opened, Steps, pictures_for
 from paretina.measure.plan import InferencePlan, Plan, default_plan, trains_low
 from paretina.measure.plan_cache import cached_plan, keep_plan, key_of
 from paretina.measure.timing import Step
-from paretina.measure.tune import Judgement, Tuned, inference_candidates, thread_candidates, training_candidates, tune
+from paretina.measure.tune import (
+    Judgement,
+    Tuned,
+    compiled_forms,
+    inference_candidates,
+    thread_candidates,
+    training_candidates,
+    tune,
+)
 from paretina.model.blueprint import Model
 from paretina.spec import encode
 
@@ -127,7 +135,7 @@ def settle(
         if tuned.batch == size and len(threaded := thread_candidates(tuned.plan, device.threads)) > 1:
             tuned = joined(tuned, tune(threaded, make, seconds=THREADS_S, **asked))
         if tuning == "full":
-            compiled = (tuned.plan, replace(tuned.plan, compile=True))
+            compiled = (tuned.plan, *compiled_forms(tuned.plan))
             tuned = joined(tuned, tune(compiled, make, seconds=COMPILE_S, rounds=5, **asked))
         steps.ready.clear()
         return tuned
@@ -140,7 +148,7 @@ def settle(
         asked = {"batch": training_batch, "least_batch": 2, **settings}
         tuned = tune(candidates, make, seconds=TRAINING_S, **asked)
         if tuning == "full":
-            compiled = (tuned.plan, replace(tuned.plan, compile=True))
+            compiled = (tuned.plan, *compiled_forms(tuned.plan))
             tuned = joined(tuned, tune(compiled, make, seconds=COMPILE_S, rounds=5, **asked))
         return tuned
 

@@ -74,8 +74,8 @@ def prepared(network: nn.Module, plan: Plan, fold: Fold | None = None) -> nn.Mod
         round_weights(ready, getattr(torch, plan.precision))  # type: ignore[arg-type]
     if plan.compile:
         # weights become constants, which the CPU library can reorder
-        options = {"freezing": True} if plan.device_type == "cpu" else None
-        return torch.compile(ready, options=options, **APART)  # type: ignore[no-any-return,call-overload]
+        settings = {"options": {"freezing": True}} if plan.device_type == "cpu" else plan.compiling()
+        return torch.compile(ready, **settings, **APART)  # type: ignore[no-any-return,call-overload]
     return ready
 
 

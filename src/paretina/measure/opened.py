@@ -154,7 +154,7 @@ class Steps:
             if not learning:
                 network = plan.place(copy.deepcopy(self.opened.network)).train().requires_grad_(True)
                 if plan.compile:
-                    network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+                    network.forward = torch.compile(network.forward, **plan.compiling())  # type: ignore[method-assign]
                 learning.append(network)
             return under(plan, self.threads, update(learning[0], plan, self.opened.images(batch)))
 

@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,20 @@ from paretina.traits import methods_in, shown_low, traits
 M = TypeVar("M", bound=nn.Module)
 
 
+@contextmanager
+def multiplying(tf32: bool) -> Iterator[None]:
+    """Context in which GPUs multiply float32 as TF32, or as it is, in convolutions and in products of matrices alike."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        yield
+    finally:
+        for place, was in zip(places, before, strict=True):
+            place.fp32_precision = was
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan(Spec):
     """
@@ -32,6 +46,9 @@ class Plan(Spec):
             many times slower than those of float32.
         grouped: precision of grouped convolutions that are not depthwise.
         compile: whether to use torch.compile; takes up to a minute at the start.
+        graphs: whether compiled steps are replayed as CUDA graphs, which helps small networks on large GPUs; torch leaves out
+            what cannot be. Needs `compile` and a CUDA device.
+        tf32: whether a GPU multiplies float32 with 10 bits of mantissa, several times faster; other devices have no such mode.
         threads: CPU threads per process; None uses torch's default.
         workers: data loader processes; None chooses automatically.
         cache_gb: gigabytes that decoded training pictures may take in the user's cache folder, for pictures that do not fit
@@ -48,6 +65,8 @@ class Plan(Spec):
     depthwise: Literal["same", "float32"] = field(default="same", metadata=traits(elsewhere=()))
     grouped: Literal["same", "float32"] = field(default="same", metadata=traits(elsewhere=()))
     compile: bool = field(default=False, metadata=traits(elsewhere=()))
+    graphs: bool = field(default=False, metadata=traits(elsewhere=()))
+    tf32: bool = field(default=False, metadata=traits(elsewhere=()))
     threads: int | None = field(default=None, metadata=traits(elsewhere=()))
     workers: int | None = field(default=None, metadata=traits(elsewhere=("j",)))
     cache_gb: float = field(default=0.0, metadata=traits(elsewhere=()))
@@ -57,6 +76,11 @@ class Plan(Spec):
             raise ValueError(f"Plan.cache_gb is a number of gigabytes, 0 or more, got {self.cache_gb:g}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"Plan.threads must be at least 1, got {self.threads}")
+        if self.graphs and not (self.compile and self.device_type == "cuda"):
+            raise ValueError(
+                f"Plan.graphs needs compile=true and a CUDA device, got compile={str(self.compile).lower()} and "
+                f"device={self.device}; leave graphs out"
+            )
 
     @property
     def torch_memory_format(self) -> torch.memory_format:
@@ -82,9 +106,13 @@ class Plan(Spec):
 
     @contextmanager
     def threaded(self) -> Iterator[None]:
-        """Context that sets the plan's number of threads for the process."""
-        with threaded(self.threads):
+        """Context that sets the plan's number of threads for the process, and how its GPU multiplies float32."""
+        with threaded(self.threads), multiplying(self.tf32) if self.device_type == "cuda" else nullcontext():
             yield
+
+    def compiling(self) -> dict[str, Any]:
+        """Settings of `torch.compile`: shapes are static, so that each image size is compiled for itself."""
+        return {"dynamic": False, **({"mode": "reduce-overhead"} if self.graphs else {})}
 
     @contextmanager
     def arithmetic(self) -> Iterator[None]:
@@ -167,7 +195,7 @@ def default_plan(device: str = "auto") -> Plan:
         raise ValueError(f"there is no device {device!r} on this machine; available: {usable}")
     if kind == "cuda":
         fast = torch.cuda.get_device_capability(device)[0] >= 8
-        return Plan(device=device, precision="bfloat16" if fast else "float32")
+        return Plan(device=device, precision="bfloat16" if fast else "float32", tf32=fast)
     if kind == "cpu" and cpu_flags() & {"amx_bf16", "avx512_bf16"}:
         return Plan(device=device, precision="bfloat16", depthwise="float32")
     return Plan(device=device)

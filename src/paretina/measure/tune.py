@@ -307,9 +307,11 @@ def training_candidates(network: nn.Module, device: str, *, low: bool = True) ->
         low: whether precisions below float32 are among them, and the default is what `default_plan` says.
     """
     plans = [default_plan(device)] if low else []
-    plans += [Plan(device=device), Plan(device=device, memory_format="contiguous")]
+    # where the default may multiply float32 as TF32, the others may too
+    plain = Plan(device=device, tf32=default_plan(device).tf32)
+    plans += [plain, dataclasses.replace(plain, memory_format="contiguous")]
     for precision in low_precisions(device) if low else ():
-        found = Plan(device=device, precision=precision)  # type: ignore[arg-type]
+        found = dataclasses.replace(plain, precision=precision)  # type: ignore[arg-type]
         plans.append(found)
         layers = convolutions(network)
         slow = device.startswith("cpu") and any(layer.depthwise and slow_below_float32(layer) for layer in layers)
@@ -351,6 +353,12 @@ def thread_candidates(plan: P, most: int) -> tuple[P, ...]:
         return (plan,)
     fewer = [count for count in dict.fromkeys((most // 2, 1)) if 1 <= count < most]
     return (plan, *(dataclasses.replace(plan, threads=count) for count in fewer))
+
+
+def compiled_forms(plan: P) -> tuple[P, ...]:
+    """A plan compiled, and on a GPU also replayed as CUDA graphs."""
+    compiled = dataclasses.replace(plan, compile=True)
+    return (compiled, dataclasses.replace(compiled, graphs=True)) if plan.device_type == "cuda" else (compiled,)
 
 
 def convolutions(network: nn.Module) -> list[Convolution]:

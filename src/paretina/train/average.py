@@ -58,14 +58,15 @@ class Average(Spec):
         """An average of a module, initialised as a copy of it."""
         return Averager(self, module)
 
+    def ceiling(self, clock: Clock) -> float:
+        """The largest decay at a time of the run, however many updates were made."""
+        decay = self.decay(clock)
+        return decay if self.share is None else min(decay, 1 - 1 / max(1.0, self.share * clock.updates))
+
     def decay_at(self, count: int, clock: Clock) -> float:
         """The decay at an update, after `count` updates."""
-        decay = self.decay(clock)
-        if self.share is not None:
-            decay = min(decay, 1 - 1 / max(1.0, self.share * clock.updates))
-        if self.debias == "tensorflow":
-            decay = min(decay, (1 + count) / (10 + count))
-        return decay
+        decay = self.ceiling(clock)
+        return min(decay, (1 + count) / (10 + count)) if self.debias == "tensorflow" else decay
 
 
 class Averager:
@@ -73,8 +74,10 @@ class Averager:
 
     Attributes:
         module: the averaged module, in eval mode and without gradients; weights of reduced precision are kept in float32.
-        count: number of updates seen.
+        count: number of updates seen; a tensor on the device where some of them may have been skipped there.
     """
+
+    count: int | Tensor
 
     def __init__(self, choice: Average, module: nn.Module) -> None:
         self.choice = choice
@@ -88,22 +91,27 @@ class Averager:
         )
 
     @torch.no_grad()
-    def update(self, module: nn.Module, clock: Clock) -> None:
-        """Adds the module after an update at the time of `clock`; call it once per update.
+    def update(self, module: nn.Module, clock: Clock, moved: Tensor | None = None) -> None:
+        """Adds the module after an update at the time of `clock`; call it once per update. Does not wait for the device.
+
+        Args:
+            moved: whether the update changed the weights, as a truth value on the device; one that did not leaves average and
+                count as they are. None: it did.
 
         Raises:
             ValueError: the module's weights have other names than the initial ones.
         """
-        decay = self.choice.decay_at(self.count, clock)
-        self.count += 1
+        if moved is not None:
+            self.update_where(moved, module, clock)
+            return
+        count = int(self.count)
+        decay = self.choice.decay_at(count, clock)
+        self.count = count + 1
         waited = self.count % self.choice.every
         if waited and clock.update + 1 < clock.updates:
             return
         weight = 1 - decay ** (waited or self.choice.every)
-        means, values = averaged(self.module), averaged(module)
-        if means.keys() != values.keys():
-            other = ", ".join(sorted(means.keys() ^ values.keys())[:5])
-            raise ValueError(f"the average and the module must have the same weights, but only one of them has {other}")
+        means, values = self.pairs(module)
         moving = [name for name, mean in means.items() if mean.is_floating_point()]
         # a no-op for tensors that already have the dtype of the average
         latest = [values[name].to(means[name].dtype) for name in moving]
@@ -116,9 +124,40 @@ class Averager:
             if not mean.is_floating_point():
                 mean.copy_(values[name])
 
+    @torch.no_grad()
+    def update_where(self, moved: Tensor, module: nn.Module, clock: Clock) -> None:
+        """As `update`, where only the device knows whether there is something to add."""
+        exact = torch.float32 if moved.device.type == "mps" else torch.float64
+        count = torch.as_tensor(self.count, device=moved.device, dtype=exact)
+        decay = torch.full_like(count, self.choice.ceiling(clock))
+        if self.choice.debias == "tensorflow":
+            decay = torch.minimum(decay, (1 + count) / (10 + count))
+        self.count = count + moved
+        every = self.choice.every
+        waited = self.count % every
+        adds = moved if clock.update + 1 >= clock.updates else moved & (waited == 0)
+        weight = 1 - decay ** torch.where(waited == 0, every, waited)
+        means, values = self.pairs(module)
+        for name, mean in means.items():
+            if not mean.is_floating_point():
+                mean.copy_(torch.where(adds, values[name], mean))
+                continue
+            latest = values[name].to(mean.dtype)
+            if self.initial:
+                latest = latest.lerp(self.initial[name], self.choice.initial)
+            mean.copy_(torch.where(adds, mean.lerp(latest, weight.to(mean.dtype)), mean))
+
+    def pairs(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The tensors of the average and those of a module, by name."""
+        means, values = averaged(self.module), averaged(module)
+        if means.keys() != values.keys():
+            other = ", ".join(sorted(means.keys() ^ values.keys())[:5])
+            raise ValueError(f"the average and the module must have the same weights, but only one of them has {other}")
+        return means, values
+
     def state_dict(self) -> dict[str, Any]:
         """The number of updates, the tensors of the average by name, and the initial ones where they have a share in it."""
-        return {"count": self.count, "module": self.module.state_dict(), "initial": self.initial}
+        return {"count": int(self.count), "module": self.module.state_dict(), "initial": self.initial}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a state from `state_dict`; the tensors are copied."""

@@ -47,16 +47,20 @@ class Deadline:
         self.marks = sorted({round(share * epochs.updates) for share in MARKS} - {0, epochs.updates})
         self.stamps = []
 
+    def looks(self, done: int) -> bool:
+        """Whether `refit` looks at the clock after `done` updates; elsewhere it changes nothing."""
+        return not self.stamps or (bool(self.marks) and done >= self.marks[0] and done != self.stamps[-1][0])
+
     def refit(self, done: int, epochs: Epochs) -> Epochs | None:
         """The length that fits, after `done` updates; None if it stays as it is.
 
         The first update is not counted: it warms up what the others find warm. Of the pace since then and that since the last
         time that was looked, the slower one counts.
         """
+        if not self.looks(done):
+            return None
         if not self.stamps:
             self.stamps.append((done, self.clock()))
-            return None
-        if not self.marks or done < self.marks[0] or done == self.stamps[-1][0]:
             return None
         while self.marks and done >= self.marks[0]:
             self.marks.pop(0)

@@ -93,7 +93,7 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
         begin_s = max(0, views - views_kept()) * len(prepared.train) * lead_s
     stamps = [time.monotonic()]
     while len(stamps) < updates + 2 or (stamps[-1] - stamps[0] < seconds and len(stamps) < MOST_REHEARSED):
-        made = step(epochs.updates // 2, batches, lambda losses: None)
+        made = step(epochs.updates // 2, batches)
         sum(part.float().item() for part in made.losses.values())  # waits for the device
         stamps.append(time.monotonic())
     share = sum((side / largest.value) ** 2 for side in sides) / len(sides)

@@ -1,7 +1,8 @@
 """Logging of training metrics and progress, and the check for non-finite losses."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +11,13 @@ from torch import Tensor
 from paretina.data.damage import is_too_much
 from paretina.measure.judge import Tally
 from paretina.measure.memory import peak_mb
+from paretina.measure.plan import Plan
 from paretina.run import Run
+from paretina.system import cores
 from paretina.text import how_many, printable
 from paretina.train.accidents import AccidentError
 from paretina.train.ranks import Ranks
+from paretina.train.step import Made
 
 Listener = Callable[[dict[str, Any]], None]
 """Called on rank 0 with every line of the log."""
@@ -23,6 +27,12 @@ LOST = 0.1
 """Fraction of the pictures that may become unreadable during a run, unless `max_damaged` allows more; a few are left out."""
 
 AS_IT_IS = "the picture is used as it is now, so the run is no longer the one that its settings and its pictures make"
+
+MOST_WAITED = 0.3
+"""Share of the training time that loading may take before it is said."""
+
+LEAST_SPENT_S = 20.0
+"""Seconds of training below which nothing is said of it: the first pictures always have to be waited for."""
 
 SAID = 5
 """Pictures that became unreadable which are named at once; the log names all."""
@@ -37,6 +47,7 @@ class Journal:
         most: see `pictures`.
         faults: pictures that became unreadable, as `name: reason`, each once.
         changed: files of pictures that have changed, as `path: what`, each file once.
+        waited: seconds of training in which pictures were loaded and nothing else was done.
     """
 
     def __init__(
@@ -59,11 +70,12 @@ class Journal:
         self.began = self.last = time.monotonic()
         self.paused = 0.0
         self.seen = 0
+        self.waited = self.logged_waited = self.logged = 0.0
         self.pictures = pictures
         self.most = max(most, LOST)
         self.faults: dict[str, None] = {}
         self.changed: dict[str, str] = {}
-        self.unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self.unseen: list[tuple[int, dict[str, Tensor]]] = []
 
     def tell(self, event: str, step: int, **values: Any) -> None:
         """Writes a line on rank 0."""
@@ -107,39 +119,82 @@ class Journal:
                 if len(self.changed) == SAID + 1 and self.ranks.first:
                     self.say("more files have changed; the log names all of them")
 
-    def check(self, step: int, losses: dict[str, Tensor], force: bool = False) -> None:
-        """Raises if a loss is not finite.
+    def take(self, step: int, made: Made) -> None:
+        """Counts an update of this rank, and keeps its losses, on the device, for the next `check`."""
+        self.unseen.append((step, made.losses))
+        self.left_out(step, made.faults, made.changed)
+        self.seen += made.seen * self.ranks.count
+        self.waited += made.waited
 
-        On a GPU the losses of several updates are checked together, since each check synchronises with the device.
+    def check(self) -> None:
+        """Raises if a loss since the last check is not finite; all ranks must call it after the same updates.
+
+        Waits for the device until the last of these updates is done, so it belongs before whatever is logged, saved or timed.
 
         Raises:
             FloatingPointError: has the step and the parts of the loss.
         """
-        self.unchecked.append((step, losses))
-        if not force and self.device != "cpu" and len(self.unchecked) < 16:
+        if not self.unseen:
             return
-        for step, parts in self.unchecked:
-            shown = {name: value.item() for name, value in parts.items()}
-            total = self.ranks.mean(torch.tensor(sum(shown.values()))).item()
-            if not torch.isfinite(torch.tensor(total)):
-                raise FloatingPointError(f"loss is {total} at step {step}; parts: {shown}; lower the learning rate")
-        self.unchecked.clear()
+        values = iter(read([value for _, parts in self.unseen for value in parts.values()]))
+        shown = [(step, {name: next(values) for name in parts}) for step, parts in self.unseen]
+        self.unseen.clear()
+        totals = self.ranks.mean(torch.tensor([sum(parts.values()) for _, parts in shown])).tolist()
+        for (step, parts), total in zip(shown, totals, strict=True):
+            if not math.isfinite(total):
+                raise FloatingPointError(f"loss is {total} at step {step}; parts: {parts}; lower the learning rate")
 
     def due(self) -> bool:
         return time.monotonic() - self.last >= self.every
 
-    def train(self, step: int, losses: dict[str, Tensor], **values: Any) -> None:
-        """Logs an update."""
+    def train(self, step: int, losses: dict[str, Tensor], figures: dict[str, Tensor] | None = None, **values: Any) -> None:
+        """Logs an update.
+
+        Args:
+            figures: further values to log, on the device as the losses are.
+        """
         self.last = time.monotonic()
-        spent = self.last - self.began - self.paused
-        parts = {name: value.item() for name, value in losses.items()}
+        spent = self.spent()
+        waited = (self.waited - self.logged_waited) / max(spent - self.logged, 1e-9)
+        self.logged, self.logged_waited = spent, self.waited
+        seen = {**losses, **(figures or {})}
+        found = dict(zip(seen, read(list(seen.values())), strict=True))
+        parts = {name: found[name] for name in losses}
         self.tell(
             "train",
             step,
+            **{name: found[name] for name in figures or ()},
             **values,
             **{"train/loss": sum(parts.values())},
             **{f"train/loss/{name}": value for name, value in parts.items()},
-            **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device), "time_s": spent},
+            **{"throughput/img_s": self.seen / max(spent, 1e-9), "mem/peak_mb": peak_mb(self.device)},
+            **{"time/data": min(1.0, waited), "time_s": spent},
+        )
+
+    def spent(self) -> float:
+        """Seconds of training until the last logged update."""
+        return self.last - self.began - self.paused
+
+    def loading(self, plan: Plan, kept: bool, local_ranks: int = 1) -> str:
+        """What is said of a run that waited for its pictures more than `MOST_WAITED` of its time; "" for others and short ones.
+
+        Args:
+            kept: whether the decoded pictures were in memory.
+            local_ranks: processes on this machine.
+        """
+        spent = self.spent()
+        share = self.waited / max(spent, 1e-9)
+        if spent < LEAST_SPENT_S or share <= MOST_WAITED:
+            return ""
+        workers, spare = plan.worker_count(local_ranks, kept=kept), cores() // local_ranks
+        helps = [f"more processes that load them (workers={spare}, was {workers})"] if workers < spare and spare > 1 else []
+        if not kept:
+            helps += ["memory enough for the decoded pictures"]
+            helps += [] if plan.cache_gb else ["a cache of them on the disk (--cache-gb)"]
+        helps += ["a smaller size, or fewer transforms"]
+        return (
+            f"{100 * share:.0f} % of the training time was spent waiting for pictures, more than {100 * MOST_WAITED:.0f} %; "
+            f"what helps: {'; '.join(helps)}"
         )
 
     def val(self, step: int, epoch: float, name: str, tally: Tally) -> None:
@@ -154,6 +209,11 @@ class Journal:
     def pause(self) -> "Pause":
         """Time spent inside is not counted as training time."""
         return Pause(self)
+
+
+def read(values: Sequence[Tensor]) -> list[float]:
+    """The values of scalars on one device, in one wait for it."""
+    return torch.stack([value.detach() for value in values]).tolist() if values else []
 
 
 class Pause:

@@ -1,11 +1,10 @@
 """The training loop, to be read top to bottom.
 
 One update: learning rate, batch, transforms, forward, loss, backward, clip, step, average, log. Time is given by the clock,
-randomness by generators seeded from the seed; the loop knows no particular method. An interrupted and resumed run gives the
-same result as an uninterrupted one, bit for bit.
+randomness by generators seeded from the seed; the loop knows no particular method. Losses stay on the device until they are
+logged. An interrupted and resumed run gives the same result as an uninterrupted one, bit for bit.
 """
 
-import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -120,28 +119,31 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
 
     with asked_to_stop() as stop:
         while update < epochs.updates:
-            made = step(update, batches, functools.partial(journal.check, update))
-            journal.left_out(update, made.faults, made.changed)
-            journal.seen += made.seen * ranks.count
-            if averager and made.moved:
-                averager.update(network, epochs.clock(update))
+            made = step(update, batches)
+            journal.take(update, made)
+            if averager:
+                averager.update(network, epochs.clock(update), made.moved)
 
             done = update + 1
-            fitted = ranks.from_first(job.deadline.refit(done, epochs)) if job.deadline and done < epochs.updates else None
-            if fitted is not None:
-                journal.tell("fitted", done, epochs=fitted.epochs, planned=epochs.epochs)
-                epochs = step.epochs = fitted
-                batches = batches_from(job, recipe, epochs, done, workers)
+            if job.deadline and done < epochs.updates and job.deadline.looks(done):
+                journal.check()  # what is timed must be done
+                if fitted := ranks.from_first(job.deadline.refit(done, epochs)):
+                    journal.tell("fitted", done, epochs=fitted.epochs, planned=epochs.epochs)
+                    epochs = step.epochs = fitted
+                    batches = batches_from(job, recipe, epochs, done, workers)
             now, last = epochs.clock(done), done == epochs.updates
             # the last weights are evaluated once, after the loop, unless the best ones are looked for
             evaluating = recipe.test.keep == "best" if last else done % evaluate_every == 0
-            halt, save = ranks.from_first(
-                (stop.asked or done >= (job.updates or epochs.updates), time.monotonic() - saved >= job.save_every)
-            )
-            if evaluating or last or halt or done == start + 1 or journal.due():
+            halt, save, due = done >= (job.updates or epochs.updates), False, evaluating or last or done == start + 1
+            if halt or due or ranks.meet(done):
+                asked = (halt or stop.asked, time.monotonic() - saved >= job.save_every, halt or due or journal.due())
+                halt, save, due = ranks.from_first(asked)
+            if due or halt or save:
+                journal.check()
+            if due or halt:
                 if job.remembered:  # maps have fewer pixels than the pictures that they stand for
                     made.schedules["size"] = round(job.size(epochs.clock(update)))
-                journal.train(done, made.losses, **made.schedules, epoch=now.epoch, updates=epochs.updates)
+                journal.train(done, made.losses, made.figures, **made.schedules, epoch=now.epoch, updates=epochs.updates)
             if evaluating:
                 with journal.pause():
                     tally = tallied(job, kept, workers)
@@ -155,7 +157,6 @@ def run_updates(job: Job, recipe: Recipe, run: Run, journal: Journal) -> FinalNe
                 for module in (network, kept):  # which differ between ranks in the statistics of their norms
                     ranks.agree(module)
             if evaluating or last or halt or save:
-                journal.check(update, {}, force=True)
                 random = ranks.every(random_state(plan.device))
                 state = gather(learner, step.optimizer, step.scaler, averager, best, done, epochs.epochs, random)
                 if ranks.first:
@@ -187,7 +188,8 @@ def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: 
     requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine, order)
     if job.remembered:
         return job.remembered.batches(requests, epochs.updates_per_epoch)
-    return training_batches(job.pictures, recipe.looks(), requests, job.learner.result().model.classes, workers)
+    classes, pinned = job.learner.result().model.classes, job.plan.device_type == "cuda"
+    return training_batches(job.pictures, recipe.looks(), requests, classes, workers, pinned)
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:

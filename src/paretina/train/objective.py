@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
@@ -122,13 +122,19 @@ class Learner(nn.Module):
 
     `forward(batch, clock)` returns the parts of the loss by name; the loop sums them. The loop, DDP and the checkpoint use only
     this module.
+
+    Attributes:
+        moved: whether the last optimizer step changed the weights, which it does not if float16 overflowed: a truth value on
+            the device; None where it always does.
     """
+
+    moved: Tensor | None = None
 
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         raise TypeError(f"{type(self).__name__} must define forward(batch, clock)")
 
     def updated(self, clock: Clock) -> None:
-        """Called after each optimizer step."""
+        """Called after each optimizer step, also one that was skipped; see `moved`. Must not wait for the device."""
 
     def result(self) -> Network:
         """The network that is averaged, evaluated and saved."""

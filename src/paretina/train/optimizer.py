@@ -10,7 +10,8 @@ He et al. 2019 (arXiv:1812.01187), 3.1.
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,6 +146,22 @@ def align(optimizer: torch.optim.Optimizer, *_: object) -> None:
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape and not lies_like(value, parameter):
                     state[name] = laid_out_like(value, parameter)
+
+
+@contextmanager
+def skipped_at(overflow: Tensor | None, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Context of a step; afterwards weights and state are as before it if gradients overflowed, without a wait for the device.
+
+    Args:
+        overflow: above 0 if they did; None if they cannot.
+    """
+    if overflow is None:
+        yield
+        return
+    before = [tensor.clone() for tensor in tensors]
+    yield
+    for tensor, old in zip(tensors, before, strict=True):
+        tensor.copy_(torch.where(overflow > 0, old, tensor))
 
 
 def lies_like(tensor: Tensor, pattern: Tensor) -> bool:

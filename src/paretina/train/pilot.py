@@ -20,6 +20,7 @@ from paretina.data.split import held_out_units
 from paretina.model.build import Network
 from paretina.schedules import Constant
 from paretina.shapes import Logits
+from paretina.train.journal import read
 from paretina.train.probe import Probe, fit_probe
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
@@ -146,9 +147,10 @@ def trained(
     spent = []
     for update in range(min(updates, epochs.updates)):
         began = time.monotonic()
-        step(update, batches, lambda losses: None)
+        made = step(update, batches)
         if averager:
-            averager.update(network, epochs.clock(update))
+            averager.update(network, epochs.clock(update), made.moved)
+        read(list(made.losses.values()))  # waits for the device
         spent.append(time.monotonic() - began)
     return (averager.module if averager else network).eval(), spent  # type: ignore[return-value]
 

@@ -23,7 +23,7 @@ eager: a search in under 30 s, which compiles only if the run is long enough to 
 LONG_S = 1200.0
 """Seconds of a run above which compiling is tried: trying takes minutes, and gains a third at best."""
 
-CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile")
+CHOSEN = ("memory_format", "precision", "depthwise", "grouped", "compile", "graphs", "tf32")
 """Fields of a plan that a search chooses; if one of them is given, there is no search."""
 
 
@@ -93,7 +93,7 @@ def affordable(tuned: Tuned, batch: int, sizes: int, steps: int) -> tuple[Plan, 
         batch: images per step of the run.
         sizes: number of image sizes in the run; each is compiled separately.
     """
-    compiled, eager = tuned.plan, replace(tuned.plan, compile=False)
+    compiled, eager = tuned.plan, replace(tuned.plan, compile=False, graphs=False)
     if not compiled.compile:
         return compiled, ()
     compile_s = sizes * next(each.ready_s for each in tuned.tried if each.plan == compiled)

@@ -13,6 +13,9 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+TOGETHER = 8
+"""Updates between two decisions of several processes, such as to stop or to save, for which each waits for the others."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -81,6 +84,10 @@ class Ranks:
         values = [value]
         dist.broadcast_object_list(values)
         return values[0]
+
+    def meet(self, done: int) -> bool:
+        """Whether all ranks may ask the first one after `done` updates: alone always, together every few updates."""
+        return self.count == 1 or done % TOGETHER == 0
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all ranks, in double precision."""

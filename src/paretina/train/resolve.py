@@ -27,6 +27,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, Start, load_model, with_preprocessing
 from paretina.run import model_in
 from paretina.spec import encode
+from paretina.torch_internals import allow_shapes
 from paretina.train.asked import Asked
 from paretina.train.class_counts import with_counts
 from paretina.train.feasible import check_answers, check_asked, check_damage, check_learner, check_parts
@@ -366,6 +367,10 @@ def as_started(asked: Asked, saved: Mapping[str, Any]) -> Asked:
     return asked
 
 
+LEAST_SHAPES = 8
+"""Compilations of one network besides those for its image sizes, of which each may come in batches of two lengths."""
+
+
 def make_job(prepared: Prepared, ranks: Ranks, give_head: Callable[[Network], None] = lambda network: None) -> Job:
     """The job of a run: the network with its initial weights, the learner, and the evaluation.
 
@@ -388,9 +393,10 @@ def make_job(prepared: Prepared, ranks: Ranks, give_head: Callable[[Network], No
     learner = plan.place(learner)
     recipe.start.close_branches(learner)
     if plan.compile:
+        allow_shapes(2 * len(asked.sides()) + LEAST_SHAPES)
         for name, each in networks_in(learner):
             if not any(name.startswith(f"{outer}." if outer else "") for outer, _ in networks_in(learner) if outer != name):
-                each.compile()
+                each.compile(**plan.compiling())
     torch.manual_seed(recipe.seed + ranks.rank)  # from here on ranks drop different branches
     evaluation = Evaluation(
         prepared.val,

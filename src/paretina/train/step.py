@@ -1,13 +1,15 @@
 """One update, from its pictures to the new weights; used by the loop and by the time estimate."""
 
 import functools
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from paretina.data.ahead import Ahead
 from paretina.data.loader import LoadedBatch
 from paretina.data.sampler import Epochs, seed_of
 from paretina.measure.plan import Plan
@@ -23,24 +25,29 @@ class Made:
     """The result of an update.
 
     Attributes:
-        losses: parts of the loss by name, averaged over the update.
-        schedules: values to log, by column: `lr`, `size`, drop rates, gradient norm.
+        losses: parts of the loss by name, averaged over the update; on the device.
+        schedules: values to log, by column: `lr`, `size`, drop rates.
+        figures: further values to log, which are still on the device: the gradient norm.
         seen: number of pictures of this process.
         faults: pictures that became unreadable.
         changed: files of pictures that are not as they were.
-        moved: whether the weights were updated; False if float16 overflowed.
+        waited: seconds until its pictures were loaded.
+        moved: whether the weights were updated, which they are not if float16 overflowed: a truth value on the device; None
+            where they always are.
     """
 
     losses: dict[str, Tensor]
     schedules: dict[str, float]
+    figures: dict[str, Tensor]
     seen: int
     faults: tuple[str, ...]
     changed: tuple[str, ...]
-    moved: bool
+    moved: Tensor | None
+    waited: float = 0.0
 
 
 class Step:
-    """Performs the updates of a learner.
+    """Performs the updates of a learner, without a wait for the device.
 
     Attributes:
         optimizer: its state, and that of `scaler`, belong in a checkpoint.
@@ -54,17 +61,17 @@ class Step:
         self.update = Update(plan, self.optimizer)
         self.scaler = self.update.scaler
         self.wrapped: nn.Module = learner
+        self.send = Ahead(plan.device, plan.torch_memory_format)
 
     def begin(self) -> None:
         """Called when the initial or restored weights are in place."""
         self.wrapped = self.ranks.wrap(self.learner)
 
-    def __call__(self, update: int, batches: Iterator[LoadedBatch], check: Callable[[dict[str, Tensor]], None]) -> Made:
+    def __call__(self, update: int, batches: Iterator[LoadedBatch]) -> Made:
         """Performs an update.
 
         Args:
             update: index of the update, from 0; determines learning rate, seeds and weights of pictures.
-            check: called with the losses before the weights are updated.
         """
         recipe, ranks, epochs = self.recipe, self.ranks, self.epochs
         clock = epochs.clock(update)
@@ -73,10 +80,12 @@ class Step:
         losses: dict[str, Tensor] = {}
         faults: list[str] = []
         changed: list[str] = []
-        seen = 0
+        seen, waited = 0, 0.0
         for number in range(recipe.accumulate):
+            began = time.perf_counter()
             loaded = next(batches)
-            batch = loaded.batch.to(self.plan.device, self.plan.torch_memory_format)
+            waited += time.perf_counter() - began
+            batch = self.send(loaded.batch)
             generator = torch.Generator().manual_seed(seed_of(recipe.seed, update, ranks.rank, number))
             for transform in recipe.batch_transforms():
                 batch = transform(batch, clock, generator)
@@ -89,11 +98,9 @@ class Step:
             seen += len(batch)
             faults += loaded.faults
             changed += loaded.changed
-        check(losses)
         moved, norm = self.update.step(functools.partial(recipe.clip, self.clipped, clock) if recipe.clip else None)
-        if norm is not None:
-            schedules["grad_norm"] = float(norm)
-        if moved:
-            self.learner.updated(clock)
+        figures = {} if norm is None else {"grad_norm": norm}
+        self.learner.moved = moved
+        self.learner.updated(clock)
         schedules.update(lr=rate, size=batch.images.shape[-1])
-        return Made(losses, schedules, seen, tuple(faults), tuple(changed), moved)
+        return Made(losses, schedules, figures, seen, tuple(faults), tuple(changed), moved, waited)

@@ -269,6 +269,8 @@ def finish(
             if not found.open:
                 journal.tell("probe", 0, probe=found.figures)
         kept = run_updates(job, prepared.recipe, run, journal)
+        if slow := journal.loading(job.plan, prepared.train.kept, ranks.locals):
+            journal.note(kept.epochs.updates, slow)
     kept = replace(kept, network=as_saved(kept.network))
     # as in `paretina evaluate`, so that both give the same figures for any training plan
     job.evaluation.plan = Plan(device=job.plan.device)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
@@ -71,7 +71,7 @@ class CutMix(BatchTransform):
         sizes = {tuple(view.shape[-2:]) for view in batch.views}
         if len(sizes) > 1:
             raise ValueError(f"CutMix pastes one rectangle into all views, but they have the sizes {sorted(sizes)}; use MixUp")
-        partner = torch.randperm(len(batch), generator=generator).to(batch.targets.device)
+        partner = sent(torch.randperm(len(batch), generator=generator), batch.targets.device)
         row, column = (int(torch.randint(side, (), generator=generator)) for side in (height, width))
         rows, columns = rectangle(float(beta(alpha, 1, generator)), row, column, height, width)
         views = []

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.data.transform import BatchTransform
@@ -52,9 +52,9 @@ class MixUp(BatchTransform):
         alpha = self.alpha(clock)
         if alpha == 0 or not torch.rand((), generator=generator) < self.probability(clock):
             return batch
-        partner = torch.randperm(len(batch), generator=generator).to(batch.targets.device)
+        partner = sent(torch.randperm(len(batch), generator=generator), batch.targets.device)
         # the partner's share; its distribution is that of one minus it
-        other = beta(alpha, len(batch) if self.per_image else 1, generator).to(batch.targets.device)
+        other = sent(beta(alpha, len(batch) if self.per_image else 1, generator), batch.targets.device)
         views = []
         for view in batch.views:
             images = view if view.is_floating_point() else view.float() / 255

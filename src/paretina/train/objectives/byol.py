@@ -103,9 +103,10 @@ class BYOLLearner(TwoViewLearner):
 
     @torch.no_grad()
     def updated(self, clock: Clock) -> None:
-        share = 1.0 - self.choice.decay(clock)
-        for moved, online in zip(self.target.parameters(), self.online.parameters(), strict=True):
-            moved.lerp_(online, share)
+        decay = self.choice.decay(clock)
+        share = 1.0 - decay if self.moved is None else (1.0 - decay) * self.moved.float()
+        for target, online in zip(self.target.parameters(), self.online.parameters(), strict=True):
+            target.lerp_(online, share)
 
 
 def embedding_width(model: Model) -> int:

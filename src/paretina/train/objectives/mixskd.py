@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.beta import beta
 from paretina.data.bounds import require_within
 from paretina.model.blueprint import Blueprint, Model
@@ -98,7 +98,7 @@ class MixSKDLearner(Learner):
     def forward(self, batch: Batch, clock: Clock) -> dict[str, Loss]:
         temperature = self.choice.temperature(clock)
         images = batch.images if batch.images.is_floating_point() else batch.images.float() / 255
-        partner = torch.randperm(len(batch)).to(images.device)
+        partner = sent(torch.randperm(len(batch)), images.device)
         kept = float(beta(self.choice.alpha(clock), 1, torch.default_generator))
 
         def blended(each: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from paretina.schedules import Constant, Cosine, Warmup
-from paretina.torch_internals import foreach_add, foreach_add_, foreach_mul_
-from paretina.train.optimizer import Optimizer
+from paretina.torch_internals import SkipsOverflow, foreach_add, foreach_add_, foreach_mul_
+from paretina.train.optimizer import Optimizer, skipped_at
 from paretina.traits import SETTING, traits
 
 
@@ -43,7 +43,7 @@ class LARS(Optimizer):
         return LayerwiseSGD(groups, momentum=self.momentum, trust=self.trust)
 
 
-class LayerwiseSGD(torch.optim.Optimizer):
+class LayerwiseSGD(SkipsOverflow, torch.optim.Optimizer):
     """u = g + wd w; m <- μ m + r u; w <- w - lr m; r is trust |w| / |u|, or 1 in undecayed groups and at norms of 0."""
 
     def __init__(self, groups: list[dict[str, Any]], *, momentum: float, trust: float) -> None:
@@ -71,9 +71,10 @@ class LayerwiseSGD(torch.optim.Optimizer):
                 if not self.state[weight]:
                     self.state[weight] = {"step": torch.zeros_like(weight)}
             steps = [self.state[weight]["step"] for weight in weights]
-            foreach_mul_(steps, group["momentum"])
-            foreach_add_(steps, updates)
-            foreach_add_(weights, steps, alpha=-group["lr"])
+            with skipped_at(self.found_inf, [*weights, *steps]):
+                foreach_mul_(steps, group["momentum"])
+                foreach_add_(steps, updates)
+                foreach_add_(weights, steps, alpha=-group["lr"])
         return loss
 
 

@@ -18,6 +18,7 @@ import torch
 
 from paretina.schedules import Constant, Exponential, Warmup
 from paretina.torch_internals import (
+    SkipsOverflow,
     foreach_add,
     foreach_addcdiv_,
     foreach_addcmul_,
@@ -25,7 +26,7 @@ from paretina.torch_internals import (
     foreach_sqrt_,
     foreach_sub_,
 )
-from paretina.train.optimizer import Optimizer
+from paretina.train.optimizer import Optimizer, skipped_at
 from paretina.traits import SETTING, traits
 
 
@@ -52,7 +53,7 @@ class RMSPropTF(Optimizer):
         return TensorFlowRMSProp(groups, memory=self.memory, momentum=self.momentum, eps=self.eps)
 
 
-class TensorFlowRMSProp(torch.optim.Optimizer):
+class TensorFlowRMSProp(SkipsOverflow, torch.optim.Optimizer):
     """s <- d s + (1 - d) g²; m <- μ m + lr g / sqrt(s + eps); w <- w - m; with s = 1 and m = 0 at first."""
 
     def __init__(self, groups: list[dict[str, Any]], *, memory: float, momentum: float, eps: float) -> None:
@@ -77,13 +78,14 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
                     self.state[weight] = {"square": torch.ones_like(weight), "step": torch.zeros_like(weight)}
             squares = [self.state[weight]["square"] for weight in weights]
             steps = [self.state[weight]["step"] for weight in weights]
-            foreach_mul_(squares, group["memory"])
-            foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
-            roots = foreach_add(squares, group["eps"])
-            foreach_sqrt_(roots)
-            foreach_mul_(steps, group["momentum"])
-            foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
-            foreach_sub_(weights, steps)
+            with skipped_at(self.found_inf, [*weights, *squares, *steps]):
+                foreach_mul_(squares, group["memory"])
+                foreach_addcmul_(squares, gradients, gradients, value=1 - group["memory"])
+                roots = foreach_add(squares, group["eps"])
+                foreach_sqrt_(roots)
+                foreach_mul_(steps, group["momentum"])
+                foreach_addcdiv_(steps, gradients, roots, value=group["lr"])
+                foreach_sub_(weights, steps)
         return loss
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch.nn.functional as F
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.bounds import require_within
 from paretina.measure.priors import log_priors
 from paretina.model.blueprint import Model
@@ -86,7 +86,7 @@ class AdjustedCrossEntropy(Term):
             smoothing = self.smoothing(clock)
             says = batch.targets.any(1, keepdim=True).float()
             wanted = batch.targets * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * says
-            logits = outputs.logits if known is None else outputs.logits + self.tau(clock) * known.to(outputs.logits)
+            logits = outputs.logits if known is None else outputs.logits + self.tau(clock) * sent(known, outputs.logits.device)
             return self.weight(clock) * F.cross_entropy(logits, wanted, reduction="sum") / says.sum().clamp(min=1.0)
 
         return term

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from paretina.clock import Clock
-from paretina.data.batch import Batch
+from paretina.data.batch import Batch, sent
 from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.model.task import Task
@@ -125,7 +125,8 @@ class WeightedCrossEntropy(Term):
             says = batch.targets.any(1, keepdim=True).float()
             weighed = batch.targets
             if known is not None:
-                weighed = weighed * known.to(weighed).view(-1, *[1] * (weighed.ndim - 2))
+                there = sent(known, weighed.device).to(weighed.dtype)
+                weighed = weighed * there.view(-1, *[1] * (weighed.ndim - 2))
             wanted = weighed * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighed.sum(1, keepdim=True)
             total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
             return self.weight(clock) * total / says.sum().clamp(min=1.0)
