@@ -7,7 +7,7 @@ not interpolated as in the paper.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import nn
@@ -45,6 +45,8 @@ class Pixelwise(nn.Module):
 @dataclass(frozen=True, kw_only=True)
 class PixelHead(Head):
     """Needs data whose task is `Places`, and pictures whose sides are multiples of the stride of the network."""
+
+    DENSE: ClassVar[bool] = True
 
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module:
         return Pixelwise(maps[-1].width, classes, maps[-1].stride)
