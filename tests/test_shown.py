@@ -88,6 +88,7 @@ STAND_INS = {
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
     "runs/photos-resnet18-1": "runs/trained",
+    "model.quantiser=Dorefa": "model.quantiser=Dorefa",
     "both.safetensors": "both.safetensors",
     "runs/small": "runs/small",
     "runs/*": "runs/*",

@@ -23,7 +23,7 @@ from paretina.model.roles import roles
 from paretina.model.rounding import bits_of, layers_in, rounding_of
 from paretina.model.weights import About, Start, load_model, load_start, save_model
 from paretina.spec import decode, encode, modules_in
-from paretina.train.starting import different_notes
+from paretina.train.starting import different_notes, named
 from tiny import tiny_blueprint
 
 EXAMPLES = [example for module in modules_in("paretina.model.quantisers") for example in getattr(module, "EXAMPLES", ())]
@@ -73,7 +73,7 @@ def test_float_weights_load_and_low_bit_weights_load_into_floats(quantiser):
         for name in names:
             assert torch.equal(network.get_submodule(name).weight, start.get_submodule(name).weight)
         words = different_notes(start_of(start), network.model)
-        assert f"quantiser {str(there).removesuffix('()')} instead of" in words[0]
+        assert f"quantiser {named(there)} instead of {named(here)}" in words[0]
 
 
 @every_quantiser

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
-from paretina.model.blueprint import Model
+from paretina.model.blueprint import Model, Quantiser
 from paretina.model.build import Network
 from paretina.model.layers import Residual
 from paretina.model.norms.switched import SwitchedUnit
@@ -93,7 +93,11 @@ def different_notes(start: Start, model: Model) -> tuple[str, ...]:
 
 
 def named(value: object) -> str:
-    """A part of a network in words: without brackets where it has nothing to set."""
+    """A part of a network in words: without brackets where it has nothing to set, a quantiser with its bits."""
+    if value is None:
+        return "none"
+    if isinstance(value, Quantiser):
+        return f"{type(value).__name__} {value.weights}w{value.activations}a"
     return str(value).removesuffix("()")
 
 
