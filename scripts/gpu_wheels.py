@@ -3,8 +3,9 @@
     python scripts/gpu_wheels.py                # into wheels/, which git ignores
     python -m pip install --no-index --find-links wheels --no-deps wheels/*.whl    # there, once
 
-That machine has Python 3.12 with torch, torchvision, timm and onnxruntime, which must stay as they are: they fit its driver. So
-everything is taken without what it depends on, and each package is named here. Paretina itself is used from the tree.
+That machine has Python 3.12 with torch, torchvision, timm, onnxruntime, scipy, pytest and nvidia-ml-py, which stay as they are:
+they fit its driver. So wheels are taken without what they depend on, and each package is named here. Paretina itself is among
+them, since its version is looked up where it is installed; with PYTHONPATH=src its code is that of the tree.
 """
 
 import argparse
@@ -14,33 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-NEEDED = (
-    "beartype>=0.20",
-    "click>=8.1",
-    "execnet",
-    "filelock>=3.12",
-    "ImageHash>=4.3.2",
-    "iniconfig",
-    "jaxtyping>=0.3",
-    "jinja2>=3.1",
-    "markdown-it-py",
-    "markupsafe",
-    "mdurl",
-    "nvidia-ml-py",
-    "packaging",
-    "pluggy",
-    "pygments",
-    "pytest-xdist>=3.6",
-    "pytest>=8",
-    "pywavelets",
-    "pyyaml>=6",
-    "rich>=13",
-    "safetensors>=0.5",
-    "scipy>=1.13",
-    "simplejpeg>=1.8",
-    "wadler-lindig",
-)
-"""What `import paretina`, tests/conftest.py and tests/gpu need besides torch, torchvision, numpy and pillow."""
+NEEDED = ("beartype>=0.20", "ImageHash>=4.3.2", "pywavelets", "simplejpeg>=1.8")
+"""What `import paretina`, tests/conftest.py and tests/gpu need besides what is there."""
 
 
 def command(folder: Path, python: str, platform: str, packages: tuple[str, ...] = NEEDED) -> list[str]:
@@ -59,6 +35,8 @@ def main() -> None:
     # pip looks at older tags only if they are named too
     older = ["--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"]
     subprocess.run([*command(options.folder, options.python, options.platform), *older], check=True)
+    here = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*here, "--wheel-dir", str(options.folder), str(ROOT)], check=True)
     found = sorted(options.folder.glob("*.whl"))
     print(f"{len(found)} wheels, {sum(path.stat().st_size for path in found) / 1e6:.0f} MB, in {options.folder}")
 
