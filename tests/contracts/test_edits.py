@@ -15,8 +15,8 @@ from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.edits") for example in getattr(module, "EXAMPLES", ())]
 every_edit = pytest.mark.parametrize("edit", EXAMPLES, ids=repr)
-TOKENS = network_named("deit_tiny").blueprint
-BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:2]) for whole in (B0, S, R50, TOKENS)]
+OTHERS = [network_named(name).blueprint for name in ("deit_tiny", "convnext_tiny")]
+BASES = [replace(whole, resolution=32, classes=5, stages=whole.stages[:2]) for whole in (B0, S, R50, *OTHERS)]
 
 
 def edited(edit, blueprint):
