@@ -668,7 +668,7 @@ def test_what_is_judged_and_kept_is_never_the_compiled_network_of_the_training(t
     # in place of the compiler: a call that answers wrongly in evaluation, as one of another network would
     compiled = []
 
-    def compile(module):
+    def compile(module, **settings):
         plain = module._call_impl
         module._compiled_call_impl = lambda *given, **more: plain(*given, **more) if module.training else -plain(*given, **more)
         compiled.append(module)
