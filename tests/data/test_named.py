@@ -36,7 +36,8 @@ def test_every_source_that_can_be_named_is_named_in_one_way():
     assert len({*suffixes}) == len(suffixes)
     assert sum(kind.FOLDERS for kind in sources().values()) == 1
     assert data_in_words() == (
-        "a folder, a .csv, .npz, .parquet, .tar, .tar.gz, .tgz or .tsv file, hf:NAME, torchvision:NAME, cells, clipart or shapes"
+        "a folder, a .csv, .npz, .parquet, .tar, .tar.gz, .tgz or .tsv file, hf:NAME, torchvision:NAME, cells, clipart or "
+        "shapes"
     )
 
 

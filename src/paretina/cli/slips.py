@@ -563,11 +563,14 @@ def explain(given: Mapping[str, Any]) -> None:
 
 
 def distill(given: Mapping[str, Any]) -> None:
-    rest, teacher = given["rest"], given["teacher"]
+    rest, teacher, student = given["rest"], given["teacher"], Path(given["model"])
     source, fields = (rest[0], rest[1:]) if rest and is_data(rest[0]) else (None, rest)
     check_duration(given)
     taken = taken_apart(fields)
-    check_network(given["model"])
+    if student.exists() and student.suffix != ".json":  # a trained network
+        model_file(student)
+    else:
+        check_network(given["model"])
     check_recipe(given["recipe"])
     check_device(given["device"])
     check_weights(given["weights"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paretina.verbs.asking import check_names as check_names
     from paretina.verbs.asking import check_parts as check_parts
     from paretina.verbs.asking import known_path as known_path
+    from paretina.verbs.blockwise import distill_blockwise as distill_blockwise
     from paretina.verbs.carding import card as card
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from paretina.verbs.data import data_check as data_check
     from paretina.verbs.distilling import ask_distilled as ask_distilled
     from paretina.verbs.distilling import ask_pretrained as ask_pretrained
+    from paretina.verbs.distilling import check_periods as check_periods
     from paretina.verbs.distilling import distill as distill
     from paretina.verbs.distilling import pretrain as pretrain
     from paretina.verbs.embedding import embed as embed
