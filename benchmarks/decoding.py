@@ -35,6 +35,9 @@ Row = dict[str, Any]
 
 ARMS = ("whole", "crop", "packed")
 
+CROP = {"kind": "RandomResizedCrop", "smallest": 0.35}
+"""Of pictures of 300 pixels, 177 at least: so that most crops of 64 pixels are cut out of a halved copy."""
+
 
 def as_jpeg(folder: Path, target: Path) -> Path:
     """A copy of a folder set with every picture as a JPEG file."""
@@ -52,7 +55,7 @@ def trained(options: argparse.Namespace, work: Path, arm: str, seed: int) -> Row
     data = Folder(path=str(as_jpeg(options.set, work / "jpeg")))
     place = work / f"{arm}-{seed}"
     fields: Row = {"size": options.size, "epochs": options.epochs, "seed": seed, "threads": 1, "workers": 0, "decoding": arm}
-    fields |= {"test.every": 1e6, "precision": "float32"}
+    fields |= {"test.every": 1e6, "precision": "float32", "transforms": [CROP, {"kind": "HorizontalFlip"}]}
     if arm == "packed":
         fields["cache_gb"] = 4
     choice = verbs.ask(data, options.model, "finetune", options.weights, "cpu", fields=fields)
@@ -86,7 +89,7 @@ def main() -> None:
     parser.add_argument("--set", type=Path, help="folder with train/CLASS/* and val/CLASS/*")
     parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--weights", default="auto")
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=float, default=4.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--report", action="store_true", help="train nothing")
