@@ -267,9 +267,19 @@ def train(given: Mapping[str, Any]) -> None:
                 full_path(name)
         refuse(f"name the data: {known('data')}")
     check_asked({**given, "source": source}, taken)
+    check_batch(given["batch"], taken)
     if given["dry_run"] or not given["print_config"]:
         check_output(given["output"], source)
     check_trackers(given)
+
+
+def check_batch(batch: str | None, fields: Mapping[str, Any]) -> None:
+    if batch is None:
+        return
+    if given := [name for name in fields if full_path(name) == "recipe.batch_size"]:
+        refuse(f"the batch is given twice, as --batch {batch} and as {given[0]}; leave one out")
+    if batch != AUTO and (not batch.isdecimal() or int(batch) < 1):
+        refuse(f"--batch takes a number of pictures, at least 1, or auto, got {batch!r}")
 
 
 def check_asked(given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:

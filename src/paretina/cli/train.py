@@ -124,6 +124,12 @@ from paretina.verbs.checks import misuse as refused
     help="Groups of classes (.csv with class,parent, .json or .yaml): accuracy at each level, and how severe mistakes are.",
 )
 @click.option(
+    "--batch",
+    metavar="N|auto",
+    default=None,
+    help="Pictures an update; auto for as many as fit into memory, with the learning rate scaled.  [as the recipe says]",
+)
+@click.option(
     "--cache-gb",
     type=click.FloatRange(0),
     default=None,
@@ -159,6 +165,7 @@ def train(
     relabel: Path | None,
     relabel_val: bool,
     hierarchy: Path | None,
+    batch: str | None,
     cache_gb: float | None,
     tuning: str,
     plan: str | None,
@@ -200,6 +207,7 @@ def train(
             "--relabel": relabel,
             "--relabel-val": relabel_val or None,
             "--hierarchy": hierarchy,
+            "--batch": batch,
             "--cache-gb": cache_gb,
             "--tune": None if tuning == "none" else tuning,
             "--plan": plan,
@@ -237,8 +245,11 @@ def train(
         check_groups(source, groups)
         by_name["data.groups"] = groups
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
-    named = (source, model, recipe, weights, device, config, cached(cache_gb, by_name), progressive, seconds)
+    by_name = verbs.with_batch(cached(cache_gb, by_name), batch)
+    named = (source, model, recipe, weights, device, config, by_name, progressive, seconds)
     choice = verbs.ask(*named, *labels, task)
+    if batch == "auto":
+        choice = verbs.fitted(choice)
     limit = choice.seconds if seconds is None else seconds
     # the limit is for the command, from the start of its process
     seconds = None if limit is None else max(0.0, limit - system.process_seconds())

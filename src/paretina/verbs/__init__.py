@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from paretina.verbs.asking import check_names as check_names
     from paretina.verbs.asking import check_parts as check_parts
     from paretina.verbs.asking import known_path as known_path
+    from paretina.verbs.batching import fitted as fitted
+    from paretina.verbs.batching import with_batch as with_batch
     from paretina.verbs.blockwise import distill_blockwise as distill_blockwise
     from paretina.verbs.carding import card as card
     from paretina.verbs.checks import MisuseError as MisuseError
@@ -98,6 +100,7 @@ PLACES = {
     "explain": "verbs.explaining",
     "export_weights": "verbs.weights",
     "finetune": "verbs.training",
+    "fitted": "verbs.batching",
     "fold_of": "verbs.folding",
     "import_weights": "verbs.weights",
     "known_path": "verbs.asking",
@@ -122,6 +125,7 @@ PLACES = {
     "study_of": "verbs.searching",
     "train": "verbs.training",
     "train_routed": "verbs.routing",
+    "with_batch": "verbs.batching",
 }
 """The module of each name, below `paretina`."""
 

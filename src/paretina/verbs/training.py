@@ -34,6 +34,7 @@ from paretina.train.resolve import prepare, with_memory_notes
 from paretina.train.routes import check_routes
 from paretina.train.training import Say
 from paretina.verbs.asking import ask, check_names, check_parts
+from paretina.verbs.batching import fitted, with_batch
 from paretina.verbs.checks import MisuseError, check_place, misuse, model_file, restarted
 from paretina.verbs.reporting import LogTo as LogTo
 from paretina.verbs.reporting import found_trackers
@@ -85,6 +86,7 @@ def train(
     routes: str | None = None,
     budget: str | None = None,
     task: str | None = None,
+    batch: int | str | None = None,
     **fields: Any,
 ) -> Run:
     """Trains a classifier and leaves a run directory with the model file and a report.
@@ -109,6 +111,8 @@ def train(
         budget: what a picture may cost on average with `routes`: "macs=0.6x", a share of the cost at the largest size, or
             "macs=1.2G"; default: "macs=0.6x".
         task: "classify" or "segment", what is learned from a folder; see `ask`.
+        batch: pictures an update; "auto" for as many as fit into memory, with the learning rate scaled. Default: as the recipe
+            says.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.
     """
     began = time.monotonic()
@@ -116,7 +120,9 @@ def train(
     labels = (imbalance, ignore, relabel, relabel_val, hierarchy)
     with misuse():
         named = check_routes(routes, budget, named)
-    choice = ask(data, model, recipe, weights, device, config, named, progressive, time_limit, *labels, task)
+    choice = ask(data, model, recipe, weights, device, config, with_batch(named, batch), progressive, time_limit, *labels, task)
+    if batch == "auto":
+        choice = fitted(choice)
     limit = choice.seconds if time_limit is None else time_limit
     if routes is not None:
         from paretina.verbs.routing import train_routed  # which needs this module
