@@ -521,7 +521,17 @@ class Stage(Spec):
 
 
 def deepened(stage: Stage, depth: int) -> Stage:
-    """The stage with another depth; of blocks with hidden widths of their own, new ones have that of the last."""
+    """The stage with another depth; of blocks with hidden widths of their own, new ones have that of the last.
+
+    Raises:
+        ValueError: its wiring has predictors before blocks that would not be there.
+    """
+    after = getattr(stage.wiring, "after", ())
+    if after and after[-1] >= depth:
+        raise ValueError(
+            f"{type(stage.wiring).__name__}.after is {after}, which must end before the last of {depth} blocks; change the "
+            "depth first, and then add the predictors"
+        )
     hidden = getattr(stage.wiring, "hidden", ())
     if not hidden or depth == stage.depth:
         return replace(stage, depth=depth)
