@@ -24,6 +24,7 @@ from paretina.measure.roofline import table as stage_table
 from paretina.measure.timing import MakeStep, Series, Step, Subject, Timing, Turns, is_out_of_memory, time_subjects
 from paretina.measure.tune import Tuned
 from paretina.model.build import Network
+from paretina.model.rounding import in_words
 from paretina.tables import html_lines, in_columns
 from paretina.text import how_many, printable
 
@@ -68,6 +69,7 @@ class MeasuredModel:
         del flat["stages"]
         flat["uncounted"] = " ".join(self.cost.uncounted)
         flat["routes"] = " ".join(f"{route.name}:{route.share:.4g}" for route in self.cost.routes)
+        flat["bits"] = in_words(self.cost.bits)
         row = {"name": self.name, **flat, "intensity": self.cost.intensity}
         row |= {f"latency_{key}": value for key, value in timing.latency.to_dict().items() if key != "samples_ms"}
         for prefix, batch in (("inference", timing.inference), ("training", timing.training)):
