@@ -97,10 +97,10 @@ def test_the_command_finds_a_batch_and_says_it(tmp_path):
     given += ["epochs=1", "size=16", "workers=0", "precision=float32", "--output", str(tmp_path / "run")]
     result = CliRunner().invoke(main, [*given, "--batch", "auto"], prog_name="paretina")
     assert result.exit_code == 0, result.output
-    assert "batch: 4 pictures an update, in place of" in " ".join(result.stderr.split())
-    asked = json.loads((tmp_path / "run" / "asked.json").read_text())
-    assert asked["recipe"]["batch_size"] == 4
-    assert asked["recipe"]["optimizer"]["scale_lr"]
+    said = " ".join(result.stderr.split())
+    assert "batch: 64 pictures an update, as the recipe has it: at least 64 fit into memory (extrapolated)" in said
+    assert "the learning rate stays" in said
+    assert json.loads((tmp_path / "run" / "asked.json").read_text())["recipe"]["batch_size"] == 64  # few pictures lower it not
 
 
 @pytest.mark.parametrize(

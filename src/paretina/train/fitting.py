@@ -18,7 +18,7 @@ FILLED = 0.9
 """Share of the pictures that fit which is used at most: memory differs from update to update, and evaluation takes some."""
 
 LEAST_UPDATES = 16
-"""Updates that an epoch has at least; with fewer, a network learns little from few pictures, whatever the learning rate."""
+"""Updates that an epoch has at least where the batch is made larger than the recipe's; with fewer, a network learns little."""
 
 SMALL = 16
 """The smaller of the two batches that are continued in a straight line."""
@@ -31,7 +31,7 @@ class FittingBatch:
         batch: pictures an update.
         fits: pictures that would fit, as far as was looked: up to `most`.
         how: "tried" or "extrapolated".
-        most: pictures an update at which an epoch still has `LEAST_UPDATES` of them.
+        most: pictures an update at which an epoch still has `LEAST_UPDATES` of them, or those of the recipe if that is more.
     """
 
     batch: int
@@ -46,7 +46,7 @@ def fitting_batch(prepared: Prepared, device: Device) -> FittingBatch:
     Raises:
         ValueError: the memory of the device cannot be seen, or it is too small for one picture.
     """
-    most = max(1, len(prepared.train) // LEAST_UPDATES)
+    most = max(prepared.recipe.batch_size, len(prepared.train) // LEAST_UPDATES)
 
     def make(size: int) -> Callable[[], object]:
         recipe = replace(prepared.recipe, batch_size=size, accumulate=min(prepared.recipe.accumulate, size))
