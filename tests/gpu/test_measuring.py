@@ -23,8 +23,7 @@ def test_steps_are_timed_after_a_warm_up(device, steps):
     here = Device.here(device)
     plans = {"inference": steps.infer(InferencePlan(device=device))(4), "training": steps.train(Plan(device=device))(4)}
     found = Turns(rounds=3, seconds=1.0, wait=here.wait).run(plans)
-    assert all(series.p50.value > 0 for series in found.values())
-    assert found["training"].p50.value > found["inference"].p50.value
+    assert all(len(series.rounds) == 3 and series.p50.low > 0 for series in found.values())
 
 
 def test_parts_are_timed_by_events(device, steps):
