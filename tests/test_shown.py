@@ -90,6 +90,10 @@ STAND_INS = {
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
     "runs/photos-resnet18-1": "runs/trained",
+    "runs/photos-resnet18-1@71.4": "runs/trained@71.4",
+    "runs/photos-resnet50-1@74.9": "mobilenet.safetensors@74.9",
+    "--accuracy-on photos/": "photos/",
+    "head=UNetHead": "head=UNetHead",
     "model.quantiser=Dorefa": "model.quantiser=Dorefa",
     "both.safetensors": "both.safetensors",
     "runs/small": "runs/small",
@@ -119,6 +123,7 @@ STAND_INS = {
     "studies/shared": "studies/shared",
     "--resume runs/photos-scale-1": "runs/scale",
     "--resume runs/photos-search-1": "runs/search",
+    "--resume runs/cells-transfer-1": "runs/transfer",
     # what would ask a hub, or load much
     "timm:tf_efficientnet_b0.ns_jft_in1k": ("checkpoint.pth", "--network", "timm:mobilenetv2_035"),
     "torchvision:resnet50.IMAGENET1K_V2": ("checkpoint.pth", "--network", "mobilenet_v2_035"),
@@ -150,6 +155,7 @@ STAND_INS = {
     "epochs=100": "epochs=1",
     "--folds 5": "2",
     "--seeds 8": "2",
+    "--seeds 5": "1",
     "--time-limit 120s": "120s",
     "--time-limit 3m": "100s",
     "--time-limit 10m": "10m",
@@ -223,6 +229,7 @@ ADDED = {
     "model.stages.*.width=8 model.stem.width=8 model.stages.*.depth=1 model.resolution=16",
     "search": "--trials 4 --seeds 1 --finalists 1 --timing 0.1 --device cpu epochs=2 size=32 batch_size=9 workers=0 threads=1 "
     "precision=float32",
+    "transfer": f"--seeds 1 {TINY}",
     "prune": "--cost macs --multiple 1 epochs=1 batch_size=9 workers=0 precision=float32",
     "measure": "--device cpu --time 0.2s --rounds 1 --batch 2 --resolution 96",
 }
@@ -233,11 +240,13 @@ BEGUN = {
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
+    "runs/transfer": "transfer cells/ runs/trained@71.4 mobilenet.safetensors@74.9 --output runs/transfer "
+    f"{ADDED['transfer']} threads=1",
 }
 """What is made before a line that continues with it."""
 
 SLOW = (
-    r"paretina (frontier|ablate|measure|scale|search) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
+    r"paretina (frontier|ablate|measure|scale|search|transfer) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
     r"paretina train clipart --weights auto|paretina prune .* --cost|"
     r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
 )

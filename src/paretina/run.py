@@ -85,7 +85,7 @@ OF_FOLDS = "folds.json"
 OF_STAGES = "stages.json"
 """The file of a training in two stages, in the directory of the run of the second; `paretina train --resume` continues it."""
 
-OF_STUDIES = ("frontier", "scale", "search")
+OF_STUDIES = ("frontier", "scale", "search", "transfer")
 """The verbs of studies that have an `asked.json` and are continued by `--resume`."""
 
 
@@ -123,7 +123,7 @@ def held_in(path: Path) -> str:
         if verb not in (*OF_RUNS, *OF_STUDIES):
             return f"something of `paretina {verb}` already; choose another --output"
         what, verb = (
-            {"frontier": "a frontier", "scale": "a scaling", "search": "a search"}.get(verb, "a run"),
+            {"frontier": "a frontier", "scale": "a scaling", "search": "a search", "transfer": "a transfer"}.get(verb, "a run"),
             (verb if verb in OF_STUDIES else "train"),
         )
     else:

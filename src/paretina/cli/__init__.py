@@ -33,13 +33,14 @@ from paretina.cli import (
     serve,
     ship,
     train,
+    transfer,
     weights,
 )
 from paretina.cli.program import FieldCommand, command, main, speech_options
 
 LONG = (
     *("ablate", "card", "data", "distill", "embed", "evaluate", "explain", "finetune", "frontier", "measure", "predict"),
-    *("pretrain", "probe", "prune", "scale", "search", "selftrain", "ship", "train"),
+    *("pretrain", "probe", "prune", "scale", "search", "selftrain", "ship", "train", "transfer"),
 )
 """The commands that can take long, so that they print progress."""
 
@@ -53,6 +54,7 @@ command(main, search.EXAMPLE, **search.COMMAND)(search.search)
 main.add_command(frontier.frontier)
 main.add_command(measure.measure)
 main.add_command(scale.scale)
+main.add_command(transfer.transfer)
 early.watch(main)
 speech_options(main, LONG)
 completing.complete(main)

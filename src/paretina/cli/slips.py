@@ -660,6 +660,18 @@ def scale(given: Mapping[str, Any]) -> None:
         full_path(name)
 
 
+def transfer(given: Mapping[str, Any]) -> None:
+    if given["resume"] is not None or given["source"] is None:
+        return
+    check_duration(given)
+    check_recipe(given["recipe"])
+    check_device(given["device"])
+    check_source(given["source"])
+    check_source(given["accuracy_on"])
+    for name in taken_apart(tuple(word for word in given["rest"] if "=" in word and not Path(word).exists())):
+        full_path(name)
+
+
 def shipped(path: Path) -> bool:
     """Whether a name is that of a shipped file."""
     return any(path.name.endswith(ending) for ending, _ in known("formats").values())
@@ -692,5 +704,6 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "ship": ship,
     "show": show,
     "train": train,
+    "transfer": transfer,
 }
 """The check of each command, by its name."""

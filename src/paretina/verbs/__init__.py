@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from paretina.verbs.training import resume as resume
     from paretina.verbs.training import start as start
     from paretina.verbs.training import train as train
+    from paretina.verbs.transferring import transfer as transfer
     from paretina.verbs.weights import export_weights as export_weights
     from paretina.verbs.weights import import_weights as import_weights
 
@@ -125,6 +126,7 @@ PLACES = {
     "study_of": "verbs.searching",
     "train": "verbs.training",
     "train_routed": "verbs.routing",
+    "transfer": "verbs.transferring",
     "with_batch": "verbs.batching",
 }
 """The module of each name, below `paretina`."""
@@ -161,6 +163,7 @@ __all__ = [
     "ship",
     "show",
     "train",
+    "transfer",
 ]
 
 

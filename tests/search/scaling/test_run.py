@@ -181,7 +181,7 @@ def test_the_time_limit_sets_the_epochs_of_all(asked, tmp_path, untrained, monke
     # (0.9 * 100 - 6 * 1) / (6 * 2): three networks with two seeds
     assert work(tmp_path / "out", Here(1))["epochs"] == 7.0
     begin(tmp_path / "short", study_of(asked, time_limit_s=2.0))
-    with pytest.raises(ValueError, match="too short: 3 networks with 1 seeds need about 10 s"):
+    with pytest.raises(ValueError, match="too short: 3 networks with 1 seed need about 10 s"):
         work(tmp_path / "short", Here(1))
 
 

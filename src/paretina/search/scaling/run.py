@@ -28,7 +28,7 @@ from paretina.measure.statistics import as_object
 from paretina.model.blueprint import Blueprint
 from paretina.model.network_file import write_network
 from paretina.run import write_aside
-from paretina.search.frontier.tools import rehearse
+from paretina.search.pace import epochs_within, pace
 from paretina.search.scaling.measured import BASE, MEASURED, given_for, measure
 from paretina.search.scaling.shares import CORNERS, Shares
 from paretina.search.scaling.solve import COUNTED, Rules, Solution, Solver
@@ -46,9 +46,6 @@ CORRECTIONS = 2
 LEAST_POWER, MOST_POWER = 0.5, 3.0
 """Limits of the power of MACs by which a measured cost is taken to grow."""
 
-RESERVE = 0.9
-"""Share of a time limit that is planned for."""
-
 
 # --- tasks --------------------------------------------------------------------------------------------------------------
 
@@ -62,11 +59,6 @@ def solve(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
         rules=decode(Rules, given["rules"]),
     )
     return {"solution": encode(solver.solve(given["times"]))}
-
-
-def pace(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """The task that times a few updates."""
-    return dict(rehearse(decode(Asked, given["asked"])))
 
 
 def train(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -282,22 +274,9 @@ class ScalingWork:
             for one in distinct(members)
         ]
         paces = [outcome.value for outcome in self.run(tasks).values() if not outcome.error]
-        if not paces:
-            raise ValueError("no network can be trained, so nothing fits into the time limit")
-        count = len(study.seeds)
-        epoch_s, fixed_s = count * sum(each["epoch_s"] for each in paces), count * sum(each["fixed_s"] for each in paces)
-        if study.curves:
-            others = sum(4 * times / study.times[0] for times in study.times[1:]) / len(paces)
-            epoch_s, fixed_s = epoch_s * (1 + others), fixed_s * (1 + others)
-        epochs = (RESERVE * study.time_limit_s - fixed_s) / epoch_s
-        least = 1 / max(each["updates_per_epoch"] for each in paces)
-        if epochs < least:
-            needed = (fixed_s + epoch_s) / RESERVE
-            raise ValueError(
-                f"the time limit of {study.time_limit_s:g} s is too short: {len(paces)} networks with {count} seeds need about "
-                f"{needed:.0f} s for one epoch each; give more time, fewer --shares or fewer --seeds"
-            )
-        self.epochs = float(f"{epochs:.3g}")
+        more = sum(4 * times / study.times[0] for times in study.times[1:]) / len(paces) if study.curves and paces else 0.0
+        instead = "give more time, fewer --shares or fewer --seeds"
+        self.epochs = epochs_within(study.time_limit_s, paces, len(study.seeds), instead, more)
         self.say(f"{self.epochs:g} epochs of each network fit into the time limit")
 
     def request(self, one: ScaledMember, seed: int) -> Asked:
