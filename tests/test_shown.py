@@ -67,6 +67,7 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
+    "cells/": "cells/",
     "cells/images/": "cells/images/",
     "runs/cells-efficientnet_lite0-1": "runs/cells",
     "out/": "out/",
@@ -200,6 +201,7 @@ STAND_INS = {
             "average",
             "mlflow",
             "state=finished",
+            "segment",
             "tensorboard",
             "edits.Fuse",
             "0.1",
@@ -246,7 +248,8 @@ BEGUN = {
 """What is made before a line that continues with it."""
 
 SLOW = (
-    r"paretina (frontier|ablate|measure|scale|search|transfer) |.* --(tune|time-limit 10m|order)|paretina train photos/ --time-limit 3m|"
+    r"paretina (frontier|ablate|measure|scale|search|transfer) |.* --(tune|time-limit 10m|order)|"
+    r"paretina train photos/ --time-limit 3m|"
     r"paretina train clipart --weights auto|paretina prune .* --cost|"
     r"paretina train photos/ --model \w+( --weights \w+| --progressive \S+)?$"
 )

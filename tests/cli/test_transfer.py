@@ -130,7 +130,8 @@ def test_an_interrupted_study_says_how_to_resume(pair, masks, tmp_path, untraine
 def test_an_accuracy_can_be_given_or_measured(pair, masks, tmp_path, untrained):
     unknown = classifier(tmp_path / "unknown.safetensors", seed=2)
     error = str(ran(masks, pair[0], unknown, *QUICK, code=1).exception)
-    assert f"{unknown}@82.5" in error and "--accuracy-on" in error
+    assert f"{unknown}@82.5" in error
+    assert "--accuracy-on" in error
     found = json.loads(ran(masks, pair[0], f"{unknown}@82.5", *QUICK, "-o", tmp_path / "one", "--json").stdout)
     assert [row["top1"] for row in found["backbones"]] == [50.0, 82.5]
     assert any("on different pictures" in note for note in found["notes"])
@@ -180,7 +181,8 @@ def test_backbones_that_cannot_be_compared_are_named(pair, masks, tmp_path, untr
     assert "from 0 to 100" in str(ran(masks, pair[0], f"{pair[1]}@820", code=1).exception)
     large = classifier(tmp_path / "large.safetensors", 60.0, network=replace(NETWORK, resolution=32))
     error = str(ran(masks, pair[0], large, *QUICK, code=1).exception)
-    assert "poor 16, large 32 pixels" in error and "size=SIZE" in error
+    assert "poor 16, large 32 pixels" in error
+    assert "size=SIZE" in error
     found = json.loads(ran(masks, pair[0], large, *QUICK, "size=32", "-o", tmp_path / "out", "--json").stdout)
     assert len(found["backbones"]) == 2
 
@@ -191,7 +193,8 @@ def test_what_a_directory_holds_is_said(pair, masks, tmp_path, untrained):
     assert "holds no transfer study" in str(ran("--resume", tmp_path, code=1).exception)
     ran(masks, *pair, *QUICK, "-o", tmp_path / "out")
     again = str(ran(masks, *pair, *QUICK, "-o", tmp_path / "out", code=1).exception)
-    assert "a transfer already" in again and "paretina transfer --resume" in again
+    assert "a transfer already" in again
+    assert "paretina transfer --resume" in again
 
 
 def test_moved_data_is_found_again(pair, masks, tmp_path, untrained):
