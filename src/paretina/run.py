@@ -85,6 +85,9 @@ OF_FOLDS = "folds.json"
 OF_STAGES = "stages.json"
 """The file of a training in two stages, in the directory of the run of the second; `paretina train --resume` continues it."""
 
+OF_PERIODS = "asked-periods.json"
+"""What was asked of a distillation in periods, in the directory of the last; `paretina train --resume` continues it."""
+
 OF_STUDIES = ("frontier", "scale", "search", "transfer")
 """The verbs of studies that have an `asked.json` and are continued by `--resume`."""
 
@@ -115,6 +118,8 @@ def held_in(path: Path) -> str:
         what, verb = "folds", "train"
     elif (path / OF_STAGES).exists():
         what, verb = "a training in two stages", "train"
+    elif (path / OF_PERIODS).exists():
+        what, verb = "a distillation in periods", "train"
     elif (path / "asked.json").exists():
         try:
             verb = json.loads((path / "asked.json").read_text()).get("verb", "train")
@@ -178,7 +183,7 @@ def resumed_by(path: Path, place: str = "") -> str:
         place: where the run is now; default: where it was.
     """
     for folder in (path.parent, path.parent.parent):
-        if (folder / OF_FOLDS).exists() or (folder / OF_STAGES).exists():
+        if any((folder / name).exists() for name in (OF_FOLDS, OF_STAGES, OF_PERIODS)):
             return shlex.join(["paretina", "train", "--resume", place or str(folder)])
         with suppress(OSError, ValueError, AttributeError):
             verb = json.loads((folder / "asked.json").read_text()).get("verb")

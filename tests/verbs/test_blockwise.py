@@ -1,6 +1,7 @@
 """A student learns the maps of a teacher, period by period."""
 
 import json
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from paretina.cli import main
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.model.weights import load_model
+from paretina.run import held_in
 from paretina.train.objective import Teacher
 from paretina.train.objectives.blockwise import Blockwise
 from tiny import noise_npz, row, tiny_blueprint
@@ -85,8 +87,20 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(home, tmp_path, mon
         again(tmp_path / "cut")
     assert begun[-1] == tmp_path / "cut" / "periods" / "2"
     monkeypatch.undo()
+    shutil.copytree(tmp_path / "cut", tmp_path / "resumed")
     cut = again(tmp_path / "cut")
     assert (whole.path / "model.safetensors").read_bytes() == (cut.path / "model.safetensors").read_bytes()
+    # by the command that an interruption names
+    said = paretina("train", "--resume", tmp_path / "resumed").stdout
+    assert "resumed/model.safetensors" in said
+    assert (tmp_path / "resumed" / "model.safetensors").read_bytes() == (cut.path / "model.safetensors").read_bytes()
+    assert "leave out DATA" in paretina("train", data, "--resume", tmp_path / "resumed", code=2).output
+    assert "a distillation in periods already" in held_in(tmp_path / "resumed")
+
+
+def test_a_damaged_request_is_named(tmp_path):
+    (tmp_path / "asked-periods.json").write_text("{")
+    assert "cannot be read" in paretina("train", "--resume", tmp_path, code=2).stderr
 
 
 def test_options_that_do_not_go_together_are_refused(home):
@@ -97,8 +111,23 @@ def test_options_that_do_not_go_together_are_refused(home):
         (["--blockwise", "--teacher-size", "32"], "leave --teacher-size out"),
         (["--blockwise", "--recipe", "distill"], "periods need the objective Blockwise"),
         (["--weights", "none"], "has its own weights"),
+        (["--blockwise", "--period-epochs", "0"], "more than 0 epochs"),
     ):
         assert said in " ".join(paretina(*given, *words, code=2).stderr.split())
+        assert said in " ".join(paretina(*given, *words, "--dry-run", code=2).stderr.split())
+
+
+def test_a_dry_run_tells_of_all_periods(home):
+    given = ["distill", home / "teacher", home / "noise.npz", "--model", home / "teacher", *TINY, "--blockwise", "epochs=5"]
+    said = paretina(*given, "--dry-run").stdout
+    assert "periods 5: this is for the last; before it 4 of 1 epochs each" in said
+
+
+def test_weights_that_an_edit_cannot_keep_come_with_advice(home, tmp_path):
+    words = ["distill", home / "teacher", home / "noise.npz", "--model", home / "teacher", *TINY, "--blockwise", "epochs=1"]
+    said = paretina(*words, "edits.PlainOperators=on", "--output", tmp_path / "plain", code=1).stderr
+    assert "the weights do not fit the network" in said
+    assert "name the student as a network" in said
 
 
 def batch_of():

@@ -88,6 +88,10 @@ def test_what_cannot_begin_leaves_nothing_behind(data, tmp_path):
     for budget, said in (("macs=0.1x", "cannot meet the budget macs=0.1x"), ("macs=9G", r"cannot meet the budget macs=9e\+09")):
         with pytest.raises(verbs.MisuseError, match=said):
             train(budget=budget)
+        words = ["train", data, "--model", "resnet8_w16_s2", "--weights", "none", "--routes", "14,28", "--budget", budget]
+        dry = CliRunner().invoke(main, [*words, "--device", "cpu", "--dry-run"], prog_name="paretina")
+        assert dry.exit_code == 2
+        assert said.partition("=")[0] in " ".join(dry.stderr.split())
     with pytest.raises(verbs.MisuseError, match="it runs at 14, 28 pixels"):
         train(size=14)
     with pytest.raises(ValueError, match="cannot be split into accumulate=1000 parts"):

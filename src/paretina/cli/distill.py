@@ -63,8 +63,8 @@ def distill(
 
     --blockwise gives a changed network its accuracy back: one of few bits (model.quantiser=Dorefa), of other operators
     (edits.PlainOperators=on), or with fewer channels. It matches the map behind the stem, then one stage more in each period,
-    and in the last one, which has the epochs of the recipe, all of them and the logits. With --output, the same command
-    continues an interrupted one.
+    and in the last one, which has the epochs of the recipe, all of them and the logits. An interrupted one is continued by
+    `paretina train --resume DIR`, or with --output by the same command.
     """
     from paretina import verbs
     from paretina.cli.train import finished, show_config, tried
@@ -78,7 +78,11 @@ def distill(
         show_config(choice, as_json)
         return
     if dry_run:
-        tried(choice, output, seconds, as_json)
+        stages = ""
+        if blockwise:
+            count, epochs = verbs.periods_of(choice, period_epochs)
+            stages = f"periods {count + 1}: this is for the last; before it {count} of {epochs:g} epochs each"
+        tried(choice, output, seconds, as_json, stages=stages)
         return
     if blockwise:
         periods, following = (choice, period_epochs, output), (planning, log_to or ())

@@ -273,8 +273,9 @@ def predict(
                 answers = how_many(each.objects, "object")
             groups = "".join(f"   ({group} {100 * share:.1f} %)" for group, share in each.groups)
             print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}{groups}"])
-        for folder in filter(None, (masks, overlays)):
-            note(f"written to {folder}")
+        for what, folder in (("masks", masks), ("overlays", overlays)):
+            if folder is not None:
+                note(f"{what} written to {folder}")
         if found.throughput is not None and len(found.predictions) >= MANY:
             note(f"{how_many(len(found.predictions), 'picture', ',')}, {found.throughput:,.0f} a second ({found.runtime})")
         print_lines((f"could not be read: {name}: {reason}" for name, reason in found.damaged.items()), err=True)

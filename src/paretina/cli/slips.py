@@ -21,7 +21,7 @@ from paretina.data.naming import source_of_path
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.report.tracker import trackers_named
-from paretina.run import OF_FOLDS, OF_STAGES, Run, model_in
+from paretina.run import OF_FOLDS, OF_PERIODS, OF_STAGES, Run, model_in
 from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
@@ -253,7 +253,7 @@ def train(given: Mapping[str, Any]) -> None:
         alone = not any(value for name, value in also.items() if name not in ("resume", "source", "log_to", "as_json"))
         if alone:
             check_trackers(given)
-        if alone and not any((given["resume"] / name).exists() for name in (OF_FOLDS, OF_STAGES)):
+        if alone and not any((given["resume"] / name).exists() for name in (OF_FOLDS, OF_STAGES, OF_PERIODS)):
             check_run(given["resume"])
         return
     taken = taken_apart(fields)

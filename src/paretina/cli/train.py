@@ -24,7 +24,7 @@ from paretina.cli.program import (
     waiting,
 )
 from paretina.cli.tracking import follow_option
-from paretina.run import OF_FOLDS, OF_STAGES
+from paretina.run import OF_FOLDS, OF_PERIODS, OF_STAGES
 from paretina.text import how_many
 from paretina.verbs.checks import misuse as refused
 
@@ -232,6 +232,11 @@ def train(
                 as_json,
             )
             return
+        if (resume / OF_PERIODS).exists():
+            if source is not None:
+                misuse("a distillation in periods is continued on the pictures that it began with; leave out DATA")
+            finished(lambda progress: periods(resume, progress, log_to or ()), resume, as_json)
+            return
         finished(lambda progress: resumed(resume, source, progress, log_to or ()), resume, as_json)
         return
 
@@ -355,11 +360,20 @@ def tried(
     as_json: bool,
     folds: int | None = None,
     routes: bool = False,
+    stages: str = "",
 ) -> None:
-    """Times a few updates that are thrown away, and prints what the run would do and take."""
+    """Times a few updates that are thrown away, and prints what the run would do and take.
+
+    Args:
+        routes: whether it would be the first of the two stages of a network that chooses its size.
+        stages: a line on other runs that would go before this one.
+    """
     from paretina import verbs
 
     verbs.check_output(output, choice.asked.data)
+    if routes:
+        with verbs.misuse():
+            verbs.check_routed(choice)
     if folds is not None:
         choice.asked = verbs.fold_of(choice.asked, folds)
         seconds = None if seconds is None else seconds / folds
@@ -370,6 +384,8 @@ def tried(
     show_estimate(prepared, estimate, as_json)
     if routes and not as_json:
         click.echo("stages  2: this is for the first, at all sizes; then as long again, or a little longer, for the choice")
+    if stages and not as_json:
+        print_lines([stages])
     if folds is not None and not as_json:
         click.echo(f"folds   {folds}: this is for each of {folds} folds")
 
@@ -399,6 +415,12 @@ def continued(path: Path, source: str | None, progress: Any, log_to: str | tuple
     from paretina import verbs
 
     return verbs.continue_routed(path, progress.listen, progress.say, log_to, source)
+
+
+def periods(path: Path, progress: Any, log_to: str | tuple[()]) -> Any:
+    from paretina import verbs
+
+    return verbs.continue_blockwise(path, progress.listen, progress.say, log_to)
 
 
 def resumed(path: Path, source: str | None, progress: Any, log_to: str | tuple[()]) -> Any:

@@ -88,7 +88,8 @@ def different_notes(start: Start, model: Model) -> tuple[str, ...]:
         fields = [name for name in ("padding", "norm", "activation", "quantiser") if getattr(own, name) != getattr(given, name)]
         if fields:
             wrong = ", ".join(f"{name} {named(getattr(given, name))} instead of {named(getattr(own, name))}" for name in fields)
-            return (f"warning: the weights were trained in a network with {wrong}",)
+            sign = "" if fields == ["quantiser"] else "warning: "  # few bits are learned from weights of more
+            return (f"{sign}the weights were trained in a network with {wrong}",)
     return ()
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from paretina.verbs.asking import known_path as known_path
     from paretina.verbs.batching import fitted as fitted
     from paretina.verbs.batching import with_batch as with_batch
+    from paretina.verbs.blockwise import continue_blockwise as continue_blockwise
     from paretina.verbs.blockwise import distill_blockwise as distill_blockwise
+    from paretina.verbs.blockwise import periods_of as periods_of
     from paretina.verbs.carding import card as card
     from paretina.verbs.checks import MisuseError as MisuseError
     from paretina.verbs.checks import check_csv as check_csv
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from paretina.verbs.probing import probe as probe
     from paretina.verbs.pruning import prune as prune
     from paretina.verbs.reporting import report as report
+    from paretina.verbs.routing import check_routed as check_routed
     from paretina.verbs.routing import continue_routed as continue_routed
     from paretina.verbs.routing import train_routed as train_routed
     from paretina.verbs.running import compare_runs as compare_runs
@@ -83,7 +86,9 @@ PLACES = {
     "check_output": "verbs.training",
     "check_parts": "verbs.asking",
     "check_periods": "verbs.distilling",
+    "check_routed": "verbs.routing",
     "compare_runs": "verbs.running",
+    "continue_blockwise": "verbs.blockwise",
     "continue_folds": "verbs.folding",
     "continue_routed": "verbs.routing",
     "cross_validate": "verbs.folding",
@@ -108,6 +113,7 @@ PLACES = {
     "misuse": "verbs.checks",
     "model_file": "verbs.checks",
     "models": "verbs.listing",
+    "periods_of": "verbs.blockwise",
     "predict": "verbs.predicting",
     "pretrain": "verbs.distilling",
     "probe": "verbs.probing",

@@ -52,7 +52,7 @@ def fitted(choice: Choice) -> Choice:
         choice.set(OF, recipe.batch_size, "--batch auto")
     all_fit = found.fits >= found.most
     fit = f"{'at least' if all_fit else 'about'} {found.fits:,} fit into memory ({found.how})"
-    bound = f", and an epoch of a larger batch is to have {LEAST_UPDATES} updates" if all_fit else ""
+    bound = f"; a larger batch would leave fewer than {LEAST_UPDATES} updates an epoch" if all_fit else ""
     was = "as the recipe has it" if factor == 1 else f"in place of {recipe.batch_size}"
     rate = "stays" if factor == 1 else f"is {factor:g} times as high"
     said = f"batch: {how_many(found.batch, 'picture')} an update, {was}: {fit}{bound}; the learning rate {rate}"

@@ -1,6 +1,8 @@
 """Trains a student on the maps of a teacher in periods, each a run that begins with the weights of the one before."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from paretina.data.source import innermost
 from paretina.model.blueprint import Blueprint
 from paretina.model.weights import load_model
-from paretina.run import Run, free_folder, write_aside
+from paretina.run import OF_PERIODS, Run, free_folder, write_aside
 from paretina.spec import decode, encode
 from paretina.text import how_many
 from paretina.train import feasible
@@ -26,9 +28,6 @@ from paretina.verbs.training import resume, start
 
 EARLIER = "periods"
 """The directory of the periods before the last, inside that of the last."""
-
-OF_PERIODS = "asked-periods.json"
-"""What was asked for all periods together."""
 
 PERIOD_SHARE = 0.2
 """Epochs of each period before the last, as a share of those of the last."""
@@ -57,21 +56,11 @@ def distill_blockwise(
         MisuseError: there is something else at `output`, or the request cannot be trained.
         KeyboardInterrupt: interrupted.
     """
+    count, epochs = periods_of(choice, period_epochs)
     asked = choice.asked
     recipe, objective = asked.recipe, asked.recipe.objective
-    if not isinstance(objective, Blockwise) or objective.upto is not None:
-        raise MisuseError(
-            "periods need the objective Blockwise, which matches one map more in each of them; take the recipe blockwise, and "
-            "leave objective.upto out"
-        )
-    epochs = PERIOD_SHARE * recipe.epochs if period_epochs is None else period_epochs
-    if not epochs > 0:
-        raise MisuseError(f"each period needs more than 0 epochs, got {epochs:g}")
-    with misuse():
-        feasible.check_asked(asked)
-        model = asked.assembled()
-    assert isinstance(model, Blueprint)  # as the objective has checked
-    count = len(model.stages) + 1
+    assert isinstance(objective, Blockwise)
+    say = once(say)
     ranks = Ranks.start(asked.plan.device)
     path = ranks.from_first(begun_at(choice, epochs, output) if ranks.first else None)
     listen({"event": "start", "step": 0, "run": str(path)})
@@ -89,12 +78,78 @@ def distill_blockwise(
             start(Choice(following(path, number, settings)), folder, None, aside(listen), say, "default")
         else:
             first = replace(choice, asked=replace(asked, recipe=settings), seconds=None)
-            start(first, folder, None, aside(listen), say, planning)
+            with weights_fitting():
+                start(first, folder, None, aside(listen), say, planning)
     if (path / "asked.json").exists():
         return resume(path, None, listen, say, log_to)
     say(f"period {count + 1} of {count + 1}: matches all maps and the logits, {how_many(recipe.epochs, 'epoch')}")
     last = Choice(following(path, count, recipe))
     return start(last, path, None, listen, say, "default", log_to, inside=(OF_PERIODS, EARLIER))
+
+
+def periods_of(choice: Choice, period_epochs: float | None) -> tuple[int, float]:
+    """The number of periods before the last, and the epochs of each.
+
+    Raises:
+        MisuseError: the request is for no periods, or cannot be trained.
+    """
+    recipe, objective = choice.asked.recipe, choice.asked.recipe.objective
+    if not isinstance(objective, Blockwise) or objective.upto is not None:
+        raise MisuseError(
+            "periods need the objective Blockwise, which matches one map more in each of them; take the recipe blockwise, and "
+            "leave objective.upto out"
+        )
+    epochs = PERIOD_SHARE * recipe.epochs if period_epochs is None else period_epochs
+    if not epochs > 0:
+        raise MisuseError(f"each period needs more than 0 epochs, got {epochs:g}")
+    with misuse():
+        feasible.check_asked(choice.asked)
+        model = choice.asked.assembled()
+    assert isinstance(model, Blueprint)  # as the objective has checked
+    return len(model.stages) + 1, epochs
+
+
+def once(say: Say) -> Say:
+    """Says each text a single time, since all periods begin with the same notes."""
+    said: set[str] = set()
+
+    def first(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return first
+
+
+@contextmanager
+def weights_fitting() -> Iterator[None]:
+    """Adds to an error on weights of another form how a student without them is named."""
+    try:
+        yield
+    except ValueError as error:
+        if "the weights do not fit" in str(error):
+            error.add_note(
+                "an edit that makes other layers cannot keep trained weights; name the student as a network, such as --model "
+                "resnet18, with --weights none"
+            )
+        raise
+
+
+def continue_blockwise(
+    path: Path | str, listen: Listener = lambda line: None, say: Say = lambda text: None, log_to: LogTo = ()
+) -> Run:
+    """Continues a distillation in periods that was interrupted, or returns the run of one that is finished.
+
+    Raises:
+        MisuseError: there is none.
+    """
+    path = Path(path)
+    try:
+        wanted = json.loads((path / OF_PERIODS).read_text())
+        asked, epochs = decode(Asked, wanted["asked"]), float(wanted["period_epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MisuseError(f"{path / OF_PERIODS} cannot be read, so there are no periods to continue") from None
+    return distill_blockwise(Choice(asked), epochs, path, listen, say, "known", log_to)
 
 
 def begun_at(choice: Choice, epochs: float, output: Path | str | None) -> Path:

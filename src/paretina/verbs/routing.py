@@ -68,7 +68,7 @@ def train_routed(
     first = replace(choice, asked=replace(choice.asked, recipe=replace(recipe, epochs=epochs)), seconds=None)
     with misuse():
         feasible.check_asked(first.asked)
-        replace(recipe.objective, stage="routes").check(recipe, choice.asked.assembled())
+        check_routed(choice)
     ranks = Ranks.start(choice.asked.plan.device)
     place = None if output is None else Path(output)
     limit = choice.seconds if time_limit is None else time_limit
@@ -86,6 +86,17 @@ def train_routed(
     with undone(path, ranks.first):
         start(first, path / FIRST, share, aside(listen), say, planning)
     return then_routes(path, recipe.epochs, left(limit, began), listen, say, log_to)
+
+
+def check_routed(choice: Choice) -> None:
+    """Checks that the second stage can be trained, before the first is.
+
+    Raises:
+        ValueError: it cannot: the budget is out of reach.
+    """
+    recipe = choice.asked.recipe
+    if isinstance(recipe.objective, Routing):
+        replace(recipe.objective, stage="routes").check(recipe, choice.asked.assembled())
 
 
 @contextmanager

@@ -185,6 +185,11 @@ class Masks(Source):
                     "(labels=instances)"
                 )
         if labels == "binary":
+            more = sorted(set(values) - {0, 255, UNKNOWN} - ({1} if 255 not in values else set()))
+            if more:
+                notes.append(f"the masks have numbers up to {max(more)}, and by labels=binary all above 0 are foreground")
+            if self.labels == "binary" and not names and (root / NAMES).is_file():
+                notes.append(f"{NAMES} is not used: by labels=binary there are a background and a foreground")
             return labels, names or BINARY, notes
         if labels == "instances":
             return labels, names or PARTS, notes
