@@ -434,9 +434,14 @@ class Wiring(Piece):
     """The connections between the blocks of a stage.
 
     The module that `make` returns outputs a map, or a map and a dict of extras for heads and objectives.
+
+    Attributes:
+        LEARNS_BY: the only objective that trains a part of it, the part in words and the name of the objective; None if any
+            objective trains all of it.
     """
 
     PLUGINS = ("paretina.model.wirings", "paretina.model.blueprint")
+    LEARNS_BY: ClassVar[tuple[str, str] | None] = None
 
     def narrowed(self, hidden: tuple[int, ...]) -> "Wiring":
         """Returns the wiring with a hidden width for each block; 0 for as the block says.

@@ -242,6 +242,7 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
             "nothing in this recipe holds down what the sizes cost that the network chooses; objective=Routing does, with a "
             "target such as objective.share=0.6"
         )
+    notes += unlearned_notes(recipe, model)
     notes += teacher_notes(recipe.teacher, model.preprocessing, asked.training_sides())
     teacher = teacher_of(recipe, collection)
     if teacher is not None:
@@ -292,6 +293,16 @@ def size_notes(model: Model, sides: frozenset[int]) -> list[str]:
     return [
         f"warning: at {min(sides)} pixels the last maps of this network, whose stride is {stride}, have a single place, so it "
         "sees next to nothing; take more pixels, or a network with a smaller stride"
+    ]
+
+
+def unlearned_notes(recipe: Recipe, model: Model) -> list[str]:
+    """A note where parts of a network stay as they start, because another objective trains them."""
+    parts = {stage.wiring.LEARNS_BY for blueprint in model.blueprints() for stage in blueprint.stages}
+    return [
+        f"{part} learn with objective={objective} alone, and stay here as they start"
+        for part, objective in sorted(part for part in parts if part)
+        if recipe.epochs and type(recipe.objective).__name__ != objective
     ]
 
 

@@ -275,3 +275,15 @@ def test_a_model_gives_names_that_the_folder_does_not(tmp_path):
     assert source.read_as(Instances(border=3), ("p", "q", "r")).open().task == Instances(border=3)
     named = replace(source, names=("x", "y", "z"))
     assert named.read_as(Places(), ("a", "b", "c")) == named
+
+
+def test_what_binary_makes_of_several_classes_is_said(tmp_path):
+    write(tmp_path)
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    found = Masks(path=str(tmp_path), labels="binary").open()
+    assert found.classes == ("background", "foreground")
+    assert any("numbers up to 2, and by labels=binary all above 0 are foreground" in note for note in found.notes)
+    assert any("classes.txt is not used" in note for note in found.notes)
+    (tmp_path / "classes.txt").unlink()
+    write(tmp_path, mask=np.arange(SIDE)[:, None] % 2 * 255)
+    assert not Masks(path=str(tmp_path), labels="binary").open().notes[1:]

@@ -22,6 +22,7 @@ from paretina.train.objective import Teacher
 from paretina.train.objectives.token_dropping import TokenDropping, distance
 from paretina.train.recipe import Recipe
 from paretina.train.recipes.token_dropping import RECIPE
+from paretina.train.resolve import unlearned_notes
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.training import train
 
@@ -130,3 +131,13 @@ def test_a_chain_of_runs_leaves_one_file_that_drops_tokens(tokens, tmp_path, arr
     assert seen == [17, 9, 5, 3]
     logged = [line for line in run.lines() if line["event"] == "train"][-1]
     assert {f"train/loss/{name}" for name in ("kept", "tokens", "Distill", "CrossEntropy")} <= logged.keys()
+
+
+def test_a_recipe_that_leaves_the_predictors_as_they_start_says_so(tokens):
+    dropped = DropTokens()(tokens)
+    other = replace(RECIPE, objective=Recipe().objective, epochs=1.0)
+    said = "the predictors of tokens learn with objective=TokenDropping alone, and stay here as they start"
+    assert unlearned_notes(other, dropped) == [said]
+    assert unlearned_notes(replace(RECIPE, epochs=1.0), dropped) == []
+    assert unlearned_notes(other, tokens) == []
+    assert unlearned_notes(replace(other, epochs=0.0), dropped) == []

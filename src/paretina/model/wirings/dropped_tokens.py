@@ -138,6 +138,8 @@ class DroppedTokens(Tokens):
         after: how many blocks stand before each predictor, rising; fewer than there are blocks.
     """
 
+    LEARNS_BY = ("the predictors of tokens", "TokenDropping")
+
     keep: float = 0.7
     after: tuple[int, ...] = (3, 6, 9)
 

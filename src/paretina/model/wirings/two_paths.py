@@ -119,6 +119,8 @@ class TwoPaths(Chain):
         after: how many blocks stand before each predictor, rising, at least 1; fewer than there are blocks.
     """
 
+    LEARNS_BY = ("the predictors of places", "TokenDropping")
+
     keep: float = 0.7
     less: float = 0.2
     after: tuple[int, ...] = (1, 2, 3)
