@@ -59,6 +59,9 @@ def test_trained_shown_and_shipped(home, quantiser, tmp_path):
     counted = json.loads(paretina("show", run, "--json").stdout)["cost"]
     assert [each["weight_bits"] for each in counted["bits"]] == [8, *[3] * 8, 8]
     assert counted["low_bit_bytes"] < counted["int8_bytes"] < counted["weight_bytes"]
+    page = (run / "report.html").read_text()
+    assert "As rounded to few bits: 3w4a in 8 layers, 8w in 2; weights 0.00" in page
+    assert [page.count(f'<span class="spec">3w4a in {count} layers</span>') for count in (2, 3)] == [1, 2]
 
     out = tmp_path / "model.onnx"
     shipped = json.loads(paretina("ship", run, "--to", "onnx", "--out", out, "--seconds", "0", "--json").stdout)

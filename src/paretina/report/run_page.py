@@ -143,7 +143,7 @@ def page(record: RunRecord) -> dict[str, Any]:
         "environment": only(asked.get("environment"), ("paretina", "torch", "machine", "device", "threads")),
         "batch_size": number(asked.get("recipe"), "batch_size"),
         "command": asked.get("command"),
-        "cost": cost_of(result.get("cost")),
+        "cost": cost_of(result.get("cost"), result.get("low_bits")),
         "routes": routes_of(result.get("routes")),
         "curves": curves_of(record),
         "schedules": schedules,
@@ -278,8 +278,12 @@ def calibration_of(record: RunRecord) -> list[dict[str, str]]:
     return found
 
 
-def cost_of(cost: Any) -> dict[str, Any] | None:
-    """The cost of the network, with each stage's share of the parameters and MACs."""
+def cost_of(cost: Any, low_bits: Any = None) -> dict[str, Any] | None:
+    """The cost of the network, with each stage's share of the parameters and MACs.
+
+    Args:
+        low_bits: what the weights and inputs of its layers are rounded to, in words; anything else for a network of floats.
+    """
     if not isinstance(cost, dict):
         return None
     stages = dicts(cost.get("stages"))
@@ -287,10 +291,12 @@ def cost_of(cost: Any) -> dict[str, Any] | None:
     return {
         **{key: number(cost, key) for key in ("params", "macs", "activations", "weight_bytes", "resolution")},
         "uncounted": uncounted(cost),
+        "low_bits": low_bits if isinstance(low_bits, str) else "",
         "stages": [
             {
                 "name": str(stage.get("name", "")),
                 "spec": stage["spec"] if isinstance(stage.get("spec"), str) else spelled(stage.get("spec") or ""),
+                "bits": stage["bits"] if isinstance(stage.get("bits"), str) else "",
                 "output": " × ".join(map(str, stage.get("output") or ())),
                 **{key: number(stage, key) for key in sums},
                 **{f"{key}_share": 100 * (number(stage, key) or 0) / total for key, total in sums.items()},

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.data.source import innermost
-from paretina.measure.cost import cost
+from paretina.measure.cost import cost, rounded_in_words
 from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
 from paretina.measure.routes import RoutesTaken
@@ -100,6 +100,7 @@ def save_results(
                 "notes": [*prepared.notes, *judged.notes],
             },
             "cost": asdict(counted),
+            **({"low_bits": rounded_in_words(counted)} if counted.bits else {}),
             # the linear probe is training too, and all there is of it in a run without updates
             "time_s": sum(spent_by_attempt(last)) + (probes[-1].get("time_s", 0.0) if probes else 0.0),
             "throughput_img_s": last[-1]["throughput/img_s"] if last else None,
