@@ -33,3 +33,11 @@ def covering(first: Sequence[Any], *others: Sequence[Any], each: int = 1) -> lis
         for here, value in enumerate(first)
         for there, combination in enumerate(combinations)
     ]
+
+
+def few(rows: Sequence[Any], usual: int = 1) -> list[Any]:
+    """Values or rows of one parameter that do not stand for plug-ins: the first of them, and the others, which are slow."""
+    return [
+        row if number < usual else pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.slow)
+        for number, row in enumerate(rows)
+    ]
