@@ -1,5 +1,6 @@
-# make test   sets up, then linter, formatter check, type checker, tests
-# make test-slow   the tests that take minutes; make test-busy   the usual ones while other processes keep all cores busy
+# make test   sets up, then linter, formatter check, type checker, tests: up to 8 minutes on two cores
+# make test-slow   the tests that are marked slow, what takes seconds or is the rest of a full cross (tests/covering.py): up to 45
+# make test-busy   the usual tests while other processes keep all cores busy
 # make test-gpu   the tests of tests/gpu on a CUDA device, with what is installed; the others rehearse them on the CPU
 # make demo   sets up, trains on the built-in pictures, evaluates, classifies; WEIGHTS=none trains from scratch
 # make docs   writes anew what is generated in README.md, docs/ and src/paretina/verbs/outline.json
@@ -13,16 +14,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
+# neighbours stay in one process, which makes what a file shares once; what is compiled for the tests is kept for the next time
+BOTH_CORES := -n 2 --dist worksteal
+test test-slow test-busy: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: test test-slow test-busy test-gpu demo docs
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest $(BOTH_CORES)
 
 test-slow: $(VENV)/.installed-dev
-	timeout 3600 $(BIN)/pytest -m "slow and not large" -n 2
+	timeout 3600 $(BIN)/pytest -m "slow and not large" $(BOTH_CORES)
 
 test-busy: $(VENV)/.installed-dev
 	$(BIN)/pytest -m busy

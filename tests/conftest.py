@@ -4,6 +4,7 @@ is quiet.
 The caches of hubs are empty: what this machine has downloaded must not decide what a run starts from.
 """
 
+import dataclasses
 import functools
 import gc
 import inspect
@@ -16,27 +17,68 @@ import pytest
 from jaxtyping import AbstractArray, config, install_import_hook
 
 JAXTYPED = jaxtyping.jaxtyped
+SHAPES = JAXTYPED("context")
+INNER = set()
 
 
-def has_shape(annotation):
-    """Whether an annotation has a shape of a tensor in it, or may have one, since it is a string."""
-    if isinstance(annotation, str) or (inspect.isclass(annotation) and issubclass(annotation, AbstractArray)):
-        return True
-    inner = annotation if isinstance(annotation, list | tuple) else typing.get_args(annotation)
-    return typing.get_origin(annotation) is not typing.Literal and any(has_shape(each) for each in inner)
+def within(annotation):
+    """An annotation and all in it, but for the values of a literal."""
+    yield annotation
+    if typing.get_origin(annotation) is not typing.Literal:
+        for inner in annotation if isinstance(annotation, list | tuple) else typing.get_args(annotation):
+            yield from within(inner)
 
 
-def jaxtyped(function, typechecker):
-    """Functions without a shape have no axes to compare, so the plain type checker does, which takes a fraction of the time."""
-    if not inspect.isfunction(function) or any(has_shape(each) for each in function.__annotations__.values()):
-        return JAXTYPED(function, typechecker=typechecker)
-    checked = typechecker(function)
+def is_shape(annotation):
+    return inspect.isclass(annotation) and issubclass(annotation, AbstractArray)
+
+
+def when_called(function, check):
+    """The function with its checks, which take milliseconds to make: few of the thousands of functions are called by a test."""
+    made = []
 
     @functools.wraps(function)
-    def plain(*positional, **named):
-        return (function if config.jaxtyping_disable else checked)(*positional, **named)
+    def called(*positional, **named):
+        if config.jaxtyping_disable:
+            return function(*positional, **named)
+        if not made:
+            made.append(check(function))
+        return made[0](*positional, **named)
 
-    return plain
+    return called
+
+
+def shaped(function, typechecker):
+    """Axes are compared over all arguments and the result, which are checked once; jaxtyping checks the arguments twice."""
+    checked = typechecker(function)
+
+    def compared(*positional, **named):
+        with SHAPES:
+            return checked(*positional, **named)
+
+    return compared
+
+
+def jaxtyped(thing, typechecker):
+    """Functions without a shape have no axes to compare, so the plain type checker does, which takes a fraction of the time."""
+    if inspect.isclass(thing):
+        if dataclasses.is_dataclass(thing) and "__init__" in vars(thing):
+            thing.__init__ = jaxtyped(thing.__init__, typechecker)
+        return thing
+    if not inspect.isfunction(thing):
+        return JAXTYPED(thing, typechecker=typechecker)
+    annotations = [each for annotation in thing.__annotations__.values() for each in within(annotation)]
+    if any(isinstance(each, str) for each in annotations):  # of a name that jaxtyping looks up, or leaves
+        return when_called(thing, functools.partial(JAXTYPED, typechecker=typechecker))
+    if any(is_shape(each) for each in annotations):
+        check = JAXTYPED if inspect.isgeneratorfunction(thing) else shaped
+        return when_called(thing, functools.partial(check, typechecker=typechecker))
+    if "<locals>" in thing.__qualname__:
+        # a function in a function is made at each call of the outer one, often thousands of times; the first is checked
+        if thing.__code__ in INNER:
+            return thing
+        INNER.add(thing.__code__)
+    return when_called(thing, typechecker)
 
 
 jaxtyping.jaxtyped = lambda *, typechecker: functools.partial(jaxtyped, typechecker=typechecker)

@@ -58,7 +58,8 @@ def tree(tmp_path_factory):
     shutil.copytree(ROOT / "src", root / "src")
     for part in ("added", "contracts"):
         shutil.copytree(ROOT / "tests" / part, root / "tests" / part)
-    shutil.copy(ROOT / "tests" / "tiny.py", root / "tests" / "tiny.py")
+    for name in ("tiny.py", "covering.py"):
+        shutil.copy(ROOT / "tests" / name, root / "tests" / name)
     shutil.copy(ROOT / "tests" / "train" / "task_kinds.py", root / "tests" / "added" / "task_kinds.py")
     for target in ADDED.values():
         assert not (root / target).exists(), "the package has it already; add another one"
@@ -68,7 +69,7 @@ def tree(tmp_path_factory):
     # annotations are checked in the new files alone, which spares half the time
     conftest = (ROOT / "tests" / "conftest.py").read_text()
     (root / "tests" / "conftest.py").write_text(conftest.replace('"paretina"', repr(new)))
-    settings = "[pytest]\naddopts = --import-mode=importlib\npythonpath = tests\nfilterwarnings = error\n"
+    settings = "[pytest]\naddopts = --import-mode=importlib\npythonpath = tests\nmarkers = slow\nfilterwarnings = error\n"
     (root / "pytest.ini").write_text(settings)
     return root
 

@@ -17,7 +17,10 @@ def test_the_suite_passes_on_a_busy_machine():
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
     finally:
         for each in busy:

@@ -18,11 +18,11 @@ from paretina.text import how_many
     ids=["shape", "number", "name"],
 )
 def test_a_wrong_argument_is_refused(call):
-    with pytest.raises(Exception, match=r"violates type hint|Type-check error"):
+    with pytest.raises(Exception, match="violates type hint"):
         call()
 
 
 def test_a_wrong_shape_is_refused_between_arguments():
     network = network_named("resnet18").blueprint.build("meta")
-    with pytest.raises(Exception, match="Type-check error"):
+    with pytest.raises(Exception, match="violates type hint"):
         network(torch.empty(3, 32, 32, device="meta"))

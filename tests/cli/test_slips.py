@@ -236,6 +236,7 @@ def test_a_slip_is_refused_with_the_words_of_the_parser(line, monkeypatch):
     assert said(line) == early
 
 
+@pytest.mark.slow
 def test_slips_and_lists_need_no_torch(home):
     code = """
 import json, shlex, sys

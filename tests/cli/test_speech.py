@@ -56,6 +56,7 @@ def test_every_long_command_has_the_options_and_a_document():
         assert {"quiet", "log_format", "as_json"} <= {param.name for param in command.params}, command.name
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_result_alone():
     usual, quiet = run(*TRAIN), run(*TRAIN, "--quiet")
     assert usual.exit_code == quiet.exit_code == 0, quiet.output
@@ -129,6 +130,7 @@ def test_a_command_that_is_quick_has_no_such_option():
     assert "No such option" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_terminal_codes():
     environment = {**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     words = [sys.executable, "-m", "paretina", *TRAIN]

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from covering import covering
 from paretina.model.blueprint import any_kit
 from paretina.spec import modules_in
 
 EXAMPLES = [example for module in modules_in("paretina.model.blocks") for example in getattr(module, "EXAMPLES", ())]
 every_block = pytest.mark.parametrize("block", EXAMPLES, ids=repr)
-every_padding = pytest.mark.parametrize("padding", ["symmetric", "same"])
+PADDINGS, STRIDES = ("symmetric", "same"), (1, 2)
 
 
 def shape_of(block, width_in, width_out, stride, padding, size):
@@ -17,19 +18,16 @@ def shape_of(block, width_in, width_out, stride, padding, size):
         return kit.run(block.make(width_in, width_out, stride, kit), width_in)
 
 
-@every_block
-@every_padding
-@pytest.mark.parametrize("size", [12, 13])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("block", "padding", "size", "stride"), covering(EXAMPLES, PADDINGS, (12, 13), STRIDES, each=2), ids=repr
+)
 def test_first_use_adapts_width_and_size(block, padding, size, stride):
     smaller = -(-size // stride)
     assert shape_of(block, 16, 16, stride, padding, size) == (16, smaller, smaller)
     assert shape_of(block, 24, 16, stride, padding, size) == (16, smaller, smaller)
 
 
-@every_block
-@every_padding
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("block", "padding", "stride"), covering(EXAMPLES, PADDINGS, STRIDES, each=2), ids=repr)
 def test_computes_what_the_shape_says(block, padding, stride):
     kit = any_kit(padding, 9)
     module = block.make(16, 24, stride, kit).eval()

@@ -65,6 +65,7 @@ MIDDLE = Clock(5, 10, 2.0)
 KINDS = list({type(example): example for example in reversed(FOUND)}.values())[::-1]
 
 every_objective = pytest.mark.parametrize("objective", FOUND, ids=repr)
+every_whole = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "all"])
 every_kind = pytest.mark.parametrize("objective", KINDS, ids=repr)
 
 
@@ -88,6 +89,16 @@ def sorted_out(objective):
         except ValueError as error:
             refused.append((recipe, assembly, str(error)))
     return taken, refused
+
+
+def some_or_all(objective, whole):
+    """What an objective takes: all of it, or each of its recipes and each of its models at least once."""
+    taken, found, seen = sorted_out(objective)[0], [], set()
+    for recipe, assembly in taken:
+        if whole or not {recipe, assembly} <= seen:
+            found.append((recipe, assembly))
+            seen |= {recipe, assembly}
+    return found
 
 
 def learner_of(recipe, assembly, seed=0):
@@ -142,8 +153,9 @@ def test_says_what_to_change_before_there_is_a_run(objective, tmp_path, asked):
 
 
 @every_objective
-def test_gives_named_losses_and_the_network_of_the_model(objective):
-    for recipe, assembly in sorted_out(objective)[0]:
+@every_whole
+def test_gives_named_losses_and_the_network_of_the_model(objective, whole):
+    for recipe, assembly in some_or_all(objective, whole):
         learner = learner_of(recipe, assembly)
         losses = learner(batch_for(recipe), MIDDLE)
         assert losses
@@ -155,9 +167,10 @@ def test_gives_named_losses_and_the_network_of_the_model(objective):
 
 
 @every_objective
-def test_a_gradient_reaches_every_parameter_that_learns(objective):
+@every_whole
+def test_a_gradient_reaches_every_parameter_that_learns(objective, whole):
     # with several processes, one without a gradient would stop the run
-    for recipe, assembly in sorted_out(objective)[0]:
+    for recipe, assembly in some_or_all(objective, whole):
         learner = learner_of(recipe, assembly)
         sum(learner(batch_for(recipe), MIDDLE).values()).backward()
         given = {id(parameter) for group in recipe.learning.groups(learner, recipe.optimizer) for parameter in group["params"]}

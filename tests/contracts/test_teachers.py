@@ -44,7 +44,13 @@ OBJECTIVES = [
 SINGLE = tiny_blueprint(row(1, 16, 1), row(1, 32, 2), resolution=8, stem=ConvStem(width=16))
 WORDS = network_named("deit_tiny").blueprint
 TOKENS = DropTokens()(
-    replace(WORDS, resolution=8, classes=3, stem=PatchStem(width=64, patch=4), stages=(replace(WORDS.stages[0], width=64),))
+    replace(
+        WORDS,
+        resolution=8,
+        classes=3,
+        stem=PatchStem(width=64, patch=4),
+        stages=(replace(WORDS.stages[0], depth=4, width=64),),
+    )
 )
 DROPS = Recipe(
     transforms=(Squash(), HorizontalFlip()), stochastic_depth=StochasticDepth(rate=Constant(value=0.5), shape="uniform")

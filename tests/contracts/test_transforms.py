@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torchvision import tv_tensors
 
+from covering import covering
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.transform import BatchTransform, ImageTransform, Look, ManyTransform, Sight, Transform
@@ -138,10 +139,12 @@ def drawn_for(transform, seeds, clocks):
     return found
 
 
-@every_many
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (7, 1), (3, 40), (23, 17), (SIZE, SIZE), (130, 131)])
-@pytest.mark.parametrize("masks", [False, True])
-def test_many_become_what_each_becomes_alone(transform, height, width, masks):
+PICTURES = ((1, 1), (1, 7), (7, 1), (3, 40), (23, 17), (SIZE, SIZE), (130, 131))
+
+
+@pytest.mark.parametrize(("transform", "picture_size", "masks"), covering(MANY, PICTURES, (False, True), each=4), ids=repr)
+def test_many_become_what_each_becomes_alone(transform, picture_size, masks):
+    height, width = picture_size
     # more than go through an operation at once where pictures are large, and clocks of several updates
     count = 40 if height < 100 else 12
     generator = torch.Generator().manual_seed(7)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn import metrics
 
+from covering import few
 from paretina.measure import accuracy
 from paretina.measure.accuracy import (
     calibration_error,
@@ -193,6 +194,7 @@ def errors_of(n, rounds, temperature):
     return torch.tensor(found).T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "rounds"), [(300, 400), (2000, 200)])
 def test_a_calibrated_network_exceeds_the_limit_in_five_cases_of_a_hundred(monkeypatch, n, rounds):
     monkeypatch.setattr(accuracy, "RESAMPLES", 200)
@@ -201,8 +203,8 @@ def test_a_calibrated_network_exceeds_the_limit_in_five_cases_of_a_hundred(monke
     assert error.mean() == pytest.approx(mean.mean().item(), rel=0.05)
 
 
-@pytest.mark.parametrize(("temperature", "truth"), [(0.7, 0.1087), (0.5, 0.1897)])
-@pytest.mark.parametrize("n", [300, 2000])
+@pytest.mark.parametrize(("temperature", "truth"), few([(0.7, 0.1087), (0.5, 0.1897)]))
+@pytest.mark.parametrize("n", few([300, 2000]))
 def test_the_debiased_error_is_near_the_truth(monkeypatch, n, temperature, truth):
     """The truth is that of 400,000 samples."""
     monkeypatch.setattr(accuracy, "RESAMPLES", 100)
@@ -247,6 +249,7 @@ def test_interval_of_a_mean_is_that_of_its_standard_error():
     assert high - low == pytest.approx(2 * 1.96 * (losses.std() / math.sqrt(500)).item(), rel=0.1)
 
 
+@pytest.mark.slow
 def test_resampling_of_balanced_accuracy_agrees_with_a_slow_one():
     logits, labels = answers_of(n=80)
     chosen, generator = logits.argmax(1), torch.Generator().manual_seed(5)
@@ -281,6 +284,7 @@ def test_a_network_without_mistakes_has_intervals_too():
     assert (low, high) == pytest.approx((94.9, 100.0), abs=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_of_balanced_accuracy_and_f1_cover_the_truth_of_a_network_with_nearly_one_answer(monkeypatch):
     monkeypatch.setattr(accuracy, "RESAMPLES", 100)
     shares = torch.tensor([[0.97, 0.02, 0.01], [0.96, 0.03, 0.01], [0.97, 0.01, 0.02]])  # of the answers to each class

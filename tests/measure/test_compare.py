@@ -56,6 +56,7 @@ def measured(opened):
     return measure
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_clock")
 def test_two_networks_side_by_side(measured):
     found = measured("tiny", "other")
@@ -96,6 +97,7 @@ def test_operators_that_the_macs_lack_are_in_the_notes_and_the_row(measured):
     assert (tiny.row()["uncounted"], odd.row()["uncounted"]) == ("", "aten::_fft_c2c")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fake_clock")
 def test_the_result_is_plain_json_with_every_sample(measured):
     data = json.loads(json.dumps(measured("tiny").to_dict()))

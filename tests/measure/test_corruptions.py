@@ -289,6 +289,7 @@ def test_accuracy_falls_where_the_corruption_hides_the_class():
     assert worst.lost_low < 50 < worst.lost_high <= 100
 
 
+@pytest.mark.slow
 def test_accuracy_does_not_depend_on_batch_and_order():
     kinds = ["impulse_noise", "snow"]
     network = Bright()

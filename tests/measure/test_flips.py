@@ -95,6 +95,7 @@ def test_the_same_model_without_flips_can_be_compared_with():
     assert "twice the computing" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_shipped_file_averages_too():
     verbs.ship("model.safetensors", "onnx", out="model.onnx", data="noise.npz", seconds=0.2)
     one = verbs.predict("model.safetensors", ["0.png", "1.png"], flips=True).predictions

@@ -33,6 +33,7 @@ class Several(nn.Module):
         return self.layers(images.float())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not APART, reason="this torch has one limit for all")
 def test_networks_of_one_class_have_separate_limits_of_recompilation(monkeypatch):
     compiled, compile_it = [], torch.compile

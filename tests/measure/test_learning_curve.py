@@ -93,6 +93,7 @@ def test_a_law_that_breaks_is_found_by_its_own_check():
     assert curve.verdict == "unclear"
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     law, covered = PowerLaw(2.0, 0.4, 0.05).error, 0
     for seed in range(20):
@@ -171,6 +172,7 @@ def run(*words, code=0):
     return result
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_says_it_in_words():
     words = ("noise.npz", "--model", "model.safetensors", "--repeats", "2")
     found = json.loads(run(*words, "--json").stdout)
@@ -193,6 +195,7 @@ def test_the_whole_set_is_what_probe_finds():
     assert found.curve.points[-1][2].value == verbs.probe("model.safetensors", "noise.npz").own.linear.value
 
 
+@pytest.mark.slow
 def test_a_network_with_weights_on_this_machine_is_the_default():
     found = verbs.data_more("clear.npz", size=32, repeats=2)
     assert found.network == "efficientnet_lite0"

@@ -172,6 +172,7 @@ def turns():
     return Turns(rounds=2, seconds=1.0, clock=Ticks())
 
 
+@pytest.mark.slow
 def test_a_network_at_several_sizes():
     said = []
     net = network().train()

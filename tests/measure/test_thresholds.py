@@ -17,6 +17,7 @@ def drawn(n=200, seed=0):
     return torch.tensor(logits, dtype=torch.float32), torch.tensor(there)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.35, 0.6, 0.9]), st.booleans()), min_size=12, max_size=40))
 def test_no_other_threshold_has_a_better_f1(pairs):

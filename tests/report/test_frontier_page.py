@@ -44,9 +44,7 @@ def finished(run, correct, epochs, macs):
     (run / "predictions.csv").write_text(f"name,correct\n{answers}")
 
 
-@pytest.fixture
-def standing(tmp_path):
-    folder = tmp_path / "out"
+def stands(folder):
     names = (*ROWS, "broken")
     asked = [
         Asked(data=Shapes(), model=R18, model_name=name, recipe=Recipe(), recipe_name="plain", plan=Plan()) for name in names
@@ -70,7 +68,18 @@ def standing(tmp_path):
     return read_standing(folder)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    return stands(tmp_path_factory.mktemp("frontier") / "out")
+
+
 @pytest.fixture
+def own(tmp_path):
+    """For tests that change its files."""
+    return stands(tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
 def page(standing):
     return write_frontier(standing)[0].read_text()
 
@@ -182,16 +191,16 @@ def test_the_page_shows_the_recommendation_and_the_way_to_repeat_it(page, standi
     assert "No candidate keeps latency_ms &lt;= 0.5." in (standing.folder / "report.html").read_text()
 
 
-def test_the_runtime_of_each_candidate_is_shown_with_the_way_to_its_file(standing):
-    assert "Runtime" not in write_frontier(standing)[0].read_text()
-    asked = {**standing.asked, "runtimes": ["eager", "openvino"]}
-    (standing.folder / "asked.json").write_text(json.dumps(asked))
-    timed = standing.folder / "timed" / "1" / "result.json"
+def test_the_runtime_of_each_candidate_is_shown_with_the_way_to_its_file(own):
+    assert "Runtime" not in write_frontier(own)[0].read_text()
+    asked = {**own.asked, "runtimes": ["eager", "openvino"]}
+    (own.folder / "asked.json").write_text(json.dumps(asked))
+    timed = own.folder / "timed" / "1" / "result.json"
     session = json.loads(timed.read_text())
     costs = {name: {"eager": values} for name, values in session.pop("costs").items()}
     costs["large"]["openvino"] = {"latency_ms": [4.5, 4.4, 4.6], "throughput": [300.0, 290.0, 310.0]}
     timed.write_text(json.dumps({**session, "runtimes": costs, "untimed": {"bad": {"openvino": "<no operator>"}}}))
-    found = read_standing(standing.folder)
+    found = read_standing(own.folder)
     html_path, csv_path, _ = write_frontier(found)
     page, place = html_path.read_text(), found.folder / "full" / "large"
     assert "Recommended within latency_ms &lt;= 5: large" in page
@@ -223,11 +232,11 @@ def test_the_same_frontier_gives_the_same_page(page, standing):
     assert write_frontier(read_standing(standing.folder))[0].read_text() == page
 
 
-def test_operators_that_the_macs_lack_are_noted(standing):
-    assert not any("MACs do not include" in note for note in standing.notes())
-    run = standing.folder / "runs" / "large" / "rung-1"
+def test_operators_that_the_macs_lack_are_noted(own):
+    assert not any("MACs do not include" in note for note in own.notes())
+    run = own.folder / "runs" / "large" / "rung-1"
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**result, "cost": {**result["cost"], "uncounted": ["aten::mv"]}}))
-    found = read_standing(standing.folder)
+    found = read_standing(own.folder)
     assert "large: the MACs do not include aten::mv: there is no formula for what is multiplied there" in found.notes()
     assert "large: the MACs do not include aten::mv" in write_frontier(found)[0].read_text()

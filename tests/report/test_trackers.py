@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.report import following
@@ -108,6 +109,7 @@ def test_mlflow_has_settings_metrics_and_state(data, plain, tmp_path):
     assert same_weights(run, plain)
 
 
+@pytest.mark.slow
 def test_mlflow_takes_the_uri_and_the_experiment_of_the_environment(data, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "elsewhere").as_uri())
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
@@ -118,6 +120,7 @@ def test_mlflow_takes_the_uri_and_the_experiment_of_the_environment(data, tmp_pa
     assert client.get_experiment(found.info.experiment_id).name == "mine"
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_files_and_does_not_ask(data, plain, tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for input"))
     said = []
@@ -151,6 +154,7 @@ def stopped(data, output, words):
         training.train(choice.asked, output, listen=listen, stop_after=3)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_records(data, plain, tmp_path):
     stopped(data, tmp_path / "one", "tensorboard,mlflow,wandb")
     before = known_of(tmp_path / "one")
@@ -169,6 +173,7 @@ def test_a_resumed_run_goes_on_in_the_same_records(data, plain, tmp_path):
     assert same_weights(run, plain)
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_gone_at_the_resume_is_said_and_left_out(data, plain, tmp_path, monkeypatch):
     stopped(data, tmp_path / "one", "tensorboard")
     find = importlib.util.find_spec
@@ -222,8 +227,8 @@ class Fragile(Tracker):
         return Breaking(self.at, error)
 
 
-@pytest.mark.parametrize("error", ["full", "exit", "strange"])
-@pytest.mark.parametrize("at", ["open", "metrics", "result", "close"])
+@pytest.mark.parametrize("error", few(["full", "exit", "strange"]))
+@pytest.mark.parametrize("at", few(["open", "metrics", "result", "close"]))
 def test_a_tracker_that_fails_is_said_once_and_changes_nothing(at, error, data, plain, tmp_path, capfd):
     said = []
     run = trained(data, tmp_path / "one", (Fragile(at=at, error=error),), said)
@@ -262,6 +267,7 @@ def test_a_library_that_fails_in_the_middle_changes_nothing(word, data, plain, t
     assert same_weights(run, plain)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_does_not_hold_the_run_up(data, plain, tmp_path, monkeypatch):
     release = threading.Event()
 
@@ -304,6 +310,7 @@ def test_words_that_name_no_tracker(words, error):
         trackers_named(words)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_can_be_resumed_with_its_tracker(data, plain, tmp_path):
     def interrupt(line):
         if line["event"] == "train" and line["step"] >= 3:

@@ -23,6 +23,7 @@ def base(tmp_path):
     return verbs.ask(data, TABLE, "plain", "none", "cpu", fields=FIELDS).asked
 
 
+@pytest.mark.slow
 def test_those_that_fit_are_found(base):
     found = methods_for(base)
     assert {switch.title for switch in found.switches} >= {"Cosub", "MixSKD", "CoTraining", "TamperedCrossEntropy"}
@@ -43,6 +44,7 @@ def test_those_that_do_not_fit_say_why(base, tmp_path):
     assert "MixSKD" not in {switch.title for switch in found.switches}
 
 
+@pytest.mark.slow
 def test_equal_time_is_fewer_epochs_of_what_is_slower(base, monkeypatch):
     class Estimate:
         updates_per_epoch = 4
@@ -63,6 +65,7 @@ def test_equal_time_is_fewer_epochs_of_what_is_slower(base, monkeypatch):
     assert any("Cosub: an update takes 2.00 times as long, so 2 epochs fit" in text for text in said)
 
 
+@pytest.mark.slow
 def test_a_busy_moment_of_the_machine_changes_no_epochs(base, monkeypatch):
     class Estimate:
         updates_per_epoch = 4
@@ -88,6 +91,7 @@ def test_the_plan_abridges_values_of_many_parts():
     assert abridged("lr=0.01") == "lr=0.01"
 
 
+@pytest.mark.slow
 def test_the_command_lists_them(tmp_path):
     data = noise_npz(tmp_path / "noise.npz", 24, 6)
     words = ["ablate", "plain", data, "--model", "resnet8_w16_s2", "--weights", "none", "--methods", "--dry-run", "--json"]

@@ -20,6 +20,7 @@ def tasks(count, do=noted):
     return [StudyTask(f"t{at}", do, {"name": f"t{at}", "value": at}) for at in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_is_done_once_whatever_is_asked_again(tmp_path, workers):
     said = []
@@ -34,6 +35,7 @@ def test_every_task_is_done_once_whatever_is_asked_again(tmp_path, workers):
     assert others == {workers > 1}
 
 
+@pytest.mark.slow
 def test_a_refusal_is_an_outcome_and_a_bug_stops_the_study(tmp_path):
     found = Here(1).run([StudyTask("no", refused), *tasks(1)], tmp_path)
     assert found["no"].error == "this network cannot be trained"
@@ -45,6 +47,7 @@ def test_a_refusal_is_an_outcome_and_a_bug_stops_the_study(tmp_path):
         Here(2).run([StudyTask("bug", broken), StudyTask("no2", refused)], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_its_task_an_attempt(tmp_path):
     found = Here(2).run([StudyTask("weak", dies_at_first, {"name": "weak", "times": 1}), *tasks(3)], tmp_path)
     assert found["weak"].value == {"times": 1}
@@ -53,12 +56,14 @@ def test_a_killed_process_costs_its_task_an_attempt(tmp_path):
     assert set((tmp_path / "calls.txt").read_text().split()) == {"t0", "t1", "t2"}
 
 
+@pytest.mark.slow
 def test_what_always_dies_is_given_up_and_the_rest_is_done(tmp_path):
     found = Here(2).run([StudyTask("dead", dies_at_first, {"name": "dead", "times": 99}), *tasks(4)], tmp_path)
     assert f"ended {ATTEMPTS} times" in found["dead"].error
     assert [found[f"t{at}"].error for at in range(4)] == [None] * 4
 
 
+@pytest.mark.slow
 def test_timings_come_last_and_here(tmp_path):
     found = Here(2).run([StudyTask("time", noted, {"name": "time", "value": 0}, alone=True), *tasks(3)], tmp_path)
     assert found["time"].value["pid"] == os.getpid()
@@ -95,6 +100,7 @@ def test_one_process_works_on_a_study(tmp_path):
     assert issubclass(TakenError, ValueError)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_no_file(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import sample_tasks as t\n"

@@ -189,6 +189,7 @@ def test_names_and_suffixes_tell_formats_apart(tmp_path):
     assert KEY == "paretina"
 
 
+@pytest.mark.slow
 def test_what_is_no_graph_is_refused(tmp_path):
     network = tiny_blueprint(row(1, 8, 2), resolution=16, classes=3).build().eval()
     network.head.forward = lambda maps, extras: maps[0] if maps[0].sum() > 0 else maps[1]  # depends on the values
@@ -199,6 +200,7 @@ def test_what_is_no_graph_is_refused(tmp_path):
 # --- shapes that come again and again -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_that_is_fitted_to_a_shape_answers_as_before(written):
     _, file = written
     path = file("openvino")
@@ -258,6 +260,7 @@ def test_a_shape_that_openvino_cannot_compile_for_is_run_like_any_other():
     assert made == [None, (1, 3, 5, 5)]
 
 
+@pytest.mark.slow
 def test_a_trial_compiles_what_can_be_and_outlives_what_ends_its_process(written, monkeypatch):
     path = written[1]("openvino")
     inside = openvino_format.members(path, "model.xml", "model.bin")

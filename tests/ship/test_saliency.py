@@ -118,6 +118,7 @@ def test_area_is_by_trapezoids():
     assert area([0.9, 0.5, 0.2, 0.1, 0.05]) == pytest.approx(0.31875)
 
 
+@pytest.mark.slow
 def test_a_map_of_what_the_network_reads_is_the_more_faithful_one():
     """A network that reads the upper left quarter only: its map must beat one of the opposite quarter and a random one."""
 

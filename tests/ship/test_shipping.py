@@ -209,6 +209,7 @@ def test_a_file_is_not_overwritten(home):
     assert "exists already" in run("ship", home / "run", "--to", "onnx", "--out", home / "model.onnx", code=2)[1]
 
 
+@pytest.mark.slow
 def test_a_model_without_its_run_needs_data(home, tmp_path):
     shutil.copy(home / "run" / "model.safetensors", tmp_path / "alone.safetensors")
     words = ["ship", tmp_path / "alone.safetensors", "--to", "torch-export", "--out", tmp_path / "alone.pt2", "--seconds", "0"]
@@ -253,6 +254,7 @@ def test_explains_pictures_at_their_own_size(home, tmp_path):
     assert found["methods"] == {str(home / "run" / "model.safetensors"): "cam", str(home / "model.onnx"): "occlusion"}
 
 
+@pytest.mark.slow
 def test_a_network_that_drops_tokens_is_explained_too(home, tmp_path):
     vit = networks()["vit_tiny"].blueprint
     stage = replace(vit.stages[0], depth=3, wiring=DroppedTokens(keep=0.5, after=(1, 2)))

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 import torch
 
 from paretina.model.tasks.one_of import OneOf
@@ -14,6 +15,7 @@ from paretina.ship.whole import Whole
 from tiny import row, tiny_blueprint
 
 
+@pytest.mark.slow
 def test_openvino_sends_nothing(tmp_path, monkeypatch):
     from openvino_telemetry.utils.sender import TelemetrySender
 

@@ -124,6 +124,7 @@ def limited():
     signal.signal(signal.SIGXFSZ, handled)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed(home, wanted, monkeypatch):
     def kill():
         for child in multiprocessing.active_children():
@@ -197,6 +198,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(home, wanted, monkeypa
     resumed(home, wanted)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_when_the_log_is_written(home, wanted, monkeypatch, limited):
     with when(monkeypatch, 4, lambda: no_room((home / "run" / "log.jsonl").stat().st_size + 50)):
         said = sentence(cli("train", "photos", *SMALL, "workers=0", "-o", "run", code=1))
@@ -206,6 +208,7 @@ def test_a_disk_that_is_full_when_the_log_is_written(home, wanted, monkeypatch, 
     resumed(home, wanted)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_when_the_model_is_written(home, wanted, monkeypatch, limited):
     with monkeypatch.context() as patch:
         save = training.save_results
@@ -223,6 +226,7 @@ def test_a_disk_that_is_full_when_the_model_is_written(home, wanted, monkeypatch
     resumed(home, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_folder_of_pictures_that_vanishes(home, wanted, monkeypatch, workers):
     with when(monkeypatch, 3, lambda: (home / "photos").rename(home / "elsewhere"), "val"):
@@ -237,6 +241,7 @@ def test_a_folder_of_pictures_that_vanishes(home, wanted, monkeypatch, workers):
     resumed(home, wanted)
 
 
+@pytest.mark.slow
 def test_a_few_pictures_that_vanish_are_left_out_and_a_tenth_ends_the_run(home, monkeypatch):
     def vanish(count):
         for path in sorted((home / "photos" / "train" / "blue").iterdir())[:count]:
@@ -250,6 +255,7 @@ def test_a_few_pictures_that_vanish_are_left_out_and_a_tenth_ends_the_run(home, 
     assert "error: 4 of 35 pictures of the run can no longer be read, such as train/blue/" in said
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_named_once(home, monkeypatch):
     file = home / "photos" / "train" / "blue" / "0.png"
 
@@ -264,6 +270,7 @@ def test_a_file_that_changes_is_named_once(home, monkeypatch):
     assert (home / "run" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_the_directory_of_the_run_is_removed_or_moved(home, wanted, monkeypatch):
     with when(monkeypatch, 4, lambda: shutil.rmtree(home / "run")):
         said = sentence(cli("train", "photos", *SMALL, "workers=0", "-o", "run", code=1))

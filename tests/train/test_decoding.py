@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.data import pictures
@@ -66,6 +67,7 @@ def assert_equal(one, other):
 # --- what is stored -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gigabytes", "decoding"), [(0.0, "crop"), (1.0, "packed")])
 def test_a_run_stores_how_it_decodes(tiny, photos, tmp_path, gigabytes, decoding):
     prepared = prepare(asked(tiny, photos, gigabytes))
@@ -107,7 +109,7 @@ def test_pictures_that_do_not_fit_give_a_note_that_says_what_helps(tiny, photos,
 # --- the same weights -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gigabytes", [0.0, 1.0])
+@pytest.mark.parametrize("gigabytes", few([0.0, 1.0]))
 def test_where_pixels_come_from_changes_no_weight(tiny, photos, tmp_path, monkeypatch, gigabytes):
     first = train(asked(tiny, photos, gigabytes), tmp_path / "first")
     again = train(asked(tiny, photos, gigabytes), tmp_path / "again")  # finds the cache
@@ -119,6 +121,7 @@ def test_where_pixels_come_from_changes_no_weight(tiny, photos, tmp_path, monkey
     assert_equal(first, train(asked(tiny, photos, gigabytes), tmp_path / "files"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_run_is_resumed_in_mid_epoch_with_its_cache_and_without(tiny, photos, tmp_path, monkeypatch, lost):
     whole = train(asked(tiny, photos, 1.0), tmp_path / "whole")
@@ -143,6 +146,7 @@ def ran(*words):
     return found.output
 
 
+@pytest.mark.slow
 def test_the_option_sets_the_field(photos):
     rows = json.loads(ran("train", str(photos), "--cache-gb", "3", "--print-config", "--json"))
     assert {row["field"]: row["value"] for row in rows}["plan.cache_gb"] == 3

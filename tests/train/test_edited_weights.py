@@ -36,6 +36,7 @@ def data(tmp_path, arrays):
     return Arrays(path=str(path))
 
 
+@pytest.mark.slow
 def test_merging_takes_the_weights_as_they_are(tokens, data, tmp_path):
     asked = Asked(data=data, model=tokens, recipe=Recipe(epochs=1.0, batch_size=6), plan=Plan(workers=0))
     first = train(asked, tmp_path / "first")

@@ -100,6 +100,7 @@ def refused(wanted, tmp_path, match):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [False, True])
 def test_parts_of_one_picture_are_refused_where_the_objective_has_a_norm_of_its_own(asked, tmp_path, values):
     # maps of 8 x 8 pixels: the network alone could learn from a single picture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from covering import few
 from paretina import verbs
 from paretina.clock import START
 from paretina.data.preprocess import preprocess
@@ -63,6 +64,7 @@ def test_at_another_size_only_the_head_learns(before, tmp_path):
     assert asked["recipe"]["epochs"] == 2.0
 
 
+@pytest.mark.slow
 def test_a_longer_tail_learns_without_moving_its_statistics(before, tmp_path):
     _, _, old, new = run_further(before, tmp_path, resolution=48, fields={"trainable_stages": "1"})
     found = changed(old, new)
@@ -203,14 +205,16 @@ def test_half_the_pixels_keep_the_remainder():
 
 @pytest.mark.parametrize(
     ("fields", "trained_at", "tested_at"),
-    [
-        ({}, 16, 16),
-        ({"size": "24"}, 24, 24),
-        ({"size": "24", "test_size": "32"}, 24, 32),
-        ({"test_size": "24"}, 16, 24),
-        ({"resolution": "24"}, 24, 24),
-        ({"edits.Scale": "on", "edits.Scale.resolution": "24"}, 24, 24),
-    ],
+    few(
+        [
+            ({}, 16, 16),
+            ({"size": "24"}, 24, 24),
+            ({"size": "24", "test_size": "32"}, 24, 32),
+            ({"test_size": "24"}, 16, 24),
+            ({"resolution": "24"}, 24, 24),
+            ({"edits.Scale": "on", "edits.Scale.resolution": "24"}, 24, 24),
+        ]
+    ),
 )
 def test_the_size_that_is_asked_for_is_trained_tested_and_saved(before, tmp_path, fields, trained_at, tested_at):
     run, _, _, new = run_further(before, tmp_path, data=str(before[0] / "b.npz"), fields={"epochs": "0.3", **fields})
@@ -248,6 +252,7 @@ def test_pictures_are_prepared_in_training_as_in_the_test_that_is_asked_for(befo
 # --- after a change of the network --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_changed_network_learns_from_the_one_before(before, tmp_path):
     fields = {"teacher": str(before[1]), "model.activation": "HardSwish", "epochs": "1"}
     run, _, old, new = run_further(before, tmp_path, recipe="recover", fields=fields)
@@ -260,6 +265,7 @@ def test_a_changed_network_learns_from_the_one_before(before, tmp_path):
     assert any("loss_Distill" in line or "Distill" in str(line) for line in run.lines() if line["event"] == "train")
 
 
+@pytest.mark.slow
 def test_the_swapped_network_starts_with_all_weights(before, tmp_path):
     fields = {"teacher": str(before[1]), "model.activation": "ReLU6", "epochs": "1", "lr": "1e-9", "average": "off"}
     _, _, old, new = run_further(before, tmp_path, recipe="recover", fields=fields)
@@ -273,6 +279,7 @@ def test_a_recipe_that_learns_from_a_teacher_asks_for_one(before, tmp_path, name
         run_further(before, tmp_path, recipe=name)
 
 
+@pytest.mark.slow
 def test_training_for_int8_leaves_a_float_network_with_the_same_statistics(before, tmp_path):
     run, _, old, new = run_further(before, tmp_path, recipe="quantised", fields={"teacher": str(before[1]), "epochs": "2"})
     assert run.asked()["data"] == json.loads((before[1] / "asked.json").read_text())["data"]

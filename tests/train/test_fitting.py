@@ -91,6 +91,7 @@ def test_the_learning_rate_is_scaled_with_the_batch(tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_the_command_finds_a_batch_and_says_it(tmp_path):
     data = noise_npz(tmp_path / "noise.npz", 96, 9, contrast=40)
     given = ["train", data, "--model", "resnet8_w16_s2", "--weights", "none", "--recipe", "plain", "--device", "cpu"]

@@ -117,6 +117,7 @@ def fitted(path, collection, blueprint, updates=None):
     return kept, [line for line in run.lines() if line["event"] == "train"]
 
 
+@pytest.mark.slow
 def test_one_loop_trains_two_views_with_a_target_network(tmp_path, collection, tiny):
     kept, lines = fitted(tmp_path / "run", collection, tiny)
     assert lines[-1]["train/loss/views"] < 0.8 * lines[0]["train/loss/views"]
@@ -124,6 +125,7 @@ def test_one_loop_trains_two_views_with_a_target_network(tmp_path, collection, t
     assert kept.network.blueprint == tiny
 
 
+@pytest.mark.slow
 def test_the_target_network_is_part_of_the_state(tmp_path, collection, tiny):
     whole, _ = fitted(tmp_path / "whole", collection, tiny)
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from covering import few
 from paretina.clock import START
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import read_pictures
@@ -114,6 +115,7 @@ def test_two_runs_are_equal_bit_for_bit(training, everything, uninterrupted):
     assert figures(second) == uninterrupted["last"][1]
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(training, everything, uninterrupted):
     other = weights(training(replace(everything, seed=4)).fit())
     assert not torch.equal(other["stem.conv.weight"], uninterrupted["last"][0]["stem.conv.weight"])
@@ -133,7 +135,7 @@ def test_it_learns(training, tiny):
 # --- interrupted ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("keep", "stops"), [("last", (1,)), ("last", (2, 3, 7)), ("best", (4,)), ("best", (8,))])
+@pytest.mark.parametrize(("keep", "stops"), few([("last", (1,)), ("last", (2, 3, 7)), ("best", (4,)), ("best", (8,))]))
 def test_interrupted_and_resumed_equals_uninterrupted(training, everything, uninterrupted, keep, stops):
     # an epoch has 3 updates, so most of these are in the middle of one
     interrupted = training(replace(everything, test=replace(everything.test, keep=keep)))
@@ -147,6 +149,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(training, everything, unin
     assert {line["attempt"] for line in interrupted.run.lines()} == set(range(len(stops) + 1))
 
 
+@pytest.mark.slow
 def test_going_back_to_an_older_state_equals_uninterrupted(training, everything, uninterrupted):
     killed = training(everything)
     killed.stop_after(4)
@@ -180,10 +183,12 @@ def test_every_optimizer_can_be_interrupted(training, optimizer, tiny):
     assert_same(weights(interrupted.fit()), whole)
 
 
+@pytest.mark.slow
 def test_frequent_checkpoints_change_nothing(training, everything, uninterrupted):
     assert_same(weights(training(everything).fit(save_every=0.0)), uninterrupted["last"][0])
 
 
+@pytest.mark.slow
 def test_bfloat16_can_be_interrupted_too(training, everything):
     plan = Plan(workers=0, precision="bfloat16", depthwise="float32")
     recipe = replace(everything, epochs=1.0)
@@ -194,6 +199,7 @@ def test_bfloat16_can_be_interrupted_too(training, everything):
     assert_same(weights(interrupted.fit()), whole)
 
 
+@pytest.mark.slow
 def test_a_rate_that_went_back_to_zero_can_be_interrupted(training):
     # whether a branch draws its mask must not hang on what the rate was before
     recipe = Recipe(
@@ -209,6 +215,7 @@ def test_a_rate_that_went_back_to_zero_can_be_interrupted(training):
     assert_same(weights(interrupted.fit()), whole)
 
 
+@pytest.mark.slow
 def test_stopping_earlier_than_the_state_makes_one_update_and_does_not_finish(training, everything):
     short = training(everything)
     short.stop_after(5)
@@ -216,6 +223,7 @@ def test_stopping_earlier_than_the_state_makes_one_update_and_does_not_finish(tr
         short.fit(updates=2)
 
 
+@pytest.mark.slow
 def test_a_finished_loop_resumes_to_the_same_end(training, everything, uninterrupted):
     # killed between the last state and the result
     finished = training(everything)
@@ -225,6 +233,7 @@ def test_a_finished_loop_resumes_to_the_same_end(training, everything, uninterru
     assert len(finished.lines("train")) == 9
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on_with_it_and_says_that_it_is_not_exact(training, everything, monkeypatch):
     run = training(everything)
     run.stop_after(2)
@@ -246,6 +255,7 @@ def test_another_number_of_processes_goes_on_with_it_and_says_that_it_is_not_exa
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_can_be_resumed(training, everything, uninterrupted, number):
     def interrupt(line):
@@ -281,6 +291,7 @@ def test_the_second_signal_acts_at_once(training, everything, python_interrupts)
     assert run.run.last_state().name == "000000003"  # that of the last evaluation
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_update_lets_the_run_finish(training, everything, uninterrupted):
     def interrupt(line):
         if line["event"] == "train" and line["step"] == 9:
@@ -310,6 +321,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_step_and_the_parts(trai
         exploding.fit()  # and it is the same again
 
 
+@pytest.mark.slow
 def test_poisoned_weights_stop_the_run_at_their_first_loss(training, everything):
     poisoned = training(everything)
 
@@ -431,6 +443,7 @@ def test_the_log_says_what_happened(training, everything):
     assert all(line["grad_norm"] > 0 for line in train)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_those_of_the_best_evaluation(training, everything):
     recipe = replace(
         everything,

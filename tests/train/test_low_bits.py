@@ -7,6 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.model.family import network_named
@@ -44,6 +45,7 @@ def weights_in(run):
     return load_model(run / "model.safetensors")[0].state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantiser", ["Dorefa", "Lsq"])
 def test_trained_shown_and_shipped(home, quantiser, tmp_path):
     run, data = home / quantiser, home / "noise.npz"
@@ -75,6 +77,7 @@ def test_trained_shown_and_shipped(home, quantiser, tmp_path):
     assert f"is rounded to few bits by {quantiser}, and in int8 its levels would be others" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantiser", [Dorefa(), Lsq()], ids=repr)
 def test_a_file_of_another_runtime_answers_as_the_network(quantiser, tmp_path):
     torch.manual_seed(0)
@@ -92,6 +95,7 @@ def test_a_file_of_another_runtime_answers_as_the_network(quantiser, tmp_path):
     torch.testing.assert_close(answers, wanted, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantiser", ["Dorefa", "Lsq"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(home, quantiser, tmp_path):
     fields = {"model.quantiser": quantiser, "model.stages.*.width": 8, "epochs": 2, "batch_size": 6, "size": 16, "workers": 0}
@@ -105,7 +109,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(home, quantiser, tmp_pat
     assert any("rounding" in name for name in whole) == (quantiser == "Lsq")
 
 
-@pytest.mark.parametrize("quantiser", ["Dorefa", "Lsq"])
+@pytest.mark.parametrize("quantiser", few(["Dorefa", "Lsq"]))
 def test_float_weights_are_taken_up(home, quantiser, tmp_path):
     fields = [f"model.quantiser={quantiser}", "epochs=1", f"teacher={home / 'floats'}"]
     given = ["--recipe", "recover", "--device", "cpu", "--output", tmp_path / "run"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from covering import few
 from paretina.clock import START, Clock
 from paretina.data.batch import Batch
 from paretina.data.pictures import read_pictures
@@ -124,15 +125,17 @@ def waits(monkeypatch, path, collection, blueprint, recipe, plan, epochs):
 
 @pytest.mark.parametrize(
     ("changes", "precision"),
-    [
-        ({}, "float32"),
-        ({"optimizer": AdamW(lr=Constant(value=1e-3)), "clip": AdaptiveClip()}, "bfloat16"),
-        ({"optimizer": RMSPropTF(lr=Constant(value=1e-3)), "clip": None}, "float32"),
-        ({"optimizer": LARS(lr=Constant(value=0.1)), "average": Average(every=3, initial=0.2)}, "float32"),
-        ({"objective": Supervised(terms=(AdjustedCrossEntropy(counts=(10.0, 10.0, 10.0)), CrossEntropy()))}, "float32"),
-        ({"optimizer": SGD(lr=Constant(value=1e-3))}, "float16"),
-        ({"optimizer": RMSPropTF(lr=Constant(value=1e-3)), "average": Average(every=3, initial=0.2)}, "float16"),
-    ],
+    few(
+        [
+            ({}, "float32"),
+            ({"optimizer": AdamW(lr=Constant(value=1e-3)), "clip": AdaptiveClip()}, "bfloat16"),
+            ({"optimizer": RMSPropTF(lr=Constant(value=1e-3)), "clip": None}, "float32"),
+            ({"optimizer": LARS(lr=Constant(value=0.1)), "average": Average(every=3, initial=0.2)}, "float32"),
+            ({"objective": Supervised(terms=(AdjustedCrossEntropy(counts=(10.0, 10.0, 10.0)), CrossEntropy()))}, "float32"),
+            ({"optimizer": SGD(lr=Constant(value=1e-3))}, "float16"),
+            ({"optimizer": RMSPropTF(lr=Constant(value=1e-3)), "average": Average(every=3, initial=0.2)}, "float16"),
+        ]
+    ),
 )
 def test_nothing_is_read_between_two_lines_of_the_log(monkeypatch, tmp_path, collection, tiny, changes, precision):
     recipe, plan = replace(PLAIN, **changes), Plan(workers=0, precision=precision)
@@ -142,6 +145,7 @@ def test_nothing_is_read_between_two_lines_of_the_log(monkeypatch, tmp_path, col
     assert sorted(long) == sorted(short)
 
 
+@pytest.mark.slow
 def test_a_value_that_is_read_at_each_update_would_be_found(monkeypatch, tmp_path, collection, tiny):
     class Reading(ClipNorm):
         def __call__(self, parameters, clock):

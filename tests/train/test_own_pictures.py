@@ -30,6 +30,7 @@ def asked(tiny, data, recipe=SHORT):
     return Asked(data=data, model=tiny, recipe=recipe, plan=Plan(workers=0))
 
 
+@pytest.mark.slow
 def test_it_is_what_evaluate_finds_on_the_training_split(tiny, data, tmp_path):
     run = train(asked(tiny, data), tmp_path / "run")
     own = run.result()["on_train"]
@@ -37,6 +38,7 @@ def test_it_is_what_evaluate_finds_on_the_training_split(tiny, data, tmp_path):
     assert own["value"] == pytest.approx(verbs.evaluate(run.path, data, split="train", device="cpu").accuracy.top1)
 
 
+@pytest.mark.slow
 def test_a_network_that_learns_its_pictures_shows_it(tiny, data, tmp_path):
     run = train(asked(tiny, data, replace(SHORT, epochs=120.0, batch_size=6)), tmp_path / "run")
     assert run.result()["on_train"]["value"] == 100.0

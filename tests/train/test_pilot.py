@@ -61,6 +61,7 @@ def test_a_way_that_ruins_the_network_is_not_chosen(prepared):
     assert 10 <= found.held <= 30
 
 
+@pytest.mark.slow
 def test_of_equally_good_ways_training_comes_before_the_probe(prepared):
     found = pilot(prepared, {"nothing": with_rate(prepared.recipe, 1e-12)}, seconds=lambda: 1e6)
     assert found.top1["nothing"] == found.top1[PROBE]

@@ -106,6 +106,7 @@ def test_the_plan_of_a_run_is_kept_and_gone_on_with(asked, searches, tmp_path):
     assert len(searches[0]) == searched
 
 
+@pytest.mark.slow
 def test_without_a_search_nothing_is_timed(asked, searches, tmp_path):
     training.train(asked, tmp_path / "run")
     assert searches[0] == []

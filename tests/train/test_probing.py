@@ -136,10 +136,12 @@ def test_it_is_said_what_the_last_layer_starts_as(whole):
     ]
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_bit_for_bit(asked, whole, tmp_path):
     same(train(asked, tmp_path / "again"), whole)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_without_a_second_probe(asked, whole, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(asked, tmp_path / "run", stop_after=2)
@@ -149,6 +151,7 @@ def test_an_interrupted_run_goes_on_without_a_second_probe(asked, whole, tmp_pat
     assert {**run.result()["probe"], "time_s": 0} == {**whole.result()["probe"], "time_s": 0}
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_state_is_probed_again(asked, whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(asked, tmp_path / "run", stop_after=2)
@@ -159,6 +162,7 @@ def test_a_run_killed_before_its_first_state_is_probed_again(asked, whole, tmp_p
     assert len(events(run, "probe")) == 2
 
 
+@pytest.mark.slow
 def test_without_it_nothing_is_probed(asked, tmp_path, monkeypatch):
     monkeypatch.setattr("paretina.train.training.probed", None)
     run = train(with_recipe(asked, start=Starting(), epochs=0.34), tmp_path / "run")
@@ -172,6 +176,7 @@ def test_what_was_asked_before_there_were_probes_has_none(asked):
     assert decode(Asked, old).recipe.start.head == "small"
 
 
+@pytest.mark.slow
 def test_a_rehearsal_fits_no_probe_and_counts_its_time(asked, monkeypatch):
     monkeypatch.setattr(probing, "fit_probe", None)
     prepared = prepare(asked)
@@ -186,6 +191,7 @@ def test_a_rehearsal_fits_no_probe_and_counts_its_time(asked, monkeypatch):
     assert found.probe_s == pytest.approx(found.evaluate_s / 9 * 39 * (16 / 12) ** 2)
 
 
+@pytest.mark.slow
 def test_a_frozen_head_may_be_a_probe(asked, tmp_path):
     wanted = with_recipe(asked, learning=Learning(frozen=("head",)), average=None, epochs=0.34)
     run = train(wanted, tmp_path / "run")
@@ -193,6 +199,7 @@ def test_a_frozen_head_may_be_a_probe(asked, tmp_path):
     assert torch.equal(load_model(run.path / "model.safetensors")[0].head.classifier.weight, found.probe.weight)
 
 
+@pytest.mark.slow
 def test_pictures_that_vanish_are_named(asked, tmp_path, monkeypatch):
     prepared, image = prepare(asked), Pictures.image
 
@@ -210,6 +217,7 @@ def test_pictures_that_vanish_are_named(asked, tmp_path, monkeypatch):
 # --- no updates -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"test": Evaluated(keep="best")}, {"average": None}], ids=repr)
 def test_a_run_without_updates_is_the_probe_at_the_size_of_the_weights(asked, weights, tmp_path, changes):
     wanted = with_recipe(asked, epochs=0.0, **changes)
@@ -230,6 +238,7 @@ def test_a_run_without_updates_is_the_probe_at_the_size_of_the_weights(asked, we
     json.dumps(result, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_test_size_that_is_given_holds_without_updates_too(asked, tiny):
     given = with_recipe(asked, epochs=0.0, test=Evaluated(size=20))
     assert prepare(given).model.resolution == 20

@@ -136,6 +136,7 @@ def test_a_compiled_network_is_not_called(network):
     assert learner(batch_of(), EARLY)["CrossEntropy"].isfinite()
 
 
+@pytest.mark.slow
 def test_rounded_training_makes_the_rounded_network_better(network):
     learner = Quantised().make(network, None).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)

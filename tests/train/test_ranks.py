@@ -160,6 +160,7 @@ def launched(tmp_path_factory, tiny, everything, arrays):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_finish_and_leave_one_run(launched):
     run = Run(launched / "first")
     assert run.result()["status"] == "done"
@@ -169,12 +170,14 @@ def test_two_processes_finish_and_leave_one_run(launched):
     assert steps == [3, 6, 9]
 
 
+@pytest.mark.slow
 def test_two_processes_have_one_split_although_only_the_first_looks_for_copies(launched):
     first, second = (json.loads((launched / f"split{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert len(first) == 3 * len({int(name) % 39 for name in first})
 
 
+@pytest.mark.slow
 def test_two_processes_count_every_validation_picture_once(launched):
     first, second = (json.loads((launched / f"seen{rank}.json").read_text()) for rank in (0, 1))
     # the average after the first two epochs, and the result; this on as many training pictures too
@@ -183,12 +186,14 @@ def test_two_processes_count_every_validation_picture_once(launched):
     assert seen == [*[list(range(9))] * 3, [number * 30 // 9 for number in range(9)]]
 
 
+@pytest.mark.slow
 def test_both_processes_judge_the_same_network(launched):
     # each rank sees other pictures, so their statistics of batch norm differ until they agree
     first, second = (json.loads((launched / f"seen{rank}.json").read_text()) for rank in (0, 1))
     assert [statistics for _, statistics in first] == [statistics for _, statistics in second]
 
 
+@pytest.mark.slow
 def test_the_result_of_two_processes_is_that_of_the_model_file(launched):
     run = Run(launched / "first")
     network, about = load_model(run.path / "model.safetensors")
@@ -202,6 +207,7 @@ def test_the_result_of_two_processes_is_that_of_the_model_file(launched):
     assert about.metrics["val/nll"] == run.result()["metrics"]["val/nll"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["second", "resumed"])
 def test_two_processes_are_repeatable_and_can_be_interrupted(launched, other):
     for name in ("model.safetensors", "predictions.csv"):
@@ -209,6 +215,7 @@ def test_two_processes_are_repeatable_and_can_be_interrupted(launched, other):
     assert Run(launched / other).result()["metrics"] == Run(launched / "first").result()["metrics"]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_where_no_layer_sees_the_batch(launched, tmp_path):
     # 7 pictures an update are 4 and 3
     asked = decode(Asked, json.loads((launched / "asked.json").read_text())["plain"])
@@ -219,6 +226,7 @@ def test_two_processes_equal_one_where_no_layer_sees_the_batch(launched, tmp_pat
     assert not torch.equal(one["head.classifier.weight"], torch.zeros_like(one["head.classifier.weight"]))
 
 
+@pytest.mark.slow
 def test_two_processes_begin_with_the_probe_of_one(launched, tmp_path):
     asked = decode(Asked, json.loads((launched / "asked.json").read_text())["probe"])
     alone = train(asked, tmp_path / "alone")

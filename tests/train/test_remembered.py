@@ -84,6 +84,7 @@ def test_what_is_remembered_is_what_the_frozen_parts_give(asked):
     assert [tuple(maps.shape) for maps in job.remembered.maps] == [(24, 8, 8, 8)] * 2
 
 
+@pytest.mark.slow
 def test_without_transforms_it_trains_as_without_remembering(asked, tmp_path):
     """All views are the same then, so only the rounding of what is remembered differs."""
     asked = with_recipe(asked, transforms=(Squash(),), average=None)
@@ -98,6 +99,7 @@ def weights_before(asked):
     return load_model(Path(asked.weights))[0].state_dict()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues_bit_for_bit(asked, tmp_path):
     whole = train(asked, tmp_path / "whole")
     for updates in (1, 4):
@@ -123,6 +125,7 @@ def test_each_epoch_shows_another_view_of_each_picture(asked):
     assert torch.equal(job.remembered.maps[0][0].float(), dict(itertools.chain(seen[0]))[0])
 
 
+@pytest.mark.slow
 def test_a_rehearsal_counts_what_is_computed_once(asked):
     found = rehearse(prepare(asked))
     assert found.begin_s > 0

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from covering import few
 from paretina.data.sources.shards import Shards
 from paretina.data.sources.table import Table
 from paretina.data.transforms.flip import HorizontalFlip
@@ -72,7 +73,7 @@ def shards(place):
     return Shards(path=str(place / "train-{0..1}.tar"), val=str(place / "val-0.tar"))
 
 
-@pytest.mark.parametrize("make", [weighed, soft, several, shards])
+@pytest.mark.parametrize("make", few([weighed, soft, several, shards]))
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, make):
     place = tmp_path / "data"
     place.mkdir()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from covering import few
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
@@ -106,6 +107,7 @@ def statistics_of_training(network, prepared):
     return network.eval()
 
 
+@pytest.mark.slow
 def test_a_short_run_with_a_long_memory_evaluates_what_it_has_learned(tiny, npz, tmp_path):
     asked = Asked(data=Arrays(path=str(npz)), model=tiny, recipe=LEARNS, plan=Plan(workers=0))
     run = train(asked, tmp_path / "run")
@@ -118,6 +120,7 @@ def test_a_short_run_with_a_long_memory_evaluates_what_it_has_learned(tiny, npz,
         torch.testing.assert_close(one.running_var, two.running_var, rtol=0.5, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_short_run_from_weights_gets_used_to_its_pictures(tiny, npz, tmp_path, arrays):
     first = train(Asked(data=Arrays(path=str(npz)), model=tiny, recipe=LEARNS, plan=Plan(workers=0)), tmp_path / "first")
     images, labels = arrays(39, 18)
@@ -182,7 +185,7 @@ def test_new_rows_are_not_those_that_the_old_ones_started_from(tiny):
     assert torch.equal(made(started(first, "abc"), "xyz").head.classifier.weight, second.head.classifier.weight)
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("known", few([False, True]))
 def test_the_first_loss_that_is_logged_is_that_of_guessing(tiny, npz, tmp_path, arrays, known):
     blueprint = replace(tiny, initialisation=Initialisation(linear="outputs"), head=PoolHead(width=512))
     recipe = replace(LEARNS, epochs=0.34)

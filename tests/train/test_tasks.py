@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.clock import Clock
@@ -239,7 +240,7 @@ def test_two_processes_finish_resume_and_agree_with_the_model_file(tiny, tmp_pat
     assert Run(tmp_path / "Nothing").result()["metrics"]["val/loss"] > 0
 
 
-@pytest.mark.parametrize(("task", "worst"), [(Places(), min), (Nothing(), max)])
+@pytest.mark.parametrize(("task", "worst"), few([(Places(), min), (Nothing(), max)]))
 def test_the_best_weights_are_those_with_the_best_figure(task, worst, tiny, tmp_path):
     best = max if worst is min else min
     run = train(
@@ -335,6 +336,7 @@ def test_targets_of_another_shape_are_found_before_there_is_a_run(tiny, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_task_or_other_classes_is_refused(runs, tiny, tmp_path):
     teachers = {task: str(run.path / "model.safetensors") for task, run in runs.items()}
 
@@ -362,6 +364,7 @@ def test_an_unreadable_first_mask_is_no_reason_to_stop(tiny, tmp_path):
     assert len(found.train) == 24
 
 
+@pytest.mark.slow
 def test_a_mask_that_cannot_be_read_is_named_and_left_out(tiny, tmp_path):
     wanted = replace(asked(tiny, Places(), epochs=1.0), data=kinds.Drawing(task=Places(), damaged=("3", "30")))
     run = train(wanted, tmp_path / "run")

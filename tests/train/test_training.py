@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import torch
 
+from covering import few
 from paretina import verbs
 from paretina.data import likeness
 from paretina.data.decode import DecodeError
@@ -209,6 +210,7 @@ def test_an_interrupted_run_has_no_result_and_is_resumed_to_the_same_end(finishe
     assert read_run(run.path).attempts == 2
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_state_starts_again(finished, tmp_path):
     _path, wanted, _, _, whole = finished
     with pytest.raises(KeyboardInterrupt):
@@ -237,6 +239,7 @@ def test_a_directory_with_a_run_is_not_overwritten(finished):
     assert (run.path / "asked.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_resuming_with_other_data_is_refused(tiny, folder, tmp_path):
     wanted = asked(tiny, Folder(path=str(folder)))
     with pytest.raises(KeyboardInterrupt):
@@ -285,6 +288,7 @@ def sides(samples):
     return {int(sample.name) % 12 for sample in samples}
 
 
+@pytest.mark.slow
 def test_copies_stay_on_one_side_and_the_run_says_which(tiny, noise, tmp_path):
     run = train(asked(tiny, Arrays(path=str(noise))), tmp_path / "run")
     data = decode(Asked, run.asked()["asked"]).data
@@ -305,6 +309,7 @@ def test_copies_stay_on_one_side_and_the_run_says_which(tiny, noise, tmp_path):
     assert table([run.path])[0]["copies"] == 0
 
 
+@pytest.mark.slow
 def test_copies_across_a_given_split_stand_wherever_the_accuracy_stands(tiny, noise, tmp_path):
     with np.load(noise) as file:
         held = ["val" if place < 6 else "train" for place in range(48)]
@@ -322,6 +327,7 @@ def test_copies_across_a_given_split_stand_wherever_the_accuracy_stands(tiny, no
     assert "6 also in train" in write_comparison([run.path, run.path], tmp_path / "both.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_split_whatever_is_thought_of_copies_by_then(tiny, noise, tmp_path, monkeypatch):
     wanted = asked(tiny, Arrays(path=str(noise)))
     with pytest.raises(KeyboardInterrupt):
@@ -331,6 +337,7 @@ def test_a_resumed_run_keeps_its_split_whatever_is_thought_of_copies_by_then(tin
     assert sides(prepare(wanted).val.samples) & sides(prepare(wanted).train.samples)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_release_keeps_its_split(tiny, noise, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(asked(tiny, Arrays(path=str(noise), copies="anywhere")), tmp_path / "run", stop_after=1)
@@ -434,6 +441,7 @@ class FadingCollection(Collection):
         return torch.full((3, 18, 18), int(sample.name[:2]), dtype=torch.uint8)
 
 
+@pytest.mark.slow
 def test_pictures_that_vanish_in_mid_run_are_named_and_counted_and_do_not_end_it(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(Fading, "GONE", set())
     monkeypatch.setattr("paretina.data.pictures.memory_budget", lambda: 0)
@@ -526,6 +534,7 @@ def test_zero_gamma_reaches_what_an_objective_adds(tiny, npz):
 # --- sizes and parts, before anything is trained ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_edit_that_changes_the_resolution_changes_the_training_size(tiny, npz, tmp_path):
     wanted = asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=0.3), edits=(Scale(resolution=24),))
     run = train(wanted, tmp_path / "run")
@@ -562,6 +571,7 @@ def test_a_part_that_a_batch_norm_cannot_take_is_refused_before_there_is_a_run(n
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_part_of_one_is_fine_where_nothing_is_taken_of_a_batch(npz, tiny):
     alone = replace(SHORT, batch_size=1)
     assert prepare(asked(tiny, Arrays(path=str(npz)), alone)).epochs.updates_per_epoch == 30  # its maps are larger than a pixel
@@ -569,6 +579,7 @@ def test_a_part_of_one_is_fine_where_nothing_is_taken_of_a_batch(npz, tiny):
     assert prepare(asked(tokens, Arrays(path=str(npz)), replace(alone, size=32)))
 
 
+@pytest.mark.slow
 def test_parts_of_several_processes_are_counted(npz):
     lite = network_named("efficientnet_lite0").blueprint
     wanted = asked(lite, Arrays(path=str(npz)), replace(SHORT, batch_size=4, size=32))
@@ -599,6 +610,7 @@ def test_a_run_of_an_earlier_release_keeps_its_sizes_and_its_memory_when_it_is_r
 # --- how the process is left --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_path):
     before, seen = torch.get_num_threads(), []
     short = replace(SHORT, epochs=0.1, batch_size=3)  # one update: on a busy machine threads wait for one another
@@ -612,6 +624,7 @@ def test_a_run_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_path):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_path):
     before = torch.get_num_threads()
     wanted = replace(asked(tiny, Arrays(path=str(npz)), replace(SHORT, batch_size=3)), plan=Plan(workers=0, threads=before + 1))
@@ -620,6 +633,7 @@ def test_a_run_that_fails_leaves_the_number_of_threads_as_it_was(tiny, npz, tmp_
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_a_run_leaves_random_numbers_as_they_were_also_where_it_is_resumed(tiny, npz, tmp_path):
     wanted = asked(tiny, Arrays(path=str(npz)))
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -663,7 +677,7 @@ def test_a_teacher_of_other_classes_is_found_before_there_is_a_run(finished, tin
 # --- compiled -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("average", [None, Average(share=None, decay=Constant(value=0.5))])
+@pytest.mark.parametrize("average", few([None, Average(share=None, decay=Constant(value=0.5))]))
 def test_what_is_judged_and_kept_is_never_the_compiled_network_of_the_training(tiny, npz, tmp_path, monkeypatch, average):
     # in place of the compiler: a call that answers wrongly in evaluation, as one of another network would
     compiled = []
@@ -726,19 +740,21 @@ DEIT = network_named("deit_small").blueprint.preprocessing
 
 @pytest.mark.parametrize(
     ("own", "name", "verb", "wanted"),
-    [
-        (DEIT, "deit_small", "train", WANTED),  # as the network is unless told
-        (replace(DEIT, crop=0.5), "deit_small", "train", replace(WANTED, crop=0.5)),  # asked for
-        (replace(DEIT, mean=(0.1,) * 3), "deit_small", "train", replace(WANTED, mean=(0.1,) * 3)),
-        (
-            Preprocessing(crop=0.5),
-            "",
-            "train",
-            Preprocessing(mean=WANTED.mean, std=WANTED.std, crop=0.5),
-        ),  # handed in as a blueprint
-        (WANTED, "", "finetune", WANTED),
-        (replace(WANTED, crop=0.875, fit="crop"), "", "finetune", replace(WANTED, crop=0.875, fit="crop")),
-    ],
+    few(
+        [
+            (DEIT, "deit_small", "train", WANTED),  # as the network is unless told
+            (replace(DEIT, crop=0.5), "deit_small", "train", replace(WANTED, crop=0.5)),  # asked for
+            (replace(DEIT, mean=(0.1,) * 3), "deit_small", "train", replace(WANTED, mean=(0.1,) * 3)),
+            (
+                Preprocessing(crop=0.5),
+                "",
+                "train",
+                Preprocessing(mean=WANTED.mean, std=WANTED.std, crop=0.5),
+            ),  # handed in as a blueprint
+            (WANTED, "", "finetune", WANTED),
+            (replace(WANTED, crop=0.875, fit="crop"), "", "finetune", replace(WANTED, crop=0.875, fit="crop")),
+        ]
+    ),
 )
 def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, verb, wanted, squashed, tiny, npz):
     model = replace(tiny, preprocessing=own)
@@ -751,6 +767,7 @@ def test_pictures_are_prepared_as_the_weights_want_them_unless_told(own, name, v
     assert found.model.preprocessing == replace(wanted, fit="crop", crop=1.0)
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_used_to_other_pictures_is_noted(squashed, tiny, npz, monkeypatch):
     def noted(recipe, **changes):
         model = replace(tiny, preprocessing=replace(WANTED, mean=(0.1,) * 3, crop=1.0), **changes)
@@ -797,6 +814,7 @@ def test_a_teacher_is_learned_from_and_not_saved(finished, tiny, npz, tmp_path):
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_rehearsal_counts_and_leaves_nothing_behind(tiny, npz, tmp_path):
     prepared = prepare(asked(tiny, Arrays(path=str(npz)), replace(SHORT, epochs=4.0, accumulate=2)))
     estimate = rehearse(prepared)
@@ -830,6 +848,7 @@ def test_a_time_limit_can_lengthen_or_cut_a_recipe(tiny, npz, clockwork):
     assert prepared.recipe.epochs == pytest.approx((0.85 * 13 - 2) / 3.5, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
     prepared = prepare(asked(tiny, Arrays(path=str(npz))))
     # an epoch takes 3.5 s and another evaluation 2 s, which are 85 % of 6.5 s; the end takes 2 s
@@ -839,6 +858,7 @@ def test_a_time_limit_in_which_nothing_fits_is_refused(tiny, npz, clockwork):
     assert fit_to_time(prepared, short.value.needed_s)[0].recipe.epochs >= 1.0
 
 
+@pytest.mark.slow
 def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeypatch):
     found = rehearse(prepare(asked(tiny, Arrays(path=str(npz)))), updates=1)
     monkeypatch.setattr(estimate, "rehearse", lambda prepared, seconds: replace(found, update_s=0.4, evaluate_s=0.1, own_s=0.0))
@@ -850,6 +870,7 @@ def test_what_the_time_limit_chose_is_what_is_asked(tiny, npz, tmp_path, monkeyp
     assert any(text.startswith(f"{epochs:g} epochs fit into the ") for text in notes(run))
 
 
+@pytest.mark.slow
 def test_a_run_whose_length_was_fitted_is_resumed_to_the_same_end(finished, tmp_path, monkeypatch):
     """After its second update, a run of two epochs is made one and a half; a resumed one knows that from its state."""
     wanted = finished[1]
@@ -876,6 +897,7 @@ def test_a_run_whose_length_was_fitted_is_resumed_to_the_same_end(finished, tmp_
     assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_rehearsing_does_not_change_the_run(finished, tmp_path, monkeypatch):
     _, wanted, _, _, whole = finished
     rehearse(prepare(wanted), updates=1)

@@ -44,6 +44,7 @@ def asked(run):
     return json.loads((run / "asked.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_low_bit_student_learns_in_periods_from_the_float_network(home):
     given = ["distill", home / "teacher", home / "noise.npz", "--model", home / "teacher", *TINY, "--blockwise"]
     paretina(*given, "model.quantiser=Lsq", "epochs=2", "--period-epochs", "1", "--output", home / "low")
@@ -65,6 +66,7 @@ def test_a_low_bit_student_learns_in_periods_from_the_float_network(home):
     assert "holds periods of another request" in other.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_weights(home, tmp_path, monkeypatch):
     from paretina.train import training
 

@@ -92,6 +92,7 @@ def test_all_folds_have_one_recipe_and_what_is_said_of_all_is_said_once(done):
         assert said.stderr.count(f"fold {number} of 3") == 1
 
 
+@pytest.mark.slow
 def test_each_fold_has_progress_of_its_own_and_says_nothing_that_was_not_requested(sites, tmp_path):
     lines, notes = [], []
     fields = {"model.stem.width": 8, "model.stages.*.width": 8, "epochs": 2, "size": 16, "batch_size": 8, "workers": 0}
@@ -171,6 +172,7 @@ def test_the_folds_average_predicts(done, sites):
     )
 
 
+@pytest.mark.slow
 def test_the_average_on_its_own_pictures_is_said_to_have_learnt_them(done, sites, tmp_path):
     out, _ = done
     pooled = json.loads((out / "result.json").read_text())["pooled"]
@@ -191,6 +193,7 @@ def test_the_average_on_its_own_pictures_is_said_to_have_learnt_them(done, sites
     assert not [note for note in verbs.evaluate(out, str(other), device="cpu").notes if "averaged" in note]
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_ends_as_one_that_was_not(done, sites, tmp_path, monkeypatch):
     out, _ = done
     began = folding.start
@@ -222,6 +225,7 @@ def test_an_interrupted_one_ends_as_one_that_was_not(done, sites, tmp_path, monk
     assert "mean of 3 folds" in said.output
 
 
+@pytest.mark.slow
 def test_pictures_without_groups_have_wilsons_interval(tmp_path):
     choice = verbs.ask(
         "shapes",

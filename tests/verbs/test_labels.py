@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.model.weights import load_model
@@ -124,6 +125,7 @@ def test_wrong_labels_are_found_said_and_written(home):
     assert "\u202e" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("seen")
 def test_a_class_of_a_few_pictures_is_neither_suggested_nor_doubted(tmp_path):
     shutil.copytree("photos", tmp_path / "photos")
@@ -139,6 +141,7 @@ def test_a_class_of_a_few_pictures_is_neither_suggested_nor_doubted(tmp_path):
     assert "rare" not in {row["given"] for row in rows} | {row["suggested"] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("seen")
 def test_as_json():
     found = json.loads(run("data", "labels", "photos", "--json")[0])
@@ -181,6 +184,7 @@ def corrections(path, *rows, columns=("picture", "given", "suggested", "confiden
     return path
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_corrected_labels_stores_them_and_is_resumed_and_evaluated_exactly(home):
     first, second = WRONG
     file = corrections(
@@ -353,7 +357,7 @@ def test_logits_are_adjusted_afterwards(plain):
     assert "at least 0, usually 1, got -1" in run("evaluate", "plain", "photos", "--logit-adjustment", "-1", code=2)[1]
 
 
-@pytest.mark.parametrize("way", ["sampling", "weights", "effective", "logits"])
+@pytest.mark.parametrize("way", few(["sampling", "weights", "effective", "logits"]))
 def test_ways_to_treat_rare_classes(way):
     run("train", "photos", *TINY, "--imbalance", way, "-o", f"way-{way}")
     found = Run(Path(f"way-{way}"))

@@ -65,6 +65,7 @@ def test_a_student_learns_from_a_teacher(home, tmp_path):
     assert asked["recipe"]["teacher"].endswith("model.safetensors")
 
 
+@pytest.mark.slow
 def test_pictures_without_labels_are_judged_on_others(home, tmp_path):
     words = ["distill", home / "teacher", home / "loose", "--val", home / "photos", "--model", STUDENT, *TINY]
     ended = run(*words, "--output", tmp_path / "run")
@@ -74,6 +75,7 @@ def test_pictures_without_labels_are_judged_on_others(home, tmp_path):
     assert json.loads((tmp_path / "run" / "result.json").read_text())["on_train"] is None  # none of its pictures has a label
 
 
+@pytest.mark.slow
 def test_without_labelled_pictures_the_loss_is_judged(home, tmp_path):
     ended = run("distill", home / "teacher", home / "loose", "--model", STUDENT, *TINY, "--output", tmp_path / "run")
     assert "top-1" not in ended.stdout
@@ -123,6 +125,7 @@ def test_the_student_must_be_named(home):
 BYOL = ["objective.hidden=8", "objective.width=4"]
 
 
+@pytest.mark.slow
 def test_pretrains_without_labels_then_probes_and_fine_tunes_on_a_share(home, tmp_path):
     words = ["pretrain", home / "loose", "--model", STUDENT, *TINY, *BYOL, "--output", tmp_path / "run"]
     ended = run(*words)
@@ -139,6 +142,7 @@ def test_pretrains_without_labels_then_probes_and_fine_tunes_on_a_share(home, tm
     assert "kept 10 of 20 training pictures" in " ".join(ended.stderr.split())
 
 
+@pytest.mark.slow
 def test_labels_are_watched_where_there_are_any(home, tmp_path):
     ended = run("pretrain", home / "photos", "--model", STUDENT, *TINY, *BYOL, "--output", tmp_path / "run")
     assert "top-1" in ended.stdout
@@ -169,6 +173,7 @@ def test_recalls_by_hand():
 # --- ensemble -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_ensemble_answers_with_the_mean(home, tmp_path):
     out = tmp_path / "both.safetensors"
     ended = run("ensemble", home / "teacher", home / "other", "--out", out)
@@ -212,6 +217,7 @@ def test_evaluate_gives_recall_among_its_pictures_as_probe_does(home):
 # --- selftrain ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["random", "fixed", pytest.param("greedy", marks=pytest.mark.slow)])
 def test_rounds_are_trained_and_told(home, tmp_path, order):
     words = ["selftrain", home / "teacher", home / "loose", "--order", order, "--rounds", 2, *TINY[:2], *TINY[4:], "epochs=1"]
@@ -224,6 +230,7 @@ def test_rounds_are_trained_and_told(home, tmp_path, order):
     assert json.loads((tmp_path / "out" / "selftrained.json").read_text()) == found
 
 
+@pytest.mark.slow
 def test_an_interrupted_self_training_continues_with_the_same_result(home, tmp_path):
     given = {"rounds": 3, "device": "cpu", "epochs": 1, "batch_size": 4, "threads": 1, "workers": 0, "seed": 1}
     whole = verbs.selftrain(home / "teacher", str(home / "loose"), output=tmp_path / "whole", **given)

@@ -61,6 +61,7 @@ def test_both_stages_are_runs_and_the_second_starts_from_the_first(run):
     assert before.predictor.head.classifier.weight.abs().sum() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
 def test_an_interrupted_chain_ends_as_an_uninterrupted_one(stage, run, data, tmp_path, monkeypatch):
     place, calls = tmp_path / "run", []
@@ -82,6 +83,7 @@ def test_an_interrupted_chain_ends_as_an_uninterrupted_one(stage, run, data, tmp
     assert found.result()["metrics"] == run.result()["metrics"]
 
 
+@pytest.mark.slow
 def test_what_cannot_begin_leaves_nothing_behind(data, tmp_path):
     place = tmp_path / "run"
     train = functools.partial(verbs.train, data, "resnet8_w16_s2", "plain", "none", "cpu", place, routes="14,28", **FIELDS)
@@ -124,6 +126,7 @@ def test_the_result_has_the_sizes_that_were_taken(run):
     assert [route["share"] for route in result["cost"]["routes"]] == pytest.approx(taken["shares"])
 
 
+@pytest.mark.slow
 def test_evaluation_reports_the_sizes_and_the_controls(run, data):
     found = verbs.evaluate(run.path, data, device="cpu", routes=True)
     assert found.accuracy.top1 == pytest.approx(run.result()["metrics"]["val/top1"])
@@ -141,6 +144,7 @@ def test_evaluation_reports_the_sizes_and_the_controls(run, data):
     assert verbs.evaluate(run.path, data, device="cpu").choices is None
 
 
+@pytest.mark.slow
 def test_a_network_of_one_size_has_no_choice_to_compare(data, tmp_path):
     plain = verbs.train(data, "resnet8_w16_s2", "plain", "none", "cpu", tmp_path / "run", epochs=0.5, batch_size=16)
     with pytest.raises(verbs.MisuseError, match="--routes is for a network that chooses its image size"):
@@ -149,6 +153,7 @@ def test_a_network_of_one_size_has_no_choice_to_compare(data, tmp_path):
     assert plain.result()["cost"]["routes"] == []
 
 
+@pytest.mark.slow
 def test_commands_print_the_sizes(run, data):
     said = r"sizes of 24 pictures: 14 \d+ %, 20 \d+ %, 28 \d+ %; [\d.]+ M MACs each, [\d.]+ of the network at 28 pixels"
     for arguments in (["train", "--resume", str(run.path)], ["evaluate", str(run.path), data, "--routes"]):
@@ -169,6 +174,7 @@ def test_the_page_has_the_sizes(run):
     assert '<section id="routes">' in (run.path / "sizes" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_pictures_are_answered_and_embedded_alone_as_together(run, tmp_path):
     import PIL.Image
 
@@ -191,6 +197,7 @@ def test_it_is_not_shipped(run):
             verbs.ship(run.path, to)
 
 
+@pytest.mark.slow
 def test_fine_tuning_says_that_nothing_holds_the_cost_down(run, data, tmp_path):
     said = []
     further = verbs.finetune(run.path, data, device="cpu", output=tmp_path / "run", epochs=0.5, batch_size=16, say=said.append)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.data.sources.folder import Folder
@@ -123,6 +124,7 @@ def test_what_is_for_classes_of_pictures_is_refused(options, said, data):
         verbs.ask(str(data), "resnet8_w16", weights="none", device="cpu", **options)
 
 
+@pytest.mark.slow
 def test_class_weights_are_counted_in_pixels(data):
     choice = verbs.ask(str(data), "resnet8_w16", weights="none", device="cpu", imbalance="weights", fields=QUICK)
     term = prepare(choice.asked).recipe.objective.terms[0]
@@ -135,7 +137,7 @@ def test_class_weights_are_counted_in_pixels(data):
 # --- weights of classifiers ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["train", "finetune"])
+@pytest.mark.parametrize("verb", few(["train", "finetune"]))
 def test_the_weights_of_a_classifier_go_into_the_backbone(verb, data, tmp_path):
     torch.manual_seed(1)
     classifier = network_named("resnet8_w16").blueprint.build()
@@ -240,6 +242,7 @@ def test_a_shipped_file_gives_the_same_masks(run, data, tmp_path):
     assert (tmp_path / "a" / "00.png").read_bytes() == (tmp_path / "b" / "00.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_classes_keep_their_numbers_in_masks(tmp_path):
     data = drawn(tmp_path / "cells", 10, deep=False)
     (data / "classes.txt").write_text("ground\nbright\ndark\n")

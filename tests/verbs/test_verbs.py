@@ -163,6 +163,7 @@ def test_weights_are_looked_for_unless_told():
     assert (choice.asked.weights, choice.asked.recipe_name) == ("none", "scratch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origin", ["fields", "file"])
 def test_a_network_that_was_changed_too_much_for_its_weights_is_trained_from_scratch(tmp_path, origin):
     changes = {"edits.Scale": "on", "edits.Scale.width": "0.5"}
@@ -319,6 +320,7 @@ def test_two_underscores_stand_for_a_dot():
         verbs.train("photos", transforms__HorizontalFlip__probabilty=0.1)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_also_where_its_data_was_moved(home, stopped, tmp_path):
     stopped = shutil.copytree(stopped, tmp_path / "run")
     with pytest.raises(MisuseError, match=r"is not finished.*paretina train --resume"):
@@ -375,6 +377,7 @@ def test_says_when_all_pictures_may_have_been_learned():
     assert not any("trained on a folder of this name" in note for note in held.notes)
 
 
+@pytest.mark.slow
 def test_says_what_the_run_of_a_model_knows_of_copies(home, tmp_path):
     fill(tmp_path / "twice" / "train", 4)
     fill(tmp_path / "twice" / "val", 2, first=2)
@@ -391,6 +394,7 @@ def test_says_what_the_run_of_a_model_knows_of_copies(home, tmp_path):
     assert warning not in verbs.evaluate(run.path, "photos").notes
 
 
+@pytest.mark.slow
 def test_copies_of_what_was_learned_are_told_of_in_test_too(home, tmp_path):
     fill(tmp_path / "set" / "train", 4)
     fill(tmp_path / "set" / "val", 2, first=20)
@@ -693,6 +697,7 @@ def test_a_size_that_the_network_was_not_built_for_is_refused_with_the_one_that_
     assert verbs.evaluate(windowed, "photos", resolution=32).resolution == 32
 
 
+@pytest.mark.slow
 def test_a_named_network_is_built_for_the_size_that_is_asked_for():
     assert verbs.show("levit_128s", 128).cost.resolution == 128
 
@@ -726,6 +731,7 @@ def test_models_say_where_weights_can_be_had(monkeypatch):
 # --- weights of others ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_weights_go_to_another_library_and_come_back(tmp_path):
     blueprint = replace(network_named("resnet18").blueprint, classes=2, resolution=64)
     torch.manual_seed(3)
@@ -780,6 +786,7 @@ def test_an_edited_network_is_not_exported():
     assert not Path("there.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_network_of_several_is_not_exported_and_its_table_has_no_empty_row(tmp_path):
     model = Divide(count=2)(replace(tiny(), classes=3))
     save_model(tmp_path / "two.safetensors", model.build(), About(("a", "b", "c")))
@@ -790,6 +797,7 @@ def test_a_network_of_several_is_not_exported_and_its_table_has_no_empty_row(tmp
     assert "\nrest" not in shown.stdout
 
 
+@pytest.mark.slow
 def test_unknown_classes_and_licences_are_said(tmp_path):
     theirs = torchvision.models.get_model("resnet18", num_classes=2)
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")

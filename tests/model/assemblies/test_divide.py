@@ -2,14 +2,15 @@
 
 import pytest
 
+from covering import few
 from paretina.model.assemblies.divide import Divide, divided, parameters
 from paretina.model.family import network_named
 
 NAMES = ("resnet8_w16_s2", "resnet9_w16", "resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_w32_s2")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("name", few(NAMES))
+@pytest.mark.parametrize("count", few([2, 4]))
 def test_all_members_have_as_many_parameters_as_the_network(name, count):
     blueprint = network_named(name).blueprint
     member = divided(blueprint, count)

@@ -4,9 +4,13 @@ from paretina.measure.cost import cost
 from paretina.model.family import network_named, networks
 
 NETWORKS = networks()
+SMALLEST = {network.family: network.name for network in sorted(NETWORKS.values(), key=lambda each: -each.params)}
+"""By family; the larger ones are slow."""
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name in SMALLEST.values() else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_has_the_published_parameters_and_macs(name):
     published = NETWORKS[name]
     counted = cost(published.blueprint, published.macs_resolution)

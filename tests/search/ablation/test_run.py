@@ -191,6 +191,7 @@ def prepared_for(prepared, epochs):
     return replace(prepared, asked=replace(prepared.asked, recipe=replace(prepared.recipe, epochs=epochs)))
 
 
+@pytest.mark.slow
 def test_networks_that_differ_are_timed_in_turn(tmp_path, study, monkeypatch):
     study = replace(study, switches=(AVERAGE, FUSED), seeds=(0,))
 
@@ -236,6 +237,7 @@ class Ticks:
 # --- with made-up runs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_made_again_and_the_seeds_take_turns(tmp_path, study, monkeypatch):
     asked_for = made_up(monkeypatch, gaining(2.0))
     found = run_study(tmp_path, study)
@@ -296,6 +298,7 @@ def test_what_was_once_asked_stays_part_of_the_study(tmp_path, study, monkeypatc
         opened(tmp_path, replace(study, switches=(renamed,)))
 
 
+@pytest.mark.slow
 def test_seeds_that_were_not_begun_can_be_given_up(tmp_path, study, monkeypatch):
     made_up(monkeypatch, lambda asked: 70.0 if asked.recipe.seed < 3 else (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -303,6 +306,7 @@ def test_seeds_that_were_not_begun_can_be_given_up(tmp_path, study, monkeypatch)
     assert run_study(tmp_path, replace(study, seeds=(0, 1))).study.seeds == (0, 1, 2)
 
 
+@pytest.mark.slow
 def test_runs_that_diverge_are_named_and_not_tried_again(tmp_path, study, monkeypatch):
     asked_for = made_up(monkeypatch, lambda asked: None if asked.recipe.seed == 2 and not asked.recipe.average else 70.0)
     said = []
@@ -319,6 +323,7 @@ def test_runs_that_diverge_are_named_and_not_tried_again(tmp_path, study, monkey
 # --- looks --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_looking_twice_at_the_same_runs_is_one_look(tmp_path, study, monkeypatch):
     made_up(monkeypatch, gaining(2.0))
     first, second = run_study(tmp_path, study), run_study(tmp_path, study)
@@ -326,6 +331,7 @@ def test_looking_twice_at_the_same_runs_is_one_look(tmp_path, study, monkeypatch
     assert len(read_state(tmp_path)["looks"]) == 1
 
 
+@pytest.mark.slow
 def test_more_seeds_are_another_look_and_spend_less(tmp_path, study, monkeypatch):
     made_up(monkeypatch, gaining(0.05))
     first = run_study(tmp_path, study)
@@ -335,6 +341,7 @@ def test_more_seeds_are_another_look_and_spend_less(tmp_path, study, monkeypatch
     assert run_study(tmp_path, replace(study, seeds=tuple(range(8))), FREE).look.number == 3  # other prices, other questions
 
 
+@pytest.mark.slow
 def test_what_was_told_is_not_taken_back(tmp_path, study, monkeypatch):
     scores = gaining(2.0)
     made_up(monkeypatch, lambda asked: scores(asked) if asked.recipe.seed < 5 else 50.0 + (9 if asked.recipe.average else 0))
@@ -372,6 +379,7 @@ def test_no_verdict_before_every_run_is_there(tmp_path, study, monkeypatch):
 # --- laws ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_data_noise_and_networks_are_read_by_their_axes(tmp_path, study, monkeypatch):
     def top1(asked):
         share, noise = getattr(asked.data, "share", 1.0), getattr(asked.data, "noise", 0.0)

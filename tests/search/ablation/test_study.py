@@ -150,6 +150,7 @@ def test_a_change_that_the_weights_do_not_fit_is_not_compared_with_a_base_that_h
     check(replace(study, switches=(switch_of("weights=none"),)))  # that is what is compared
 
 
+@pytest.mark.slow
 def test_a_model_file_fits_one_network_only():
     study = replace(STUDY, switches=(), rivals=(Rival(name="lite", model=LITE),))
     check(study)

@@ -179,6 +179,7 @@ def test_a_term_is_left_out_where_another_stays():
     assert "Distill" not in dict(named(Recipe(objective=Supervised(terms=(Distill(),)))))
 
 
+@pytest.mark.slow
 def test_a_teacher_is_left_out_with_the_only_term_that_learns_from_it():
     taught = Recipe(objective=Supervised(terms=(CrossEntropy(smoothing=0), Distill())), teacher="runs/teacher")
     assert ("Distill", ("objective.terms.Distill=off", "teacher=none")) in named(taught)

@@ -259,6 +259,7 @@ print(json.dumps({name: checked.to_dict() for name, checked in found.items()}))
 BENCHMARKS = str(Path(__file__).parents[3] / "benchmarks")
 
 
+@pytest.mark.slow
 def test_a_few_simulated_studies_are_right_about_as_often_as_they_say():
     # in a process of its own, where annotations are not checked at every call
     output = subprocess.run([sys.executable, "-c", SIMULATED, BENCHMARKS], capture_output=True, text=True, check=True).stdout

@@ -107,6 +107,7 @@ def hypervolume(word, trials, seed=0):
     return volume(seen, corner) / volume([(1 - 1 / width, -math.log(width**2)) for width in widths], corner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [word for word in ALL if word not in ("random", "halving")])
 def test_the_front_of_a_known_space_is_found_within_5_percent(word):
     assert hypervolume(word, 200) > 0.95

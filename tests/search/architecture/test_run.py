@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.tiny import noise_npz
 
+from covering import few
 from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.inner_split import InnerSplit
 from paretina.measure.plan import Plan
@@ -94,6 +95,7 @@ def arm(found, name):
     return [one for one in found["tried"] if one["arm"] == name]
 
 
+@pytest.mark.slow
 def test_control_and_search_have_equal_budgets_and_nothing_over_budget_is_trained(tmp_path, study, calls):
     found = work(begun(tmp_path, study), Here(1))
     assert [len(arm(found, name)) for name in ("control", "search")] == [6, 6]
@@ -104,6 +106,7 @@ def test_control_and_search_have_equal_budgets_and_nothing_over_budget_is_traine
     assert bests == sorted(bests)
 
 
+@pytest.mark.slow
 def test_trials_are_judged_on_training_pictures_and_finalists_on_validation_pictures(tmp_path, study, calls):
     found = work(begun(tmp_path, study), Here(1))
     trials = [decode(Asked, given["asked"]) for given in calls if given["run"].startswith("trial-")]
@@ -157,8 +160,8 @@ def test_an_interrupted_study_continues_exactly(tmp_path, study, calls, monkeypa
         assert again[key] == whole[key]
 
 
-@pytest.mark.parametrize("together", [1, 2])
-@pytest.mark.parametrize("by", ["random", "halving", "tpe"])
+@pytest.mark.parametrize("together", few([1, 2]))
+@pytest.mark.parametrize("by", few(["random", "halving", "tpe"]))
 def test_every_procedure_spends_its_budget(tmp_path, data, calls, by, together):
     if by == "tpe":
         pytest.importorskip("optuna")
@@ -176,6 +179,7 @@ def test_without_control_all_trials_are_the_searchs_own(tmp_path, data, calls):
     assert found["against_random"] is None
 
 
+@pytest.mark.slow
 def test_a_soft_reward_prefers_the_cheaper_of_two_like_networks(tmp_path, data, calls):
     soft = work(begun(tmp_path, study_on(data, reward=Soft(w=-5.0), budgets=()), "soft"), Here(1))
     plain = work(begun(tmp_path, study_on(data, budgets=()), "plain"), Here(1))
@@ -215,6 +219,7 @@ def test_a_space_without_any_point_in_the_budget_is_refused_with_the_least_seen(
     assert not calls
 
 
+@pytest.mark.slow
 def test_a_recipe_is_searched_without_costs(tmp_path, data, calls):
     study = study_on(
         data, name="recipe:plain", space=AroundRecipe(), budgets=(), target=None, procedure=procedure_named("halving")
@@ -241,12 +246,14 @@ def second_each(monkeypatch):
     monkeypatch.setattr(running.SearchWork, "spent_s", property(lambda self: float(len(self.took))))
 
 
+@pytest.mark.slow
 def test_time_ends_the_trials_and_leaves_the_finalists_what_is_left(tmp_path, data, calls, second_each):
     found = work(begun(tmp_path, study_on(data, trials=100, seconds=40.0, timing_s=0.1)), Here(1))
     # six tenths of 40 s, at 1 s each, of which one went into timing updates
     assert [len(arm(found, name)) for name in ("control", "search")] == [12, 11]
 
 
+@pytest.mark.slow
 def test_a_search_without_time_for_its_least_says_how_much_it_needs_and_is_tried_again(tmp_path, data, calls, second_each):
     folder = begun(tmp_path, study_on(data, trials=None, seconds=8.0, timing_s=0.1))
     said = r"a trial takes about 1 s and a full training about 5 s, .* --resume \S+ --time-limit 1m"
@@ -282,6 +289,7 @@ def test_a_table_that_takes_too_long_is_refused_with_the_time_that_it_needs(tmp_
     assert not calls
 
 
+@pytest.mark.slow
 def test_what_failed_is_done_again_when_a_failed_search_is_resumed(tmp_path, study, calls, monkeypatch):
     plain = running.train_one
 
@@ -296,6 +304,7 @@ def test_what_failed_is_done_again_when_a_failed_search_is_resumed(tmp_path, stu
     assert work(folder, Here(1))["status"] == "done"
 
 
+@pytest.mark.slow
 def test_without_a_whole_trial_the_longest_ones_decide(tmp_path, data, calls, second_each):
     study = study_on(data, procedure=procedure_named("halving"), trials=100, seconds=50.0, timing_s=0.1)
     found = work(begun(tmp_path, study), Here(1))

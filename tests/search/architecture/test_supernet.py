@@ -67,6 +67,7 @@ def test_a_slice_is_the_leading_channels_and_the_centre_of_a_kernel():
     assert torch.equal(slice_of(torch.arange(6), (4,)), torch.arange(4))
 
 
+@pytest.mark.slow
 def test_what_a_candidate_inherits_computes_what_its_path_computes(images):
     paths = networks(points_of(6))
     torch.manual_seed(0)
@@ -79,6 +80,7 @@ def test_what_a_candidate_inherits_computes_what_its_path_computes(images):
         torch.testing.assert_close(shared(images), alone(images))
 
 
+@pytest.mark.slow
 def test_first_values_are_those_of_networks_that_are_initialised_as_usual():
     torch.manual_seed(0)
     shared = Shared(networks(points_of(3)))
@@ -143,6 +145,7 @@ def study(data):
     return study_on(data, space=space, budgets=(), target=None, trials=8, seeds=1, finalists=2, shared_weights=True)
 
 
+@pytest.mark.slow
 def test_training_together_is_the_same_each_time_and_scores_do_not_depend_on_their_order(tmp_path, study):
     points = points_of(4, study.space)
     weights = []
@@ -159,6 +162,7 @@ def test_training_together_is_the_same_each_time_and_scores_do_not_depend_on_the
     assert first["pictures"] == len(scorer.judged.mine) == 15  # about a fifth of 60 training pictures
 
 
+@pytest.mark.slow
 def test_statistics_are_the_means_over_training_pictures(tmp_path, study):
     points = points_of(2, study.space)
     begin(tmp_path / "study", study, "noise.npz")
@@ -198,6 +202,7 @@ def test_statistics_come_from_all_classes_mixed(tmp_path, study, monkeypatch):
     assert labels != sorted(labels)
 
 
+@pytest.mark.slow
 def test_a_training_together_that_was_interrupted_ends_with_the_same_weights(tmp_path, study, monkeypatch):
     points = {"points": points_of(4, study.space), "epochs": 6.0}
     for name in ("whole", "halted"):
@@ -213,6 +218,7 @@ def test_a_training_together_that_was_interrupted_ends_with_the_same_weights(tmp
     assert whole == halted
 
 
+@pytest.mark.slow
 def test_a_search_with_shared_weights_scores_more_than_it_could_train(tmp_path, study):
     folder = tmp_path / "study"
     begin(folder, study, "noise.npz")
@@ -262,6 +268,7 @@ def test_what_cannot_share_weights_is_refused(data, fields, match):
         study_on(data, shared_weights=True, **fields)
 
 
+@pytest.mark.slow
 def test_attention_inherits_too(images):
     blueprint = replace(network_named("deit_tiny").blueprint, resolution=32, classes=3)
     shared = Shared([blueprint])

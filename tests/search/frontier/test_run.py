@@ -524,6 +524,7 @@ def test_of_two_processes_only_one_works_on_a_frontier(world, start):
     assert work(folder, world.tools()).done
 
 
+@pytest.mark.slow
 def test_an_engine_ends_with_the_same_and_what_ran_side_by_side_is_noted(npz, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):

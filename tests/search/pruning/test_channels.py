@@ -7,6 +7,7 @@ import torch
 from tests.tiny import tiny_blueprint
 from torch import nn
 
+from covering import few
 from paretina.data.batch import Batch
 from paretina.model.blocks.convnext import ConvNeXt
 from paretina.model.blocks.encoder import Encoder
@@ -47,6 +48,7 @@ NETWORKS = {
     "group norm": tiny_blueprint(stage(MBConv(expand=4, kernel=3)), norm=GroupNorm(groups=4)),
 }
 every = pytest.mark.parametrize("name", NETWORKS)
+every_few = pytest.mark.parametrize("name", few(list(NETWORKS), 3))
 
 
 def half(channels):
@@ -62,7 +64,7 @@ def half(channels):
     return found
 
 
-@every
+@every_few
 def test_a_block_without_channels_answers_as_the_one_with_zeros_there(name):
     channels = channels_of(NETWORKS[name])
     network = any_values(channels.blueprint, signed=True)
@@ -77,7 +79,7 @@ def test_a_block_without_channels_answers_as_the_one_with_zeros_there(name):
             torch.testing.assert_close(small(images), silenced(network, channels, kept)(images))
 
 
-@every
+@every_few
 def test_names_and_classes_stay(name):
     channels = channels_of(NETWORKS[name])
     network = any_values(channels.blueprint, signed=True)
@@ -114,6 +116,7 @@ def test_groups_of_a_convolution_go_as_a_whole():
     assert hidden == 8
 
 
+@pytest.mark.slow
 def test_an_axis_of_the_right_size_by_chance_is_refused():
     """Half of the channels of a ghost module are made of the other half, though its output is as wide as any."""
     channels = channels_of(tiny_blueprint(stage(Ghosted(block=Basic())), stage(Basic(), width=24), head=PoolHead(width=32)))
@@ -171,7 +174,7 @@ def test_importances_are_known_by_name():
         importance_named("taylr")
 
 
-@pytest.mark.parametrize("name", ["basic", "bottleneck"])
+@pytest.mark.parametrize("name", few(["basic", "bottleneck"]))
 def test_magnitude_is_that_of_torch_pruning(name):
     torch_pruning = pytest.importorskip("torch_pruning")
     blueprint = NETWORKS[name]

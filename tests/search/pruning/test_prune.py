@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tests.search.pruning.test_channels import NETWORKS, stage
 from tests.tiny import noise_npz, tiny_blueprint
 
+from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.measure.cost import cost
@@ -30,8 +31,8 @@ def built(blueprint):
     return blueprint.build().eval()
 
 
-@pytest.mark.parametrize("name", ["basic", "bottleneck", "inverted", "separable", "convnext"])
-@pytest.mark.parametrize("lowered", ["macs", "params"])
+@pytest.mark.parametrize("name", few(["basic", "bottleneck", "inverted", "separable", "convnext"]))
+@pytest.mark.parametrize("lowered", few(["macs", "params"]))
 def test_counts_meet_the_target(name, lowered):
     network = built(NETWORKS[name])
     found = prune(network, MAGNITUDE, (), lowered, 0.5, multiple=1)
@@ -66,6 +67,7 @@ def test_the_predicted_cost_is_the_counted_one():
     assert selection.predicted() == pytest.approx(cost(small).macs)
 
 
+@pytest.mark.slow
 def test_no_shortcut_appears_where_there_was_none():
     """The widths of two neighbouring stages may not become equal."""
     network = built(
@@ -76,6 +78,7 @@ def test_no_shortcut_appears_where_there_was_none():
         assert found.network.state_dict().keys() == network.state_dict().keys()
 
 
+@pytest.mark.slow
 def test_a_request_that_cannot_be_is_refused():
     network = built(NETWORKS["basic"])
     with pytest.raises(ValueError, match="there is no cost 'mac' to lower; did you mean 'macs'"):
@@ -108,6 +111,7 @@ def trained(tmp_path_factory):
     return home, run
 
 
+@pytest.mark.slow
 def test_prunes_recovers_and_compares(trained):
     home, run = trained
     words = ["prune", str(run.path), "--cost", "macs", "--target", "50%", "--multiple", "2", "--output", str(home / "small")]

@@ -66,6 +66,7 @@ def untrained(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_a_study_is_really_trained_and_its_family_can_be_built(asked, tmp_path):
     folder = tmp_path / "out"
     begin(folder, study_of(asked, seeds=(0, 1)))
@@ -87,6 +88,7 @@ def test_a_study_is_really_trained_and_its_family_can_be_built(asked, tmp_path):
     assert sorted(path.name for path in (folder / "runs").iterdir()) == ["depth-2x", "width-1x", "width-2x"]
 
 
+@pytest.mark.slow
 def test_finished_tasks_are_not_done_again(asked, tmp_path, untrained, monkeypatch):
     folder = tmp_path / "out"
     begin(folder, study_of(asked, seeds=(0, 1)))
@@ -126,6 +128,7 @@ def test_the_same_network_is_trained_once_and_what_misses_the_cost_is_told(asked
     assert result["decision"]["leader"] not in apart
 
 
+@pytest.mark.slow
 def test_curves_train_the_winner_and_the_single_dimensions_at_every_multiple(asked, tmp_path, untrained):
     folder = tmp_path / "out"
     shares = (CORNERS["width"], CORNERS["depth"], NAMED["uniform"])
@@ -138,6 +141,7 @@ def test_curves_train_the_winner_and_the_single_dimensions_at_every_multiple(ask
     assert None not in at.values()
 
 
+@pytest.mark.slow
 def test_measured_costs_are_corrected_by_what_was_measured(asked, tmp_path, untrained, monkeypatch):
     folder, targets = tmp_path / "out", []
 
@@ -175,6 +179,7 @@ def test_a_power_of_the_multiply_adds_is_met_at_once():
     assert corrected(1.1, 50.0, 2.0) == 1.0  # nothing is smaller than the base
 
 
+@pytest.mark.slow
 def test_the_time_limit_sets_the_epochs_of_all(asked, tmp_path, untrained, monkeypatch):
     monkeypatch.setattr(scaling, "pace", lambda folder, given: {"epoch_s": 2.0, "fixed_s": 1.0, "updates_per_epoch": 2.0})
     begin(tmp_path / "out", study_of(asked, seeds=(0, 1), time_limit_s=100.0))

@@ -47,6 +47,7 @@ def test_blocks_come_one_at_a_time_and_of_equal_stages_the_last_first():
     assert with_blocks((1, 2, 2, 1), 3, late=True) == (1, 2, 4, 2)
 
 
+@pytest.mark.slow
 def test_the_networks_of_rising_factors_never_get_cheaper():
     random.seed(0)
     for _ in range(10):
@@ -59,6 +60,7 @@ def test_the_networks_of_rising_factors_never_get_cheaper():
             assert values == sorted(values)
 
 
+@pytest.mark.slow
 def test_the_cost_is_at_most_what_was_asked_and_the_next_step_would_exceed_it():
     random.seed(1)
     missed = 0
@@ -76,6 +78,7 @@ def test_the_cost_is_at_most_what_was_asked_and_the_next_step_would_exceed_it():
 SMALL = tiny_blueprint(stage(1, 16, 2), stage(1, 32, 2), stem=ConvStem(width=16), resolution=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["width", pytest.param("uniform", marks=pytest.mark.slow), "resolution"])
 def test_four_times_is_four_times_for_the_networks_own_operators(name):
     found = solver(NAMED[name], base=SMALL, count=by_units).solve(4.0)
@@ -120,6 +123,7 @@ def test_late_stages_get_the_blocks():
     assert sum(found.size.depths) > 5
 
 
+@pytest.mark.slow
 def test_a_coarse_divisor_is_made_finer_only_where_the_target_is_missed():
     base = tiny_blueprint(stage(1, 24, 2), stem=ConvStem(width=24))
     coarse, usual = solver(CORNERS["width"], base=base, divisor=8), solver(CORNERS["width"], base=base)

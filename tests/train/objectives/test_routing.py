@@ -127,6 +127,7 @@ def network_choice(network, images):
         return preferred(network.wishes(images))
 
 
+@pytest.mark.slow
 def test_a_large_weight_sends_all_pictures_to_the_smallest_size():
     learner = learner_of(Routing(share=0.4, weight=100.0))
     optimizer = torch.optim.Adam(learner.network.predictor.parameters(), lr=1e-2)
@@ -173,6 +174,7 @@ def test_each_set_of_norms_learns():
         assert not any(torch.equal(means[0], other) for other in means[1:])
 
 
+@pytest.mark.slow
 def test_a_budget_out_of_reach_is_refused_with_the_range():
     low, high = costs_of(MODEL, "macs")[0], costs_of(MODEL, "macs")[-1]
     for share in (low - 0.01, high + 0.01):

@@ -107,6 +107,7 @@ def test_what_cannot_be_trained_is_refused(tokens, edits, teacher, said):
         TokenDropping().check(Recipe(teacher=teacher), model)
 
 
+@pytest.mark.slow
 def test_a_chain_of_runs_leaves_one_file_that_drops_tokens(tokens, tmp_path, arrays):
     images, labels = arrays(36, 18)
     path = tmp_path / "numbers.npz"
