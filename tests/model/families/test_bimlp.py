@@ -1,3 +1,4 @@
+import functools
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ import torch.nn.functional as F
 
 from paretina.measure.cost import cost, rounded_in_words
 from paretina.model.activations.rprelu import RPReLU
+from paretina.model.blueprint import Preprocessing
 from paretina.model.edits.scale import Scale
 from paretina.model.families.bimlp import M, S, bimlp
 from paretina.model.families.wave_mlp import MEDIUM, SMALL, TINY
@@ -15,12 +17,15 @@ from paretina.model.weights import About, save_model
 from paretina.ship.format import format_named
 from paretina.ship.shipping import written
 
+counted = functools.cache(cost)
+
 LITTLE = replace(bimlp((1, 1, 1, 1), (8, 12, 16, 24)), resolution=32, classes=3)
+SHORT = replace(LITTLE, stages=LITTLE.stages[1:2], preprocessing=Preprocessing(crop=1.0))
 
 
 @pytest.mark.parametrize(("blueprint", "params", "macs"), [(TINY, 17, 2.4), (SMALL, 30, 4.5), (MEDIUM, 44, 7.9)])
 def test_wave_mlps_have_what_is_published(blueprint, params, macs):
-    found = cost(blueprint)
+    found = counted(blueprint)
     assert found.params / 1e6 == pytest.approx(params, rel=0.025)
     assert found.macs / 1e9 == pytest.approx(macs, rel=0.03)
 
@@ -30,7 +35,7 @@ def test_wave_mlps_have_what_is_published(blueprint, params, macs):
     [(S, 14.74e6, 2.242e9, 1.550e8, 1.56e8), (M, 28.24e6, 4.309e9, 1.873e8, 1.88e8)],
 )
 def test_bimlps_have_the_operations_that_are_published(blueprint, weights, bit_operations, ops, published):
-    found = cost(blueprint)
+    found = counted(blueprint)
     binary = [each for each in found.bits if str(each) == "1w1a"]
     assert {str(each) for each in found.bits} == {"1w1a", "float"}
     assert sum(each.weights for each in binary) == pytest.approx(weights, rel=5e-4)
@@ -43,16 +48,16 @@ def test_bimlps_have_the_operations_that_are_published(blueprint, weights, bit_o
 
 
 def test_three_quarters_of_the_floats_are_between_stages():
-    stages = {stage.name: stage for stage in cost(replace(S, quantiser=None)).stages}
+    stages = {stage.name: stage for stage in counted(S).stages}
     between = 64 * 128 * 56**2 + 128 * 320 * 28**2 + 320 * 512 * 14**2
     floats = stages["stem"].macs + between + stages["head"].macs
-    assert floats == cost(S).float_macs
+    assert floats == counted(S).float_macs
     assert between / floats == pytest.approx(0.75, abs=0.01)
 
 
 def test_ternary_inputs_are_two_bits():
-    ternary = cost(replace(S, quantiser=Binary(float_ends=True, ternary=True)))
-    assert ternary.bit_operations == 2 * cost(S).bit_operations
+    ternary = counted(replace(LITTLE, quantiser=Binary(float_ends=True, ternary=True)))
+    assert ternary.bit_operations == 2 * counted(LITTLE).bit_operations
 
 
 def test_a_narrow_one_is_as_wide_as_its_gates_allow():
@@ -61,8 +66,8 @@ def test_a_narrow_one_is_as_wide_as_its_gates_allow():
     assert narrow.build("meta").eval()(torch.empty(1, 3, 64, 64, device="meta")).shape == (1, 1000)
 
 
-def images(count=6):
-    return torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def images(side=32):
+    return torch.randint(256, (6, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("gradient", ["quadratic", "clipped", "reste"])
@@ -73,7 +78,7 @@ def test_learns_a_few_pictures_by_heart(gradient):
     before = network.stages[1][0].places.body[1].project.unit.conv.weight.detach().clone()
     losses = []
     for _ in range(16):
-        loss = F.cross_entropy(network(images()), labels)
+        loss = F.cross_entropy(network(images(64)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -83,22 +88,22 @@ def test_learns_a_few_pictures_by_heart(gradient):
     assert ((before >= 0) != (after >= 0)).any()  # signs have changed
 
 
-def settled():
+def settled(blueprint):
     torch.manual_seed(0)
-    network = LITTLE.build()
+    network = blueprint.build()
     for _ in range(20):  # statistics of norms
         network(images())
     return network.eval()
 
 
 def test_inference_form_gives_the_same_answers():
-    network = settled()
+    network = settled(LITTLE)
     with torch.no_grad():
         torch.testing.assert_close(fold(network)(images()), network(images()), atol=1e-3, rtol=1e-3)
 
 
 def test_a_file_of_another_runtime_answers_as_the_network(tmp_path):
-    network = settled()
+    network = settled(SHORT)
     save_model(tmp_path / "model.safetensors", network, About(classes=("a", "b", "c")))
     onnx = format_named("onnx")
     written(tmp_path / "model.safetensors", onnx, "float32", tmp_path / "model.onnx")
