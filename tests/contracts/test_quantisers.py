@@ -10,6 +10,7 @@ from torch import nn
 
 from paretina.measure.cost import cost, rounded_in_words
 from paretina.model.activations.pointwise import ReLU, SiLU
+from paretina.model.activations.rprelu import RPReLU
 from paretina.model.blocks.convnext import ConvNeXt
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blocks.resnet import Basic
@@ -17,6 +18,7 @@ from paretina.model.blueprint import Blueprint, Stage
 from paretina.model.family import network_named
 from paretina.model.fold import fold
 from paretina.model.norms.proxy import ProxyNorm
+from paretina.model.quantisers.binary import Binary
 from paretina.model.quantisers.dorefa import Dorefa
 from paretina.model.quantisers.lsq import Lsq
 from paretina.model.roles import roles
@@ -31,12 +33,23 @@ every_quantiser = pytest.mark.parametrize("quantiser", EXAMPLES, ids=repr)
 FLOAT = tiny_blueprint(
     Stage(block=Basic(), depth=1, width=8, stride=1), Stage(block=Basic(), depth=1, width=12, stride=2), activation=ReLU()
 )
+SIGNED = replace(FLOAT, activation=RPReLU())
 NAMES = About(classes=("a", "b", "c"))
 
 
-def built(quantiser, seed=0):
+def of_floats(quantiser):
+    """The float network whose layers a quantiser can round: some need inputs of both signs."""
+    return SIGNED if isinstance(quantiser, Binary) else FLOAT
+
+
+def built(quantiser, seed=0, floats=None):
     torch.manual_seed(seed)
-    return replace(FLOAT, quantiser=quantiser).build()
+    return replace(floats or of_floats(quantiser), quantiser=quantiser).build()
+
+
+def inner(quantiser):
+    weights, inputs = quantiser.bits_at("inner")
+    return f"{weights}w{inputs}a"
 
 
 def images(count=6):
@@ -56,7 +69,7 @@ def start_of(network):
 
 @every_quantiser
 def test_weights_keep_their_names_shapes_and_values(quantiser):
-    rounded, floats = built(quantiser), built(None)
+    rounded, floats = built(quantiser), built(None, floats=of_floats(quantiser))
     ours, theirs = rounded.state_dict(), floats.state_dict()
     assert [name for name in ours if "rounding" not in name.split(".")] == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # the same seed draws the same weights
@@ -65,7 +78,8 @@ def test_weights_keep_their_names_shapes_and_values(quantiser):
 @every_quantiser
 def test_float_weights_load_and_low_bit_weights_load_into_floats(quantiser):
     for here, there in ((quantiser, None), (None, quantiser)):
-        network, start = built(here, seed=1), trained(built(there))
+        floats = of_floats(quantiser)
+        network, start = built(here, seed=1, floats=floats), trained(built(there, floats=floats))
         loaded = load_start(network, start_of(start))
         assert not loaded.new
         assert not loaded.left
@@ -79,8 +93,7 @@ def test_float_weights_load_and_low_bit_weights_load_into_floats(quantiser):
 @every_quantiser
 def test_every_layer_is_rounded_and_the_first_and_last_with_8_bits(quantiser):
     found = bits_of(built(quantiser))
-    inner = f"{quantiser.weights}w{quantiser.activations}a"
-    assert [str(each) for each in found] == ["8w", *[inner] * (len(found) - 2), "8w"]
+    assert [str(each) for each in found] == ["8w", *[inner(quantiser)] * (len(found) - 2), "8w"]
     assert bits_of(built(None)) == ()
 
 
@@ -105,8 +118,8 @@ def test_inputs_of_layers_lie_on_as_many_values_as_they_have_bits(quantiser):
     with torch.no_grad():
         network(images())
     x, weight = seen[0]
-    assert len(x.unique()) <= 2**quantiser.activations
-    rows = weight.flatten(1) if getattr(quantiser, "per_channel", False) else weight.flatten()[None]
+    assert len(x.unique()) <= 2 ** quantiser.bits_at("inner")[1]
+    rows = weight.flatten(1) if rounding_of(layer).scales(len(weight)) == len(weight) else weight.flatten()[None]
     assert all(2 <= len(row.unique()) <= 2**quantiser.weights for row in rows)
 
 
@@ -134,15 +147,28 @@ def test_is_saved_and_read(quantiser, tmp_path):
 
 @every_quantiser
 def test_cost_says_the_bits_and_what_weights_take(quantiser):
-    found, floats = cost(replace(FLOAT, quantiser=quantiser)), cost(FLOAT)
+    found, floats = cost(replace(of_floats(quantiser), quantiser=quantiser)), cost(of_floats(quantiser))
     assert (found.macs, found.uncounted) == (floats.macs, ())
     assert found.low_bit_bytes < found.int8_bytes < found.weight_bytes or quantiser.weights == 8
     assert found.stages[0].bits == "8w in 1 layer"
-    assert found.stages[1].bits == f"{quantiser.weights}w{quantiser.activations}a in 2 layers"
-    assert rounded_in_words(found).startswith(
-        f"bits: {quantiser.weights}w{quantiser.activations}a in 5 layers, 8w in 2; weights"
-    )
+    assert found.stages[1].bits == f"{inner(quantiser)} in 2 layers"
+    assert rounded_in_words(found).startswith(f"bits: {inner(quantiser)} in 5 layers, 8w in 2; weights")
     assert (floats.bits, floats.low_bit_bytes, floats.int8_bytes, rounded_in_words(floats)) == ((), None, None, "")
+
+
+@every_quantiser
+def test_cost_says_the_ops(quantiser):
+    found = cost(replace(of_floats(quantiser), quantiser=quantiser))
+    weights, inputs = quantiser.bits_at("inner")
+    # first convolution and classifier read floats; all others have one number of bits
+    floats = 8 * 8 * 8 * 27 + 12 * 3
+    assert found.float_macs == floats
+    assert found.bit_operations == (found.macs - floats) * weights * inputs
+    assert found.ops == floats + (found.macs - floats) * weights * inputs / 64
+    assert f"{found.ops / 1e6:,.4g} M OPs" in rounded_in_words(found)
+    assert cost(FLOAT).ops is None
+    twice = cost(replace(of_floats(quantiser), quantiser=quantiser), batch=2)
+    assert (twice.float_macs, twice.bit_operations) == (2 * floats, 2 * found.bit_operations)
 
 
 def test_bytes_by_hand():

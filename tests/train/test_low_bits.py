@@ -11,6 +11,7 @@ from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.model.family import network_named
+from paretina.model.quantisers.binary import Binary
 from paretina.model.quantisers.dorefa import Dorefa
 from paretina.model.quantisers.lsq import Lsq
 from paretina.model.rounding import bits_of
@@ -143,3 +144,33 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_made(home, tm
 def test_measure_says_the_bits(home):
     out = paretina("measure", home / "Dorefa", "--device", "cpu", "--no-training", "--time", "1s", "--rounds", "2")
     assert "bits: 3w4a in 8 layers, 8w in 2" in out.stderr
+
+
+def test_a_binary_network_is_trained_shown_and_measured(home, tmp_path):
+    run, data = tmp_path / "run", home / "noise.npz"
+    given = ["--model", "bimlp_s", *TINY[2:4], *TINY[6:8], *TINY[9:], "model.stages.*.depth=1", "size=32"]
+    inputs_alone = ["--weights", "none", "model.quantiser.float_weights=on"]
+    paretina("train", data, *given, *inputs_alone, "--output", tmp_path / "first")
+    assert "bits: 1a in 56 layers, float in 5; weights" in paretina("show", tmp_path / "first").stdout
+    paretina("train", data, *given, "--weights", tmp_path / "first", "model.quantiser.gradient=reste", "--output", run)
+    network, _ = load_model(run / "model.safetensors")
+    assert network.blueprint.quantiser == Binary(gradient="reste", float_ends=True)
+    shown = paretina("show", run).stdout
+    assert "bits: 1w1a in 56 layers, float in 5; weights" in shown
+    assert "bit operations / 64 and" in shown
+    counted = json.loads(paretina("show", run, "--json").stdout)["cost"]
+    assert counted["bit_operations"] + counted["float_macs"] == counted["macs"]
+    out = paretina("measure", run, "--device", "cpu", "--no-training", "--time", "1s", "--rounds", "2")
+    assert "bit operations / 64 and" in out.stderr
+    refused = paretina(
+        "ship", run, "--to", "onnx", "--precision", "int8", "--out", tmp_path / "a.onnx", "--seconds", "0", code=1
+    )
+    assert "is rounded to few bits by Binary, and in int8 its levels would be others" in refused.stderr
+
+
+def test_a_binary_network_with_inputs_of_one_sign_is_refused(home, tmp_path):
+    run = ["--output", tmp_path / "run"]
+    refused = paretina("train", home / "noise.npz", *TINY, "model.quantiser=Binary", *run, code=2)
+    assert "Binary makes each input its sign, and ReLU, the activation of this network, leaves nothing" in refused.stderr
+    paretina("train", home / "noise.npz", *TINY, "model.quantiser=Binary", "model.activation=RPReLU", *run)
+    assert "1w1a in 8 layers, 8w in 2" in paretina("show", tmp_path / "run").stdout

@@ -28,8 +28,11 @@ from torch.utils.flop_counter import flop_registry
 from paretina.measure.parts import params_of, parts_of, passages
 from paretina.model.blueprint import Model
 from paretina.model.build import Network, Way
-from paretina.model.rounding import LayerBits, bits_of, in_words, stored_bytes_of
+from paretina.model.rounding import LayerBits, bits_of, in_words, layers_in, rounding_of, stored_bytes_of
 from paretina.torch_internals import TorchDispatchMode, tree_leaves
+
+WORD = 64
+"""Bits that one operation of a machine takes at once, in the count of OPs."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class Cost:
         low_bit_bytes: bytes of parameters and saved buffers with as many bits for each weight as it is rounded to, and its
             scales; None without a quantiser.
         int8_bytes: the same with 8 bits for each weight of a layer; None without a quantiser.
+        bit_operations: multiply-adds of bits in layers that round both weights and inputs: a MAC counts as the bits of a weight
+            times those of an input; None without a quantiser.
+        float_macs: multiply-adds of all else, as floats; None without a quantiser.
     """
 
     params: int
@@ -108,6 +114,20 @@ class Cost:
     bits: tuple[LayerBits, ...] = ()
     low_bit_bytes: int | None = None
     int8_bytes: int | None = None
+    bit_operations: int | None = None
+    float_macs: int | None = None
+
+    @property
+    def ops(self) -> float | None:
+        """OPs, as papers on binary networks count: bit operations / 64, the bits of a word, and MACs of floats.
+
+        None without a quantiser. An 8-bit MAC is one of them, and so is a float one.
+
+        Source: Bi-Real Net (arXiv:1808.00278), section 4.3; bits of both multiplied as in DoReFa-Net (arXiv:1606.06160).
+        """
+        if self.bit_operations is None or self.float_macs is None:
+            return None
+        return self.bit_operations / WORD + self.float_macs
 
     @property
     def intensity(self) -> float:
@@ -120,9 +140,15 @@ def rounded_in_words(found: "Cost") -> str:
     if found.low_bit_bytes is None or found.int8_bytes is None:
         return ""
     layers = f"bits: {in_words(found.bits)}; " if found.bits else ""
+    ops = ""
+    if found.bit_operations and found.float_macs is not None and found.ops is not None:
+        ops = (
+            f"; {found.ops / 1e6:,.4g} M OPs: {found.bit_operations / 1e6:,.4g} M bit operations / {WORD} and "
+            f"{found.float_macs / 1e6:,.4g} M MACs of floats"
+        )
     return (
         f"{layers}weights {found.low_bit_bytes / 1e6:,.3g} MB at these bits, "
-        f"{found.int8_bytes / 1e6:,.3g} MB in int8, {found.weight_bytes / 1e6:,.3g} MB in floats, as computed here"
+        f"{found.int8_bytes / 1e6:,.3g} MB in int8, {found.weight_bytes / 1e6:,.3g} MB in floats, as computed here{ops}"
     )
 
 
@@ -230,6 +256,39 @@ def counting() -> Iterator[OperatorCounter]:
         yield counter
 
 
+class LowBits(NamedTuple):
+    """What a layer does that rounds both weights and inputs: its MACs, and the bits of a weight times those of an input."""
+
+    macs: int
+    bits: int
+
+
+@contextmanager
+def counting_bits(module: nn.Module, counter: OperatorCounter) -> Iterator[list[LowBits]]:
+    """Collects what layers that round both weights and inputs do, one entry each time that one runs."""
+    found: list[LowBits] = []
+    hooks = []
+    for _, layer in layers_in(module):
+        rounding = rounding_of(layer)
+        if rounding is None or rounding.weight_bits is None or rounding.input_bits is None:
+            continue
+        before: list[int] = []
+        bits = rounding.weight_bits * rounding.input_bits
+
+        def enter(_: nn.Module, __: Any, before: list[int] = before) -> None:
+            before.append(counter.counts.macs)
+
+        def leave(_: nn.Module, __: Any, ___: Any, before: list[int] = before, bits: int = bits) -> None:
+            found.append(LowBits(counter.counts.macs - before.pop(), bits))
+
+        hooks += [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def counted(run: Callable[[], Any]) -> tuple[Any, int, int]:
     """Result, MACs and activations of a function that runs on the meta device."""
     with counting() as counter:
@@ -269,10 +328,13 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
     }
     routes: list[RouteCost] = []
     uncounted: set[str] = set()
+    low_macs = bit_operations = 0.0
     for way in network.ways(images) if isinstance(network, Network) else (Way(1.0, lambda: network(images)),):
-        with counting() as counter:
+        with counting() as counter, counting_bits(network, counter) as in_bits:
             _, found = passages(parts, lambda counter=counter: counter.counts, way.run)  # type: ignore[misc]
         uncounted |= counter.uncounted
+        low_macs += way.share * sum(each.macs for each in in_bits)
+        bit_operations += way.share * sum(each.macs * each.bits for each in in_bits)
         if way.name:
             routes.append(RouteCost(way.name, way.share, *counter.counts))
         for passage in found:
@@ -300,6 +362,8 @@ def cost(model: Model | nn.Module, resolution: int | None = None, batch: int = 1
         bits=bits,
         low_bit_bytes=stored_bytes_of(network) if bits else None,
         int8_bytes=stored_bytes_of(network, int8=True) if bits else None,
+        bit_operations=round(bit_operations) if bits else None,
+        float_macs=macs - round(low_macs) if bits else None,
     )
 
 

@@ -117,10 +117,12 @@ class Activation(Piece):
 
     Attributes:
         RECTIFIES: whether nothing that it returns is below zero.
+        LEARNS: whether it has parameters for each channel; its input is then a map.
     """
 
     PLUGINS = ("paretina.model.activations",)
     RECTIFIES: ClassVar[bool] = False
+    LEARNS: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, width: int) -> nn.Module: ...
@@ -233,25 +235,32 @@ class Kit:
         self,
         width_in: int,
         width_out: int,
-        kernel: int = 1,
+        kernel: int | tuple[int, int] = 1,
         stride: int = 1,
         groups: int = 1,
         *,
         bias: bool = False,
         pad: bool = True,
+        kept: bool = False,
     ) -> nn.Module:
-        """A bare convolution with the padding of the blueprint; `pad=False` for patches that do not overlap."""
+        """A bare convolution with the padding of the blueprint.
+
+        Args:
+            kernel: side of the kernel in pixels, or its rows and columns; odd.
+            pad: False for patches that do not overlap.
+            kept: whether a quantiser leaves it more bits than the others, as it does to the first layer.
+        """
         same = self.padding == "same" and pad
         conv = Convolution(width_in, width_out, kernel, stride, groups, bias=bias, pad=pad, same=same)
+        conv.kept = kept
         if self.quantiser is not None:
-            conv.rounding = self.quantiser.make("inner", tuple(conv.weight.shape))
+            conv.rounding = self.quantiser.make("kept" if kept else "inner", tuple(conv.weight.shape))
         return conv
 
     def classifier(self, width: int, classes: int) -> nn.Linear:
         """A last layer, from features to logits."""
-        if self.quantiser is None:
-            return nn.Linear(width, classes)
-        return RoundedLinear(width, classes, self.quantiser.make("last", (classes, width)))
+        rounding = None if self.quantiser is None else self.quantiser.make("last", (classes, width))
+        return nn.Linear(width, classes) if rounding is None else RoundedLinear(width, classes, rounding)
 
     def unit(
         self,
@@ -267,6 +276,19 @@ class Kit:
         conv = self.conv(width_in, width_out, kernel, stride, groups)
         activation = act if isinstance(act, Activation) else self.activation if act else None
         return Unit(conv, self.norm.make(width_out, activation))
+
+    def row_activation(self, width: int, block: "Block") -> nn.Module:
+        """The activation for rows of channels, (..., channel).
+
+        Raises:
+            ValueError: it learns something for each channel of a map.
+        """
+        if self.activation.LEARNS:
+            raise ValueError(
+                f"{type(self.activation).__name__} learns numbers for each channel of a map, but {type(block).__name__} gives "
+                "its activation rows of channels; choose another model.activation"
+            )
+        return self.activation.make(width)
 
     def block(self, block: "Block", width_in: int, width_out: int, stride: int) -> nn.Module:
         """Makes the next block of the network and numbers it, so that drop rates can depend on depth."""
@@ -296,11 +318,11 @@ class Kit:
         return (out.shape[1], out.shape[2], out.shape[3])
 
 
-QuantiserPlace = Literal["first", "inner", "last"]
-"""Which layer is rounded: the convolution that reads pictures, one behind it, or the classifier."""
+QuantiserPlace = Literal["first", "inner", "kept", "last"]
+"""Which layer is rounded: the convolution that reads pictures, one behind it, one there that keeps more, the classifier."""
 
 KEPT_BITS = 8
-"""Bits of the weights of the first and the last layer, where few bits lose most."""
+"""Bits of the weights of the first and the last layer, and of others that blocks ask it for, where few bits lose most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +330,8 @@ class Quantiser(Piece):
     """Rounds weights and inputs of layers to few bits, in training and in use; the weights of the network stay floats.
 
     Attributes:
-        weights: bits of a weight, 1 to 8; the first convolution and the classifier have 8.
+        weights: bits of a weight, 1 to 8; the first convolution and the classifier have 8, and so has what a block says is to
+            be kept.
         activations: bits of a number that a layer reads, 1 to 8; pictures and the features before the classifier stay floats.
     """
 
@@ -339,8 +362,8 @@ class Quantiser(Piece):
             )
 
     @abstractmethod
-    def make(self, place: QuantiserPlace, shape: tuple[int, ...]) -> LayerRounding:
-        """How a layer rounds; `shape` is that of its weight, (output, ...)."""
+    def make(self, place: QuantiserPlace, shape: tuple[int, ...]) -> LayerRounding | None:
+        """How a layer rounds, or None where it stays floats; `shape` is that of its weight, (output, ...)."""
 
 
 @dataclass(frozen=True, kw_only=True)

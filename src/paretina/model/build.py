@@ -286,14 +286,16 @@ def build(blueprint: Blueprint, device: torch.device | str = "cpu") -> Network:
 
 
 def check_rounded(blueprint: Blueprint, stages: Sequence[nn.Module]) -> None:
-    """Checks that every layer of the stages rounds, but for those of squeeze-and-excitation, whose gates stay floats.
+    """Checks that every layer of the stages rounds, but for what blocks ask to be kept and squeeze-and-excitation, whose gates
+    stay floats.
 
     Raises:
         ValueError: one does not, since its block does not make it with the kit.
     """
     for number, (stage, row) in enumerate(zip(stages, blueprint.stages, strict=True), 1):
         gates = {id(layer) for each in stage.modules() if isinstance(each, SqueezeExcite) for layer in each.modules()}
-        if any(rounding_of(layer) is None and id(layer) not in gates for _, layer in layers_in(stage)):
+        own = (layer for _, layer in layers_in(stage) if not getattr(layer, "kept", False) and id(layer) not in gates)
+        if any(rounding_of(layer) is None for layer in own):
             raise ValueError(
                 f"{type(blueprint.quantiser).__name__} rounds layers that blocks make with the kit of their network, but "
                 f"{type(row.block).__name__} in stage {number} makes some itself, which would stay floats; choose a network of "

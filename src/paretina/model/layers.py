@@ -37,13 +37,14 @@ class Convolution(nn.Conv2d):
             or if the padding is even, this is symmetric padding.
         float32: compute in float32 under autocast; a `Plan` sets it for layers whose bfloat16 kernels are slow.
         rounding: how weights and inputs are rounded to few bits; None for not at all.
+        kept: whether its block asks for more bits than others have, or floats, where layers are rounded.
     """
 
     def __init__(
         self,
         width_in: int,
         width_out: int,
-        kernel: int,
+        kernel: int | tuple[int, int],
         stride: int,
         groups: int,
         *,
@@ -51,11 +52,14 @@ class Convolution(nn.Conv2d):
         pad: bool = True,
         same: bool = False,
     ) -> None:
-        symmetric = (kernel - 1) // 2 if pad and not (same and stride > 1) else 0
-        super().__init__(width_in, width_out, kernel, stride, padding=symmetric, groups=groups, bias=bias)
-        self.same = same and stride > 1 and kernel > 1
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padded = pad and not (same and stride > 1)
+        symmetric = ((sides[0] - 1) // 2, (sides[1] - 1) // 2) if padded else (0, 0)
+        super().__init__(width_in, width_out, sides, stride, padding=symmetric, groups=groups, bias=bias)
+        self.same = same and stride > 1 and max(sides) > 1
         self.float32 = False
         self.rounding: LayerRounding | None = None
+        self.kept = False
 
     @property
     def depthwise(self) -> bool:
@@ -88,13 +92,16 @@ class Convolution(nn.Conv2d):
             places = x.permute(0, 2, 3, 1)[:, ::step, ::step]  # sliced like this, its gradient is in channels_last too
             out = F.linear(places.reshape(-1, self.in_channels), weight.flatten(1), self.bias)
             return out.view(*places.shape[:3], -1).permute(0, 3, 1, 2)
-        padding = self.padding
+        padding, edge = self.padding, 0.0 if self.rounding is None else self.rounding.edge
         if self.same:
-            rows, columns = (self.missing(side) for side in x.shape[-2:])
+            rows, columns = (self.missing(side, axis) for axis, side in enumerate(x.shape[-2:]))
             padding = (rows // 2, columns // 2)
-            if rows % 2 or columns % 2:
-                x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+            if rows % 2 or columns % 2 or edge:
+                x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2), value=edge)
                 padding = (0, 0)
+        elif edge and any(padding):
+            rows, columns = (int(side) for side in padding)
+            x, padding = F.pad(x, (columns, columns, rows, rows), value=edge), (0, 0)
         return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def overruns(self, x: Map) -> bool:
@@ -105,9 +112,9 @@ class Convolution(nn.Conv2d):
         """
         return self.in_channels < 8 and self.stride[0] > 1 and x.device.type == "cpu"
 
-    def missing(self, side: int) -> int:
-        """Pixels of padding that a side needs for an output of ceil(side / stride)."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
+    def missing(self, side: int, axis: int) -> int:
+        """Pixels of padding that a side needs for an output of ceil(side / stride); axis 0 has rows, 1 columns."""
+        kernel, stride = self.kernel_size[axis], self.stride[axis]
         return max(0, (-(-side // stride) - 1) * stride + kernel - side)
 
     def extra_repr(self) -> str:

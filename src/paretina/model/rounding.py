@@ -64,7 +64,10 @@ class LayerRounding(nn.Module):
         weight_bits: of each weight; None once the weight has been replaced by its rounded values.
         input_bits: of each number that comes in; None where it is not rounded.
         begun: whether `begin` was called since the module was made, or need not be.
+        edge: what a convolution is padded with, which is not rounded.
     """
+
+    edge: float = 0.0
 
     def __init__(self, weight_bits: int | None, input_bits: int | None) -> None:
         super().__init__()

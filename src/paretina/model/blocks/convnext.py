@@ -192,7 +192,7 @@ class ConvNeXt(Block):
     def make(self, width_in: int, width_out: int, stride: int, kit: Kit) -> nn.Module:
         spatial = kit.conv(width_out, width_out, self.kernel, groups=width_out, bias=True)
         hidden = self.hidden_width(width_in, width_out)
-        body = ConvNeXtBody(spatial, width_out, hidden, overwriting(kit.activation.make(hidden)), self.layer_scale)
+        body = ConvNeXtBody(spatial, width_out, hidden, overwriting(kit.row_activation(hidden, self)), self.layer_scale)
         residual = Residual(body, body.scale)
         if stride == 1 and width_in == width_out:
             return residual

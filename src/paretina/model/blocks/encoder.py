@@ -123,7 +123,7 @@ class Encoder(Block):
         layers = (
             nn.LayerNorm(width_out, eps=EPS),
             nn.Linear(width_out, hidden),
-            overwriting(kit.activation.make(hidden)),
+            overwriting(kit.row_activation(hidden, self)),
             last,
         )
         # only a linear layer ends a branch; with a weight of zero the branch starts at zero
