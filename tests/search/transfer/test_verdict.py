@@ -59,6 +59,16 @@ def test_what_was_not_trained_is_in_no_comparison():
     assert judge(found[1:], "mean IoU", "%").said == ("no backbone was trained, so nothing is compared",)
 
 
+def test_equal_figures_have_no_leader_and_no_interval():
+    found = [backbone("a", 60.0, 0.0, 0.0), backbone("b", 70.0, 0.0, 0.0)]
+    verdict = judge(found, "AP", "%")
+    assert verdict.said[0] == "all have the same AP, 0"
+    assert (verdict.leader, verdict.gain["a"], found[0].interval) == ("b", None, None)
+    shared = judge([*found[:1], backbone("c", 50.0, -1.0, 1.0)], "AP", "%")
+    assert shared.said[0] == "all have the same AP, 0"
+    assert judge([backbone("a", 60.0, 5.0), backbone("b", 70.0, 5.0), backbone("c", 80.0, 1.0)], "AP", "%").leader == "a"
+
+
 def test_the_best_classifier_need_not_lead():
     verdict = judge([backbone("a", 60.0, 5.0), backbone("b", 70.0, 2.0)], "mean IoU", "%")
     assert verdict.said[0] == "the best classifier, b, does not have the best mean IoU here; a has"

@@ -35,13 +35,16 @@ class Transferred:
 
     @property
     def interval(self) -> Interval | None:
-        """The mean over seeds with its interval; None with a single seed."""
-        return mean_interval(list(self.values.values())) if len(self.values) > 1 else None
+        """The mean over seeds with its interval; None with a single seed, or where all give the same, which has no width."""
+        return mean_interval(list(self.values.values())) if len(set(self.values.values())) > 1 else None
 
     def over(self, other: "Transferred") -> Interval | None:
-        """How much higher its figure is than another's, paired by seed; None with fewer than two common seeds."""
+        """How much higher its figure is than another's, paired by seed.
+
+        None with fewer than two common seeds, or where both are equal with each.
+        """
         both = sorted(self.values.keys() & other.values.keys())
-        if len(both) < 2:
+        if len(both) < 2 or all(self.values[seed] == other.values[seed] for seed in both):
             return None
         return paired_interval([self.values[seed] for seed in both], [other.values[seed] for seed in both])
 
@@ -92,10 +95,13 @@ def judge(found: Sequence[Transferred], title: str, unit: str) -> TransferVerdic
     found = [each for each in found if each.values]
     if not found:
         return TransferVerdict(None, None, {}, None, None, {}, ("no backbone was trained, so nothing is compared",))
-    leader = max(found, key=lambda each: each.mean)
     classifier = max(found, key=lambda each: each.top1)
+    leader = max(found, key=lambda each: (each.mean, each is classifier))
     gain = {each.name: classifier.over(each) for each in found if each is not classifier}
-    said = [ordered(leader, classifier, title)] if len(found) > 1 else [f"only {leader.name} was trained; nothing is compared"]
+    said = [f"only {leader.name} was trained; nothing is compared"]
+    if len(found) > 1:
+        even = len({each.mean for each in found}) == 1
+        said = [f"all have the same {title}, {leader.mean:g}" if even else ordered(leader, classifier, title)]
     points = "points" if unit == "%" else unit
     for each in found:
         ahead = gain.get(each.name)
