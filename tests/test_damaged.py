@@ -30,6 +30,7 @@ def test_every_ending_has_a_good_file(damaged):
     assert SUFFIXES - found == {".jpx"}  # JPEG 2000 under another name
 
 
+@pytest.mark.slow
 def test_a_hundred_damaged_files(damaged, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(damaged, "CLAIMS", tuple(each for each in damaged.CLAIMS if each != (13000, 13000)))  # takes seconds
     good = damaged.write_set(tmp_path / "set", 100, 3)

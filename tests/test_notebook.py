@@ -181,6 +181,7 @@ def test_comparisons_have_both_runs():
     assert "over the same 12 pictures" in text
 
 
+@pytest.mark.slow
 def test_listings_predictions_and_curves():
     assert "finished" in text_of(verbs.runs())
     assert "reject" in text_of(verbs.predict("runs/one", [write_picture()]))

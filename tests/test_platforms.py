@@ -25,6 +25,7 @@ FUNCTIONS = ("fork", "getloadavg", "sched_getaffinity", "statvfs", "sysconf", "g
 """Functions of `os` that it does not have."""
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_posix():
     code = f"""
 import importlib, pkgutil, sys

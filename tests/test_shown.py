@@ -255,6 +255,9 @@ SLOW = (
 )
 """Lines that take long even so, or train as another line does."""
 
+LONG = r"paretina data more |paretina train .* --folds |paretina evaluate .* clipart"
+"""Lines that take ten seconds: the usual tests run another one of the command, if there is one."""
+
 
 # --- the lines --------------------------------------------------------------------------------------------------------------
 
@@ -644,10 +647,10 @@ def test_a_figure_is_printed_as_the_text_rounds(number, text, found):
 
 
 def usual(lines):
-    """The first line of each command that does not take long: the usual tests run it, and the slow ones the others."""
+    """Of each command the first line that does not take long: the usual tests run it, and the slow ones the others."""
     found = {}
     for line in lines:
-        if not re.match(SLOW, line):
+        if not re.match(f"{SLOW}|{LONG}", line):
             try:
                 found.setdefault(tuple(parsed(program_of(line)[1])[0]), line)
             except click.UsageError:  # of another program, or one that fails in a test

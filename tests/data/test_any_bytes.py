@@ -413,6 +413,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @FEW
 @given(values=st.lists(st.tuples(st.integers(0, 10**6), VALUES), min_size=1, max_size=3), kind=st.sampled_from([Model, Recipe]))
 def test_specs_in_json(values, kind):

@@ -405,6 +405,7 @@ def builder(photos, pause):
     return subprocess.Popen([sys.executable, "-c", code, str(photos), str(pause)], stdout=subprocess.PIPE, env=environment)
 
 
+@pytest.mark.slow
 def test_what_was_saved_before_a_kill_is_found(photos, cache, decoded):
     wanted = read(photos, limit=0)
     decoded()
@@ -437,6 +438,7 @@ def test_kills_at_any_moment_lose_nothing(photos, cache):
     assert_same(read(photos), wanted)
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_collide(photos, cache):
     wanted = read(photos, limit=0)
     both = [builder(photos, 0.02) for _ in range(2)]

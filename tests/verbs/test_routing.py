@@ -47,6 +47,7 @@ def asked_of(run):
 # --- the chain ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_stages_are_runs_and_the_second_starts_from_the_first(run):
     first, second = asked_of(run.path / "sizes"), asked_of(run.path)
     assert (first.recipe.objective.stage, second.recipe.objective.stage) == ("sizes", "routes")
@@ -101,6 +102,7 @@ def test_what_cannot_begin_leaves_nothing_behind(data, tmp_path):
     assert not place.exists()
 
 
+@pytest.mark.slow
 def test_another_run_is_not_written_over(run, data):
     with pytest.raises(
         verbs.MisuseError, match=rf"holds a training in two stages already.* paretina train --resume {re.escape(str(run.path))}"
@@ -114,6 +116,7 @@ def test_another_run_is_not_written_over(run, data):
 # --- one file, in all commands --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_result_has_the_sizes_that_were_taken(run):
     result, model = run.result(), load_model(run.path / "model.safetensors")[0].model
     taken = result["routes"]
@@ -165,6 +168,7 @@ def test_commands_print_the_sizes(run, data):
     assert "chooses one of 3 sizes for each picture; counted as often as in training:" in shown.output
 
 
+@pytest.mark.slow
 def test_the_page_has_the_sizes(run):
     page = (run.path / "report.html").read_text()
     assert '<section id="routes">' in page
@@ -191,6 +195,7 @@ def test_pictures_are_answered_and_embedded_alone_as_together(run, tmp_path):
     assert verbs.embed(run.path, names, device="cpu").features.shape == (4, 64)
 
 
+@pytest.mark.slow
 def test_it_is_not_shipped(run):
     for to in ("onnx", "torch-export"):
         with pytest.raises(ValueError, match="chooses an image size for each picture while it runs"):

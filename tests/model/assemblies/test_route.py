@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from covering import few
 from paretina.measure.cost import cost
 from paretina.measure.parts import parts_of
 from paretina.model.assemblies.route import (
@@ -328,6 +329,7 @@ def test_costs_are_means_by_the_shares_and_have_the_predictor():
     assert cost(TABLE).routes == ()
 
 
+@pytest.mark.slow
 def test_larger_sizes_cost_as_their_pixels():
     counted = cost(Route(sizes=(112, 168, 224))(network_named("resnet50").blueprint))
     ratios = [route.macs / counted.routes[-1].macs for route in counted.routes]
@@ -367,7 +369,9 @@ def test_shares_and_sizes_must_fit():
     assert isinstance(model.build("meta"), SharedRouter)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "resnet8_w16_s2", "resnet18"])
+@pytest.mark.parametrize(
+    "name", few(["resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "resnet8_w16_s2", "resnet18"])
+)
 def test_the_predictor_is_small(name):
     model = Route()(network_named(name).blueprint)
     counted = cost(model)

@@ -23,6 +23,7 @@ def test_counts_are_those_of_arch_net(before, params, gmacs):
     assert found.macs / 1e9 == pytest.approx(gmacs, abs=0.005)
 
 
+@pytest.mark.slow
 def test_two_bits_a_weight_of_the_large_one_are_more_than_int8_before():
     after = cost(replace(PlainOperators()(R50), quantiser=Dorefa()))
     before = cost(replace(R50, quantiser=Dorefa()))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from covering import few
 from paretina.measure.cost import cost
 from paretina.model.edits.regroup import Regroup
 from paretina.model.families.efficientnet import B0, B1, B2, B3, B4, B5
@@ -22,7 +23,7 @@ def spatial(blueprint):
 
 @pytest.mark.parametrize(
     ("base", "params"),
-    [(B0, 5913796), (B1, 8332120), (B2, 9504122), (B3, 12590896), (B4, 19328168), (B5, 28715320)],
+    few([(B0, 5913796), (B1, 8332120), (B2, 9504122), (B3, 12590896), (B4, 19328168), (B5, 28715320)]),
 )
 def test_has_the_published_parameters(base, params):
     grouped = Regroup()(base)

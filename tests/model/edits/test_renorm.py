@@ -39,6 +39,7 @@ def test_the_norm_that_is_there_already_is_refused():
         Renorm(norm=B0.norm)(B0)
 
 
+@pytest.mark.slow
 def test_a_norm_that_differs_in_a_number_is_another():
     grouped = Renorm(norm=GroupNorm(eps=1e-5))(replace(B0, resolution=32))
     assert Renorm(norm=GroupNorm(eps=1e-3))(grouped).norm.eps == 1e-3

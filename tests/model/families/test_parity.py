@@ -11,6 +11,7 @@ import timm
 import torch
 import torchvision
 
+from covering import few
 from paretina.model.family import network_named, networks
 
 
@@ -90,7 +91,7 @@ def test_equals_timm_large(name):
     check(name, 96, torch.float64)
 
 
-@pytest.mark.parametrize(("name", "padding"), [("efficientnet_b0", "symmetric"), ("resnet34", "symmetric")])
+@pytest.mark.parametrize(("name", "padding"), few([("efficientnet_b0", "symmetric"), ("resnet34", "symmetric")]))
 def test_equals_torchvision(name, padding):
     torch.manual_seed(1)
     theirs = torchvision.models.get_model(name, weights=None)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from covering import few
 from paretina.measure.cost import cost, params_of
 from paretina.model.blocks.encoder import Encoder, attended
 from paretina.model.blueprint import Initialisation, any_kit
@@ -43,7 +44,7 @@ def test_a_predictor_has_the_published_parameters():
     assert params_of(KeepPredictor(384)) == 241_250
 
 
-@pytest.mark.parametrize(("keep", "gmacs"), [(0.9, 4.04), (0.8, 3.46), (0.7, 2.98), (0.6, 2.57), (0.5, 2.23)])
+@pytest.mark.parametrize(("keep", "gmacs"), few([(0.9, 4.04), (0.8, 3.46), (0.7, 2.98), (0.6, 2.57), (0.5, 2.23)]))
 def test_multiply_adds_are_those_of_the_formula(keep, gmacs):
     edited = DropTokens(keep=keep)(network_named("deit_small").blueprint)
     assert edited.stages[0].wiring.after == (3, 6, 9)
@@ -111,6 +112,7 @@ def test_a_dropped_place_keeps_what_it_had():
     assert not torch.equal(places.flatten(2).transpose(1, 2)[~dropped], before[:, 1:][~dropped])
 
 
+@pytest.mark.slow
 def test_shares_are_learned():
     """The loss of the shares alone moves the predictors to their targets."""
     run, x = made(DroppedTokens(keep=0.7, after=(1, 2))).train(), torch.randn(16, WIDTH, 4, 5)

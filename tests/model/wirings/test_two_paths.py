@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from covering import few
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.measure.cost import cost
@@ -50,14 +51,16 @@ def small(**fields):
 
 @pytest.mark.parametrize(
     ("name", "keep", "after", "gmacs"),
-    [
-        ("convnext_tiny", 0.7, (1, 2, 3), 3.6),
-        ("convnext_tiny", 0.9, (1, 2, 3), 3.9),
-        ("convnext_small", 0.7, (3, 6, 9), 5.8),
-        ("convnext_small", 0.9, (3, 6, 9), 6.8),
-        ("convnext_base", 0.7, (3, 6, 9), 10.2),
-        ("convnext_base", 0.9, (3, 6, 9), 11.9),
-    ],
+    few(
+        [
+            ("convnext_tiny", 0.7, (1, 2, 3), 3.6),
+            ("convnext_tiny", 0.9, (1, 2, 3), 3.9),
+            ("convnext_small", 0.7, (3, 6, 9), 5.8),
+            ("convnext_small", 0.9, (3, 6, 9), 6.8),
+            ("convnext_base", 0.7, (3, 6, 9), 10.2),
+            ("convnext_base", 0.9, (3, 6, 9), 11.9),
+        ]
+    ),
 )
 def test_multiply_adds_are_the_published_ones(name, keep, after, gmacs):
     edited = SplitPaths(keep=keep)(network_named(name).blueprint)
