@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from paretina.model.activations.pointwise import SiLU
 from paretina.model.blocks.mbconv import MBConv
@@ -48,3 +49,19 @@ def noise_npz(path: Path, train: int, val: int, side: int = 16, contrast: int = 
     split = ["train"] * train + ["val"] * val
     np.savez(path, images=images.astype(np.uint8), labels=labels, split=split, classes=["a", "b", "c"])
     return str(path)
+
+
+GROWING = ("bimlp", "wave_mlp")
+"""Families in which maps grow, and with them phases whose cosines are taken, unless norms have the statistics of the maps."""
+
+
+def with_own_statistics(network: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
+    """A network whose batch norms have the statistics of these images, in evaluation; changed in place."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(images)
+    for norm in norms:
+        norm.momentum = 0.1
+    return network.eval()
