@@ -78,4 +78,7 @@ class FasterHead(BoxHead):
         return TwoSteps(detector, classes, self.most, self.proposals)
 
 
-EXAMPLES = (FasterHead(width=8, most=20, hidden=16), FasterHead(width=8, finest=4, anchor=2.0, proposals=50, hidden=16))
+EXAMPLES = (
+    FasterHead(width=8, finest=2, most=20, hidden=16),
+    FasterHead(width=8, finest=4, anchor=2.0, proposals=50, hidden=16),
+)

@@ -45,4 +45,4 @@ class FcosHead(BoxHead):
         return replace(self, width=max(GROUPS, round(rounding(self.width) / GROUPS) * GROUPS))
 
 
-EXAMPLES = (FcosHead(width=32, most=20), FcosHead(width=32, finest=4, least=0.0))
+EXAMPLES = (FcosHead(width=32, finest=2, most=20), FcosHead(width=32, finest=4, least=0.0))

@@ -40,4 +40,4 @@ class RetinaHead(BoxHead):
         return Finder(detector, classes, self.most)
 
 
-EXAMPLES = (RetinaHead(width=16, most=20), RetinaHead(width=16, finest=4, anchor=2.0))
+EXAMPLES = (RetinaHead(width=16, finest=2, most=20), RetinaHead(width=16, finest=4, anchor=2.0))
