@@ -35,7 +35,7 @@ Labelled = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Levels:
+class LevelMaps:
     """Maps of one width.
 
     Attributes:
@@ -46,7 +46,7 @@ class Levels:
     maps: tuple[Map, ...]
     side: tuple[int, int]
 
-    def float(self) -> "Levels":
+    def float(self) -> "LevelMaps":
         """In float32."""
         return replace(self, maps=tuple(each.float() for each in self.maps))
 
@@ -58,7 +58,7 @@ class EachMap(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, found: Levels) -> Levels:
+    def forward(self, found: LevelMaps) -> LevelMaps:
         return replace(found, maps=tuple(self.module(each) for each in found.maps))
 
 
@@ -109,7 +109,7 @@ class Anchors(AnchorGenerator):
         return [torch.cat(found)] * len(image_list.image_sizes)
 
 
-class Given(nn.Module):
+class GivenMaps(nn.Module):
     """Stands where torchvision's detectors have their backbone: gives the maps that it was given.
 
     Attributes:
@@ -147,7 +147,7 @@ class Finder(nn.Module):
     """One of torchvision's detectors on maps of one width.
 
     Args:
-        detector: whose backbone is `Given`.
+        detector: whose backbone is `GivenMaps`.
         classes: number of classes.
         most: boxes that an answer has room for.
         first: what the detector calls the first class.
@@ -161,17 +161,17 @@ class Finder(nn.Module):
         self.most = most
         self.first = first
 
-    def run(self, found: Levels, targets: list[Labelled] | None = None) -> Any:
+    def run(self, found: LevelMaps, targets: list[Labelled] | None = None) -> Any:
         """What the detector gives: losses by name, or the objects of each picture."""
         maps = found.float().maps
-        given = cast(Given, self.detector.backbone)
+        given = cast(GivenMaps, self.detector.backbone)
         images = [maps[0].new_empty(0, *found.side) for _ in range(len(maps[0]))]  # of which only the size is asked
         kind = maps[0].device.type
         plain: AbstractContextManager[Any] = nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
         with given.holding(maps), plain:
             return self.detector(images, targets) if targets is not None else self.detector(images)
 
-    def forward(self, found: Levels) -> Logits:
+    def forward(self, found: LevelMaps) -> Logits:
         """(picture, class, slot, 5), best first; see `paretina.model.tasks.boxes`. No slot in training mode."""
         first = found.maps[0]
         if self.training:
@@ -195,7 +195,7 @@ class Finder(nn.Module):
         """Computes without values what costs something, for counting."""
         self.detector.head(maps)  # type: ignore[operator]
 
-    def losses(self, found: Levels, targets: Targets) -> dict[str, Loss]:
+    def losses(self, found: LevelMaps, targets: Targets) -> dict[str, Loss]:
         """The parts of the loss, by the names that torchvision gives them; pictures without a label are in none."""
         known = targets[..., 4].flatten(1).any(1)
         if not bool(known.any()):
@@ -249,7 +249,7 @@ class PyramidOfBoxes(nn.Module):
         self.dropout = EachMap(Dropout())
         self.classifier = classifier
 
-    def embedding(self, maps: list[Map], extras: dict[str, Any]) -> Levels:
+    def embedding(self, maps: list[Map], extras: dict[str, Any]) -> LevelMaps:
         found: list[Map] = []
         above: Map | None = None
         for number, lateral, merge in zip(self.numbers, self.laterals, self.merges, strict=True):
@@ -257,12 +257,12 @@ class PyramidOfBoxes(nn.Module):
             above = own if above is None else own + F.interpolate(above, size=own.shape[2:], mode="nearest")
             found.insert(0, merge(above))
         rows, columns = (side * self.stride for side in maps[0].shape[2:])
-        return Levels(tuple(found), (rows, columns))
+        return LevelMaps(tuple(found), (rows, columns))
 
     def forward(self, maps: list[Map], extras: dict[str, Any]) -> Logits:
         return self.classifier(self.dropout(self.embedding(maps, extras)))  # type: ignore[no-any-return]
 
-    def losses(self, found: Levels, targets: Targets) -> dict[str, Loss]:
+    def losses(self, found: LevelMaps, targets: Targets) -> dict[str, Loss]:
         """As `Finder.losses`, of an embedding."""
         return self.classifier.losses(self.dropout(found), targets)
 

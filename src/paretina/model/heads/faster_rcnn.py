@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from paretina.model.detection import Anchors, BoxHead, Finder, Given, SmallConv
+from paretina.model.detection import Anchors, BoxHead, Finder, GivenMaps, SmallConv
 from paretina.traits import Never
 
 POOLED = 7
@@ -64,7 +64,7 @@ class FasterHead(BoxHead):
     def finder(self, strides: list[int], classes: int) -> Finder:
         anchors = Anchors(strides, [(round(self.anchor * stride),) for stride in strides], (0.5, 1.0, 2.0))
         detector = FasterRCNN(
-            Given(self.width),
+            GivenMaps(self.width),
             rpn_anchor_generator=anchors,
             rpn_post_nms_top_n_train=self.proposals,
             rpn_post_nms_top_n_test=self.proposals,

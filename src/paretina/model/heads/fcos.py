@@ -12,7 +12,7 @@ from typing import ClassVar
 from torchvision.models.detection.fcos import FCOS
 
 from paretina.model.blueprint import Head, Rounding
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, Given, SmallConv
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
 from paretina.traits import Never
 
 GROUPS = 32
@@ -34,7 +34,7 @@ class FcosHead(BoxHead):
 
     def finder(self, strides: list[int], classes: int) -> Finder:
         anchors = Anchors(strides, [(stride,) for stride in strides], (1.0,))
-        detector = FCOS(Given(self.width), classes, anchor_generator=anchors, **self.settings())
+        detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
         head = detector.head
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR)
         for name in ("bbox_reg", "bbox_ctrness"):

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torchvision.models.detection.retinanet import RetinaNet
 
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, Given, SmallConv
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
 from paretina.traits import Never
 
 
@@ -33,7 +33,7 @@ class RetinaHead(BoxHead):
     def finder(self, strides: list[int], classes: int) -> Finder:
         sizes = [tuple(round(self.anchor * stride * 2 ** (step / 3)) for step in range(3)) for stride in strides]
         anchors = Anchors(strides, sizes, (0.5, 1.0, 2.0))
-        detector = RetinaNet(Given(self.width), classes, anchor_generator=anchors, **self.settings())
+        detector = RetinaNet(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
         head = detector.head
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR)
         head.regression_head.bbox_reg = SmallConv(head.regression_head.bbox_reg)
