@@ -194,3 +194,9 @@ def test_the_cost_of_finding_is_counted(run):
     assert counted.stages[-1].macs > 0
     assert counted.uncounted == ()
     assert counted.params == sum(each.numel() for each in network.parameters())
+
+
+def test_installed_weights_of_a_classifier_are_taken_for_boxes():
+    choice = verbs.ask(DATA, "efficientnet_lite0", device="cpu", fields={"size": "64"})
+    start, said = choice.asked.start()
+    assert start is not None, said

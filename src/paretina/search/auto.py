@@ -460,7 +460,7 @@ def for_places(seen: FolderLook, known: Sequence[Published], side: int | None, c
     recipe, what = ("detect", "objects") if boxed else ("segment", "pixels")
     how = "whose weights are on this machine" if known else "from scratch, without weights"
     said = (
-        f"network: {name}, {how}, with a head for the {classes} classes of {what}, at {own} pixels",
+        f"network: {name}, {how}, with a head for {how_many(classes, 'class')} of {what}, at {own} pixels",
         f"recipe: {recipe}; its length follows from the time",
     )
     fields = {"recipe.size": own, "model.resolution": own, "model.head": head}

@@ -183,9 +183,10 @@ def ask(
         relabel: a file of corrected labels, as `data_labels` writes it.
         relabel_val: whether it corrects the labels of validation and test pictures too.
         hierarchy: a file with groups of classes; see `paretina.measure.hierarchy.read_hierarchy`.
-        task: what is learned from a folder: "classify", a class for each picture by the folder that it lies in, or "segment", a
-            class for each pixel by the masks of the pictures. Default: what the folder looks like. Where pixels have classes, a
-            head for pictures gives way to `PyramidHead`, and the recipe is `segment`, unless they are given.
+        task: what is learned from a folder: "classify", a class for each picture by the folder that it lies in, "segment", a
+            class for each pixel by the masks of the pictures, or "detect", objects by their boxes. Default: what the folder
+            looks like. Where pixels have classes, a head for pictures gives way to `PyramidHead`, and the recipe is `segment`,
+            unless they are given; where objects have boxes, `FcosHead` and `detect`.
 
     Raises:
         MisuseError: a name is unknown, or a value does not fit; the message has the near name.
