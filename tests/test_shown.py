@@ -70,6 +70,9 @@ STAND_INS = {
     "cells/": "cells/",
     "cells/images/": "cells/images/",
     "runs/cells-efficientnet_lite0-1": "runs/cells",
+    "cars/": "cars/",
+    "--task detect": "detect",
+    "runs/cars-efficientnet_lite0-1": "runs/cars",
     "out/": "out/",
     "drawn/": "drawn/",
     # labels
@@ -239,6 +242,8 @@ ADDED = {
 
 BEGUN = {
     "runs/cells": "train cells/ --model resnet8_w16 --weights none epochs=1 workers=0 size=32 --device cpu --output runs/cells",
+    "runs/cars": "train cars/ --model resnet8_w16_s2 --weights none head=FcosHead head.width=32 epochs=1 workers=0 size=32 "
+    "--device cpu --output runs/cars",
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
@@ -399,6 +404,12 @@ def home(tmp_path_factory):
         mask.paste(1, (1, 1, 4, 4))
         (home / "cells" / "masks").mkdir(exist_ok=True)
         mask.save(home / "cells" / "masks" / f"{number}.png")
+    for number in range(6):
+        draw(home / "cars" / "images" / f"{number}.png", "grey", 500 + number)
+    objects = [{"image_id": n, "category_id": 1, "bbox": [5 + n, 5, 20, 12]} for n in range(6)]
+    images = [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 40} for n in range(6)]
+    described = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "car"}]}
+    (home / "cars" / "annotations.json").write_text(json.dumps(described))
     noise_npz(home / "many.npz", 48, 12, contrast=60)
     blueprint = network_named("resnet18").blueprint
     # widths of 8: with 4, oneDNN's convolutions for AVX2 write beyond their buffers in torch 2.14 (the process aborts)

@@ -13,3 +13,16 @@ def installed_file(module: str, name: str) -> Path | None:
         for path in sorted(Path(folder).rglob(name)):
             return path
     return None
+
+
+def require_coco(what: str) -> None:
+    """Checks that pycocotools is installed, which comes with the extra `detect`.
+
+    Args:
+        what: needs it, as the beginning of a sentence.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if importlib.util.find_spec("pycocotools") is None:
+        raise ValueError(f"{what} needs pycocotools, not installed here: pip install 'paretina[detect]'")

@@ -24,8 +24,9 @@ def maps(size=1):
 
 
 def answers(classes, size=1):
-    """The shapes that logits may have: for each picture, or for each of its pixels."""
-    return (2, classes), (2, classes, size * SIDE, size * SIDE)
+    """The shapes that logits may have: for each picture, for each of its pixels, or for as many boxes as there is room for."""
+    rooms = {head.most for head in EXAMPLES if head.BOXES}
+    return (2, classes), (2, classes, size * SIDE, size * SIDE), *((2, classes, room, 5) for room in sorted(rooms))
 
 
 @every_head

@@ -11,6 +11,7 @@ import torch
 from paretina.data.pictures import read_pictures
 from paretina.data.sources.arrays import from_arrays
 from paretina.model.task import Task
+from paretina.model.tasks.boxes import Boxes
 from paretina.run import Run
 from paretina.spec import kinds, modules_in
 
@@ -25,12 +26,30 @@ def answers(judge, unlabelled=()):
     """Logits and targets of twelve pictures; those numbered have rows of zeros."""
     task = next(kind for kind in kinds(Task).values() if kind is judge.TASK)
     generator = torch.Generator().manual_seed(0)
+    if task.BOXES:
+        return boxes(unlabelled, generator)
     shape = (PICTURES, len(CLASSES), 4, 5) if task.DENSE else (PICTURES, len(CLASSES))
     logits = torch.randn(shape, generator=generator)
     if judge.LOSS:
         logits = torch.rand((), generator=generator).expand(shape)
     targets = torch.zeros(shape).scatter_(1, torch.randint(len(CLASSES), shape, generator=generator)[:, :1], 1.0)
     targets[list(unlabelled)] = 0.0
+    return logits, targets
+
+
+def boxes(unlabelled, generator):
+    """Answers near the objects, and elsewhere; a few of the wrong class."""
+    given = []
+    for number in range(PICTURES):
+        corners = torch.rand(3, 2, generator=generator) * 0.6
+        sizes = 0.1 + 0.3 * torch.rand(3, 2, generator=generator)
+        labels = torch.randint(len(CLASSES), (3, 1), generator=generator)
+        kind = -1 if number in unlabelled else labels
+        given.append(torch.cat((corners, corners + sizes, kind * torch.ones(3, 1), torch.ones(3, 1)), 1))
+    targets = Boxes(most=8).targets(given, len(CLASSES))
+    near = [each + torch.tensor([0.02, 0.02, 0.02, -0.02, 0.0, 0.0]) for each in given]
+    logits = Boxes(most=8).targets([torch.cat((each[:, :4].clamp(0, 1), each[:, 4:].abs()), 1) for each in near], len(CLASSES))
+    logits[..., 4] *= torch.rand(PICTURES, 1, 8, generator=generator)
     return logits, targets
 
 

@@ -11,6 +11,7 @@ from torch.utils import deterministic
 from paretina.model.blocks.mbconv import MBConv
 from paretina.model.blueprint import Activation, Block, Head, Norm, Stage, Stem
 from paretina.model.roles import roles
+from paretina.model.tasks.boxes import Boxes
 from paretina.spec import modules_in
 from tiny import tiny_blueprint
 
@@ -79,8 +80,9 @@ def test_the_network_without_values_has_the_same_shapes(part):
     assert {name: tensor.shape for name, tensor in network.state_dict().items()} == {
         name: tensor.shape for name, tensor in built(part).state_dict().items()
     }
-    pixels = (32, 32) if network.blueprint.head.DENSE else ()
-    assert network.eval()(images().to("meta")).shape == (4, 5, *pixels)
+    head = network.blueprint.head
+    places = (32, 32) if head.DENSE else (head.most, 5) if head.BOXES else ()
+    assert network.eval()(images().to("meta")).shape == (4, 5, *places)
 
 
 @every_part
@@ -110,8 +112,12 @@ def test_evaluation_changes_nothing(part):
 @every_part
 def test_gradient_reaches_every_parameter(part):
     network = randomised(part).train()
-    logits = network(images(8))
-    (logits * torch.randn(logits.shape)).sum().backward()
+    if getattr(part, "BOXES", False):  # it learns by the loss of its head
+        boxes = Boxes().targets([torch.tensor([[0.1, 0.1, 0.9, 0.9, 1, 1], [0.2, 0.2, 0.5, 0.6, 3, 1]])] * 8, 5)
+        sum(network.head.losses(network(images(8), extras=True)[1]["embedding"], boxes).values()).backward()
+    else:
+        logits = network(images(8))
+        (logits * torch.randn(logits.shape)).sum().backward()
     without = [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert not without
 

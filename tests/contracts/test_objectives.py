@@ -12,6 +12,7 @@ import torch
 from paretina.clock import Clock
 from paretina.data.batch import Batch
 from paretina.data.sources.arrays import Arrays
+from paretina.data.sources.cells import Cells
 from paretina.data.transform import View
 from paretina.data.transforms.flip import HorizontalFlip
 from paretina.data.transforms.jitter import ColorJitter
@@ -24,14 +25,17 @@ from paretina.model.blocks.encoder import Encoder
 from paretina.model.blueprint import Blueprint
 from paretina.model.edits.drop_tokens import DropTokens
 from paretina.model.family import network_named
+from paretina.model.heads.fcos import FcosHead
 from paretina.model.stems.conv import ConvStem
 from paretina.model.stems.patch import PatchStem
+from paretina.model.tasks.boxes import Boxes
 from paretina.model.weights import About, save_model
 from paretina.run import Run
 from paretina.schedules import Constant
 from paretina.spec import modules_in
 from paretina.train.asked import Asked
 from paretina.train.objective import Teacher
+from paretina.train.objectives.detecting import Detecting
 from paretina.train.recipe import Recipe, StochasticDepth
 from paretina.train.training import resume, train
 from tiny import row, tiny_blueprint
@@ -58,6 +62,8 @@ TOKENS = DropTokens()(
     )
 )
 """Sixteen tokens, of which some are dropped."""
+FINDER = replace(SINGLE, head=FcosHead(width=32, finest=2, most=20))
+"""What finds boxes."""
 ASSEMBLIES = (None, Divide(), Route(), TOKENS)
 """What is made of `SINGLE`; a blueprint stands for itself."""
 MIDDLE = Clock(5, 10, 2.0)
@@ -79,7 +85,8 @@ def model_of(assembly):
 def sorted_out(objective):
     """The recipes and assemblies that an objective takes, and those that it refuses with what it says."""
     taken, refused = [], []
-    for recipe, assembly in itertools.product(RECIPES, ASSEMBLIES):
+    finders = (FINDER,) if Boxes in type(objective).TASKS else ()
+    for recipe, assembly in itertools.product(RECIPES, (*ASSEMBLIES, *finders)):
         recipe = replace(
             recipe, objective=objective, teacher="teacher.safetensors" if type(objective).TEACHER is True else None
         )
@@ -113,6 +120,10 @@ def batch_for(recipe, targets=None):
     generator = torch.Generator().manual_seed(1)
     shapes = [(6, 3, look.side(16), look.side(16)) for look in recipe.looks()]
     views = tuple(torch.randint(256, shape, dtype=torch.uint8, generator=generator) for shape in shapes)
+    if isinstance(recipe.objective, Detecting):
+        objects = torch.tensor([[0.1, 0.2, 0.8, 0.9, 0.0, 1.0], [0.4, 0.1, 0.7, 0.6, 2.0, 1.0]])
+        given = Boxes().targets([objects] * 6, 3)
+        return Batch(views, given if targets is None else torch.zeros_like(given), torch.arange(6))
     return Batch(views, torch.eye(3)[torch.arange(6) % 3] if targets is None else targets, torch.arange(6))
 
 
@@ -125,6 +136,8 @@ def asked(tmp_path):
 
     def made(recipe, assembly):
         data = Arrays(path=str(tmp_path / "pictures.npz"))
+        if assembly is FINDER and isinstance(recipe.objective, Detecting):
+            data = Cells(looks=("bright",), train=16, val=8, size=24, labels="boxes")
         own = isinstance(assembly, Blueprint)
         model, assembly = (assembly, None) if own else (SINGLE, assembly)
         if recipe.teacher is not None:

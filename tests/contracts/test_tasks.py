@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paretina.measure.judge import judge_of
-from paretina.model.task import Task
+from paretina.model.task import OF_BOXES, Task
 from paretina.spec import modules_in
 
 FOUND = [example for module in modules_in("paretina.model.tasks") for example in getattr(module, "EXAMPLES", ())]
@@ -16,8 +16,13 @@ SHAPES = {
     0: [torch.tensor(2), torch.tensor(0), torch.tensor(-1)],
     1: [torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.zeros(4)],
     2: [torch.full((6, 5), n, dtype=torch.uint8) for n in (2, 0, 255)],
+    OF_BOXES: [
+        torch.tensor([[0.1, 0.2, 0.3, 0.4, 2, 1], [0.0, 0.0, 1.0, 1.0, 0, 0]]),
+        torch.zeros(0, 6),
+        torch.tensor([[0.0, 0.0, 0.0, 0.0, -1, 0]]),
+    ],
 }
-"""What a source can say of three pictures, of which the last has no label, by the number of dimensions."""
+"""What a source can say of three pictures, of which the last has no label, by the form of a target."""
 
 
 def taken(task):
@@ -41,7 +46,8 @@ def test_targets_are_floats_with_the_classes_on_axis_1(task):
     for _, targets in taken(task):
         assert targets.dtype == torch.float32
         assert targets.shape[:2] == (3, CLASSES)
-        assert targets.ndim == (4 if task.DENSE else 2)
+        assert targets.ndim == (4 if task.DENSE or task.BOXES else 2)
+        assert task.DENSE or targets.shape[2:] == task.places(6)
         assert bool(((targets >= 0) & (targets <= 1)).all())
 
 
@@ -65,9 +71,14 @@ def test_no_pictures_have_no_targets(task):
 
 @every_task
 def test_answers_and_probabilities_belong_to_the_logits(task):
-    logits = torch.randn((3, CLASSES, 5, 6) if task.DENSE else (3, CLASSES), generator=torch.Generator().manual_seed(0))
+    shape = (3, CLASSES, 5, 6) if task.DENSE else (3, CLASSES, *task.places(8))
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     answer = task.answer(logits)
     assert len(answer) == 3
+    if task.BOXES:  # an answer is a list, and scores are probabilities already
+        assert answer.shape == (3, task.most, 6)
+        assert torch.equal(answer[..., 4], task.probabilities(logits)[..., 4].amax(1))
+        return
     assert answer.shape[2 if answer.shape[1:2] == (CLASSES,) else 1 :] == logits.shape[2:]
     try:
         probabilities = task.probabilities(logits)

@@ -16,9 +16,11 @@ from paretina.cli import main
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.masks import Masks
 from paretina.model.family import network_named
+from paretina.model.heads.pool import PoolHead
 from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.heads.unet import UNetHead
 from paretina.model.tasks.instances import Instances
+from paretina.model.tasks.places import Places
 from paretina.model.weights import About, load_model, save_model
 from paretina.train.resolve import prepare
 from paretina.verbs.answering import answering
@@ -147,6 +149,7 @@ def test_the_weights_of_a_classifier_go_into_the_backbone(verb, data, tmp_path):
     else:
         choice, _ = verbs.ask_further(tmp_path / "a.safetensors", str(data), device="cpu", fields=QUICK)
     assert choice.asked.recipe_name == "segment"
+    dense = choice.asked.assembled().build()
     prepared = prepare(choice.asked)
     from paretina.train.starting import first_values
 
@@ -156,6 +159,10 @@ def test_the_weights_of_a_classifier_go_into_the_backbone(verb, data, tmp_path):
     for name, tensor in classifier.state_dict().items():
         if not name.startswith("head."):
             assert torch.equal(network.state_dict()[name], tensor), name
+    # and back: the weights of a segmenter into a classifier
+    save_model(tmp_path / "b.safetensors", dense, About(classes=tuple(map(str, range(1000))), task=Places()))
+    again, _ = verbs.ask_further(tmp_path / "b.safetensors", "shapes", device="cpu", fields={"size": "32"})
+    assert (again.asked.recipe_name, again.asked.model.head) == ("finetune", PoolHead())
 
 
 # --- a run -------------------------------------------------------------------------------------------------------------------

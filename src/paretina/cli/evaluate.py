@@ -189,7 +189,8 @@ MANY = 20
 @command(
     main,
     "paretina predict runs/photos-efficientnet_b0-1/model.safetensors a.jpg b.png folder/ --csv out.csv\n"
-    "paretina predict runs/cells-efficientnet_lite0-1 cells/images/ --masks out/ --overlays drawn/",
+    "paretina predict runs/cells-efficientnet_lite0-1 cells/images/ --masks out/ --overlays drawn/\n"
+    "paretina predict runs/cars-efficientnet_lite0-1 folder/ --csv out.csv --overlays drawn/",
     short_help="Classify pictures with a model.",
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -213,7 +214,15 @@ MANY = 20
     "--overlays",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Of such a model: write the pictures there, with the classes or the outlines of objects drawn over them.",
+    help="Of such a model, or of one that finds boxes: write the pictures there, with the classes, the outlines of objects or "
+    "the boxes drawn over them.",
+)
+@click.option(
+    "--score",
+    type=float,
+    default=None,
+    metavar="S",
+    help="Of a model that finds boxes: leave out those of a lower score.  [0.3]",
 )
 @click.option("--reject", type=float, default=None, metavar="P", help="Reject pictures whose best class is less likely than P.")
 @click.option(
@@ -235,6 +244,7 @@ def predict(
     csv: Path | None,
     masks: Path | None,
     overlays: Path | None,
+    score: float | None,
     reject: float | None,
     logit_adjustment: float,
     flips: bool,
@@ -242,7 +252,7 @@ def predict(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Classify pictures and folders of pictures with a model, or their pixels.
+    """Classify pictures and folders of pictures with a model, or their pixels, or find objects in them.
 
     MODEL is a model file, the directory of a finished run, or a file that `paretina ship` has written, which its own runtime
     then executes. Pictures that cannot be read are listed and skipped; the exit code is 1 if none can be read, or one that is
@@ -253,7 +263,7 @@ def predict(
     from paretina.data.scan import left_out_text
 
     with waiting("reading the pictures"):
-        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment, flips, masks, overlays)
+        found = verbs.predict(model, paths, top, device, csv, reject, trust, logit_adjustment, flips, masks, overlays, score)
     if found.left_out and not as_json:
         note(left_out_text(Counter(found.left_out)))
     if not found.predictions:
@@ -270,7 +280,8 @@ def predict(
             listed = each.answers if each.objects is None else ()
             answers = "   ".join(f"{name} {100 * share:.1f} %" for name, share in listed) or "none of the classes"
             if each.objects is not None:
-                answers = how_many(each.objects, "object")
+                best = "   ".join(f"{name} {100 * share:.1f} %" for name, share in each.answers if each.boxes)
+                answers = f"{how_many(each.objects, 'object')}{'   best: ' * bool(best)}{best}"
             groups = "".join(f"   ({group} {100 * share:.1f} %)" for group, share in each.groups)
             print_lines([f"{shown:<{width}}  {'rejected: ' if each.rejected else ''}{answers}{groups}"])
         for what, folder in (("masks", masks), ("overlays", overlays)):

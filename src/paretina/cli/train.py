@@ -33,6 +33,7 @@ from paretina.verbs.checks import misuse as refused
     main,
     "paretina train photos/ --time-limit 3m\n"
     "paretina train photos/ --model efficientnet_lite0 epochs=10 size=160\n"
+    "paretina train cars/ --task detect\n"
     "paretina train photos/ --resume runs/photos-efficientnet_b0-1",
     cls=FieldCommand,
     short_help="Train a classifier on a folder of pictures.",
@@ -58,8 +59,9 @@ from paretina.verbs.checks import misuse as refused
     "--task",
     metavar="WORD",
     default=None,
-    help="What is learned from a folder: classify (a class for each picture, by folders) or segment (a class for each pixel, "
-    "or objects, by masks in images/ and masks/).  [what the folder looks like]",
+    help="What is learned from a folder: classify (a class for each picture, by folders), segment (a class for each pixel, or "
+    "objects, by masks in images/ and masks/) or detect (objects with boxes, by annotations of COCO or Pascal VOC).  [what the "
+    "folder looks like]",
 )
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="YAML or JSON file with fields, by the same names.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Run directory; default: the next free one in runs/.")
@@ -177,7 +179,8 @@ def train(
     """Train a classifier on DATA: {data}.
 
     A folder has DATA/train/CLASS/* and DATA/val/CLASS/*, or DATA/CLASS/*, of which a part is then held out for validation. With
-    masks, for a class for each pixel, it has DATA/images/* and DATA/masks/*.
+    masks, for a class for each pixel, it has DATA/images/* and DATA/masks/*; with boxes, DATA/annotations.json or
+    DATA/Annotations/*.xml.
 
     Any field of the recipe, plan or network can be given by name: epochs=30 size=160 lr=0.001. --print-config lists all of them
     with their values. lr=0.001 sets the peak learning rate and keeps warm-up and decay; another schedule is given as JSON:

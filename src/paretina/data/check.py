@@ -294,7 +294,7 @@ def check(
 
 
 def shown_classes(collection: Collection, samples: Sequence[Sample], faults: dict[str, str]) -> Counter[int]:
-    """Counts the pictures that show each class, by class index; for a mask, those with any pixel of it.
+    """Counts the pictures that show each class, by class index; of masks and boxes, those with any.
 
     Args:
         faults: receives, by name, the reason why a target cannot be read.
@@ -312,7 +312,9 @@ def shown_classes(collection: Collection, samples: Sequence[Sample], faults: dic
         except DecodeError as error:
             faults[sample.name] = str(error).removeprefix(f"{sample.name}: ")
             continue
-        found.update((targets.flatten(1).amax(1) if task.DENSE else targets).gt(0.5).nonzero().flatten().tolist())
+        if task.BOXES:
+            targets = targets[..., 4]
+        found.update((targets.flatten(1).amax(1) if targets.ndim > 1 else targets).gt(0.5).nonzero().flatten().tolist())
     return found
 
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from torchvision import tv_tensors
 
 from paretina.data.batch import Batch
+from paretina.data.boxes import are_boxes, moved, origins
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures, memory_budget
 from paretina.data.preprocess import preprocess
@@ -49,12 +50,27 @@ Item = tuple[int, Tensor, tuple[Image, ...]] | str
 def mask_beside(target: Tensor, image: Image) -> Image | None:
     """A per-pixel target in the form transforms take: three equal channels, as large as the picture; None for other targets.
 
-    A picture may have been reduced while it was decoded.
+    A picture may have been reduced while it was decoded. Beside boxes is a mask that shows where they go,
+    `paretina.data.boxes`.
     """
+    if are_boxes(target):
+        return origins(image.shape[1], image.shape[2])
     if target.ndim != 2:
         return None
     mask = tv_tensors.Mask(target.expand(3, -1, -1))
     return mask if mask.shape == image.shape else resized(mask, *image.shape[1:])
+
+
+def target_beside(target: Tensor, mask: Image | None, image: Image) -> Tensor:
+    """The target of a picture after its transforms.
+
+    Args:
+        mask: what the transforms made of `mask_beside`.
+        image: the picture before them.
+    """
+    if mask is None:
+        return target
+    return moved(target, mask, image.shape[1], image.shape[2]) if are_boxes(target) else mask[0]
 
 
 def seen_by_network(pictures: Pictures, index: int, preprocessing: Preprocessing, size: int) -> tuple[Image, Tensor]:
@@ -121,8 +137,7 @@ class Transformed(Dataset[Item]):
             if isinstance(each, str):
                 items.append(each)
                 continue
-            mask = views[0][place].mask
-            target = each.target if mask is None else mask[0]
+            target = target_beside(each.target, views[0][place].mask, each.image)
             items.append((each.request.index, target, tuple(sights[place].image for sights in views)))
             place += 1
         return items
@@ -214,7 +229,8 @@ class Preprocessed(Dataset[Item]):
         except DecodeError as error:
             return str(error)
         mask = mask_beside(target, image)
-        target = target if mask is None else preprocess(mask, self.preprocessing, self.size)[0]
+        if mask is not None:
+            target = target_beside(target, preprocess(mask, self.preprocessing, self.size), image)
         return index, target, (preprocess(image, self.preprocessing, self.size),)
 
 

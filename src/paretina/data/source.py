@@ -83,7 +83,7 @@ class Collection(ABC):
         Returns:
             `()`: the number of its class, negative where that is not known. `[class]`: a probability for each class. `[row
             column]`: the class number of each pixel, uint8, 255 where it is not known; of the size that `image` gives when it
-            is asked for exact pixels.
+            is asked for exact pixels. `[object 6]`, in floats: boxes, see `paretina.model.tasks.boxes`.
 
         Raises:
             paretina.data.decode.DecodeError: it cannot be read; the message names the picture. The picture is then left out.
@@ -211,6 +211,16 @@ class Source(Method):
         """Whether its labels are masks, as far as is known before it is opened."""
         inner = getattr(self, "source", None)
         return isinstance(inner, Source) and inner.dense()
+
+    def boxed(self) -> bool:
+        """Whether its labels are boxes, as far as is known before it is opened."""
+        inner = getattr(self, "source", None)
+        return isinstance(inner, Source) and inner.boxed()
+
+    def asked_for(self, task: str) -> "Source | None":
+        """The source with the labels for a task, "classify", "segment" or "detect"; None where it has none."""
+        own = "detect" if self.boxed() else "segment" if self.dense() else "classify"
+        return self if task == own else None
 
     def read_as(self, task: Task, classes: tuple[str, ...]) -> "Source":
         """The source with what it does not say about its labels taken from a model that is to understand them.

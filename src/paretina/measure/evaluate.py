@@ -1,5 +1,6 @@
 """Runs the forward passes of evaluation and prediction."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
@@ -67,7 +68,7 @@ class Evaluation:
         preprocessing, size, classes, batch = self.settings
         found = evaluation_batches(self.pictures, preprocessing, size, classes, batch, workers, self.mine)
         task = self.pictures.collection.task
-        if len(self.mine) * size * size * (3 + (4 * classes if task.DENSE else 0)) > self.KEEP:
+        if len(self.mine) * (3 * size * size + 4 * classes * math.prod(task.places(size))) > self.KEEP:
             return found
         self.kept = list(found)
         return self.kept

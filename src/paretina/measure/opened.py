@@ -21,8 +21,10 @@ from paretina.measure.tune import Judgement, compare_answers
 from paretina.measure.update import Update
 from paretina.model.assemblies.route import Router
 from paretina.model.blueprint import Model, Preprocessing
+from paretina.model.detection import PyramidOfBoxes
 from paretina.model.family import networks
 from paretina.model.sizes import check_side
+from paretina.model.tasks.boxes import Boxes
 from paretina.model.weights import from_package, load_model, load_start
 from paretina.run import model_in
 from paretina.shapes import Logits
@@ -195,11 +197,16 @@ def in_turns(network: nn.Module, step: Step) -> Step:
 
 
 def update(network: nn.Module, plan: Plan, images: Tensor) -> Step:
-    """Returns a function that makes one training step; every image, or every pixel, has the first class."""
+    """Returns a function that makes one training step; all are of the first class, or show an object of it."""
     images = images.to(device=plan.device).contiguous(memory_format=plan.torch_memory_format)
     learning = Update(plan, torch.optim.SGD(network.parameters(), lr=1e-5, momentum=0.9))
 
+    head = getattr(network, "head", None)
+    objects = Boxes().targets([torch.tensor([[0.25, 0.25, 0.75, 0.75, 0.0, 1.0]])] * len(images), 1).to(images.device)
+
     def losses() -> dict[str, Tensor]:
+        if isinstance(head, PyramidOfBoxes):
+            return head.losses(network(images, extras=True)[1]["embedding"], objects)
         found = network(images)
         # distilled networks of other libraries return two outputs in training
         answers = found if isinstance(found, tuple) else (found,)

@@ -586,10 +586,12 @@ class Head(Piece):
 
     Attributes:
         DENSE: whether its logits are for each pixel of a picture, and not for the picture.
+        BOXES: whether it finds objects, see `paretina.model.detection`; its loss is its own.
     """
 
     PLUGINS = ("paretina.model.heads",)
     DENSE: ClassVar[bool] = False
+    BOXES: ClassVar[bool] = False
 
     @abstractmethod
     def make(self, maps: tuple[MapShape, ...], classes: int, kit: Kit) -> nn.Module: ...

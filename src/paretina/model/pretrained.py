@@ -25,7 +25,17 @@ from paretina.model.family import Peer, Published, networks
 from paretina.model.interop import TIMEOUT_S as TIMEOUT_S
 from paretina.model.interop import hub_files, quiet_hub
 from paretina.model.rows import class_tensors
-from paretina.model.weights import Start, first_difference, fitted, from_file, from_package, packaged_file, shortened
+from paretina.model.weights import (
+    Start,
+    first_difference,
+    fitted,
+    from_file,
+    from_package,
+    other_heads,
+    packaged_file,
+    part_of,
+    shortened,
+)
 from paretina.model.words import WORDS as WORDS
 from paretina.model.words import hint
 from paretina.run import model_in
@@ -185,9 +195,14 @@ def will_start(wanted: str, network: Published | None, model: Model | None = Non
 
 @functools.lru_cache(maxsize=64)
 def misfit(model: Model, other: Blueprint) -> str:
-    """The first tensor in which two networks differ, except for the last layer; "" if the weights of the other one fit."""
+    """The first tensor in which two networks differ, except for the last layer; "" if the weights of the other one fit.
+
+    Where the heads are for different things, as `load_start` has it, they are not compared.
+    """
     network = model.build("meta")
-    own, given = network.state_dict(), other.build("meta").state_dict()
+    left = other_heads(model, other)
+    states = (network.state_dict(), other.build("meta").state_dict())
+    own, given = ({name: each for name, each in state.items() if part_of(name) not in left} for state in states)
     last = class_tensors(model)
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if name not in last}
     found = {name: tuple(fitted(network, name, tensor, own).shape) for name, tensor in given.items() if name not in last}

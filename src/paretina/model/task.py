@@ -1,8 +1,8 @@
 """Tasks: the kind of labels, and with it the meaning of a network's logits.
 
 The shape of a source's label determines its kind: `()` is a class index, `[class]` are probabilities, `[row column]` are the
-class indices of the pixels. A task turns labels into the targets of a batch: one float tensor with the classes on axis 1. A row
-of zeros means unlabelled and gets no weight, in every loss term and every judge.
+class indices of the pixels, and `[object 6]` in floats are boxes. A task turns labels into the targets of a batch: one float
+tensor with the classes on axis 1. A row of zeros means unlabelled and gets no weight, in every loss term and every judge.
 """
 
 from abc import abstractmethod
@@ -27,6 +27,7 @@ class Task(Method):
 
     Attributes:
         DENSE: whether each pixel has a prediction: targets and logits are (batch, class, row, column), not (batch, class).
+        BOXES: whether objects are found: targets and answers are (batch, class, slot, 5), see `paretina.model.tasks.boxes`.
         JUDGE: name of the default judge of this task.
         WORDS: what kind of labels it has, as messages say it: "one class a picture".
     """
@@ -35,6 +36,7 @@ class Task(Method):
     LEFT_OUT = Never("it is determined by the data")
     LOW_PRECISION = Never("it has no arithmetic of its own in training")
     DENSE: ClassVar[bool] = False
+    BOXES: ClassVar[bool] = False
     JUDGE: ClassVar[str]
     WORDS: ClassVar[str]
 
@@ -50,6 +52,10 @@ class Task(Method):
             ValueError: a label does not have a shape or values for this task.
         """
 
+    def places(self, side: int) -> tuple[int, ...]:
+        """The axes of targets behind that of the classes, for pictures of `side` x `side` pixels."""
+        return (side, side) if self.DENSE else ()
+
     @abstractmethod
     def probabilities(self, logits: Logits) -> Logits:
         """Returns class probabilities, in the shape of the logits."""
@@ -59,18 +65,32 @@ class Task(Method):
         """Returns the predictions: class indices without axis 1, or for each class whether it is present."""
 
 
-def require_shape(task: Task, given: Sequence[Tensor], *dimensions: int) -> None:
-    """Checks that all targets have the same number of dimensions, one of those given.
+OF_BOXES = 3
+"""What `form_of` gives for boxes."""
+
+
+def form_of(target: Tensor) -> int:
+    """The number of dimensions of a target, or `OF_BOXES`: masks are whole numbers, and boxes are not."""
+    return OF_BOXES if target.ndim == 2 and target.is_floating_point() else target.ndim
+
+
+def require_shape(task: Task, given: Sequence[Tensor], *forms: int) -> None:
+    """Checks that all targets have the same form, one of those given; see `form_of`.
 
     Raises:
         ValueError: one has another.
     """
-    names = {0: "() (the number of a class)", 1: "[class] (probabilities)", 2: "[row column] (numbers of classes)"}
-    found = {target.ndim for target in given}
-    wrong = found - set(dimensions)
-    wanted = " or ".join(names[each] for each in dimensions)
+    names = {
+        0: "() (the number of a class)",
+        1: "[class] (probabilities)",
+        2: "[row column] (numbers of classes)",
+        OF_BOXES: "[object 6] (boxes)",
+    }
+    found = {form_of(target) for target in given}
+    wrong = found - set(forms)
+    wanted = " or ".join(names[each] for each in forms)
     if wrong:
-        shape = next(list(target.shape) for target in given if target.ndim in wrong)
+        shape = next(list(target.shape) for target in given if form_of(target) in wrong)
         raise ValueError(f"the task of {task.WORDS} takes targets of the shape {wanted}, got one of the shape {shape}")
     if len(found) > 1:
         raise ValueError(f"all targets of a source have one shape, {wanted}; got both")

@@ -300,8 +300,8 @@ def load_start(network: Network, start: Start, classes: Sequence[str] | None = N
     """Copies weights into a network, in place; of the last layer only the rows of classes with known names.
 
     A whole part (stem, a stage, head; of several networks those of each) may be absent on either side, and so is a head where
-    one of the two is for pictures and the other for pixels. A part that both have must fit as a whole, up to the last layer,
-    and to the learned steps of a quantiser that only one of them has.
+    one of the two is for pictures and the other for pixels or boxes. A part that both have must fit as a whole, up to the last
+    layer, and to the learned steps of a quantiser that only one of them has.
 
     Args:
         classes: names of the network's classes; default: those of the weights.
@@ -345,10 +345,10 @@ def quantisers_of(model: Model) -> tuple[Quantiser | None, ...]:
 
 
 def other_heads(own: Model, theirs: Model) -> tuple[str, ...]:
-    """The head, where one of two single networks has a class for each pixel and the other does not; else ()."""
-    if not isinstance(own, Blueprint) or not isinstance(theirs, Blueprint) or own.head.DENSE == theirs.head.DENSE:
+    """The head, where those of two single networks are for different things, pictures, pixels or boxes; else ()."""
+    if not isinstance(own, Blueprint) or not isinstance(theirs, Blueprint):
         return ()
-    return ("head",)
+    return ("head",) if (own.head.DENSE, own.head.BOXES) != (theirs.head.DENSE, theirs.head.BOXES) else ()
 
 
 OWN_PARTS = ("predictors", "short_path")

@@ -63,6 +63,7 @@ FIGURES = {
     "ap": "AP at IoU 0.5 to 0.95",
     "ap50": "AP at IoU 0.5",
     "ap75": "AP at IoU 0.75",
+    "ar": "recall of boxes",
     "seg": "SEG",
     "det": "DET",
     "pixel_accuracy": "pixel accuracy",

@@ -28,8 +28,9 @@ from paretina.data.transforms.squash import Squash
 from paretina.measure.pace import NetworkPace, pace
 from paretina.measure.plan import Plan
 from paretina.measure.process import process_settings
-from paretina.model.blueprint import Blueprint
+from paretina.model.blueprint import Blueprint, Head
 from paretina.model.family import Published, network_named, networks
+from paretina.model.heads.fcos import FcosHead
 from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.pretrained import known_place
 from paretina.model.tasks.one_of import OneOf
@@ -176,8 +177,8 @@ def choose_auto(
     known = [] if scratch else with_weights(ask=weights == "hub")
     time_s = TIME_S if seconds is None else seconds
     side = side_given(paths)
-    if collection.task.DENSE:
-        found = for_pixels(seen, known, side, len(collection.classes))
+    if collection.task.DENSE or collection.task.BOXES:
+        found = for_places(seen, known, side, len(collection.classes), collection.task.BOXES)
     elif known:
         hindered = hindrance(collection, recipe, side, paths)
         found = fine_tuned(seen, known, plan, side, time_s, hindered, number_given(paths, "recipe.epochs"))
@@ -443,23 +444,27 @@ PIXEL_STEP = 32
 """What it is a multiple of, so that the maps of every network fit on each other."""
 
 
-def for_pixels(seen: FolderLook, known: Sequence[Published], side: int | None, classes: int) -> Chosen:
-    """A network with a head for pixels, at the size of the pictures as far as it is not too large.
+def for_places(seen: FolderLook, known: Sequence[Published], side: int | None, classes: int, boxed: bool) -> Chosen:
+    """A network with a head for pixels or boxes, at the size of the pictures as far as it is not too large.
 
     Args:
         known: networks with weights.
         side: image size if it is given.
+        boxed: whether objects have boxes.
     """
     name = known[0].name if known else "resnet18_w16"
     own = side or max(PIXEL_STEP, min(PIXEL_SIDE, seen.side // PIXEL_STEP * PIXEL_STEP))
-    head = PyramidHead() if known else PyramidHead(width=32, finest=1)
+    head: Head = PyramidHead() if known else PyramidHead(width=32, finest=1)
+    if boxed:
+        head = FcosHead()
+    recipe, what = ("detect", "objects") if boxed else ("segment", "pixels")
     how = "whose weights are on this machine" if known else "from scratch, without weights"
     said = (
-        f"network: {name}, {how}, with a head for the {classes} classes of pixels, at {own} pixels",
-        "recipe: segment; its length follows from the time",
+        f"network: {name}, {how}, with a head for {how_many(classes, 'class')} of {what}, at {own} pixels",
+        f"recipe: {recipe}; its length follows from the time",
     )
     fields = {"recipe.size": own, "model.resolution": own, "model.head": head}
-    return Chosen(name, "segment", fields, False, None, said)
+    return Chosen(name, recipe, fields, False, None, said)
 
 
 def late(views: int) -> Learning:

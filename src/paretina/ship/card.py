@@ -11,6 +11,7 @@ import yaml
 
 from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
+from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
 from paretina.model.weights import About
 from paretina.text import how_many
@@ -99,8 +100,12 @@ def front_matter(facts: CardFacts) -> str:
     about = facts.about
     found: dict[str, Any] = {
         "library_name": "paretina",
-        "pipeline_tag": "image-segmentation" if about.task.DENSE else "image-classification",
-        "tags": ["image-classification", "paretina", *([facts.format] if facts.format else [])],
+        "pipeline_tag": kind_of(about.task),
+        "tags": [
+            "object-detection" if about.task.BOXES else "image-classification",
+            "paretina",
+            *([facts.format] if facts.format else []),
+        ],
     }
     if about.licence:
         found["license"] = about.licence.lower()
@@ -125,6 +130,11 @@ def front_matter(facts: CardFacts) -> str:
     return f"---\n{yaml.safe_dump(found, sort_keys=False, allow_unicode=True)}---"
 
 
+def kind_of(task: Task) -> str:
+    """What a model is for, by the word that hubs have for it."""
+    return "image-segmentation" if task.DENSE else "object-detection" if task.BOXES else "image-classification"
+
+
 def data_name(facts: CardFacts) -> str:
     origin = facts.about.origin
     return origin.removeprefix("trained on ").partition(",")[0] if origin.startswith("trained on ") else "unknown"
@@ -134,6 +144,8 @@ def what_it_is(facts: CardFacts) -> str:
     kind = "a class for each pixel" if facts.about.task.DENSE else "one class a picture"
     if isinstance(facts.about.task, AnyOf):
         kind = "any number of classes a picture"
+    if facts.about.task.BOXES:
+        kind = "objects, each with a box"
     said = [f"An image classifier ({kind}), {facts.network or 'of an unnamed network'}, made with Paretina."]
     said.append(f"Preprocessing: {in_words(facts.preprocessing, facts.resolution)}.")
     if facts.format:

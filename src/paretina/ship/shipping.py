@@ -183,10 +183,16 @@ def check_bits(model: Path, network: Network, precision: Precision) -> None:
 
 
 def check_task(model: Path, about: About) -> None:
-    """Checks that the outputs of a model mean something.
+    """Checks that the outputs of a model mean something, and that a shipped file can give them.
 
     Raises:
-        ValueError: it was trained without labels.
+        ValueError: it was trained without labels, or finds boxes.
     """
+    if about.task.BOXES:
+        raise ValueError(
+            f"{model} finds boxes, of which there are more or fewer in each picture, and shipped files give as many numbers "
+            "for every picture; use the model file itself: `paretina predict MODEL PICTURES --csv boxes.csv`, or in Python "
+            "`paretina.verbs.predict`"
+        )
     if isinstance(about.task, Nothing):
         raise ValueError(f"{model} was trained without labels, so it has no classes to ship; fine-tune it first")

@@ -224,7 +224,7 @@ def any_batch(model: Model, task: Task, count: int, sides: tuple[int, ...], devi
         sides: of each view, in pixels.
     """
     shapes = [(count, model.channels, side, side) for side in sides]
-    targets = torch.zeros(count, model.classes, *((sides[0],) * 2 if task.DENSE else ()), device=device)
+    targets = torch.zeros(count, model.classes, *task.places(sides[0]), device=device)
     targets[:, 0] = 1.0
     views = tuple(torch.randint(256, shape, dtype=torch.uint8, device=device) for shape in shapes)
     return Batch(views, targets, torch.arange(count, device=device))

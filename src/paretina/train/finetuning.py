@@ -17,6 +17,8 @@ from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Blueprint, Preprocessing
 from paretina.model.family import networks
+from paretina.model.heads.fcos import FcosHead
+from paretina.model.heads.pool import PoolHead
 from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.weights import load_model
 from paretina.run import Run, folds_begun, folds_figure, model_in
@@ -247,11 +249,16 @@ def go_on(
         raise ValueError(f"{path} does not state its training data; name the data")
     # without a size the recipe trains and tests at the resolution of the network, which fields and edits may change
     model = network.model if resolution is None else replace(network.model, resolution=resolution)
-    usual = "segment" if source.dense() else "finetune"
+    usual = "detect" if source.boxed() else "segment" if source.dense() else "finetune"
     name = recipe if recipe is not None else usual if data is not None else "test-resolution"
     given = {full_path(path) for path in (fields or {})}
     if source.dense() and isinstance(model, Blueprint) and not model.head.DENSE and "model.head" not in given:
         model = replace(model, head=PyramidHead())
+    if source.boxed() and isinstance(model, Blueprint) and not model.head.BOXES and "model.head" not in given:
+        model = replace(model, head=FcosHead())
+    plain = not source.dense() and not source.boxed() and "model.head" not in given
+    if plain and data is not None and isinstance(model, Blueprint) and (model.head.DENSE or model.head.BOXES):
+        model = replace(model, head=PoolHead())
     settings = recipe_named(name) if isinstance(name, str) else name
     settings = replace(settings, size=None, pixel_share=1.0, test=replace(settings.test, size=None))
     most = before.max_damaged if isinstance(name, str) and source == before.data else None

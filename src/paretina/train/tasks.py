@@ -142,14 +142,17 @@ def check_teacher(path: str, about: About, collection: Collection) -> None:
 
 
 def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:
-    """Checks that logits have the shape that the task needs: per picture of `side` x `side` pixels, or per pixel.
+    """Checks that logits have the shape that the task needs: per picture of `side` x `side` pixels, per pixel, or per box.
 
     Raises:
         ValueError: they do not; the message names the head.
     """
-    wanted = (classes, side, side) if task.DENSE else (classes,)
+    wanted = (classes, *task.places(side))
+    if task.BOXES and logits.shape[1:2] == (classes,) and logits.shape[3:] == (5,):
+        return  # a network may find fewer or more objects than a label has room for
     if tuple(logits.shape[1:]) != wanted:
         asks = f"{classes} logits for each of {side} x {side} pixels" if task.DENSE else f"{classes} logits for each picture"
+        asks = "a head that finds boxes, such as FcosHead" if task.BOXES else asks
         raise ValueError(
             f"the task of this data, {task.WORDS}, needs {asks}, but this network, with the head {head}, gives "
             f"{' x '.join(map(str, logits.shape[1:]))}; choose another {'size' if task.DENSE and logits.ndim == 4 else 'head'}"

@@ -175,6 +175,16 @@ def forward(
 FLIPPED = "each picture and its mirror image are classified, and their probabilities averaged: twice the computing"
 
 
+def check_flipped(path: Path, task: Task) -> None:
+    """Checks that answers can be averaged with those for mirror images.
+
+    Raises:
+        MisuseError: they are boxes.
+    """
+    if task.BOXES:
+        raise MisuseError(f"--flips averages probabilities, and {path} finds boxes; leave it out")
+
+
 def check_mirrors(path: Path, mirrors: bool = True) -> None:
     """Checks that mirror images belong to the classes of their pictures, as far as is known.
 

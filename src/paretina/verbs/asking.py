@@ -14,8 +14,9 @@ from paretina.data.sources.masks import Masks
 from paretina.measure.hierarchy import Hierarchy, read_hierarchy, without
 from paretina.measure.judges.top_one import TopOne
 from paretina.measure.plan import Plan, default_plan
-from paretina.model.blueprint import Blueprint, Model
+from paretina.model.blueprint import Blueprint, Head, Model
 from paretina.model.family import network_named
+from paretina.model.heads.fcos import FcosHead
 from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.interop import library_of, peer_named
 from paretina.model.network_file import is_network_file, read_network
@@ -182,9 +183,10 @@ def ask(
         relabel: a file of corrected labels, as `data_labels` writes it.
         relabel_val: whether it corrects the labels of validation and test pictures too.
         hierarchy: a file with groups of classes; see `paretina.measure.hierarchy.read_hierarchy`.
-        task: what is learned from a folder: "classify", a class for each picture by the folder that it lies in, or "segment", a
-            class for each pixel by the masks of the pictures. Default: what the folder looks like. Where pixels have classes, a
-            head for pictures gives way to `PyramidHead`, and the recipe is `segment`, unless they are given.
+        task: what is learned from a folder: "classify", a class for each picture by the folder that it lies in, "segment", a
+            class for each pixel by the masks of the pictures, or "detect", objects by their boxes. Default: what the folder
+            looks like. Where pixels have classes, a head for pictures gives way to `PyramidHead`, and the recipe is `segment`,
+            unless they are given; where objects have boxes, `FcosHead` and `detect`.
 
     Raises:
         MisuseError: a name is unknown, or a value does not fit; the message has the near name.
@@ -227,9 +229,12 @@ def ask(
     if task is not None:
         said["data"] = Given(source_for(said["data"].value, task), said["data"].origin)
     with misuse():
-        dense = source_named(said["data"].value).dense()
-    if dense:
+        named_source = source_named(said["data"].value)
+        dense, boxed = named_source.dense(), named_source.boxed()
+    if dense or boxed:
         pictures_alone({"--relabel": relabel, "--relabel-val": relabel_val or None, "--hierarchy": hierarchy}, imbalance)
+    if boxed and (ignore or imbalance is not None):
+        raise MisuseError(f"--{'ignore' if ignore else 'imbalance'} is not for objects with boxes; leave it out")
     if ignore or relabel is not None or relabel_val:
         with misuse():
             source = source_named(said["data"].value)
@@ -243,13 +248,14 @@ def ask(
     network, auto = said["model"].value, None
     if network == AUTO:
         with misuse():
-            network = network_of(found, by_hand, "efficientnet_lite0" if dense else "efficientnet_b0")
+            network = network_of(found, by_hand, "efficientnet_lite0" if dense or boxed else "efficientnet_b0")
     if network is None:
         auto = chosen_by_first(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
         network, recipe_value = auto.model, recipe_value or auto.recipe
     with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
-        choice = choose(said["data"].value, network, SEGMENT if dense and recipe_value is None else taken, plan, found)
+        usual = DETECT if boxed else SEGMENT if dense else taken
+        choice = choose(said["data"].value, network, usual if recipe_value is None else taken, plan, found)
     choice.title = title
     choice.origins.update(origins(choice, said))
     if auto is not None:
@@ -258,8 +264,8 @@ def ask(
         if said["recipe"].value == AUTO:
             choice.origins["recipe_name"] = AUTO
         choice.said, choice.seconds, choice.pilot = auto.said, auto.seconds, auto.pilot
-    if dense and auto is None:
-        with_pixel_head(choice, {**settings, **changes})
+    if (dense or boxed) and auto is None:
+        with_head_for(choice, boxed, {**settings, **changes})
     with misuse(str(config)):
         choice.set_all(settings, str(config))
     with misuse():
@@ -287,7 +293,9 @@ def ask(
 
 SEGMENT = "segment"
 """The recipe where pixels have classes."""
-TASKS = ("classify", "segment")
+DETECT = "detect"
+"""The recipe where objects have boxes."""
+TASKS = ("classify", "segment", "detect")
 
 
 def source_for(data: str | Source, task: str) -> Source:
@@ -300,17 +308,22 @@ def source_for(data: str | Source, task: str) -> Source:
         raise MisuseError(f"there is no task {task!r}{near(task, TASKS)}")
     with misuse():
         found = source_named(data)
-    folder = isinstance(data, str) and isinstance(innermost(found), Folder | Masks)
-    if found.dense() == (task == "segment"):
-        return found
-    if not folder:
-        words = "a class for each pixel" if found.dense() else "a class for each picture"
-        raise MisuseError(f"--task {task} is for folders, and {data} has {words}; leave it out")
-    return Masks(path=str(data)) if task == "segment" else Folder(path=str(data))
+    asked = found.asked_for(task)
+    if asked is not None:
+        return asked
+    if isinstance(data, str) and task != "detect" and isinstance(innermost(found), Folder | Masks):
+        return Masks(path=data) if task == "segment" else Folder(path=data)
+    words = "boxes" if found.boxed() else "a class for each pixel" if found.dense() else "a class for each picture"
+    if task == "detect":
+        raise MisuseError(
+            f"--task detect is for pictures with boxes, and {data} has {words}; boxes come from annotations of COCO or Pascal "
+            "VOC (docs/detection.md), or from the generated cells"
+        )
+    raise MisuseError(f"--task {task} is for folders, and {data} has {words}; leave it out")
 
 
 def pictures_alone(options: Mapping[str, Any], imbalance: str | None) -> None:
-    """Refuses what is for a class for each picture where each pixel has one.
+    """Refuses what is for a class for each picture where each pixel, or each object, has one.
 
     Raises:
         MisuseError: it is given.
@@ -320,17 +333,23 @@ def pictures_alone(options: Mapping[str, Any], imbalance: str | None) -> None:
         given.append(f"--imbalance {imbalance}")
     if given:
         instead = "; --imbalance weights and --imbalance effective count pixels" if given[0].startswith("--imbalance") else ""
-        raise MisuseError(f"{given[0]} is for one class a picture, and here each pixel has one; leave it out{instead}")
+        raise MisuseError(
+            f"{given[0]} is for one class a picture, and here each pixel or object has one; leave it out{instead}"
+        )
 
 
-def with_pixel_head(choice: Choice, given: Mapping[str, Any]) -> None:
-    """Gives the network a head for pixels, unless it has one or a head is given."""
+def with_head_for(choice: Choice, boxed: bool, given: Mapping[str, Any]) -> None:
+    """Gives the network a head for pixels, or for boxes, unless it has one or a head is given."""
     model = choice.asked.model
-    if any(full_path(path) == "model.head" for path in given) or not isinstance(model, Blueprint) or model.head.DENSE:
+    if any(full_path(path) == "model.head" for path in given) or not isinstance(model, Blueprint):
         return
-    head = PyramidHead()
-    choice.said = (*choice.said, f"head: {head}, since each pixel has a class")
-    choice.set_all({"model.head": head}, "the data, which has a class for each pixel")
+    if model.head.BOXES if boxed else model.head.DENSE:
+        return
+    head: Head = FcosHead() if boxed else PyramidHead()
+    choice.said = (*choice.said, f"head: {head}, since each {'object has a box' if boxed else 'pixel has a class'}")
+    choice.set_all(
+        {"model.head": head}, f"the data, which has {'a box for each object' if boxed else 'a class for each pixel'}"
+    )
 
 
 def with_imbalance(choice: Choice, way: str, given: Mapping[str, Any]) -> None:

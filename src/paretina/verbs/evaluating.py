@@ -48,7 +48,7 @@ from paretina.tables import html_lines, html_table
 from paretina.text import how_many, printable
 from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
-from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors, forward
+from paretina.verbs.answering import FLIPPED, Answering, answering, check_flipped, check_mirrors, forward
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
 
@@ -290,6 +290,7 @@ def evaluate(
     other = None if against is None else answering(against, trust)
     path, about, network = opened.path, opened.about, opened.network
     if flips:
+        check_flipped(path, about.task)
         check_mirrors(path)
         alone = {"several resolutions": sizes[1:], "--corruptions": kinds, "--ood": strangers, "--recall": recall}
         alone |= {"--routes": routes}

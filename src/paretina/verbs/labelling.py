@@ -308,7 +308,7 @@ def feature_network(model: Path | str | None, source: Source) -> tuple[Network, 
         return with_start(start), model, []
     path = model_file(model)
     network, about = load_model(path)
-    if isinstance(network, Combined) or about.task.DENSE:
+    if isinstance(network, Combined) or about.task.DENSE or about.task.BOXES:
         raise ValueError(f"{path} has no features of whole pictures of one network")
     notes = []
     if learned(path, source).data is not None:

@@ -216,7 +216,7 @@ def network_with_weights(name: str, collection: Collection) -> Network:
         with misuse():
             network_named(name)
     loaded, about = load_model(model_file(name))
-    if isinstance(loaded, Combined) or about.task.DENSE:
+    if isinstance(loaded, Combined) or about.task.DENSE or about.task.BOXES:
         raise ValueError(f"{name} has no features of whole pictures of one network")
     return loaded
 

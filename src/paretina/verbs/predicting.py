@@ -22,12 +22,39 @@ from paretina.model.tasks.any_of import AnyOf
 from paretina.model.tasks.instances import Instances
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
+from paretina.ship.overlay import place_of
 from paretina.tables import html_lines, html_table, write_lines
-from paretina.verbs.answering import FLIPPED, Answering, answering, check_mirrors
+from paretina.verbs.answering import FLIPPED, Answering, answering, check_flipped, check_mirrors
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
-from paretina.verbs.painting import Painted, places_for, save_overlay, write_mask
+from paretina.verbs.painting import Painted, framed, places_for, save_overlay, write_mask
+
+
+@dataclass(frozen=True)
+class Box:
+    """An object that was found.
+
+    Attributes:
+        left, top, right, bottom: in pixels of the picture, from its upper left corner.
+        label: its class.
+        score: from 0 to 1.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    label: str
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        corners = {side: round(getattr(self, side), 2) for side in ("left", "top", "right", "bottom")}
+        return {"class": self.label, "score": self.score, **corners}
+
+
+SHARES = "the figures are shares of the pixels of a picture; --masks DIR writes the class of each"
+"""What is said of the answers of a model with a class for each pixel."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,8 @@ class Prediction:
         objects: how many objects are found, of a model for objects; None for others. The `answers` of a model with a class for
             each pixel are the shares of the pixels, most first.
         mask: the file with its mask, where one was written.
+        boxes: of a model that finds boxes, best first; its `answers` are the classes found with their best scores. None of
+            others.
     """
 
     name: str
@@ -51,6 +80,7 @@ class Prediction:
     groups: tuple[tuple[str, float], ...] = ()
     objects: int | None = None
     mask: str = ""
+    boxes: tuple[Box, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +124,7 @@ class Predicted:
                 **({"groups": [{"group": name, "probability": p} for name, p in each.groups]} if each.groups else {}),
                 **({} if each.objects is None else {"objects": each.objects}),
                 **({"mask": each.mask} if each.mask else {}),
+                **({} if each.boxes is None else {"boxes": [box.to_dict() for box in each.boxes]}),
             }
             for each in self.predictions
         ]
@@ -119,21 +150,25 @@ def predict(
     flips: bool = False,
     masks: Path | str | None = None,
     overlays: Path | str | None = None,
+    score: float | None = None,
 ) -> Predicted:
-    """Classifies pictures with a model; those that cannot be read are listed in the result.
+    """Classifies pictures with a model, or finds objects in them; those that cannot be read are listed in the result.
 
     Args:
         model: a model file, the directory of a finished run, or a shipped file.
         top: number of classes per picture, if each picture has one.
         csv: where to write all predictions; pictures that cannot be read have a line too, with the reason in the column error
-            (not in the table of a model with several classes a picture).
+            (not in the table of a model with several classes a picture). Of a model that finds boxes, a line for each box, with
+            its corners in pixels of the picture; a picture without one has a line without a class.
         reject: a picture whose most likely class is less likely than this, in (0, 1], is marked as rejected.
         trust: whether shipped files that can run code are opened.
         logit_adjustment: as in `evaluate`; 0 for none.
         flips: whether the answers are averaged over each picture and its mirror image, at twice the cost.
         masks: of a model with a class for each pixel, the folder where the mask of each picture is written, at the size of the
             picture, as PNG: numbers of classes (255 where the network does not see the picture), or of objects in 16 bits.
-        overlays: likewise, the folder where the pictures are written with the classes, or the outlines of objects, over them.
+        overlays: likewise, the folder where the pictures are written with the classes, or the outlines of objects, over them;
+            of a model that finds boxes, with these.
+        score: of such a model, the score below which a box is left out, in [0, 1]; default: 0.3.
 
     Raises:
         MisuseError: there is no such model file, path or device, the threshold cannot be one, the logits cannot be adjusted, or
@@ -149,6 +184,7 @@ def predict(
     opened, names = answering(model, trust), pictures_in(paths, left_out)
     path, about = opened.path, opened.about
     if flips:
+        check_flipped(path, about.task)
         check_mirrors(path)
         opened = replace(opened, flips=True)
     if opened.running is not None and device not in ("auto", "cpu"):
@@ -159,6 +195,15 @@ def predict(
         check_adjusting(about, logit_adjustment)
     if isinstance(about.task, Nothing):
         raise ValueError(f"{path} was trained without labels, so it has no classes; predict lists the classes of pictures")
+    if score is not None and not about.task.BOXES:
+        raise MisuseError(f"{path} finds no boxes, and --score is for these; leave it out")
+    if score is not None and not 0 <= score <= 1:
+        raise MisuseError(f"score is in [0, 1], got {score:g}")
+    if about.task.BOXES:
+        if masks is not None:
+            raise MisuseError(f"{path} finds boxes, and --masks is for a class for each pixel; leave it out")
+        boxed = with_boxes(opened, names, plan, csv, overlays, LEAST if score is None else score)
+        return replace(boxed, left_out=dict(left_out))
     if about.task.DENSE:
         found = painted(opened, names, plan, csv, masks, overlays)
         return replace(found, left_out=dict(left_out), notes=(*found.notes, *((FLIPPED,) if flips else ())))
@@ -262,6 +307,63 @@ def painted(
             [each.name, *([each.objects] if counted else []), *(dict(each.answers)[n] for n in about.classes)] for each in rows
         )
         write_lines(Path(csv), ["name", *counted, *about.classes], lines)
+    notes = told(remarks) if isinstance(about.task, Instances) else (*told(remarks), SHARES)
+    return Predicted(tuple(rows), damaged, {}, tuple(notes), seconds, opened.runtime)
+
+
+LEAST = 0.3
+"""Score below which a box is left out, unless another is given."""
+
+
+def with_boxes(
+    opened: Answering, names: Sequence[str], plan: Plan, csv: Path | str | None, overlays: Path | str | None, score: float
+) -> Predicted:
+    """The answers of a model that finds boxes; see `predict`.
+
+    Raises:
+        MisuseError: a file would be written over a picture, or two in one place.
+    """
+    about, preprocessing = opened.about, opened.preprocessing
+    to_overlays = {} if overlays is None else places_for(names, Path(overlays), "--overlays")
+    collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
+    samples, rows, seconds = collection.split("all"), [], 0.0
+    damaged: dict[str, str] = {}
+    remarks: dict[str, str] = {}
+    for first in range(0, len(samples), TOGETHER):
+        pictures = read_pictures(collection, samples[first : first + TOGETHER])
+        damaged |= pictures.damaged
+        remarks |= {readable(name): text for name, text in pictures.remarks.items()}
+        if not len(pictures):
+            continue
+        began = time.monotonic()
+        logits, ids, lost = opened.logits(pictures, plan)
+        seconds += time.monotonic() - began
+        damaged |= lost
+        for number, answer in zip(ids.tolist(), about.task.answer(logits) if len(ids) else (), strict=True):
+            name, image = pictures.samples[number].name, pictures.image(number)
+            top, left, height, width = place_of(image.shape[1], image.shape[2], preprocessing)
+            boxes = tuple(
+                Box(left + x0 * width, top + y0 * height, left + x1 * width, top + y1 * height, about.classes[int(label)], sure)
+                for x0, y0, x1, y1, sure, label in answer.tolist()
+                if sure > 0 and sure >= score
+            )
+            boxes = tuple(sorted(boxes, key=lambda box: -box.score))
+            if name in to_overlays:
+                corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]
+                labels = [about.classes.index(box.label) + 1 for box in boxes]
+                save_overlay(to_overlays[name], framed(image, corners, labels))
+            best: dict[str, float] = {}
+            for box in boxes:
+                best.setdefault(box.label, box.score)
+            rows.append(Prediction(readable(name), tuple(best.items()), objects=len(boxes), boxes=boxes))
+    damaged = {readable(name): reason for name, reason in damaged.items()}
+    if csv is not None:
+        header = ["name", "class", "score", "left", "top", "right", "bottom", "error"]
+        lines = [
+            [each.name, *([*box.to_dict().values()] if box else [""] * 6), ""] for each in rows for box in each.boxes or (None,)
+        ]
+        lost_lines = [[name, *[""] * 6, reason] for name, reason in damaged.items()]
+        write_lines(Path(csv), header, [*lines, *lost_lines])
     return Predicted(tuple(rows), damaged, {}, tuple(told(remarks)), seconds, opened.runtime)
 
 

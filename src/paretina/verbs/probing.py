@@ -139,7 +139,7 @@ def probe(
     if source is None:
         raise MisuseError(f"{path} does not lie in its run, so its data is not known; name labelled pictures")
     network, about = load_model(path)
-    if isinstance(network, Combined) or about.task.DENSE:
+    if isinstance(network, Combined) or about.task.DENSE or about.task.BOXES:
         raise ValueError(f"{path} has no features of whole pictures of one network to probe")
     collection = source.open()
     if not isinstance(collection.task, OneOf):

@@ -110,7 +110,7 @@ def train(
             stages, see `paretina.verbs.routing`.
         budget: what a picture may cost on average with `routes`: "macs=0.6x", a share of the cost at the largest size, or
             "macs=1.2G"; default: "macs=0.6x".
-        task: "classify" or "segment", what is learned from a folder; see `ask`.
+        task: "classify", "segment" or "detect", what is learned from a folder; see `ask`.
         batch: pictures an update; "auto" for as many as fit into memory, with the learning rate scaled. Default: as the recipe
             says.
         fields: any field of the recipe, plan or network by name: `epochs=30`, `size=160`; dots are written as two underscores.

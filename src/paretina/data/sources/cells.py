@@ -1,4 +1,4 @@
-"""Cells: synthetic microscopy of several looks, with the objects in each picture, generated from a seed.
+"""Cells: synthetic microscopy of several looks, with the objects in each picture or their boxes, generated from a seed.
 
 Five looks, each a set of its own: `bright` (fluorescent nuclei on black), `dark` (absorbing cells on a light ground), `phase`
 (grey cells with a bright halo, as in phase contrast), `ring` (bright membranes, dark inside) and `grain` (cells that differ
@@ -13,7 +13,7 @@ A picture depends only on (seed, look, split, number), not on the order, the pro
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,8 +21,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from paretina.data.boxes import boxes_around
 from paretina.data.masks import numbered
 from paretina.data.source import Collection, Sample, Source
+from paretina.model.task import Task
+from paretina.model.tasks.boxes import Boxes
 from paretina.model.tasks.instances import CLASSES, Instances
 from paretina.shapes import Image
 
@@ -40,6 +43,7 @@ class Cells(Source):
         size: side of the pictures in pixels, at least 24.
         border: width of the border between objects in pixels of the network's input.
         seed: of the generator.
+        labels: what is said of the objects: "masks", the pixels of each, or "boxes".
     """
 
     WORD = "cells"
@@ -50,6 +54,7 @@ class Cells(Source):
     size: int = 96
     border: int = 2
     seed: int = 0
+    labels: Literal["masks", "boxes"] = "masks"
 
     def __post_init__(self) -> None:
         if not self.looks or len(set(self.looks)) < len(self.looks):
@@ -63,7 +68,17 @@ class Cells(Source):
         Instances(border=self.border)
 
     def dense(self) -> bool:
-        return True
+        return self.labels == "masks"
+
+    def boxed(self) -> bool:
+        return self.labels == "boxes"
+
+    def asked_for(self, task: str) -> Source | None:
+        labels: dict[str, Literal["masks", "boxes"]] = {"segment": "masks", "detect": "boxes"}
+        return replace(self, labels=labels[task]) if task in labels else None
+
+    def read_as(self, task: Task, classes: tuple[str, ...]) -> Source:
+        return replace(self, labels="boxes") if isinstance(task, Boxes) else self
 
     def open(self) -> "CellCollection":
         splits = {
@@ -71,6 +86,8 @@ class Cells(Source):
             for split, count in (("train", self.train), ("val", self.val))
         }
         notes = ("drawn by a program: a score on these pictures is not evidence of quality on real ones",)
+        if self.labels == "boxes":
+            return CellCollection(("cell",), splits, notes, task=Boxes(), made=self)
         return CellCollection(CLASSES, splits, notes, task=Instances(border=self.border), made=self)
 
 
@@ -92,7 +109,8 @@ class CellCollection(Collection):
         return torch.from_numpy(np.repeat(pixels[None], 3, 0))
 
     def target(self, sample: Sample) -> Tensor:
-        return torch.from_numpy(numbered(self.drawn(sample)[1]))
+        objects = self.drawn(sample)[1]
+        return boxes_around(objects) if self.made.labels == "boxes" else torch.from_numpy(numbered(objects))
 
     def group(self, sample: Sample) -> int:
         """The number of the look."""
@@ -192,4 +210,4 @@ def grain(rng: np.random.Generator, objects: np.ndarray, size: int) -> np.ndarra
 
 LIGHTS: dict[str, Any] = {"bright": bright, "dark": dark, "phase": phase, "ring": ring, "grain": grain}
 
-EXAMPLES = (Cells(), Cells(looks=("bright", "phase"), train=3, val=2, size=32, border=1, seed=7))
+EXAMPLES = (Cells(), Cells(looks=("bright", "phase"), train=3, val=2, size=32, border=1, seed=7), Cells(labels="boxes"))

@@ -47,6 +47,8 @@ class Ignoring(Source):
         whole = self.source.open()
         ignored = {named(name, whole.classes) for name in self.classes}
         kept = tuple(number for number, name in enumerate(whole.classes) if name not in ignored)
+        if whole.task.BOXES:
+            raise ValueError("classes of objects with boxes cannot be ignored; leave them out of the annotations")
         if isinstance(whole.task, Nothing):
             raise ValueError("classes can be ignored only where pictures have labels, and this data has none")
         if len(kept) < 2:

@@ -1,0 +1,48 @@
+"""FcosHead: finds boxes without anchors, by torchvision's FCOS.
+
+Each place of each map says which class it is in the middle of, how far away the four sides of the box are, and how central it
+is. The lightest of the three heads, and the one to begin with.
+
+Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:2006.09214; torchvision's `FCOS`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torchvision.models.detection.fcos import FCOS
+
+from paretina.model.blueprint import Head, Rounding
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
+from paretina.traits import Never
+
+GROUPS = 32
+"""Of the group norms in torchvision's head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FcosHead(BoxHead):
+    """`width` is a multiple of 32, the number of groups of its norms."""
+
+    LOW_PRECISION: ClassVar[bool | Never] = False
+
+    overlap: float = 0.6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % GROUPS:
+            raise ValueError(f"FcosHead.width is a multiple of {GROUPS}, for its group norms, got {self.width}")
+
+    def finder(self, strides: list[int], classes: int) -> Finder:
+        anchors = Anchors(strides, [(stride,) for stride in strides], (1.0,))
+        detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
+        head = detector.head
+        head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR)
+        for name in ("bbox_reg", "bbox_ctrness"):
+            setattr(head.regression_head, name, SmallConv(getattr(head.regression_head, name)))
+        return Finder(detector, classes, self.most)
+
+    def widened(self, rounding: Rounding) -> Head:
+        return replace(self, width=max(GROUPS, round(rounding(self.width) / GROUPS) * GROUPS))
+
+
+EXAMPLES = (FcosHead(width=32, finest=2, most=20), FcosHead(width=32, finest=4, least=0.0))
