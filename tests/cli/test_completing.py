@@ -41,7 +41,7 @@ def completed(line, shell="zsh"):
 
 
 def test_commands():
-    assert completed("tr")[0] == ["train"]
+    assert completed("tr")[0] == ["train", "transfer"]
     assert set(completed("")[0]) == set(main.commands)
     assert completed("data ")[0] == sorted(main.commands["data"].commands)
 
@@ -170,7 +170,7 @@ print(sorted({"torch", "torchvision", "numpy", "scipy", "rich", "PIL"} & set(sys
 @pytest.mark.parametrize(
     ("words", "replies"),
     [
-        (("tr",), ["train"]),
+        (("tr",), ["train", "transfer"]),
         (("train", "photos", "--log-f"), ["--log-format"]),
         (("train", "photos", "epoch"), ["epochs="]),
         (("train", "photos", "epochs", "=", "3", "grayscale"), []),
