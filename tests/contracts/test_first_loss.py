@@ -16,7 +16,12 @@ from tiny import row, tiny_blueprint
 FAMILIES = {network.family: network for network in sorted(networks().values(), key=lambda each: -each.params)}
 """The smallest network of each family."""
 
-HEADS = [example for module in modules_in("paretina.model.heads") for example in getattr(module, "EXAMPLES", ())]
+HEADS = [
+    example
+    for module in modules_in("paretina.model.heads")
+    for example in getattr(module, "EXAMPLES", ())
+    if not example.BOXES  # their logits are boxes, and their losses those of torchvision
+]
 
 IMAGES = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
