@@ -17,8 +17,10 @@ from paretina.model.assemblies.divide import Divide
 from paretina.model.assemblies.route import Route
 from paretina.model.edits.drop_tokens import DropTokens
 from paretina.model.family import network_named
+from paretina.model.heads.fcos import FcosHead
 from paretina.model.stems.conv import ConvStem
 from paretina.model.stems.patch import PatchStem
+from paretina.model.tasks.boxes import Boxes
 from paretina.schedules import Constant
 from paretina.spec import modules_in
 from paretina.train.objective import Outputs, Teacher, Term
@@ -55,6 +57,7 @@ TOKENS = DropTokens()(
 DROPS = Recipe(
     transforms=(Squash(), HorizontalFlip()), stochastic_depth=StochasticDepth(rate=Constant(value=0.5), shape="uniform")
 )
+FINDER = replace(SINGLE, head=FcosHead(width=32, finest=2), resolution=8)
 RECIPES = (DROPS, *(replace(DROPS, views=(View(transforms=(ColorJitter(),)),) * count) for count in (2, 3)))
 
 
@@ -114,7 +117,7 @@ def fitting(objective):
     """Each of RECIPES and a model that the objective takes."""
     found = []
     for recipe in RECIPES:
-        for model in (SINGLE, Divide()(SINGLE), Route()(SINGLE), TOKENS):
+        for model in (SINGLE, Divide()(SINGLE), Route()(SINGLE), TOKENS, FINDER):
             given = replace(recipe, objective=objective, teacher="teacher.safetensors")
             try:
                 objective.check(given, model)
@@ -133,7 +136,10 @@ def test_an_objective_in_which_a_teacher_is_asked_says_so_and_no_other(objective
         learner = objective.make(model.build(), teacher).train()
         for clock in CLOCKS:
             recipe.set_rates(learner, clock)
-            learner(batch_of(len(recipe.looks())), clock)
+            batch = batch_of(len(recipe.looks()))
+            if Boxes in type(objective).TASKS:
+                batch = replace(batch, targets=Boxes().targets([torch.tensor([[0.1, 0.1, 0.9, 0.9, 1, 1]])] * 6, 3))
+            learner(batch, clock)
             learner.updated(clock)
         assert bool(recipe.taught()) == asked(teacher), (
             f"{type(objective).__name__}.TEACHER, or that of a term in it, is not what happens: it says {recipe.taught()}"

@@ -63,7 +63,8 @@ def logits_of(task, count):
 
 
 def test_every_task_has_a_term():
-    assert {type(task) for task in TASKS} <= {type(task) for _, task in FITTING}
+    # but for boxes, whose loss is that of a head
+    assert {type(task) for task in TASKS if not task.BOXES} <= {type(task) for _, task in FITTING}
 
 
 @every_fit

@@ -180,7 +180,7 @@ def test_an_optional_spec_is_switched_on_or_says_how(choice, path):
         ("edits", "on", """edits must be a list, such as edits='[{"kind": "Depthwise"}]' or edits.Depthwise=on, got 'on'"""),
         ("clip", "on", "clip: name one of AdaptiveClip, ClipNorm instead of 'on', such as clip=AdaptiveClip"),
         ("average", "yes", """average must be on, off or an object, such as average='{"decay": 0.1}', got 'yes'"""),
-        ("judge", "on", "MeanIoU, MeanPrecision, TopOne instead of 'on', such as judge=Held"),
+        ("judge", "on", "MeanIoU, MeanPrecision, TopOne instead of 'on', such as judge=Box"),
         # what has to be switched on first is called by its whole path
         ("objective.terms.Distill.weight", "1", "switch it on first (objective.terms.Distill=on)"),
         ("views.0.transforms", "on", "views.0.transforms must be a list, such as views.0.transforms='[{"),
