@@ -68,23 +68,32 @@ class SmallConv(nn.Module):
     Args:
         like: a convolution of the same shape.
         prior: the probability that its logits begin with; None for logits of 0.
+        classes: of its outputs, if they are the classes of each anchor: each class then has a row of its own in the weights.
     """
 
     ROLES = {"weight": "kernel", "bias": "bias"}
 
-    def __init__(self, like: nn.Conv2d, prior: float | None = None) -> None:
+    def __init__(self, like: nn.Conv2d, prior: float | None = None, classes: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty_like(like.weight))
-        self.bias = nn.Parameter(torch.empty(like.out_channels))
+        outputs, *rest = like.weight.shape
+        shape = (classes, outputs // classes) if classes else (outputs,)
+        self.weight = nn.Parameter(torch.empty(*shape, *rest))
+        self.bias = nn.Parameter(torch.empty(shape))
         self.first = 0.0 if prior is None else -math.log((1 - prior) / prior)
         self.around = cast(int, like.padding[0])
+        self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
         self.weight.normal_(0.0, 0.01)
         self.bias.fill_(self.first)
 
     def forward(self, x: Map) -> Map:
-        return F.conv2d(x, self.weight, self.bias, padding=self.around)
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if bias.ndim > 1:  # the detectors have the classes of the first anchor first
+            weight, bias = weight.transpose(0, 1).flatten(0, 1), bias.t().flatten()
+        return F.conv2d(x, weight, bias, padding=self.around)
 
 
 class Anchors(AnchorGenerator):

@@ -10,8 +10,10 @@ Source: Ren et al. 2015 (arXiv:1506.01497), with feature pyramids as in arXiv:16
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.detection.faster_rcnn import FasterRCNN, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FasterRCNN, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from paretina.model.detection import Anchors, BoxHead, Finder, GivenMaps, SmallConv
@@ -19,6 +21,38 @@ from paretina.traits import Never
 
 POOLED = 7
 """Rows and columns that a proposal is pooled to."""
+
+
+class ClassesOfBoxes(nn.Module):
+    """The class of each proposal, and its box if it is of a class; every class has a row of its own in the weights.
+
+    The first class that it gives is the background, whose box is never asked for.
+    """
+
+    ROLES = dict.fromkeys(("score", "place", "ground"), "kernel") | dict.fromkeys(("shift", "centre"), "bias")
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.score = nn.Parameter(torch.empty(classes, width))
+        self.shift = nn.Parameter(torch.empty(classes))
+        self.place = nn.Parameter(torch.empty(classes, 4, width))
+        self.centre = nn.Parameter(torch.empty(classes, 4))
+        self.ground = nn.Parameter(torch.empty(1, width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        for weight, deviation in ((self.score, 0.01), (self.ground, 0.01), (self.place, 0.001)):
+            weight.normal_(0.0, deviation)
+        for bias in (self.shift, self.centre):
+            bias.zero_()
+
+    def forward(
+        self, x: Float[Tensor, "proposal feature"]
+    ) -> tuple[Float[Tensor, "proposal scores"], Float[Tensor, "proposal corners"]]:
+        scores = torch.cat((x @ self.ground.t(), x @ self.score.t() + self.shift), 1)
+        boxes = x @ self.place.flatten(0, 1).t() + self.centre.flatten()
+        return scores, torch.cat((boxes.new_zeros(len(boxes), 4), boxes), 1)
 
 
 class TwoSteps(Finder):
@@ -70,7 +104,7 @@ class FasterHead(BoxHead):
             rpn_post_nms_top_n_test=self.proposals,
             box_roi_pool=MultiScaleRoIAlign([str(n) for n in range(len(strides))], output_size=POOLED, sampling_ratio=2),
             box_head=TwoMLPHead(self.width * POOLED**2, self.hidden),
-            box_predictor=FastRCNNPredictor(self.hidden, classes + 1),
+            box_predictor=ClassesOfBoxes(self.hidden, classes),
             **{f"box_{name}": value for name, value in self.settings().items()},
         )
         for name in ("cls_logits", "bbox_pred"):

@@ -36,7 +36,7 @@ class FcosHead(BoxHead):
         anchors = Anchors(strides, [(stride,) for stride in strides], (1.0,))
         detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
         head = detector.head
-        head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR)
+        head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         for name in ("bbox_reg", "bbox_ctrness"):
             setattr(head.regression_head, name, SmallConv(getattr(head.regression_head, name)))
         return Finder(detector, classes, self.most)

@@ -35,7 +35,7 @@ class RetinaHead(BoxHead):
         anchors = Anchors(strides, sizes, (0.5, 1.0, 2.0))
         detector = RetinaNet(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
         head = detector.head
-        head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR)
+        head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         head.regression_head.bbox_reg = SmallConv(head.regression_head.bbox_reg)
         return Finder(detector, classes, self.most)
 
