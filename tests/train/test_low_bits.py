@@ -41,6 +41,15 @@ def home(tmp_path_factory):
     return home
 
 
+def rounded(home, quantiser):
+    """A run of a network of few bits, which the first test that asks for it trains."""
+    run = home / quantiser
+    if not run.exists():
+        data = home / "noise.npz"
+        paretina("train", data, *TINY, f"model.quantiser={quantiser}", "model.quantiser.weights=3", "--output", run)
+    return run
+
+
 def weights_in(run):
     return load_model(run / "model.safetensors")[0].state_dict()
 
@@ -48,8 +57,7 @@ def weights_in(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("quantiser", ["Dorefa", "Lsq"])
 def test_trained_shown_and_shipped(home, quantiser, tmp_path):
-    run, data = home / quantiser, home / "noise.npz"
-    paretina("train", data, *TINY, f"model.quantiser={quantiser}", "model.quantiser.weights=3", "--output", run)
+    run, data = rounded(home, quantiser), home / "noise.npz"
     network, _ = load_model(run / "model.safetensors")
     assert (network.blueprint.quantiser.weights, network.blueprint.quantiser.activations) == (3, 4)
     assert f'"{quantiser}"' in (run / "asked.json").read_text()
@@ -126,7 +134,7 @@ def test_float_weights_are_taken_up(home, quantiser, tmp_path):
 
 
 def test_int8_rounding_in_training_and_pruning_are_refused(home, tmp_path):
-    run, data = home / "Dorefa", home / "noise.npz"
+    run, data = rounded(home, "Dorefa"), home / "noise.npz"
     given = [*TINY, "model.quantiser=Dorefa", "--output", tmp_path / "twice"]
     refused = paretina("train", data, *given, "objective=Quantised", code=2)
     assert "those of this network are rounded by Dorefa already" in refused.stderr
@@ -142,7 +150,7 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_made(home, tm
 
 
 def test_measure_says_the_bits(home):
-    out = paretina("measure", home / "Dorefa", "--device", "cpu", "--no-training", "--time", "1s", "--rounds", "2")
+    out = paretina("measure", rounded(home, "Dorefa"), "--device", "cpu", "--no-training", "--time", "1s", "--rounds", "2")
     assert "bits: 3w4a in 8 layers, 8w in 2" in out.stderr
 
 

@@ -75,10 +75,11 @@ class SmallConv(nn.Module):
 
     def __init__(self, like: nn.Conv2d, prior: float | None = None, classes: int = 0) -> None:
         super().__init__()
-        outputs, *rest = like.weight.shape
-        shape = (classes, outputs // classes) if classes else (outputs,)
-        self.weight = nn.Parameter(torch.empty(*shape, *rest))
-        self.bias = nn.Parameter(torch.empty(shape))
+        outputs, inputs, *taps = like.weight.shape
+        anchors = outputs // classes if classes else 1
+        # of four axes, as channels_last needs, so those of the anchors and the inputs are one
+        self.weight = nn.Parameter(torch.empty(outputs // anchors, anchors * inputs, *taps))
+        self.bias = nn.Parameter(torch.empty((classes, anchors) if classes else (outputs,)))
         self.first = 0.0 if prior is None else -math.log((1 - prior) / prior)
         self.around = cast(int, like.padding[0])
         self.reset_parameters()
@@ -92,7 +93,8 @@ class SmallConv(nn.Module):
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         if bias.ndim > 1:  # the detectors have the classes of the first anchor first
-            weight, bias = weight.transpose(0, 1).flatten(0, 1), bias.t().flatten()
+            weight = weight.unflatten(1, (bias.shape[1], -1)).transpose(0, 1).flatten(0, 1)
+            bias = bias.t().flatten()
         return F.conv2d(x, weight, bias, padding=self.around)
 
 

@@ -132,7 +132,7 @@ def test_a_small_convolution_is_that_of_torch_in_the_order_of_anchors():
     like = torch.nn.Conv2d(4, 6, 3, padding=1)  # two anchors, three classes
     small = SmallConv(like, 0.01, classes=3)
     with torch.no_grad():
-        small.weight.copy_(like.weight.unflatten(0, (2, 3)).transpose(0, 1))
+        small.weight.copy_(like.weight.unflatten(0, (2, 3)).transpose(0, 1).flatten(1, 2))
         small.bias.copy_(like.bias.unflatten(0, (2, 3)).t())
     x = torch.rand(2, 4, 5, 5)
     torch.testing.assert_close(small(x), like(x))
