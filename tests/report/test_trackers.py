@@ -19,6 +19,7 @@ from paretina.report import following
 from paretina.report.following import followed, known_of, send
 from paretina.report.tracker import Record, Tracker, final, flat, told, trackers, trackers_named
 from paretina.report.trackers.tensorboard import TensorBoard
+from paretina.report.trackers.wandb import library as wandb_library
 from paretina.run import Run
 from paretina.train import training
 from tiny import noise_npz, tiny_blueprint
@@ -29,6 +30,15 @@ FIELDS = {"epochs": 2, "batch_size": 6, "size": 16, "workers": 0, "precision": "
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return noise_npz(tmp_path_factory.mktemp("data") / "noise.npz", 24, 9, contrast=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def set_up():
+    """W&B reads the environment once a process, when it is first used, so that is done here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB__SERVICE_WAIT", "250")
+        wandb_library().setup()
 
 
 @pytest.fixture(autouse=True)
