@@ -481,7 +481,7 @@ DETAIL = {
     ),
     "scale": r"^(?!.*top1$)",
     "search": r"^(?!.*top1$)",
-    "transfer": r"\.train_s$",
+    "transfer": r"\.train_s$|^seeds\.",
     "show": r"cost\.(stages\.\d+\.activations|batch|.*bytes_(moved|unfused))",
 }
 """Fields of a command's document that are detail: the page of a run or the docs show them, or they follow from others."""
