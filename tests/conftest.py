@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import gc
 import inspect
+import logging
 import os
 import tempfile
 import typing
@@ -130,6 +131,11 @@ def known_pace(monkeypatch, request):
     if request.path.name != "test_auto.py":
         monkeypatch.setattr(auto, "MOST_PASSES", 1.0)
         monkeypatch.setattr(auto, "MOST_UPDATES", 2)
+
+
+# pytest's own plugin would put a handler on each of hundreds of loggers three times a test; what loggers say is printed nowhere
+logging.root.addHandler(logging.NullHandler())
+logging.lastResort = logging.NullHandler()
 
 
 def pytest_collection_finish(session):

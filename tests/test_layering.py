@@ -1,6 +1,7 @@
 """The parts of the package import each other in one direction only."""
 
 import ast
+import functools
 import subprocess
 import sys
 import tomllib
@@ -44,6 +45,11 @@ def parts_imported(source):
             yield from parts_named([name.name for name in node.names])
 
 
+@functools.cache
+def parts_of_file(path):
+    return tuple(parts_imported(path.read_text()))
+
+
 def parts_named(modules):
     return [module.split(".")[1] for module in modules if module.startswith("paretina.")]
 
@@ -70,14 +76,14 @@ def test_nothing_imports_from_a_layer_above():
     wrong = {
         f"{path.relative_to(ROOT)} imports {part}"
         for path in FILES
-        for part in parts_imported(path.read_text())
+        for part in parts_of_file(path)
         if RANK[part] > RANK[part_of(path)]
     }
     assert not wrong
 
 
 def test_parts_of_one_layer_do_not_import_each_other_both_ways():
-    found = {(part_of(path), part) for path in FILES for part in parts_imported(path.read_text())}
+    found = {(part_of(path), part) for path in FILES for part in parts_of_file(path)}
     assert not [pair for pair in found if pair[0] != pair[1] and pair[::-1] in found]
 
 

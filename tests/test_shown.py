@@ -260,7 +260,7 @@ SLOW = (
 )
 """Lines that take long even so, or train as another line does."""
 
-LONG = r"paretina data more |paretina train .* --folds |paretina evaluate .* clipart"
+LONG = r"paretina data more |paretina train .* --folds |paretina evaluate .* clipart|paretina ship "
 """Lines that take ten seconds: the usual tests run another one of the command, if there is one."""
 
 

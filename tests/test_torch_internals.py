@@ -107,9 +107,9 @@ def hidden(name):
 
 def hidden_names(source):
     """Attributes and modules with a leading underscore that are not the file's own."""
-    tree = ast.parse(source)
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             places = [*(node.module or "").split("."), *(name.name for name in node.names)]
             yield from (place for place in places if hidden(place))
