@@ -13,8 +13,8 @@ The looks differ in size: the first has 60 training pictures, each further one t
 - `batch norm`, `no ASPP`, `class weights`: the universal one with a part changed (group norm, ASPP, no weights otherwise).
 
 Each line of the results file is one arm, seed and look; what is there is not trained again. `--speed` times updates at 256 x
-256 of a ResNet-18 with a U-Net decoder beside the same encoder in segmentation-models-pytorch, in turn in one process.
-Multiply-adds of both are printed, since the decoders are not the same.
+256 of a ResNet-18 with a U-Net decoder beside the same encoder in segmentation-models-pytorch, in turn in one process: both as
+they come, and both with decoders changed to about equal multiply-adds, which are printed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import torch
 from paretina import verbs
 from paretina.data.sources.cells import LOOKS, Cells
 from paretina.data.sources.several import Set, Several
-from paretina.measure.memory import peak_mb
+from paretina.measure.memory import peak_of
 from paretina.measure.plan import machine
 from paretina.measure.statistics import mean_interval, paired_interval
 from paretina.model.family import network_named
@@ -149,8 +149,15 @@ def speed(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     side, batch = 256, 4
-    blueprint = replace(network_named("resnet18").blueprint, head=UNetHead(), classes=3, resolution=side)
-    nets = {"paretina": blueprint.build(), "smp": smp.Unet("resnet18", encoder_weights=None, classes=3)}
+    plain = replace(network_named("resnet18").blueprint, classes=3, resolution=side)
+    nets = {
+        "paretina": replace(plain, head=UNetHead()).build(),
+        "smp": smp.Unet("resnet18", encoder_weights=None, classes=3),
+        "paretina, head.width=64": replace(plain, head=UNetHead(width=64)).build(),
+        "smp, half the decoder's channels": smp.Unet(
+            "resnet18", encoder_weights=None, classes=3, decoder_channels=(128, 64, 32, 16, 8)
+        ),
+    }
     images = torch.rand(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 3, (batch, side, side))
 
@@ -170,19 +177,23 @@ def speed(options: argparse.Namespace) -> None:
         optimizer = torch.optim.SGD(network.parameters(), 1e-3)
         made[name] = lambda network=network, optimizer=optimizer: step(network, optimizer)  # type: ignore[misc]
     times: dict[str, list[float]] = {name: [] for name in made}
-    for each in made.values():
+    for name, each in made.items():
         each()
+        peak = peak_of(each)
+        print(f"{name}: {f'{peak:.0f} MiB' if peak else 'unknown'} of peak memory in an update, beyond weights and states")
     for _ in range(options.rounds):
         for name, each in made.items():
             began = time.perf_counter()
             each()
             times[name].append(time.perf_counter() - began)
-    ratios = [theirs / ours for ours, theirs in zip(times["paretina"], times["smp"], strict=True)]
     for name, found in times.items():
         print(f"{name}: {1000 * statistics.median(found):.0f} ms an update of {batch} pictures of {side} x {side}")
-    value, low, high = mean_interval(ratios)
-    print(f"ratio of speeds, ours to theirs: median {statistics.median(ratios):.2f}, mean {value:.2f} [{low:.2f}, {high:.2f}]")
-    print(f"peak memory of the process: {peak_mb('cpu'):.0f} MB", machine())
+    names = list(times)
+    for own, other in zip(names[::2], names[1::2], strict=True):
+        ratios = [theirs / ours for ours, theirs in zip(times[own], times[other], strict=True)]
+        value, low, high = mean_interval(ratios)
+        print(f"{own} is {statistics.median(ratios):.2f} times as fast as {other} (mean {value:.2f} [{low:.2f}, {high:.2f}])")
+    print(machine())
 
 
 def main() -> None:
