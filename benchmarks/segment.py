@@ -1,6 +1,7 @@
 """Cell segmentation on generated cells: one network for all looks against one for each, an unseen look, and the parts of it.
 
-    python benchmarks/segment.py segment.jsonl --seeds 3
+    python benchmarks/nuclei.py stardist-0.9.2-*.whl sets/nuclei                       # real microscopy, if it is there
+    python benchmarks/segment.py segment.jsonl --seeds 3 --nuclei sets/nuclei
     python benchmarks/segment.py segment.jsonl --report
     pip install segmentation-models-pytorch; python benchmarks/segment.py --speed      # on an idle machine
 
@@ -11,6 +12,8 @@ The looks differ in size: the first has 60 training pictures, each further one t
 - `apart`: a network for each look. Both are judged on the validation pictures of each look, by AP of objects and mean IoU.
 - `unseen LOOK`: the universal network without a look, judged on it.
 - `batch norm`, `no ASPP`, `class weights`: the universal one with a part changed (group norm, ASPP, no weights otherwise).
+- With `--nuclei` all of them are judged on real nuclei too, which none has seen; beside a network for these alone (`nuclei`),
+  and a universal one that has them as one more set (`universal with nuclei`).
 
 Each line of the results file is one arm, seed and look; what is there is not trained again. `--speed` times updates at 256 x
 256 of a ResNet-18 with a U-Net decoder beside the same encoder in segmentation-models-pytorch, in turn in one process: both as
@@ -24,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from paretina.measure.process import spin_briefly
 
@@ -33,7 +36,9 @@ spin_briefly()  # before torch is imported
 import torch
 
 from paretina import verbs
-from paretina.data.sources.cells import LOOKS, Cells
+from paretina.data.source import Source
+from paretina.data.sources.cells import LOOKS, Cells, Look
+from paretina.data.sources.masks import Masks
 from paretina.data.sources.several import Set, Several
 from paretina.measure.memory import peak_of
 from paretina.measure.plan import machine
@@ -44,6 +49,7 @@ from paretina.model.norms.batch import BatchNorm
 Row = dict[str, Any]
 
 FIGURES = ("ap", "iou")
+NUCLEI = "nuclei"
 
 
 def sets(options: argparse.Namespace, looks: tuple[str, ...]) -> Several:
@@ -52,10 +58,22 @@ def sets(options: argparse.Namespace, looks: tuple[str, ...]) -> Several:
         if look in looks:
             train = max(2, round(options.pictures * (2 / 3) ** number))
             found.append(Set(name=look, source=Cells(looks=(look,), train=train, val=options.val, size=options.size)))
+    if NUCLEI in looks:
+        found.append(Set(name=NUCLEI, source=nuclei(options)))
     return Several(sets=tuple(found))
 
 
-def arms() -> Iterator[tuple[str, tuple[str, ...], Row]]:
+def source_of(options: argparse.Namespace, look: str) -> Source:
+    if look == NUCLEI:
+        return nuclei(options)
+    return Cells(looks=(cast(Look, look),), train=1, val=options.val, size=options.size)
+
+
+def nuclei(options: argparse.Namespace) -> Masks:
+    return Masks(path=str(options.nuclei.absolute()), labels="instances")
+
+
+def arms(options: argparse.Namespace) -> Iterator[tuple[str, tuple[str, ...], Row]]:
     """Each arm with the looks that it is trained on, and its fields."""
     each = {"sampling": "Each"}
     yield "universal", LOOKS, each
@@ -67,6 +85,9 @@ def arms() -> Iterator[tuple[str, tuple[str, ...], Row]]:
     yield "batch norm", LOOKS, {**each, "norm": "batch"}
     yield "no ASPP", LOOKS, {**each, "model.head.aspp": False}
     yield "class weights", LOOKS, {**each, "imbalance": "weights"}
+    if options.nuclei:
+        yield NUCLEI, (NUCLEI,), {}
+        yield f"universal with {NUCLEI}", (*LOOKS, NUCLEI), each
 
 
 def trained(options: argparse.Namespace, arm: str, looks: tuple[str, ...], fields: Row, seed: int, work: Path) -> list[Row]:
@@ -98,8 +119,9 @@ def trained(options: argparse.Namespace, arm: str, looks: tuple[str, ...], field
             verbs.start(choice, place)
     rows = []
     unseen = arm.removeprefix("unseen ") if arm.startswith("unseen ") else ""
-    for look in (unseen,) if unseen else looks:
-        judged = verbs.evaluate(place, Cells(looks=(look,), train=1, val=options.val, size=options.size), "val", device="cpu")
+    real = [NUCLEI] if options.nuclei and not unseen else []
+    for look in dict.fromkeys((unseen,) if unseen else (*looks, *real)):
+        judged = verbs.evaluate(place, source_of(options, look), "val", device="cpu")
         assert judged.judged is not None
         figures = {name: judged.judged.metrics[f"val/{name}"] for name in FIGURES}
         train = json.loads((place / "result.json").read_text())["on_train"]["value"]
@@ -111,9 +133,23 @@ def settings_of(options: argparse.Namespace) -> Row:
     return {name: getattr(options, name) for name in ("pictures", "val", "size", "updates", "batch")}
 
 
+def with_interval(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    mean = mean_interval(values)
+    return f"{mean.value:.1f} [{mean.low:.1f}, {mean.high:.1f}]"
+
+
 def reported(rows: list[Row]) -> None:
     """Means over looks with intervals over seeds, against the universal network, paired by seed."""
     print(json.dumps({"n": len(rows), **machine()}))
+    if real := [row for row in rows if row["look"] == NUCLEI]:
+        print("| network, on real nuclei | AP % | mean IoU % |")
+        print("|---|---|---|")
+        for arm in dict.fromkeys(row["arm"] for row in real):
+            of_arm = [row for row in real if row["arm"] == arm]
+            print(f"| {arm} | {' | '.join(with_interval([row[figure] for row in of_arm]) for figure in FIGURES)} |")
+        rows = [row for row in rows if row["look"] != NUCLEI]
     by_arm: dict[str, dict[int, list[Row]]] = {}
     for row in rows:
         name = row["arm"].split()[0] if row["arm"].split()[0] in ("apart", "unseen") else row["arm"]
@@ -125,9 +161,7 @@ def reported(rows: list[Row]) -> None:
         whole = {seed: each for seed, each in found.items() if len(each) == most[name]}
         words = []
         for figure in FIGURES:
-            values = [statistics.mean(row[figure] for row in each) for each in whole.values()]
-            ends = mean_interval(values) if len(values) > 1 else None
-            words.append(f"{ends.value:.1f} [{ends.low:.1f}, {ends.high:.1f}]" if ends else f"{values[0]:.1f}")
+            words.append(with_interval([statistics.mean(row[figure] for row in each) for each in whole.values()]))
         control = {seed: statistics.mean(row["ap"] for row in each) for seed, each in by_arm.get("universal", {}).items()}
         both = sorted(whole.keys() & control.keys())
         gap = ""
@@ -205,6 +239,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=20, help="validation pictures of each look")
     parser.add_argument("--updates", type=int, default=240)
     parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--nuclei", type=Path, help="folder of real pictures and masks, of benchmarks/nuclei.py")
     parser.add_argument("--report", action="store_true", help="train nothing; print what was found")
     parser.add_argument("--speed", action="store_true", help="time updates beside segmentation-models-pytorch")
     parser.add_argument("--rounds", type=int, default=15, help="of --speed")
@@ -220,7 +255,7 @@ def main() -> None:
     work = options.found.with_suffix("")
     work.mkdir(parents=True, exist_ok=True)
     for seed in range(0 if options.report else options.seeds):
-        for arm, looks, fields in arms():
+        for arm, looks, fields in arms(options):
             if any((row["arm"], row["seed"]) == (arm, seed) for row in rows):
                 continue
             rows += (new := trained(options, arm, looks, fields, seed, work))
