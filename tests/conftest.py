@@ -10,8 +10,10 @@ import gc
 import inspect
 import logging
 import os
+import signal
 import tempfile
 import typing
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -142,6 +144,37 @@ def pytest_collection_finish(session):
     """Thousands of tests need not be looked at again at each collection of garbage, which would cost a fifth of the time."""
     gc.collect()
     gc.freeze()
+
+
+CONTROL = Path("/sys/fs/cgroup")
+MEMORY = [Path("/proc/meminfo"), CONTROL / "memory.max", CONTROL / "memory.events", CONTROL / "memory" / "memory.oom_control"]
+LOST: set[str] = set()
+"""Tests whose process was killed from outside."""
+ENDED: list[int | None] = []
+"""Exit codes of the processes of tests that died, negative for a signal."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Says how a process that ran tests has ended, if it should not have."""
+    if error:
+        ENDED.append(node.gateway._io.wait())
+        said = [f"a process of tests has ended with {ENDED[-1]}"]
+        said += [f"{place}: {' '.join(place.read_text().split()[:12])}" for place in MEMORY if place.is_file()]
+        print("\n" + "\n".join(said))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem, report, sched):
+    """A test whose process the system has killed, as it does where memory runs out, runs once more; a crash is a failure."""
+    if ENDED and ENDED[-1] == -signal.SIGKILL and crashitem not in LOST:
+        LOST.add(crashitem)
+        report.outcome = "killed"
+        sched.mark_test_pending(crashitem)
+
+
+def pytest_report_teststatus(report):
+    return ("killed", "K", "KILLED") if report.outcome == "killed" else None
 
 
 def pytest_unconfigure(config):

@@ -114,6 +114,17 @@ def test_options_become_the_settings_of_the_study(pair, masks, tmp_path, untrain
     assert len(untrained) == 4
 
 
+def test_a_dry_run_lists_the_trainings_and_leaves_nothing(pair, masks, tmp_path, untrained):
+    words = [*pair, "--seeds", "2", "epochs=3", "-o", tmp_path / "out", "--dry-run"]
+    said = ran(masks, *words).stdout
+    assert said.startswith(f"4 trainings on {masks.name}: 2 backbones with 2 seeds each, 3 epochs at ")
+    found = json.loads(ran(masks, *words, "--json").stdout)
+    assert (found["seeds"], found["epochs"], len(found["backbones"])) == ([0, 1], 3, 2)
+    assert all(f"{each['top1']:.2f}" in said and each["file"] in said for each in found["backbones"])
+    assert not (tmp_path / "out").exists()
+    assert not untrained
+
+
 def test_an_interrupted_study_says_how_to_resume(pair, masks, tmp_path, untrained, monkeypatch):
     def interrupted(folder, given):
         raise KeyboardInterrupt
@@ -177,6 +188,9 @@ def test_slips_are_refused_before_anything_is_done(pair, masks, tmp_path, words,
 def test_backbones_that_cannot_be_compared_are_named(pair, masks, tmp_path, untrained):
     assert "there is no model file" in str(ran(masks, pair[0], tmp_path / "no.safetensors", code=1).exception)
     assert "is given twice" in str(ran(masks, pair[0], pair[0], code=1).exception)
+    assert "accuracy as a classifier in percent, from 0 to 100" in str(ran(masks, pair[0], f"{pair[1]}@abc", code=1).exception)
+    assert "accuracy as a classifier in percent, from 0 to 100" in str(ran(masks, pair[0], f"{pair[1]}@824", code=1).exception)
+    assert "`paretina train DATA --model resnet18` makes" in str(ran(masks, pair[0], "resnet18", code=1).exception)
     assert "two or more backbones" in ran(masks, pair[0], code=2).output
     assert "from 0 to 100" in str(ran(masks, pair[0], f"{pair[1]}@820", code=1).exception)
     large = classifier(tmp_path / "large.safetensors", 60.0, network=replace(NETWORK, resolution=32))

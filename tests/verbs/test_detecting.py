@@ -63,6 +63,7 @@ def test_the_task_chooses_labels_head_and_recipe():
     assert choice.asked.data == Cells(labels="boxes")
     assert choice.asked.model.head == FcosHead()
     assert choice.asked.recipe_name == "detect"
+    assert "the head is now FcosHead, since each object has a box" in choice.said
     other = verbs.ask("cells", "resnet8_w16_s2", weights="none", device="cpu", task="segment")
     assert other.asked.model.head == PyramidHead()
     fields = {"head": "FasterHead", "head.proposals": "50"}
@@ -91,6 +92,13 @@ def test_the_other_heads_are_trained_by_the_same_command(head, tmp_path):
     assert network.blueprint.head == head
     assert about.task == Boxes()
     assert found.result()["status"] == "done"
+
+
+def test_a_detector_is_no_teacher(run):
+    with pytest.raises(MisuseError, match=r"the task of .*objects, each with a box; distilling is for classes of pictures or"):
+        verbs.distill(run.path, DATA, "resnet8_w16_s2")
+    with pytest.raises(ValueError, match="one class a picture, and this data has objects, each with a box; name other"):
+        verbs.data_more(DATA, "resnet8_w16_s2")
 
 
 def test_a_run_has_the_figures_of_coco(run):

@@ -472,7 +472,8 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
     fits = ""
     if own := result.get("on_train"):
         fits = f"; {own['value']:.{digits}f}{unit} on {own['pictures']} of its training pictures"
-    click.echo(f"{shown['title']} {text}{between},{balanced} on {result['data']['val']} validation pictures{fits}")
+    judged = how_many(result["data"]["val"], "validation picture")
+    click.echo(f"{shown['title']} {text}{between},{balanced} on {judged}{fits}")
     if judge and shown["key"] == "top1":
         print_lines([judge.format(run=shlex.quote(str(run.path)))])
     if said := probe_said(run.asked(), result):

@@ -16,7 +16,7 @@ EXAMPLE = (
     "  paretina transfer --resume runs/cells-transfer-1"
 )
 
-NEW_ONLY = ("seeds", "time_limit", "recipe", "device", "task", "accuracy_on", "output")
+NEW_ONLY = ("seeds", "time_limit", "recipe", "device", "task", "accuracy_on", "output", "dry_run")
 """Options of a new study, which a resumed one keeps as they were."""
 
 
@@ -46,6 +46,7 @@ NEW_ONLY = ("seeds", "time_limit", "recipe", "device", "task", "accuracy_on", "o
 @click.option("--device", default=None, help="auto, cpu, cuda, cuda:1 or mps.  [auto]")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Output directory; default: the next free one in runs/.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume a study with its original settings.")
+@click.option("--dry-run", is_flag=True, help="Check and list the trainings without training.")
 @engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def transfer(
@@ -55,6 +56,7 @@ def transfer(
     resume: Path | None,
     cluster: str | None,
     workers: int | None,
+    dry_run: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -67,7 +69,7 @@ def transfer(
     from paretina.progress import Progress
 
     options = {name: value for name, value in given.items() if value is not None}
-    check(source, rest, output, resume, options)
+    check(source, rest, output, resume, options | {"dry_run": dry_run})
 
     from paretina import verbs
     from paretina.cli.program import duration, taken_apart
@@ -88,6 +90,9 @@ def transfer(
             backbones, fields = apart(rest)
             settings = with_threads(taken_apart(fields), workers)
             study = ask_transfer(str(source), backbones, **options, fields=settings, say=progress.plain)
+            if dry_run:
+                show_plan(study, as_json)
+                return
             folder = started(study, output)
         progress.plain(f"directory: {shlex.quote(str(folder))}")
         try:
@@ -121,6 +126,45 @@ def check(
             "name the data and two or more backbones, such as `paretina transfer cells/ runs/photos-1 runs/photos-2`; or "
             "resume a study with --resume DIR"
         )
+
+
+def show_plan(study: Any, as_json: bool) -> None:
+    """Prints what a study would train."""
+    from paretina.cli.program import print_json, print_lines
+    from paretina.tables import in_columns
+    from paretina.text import how_many
+
+    if as_json:
+        print_json(
+            {
+                "data": study.data,
+                "seeds": list(study.seeds),
+                "epochs": None if study.time_limit_s else study.asked.recipe.epochs,
+                "time_limit_s": study.time_limit_s,
+                "size": study.asked.final_size(),
+                "backbones": [
+                    {"name": each.name, "file": each.file, "top1": each.top1, "measured_on": each.measured_on}
+                    for each in study.backbones
+                ],
+            }
+        )
+        return
+    length = "as many epochs as the time allows" if study.time_limit_s else how_many(float(study.asked.recipe.epochs), "epoch")
+    count = len(study.seeds) * len(study.backbones)
+    print_lines(
+        [
+            f"{how_many(count, 'training')} on {study.data}: {how_many(len(study.backbones), 'backbone')} with "
+            f"{how_many(len(study.seeds), 'seed')} each, {length} at {study.asked.final_size()} pixels",
+            "",
+            *in_columns(
+                [
+                    ("backbone", "top-1 %", "measured on", "file"),
+                    *((each.name, f"{each.top1:.2f}", each.measured_on, each.file) for each in study.backbones),
+                ],
+                "<><<",
+            ),
+        ]
+    )
 
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:

@@ -14,6 +14,7 @@ from paretina.data.sources.unlabelled import Unlabelled
 from paretina.data.transform import View
 from paretina.model.interop import timm_model
 from paretina.model.network_file import is_network_file
+from paretina.model.tasks.boxes import Boxes
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.text import printable
@@ -52,7 +53,13 @@ def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
         )
     check_unshipped(teacher, "it prepares its own pixels, where a teacher must see the student's very view: distil from")
     path = model_file(teacher)
-    return str(path), load_model(path)[1].classes
+    about = load_model(path)[1]
+    if isinstance(about.task, Boxes):
+        raise MisuseError(
+            f"the task of {path} is {about.task.WORDS}; distilling is for classes of pictures or pixels: train a smaller "
+            "network on the labels instead, with `paretina train --task detect`"
+        )
+    return str(path), about.classes
 
 
 def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool, say: Say) -> Source:

@@ -165,7 +165,9 @@ def data_more(
     name = DEFAULT if model is None else str(model)
     collection = source.open()
     if not isinstance(collection.task, OneOf):
-        raise ValueError("a learning curve needs labels, one class a picture, and these pictures have none; name others")
+        raise ValueError(
+            f"a learning curve needs one class a picture, and this data has {collection.task.WORDS}; name other pictures"
+        )
     network = network_with_weights(name, collection)
     side = size or network.model.resolution
     check_side(network.model, side)

@@ -1,5 +1,6 @@
 """Trains classifiers further on other data, with the same head, recipe and seeds, and compares them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from paretina.data.named import source_named
 from paretina.data.source import Source, innermost
+from paretina.model.family import networks
 from paretina.model.weights import load_model
 from paretina.report.transfer_page import write_transfer
 from paretina.run import Run, free_folder, not_left_empty
@@ -25,14 +27,37 @@ from paretina.verbs.training import ask_further, check_output
 
 
 def place_and_accuracy(word: str) -> tuple[str, float | None]:
-    """A backbone as it is named, `PLACE` or `PLACE@TOP1`, in its two parts."""
+    """A backbone as it is named, `PLACE` or `PLACE@TOP1`, in its two parts.
+
+    Raises:
+        MisuseError: what stands behind the sign is no number of percent.
+    """
     place, sign, said = word.rpartition("@")
     if not sign or Path(word).exists():
         return word, None
     try:
-        return place, float(said)
+        top1 = float(said)
     except ValueError:
-        return word, None
+        top1 = math.nan
+    if not 0 <= top1 <= 100 and Path(place).exists():
+        raise MisuseError(
+            f"{word}: behind @ stands the accuracy as a classifier in percent, from 0 to 100: {place}@82.5, got {said!r}"
+        )
+    return (place, top1) if 0 <= top1 <= 100 else (word, None)
+
+
+def backbone_file(place: str) -> Path:
+    """The model file of a backbone.
+
+    Raises:
+        MisuseError: there is none.
+    """
+    if not Path(place).exists() and place in networks():
+        raise MisuseError(
+            f"{place} is a network without weights of its own; a backbone is the directory of a run, or a model file, which "
+            f"`paretina train DATA --model {place}` makes"
+        )
+    return model_file(place)
 
 
 def label_of(file: Path) -> str:
@@ -89,7 +114,7 @@ def ask_transfer(
     files: dict[str, tuple[Path, float | None]] = {}
     for word in backbones:
         place, accuracy = place_and_accuracy(str(word))
-        file = model_file(place)
+        file = backbone_file(place)
         name = label_of(file)
         if any(file.samefile(other) for other, _ in files.values()):
             raise MisuseError(f"the backbone {place} is given twice; leave one out")

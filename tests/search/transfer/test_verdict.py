@@ -1,5 +1,7 @@
 """Backbones are compared by seed, and their order as classifiers with their order after the transfer."""
 
+import re
+
 import pytest
 
 from paretina.search.transfer.verdict import Transferred, judge
@@ -70,5 +72,20 @@ def test_equal_figures_have_no_leader_and_no_interval():
 
 
 def test_the_best_classifier_need_not_lead():
-    verdict = judge([backbone("a", 60.0, 5.0), backbone("b", 70.0, 2.0)], "mean IoU", "%")
-    assert verdict.said[0] == "the best classifier, b, does not have the best mean IoU here; a has"
+    def said(one, other):
+        return judge([backbone("a", 60.0, *one), backbone("b", 70.0, *other)], "mean IoU", "%").said[0]
+
+    begins = "the best classifier, b, does not have the best mean IoU here; a has"
+    assert said((5.0,), (2.0,)) == f"{begins}; so few trainings do not tell that from chance"
+    assert said((5.0, 6.0), (2.0, 3.1)) == begins
+    assert re.fullmatch(
+        re.escape(begins) + r" by 1\.00 points \[-\d+\.\d\d, \+\d+\.\d\d\], which cannot be told from chance",
+        said((5.0, 6.0), (2.0, 7.0)),
+    )
+
+
+def test_an_interval_of_percent_stays_between_0_and_100():
+    for values, ends in (((0.0, 0.6), (0.0, 4.11)), ((99.4, 100.0), (95.89, 100.0))):
+        found = Transferred("a", 60.0, 1000, dict(enumerate(values)), 100.0)
+        assert (found.interval.low, found.interval.high) == pytest.approx(ends, abs=0.01)
+    assert backbone("a", 60.0, 0.0, 0.6).interval.low < 0

@@ -180,7 +180,8 @@ def row(backbone: Backbone, outcomes: Mapping[int, TaskOutcome]) -> dict[str, An
 def transferred(row: Mapping[str, Any]) -> Transferred:
     """A row as it is judged."""
     values = {int(seed): float(value) for seed, value in row["values"].items()}
-    return Transferred(row["name"], row["top1"], row["macs"], values)
+    most = 100.0 if row["figure"] and row["figure"]["unit"] == "%" else None
+    return Transferred(row["name"], row["top1"], row["macs"], values, most)
 
 
 @randomness_kept()

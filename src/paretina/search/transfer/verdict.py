@@ -22,12 +22,14 @@ class Transferred:
         top1: as a classifier, in percent.
         macs: multiply-adds of a picture after the transfer; None if nothing was trained.
         values: the figure of the data by seed.
+        most: the largest value that the figure can have, and 0 the smallest; None if it has no bounds.
     """
 
     name: str
     top1: float
     macs: int | None
     values: Mapping[int, float]
+    most: float | None = None
 
     @property
     def mean(self) -> float:
@@ -36,7 +38,10 @@ class Transferred:
     @property
     def interval(self) -> Interval | None:
         """The mean over seeds with its interval; None with a single seed, or where all give the same, which has no width."""
-        return mean_interval(list(self.values.values())) if len(set(self.values.values())) > 1 else None
+        if len(set(self.values.values())) < 2:
+            return None
+        found = mean_interval(list(self.values.values()))
+        return found if self.most is None else Interval(found.value, max(0.0, found.low), min(self.most, found.high))
 
     def over(self, other: "Transferred") -> Interval | None:
         """How much higher its figure is than another's, paired by seed.
@@ -98,11 +103,11 @@ def judge(found: Sequence[Transferred], title: str, unit: str) -> TransferVerdic
     classifier = max(found, key=lambda each: each.top1)
     leader = max(found, key=lambda each: (each.mean, each is classifier))
     gain = {each.name: classifier.over(each) for each in found if each is not classifier}
+    points = "points" if unit == "%" else unit
     said = [f"only {leader.name} was trained; nothing is compared"]
     if len(found) > 1:
         even = len({each.mean for each in found}) == 1
-        said = [f"all have the same {title}, {leader.mean:g}" if even else ordered(leader, classifier, title)]
-    points = "points" if unit == "%" else unit
+        said = [f"all have the same {title}, {leader.mean:g}" if even else ordered(leader, classifier, title, points)]
     for each in found:
         ahead = gain.get(each.name)
         if ahead is not None and (ahead.low > 0 or ahead.high < 0):
@@ -124,10 +129,17 @@ def judge(found: Sequence[Transferred], title: str, unit: str) -> TransferVerdic
     return TransferVerdict(correlation, interval, by_seed, leader.name, classifier.name, gain, tuple(said))
 
 
-def ordered(leader: Transferred, classifier: Transferred, title: str) -> str:
+def ordered(leader: Transferred, classifier: Transferred, title: str, points: str) -> str:
+    """Which backbone is the best one here, and whether that can be told from chance."""
     if leader.name == classifier.name:
         return f"the best classifier, {leader.name}, also has the best {title} here"
-    return f"the best classifier, {classifier.name}, does not have the best {title} here; {leader.name} has"
+    ahead = leader.over(classifier)
+    chance = ""
+    if ahead is None:
+        chance = "; so few trainings do not tell that from chance"
+    elif ahead.low <= 0:
+        chance = f" by {ahead.value:.2f} {points} [{ahead.low:+.2f}, {ahead.high:+.2f}], which cannot be told from chance"
+    return f"the best classifier, {classifier.name}, does not have the best {title} here; {leader.name} has{chance}"
 
 
 def correlated(rank: tuple[float, Interval | None] | None, count: int, title: str) -> str:
