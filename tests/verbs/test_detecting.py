@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import PIL.Image
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.cli.evaluate import figure_lines
 from paretina.data.sources.cells import Cells
 from paretina.measure.cost import cost
 from paretina.model.family import network_named
@@ -29,6 +31,9 @@ QUICK = {
     "workers": "0",
     "head.width": "32",
 }
+NO_LARGER = (
+    "no object is medium (32 x 32 to 96 x 96 pixels) or large (96 x 96 pixels and more), so AP is not said for these sizes"
+)
 DATA = Cells(looks=("bright",), train=8, val=4, size=40, labels="boxes")
 
 
@@ -97,14 +102,22 @@ def test_a_run_has_the_figures_of_coco(run):
     result = run.result()
     assert {"val/ap", "val/ap50", "val/ap75", "val/ar", "val/loss"} <= set(result["metrics"])
     assert [each["name"] for each in result["boxes_per_class"]] == ["cell"]
+    assert {"val/ap_small", "val/ap_small_low", "val/ap_small_high"} <= set(result["metrics"])
+    assert not {"val/ap_medium", "val/ap_large"} & set(result["metrics"])
+    assert NO_LARGER in result["data"]["notes"]
     assert result["shown"]["title"] == "AP of boxes"
     with (run.path / "predictions.csv").open() as file:
         assert list(csv.DictReader(file).fieldnames) == ["name", "objects", "answers", "found"]
-    assert "AP" in (run.path / "report.html").read_text()
+    page = (run.path / "report.html").read_text()
+    assert "AP, below 32 x 32 pixels" in page
+    assert "no object is medium" in page
 
 
 def test_the_model_file_gives_the_same_figures_again(run):
-    again = verbs.evaluate(run.path, DATA, device="cpu").judged.metrics
+    found = verbs.evaluate(run.path, DATA, device="cpu")
+    assert NO_LARGER in found.notes
+    assert re.search(r"AP, below 32 x 32 pixels +\d+\.\d %  \[", "\n".join(figure_lines(found)))
+    again = found.judged.metrics
     before = run.result()["metrics"]
     assert again["val/ap"] == pytest.approx(before["val/ap"], abs=1e-3)
     assert again["val/loss"] == pytest.approx(before["val/loss"], abs=1e-4)

@@ -3,6 +3,8 @@
 - `ap`: average precision, as the mean over the classes and over the thresholds 0.5 to 0.95 of intersection over union; `ap50`
   and `ap75` at one threshold; `ar` the recall likewise, of all boxes of an answer (at most 100, or as many as the head has room
   for).
+- `ap_small`, `ap_medium` and `ap_large`: `ap` of the objects whose boxes have less than 32 x 32 pixels, up to 96 x 96, or
+  more; only where there are such objects.
 - `loss`: 1 - the largest score x intersection over union with an answer of the right class, as the mean over objects: a measure
   from 0 to 1 that tells more than `ap` in the first epochs.
 
@@ -24,7 +26,7 @@ from torchvision.ops import box_iou
 
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import around
-from paretina.measure.coco import ORDERS, figures_in, precisions
+from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
 from paretina.measure.judge import Judge, Judged, Tally
 from paretina.model.task import Task
 from paretina.model.tasks.boxes import IGNORED, SURE, Boxes
@@ -39,6 +41,9 @@ class FoundBoxes(Tally):
     Args:
         classes: number of classes.
         score: from which on a box counts in the table of pictures.
+
+    Attributes:
+        side: of the pictures in pixels; None where it is not known, and so no size of an object.
     """
 
     KEY: ClassVar[str] = "ap"
@@ -48,6 +53,10 @@ class FoundBoxes(Tally):
         self.classes = classes
         self.score = score
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.side: int | None = None
+
+    def sized(self, side: int) -> None:
+        self.side = side
 
     def add(self, logits: Tensor, targets: Tensor, ids: Ids) -> None:
         """Adds a batch.
@@ -92,7 +101,7 @@ class FoundBoxes(Tally):
         if not order:
             raise ValueError("there are no labelled pictures to judge boxes on")
         answers, truth = [each for _, each, _ in order], [each for *_, each in order]
-        found = precisions(answers, truth, self.classes, ORDERS)
+        found = precisions(answers, truth, self.classes, ORDERS, self.side)
         misses = self.misses()
         metrics: dict[str, float | None] = {"val/loss": None if np.isnan(misses) else misses}
         for place, (name, share) in enumerate(figures_in(found.by_class).items()):
@@ -102,6 +111,9 @@ class FoundBoxes(Tally):
                 continue
             low, high = around(value, torch.from_numpy(100 * found.drawn[:, place]), 100.0)
             metrics |= {f"val/{name}": value, f"val/{name}_low": low, f"val/{name}_high": high}
+        for name, share in found.by_size.items():
+            low, high = around(100 * share, torch.from_numpy(100 * found.drawn_by_size[name]), 100.0)
+            metrics |= {f"val/ap_{name}": 100 * share, f"val/ap_{name}_low": low, f"val/ap_{name}_high": high}
         recall = 100 * mean_known(found.recall)
         metrics["val/ar"] = None if np.isnan(recall) else recall
         counts = [sum(int((objects(each)[:, 5] == number).sum()) for each in truth) for number in range(self.classes)]
@@ -115,7 +127,11 @@ class FoundBoxes(Tally):
             for number, (name, count) in enumerate(zip(classes, counts, strict=True))
         ]
         total = {"objects": sum(counts), "answers": sum(int((each[:, 4] >= self.score).sum()) for each in answers)}
+        missing = [name for name in SIZES if name not in found.by_size] if self.side is not None else []
         notes = () if sum(counts) else ("there is no object in any picture, so nothing is said of objects",)
+        if sum(counts) and missing:
+            those = "that size" if len(missing) == 1 else "these sizes"
+            notes = (f"no object is {' or '.join(map(size_in_words, missing))}, so AP is not said for {those}",)
         return Judged(metrics, {"boxes_per_class": per_class, "boxes": total}, notes)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
@@ -126,6 +142,14 @@ class FoundBoxes(Tally):
             found = int((best_of(sure, there, scored=False) >= 0.5).sum())
             rows.append([pictures.samples[number].name, len(there), len(sure), found])
         write_lines(path, ["name", "objects", "answers", "found"], rows)
+
+
+def size_in_words(name: str) -> str:
+    """A size of objects with its limits: small (below 32 x 32 pixels)"""
+    least, most = (round(area**0.5) for area in SIZES[name])
+    if not least:
+        return f"{name} (below {most} x {most} pixels)"
+    return f"{name} ({least} x {least} {'pixels and more' if name == 'large' else f'to {most} x {most} pixels'})"
 
 
 def mean_known(values: np.ndarray) -> float:
