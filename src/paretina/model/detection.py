@@ -245,11 +245,12 @@ def objects_in(targets: Float[Tensor, "batch classes slot 5"], side: tuple[int, 
     size = targets.new_tensor([side[1], side[0], side[1], side[0]])
     found = []
     for own in targets:
-        numbers, slots = (own[..., 4] >= IGNORED).nonzero(as_tuple=True)
-        boxes, sure = own[numbers, slots, :4] * size, own[numbers, slots, 4] > SURE
+        numbers, slots = (own[..., 4] > SURE).nonzero(as_tuple=True)
+        boxes = own[numbers, slots, :4] * size
         real = (boxes[:, 2:] - boxes[:, :2] > 1e-3).all(1)
-        objects, regions = real & sure, reaching(boxes[real & ~sure], size)
-        found.append({"boxes": boxes[objects], "labels": numbers[objects] + first, "ignored": regions})
+        each = own.amax(0)  # of a slot, whatever its class
+        regions = each[(each[:, 4] >= IGNORED) & (each[:, 4] <= SURE), :4] * size
+        found.append({"boxes": boxes[real], "labels": numbers[real] + first, "ignored": reaching(regions, size)})
     return found
 
 

@@ -12,7 +12,7 @@ from paretina.model.heads.faster_rcnn import FasterHead
 from paretina.model.heads.fcos import FcosHead
 from paretina.model.heads.retina import RetinaHead
 from paretina.model.tasks.any_of import ABSENT
-from paretina.model.tasks.boxes import IGNORED, Boxes
+from paretina.model.tasks.boxes import EVERY, IGNORED, Boxes
 from tiny import row, tiny_blueprint
 
 HEADS = [
@@ -105,6 +105,13 @@ def test_regions_to_ignore_and_boxes_without_a_size_are_no_objects():
     torch.testing.assert_close(first["ignored"], torch.tensor([[16.0, 12.0, 56.0, 36.0]]))
     assert second["boxes"].shape == second["ignored"].shape == (0, 4)
     assert targets[0, 1, 1, 4] == IGNORED
+    whatever = HIDDEN.clone()
+    whatever[:, 4] = EVERY  # whose region is listed once
+    own = Boxes().targets([torch.cat((ONE, whatever))], 2)
+    assert own[0, :, 1, 4].tolist() == [IGNORED, IGNORED]
+    (found,) = objects_in(own, (40, 80), first=1)
+    torch.testing.assert_close(found["ignored"], first["ignored"])
+    assert found["labels"].tolist() == [2]
     assert targets[1, :, 0, 4].tolist() == pytest.approx([ABSENT] * 2)
 
 
@@ -196,6 +203,8 @@ def test_proposals_in_a_region_to_ignore_are_left_out_of_the_second_step_but_tho
 def test_a_picture_with_too_many_objects_is_refused():
     with pytest.raises(ValueError, match=r"a picture has 3 objects, and Boxes\.most is 2; raise it"):
         Boxes(most=2).targets([ONE.expand(3, -1)], 2)
+    with pytest.raises(ValueError, match=r"an object has one class; only a region that is ignored"):
+        Boxes().targets([torch.tensor([[0.2, 0.3, 0.7, 0.9, EVERY, 1]])], 2)
     with pytest.raises(ValueError, match=r"class numbers lie in 0 to 0"):
         Boxes().targets([ONE], 1)
     with pytest.raises(ValueError, match=r"boxes are shares of a picture, 0 to 1, got -0\.1"):

@@ -65,12 +65,12 @@ class FoundBoxes(Tally):
             logits: answers, (batch, class, slot, 5); see `paretina.model.tasks.boxes`.
             targets: likewise; there may be another number of slots.
         """
-        answers, truth = (Boxes().answer(each.cpu()) for each in (logits, targets))
+        answers, truth = Boxes().answer(logits.cpu()), [described(own) for own in targets.cpu()]
         known = targets[..., 4].flatten(1).any(1).tolist()
         for place, number in enumerate(ids.tolist()):
             if known[place]:
-                own, there = answers[place], truth[place]
-                self.kept[number] = own[own[:, 4] > 0], there[there[:, 4] >= IGNORED]
+                own = answers[place]
+                self.kept[number] = own[own[:, 4] > 0], truth[place]
 
     def with_all(self, others: Sequence[Tally]) -> "FoundBoxes":
         joined = copy.copy(self)
@@ -155,6 +155,12 @@ def size_in_words(name: str) -> str:
 def mean_known(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def described(target: Tensor) -> Tensor:
+    """The objects of a target and its regions to ignore, these once for each of their classes, as `Boxes.answer` does."""
+    slots, numbers = (target[..., 4] >= IGNORED).t().nonzero(as_tuple=True)
+    return torch.cat((target[numbers, slots], numbers[:, None].to(target.dtype)), 1)
 
 
 def objects(truth: Tensor) -> Tensor:
