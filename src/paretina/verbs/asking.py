@@ -346,7 +346,8 @@ def with_head_for(choice: Choice, boxed: bool, given: Mapping[str, Any]) -> None
     if model.head.BOXES if boxed else model.head.DENSE:
         return
     head: Head = FcosHead() if boxed else PyramidHead()
-    choice.said = (*choice.said, f"head: {head}, since each {'object has a box' if boxed else 'pixel has a class'}")
+    why = "object has a box" if boxed else "pixel has a class"
+    choice.said = (*choice.said, f"head: {type(head).__name__}, since each {why}")
     choice.set_all(
         {"model.head": head}, f"the data, which has {'a box for each object' if boxed else 'a class for each pixel'}"
     )
