@@ -97,7 +97,7 @@ STAND_INS = {
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
     "runs/photos-resnet18-1": "runs/trained",
-    "runs/photos-resnet18-2": "mobilenet.safetensors",
+    "runs/photos-resnet18-2": "mobilenet.safetensors@74.9",
     "runs/photos-*": ("runs/trained", "mobilenet.safetensors"),
     "runs/photos-resnet18-1@71.4": "runs/trained@71.4",
     "runs/photos-resnet50-1@74.9": "mobilenet.safetensors@74.9",
