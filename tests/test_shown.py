@@ -1,4 +1,4 @@
-"""Every command that the README and the help show runs here, on tiny data, and says all that it has found.
+"""Every command that the README, the help and some pages of the docs show runs here, on tiny data, and says what it has found.
 
 A line is read by the program as it stands, so that a renamed option or command fails. Then each of its words but commands and
 options is looked up in `STAND_INS`, where a word that is not there fails: it names the tiny stand-in of data, model files and
@@ -67,8 +67,9 @@ STAND_INS = {
     "b.png": "b.png",
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
-    "cells/": "cells/",
-    "cells/images/": "cells/images/",
+    "cells/": "masked/",
+    "cells": ("cells", "data.train=2", "data.val=1", "data.size=32"),
+    "cells/images/": "masked/images/",
     "runs/cells-efficientnet_lite0-1": "runs/cells",
     "cars/": "cars/",
     "--task detect": "detect",
@@ -80,6 +81,8 @@ STAND_INS = {
     "labels.html": "labels.html",
     "--relabel labels.csv": "corrected.csv",
     "--imbalance logits": "logits",
+    "--imbalance effective": "effective",
+    "--imbalance weights": "weights",
     "--ignore unknown": "white",
     "--hierarchy tree.csv": "tree.csv",
     # model files and runs
@@ -94,10 +97,23 @@ STAND_INS = {
     "--resume runs/photos-frontier-1": "runs/frontier",
     "runs/photos-resnet50-1": "mobilenet.safetensors",
     "runs/photos-resnet18-1": "runs/trained",
+    "runs/photos-resnet18-2": "mobilenet.safetensors@74.9",
+    "runs/photos-*": ("runs/trained", "mobilenet.safetensors"),
     "runs/photos-resnet18-1@71.4": "runs/trained@71.4",
     "runs/photos-resnet50-1@74.9": "mobilenet.safetensors@74.9",
     "--accuracy-on photos/": "photos/",
     "head=UNetHead": "head=UNetHead",
+    "head=RetinaHead": "head=RetinaHead",
+    "head.width=32": "head.width=32",
+    "head.width=16": "head.width=16",
+    "head.finest=4": "head.finest=4",
+    "head.aspp=on": "head.aspp=on",
+    "transforms.QuarterTurn=on": "transforms.QuarterTurn=on",
+    "objective.terms.WeightedCrossEntropy=on": "objective.terms.WeightedCrossEntropy=on",
+    "objective.terms.CrossEntropy=off": "objective.terms.CrossEntropy=off",
+    "objective.terms.WeightedCrossEntropy.by=none": "objective.terms.WeightedCrossEntropy.by=none",
+    "objective.terms.WeightedCrossEntropy.w0=10": "objective.terms.WeightedCrossEntropy.w0=10",
+    "objective.terms.WeightedCrossEntropy.sigma=3": "objective.terms.WeightedCrossEntropy.sigma=3",
     "model.quantiser=Dorefa": "model.quantiser=Dorefa",
     "both.safetensors": "both.safetensors",
     "runs/small": "runs/small",
@@ -142,6 +158,7 @@ STAND_INS = {
     "resnet18": "resnet18",
     "resnet50": "resnet18",
     "levit_192": "mobilenet_v2_035",
+    "universal_segmenter_quarter": "universal_segmenter_quarter",
     "timm:resnet50d": "timm:mobilenetv2_035",
     "timm:levit_256": "timm:mobilenetv2_035",
     "efficientnetv2_*": "efficientnetv2_*",
@@ -155,11 +172,15 @@ STAND_INS = {
     "--resolution 224": "96",
     "--progressive 96:160": "32:40",
     "size=160": "size=32",
+    "size=320": "size=32",
+    "size=128": "size=32",
+    "size=96": "size=32",
     "epochs=10": "epochs=1",
     "epochs=100": "epochs=1",
     "--folds 5": "2",
     "--seeds 8": "2",
     "--seeds 5": "1",
+    "--seeds 3": "1",
     "--time-limit 120s": "120s",
     "--time-limit 3m": "100s",
     "--time-limit 10m": "10m",
@@ -241,13 +262,14 @@ ADDED = {
 """What is added to each line of a command, as far as the line says nothing of it."""
 
 BEGUN = {
-    "runs/cells": "train cells/ --model resnet8_w16 --weights none epochs=1 workers=0 size=32 --device cpu --output runs/cells",
+    "runs/cells": "train masked/ --model resnet8_w16 --weights none epochs=1 workers=0 size=32 --device cpu "
+    "--output runs/cells",
     "runs/cars": "train cars/ --model resnet8_w16_s2 --weights none head=FcosHead head.width=32 epochs=1 workers=0 size=32 "
     "--device cpu --output runs/cars",
     "runs/frontier": f"frontier photos/ --models resnet18,resnet50 --time-limit 30m --output runs/frontier {ADDED['frontier']}",
     "runs/scale": f"scale resnet18 photos/ --times 2 --shares fast --output runs/scale {ADDED['scale']}",
     "runs/search": f"search around:resnet8_w16_s2 photos/ --budget params=2e6 --output runs/search {ADDED['search']}",
-    "runs/transfer": "transfer cells/ runs/trained@71.4 mobilenet.safetensors@74.9 --output runs/transfer "
+    "runs/transfer": "transfer masked/ runs/trained@71.4 mobilenet.safetensors@74.9 --output runs/transfer "
     f"{ADDED['transfer']} threads=1",
 }
 """What is made before a line that continues with it."""
@@ -287,8 +309,27 @@ def examples(command):
     return [line.strip() for line in command.epilog.partition("Example:")[2].splitlines() if line.strip()]
 
 
+def of_docs(names=("*",)):
+    """Every line of a shell that pages of the docs show, without comments, but for those of the README."""
+    pages = script("pages")
+    for path in sorted(path for name in names for path in (ROOT / "docs").glob(f"{name}.md")):
+        for block in pages.blocks(path):
+            if block.language in ("sh", "console", "text"):
+                yield from map(
+                    without_comment, pages.commands(block if block.language == "sh" else replace(block, language="console"))
+                )
+
+
+def without_comment(line):
+    return shlex.join(shlex.split(line, comments=True))
+
+
+RUN_PAGES = ("detection", "segmentation")
+"""Pages of the docs whose lines run; those of the others are only read."""
+
+
 def shown():
-    """Every line that the README and the help show."""
+    """Every line that the README, the help and these pages show."""
     pages = script("pages")
     for block in pages.blocks(ROOT / "README.md"):
         if block.language in ("sh", "console", "text"):
@@ -296,6 +337,7 @@ def shown():
             yield from pages.commands(block if block.language == "sh" else replace(block, language="console"))
     for _, command in commands(main):
         yield from examples(command)
+    yield from of_docs(RUN_PAGES)
 
 
 LINES = [line for line in dict.fromkeys(shown()) if not re.match(LEFT_OUT, line)]
@@ -398,12 +440,12 @@ def home(tmp_path_factory):
         draw(home / "folder" / f"{number}.png", "grey", 200 + number)
         for name in ("blue", "pink"):
             draw(home / "other-photos" / name / f"{number}.png", name, 300 + number)
-        draw(home / "cells" / "images" / f"{number}.png", "grey", 400 + number)
-        with PIL.Image.open(home / "cells" / "images" / f"{number}.png") as picture:
+        draw(home / "masked" / "images" / f"{number}.png", "grey", 400 + number)
+        with PIL.Image.open(home / "masked" / "images" / f"{number}.png") as picture:
             mask = PIL.Image.new("L", picture.size)
         mask.paste(1, (1, 1, 4, 4))
-        (home / "cells" / "masks").mkdir(exist_ok=True)
-        mask.save(home / "cells" / "masks" / f"{number}.png")
+        (home / "masked" / "masks").mkdir(exist_ok=True)
+        mask.save(home / "masked" / "masks" / f"{number}.png")
     for number in range(6):
         draw(home / "cars" / "images" / f"{number}.png", "grey", 500 + number)
     objects = [{"image_id": n, "category_id": 1, "bbox": [5 + n, 5, 20, 12]} for n in range(6)]
@@ -453,7 +495,7 @@ PYTHON = {"show": r"\w+\([^()]*\)(?:, stride \d)?$", "export-weights": r"^import
 """Where Python is meant: parts of a network are named as in the docs, and lines are to be pasted."""
 
 RUN = r"metrics\.(?!val/(top1|balanced$))|per_class\.|confusion\.|hierarchy\.|cost\.|data\.train|\w+_s$|peak_mb"
-RUN += r"|updates$|epochs$"
+RUN += r"|updates$|epochs$|^(objects|boxes)\."
 RUN += r"|probe\.(cross_validated\.|penalty$|size$|top1_)"
 DETAIL = {
     "ablate": r"^base_top1\.[12]$|\.gains\.|_ratio$|^look\.|^inference_ms\.|\.laws\.",
@@ -464,7 +506,7 @@ DETAIL = {
     "pretrain": RUN,
     "probe": r"cross_validated",
     "evaluate": (
-        r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|"
+        r"temperature|max_damaged|per_class\.|confusion\.|sweep\.device\.|^(objects|boxes)\.|"
         r"corrupted\.(seed|rows\.\d+\.(lost|\w+_(low|high))$)"
     ),
     "predict": "throughput_img_s",
@@ -733,24 +775,7 @@ def run_and_read(line, monkeypatch, capsys):
 # --- lines of the docs ------------------------------------------------------------------------------------------------------
 
 
-def of_docs():
-    """Every line of a shell that a page of the docs shows, but for those of the README."""
-    pages = script("pages")
-    for path in sorted((ROOT / "docs").glob("*.md")):
-        for block in pages.blocks(path):
-            if block.language in ("sh", "console", "text"):
-                yield from pages.commands(block if block.language == "sh" else replace(block, language="console"))
-
-
-def without_comment(line):
-    return shlex.join(shlex.split(line, comments=True))
-
-
-DOCS = [
-    line
-    for line in dict.fromkeys(map(without_comment, of_docs()))
-    if line.startswith("paretina ") and not re.search(r"\s\|\s|&&|>", line)
-]
+DOCS = [line for line in dict.fromkeys(of_docs()) if line.startswith("paretina ") and not re.search(r"\s\|\s|&&|>", line)]
 
 
 class BegunError(Exception):

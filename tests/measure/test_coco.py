@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from paretina import packages
-from paretina.measure.coco import THRESHOLDS, as_coco, figures_in, precisions, resampled
+from paretina.measure.coco import SIZES, THRESHOLDS, as_coco, figures_in, precisions, resampled
 
 
 def boxes(*rows):
@@ -91,6 +91,65 @@ def test_a_weight_of_2_is_the_picture_twice():
     copies = [0, 0, 2]
     twice = precisions([answers[number] for number in copies], [truth[number] for number in copies], 1, 0)
     np.testing.assert_allclose(weighed, twice.by_class[0], atol=0.02)  # equal scores may stand in another order
+
+
+SIDE = 200
+
+
+@pytest.fixture
+def of_all_sizes():
+    """Random objects of three sizes at 200 pixels, and answers near them."""
+    generator = torch.Generator().manual_seed(3)
+    truth, answers = [], []
+    for _ in range(10):
+        objects = torch.zeros(6, 6)
+        sides = torch.tensor([20.0, 28.0, 50.0, 70.0, 110.0, 140.0])[:, None] / SIDE
+        objects[:, :2] = torch.rand(6, 2, generator=generator) * (1 - sides)
+        objects[:, 2:4] = objects[:, :2] + sides
+        objects[:, 4] = (torch.rand(6, generator=generator) > 0.15).float() * 0.5 + 0.5
+        objects[:, 5] = torch.randint(2, (6,), generator=generator)
+        near = objects.repeat(2, 1)
+        near[:, :4] += 0.02 * torch.randn(12, 4, generator=generator)
+        near[:, 4] = torch.rand(12, generator=generator)
+        truth.append(objects)
+        answers.append(near)
+    return answers, truth
+
+
+def test_figures_by_size_are_the_summary_of_pycocotools(of_all_sizes):
+    from pycocotools.cocoeval import COCOeval
+
+    answers, truth = of_all_sizes
+    found = precisions(answers, truth, 2, side=SIDE)
+    judge = COCOeval(as_coco(truth, 2, False, SIDE), as_coco(answers, 2, True, SIDE), "bbox")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    assert figures_in(found.by_class)["ap"] == pytest.approx(judge.stats[0])
+    assert [found.by_size[name] for name in ("small", "medium", "large")] == pytest.approx(judge.stats[3:6])
+    assert len({round(value, 3) for value in found.by_size.values()}) == 3
+    for name, value in found.by_size.items():
+        low, high = np.quantile(found.drawn_by_size[name], [0.025, 0.975])
+        assert low < value < high
+
+
+def test_resamples_of_one_size_count_as_pycocotools_with_weights_of_1(of_all_sizes):
+    from pycocotools.cocoeval import COCOeval
+
+    answers, truth = of_all_sizes
+    judge = COCOeval(as_coco(truth, 2, False, SIDE), as_coco(answers, 2, True, SIDE), "bbox")
+    judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [list(SIZES["medium"])], ["medium"], [100]
+    judge.evaluate()
+    shares = [resampled(judge.evalImgs[start : start + 10], np.ones((1, 10)))[0].mean() for start in (0, 10)]
+    assert np.mean(shares) == pytest.approx(precisions(answers, truth, 2, 0, SIDE).by_size["medium"])
+
+
+def test_a_size_without_an_object_has_no_figure():
+    truth = [boxes((0.1, 0.1, 0.3, 0.3, 1, 0), (0.0, 0.0, 1.0, 1.0, 0.5, 0))]
+    found = precisions(truth, truth, 1, side=100)
+    assert found.by_size == pytest.approx({"small": 1.0})
+    assert precisions(truth, truth, 1, side=300).by_size.keys() == {"medium"}
+    assert precisions(truth, truth, 1).by_size == {}
 
 
 def test_pycocotools_is_named_where_it_is_missing(monkeypatch):

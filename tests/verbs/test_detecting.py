@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 
 import PIL.Image
 import pytest
@@ -10,14 +12,19 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.cli.evaluate import figure_lines
 from paretina.data.sources.cells import Cells
+from paretina.data.sources.coco import Coco
+from paretina.data.sources.ignoring import Ignoring
+from paretina.data.sources.several import Set, Several
 from paretina.measure.cost import cost
+from paretina.measure.judges.box_precision import BoxPrecision
 from paretina.model.family import network_named
 from paretina.model.heads.faster_rcnn import FasterHead
 from paretina.model.heads.fcos import FcosHead
 from paretina.model.heads.pyramid import PyramidHead
 from paretina.model.heads.retina import RetinaHead
-from paretina.model.tasks.boxes import Boxes
+from paretina.model.tasks.boxes import EVERY, Boxes
 from paretina.model.weights import About, load_model, save_model
 from paretina.verbs.checks import MisuseError
 
@@ -29,6 +36,9 @@ QUICK = {
     "workers": "0",
     "head.width": "32",
 }
+NO_LARGER = (
+    "no object is medium (32 x 32 to 96 x 96 pixels) or large (96 x 96 pixels and more), so AP is not said for these sizes"
+)
 DATA = Cells(looks=("bright",), train=8, val=4, size=40, labels="boxes")
 
 
@@ -40,6 +50,92 @@ def quick(**more):
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("boxes") / "run"
     return verbs.train(DATA, "resnet8_w16_s2", weights="none", device="cpu", output=path, **quick())
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory):
+    """A folder of COCO with cats and dogs, a cat on the left and a dog on the right of each picture."""
+    place = tmp_path_factory.mktemp("boxes") / "animals"
+    (place / "images").mkdir(parents=True)
+    for number in range(8):
+        picture = PIL.Image.new("RGB", (40, 40), (90, 90, 90 + number))
+        picture.paste((220, 40, 40), (4, 8, 16, 30))
+        picture.paste((40, 40, 220), (24, 8, 36, 30))
+        picture.save(place / "images" / f"{number}.png")
+    images = [{"id": n, "file_name": f"{n}.png"} for n in range(8)]
+    left, right = [4, 8, 12, 22], [24, 8, 12, 22]
+    pairs = ((1, left), (2, right))
+    objects = [{"image_id": n, "category_id": label, "bbox": box} for n in range(8) for label, box in pairs]
+    names = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    (place / "annotations.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": names}))
+    return place
+
+
+def test_objects_of_a_class_to_ignore_are_neither_found_nor_missed(animals, tmp_path):
+    found = verbs.train(
+        str(animals),
+        "resnet8_w16_s2",
+        weights="none",
+        device="cpu",
+        output=tmp_path / "run",
+        ignore=["dog"],
+        **quick(epochs="1"),
+    )
+    result = found.result()
+    assert result["classes"] == ["cat"]
+    assert result["boxes"]["objects"] == result["data"]["val"]
+    said = "ignored 1 class (dog), whose objects are neither to be found nor missed"
+    assert said in " ".join(found.asked()["notes"] + result["data"]["notes"])
+    again = verbs.evaluate(found.path, str(animals), device="cpu")
+    assert again.judged.metrics["val/ap"] == pytest.approx(result["metrics"]["val/ap"], abs=1e-3)
+    assert again.judged.details["boxes"]["objects"] == result["boxes"]["objects"]
+    with pytest.raises(MisuseError, match=r"there is no class 'dgo' to ignore, did you mean 'dog'|no class 'dgo' to ignore"):
+        verbs.ask(str(animals), "resnet8_w16_s2", weights="none", device="cpu", ignore=["dgo"])
+
+
+def test_what_is_found_where_a_class_is_ignored_is_no_mistake(animals):
+    collection = Ignoring(source=Coco(path=str(animals)), classes=("cat",)).open()
+    target = collection.target(collection.split("val")[0])
+    assert collection.classes == ("dog",)
+    assert target[:, 4].tolist() == [EVERY, 0]
+    assert target[:, 5].tolist() == [0, 1]
+    tally = BoxPrecision().start(1)
+    answers = torch.zeros(1, 1, 3, 5)
+    answers[0, 0, 0] = torch.tensor([0.1, 0.2, 0.4, 0.75, 0.9])  # the cat
+    answers[0, 0, 1] = torch.tensor([0.6, 0.2, 0.9, 0.75, 0.5])
+    tally.add(answers, Boxes().targets([target], 1), torch.tensor([0]))
+    assert tally.quick()["ap"] == pytest.approx(100)
+    tally.add(answers, Boxes().targets([target[1:]], 1), torch.tensor([0]))
+    assert tally.quick()["ap"] == pytest.approx(50)
+
+
+def test_a_region_of_a_class_that_is_not_learned_is_ignored_for_all_classes():
+    tally = BoxPrecision().start(3)
+    label = torch.tensor([[0.0, 0, 0.5, 1, EVERY, 0], [0.6, 0.6, 0.9, 0.9, 2, 1]])
+    answers = torch.zeros(1, 3, 2, 5)
+    answers[0, 2, 0] = torch.tensor([0.1, 0.2, 0.4, 0.75, 0.9])
+    answers[0, 2, 1] = torch.tensor([0.6, 0.6, 0.9, 0.9, 0.5])
+    tally.add(answers, Boxes().targets([label], 3), torch.tensor([0]))
+    assert tally.quick()["ap"] == pytest.approx(100)
+    assert tally.judged(("a", "b", "c")).details["boxes"]["objects"] == 1
+
+
+def test_several_sets_of_boxes_are_one_source(animals):
+    one, two = Set(name="a", source=Coco(path=str(animals))), Set(name="b", source=Coco(path=str(animals), most=7))
+    source = Several(sets=(one, two))
+    assert source.boxed()
+    found = source.open()
+    assert found.task == Boxes(most=100)
+    assert found.classes == ("cat", "dog")
+    assert {sample.name.partition("/")[0] for sample in found.split("val")} == {"a", "b"}
+    assert [found.target(sample)[:, 4].tolist() for sample in found.split("val")] == [[0, 1]] * len(found.split("val"))
+    assert Ignoring(source=source, classes=("dog",)).open().target(found.split("val")[-1])[:, 4].tolist() == [0, EVERY]
+    masks = Several(sets=(Set(name="a", source=Cells(train=2, val=1)), Set(name="b", source=Cells(train=1, val=1))))
+    assert masks.asked_for("detect").boxed()
+    assert masks.asked_for("classify") is None
+    mixed = replace(two, source=Ignoring(source=two.source, classes=("dog",)))
+    with pytest.raises(ValueError, match=r"of the same kind and classes, and those of b \(objects, each with a box: cat\)"):
+        Several(sets=(one, mixed)).open()
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +201,22 @@ def test_a_run_has_the_figures_of_coco(run):
     result = run.result()
     assert {"val/ap", "val/ap50", "val/ap75", "val/ar", "val/loss"} <= set(result["metrics"])
     assert [each["name"] for each in result["boxes_per_class"]] == ["cell"]
+    assert {"val/ap_small", "val/ap_small_low", "val/ap_small_high"} <= set(result["metrics"])
+    assert not {"val/ap_medium", "val/ap_large"} & set(result["metrics"])
+    assert NO_LARGER in result["data"]["notes"]
     assert result["shown"]["title"] == "AP of boxes"
     with (run.path / "predictions.csv").open() as file:
         assert list(csv.DictReader(file).fieldnames) == ["name", "objects", "answers", "found"]
-    assert "AP" in (run.path / "report.html").read_text()
+    page = (run.path / "report.html").read_text()
+    assert "AP, below 32 x 32 pixels" in page
+    assert "no object is medium" in page
 
 
 def test_the_model_file_gives_the_same_figures_again(run):
-    again = verbs.evaluate(run.path, DATA, device="cpu").judged.metrics
+    found = verbs.evaluate(run.path, DATA, device="cpu")
+    assert NO_LARGER in found.notes
+    assert re.search(r"AP, below 32 x 32 pixels +\d+\.\d %  \[", "\n".join(figure_lines(found)))
+    again = found.judged.metrics
     before = run.result()["metrics"]
     assert again["val/ap"] == pytest.approx(before["val/ap"], abs=1e-3)
     assert again["val/loss"] == pytest.approx(before["val/loss"], abs=1e-4)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from torchvision import tv_tensors
 
 from paretina.data.batch import Batch
+from paretina.data.borders import BetweenObjects
 from paretina.data.boxes import are_boxes, moved, origins
 from paretina.data.decode import DecodeError
 from paretina.data.pictures import Pictures, memory_budget
@@ -241,6 +242,7 @@ class Collate:
     Attributes:
         size: side in pixels of the images of an empty batch.
         weights: what the targets of each picture are multiplied by, in the order of their split; None for 1.
+        pixels: gives what those of each pixel are multiplied by, of masks that number objects; None for 1.
         pictures: that the items are of, to find files that have changed; None to look for none.
         any_layout: whether a batch of pictures that are channels last in memory stays so; `Batch.to` decides in the end.
     """
@@ -249,6 +251,7 @@ class Collate:
     size: int = 0
     task: Task = field(default_factory=OneOf)
     weights: Tensor | None = field(default=None, compare=False)
+    pixels: BetweenObjects | None = None
     any_layout: bool = False
     pictures: Pictures | None = field(default=None, compare=False)
 
@@ -265,6 +268,8 @@ class Collate:
         views = tuple(self.stack(view) for view in zip(*(views for _, _, views in good), strict=True)) if good else nothing
         targets = self.task.targets([target for _, target, _ in good], self.classes)
         ids = torch.tensor([index for index, _, _ in good], dtype=torch.int64)
+        if self.pixels is not None and good:
+            targets = targets * self.pixels([target for _, target, _ in good])[:, None]
         if self.weights is not None:
             targets = weighed(targets, self.weights[ids])
         changes = [] if self.pictures is None else [self.pictures.change(index) for index, _, _ in good]
@@ -283,10 +288,12 @@ def training_batches(
     classes: int,
     workers: int,
     pinned: bool = False,
+    pixels: BetweenObjects | None = None,
 ) -> Iterator[LoadedBatch]:
     """Yields the batches of a stream of requests, in order; the targets of pictures that weigh more or less are scaled.
 
     Args:
+        pixels: gives what the targets of each pixel are scaled by.
         pinned: whether they are put into memory from which a GPU copies by itself.
 
     Raises:
@@ -297,7 +304,12 @@ def training_batches(
             Transformed(pictures, looks),
             batch_sampler=Stream(requests, pictures, looks),
             collate_fn=Collate(
-                classes, task=pictures.collection.task, weights=pictures.weights(), any_layout=True, pictures=pictures
+                classes,
+                task=pictures.collection.task,
+                weights=pictures.weights(),
+                pixels=pixels,
+                any_layout=True,
+                pictures=pictures,
             ),
             num_workers=workers,
             prefetch_factor=4 if workers else None,

@@ -1,8 +1,8 @@
 """Average precision of boxes as in COCO, by pycocotools, and its intervals over resampled pictures.
 
-Boxes are matched and counted by pycocotools. Intersection over union does not change when pictures are stretched, so shares of
-the sides serve as coordinates; the figures by the size of objects, which need pixels, are not computed. For intervals, its
-matches are counted again with other weights of the pictures: with all weights 1 the figures are those of pycocotools.
+Boxes are matched and counted by pycocotools, in pixels of the picture as the network sees it: sizes of objects are those of
+their boxes there. For intervals, its matches are counted again with other weights of the pictures: with all weights 1 the
+figures are those of pycocotools.
 
 Source: Lin et al. 2014 (arXiv:1405.0312); https://cocodataset.org/#detection-eval.
 """
@@ -26,6 +26,8 @@ USUAL = 100
 """Boxes of a picture that count, in COCO."""
 THRESHOLDS = tuple((50 + 5 * step) / 100 for step in range(10))
 """Of intersection over union."""
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Areas in pixels of the objects of each size, in COCO; both ends belong to it."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ class Precisions:
         by_class: average precision of each class at each threshold, [class, 10]; nan for a class without an object.
         recall: of each class, of at most `USUAL` boxes a picture, as the mean over the thresholds, [class].
         drawn: `ap`, `ap50` and `ap75` of each resample, [resample, 3].
+        by_size: `ap` of the objects of each size that there is.
+        drawn_by_size: likewise, of each resample with such an object, [resample].
     """
 
     by_class: np.ndarray
     recall: np.ndarray
     drawn: np.ndarray
+    by_size: dict[str, float]
+    drawn_by_size: dict[str, np.ndarray]
 
 
 def figures_in(by_class: np.ndarray) -> dict[str, float]:
@@ -52,7 +58,9 @@ def figures_in(by_class: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in names.items()}
 
 
-def precisions(answers: Sequence[Tensor], truth: Sequence[Tensor], classes: int, resamples: int = ORDERS) -> Precisions:
+def precisions(
+    answers: Sequence[Tensor], truth: Sequence[Tensor], classes: int, resamples: int = ORDERS, side: int | None = None
+) -> Precisions:
     """Judges the boxes of pictures.
 
     Args:
@@ -60,6 +68,7 @@ def precisions(answers: Sequence[Tensor], truth: Sequence[Tensor], classes: int,
         truth: of each picture, [object, 6]: likewise, with 1 in place of the score, or less for a region to be ignored.
         classes: number of classes.
         resamples: 0 for no intervals.
+        side: of the square pictures in pixels, of which the boxes are shares; None for no figures by size.
 
     Raises:
         ValueError: pycocotools is not installed.
@@ -68,32 +77,41 @@ def precisions(answers: Sequence[Tensor], truth: Sequence[Tensor], classes: int,
     from pycocotools.cocoeval import COCOeval
 
     most = max([USUAL, *(len(each) for each in answers)])
+    sizes = {"all": (0.0, 1e10), **(SIZES if side is not None else {})}
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = COCOeval(as_coco(truth, classes, scored=False), as_coco(answers, classes, scored=True), "bbox")
-        judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [[0, 1e10]], ["all"], [most]
+        wanted, given = as_coco(truth, classes, scored=False, side=side), as_coco(answers, classes, scored=True, side=side)
+        judge = COCOeval(wanted, given, "bbox")
+        judge.params.areaRng, judge.params.areaRngLbl, judge.params.maxDets = [*map(list, sizes.values())], [*sizes], [most]
         judge.evaluate()
         judge.accumulate()
-    found, recall = judge.eval["precision"][..., 0, 0], judge.eval["recall"][..., 0, 0]  # threshold, recall, class
-    none = (found == -1).all((0, 1))
-    by_class, recalls = found.mean(1).T, recall.mean(0)
-    by_class[none], recalls[none] = np.nan, np.nan
-    drawn = np.empty((0, 3))
-    if resamples and not none.all():
-        weights = times_drawn(len(answers), resamples, torch.Generator().manual_seed(0)).numpy()
-        matches = [judge.evalImgs[number * len(answers) : (number + 1) * len(answers)] for number in range(classes)]
+    found, recall = judge.eval["precision"][..., 0], judge.eval["recall"][..., 0, 0]  # threshold, recall, class, size
+    by_class, recalls = found.mean(1).transpose(2, 1, 0), recall.mean(0)  # size, class, threshold
+    none = (found == -1).all((0, 1)).T
+    by_class[none], recalls[none[0]] = np.nan, np.nan
+    drawn: dict[str, np.ndarray] = {}
+    weights = times_drawn(len(answers), resamples, torch.Generator().manual_seed(0)).numpy() if resamples else None
+    for place, name in enumerate(sizes):
+        drawn[name] = np.empty((0, 3))
+        if weights is None or none[place].all():
+            continue
+        starts = [len(answers) * (number * len(sizes) + place) for number in range(classes)]
+        matches = [judge.evalImgs[start : start + len(answers)] for start in starts]
         every = np.stack([resampled(each, weights) for each in matches], 1)  # resample, class, threshold
-        drawn = np.array([[*figures_in(each).values()] for each in every])
-        drawn = drawn[~np.isnan(drawn).any(1)]
-    return Precisions(by_class, recalls, drawn)
+        figures = np.array([[*figures_in(each).values()] for each in every])
+        drawn[name] = figures[~np.isnan(figures).any(1)]
+    there = {name: place for place, name in enumerate(sizes) if place and not none[place].all()}
+    by_size = {name: figures_in(by_class[place])["ap"] for name, place in there.items()}
+    return Precisions(by_class[0], recalls, drawn["all"], by_size, {name: drawn[name][:, 0] for name in there})
 
 
-def as_coco(boxes: Sequence[Tensor], classes: int, scored: bool) -> Any:
-    """Boxes of pictures in the form of pycocotools."""
+def as_coco(boxes: Sequence[Tensor], classes: int, scored: bool, side: int | None = None) -> Any:
+    """Boxes of pictures in the form of pycocotools, in pixels where the side of the pictures is given."""
     from pycocotools.coco import COCO
 
     rows: list[dict[str, Any]] = []
     for picture, own in enumerate(boxes, 1):
-        for left, top, right, bottom, score, number in own.double().tolist():
+        for *corners, score, number in own.double().tolist():
+            left, top, right, bottom = (each * (side or 1) for each in corners)
             width, height = max(0.0, right - left), max(0.0, bottom - top)
             row = {"id": len(rows) + 1, "image_id": picture, "category_id": int(number), "bbox": [left, top, width, height]}
             crowd = int(not scored and score < 1)
@@ -127,10 +145,12 @@ def resampled(matches: Sequence[dict[str, Any] | None], weights: np.ndarray) -> 
     hit, ignored = (
         np.concatenate([each[name] for _, each in there], axis=1)[:, order].astype(bool) for name in ("dtMatches", "dtIgnore")
     )
+    counted = ~ignored.all(0)  # of one size, most answers are not
+    places, hit, ignored = places[counted], hit[:, counted], ignored[:, counted]
     levels = np.linspace(0.0, 1.0, 101)
     known = np.flatnonzero(objects)
     found[known] = 0.0
-    if not len(order):
+    if not len(places):
         return found
     for row in known:
         weight = weights[row][places]

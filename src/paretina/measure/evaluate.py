@@ -100,6 +100,7 @@ class Evaluation:
                 "measured by it"
             )
         tally = self.judge.start(self.settings[2])
+        tally.sized(self.settings[1])
         if self.pictures.collection.task.DENSE:
             tally.prepare(len(self.pictures), lambda number: seen_by_network(self.pictures, number, *self.settings[:2]))
         for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):

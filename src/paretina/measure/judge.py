@@ -69,6 +69,10 @@ class Tally(ABC):
                 what needs more than targets and logits.
         """
 
+    def sized(self, side: int) -> None:  # noqa: B027
+        """Called before the first batch with the side of the pictures as the network sees them, in pixels; does nothing unless
+        it is overridden."""
+
     @abstractmethod
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         """Adds a batch. A row of zeros in the targets is not counted.

@@ -4,6 +4,9 @@ The maps of a network at some strides are brought to one width, from the coarses
 and one of torchvision's detectors makes boxes of them. It gets the maps as they are: resizing and normalisation are the
 network's own. Boxes are found in evaluation mode only; in training mode the answer is empty, and `Finder.losses` gives what is
 learned. Both compute in float32.
+
+torchvision's detectors know no regions that are ignored. The heads here pass them over: what is matched with no object and lies
+by more than half in such a region (`passed_over`) is not learned as background.
 """
 
 import math
@@ -16,7 +19,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
@@ -24,14 +27,22 @@ from torchvision.models.detection.image_list import ImageList
 from paretina.model.blueprint import Head, Kit, MapShape, Rounding
 from paretina.model.heads.pyramid import levels
 from paretina.model.layers import Dropout
-from paretina.model.tasks.boxes import SURE
+from paretina.model.tasks.boxes import IGNORED, SURE
 from paretina.shapes import Logits, Loss, Map, Targets
 
 PRIOR = 0.01
 """Probability of an object at each place before anything is learned (arXiv:1708.02002, section 3.3)."""
 
 Labelled = dict[str, Tensor]
-"""The objects of a picture as torchvision takes them: `boxes` in pixels, [object, 4], and `labels`."""
+"""The objects of a picture as torchvision takes them: `boxes` in pixels, [object, 4], and `labels`; and, which it leaves to the
+heads here, `ignored`, the regions that are ignored, [region, 4]."""
+
+WITHIN = 0.5
+"""Share of a place above which it counts as within a region."""
+BEYOND = 1e6
+"""How far a region that ends at an edge of the picture reaches there, in pixels, as places there are partly outside."""
+SILENT = -100.0
+"""A logit whose focal loss as background is 0 in float32."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +236,7 @@ class Finder(nn.Module):
 
 
 def objects_in(targets: Float[Tensor, "batch classes slot 5"], side: tuple[int, int], first: int = 0) -> list[Labelled]:
-    """The objects of each picture as torchvision takes them; regions to be ignored and boxes without a size are left out.
+    """The objects of each picture as torchvision takes them, and its regions to be ignored; boxes without a size are left out.
 
     Args:
         side: rows and columns of the pictures in pixels.
@@ -237,8 +248,45 @@ def objects_in(targets: Float[Tensor, "batch classes slot 5"], side: tuple[int, 
         numbers, slots = (own[..., 4] > SURE).nonzero(as_tuple=True)
         boxes = own[numbers, slots, :4] * size
         real = (boxes[:, 2:] - boxes[:, :2] > 1e-3).all(1)
-        found.append({"boxes": boxes[real], "labels": numbers[real] + first})
+        each = own.amax(0)  # of a slot, whatever its class
+        regions = each[(each[:, 4] >= IGNORED) & (each[:, 4] <= SURE), :4] * size
+        found.append({"boxes": boxes[real], "labels": numbers[real] + first, "ignored": reaching(regions, size)})
     return found
+
+
+def reaching(regions: Float[Tensor, "region 4"], size: Float[Tensor, "4"]) -> Float[Tensor, "region 4"]:
+    """The regions, but `BEYOND` the edges of the picture where they end at less than a pixel from these.
+
+    Args:
+        size: columns, rows, columns and rows of the picture.
+    """
+    first = torch.where(regions[:, :2] < 1, -BEYOND, regions[:, :2])
+    last = torch.where(regions[:, 2:] > size[2:] - 1, BEYOND, regions[:, 2:])
+    return torch.cat((first, last), 1)
+
+
+def passed_over(places: Float[Tensor, "place 4"], regions: Float[Tensor, "region 4"]) -> Bool[Tensor, " place"]:
+    """Which boxes lie in one of the regions by more than half of their area."""
+    first = torch.maximum(places[:, None, :2], regions[None, :, :2])
+    last = torch.minimum(places[:, None, 2:], regions[None, :, 2:])
+    area = (places[:, 2:] - places[:, :2]).prod(1)
+    return ((last - first).clamp(min=0).prod(2) > WITHIN * area[:, None]).any(1)
+
+
+def without_passed(
+    outputs: dict[str, Tensor], targets: list[Labelled], places: list[Tensor], matched: list[Tensor]
+) -> dict[str, Tensor]:
+    """What a head gives, with logits that have no loss at places of no object in a region that is ignored.
+
+    Args:
+        outputs: of them, `cls_logits` (picture, place, class) are the logits of a focal loss.
+        places: of each picture, their boxes in pixels, [place, 4].
+        matched: of each picture, the number of the object at each place; below 0 for none.
+    """
+    if not any(len(own["ignored"]) for own in targets):
+        return outputs
+    passed = [(who < 0) & passed_over(own, each["ignored"]) for own, each, who in zip(places, targets, matched, strict=True)]
+    return {**outputs, "cls_logits": outputs["cls_logits"].masked_fill(torch.stack(passed)[..., None], SILENT)}
 
 
 class PyramidOfBoxes(nn.Module):

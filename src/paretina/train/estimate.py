@@ -86,7 +86,8 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
     first = epochs.requests(largest, 0, recipe.accumulate, slice(None), order)
     requests = itertools.cycle(itertools.islice(first, recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.kept)
-    batches = training_batches(prepared.train, recipe.looks(), requests, prepared.model.classes, workers)
+    classes = prepared.model.classes
+    batches = training_batches(prepared.train, recipe.looks(), requests, classes, workers, pixels=recipe.pixels())
     begin_s = lead_s = 0.0
     if views := recipe.learning.remembered_views:
         batches, lead_s = with_maps(batches, job)

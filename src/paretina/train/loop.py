@@ -189,7 +189,7 @@ def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: 
     if job.remembered:
         return job.remembered.batches(requests, epochs.updates_per_epoch)
     classes, pinned = job.learner.result().model.classes, job.plan.device_type == "cuda"
-    return training_batches(job.pictures, recipe.looks(), requests, classes, workers, pinned)
+    return training_batches(job.pictures, recipe.looks(), requests, classes, workers, pinned, recipe.pixels())
 
 
 def tallied(job: Job, network: nn.Module, workers: int) -> Tally:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch
+from paretina.data.borders import BetweenObjects
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
 from paretina.model.task import Task
@@ -107,6 +108,11 @@ class Term(Method):
             ValueError: it has numbers for other classes.
         """
         return self
+
+    def pixels(self) -> BetweenObjects | None:
+        """What gives the weight of each pixel, found beside the masks: the targets of a pixel then add up to its weight. None
+        for 1."""
+        return None
 
     @abstractmethod
     def make(self, teacher: Teacher | None) -> TermFn:

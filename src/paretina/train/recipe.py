@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import nn
 
 from paretina.clock import END, Clock
+from paretina.data.borders import BetweenObjects
 from paretina.data.bounds import require_within
 from paretina.data.sampler import Epochs
 from paretina.data.sampling import Sampling
@@ -21,7 +22,7 @@ from paretina.train.average import Average
 from paretina.train.clipping import Clip
 from paretina.train.evaluated import TESTED, Evaluated
 from paretina.train.learning import Learning
-from paretina.train.objective import Objective, learning_modules
+from paretina.train.objective import Objective, Term, learning_modules
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.optimizer import Optimizer
 from paretina.train.optimizers.adamw import AdamW
@@ -219,6 +220,11 @@ class Recipe(Spec):
         """How each view of a picture is made."""
         shared = self.image_transforms()
         return tuple(Look((*shared, *view.transforms), view.own, view.scale) for view in self.views or (View(),))
+
+    def pixels(self) -> BetweenObjects | None:
+        """What gives the weight of each pixel, by the terms of the loss; None for 1."""
+        terms: tuple[Term, ...] = getattr(self.objective, "terms", ())
+        return next((found for term in terms if (found := term.pixels()) is not None), None)
 
     def without(self, transform: Transform) -> tuple[Transform, ...]:
         """The transforms with one replaced by the plain resizing to a square, as in evaluation.

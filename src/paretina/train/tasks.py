@@ -14,6 +14,7 @@ from paretina.data.source import Collection
 from paretina.measure.judge import Judge
 from paretina.model.task import Task
 from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.instances import Instances
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
@@ -52,9 +53,14 @@ def check_task(recipe: Recipe, task: Task) -> None:
     name = task.WORDS
     for spec in specs_within(recipe):
         fits = (spec.TASK,) if isinstance(spec, Judge) else getattr(spec, "TASKS", (Task,))
+        title = type(spec).__name__
+        if isinstance(spec, Term) and spec.pixels() is not None and not isinstance(task, Instances):
+            raise ValueError(
+                f"{title}.w0 weighs the pixels between objects, and the task of this data is {name}; leave it at 0, or give "
+                "masks that number the objects (data.labels=instances)"
+            )
         if isinstance(task, fits):
             continue
-        title = type(spec).__name__
         others = ", ".join(each.WORDS for each in fits)
         instead = "leave it out"
         if isinstance(spec, Term):

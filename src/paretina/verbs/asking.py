@@ -179,7 +179,7 @@ def ask(
             `paretina.train.progressive`.
         imbalance: how rare classes are treated: "sampling", "weights", "effective" or "logits"; see
             `paretina.train.class_counts`.
-        ignore: classes whose pictures are left out.
+        ignore: classes whose pictures, pixels or objects are left out.
         relabel: a file of corrected labels, as `data_labels` writes it.
         relabel_val: whether it corrects the labels of validation and test pictures too.
         hierarchy: a file with groups of classes; see `paretina.measure.hierarchy.read_hierarchy`.
@@ -233,8 +233,8 @@ def ask(
         dense, boxed = named_source.dense(), named_source.boxed()
     if dense or boxed:
         pictures_alone({"--relabel": relabel, "--relabel-val": relabel_val or None, "--hierarchy": hierarchy}, imbalance)
-    if boxed and (ignore or imbalance is not None):
-        raise MisuseError(f"--{'ignore' if ignore else 'imbalance'} is not for objects with boxes; leave it out")
+    if boxed and imbalance is not None:
+        raise MisuseError("--imbalance is not for objects with boxes; leave it out")
     if ignore or relabel is not None or relabel_val:
         with misuse():
             source = source_named(said["data"].value)

@@ -540,8 +540,9 @@ def labelled(
     """
     before = learned_by(path, source)
     notes: list[str] = []
-    source = before.source.read_as(about.task, about.classes)
-    left_out = ignored_in(source)
+    left_out = ignored_in(before.source)
+    gone = [name for name in ignore if name not in left_out] if about.task.BOXES else []  # which a folder may be asked for
+    source = before.source.read_as(about.task, (*about.classes, *gone))
     if more := [name for name in ignore if name not in left_out]:
         source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))
         left_out += more

@@ -7,12 +7,12 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from paretina.model.detection import Anchors, SmallConv, objects_in
+from paretina.model.detection import BEYOND, Anchors, SmallConv, objects_in, passed_over, reaching
 from paretina.model.heads.faster_rcnn import FasterHead
 from paretina.model.heads.fcos import FcosHead
 from paretina.model.heads.retina import RetinaHead
 from paretina.model.tasks.any_of import ABSENT
-from paretina.model.tasks.boxes import IGNORED, Boxes
+from paretina.model.tasks.boxes import EVERY, IGNORED, Boxes
 from tiny import row, tiny_blueprint
 
 HEADS = [
@@ -102,14 +102,109 @@ def test_regions_to_ignore_and_boxes_without_a_size_are_no_objects():
     first, second = objects_in(targets, (40, 80), first=1)
     torch.testing.assert_close(first["boxes"], torch.tensor([[16.0, 12.0, 56.0, 36.0]]))
     assert first["labels"].tolist() == [2]
-    assert second["boxes"].shape == (0, 4)
+    torch.testing.assert_close(first["ignored"], torch.tensor([[16.0, 12.0, 56.0, 36.0]]))
+    assert second["boxes"].shape == second["ignored"].shape == (0, 4)
     assert targets[0, 1, 1, 4] == IGNORED
+    whatever = HIDDEN.clone()
+    whatever[:, 4] = EVERY  # whose region is listed once
+    own = Boxes().targets([torch.cat((ONE, whatever))], 2)
+    assert own[0, :, 1, 4].tolist() == [IGNORED, IGNORED]
+    (found,) = objects_in(own, (40, 80), first=1)
+    torch.testing.assert_close(found["ignored"], first["ignored"])
+    assert found["labels"].tolist() == [2]
     assert targets[1, :, 0, 4].tolist() == pytest.approx([ABSENT] * 2)
+
+
+def test_a_region_at_an_edge_reaches_beyond_it():
+    size = torch.tensor([80.0, 40, 80, 40])
+    regions = torch.tensor([[0.5, 3.0, 20, 39.5], [4, 0, 80, 30]])
+    assert reaching(regions, size).tolist() == [[-BEYOND, 3, 20, BEYOND], [4, -BEYOND, BEYOND, 30]]
+
+
+def test_a_box_is_passed_over_where_more_than_half_of_it_is_in_one_region():
+    places = torch.tensor([[0.0, 0, 4, 4], [2, 0, 6, 4], [1.9, 0, 5.9, 4], [20, 20, 24, 24], [0, 0, 40, 40]])
+    regions = torch.tensor([[0.0, 0, 4, 10], [30, 30, 40, 40]])
+    assert passed_over(places, regions).tolist() == [True, False, True, False, False]
+    assert passed_over(places, regions[:0]).tolist() == [False] * 5
+
+
+CROWD = torch.tensor([[0.5, 0.0, 1.0, 1.0, 0, 0]])
+FOUND = torch.tensor([[0.05, 0.05, 0.45, 0.5, 1, 1]])
+
+
+def seen_by_loss(network, given):
+    """Which places have a part in the loss, by the gradients of their logits (of the first step), and their boxes."""
+    detector = network.head.classifier.detector
+    second = isinstance(network.blueprint.head, FasterHead)
+    kept = []
+
+    def keep(module, inputs, outputs):
+        logits = [each.permute(0, 2, 3, 1).flatten(1) for each in outputs[0]] if second else [outputs["cls_logits"]]
+        for each in outputs[0] if second else logits:
+            each.retain_grad()
+        kept.append(outputs[0] if second else logits)
+
+    hook = (detector.rpn if second else detector).head.register_forward_hook(keep)
+    sum(losses(network, given).values()).backward()
+    hook.remove()
+    grads = [each.grad for each in kept[0]]
+    if second:
+        grads = [each.permute(0, 2, 3, 1).flatten(1)[..., None] for each in grads]
+    taken = torch.cat(grads, 1)[0].ne(0).any(1)
+    maps = network(torch.zeros(1, 3, 32, 32), extras=True)[1]["embedding"].maps
+    maps = list(maps)
+    generator = detector.rpn.anchor_generator if second else detector.anchor_generator
+    return taken, generator(ImageList(torch.zeros(1, 3, 32, 32), [(32, 32)]), maps)[0]
+
+
+@every_head
+def test_a_place_in_a_region_to_ignore_has_no_part_in_the_loss_of_classes(head):
+    head = replace(head, finest=2, **({} if isinstance(head, FcosHead) else {"anchor": 1.0}))
+    taken, places = seen_by_loss(built(head).train(), [torch.cat((FOUND, CROWD))])
+    usual, _ = seen_by_loss(built(head).train(), [FOUND])
+    hidden = passed_over(places, torch.tensor([[16.0, -BEYOND, BEYOND, BEYOND]]))
+    assert int(hidden.sum()) > 20
+    assert not bool(taken[hidden].any())
+    assert int(usual[hidden].sum()) > 20  # without the region they are background
+    assert int(taken[~hidden].sum()) > 20
+
+
+@every_head
+def test_an_object_in_a_region_to_ignore_is_learned(head):
+    inside = torch.tensor([[0.55, 0.1, 0.95, 0.5, 1, 1]])
+    alone, beside = (losses(built(head).train(), [each]) for each in (inside, torch.cat((inside, CROWD))))
+    for name in alone:
+        if name in ("bbox_regression", "bbox_ctrness"):  # of objects alone
+            torch.testing.assert_close(alone[name], beside[name])
+    assert float(sum(beside.values()).detach()) > 0
+
+
+@every_head
+def test_a_picture_that_is_all_to_be_ignored_teaches_nothing_where_places_are_in_it(head):
+    everything = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0, 0]])
+    network = built(replace(head, finest=2, **({} if isinstance(head, FcosHead) else {"anchor": 1.0}))).train()
+    found = losses(network, [everything, everything])
+    sum(found.values()).backward()
+    assert all(loss.isfinite() for loss in found.values())
+    assert float(sum(found.values()).detach()) == 0
+    assert all(bool((each.grad == 0).all()) for each in network.parameters() if each.grad is not None)
+
+
+def test_proposals_in_a_region_to_ignore_are_left_out_of_the_second_step_but_those_of_objects():
+    network = built(HEADS[2]).train()
+    rois = network.head.classifier.detector.roi_heads
+    proposals = torch.tensor([[18.0, 4, 30, 16], [18, 18, 30, 30], [2, 2, 10, 10]])
+    boxes = torch.tensor([[19.0, 4, 30, 16]])
+    target = {"boxes": boxes, "labels": torch.tensor([1]), "ignored": torch.tensor([[16.0, 0, 32, 32]])}
+    assert rois.remaining(proposals, target).tolist() == proposals[[0, 2]].tolist()
+    assert rois.remaining(proposals, {**target, "ignored": boxes[:0]}).tolist() == proposals.tolist()
 
 
 def test_a_picture_with_too_many_objects_is_refused():
     with pytest.raises(ValueError, match=r"a picture has 3 objects, and Boxes\.most is 2; raise it"):
         Boxes(most=2).targets([ONE.expand(3, -1)], 2)
+    with pytest.raises(ValueError, match=r"an object has one class; only a region that is ignored"):
+        Boxes().targets([torch.tensor([[0.2, 0.3, 0.7, 0.9, EVERY, 1]])], 2)
     with pytest.raises(ValueError, match=r"class numbers lie in 0 to 0"):
         Boxes().targets([ONE], 1)
     with pytest.raises(ValueError, match=r"boxes are shares of a picture, 0 to 1, got -0\.1"):

@@ -1,6 +1,7 @@
 """Class weights and logit adjustment, against direct computations."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +9,22 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from paretina.clock import START
+from paretina.clock import START, Clock
 from paretina.data.batch import Batch
+from paretina.data.borders import BetweenObjects, nearness
+from paretina.data.loader import Collate
 from paretina.data.sources.arrays import Arrays
+from paretina.model.tasks.instances import Instances
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.tasks.places import Places
 from paretina.schedules import Constant
 from paretina.spec import decode, encode, put
 from paretina.train.class_counts import IMBALANCES, balanced_by, class_counts, with_counts
+from paretina.train.learning import Learning
 from paretina.train.objective import Outputs
 from paretina.train.objectives.supervised import Supervised
 from paretina.train.recipe import Recipe
+from paretina.train.tasks import check_task
 from paretina.train.terms.adjusted_cross_entropy import AdjustedCrossEntropy
 from paretina.train.terms.cross_entropy import CrossEntropy
 from paretina.train.terms.weighted_cross_entropy import WeightedCrossEntropy
@@ -160,3 +168,64 @@ def rare(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (len(labels), 8, 8, 3)).astype(np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=labels, split=["train"] * 15 + ["val"] * 8)
     return Arrays(path=str(tmp_path / "a.npz"))
+
+
+# --- between objects --------------------------------------------------------------------------------------------------------
+
+OBJECTS = torch.zeros(1, 12, 12, dtype=torch.uint8)
+OBJECTS[0, 2:6, 2:10] = 1
+OBJECTS[0, 6:10, 2:10] = 2
+OBJECTS[0, 11, :3] = 255
+
+
+def pixels_loss(term, logits, targets):
+    images = torch.zeros(1, 3, 12, 12, dtype=torch.uint8)
+    return term.make(None)(Outputs(logits), Batch((images,), targets, torch.arange(1)), Clock(5, 10, 10.0))
+
+
+@pytest.mark.parametrize("known", [None, (1.0, 2.0, 7.0)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_weight_of_a_pixel_is_that_of_its_class_and_what_is_between_objects(known, smoothing):
+    by = {"by": "none"} if known is None else {"by": "given", "weights": known}
+    term = WeightedCrossEntropy(w0=10.0, sigma=3.0, smoothing=Constant(value=smoothing), **by)
+    items = [(0, OBJECTS[0], (torch.zeros(3, 12, 12, dtype=torch.uint8),))]
+    targets = Collate(3, task=Instances(), pixels=term.pixels())(items).batch.targets
+    plain = Collate(3, task=Instances())(items).batch.targets
+    logits = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    between = torch.from_numpy(10 * nearness(OBJECTS[0].numpy(), 3.0))
+    assert 9 > float(between.max()) > 7  # exp(-4 / 18) of 10
+    classes = torch.tensor(known or (1.0, 1.0, 1.0))
+    each = F.cross_entropy(logits, plain, label_smoothing=smoothing, reduction="none")[0].double()
+    there = plain[0].any(0)
+    whole = (each * (classes[plain[0].argmax(0)].double() + between) * there).sum() / there.sum()
+    assert int((~there).sum()) == 3
+    torch.testing.assert_close(pixels_loss(term, logits, targets).double(), whole, atol=1e-4, rtol=1e-5)
+
+
+def test_without_w0_nothing_is_looked_for():
+    assert WeightedCrossEntropy(by="none").pixels() is None
+    assert Recipe(objective=Supervised(terms=(WeightedCrossEntropy(by="none", w0=2.0),))).pixels() == BetweenObjects(2.0, 5.0)
+    assert Recipe().pixels() is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"w0": -1.0}, "WeightedCrossEntropy.w0 is a weight, 0 or more, got -1"),
+        ({"w0": 1.0, "sigma": 0.0}, "WeightedCrossEntropy.sigma is in pixels, above 0 and at most 100, got 0"),
+    ],
+)
+def test_border_weights_that_cannot_be_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        WeightedCrossEntropy(**fields)
+
+
+def test_border_weights_are_for_masks_that_number_objects():
+    recipe = Recipe(objective=Supervised(terms=(WeightedCrossEntropy(by="none", w0=2.0),)))
+    check_task(recipe, Instances())
+    for task in (Places(), OneOf()):
+        with pytest.raises(ValueError, match=r"w0 weighs the pixels between objects, .*data.labels=instances"):
+            check_task(recipe, task)
+    kept = replace(recipe, learning=Learning(frozen_stride=16, remembered_views=2))
+    with pytest.raises(ValueError, match=r"w0 needs the masks in each update, .*set w0=0 or remembered_views=0"):
+        recipe.objective.terms[0].check(kept, tiny_blueprint())

@@ -2,7 +2,8 @@
 
 For classes that are not to be told apart, such as `unknown` or `broken`: they do not appear in the model, and their pictures
 are left out of training and of every figure. With one class a picture, its pictures are left out. With several, the label is
-left out, and with it pictures that have no other. Where each pixel has a class, its pixels are not known any more. A picture
+left out, and with it pictures that have no other. Where each pixel has a class, its pixels are not known any more. Where
+objects have boxes, those of the class are neither to be found nor to be missed, whatever is found there, as crowds. A picture
 with probabilities is left out where an ignored class is the likeliest, and the others of its probabilities add up to 1 again.
 
 Nothing is read but labels, and these only where they are not in the list of pictures.
@@ -22,6 +23,7 @@ from paretina.data.sources.arrays import Arrays
 from paretina.data.sources.shapes import Shapes
 from paretina.model.task import UNKNOWN
 from paretina.model.tasks.any_of import AnyOf
+from paretina.model.tasks.boxes import EVERY
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.spec import near
@@ -47,13 +49,13 @@ class Ignoring(Source):
         whole = self.source.open()
         ignored = {named(name, whole.classes) for name in self.classes}
         kept = tuple(number for number, name in enumerate(whole.classes) if name not in ignored)
-        if whole.task.BOXES:
-            raise ValueError("classes of objects with boxes cannot be ignored; leave them out of the annotations")
         if isinstance(whole.task, Nothing):
             raise ValueError("classes can be ignored only where pictures have labels, and this data has none")
-        if len(kept) < 2:
+        least = 1 if whole.task.BOXES else 2
+        if len(kept) < least:
             left = f"only {whole.classes[kept[0]]!r} is" if kept else "none is"
-            raise ValueError(f"of {how_many(len(whole.classes), 'class')} {left} left without those to ignore; two are needed")
+            needed = "one is" if least == 1 else "two are"
+            raise ValueError(f"of {how_many(len(whole.classes), 'class')} {left} left without those to ignore; {needed} needed")
         more: dict[str, Any] = {"whole": whole, "kept": kept, "task": whole.task, "moved": whole.moved}
         found = IgnoringCollection(tuple(whole.classes[each] for each in kept), {}, (), whole.mirrors, **more)
         splits = {split: found.remaining(samples) for split, samples in whole.splits.items()}
@@ -63,6 +65,8 @@ class Ignoring(Source):
         note = f"ignored {how_many(len(ignored), 'class')} ({listed}): pictures left out: {lost or 'none'}"
         if whole.task.DENSE:
             note = f"ignored {how_many(len(ignored), 'class')} ({listed}), whose pixels count as unknown"
+        if whole.task.BOXES:
+            note = f"ignored {how_many(len(ignored), 'class')} ({listed}), whose objects are neither to be found nor missed"
         return replace(found, splits=splits, notes=(*whole.notes, note))
 
     def pinned(self, collection: Collection) -> "Ignoring":
@@ -105,7 +109,7 @@ class IgnoringCollection(WrappedCollection):
 
     def remaining(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """The samples that have a class left, or none to begin with, with the numbers of their classes."""
-        if self.task.DENSE:
+        if self.task.DENSE or self.task.BOXES:
             return samples
         numbers = {old: new for new, old in enumerate(self.kept)}
         if isinstance(self.task, AnyOf):
@@ -130,10 +134,22 @@ class IgnoringCollection(WrappedCollection):
             table = torch.full((UNKNOWN + 1,), UNKNOWN, dtype=torch.uint8)
             table[list(self.kept)] = torch.arange(len(self.kept), dtype=torch.uint8)
             return table[found.long()]
+        if self.task.BOXES:
+            return self.boxes(found)
         if found.ndim:
             own = found[list(self.kept)]
             return own if isinstance(self.task, AnyOf) or not own.sum() else own / own.sum()
         return torch.tensor(sample.label)
+
+    def boxes(self, found: Tensor) -> Tensor:
+        """The boxes of a picture, [object, 6], with the new numbers of classes."""
+        numbers, own = found[:, 4].long(), found.clone()
+        ours = torch.isin(numbers, torch.tensor(self.kept))
+        own[ours, 4] = torch.searchsorted(torch.tensor(self.kept), numbers[ours]).to(own.dtype)
+        gone = ~ours & (numbers >= 0)  # below 0 the picture is unlabelled
+        own[gone, 4] = EVERY
+        own[gone, 5] = 0
+        return own
 
 
 EXAMPLES = (

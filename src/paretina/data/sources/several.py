@@ -1,7 +1,8 @@
 """Several: the training pictures of several sources together, judged on the first one's validation pictures.
 
 All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label. Or all
-have masks of the same classes, or of objects; then all are judged, on the validation pictures of each.
+have masks of the same classes, or of objects, or boxes of the same classes; then all are judged, on the validation pictures of
+each.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from paretina.data.source import Collection, Sample, Source
 from paretina.data.sources.apart import NO_LABEL
 from paretina.data.sources.shapes import Shapes
 from paretina.model.task import Task
+from paretina.model.tasks.boxes import Boxes
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
@@ -56,20 +58,30 @@ class Several(Source):
     def dense(self) -> bool:
         return self.sets[0].source.dense()
 
+    def boxed(self) -> bool:
+        return self.sets[0].source.boxed()
+
+    def asked_for(self, task: str) -> "Several | None":
+        found = [each.source.asked_for(task) for each in self.sets]
+        sets = [replace(each, source=own) for each, own in zip(self.sets, found, strict=True) if own is not None]
+        return replace(self, sets=tuple(sets)) if len(sets) == len(found) else None
+
     def read_as(self, task: Task, classes: tuple[str, ...]) -> "Several":
         return replace(self, sets=tuple(replace(each, source=each.source.read_as(task, classes)) for each in self.sets))
 
     def open(self) -> "SeveralCollection":
         found = [each.source.open() for each in self.sets]
         first = found[0]
+        alike = first.task.DENSE or first.task.BOXES
+        task = shared_task([each.task for each in found])
         for name, each in zip((own.name for own in self.sets), found, strict=True):
-            if first.task.DENSE and (each.task, each.classes) != (first.task, first.classes):
+            if alike and (shared_task([first.task, each.task]) is None or each.classes != first.classes):
                 raise ValueError(
-                    f"Several takes masks of the same kind and classes, and those of {name} ({each.task.WORDS}: "
+                    f"Several takes masks, or boxes, of the same kind and classes, and those of {name} ({each.task.WORDS}: "
                     f"{', '.join(map(printable, each.classes[:5]))}) are not those of {self.sets[0].name} ({first.task.WORDS}: "
                     f"{', '.join(map(printable, first.classes[:5]))})"
                 )
-        for each in () if first.task.DENSE else found:
+        for each in () if alike else found:
             if not isinstance(each.task, OneOf if each is first else OneOf | Nothing):
                 raise ValueError(f"Several is for one class a picture, and one of its sources is for {each.task.WORDS}")
         numbers = {name: number for number, name in enumerate(first.classes)}
@@ -77,17 +89,16 @@ class Several(Source):
         for number, (name, each) in enumerate(zip((own.name for own in self.sets), found, strict=True)):
             known = [NO_LABEL if isinstance(each.task, Nothing) else numbers.get(name, NO_LABEL) for name in each.classes]
             for split, samples in each.splits.items():
-                if number and split != "train" and not first.task.DENSE:
+                if number and split != "train" and not alike:
                     continue
-                own = tuple(
-                    Sample(f"{name}/{sample.name}", 0 if first.task.DENSE else known[sample.label]) for sample in samples
-                )
+                own = tuple(Sample(f"{name}/{sample.name}", 0 if alike else known[sample.label]) for sample in samples)
                 splits[split] = (*splits.get(split, ()), *own)
         counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
         notes = (*(note for each in found for note in each.notes), f"training pictures of {len(found)} sources: {counts}")
         if len(found) > 1 and any(each.is_soft() for each in found):
             raise ValueError("Several needs labels that are classes, and those of one of its sources are probabilities")
-        more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True)), "task": first.task}
+        more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True))}
+        more["task"] = task if alike else first.task
         more["weighted"] = any(each.weighted for each in found)
         return SeveralCollection(first.classes, splits, notes, all(each.mirrors for each in found), **more)
 
@@ -101,6 +112,14 @@ class Several(Source):
                 for each, part in zip(self.sets, collection.parts.values(), strict=True)
             ),
         )
+
+
+def shared_task(tasks: list[Task]) -> Task | None:
+    """The one task of several sets, with boxes for as many objects as one of them has; None where they differ."""
+    boxes = [each for each in tasks if isinstance(each, Boxes)]
+    if len(boxes) == len(tasks):
+        return max(boxes, key=lambda each: each.most)
+    return tasks[0] if all(each == tasks[0] for each in tasks) else None
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,7 @@ class SeveralCollection(Collection):
 
     def target(self, sample: Sample) -> Tensor:
         part, own = self.own(sample)
-        if self.task.DENSE or part is next(iter(self.parts.values())):
+        if self.task.DENSE or self.task.BOXES or part is next(iter(self.parts.values())):
             return part.target(own)
         return super().target(sample)
 

@@ -3,6 +3,8 @@
 - `ap`: average precision, as the mean over the classes and over the thresholds 0.5 to 0.95 of intersection over union; `ap50`
   and `ap75` at one threshold; `ar` the recall likewise, of all boxes of an answer (at most 100, or as many as the head has room
   for).
+- `ap_small`, `ap_medium` and `ap_large`: `ap` of the objects whose boxes have less than 32 x 32 pixels, up to 96 x 96, or
+  more; only where there are such objects.
 - `loss`: 1 - the largest score x intersection over union with an answer of the right class, as the mean over objects: a measure
   from 0 to 1 that tells more than `ap` in the first epochs.
 
@@ -24,7 +26,7 @@ from torchvision.ops import box_iou
 
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import around
-from paretina.measure.coco import ORDERS, figures_in, precisions
+from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
 from paretina.measure.judge import Judge, Judged, Tally
 from paretina.model.task import Task
 from paretina.model.tasks.boxes import IGNORED, SURE, Boxes
@@ -39,6 +41,9 @@ class FoundBoxes(Tally):
     Args:
         classes: number of classes.
         score: from which on a box counts in the table of pictures.
+
+    Attributes:
+        side: of the pictures in pixels; None where it is not known, and so no size of an object.
     """
 
     KEY: ClassVar[str] = "ap"
@@ -48,6 +53,10 @@ class FoundBoxes(Tally):
         self.classes = classes
         self.score = score
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self.side: int | None = None
+
+    def sized(self, side: int) -> None:
+        self.side = side
 
     def add(self, logits: Tensor, targets: Tensor, ids: Ids) -> None:
         """Adds a batch.
@@ -56,12 +65,12 @@ class FoundBoxes(Tally):
             logits: answers, (batch, class, slot, 5); see `paretina.model.tasks.boxes`.
             targets: likewise; there may be another number of slots.
         """
-        answers, truth = (Boxes().answer(each.cpu()) for each in (logits, targets))
+        answers, truth = Boxes().answer(logits.cpu()), [described(own) for own in targets.cpu()]
         known = targets[..., 4].flatten(1).any(1).tolist()
         for place, number in enumerate(ids.tolist()):
             if known[place]:
-                own, there = answers[place], truth[place]
-                self.kept[number] = own[own[:, 4] > 0], there[there[:, 4] >= IGNORED]
+                own = answers[place]
+                self.kept[number] = own[own[:, 4] > 0], truth[place]
 
     def with_all(self, others: Sequence[Tally]) -> "FoundBoxes":
         joined = copy.copy(self)
@@ -92,7 +101,7 @@ class FoundBoxes(Tally):
         if not order:
             raise ValueError("there are no labelled pictures to judge boxes on")
         answers, truth = [each for _, each, _ in order], [each for *_, each in order]
-        found = precisions(answers, truth, self.classes, ORDERS)
+        found = precisions(answers, truth, self.classes, ORDERS, self.side)
         misses = self.misses()
         metrics: dict[str, float | None] = {"val/loss": None if np.isnan(misses) else misses}
         for place, (name, share) in enumerate(figures_in(found.by_class).items()):
@@ -102,6 +111,9 @@ class FoundBoxes(Tally):
                 continue
             low, high = around(value, torch.from_numpy(100 * found.drawn[:, place]), 100.0)
             metrics |= {f"val/{name}": value, f"val/{name}_low": low, f"val/{name}_high": high}
+        for name, share in found.by_size.items():
+            low, high = around(100 * share, torch.from_numpy(100 * found.drawn_by_size[name]), 100.0)
+            metrics |= {f"val/ap_{name}": 100 * share, f"val/ap_{name}_low": low, f"val/ap_{name}_high": high}
         recall = 100 * mean_known(found.recall)
         metrics["val/ar"] = None if np.isnan(recall) else recall
         counts = [sum(int((objects(each)[:, 5] == number).sum()) for each in truth) for number in range(self.classes)]
@@ -115,7 +127,11 @@ class FoundBoxes(Tally):
             for number, (name, count) in enumerate(zip(classes, counts, strict=True))
         ]
         total = {"objects": sum(counts), "answers": sum(int((each[:, 4] >= self.score).sum()) for each in answers)}
+        missing = [name for name in SIZES if name not in found.by_size] if self.side is not None else []
         notes = () if sum(counts) else ("there is no object in any picture, so nothing is said of objects",)
+        if sum(counts) and missing:
+            those = "that size" if len(missing) == 1 else "these sizes"
+            notes = (f"no object is {' or '.join(map(size_in_words, missing))}, so AP is not said for {those}",)
         return Judged(metrics, {"boxes_per_class": per_class, "boxes": total}, notes)
 
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
@@ -128,9 +144,23 @@ class FoundBoxes(Tally):
         write_lines(path, ["name", "objects", "answers", "found"], rows)
 
 
+def size_in_words(name: str) -> str:
+    """A size of objects with its limits: small (below 32 x 32 pixels)"""
+    least, most = (round(area**0.5) for area in SIZES[name])
+    if not least:
+        return f"{name} (below {most} x {most} pixels)"
+    return f"{name} ({least} x {least} {'pixels and more' if name == 'large' else f'to {most} x {most} pixels'})"
+
+
 def mean_known(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def described(target: Tensor) -> Tensor:
+    """The objects of a target and its regions to ignore, these once for each of their classes, as `Boxes.answer` does."""
+    slots, numbers = (target[..., 4] >= IGNORED).t().nonzero(as_tuple=True)
+    return torch.cat((target[numbers, slots], numbers[:, None].to(target.dtype)), 1)
 
 
 def objects(truth: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """FasterHead: finds boxes in two steps, proposals and their classes, by torchvision's Faster R-CNN.
 
 Most of its parameters are in the two layers behind the pooled proposals, and its time depends on how many of these there are:
-    it is
-counted with `proposals` of them in every picture.
+it is counted with `proposals` of them in every picture. Anchors and proposals in a region that is ignored and of no object are
+not among those that are drawn for the losses.
 
 Source: Ren et al. 2015 (arXiv:1506.01497), with feature pyramids as in arXiv:1612.03144; torchvision's `FasterRCNN`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,9 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FasterRCNN, TwoMLPHead
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import MultiScaleRoIAlign, box_iou
 
-from paretina.model.detection import Anchors, BoxHead, Finder, GivenMaps, SmallConv
+from paretina.model.detection import Anchors, BoxHead, Finder, GivenMaps, Labelled, SmallConv, passed_over
 from paretina.traits import Never
 
 POOLED = 7
@@ -53,6 +56,65 @@ class ClassesOfBoxes(nn.Module):
         scores = torch.cat((x @ self.ground.t(), x @ self.score.t() + self.shift), 1)
         boxes = x @ self.place.flatten(0, 1).t() + self.centre.flatten()
         return scores, torch.cat((boxes.new_zeros(len(boxes), 4), boxes), 1)
+
+
+class PassingProposals(RegionProposalNetwork):
+    """torchvision's, which passes over regions that are ignored.
+
+    Args:
+        made: whose parts and settings it takes over.
+    """
+
+    def __init__(self, made: RegionProposalNetwork) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(made.__dict__)
+
+    def assign_targets_to_anchors(self, anchors: list[Tensor], targets: list[Labelled]) -> tuple[list[Tensor], list[Tensor]]:
+        labels, boxes = super().assign_targets_to_anchors(anchors, targets)
+        return [
+            own.masked_fill((own == 0) & passed_over(places, each["ignored"]), -1.0)
+            for own, places, each in zip(labels, anchors, targets, strict=True)
+        ], boxes
+
+    def compute_loss(
+        self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        if all(bool((own < 0).all()) for own in labels):  # of nothing there is no mean
+            return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
+        return super().compute_loss(objectness, pred_bbox_deltas, labels, list(regression_targets))
+
+
+class PassingRoIs(RoIHeads):
+    """torchvision's, which passes over regions that are ignored.
+
+    Args:
+        made: whose parts and settings it takes over.
+    """
+
+    def __init__(self, made: RoIHeads) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(made.__dict__)
+
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        targets: list[Labelled] | None = None,
+    ) -> tuple[list[Labelled], dict[str, Tensor]]:
+        if targets is not None:
+            proposals = [self.remaining(own, each) for own, each in zip(proposals, targets, strict=True)]
+            if not sum(len(own) + len(each["boxes"]) for own, each in zip(proposals, targets, strict=True)):
+                nothing = sum((each.sum() * 0.0 for each in features.values()), proposals[0].new_zeros(()))
+                return [], {"loss_classifier": nothing, "loss_box_reg": nothing}
+        return super().forward(features, proposals, image_shapes, targets)  # type: ignore[no-any-return]
+
+    def remaining(self, proposals: Tensor, target: Labelled) -> Tensor:
+        """The proposals that are near an object or in no region that is ignored."""
+        passed = passed_over(proposals, target["ignored"])
+        if len(target["boxes"]):
+            passed &= box_iou(target["boxes"], proposals).amax(0) < self.proposal_matcher.low_threshold
+        return proposals[~passed]
 
 
 class TwoSteps(Finder):
@@ -109,6 +171,7 @@ class FasterHead(BoxHead):
         )
         for name in ("cls_logits", "bbox_pred"):
             setattr(detector.rpn.head, name, SmallConv(getattr(detector.rpn.head, name)))
+        detector.rpn, detector.roi_heads = PassingProposals(detector.rpn), PassingRoIs(detector.roi_heads)
         return TwoSteps(detector, classes, self.most, self.proposals)
 
 

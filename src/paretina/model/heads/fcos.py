@@ -1,7 +1,8 @@
 """FcosHead: finds boxes without anchors, by torchvision's FCOS.
 
 Each place of each map says which class it is in the middle of, how far away the four sides of the box are, and how central it
-is. The lightest of the three heads, and the one to begin with.
+is. The lightest of the three heads, and the one to begin with. A place in a region that is ignored and in no object has no part
+in the loss of the classes.
 
 Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:2006.09214; torchvision's `FCOS`.
 """
@@ -9,14 +10,29 @@ Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:20
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torchvision.models.detection.fcos import FCOS
+from torch import Tensor
+from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 from paretina.model.blueprint import Head, Rounding
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, SmallConv, without_passed
 from paretina.traits import Never
 
 GROUPS = 32
 """Of the group norms in torchvision's head."""
+
+
+class PassingFcos(FCOSHead):
+    """torchvision's, which passes over regions that are ignored."""
+
+    def compute_loss(
+        self,
+        targets: list[Labelled],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
+        return super().compute_loss(targets, outputs, anchors, matched_idxs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +50,8 @@ class FcosHead(BoxHead):
 
     def finder(self, strides: list[int], classes: int) -> Finder:
         anchors = Anchors(strides, [(stride,) for stride in strides], (1.0,))
-        detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
-        head = detector.head
+        head = PassingFcos(self.width, 1, classes)
+        detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, head=head, **self.settings())
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         for name in ("bbox_reg", "bbox_ctrness"):
             setattr(head.regression_head, name, SmallConv(getattr(head.regression_head, name)))

@@ -1,17 +1,33 @@
 """RetinaHead: finds boxes from nine anchors at each place, with the focal loss, by torchvision's RetinaNet.
 
+An anchor in a region that is ignored and of no object has no part in the loss of the classes.
+
 Source: Lin et al. 2017 (arXiv:1708.02002); torchvision's `RetinaNet`. As there the anchors of a map have 4 times its stride,
-    and
-times 2^(1/3) and 2^(2/3), in three shapes.
+and times 2^(1/3) and 2^(2/3), in three shapes.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torchvision.models.detection.retinanet import RetinaNet
+from torch import Tensor
+from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, SmallConv, without_passed
 from paretina.traits import Never
+
+
+class PassingRetina(RetinaNetHead):
+    """torchvision's, which passes over regions that are ignored."""
+
+    def compute_loss(
+        self,
+        targets: list[Labelled],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
+        return super().compute_loss(targets, outputs, anchors, matched_idxs)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +49,8 @@ class RetinaHead(BoxHead):
     def finder(self, strides: list[int], classes: int) -> Finder:
         sizes = [tuple(round(self.anchor * stride * 2 ** (step / 3)) for step in range(3)) for stride in strides]
         anchors = Anchors(strides, sizes, (0.5, 1.0, 2.0))
-        detector = RetinaNet(GivenMaps(self.width), classes, anchor_generator=anchors, **self.settings())
-        head = detector.head
+        head = PassingRetina(self.width, anchors.num_anchors_per_location()[0], classes)
+        detector = RetinaNet(GivenMaps(self.width), classes, anchor_generator=anchors, head=head, **self.settings())
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         head.regression_head.bbox_reg = SmallConv(head.regression_head.bbox_reg)
         return Finder(detector, classes, self.most)

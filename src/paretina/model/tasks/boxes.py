@@ -4,7 +4,7 @@ A target is (class, slot, 5): each object has a slot, and there, in the row of i
 box as shares of the picture's sides, and 1. The answers of a network have the same form, with a score in place of the 1. So a
 row of zeros says nothing here too, and a picture without any number is unlabelled. One that is known to show no object has
 `ABSENT` in place of the 1 in its first slot, and one region that hides objects (a crowd, an object that is too hard) has
-`IGNORED`.
+`IGNORED`, in the row of its class or, where it is of a class that is not learned, in all rows.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,8 @@ SURE = 0.75
 """What is above is an object."""
 NUMBERS = 6
 """Of an object in a label: left, top, right, bottom, number of its class, and 1, or 0 for a region that is ignored."""
+EVERY = 1 << 20
+"""In place of the number of a class, for a region that is ignored whatever class is found there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class Boxes(Task):
     """The label is [object, 6], float: left, top, right and bottom as shares of the picture's sides, the number of the class,
     and 1.
 
-    The last number is 0 for a region that is ignored. A class below 0 means that the picture is unlabelled.
+    The last number is 0 for a region that is ignored, whose class may be `EVERY`. A class below 0 means that the picture is
+    unlabelled.
 
     Attributes:
         most: objects that a picture may have.
@@ -54,7 +57,10 @@ class Boxes(Task):
         for own, boxes in zip(found, given, strict=True):
             if len(boxes) > self.most:
                 raise ValueError(f"a picture has {len(boxes)} objects, and Boxes.most is {self.most}; raise it")
-            numbers = boxes[:, 4].long()
+            every = boxes[:, 4] == EVERY
+            if bool((boxes[every, 5] > 0).any()):
+                raise ValueError("an object has one class; only a region that is ignored (0 as the last number) is of all")
+            numbers = boxes[:, 4].long().masked_fill(every, 0)
             if len(boxes) and int(numbers.max()) >= classes:
                 raise ValueError(f"class numbers lie in 0 to {classes - 1} (with {classes} classes), got {int(numbers.max())}")
             if len(boxes) and int(numbers.min()) < 0:
@@ -67,6 +73,7 @@ class Boxes(Task):
             slots = torch.arange(len(boxes))
             own[numbers, slots, :4] = places
             own[numbers, slots, 4] = IGNORED + (1 - IGNORED) * boxes[:, 5]
+            own[:, slots[every]] = own[:1, slots[every]]
             if not len(boxes):
                 own[:, 0, 4] = ABSENT
         return found

@@ -19,7 +19,12 @@ weights, so that batches do not undo the weights.
 A row of zeros in the targets has no label: it adds nothing to the loss and does not count in its mean. Where each pixel has a
 class, the rows are pixels, and what is counted of each class are pixels.
 
-Source: Cui et al. 2019 (arXiv:1901.05555), equations 2 and 10.
+Where masks number the objects, `w0` adds to the weight of the class of a pixel w0 exp(-(d1 + d2)^2 / (2 sigma^2)), with its
+distances d1 and d2 to the borders of the nearest and of the second nearest object, so that objects which nearly touch are kept
+apart. The U-Net has w0 = 10 and sigma = 5 at 512 pixels. It is computed where pictures are loaded, some milliseconds for each
+object, and adds nothing where there are not two objects.
+
+Source: Cui et al. 2019 (arXiv:1901.05555), equations 2 and 10; `w0`: Ronneberger et al. 2015 (arXiv:1505.04597), equation 2.
 """
 
 import math
@@ -32,6 +37,7 @@ from torch import Tensor
 
 from paretina.clock import Clock
 from paretina.data.batch import Batch, sent
+from paretina.data.borders import BetweenObjects
 from paretina.data.bounds import require_within
 from paretina.model.blueprint import Model
 from paretina.model.task import Task
@@ -56,6 +62,8 @@ class WeightedCrossEntropy(Term):
         beta: of `effective`, in [0, 1).
         weights: the `given` weights, one for each class in the order of the classes, at least 0; they are taken as they are.
         counts: training pictures of each class; default: counted when a run is prepared, which stores them.
+        w0: weight that is added between two objects, at most, 0 or more; above 0 for masks that number the objects alone.
+        sigma: how far from their borders that reaches, in pixels of the network's input, above 0.
         smoothing: probability that is spread over all classes, in [0, 1).
         weight: factor on this term.
     """
@@ -70,6 +78,8 @@ class WeightedCrossEntropy(Term):
     beta: float = field(default=0.999, metadata=traits(left_out=SETTING))
     weights: tuple[float, ...] = field(default=(), metadata=traits(left_out=SETTING))
     counts: tuple[float, ...] = field(default=(), metadata=traits(left_out=SETTING))
+    w0: float = field(default=0.0, metadata=traits(left_out=SetTo("border weights", "0")))
+    sigma: float = field(default=5.0, metadata=traits(left_out=SETTING))
     smoothing: Schedule = field(
         default_factory=lambda: Constant(value=0.1), metadata=traits(left_out=SetTo("label smoothing", "0"), rises=STAYS)
     )
@@ -80,6 +90,10 @@ class WeightedCrossEntropy(Term):
         require_within(self, 0.0, math.inf, "weight")
         if not 0 <= self.beta < 1:
             raise ValueError(f"WeightedCrossEntropy.beta must be in [0, 1), got {self.beta:g}")
+        if not 0 <= self.w0 < math.inf:
+            raise ValueError(f"WeightedCrossEntropy.w0 is a weight, 0 or more, got {self.w0:g}")
+        if not 0 < self.sigma <= 100:
+            raise ValueError(f"WeightedCrossEntropy.sigma is in pixels, above 0 and at most 100, got {self.sigma:g}")
         if self.by == "given" and not self.weights:
             raise ValueError("WeightedCrossEntropy.weights is empty, and by=given needs a weight for each class")
         if self.by in ("inverse", "effective") and self.weights:
@@ -89,6 +103,14 @@ class WeightedCrossEntropy(Term):
 
     def check(self, recipe: "Recipe", model: Model) -> None:
         check_alone(self, recipe)
+        if self.w0 and recipe.learning.remembered_views:
+            raise ValueError(
+                "WeightedCrossEntropy.w0 needs the masks in each update, and remembered_views keeps what frozen parts make of "
+                "pictures; set w0=0 or remembered_views=0"
+            )
+
+    def pixels(self) -> BetweenObjects | None:
+        return BetweenObjects(self.w0, self.sigma) if self.w0 else None
 
     def counted(self, counts: tuple[float, ...]) -> "WeightedCrossEntropy":
         """The term with the pictures of each class.
@@ -124,9 +146,15 @@ class WeightedCrossEntropy(Term):
             smoothing = self.smoothing(clock)
             says = batch.targets.any(1, keepdim=True).float()
             weighed = batch.targets
+            more: Tensor | float = 0.0
+            if self.w0:  # a pixel adds up to 1 and what is added
+                total = weighed.sum(1, keepdim=True)
+                weighed, more = weighed / total.clamp(min=1.0), (total - 1.0).clamp(min=0.0)
             if known is not None:
-                there = sent(known, weighed.device).to(weighed.dtype)
-                weighed = weighed * there.view(-1, *[1] * (weighed.ndim - 2))
+                there = sent(known, weighed.device).to(weighed.dtype).view(-1, *[1] * (weighed.ndim - 2))
+                weighed = weighed * (there + more)
+            elif self.w0:
+                weighed = weighed * (1.0 + more)
             wanted = weighed * (1.0 - smoothing) + smoothing / batch.targets.shape[1] * weighed.sum(1, keepdim=True)
             total = F.cross_entropy(outputs.logits, wanted, reduction="sum")
             return self.weight(clock) * total / says.sum().clamp(min=1.0)
@@ -137,5 +165,6 @@ class WeightedCrossEntropy(Term):
 EXAMPLES = (
     WeightedCrossEntropy(),
     WeightedCrossEntropy(by="effective", beta=0.99, counts=(60.0, 30.0, 10.0, 5.0)),
+    WeightedCrossEntropy(by="none", w0=10.0, sigma=3.0),
     WeightedCrossEntropy(by="given", weights=(1.0, 1.0, 2.0, 4.0), smoothing=Constant(value=0.0)),
 )
