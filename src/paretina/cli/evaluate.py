@@ -167,7 +167,7 @@ def accuracy_lines(found: Any) -> list[str]:
 
 def figure_lines(found: Any) -> list[str]:
     """The figures of a task other than one class per picture, named by its judge."""
-    from paretina.report.words import figure_title
+    from paretina.report.words import figure_title, figure_unit
 
     metrics = found.judged.metrics
     lines = [f"{found.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
@@ -175,7 +175,7 @@ def figure_lines(found: Any) -> list[str]:
         if value is None or key.endswith(("_low", "_high")):
             continue
         low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
-        percent = f"{key}_low" in metrics  # figures with an interval are shares
+        percent = figure_unit(key, metrics) == "%"
         between = "" if low is None or high is None else f"  [{low:.1f} to {high:.1f}]"
         lines.append(f"{figure_title(key):<28}{value:8.{1 if percent else 3}f}{' %' if percent else '  '}{between}".rstrip())
     lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]

@@ -40,7 +40,18 @@ from paretina.report.records import (
     uncounted,
     update_of,
 )
-from paretina.report.words import between, duration, figure_title, grouped, listed, measured, percent, quantity, spelled
+from paretina.report.words import (
+    between,
+    duration,
+    figure_title,
+    figure_unit,
+    grouped,
+    listed,
+    measured,
+    percent,
+    quantity,
+    spelled,
+)
 from paretina.run import write_aside
 from paretina.text import how_many
 
@@ -186,9 +197,7 @@ def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
     metrics = (record.result or {}).get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
     names = [name for name in metrics if not name.endswith(("_low", "_high"))]
-    return [
-        (name, (title := figure_title(name))[:1].upper() + title[1:], "%" if f"{name}_low" in metrics else "") for name in names
-    ]
+    return [(name, (title := figure_title(name))[:1].upper() + title[1:], figure_unit(name, metrics)) for name in names]
 
 
 def pixel_classes_of(record: RunRecord) -> list[dict[str, Any]]:

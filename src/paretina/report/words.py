@@ -1,6 +1,7 @@
 """Formats numbers and settings for display."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from paretina.report.records import Number, dicts
@@ -72,6 +73,15 @@ FIGURES = {
     "pixel_accuracy": "pixel accuracy",
 }
 """Titles of the figures of tasks other than one class per picture, by their keys without `val/`."""
+
+
+SHARES_ALONE = {"ar"}
+"""Figures in percent that have no interval."""
+
+
+def figure_unit(key: str, metrics: Mapping[str, Any]) -> str:
+    """ "%" for a share; figures with an interval are shares. "" for others, such as the loss."""
+    return "%" if f"{key}_low" in metrics or key.removeprefix("val/") in SHARES_ALONE else ""
 
 
 def figure_title(key: str) -> str:

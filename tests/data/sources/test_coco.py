@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -157,7 +158,6 @@ def test_what_is_malformed_in_an_annotation_damages_its_picture(coco, path, valu
         (("images", 1, "id"), 10, r"images\[1\]\.id is that of another image: 10"),
         (("images", 1, "file_name"), "../x.png", r"images\[1\]\.file_name must be a name inside the folder"),
         (("images", 1, "file_name"), "/etc/x.png", r"images\[1\]\.file_name must be a name inside the folder"),
-        (("annotations", 2, "image_id"), 5, r"annotations\[2\]\.image_id is that of no image: 5"),
         (("annotations", 2), "x", r"annotations\[2\] must be an object with fields, got str"),
     ],
 )
@@ -166,8 +166,22 @@ def test_what_is_malformed_elsewhere_is_refused(coco, path, value, said):
         coco(put(path, value)).open()
 
 
+def test_annotations_of_no_image_are_left_out_with_a_note(coco):
+    found = coco(put(("annotations", 2, "image_id"), 5)).open()
+    assert not found.faults
+    assert "1 annotation of no image left out; the first is annotations.json: annotations[2] (image_id)" in found.notes
+    whole = coco().open()
+    assert not any("of no image" in note for note in whole.notes)
+    assert sum(map(len, found.rows.values())) == sum(map(len, whole.rows.values())) - 1
+
+
 def test_no_json_is_named(coco, tmp_path):
     source = coco()
+    (tmp_path / "annotations.json").write_text("[" * 100_000)
+    with pytest.raises(
+        ValueError, match=r"annotations\.json cannot be read as JSON: lists in it lie in each other a thousand deep"
+    ):
+        source.open()
     (tmp_path / "annotations.json").write_text("{")
     with pytest.raises(ValueError, match=r"annotations\.json cannot be read as JSON"):
         source.open()
@@ -261,6 +275,16 @@ def test_boxes_of_voc(voc):
     )
     assert Source.from_json(source.pinned(found).to_json()).open() == found
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_an_annotation_without_its_picture_is_named(voc, tmp_path):
+    source = voc()
+    (tmp_path / "JPEGImages" / "2.jpg").unlink()
+    for lists in (True, False):
+        if not lists:
+            shutil.rmtree(tmp_path / "ImageSets", ignore_errors=True)
+        assert list(source.open().faults) == ["JPEGImages/2.jpg"]
+    assert source.open().faults["JPEGImages/2.jpg"] == "there is no such file, and Annotations/2.xml is of it"
 
 
 def test_without_lists_a_part_is_held_out(voc):

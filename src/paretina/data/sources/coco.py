@@ -150,6 +150,10 @@ class Coco(Source):
             name, why = next(iter(faults.items()))
             raise UnusableError(f"{self.path}: none of the {how_many(len(pictures), 'picture')} can be used; {name}: {why}")
         notes = [f"{how_many(gone, 'box', ',', 'boxes')} without an area in the picture left out"] if gone else []
+        if strays := [at for each in read.values() for at in each.strays]:
+            notes.append(
+                f"{how_many(len(strays), 'annotation', ',')} of no image left out; the first is {strays[0]} (image_id)"
+            )
         classes = names if self.labels == "boxes" else PARTS if self.labels == "instances" else (GROUND, *names)
         found = AnnotatedCollection(
             classes,
@@ -188,10 +192,12 @@ class ReadFile:
     Attributes:
         categories: numbers and names.
         pictures: by their names from the root of the data.
+        strays: places of annotations of images that are not in the file, as where somebody took a part of the pictures.
     """
 
     categories: tuple[tuple[int, str], ...]
     pictures: dict[str, Picture]
+    strays: tuple[str, ...]
 
     @classmethod
     def of(cls, file: Path, root: Path) -> "ReadFile":
@@ -232,11 +238,10 @@ class ReadFile:
         for place, entry in enumerate(lists["annotations"]):
             at = f"{where}: annotations[{place}]"
             image, category = whole(entry, "image_id", at), whole(entry, "category_id", at)
-            if image not in images:
-                raise UnusableError(f"{at}.image_id is that of no image: {image}")
             objects[image].append((at, entry, numbers.get(category, -1)))
+        strays = tuple(at for own, each in objects.items() if own not in images for at, *_ in each)
         pictures = {name: Picture(where, size, tuple(objects.get(own, ()))) for own, (name, size) in images.items()}
-        return cls(order, pictures)
+        return cls(order, pictures, strays)
 
 
 def files_in(source: Coco, root: Path) -> dict[str, Path]:
@@ -284,7 +289,9 @@ def loaded(file: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UnusableError(f"{file} cannot be read as JSON: lists in it lie in each other a thousand deep") from None
+    except (OSError, ValueError) as error:
         raise UnusableError(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise UnusableError(f"{file} must hold an object with images, annotations and categories, got a {type(found).__name__}")

@@ -115,9 +115,11 @@ class Voc(Source):
         pools, faults = pools_in(root, "Main" if self.labels == "boxes" else "Segmentation", images)
         if not pools:
             stems = {path.stem for path in (root / said).glob(f"*{ending}")}
-            pools = {"": tuple(name for stem, name in images.items() if stem in stems)}
-            if not pools[""]:
+            if not stems & images.keys():
                 raise UnusableError(f"{self.path}: no picture in JPEGImages/ has a file of its name in {said}/")
+            alone = {f"JPEGImages/{stem}.jpg": f"{said}/{stem}{ending}" for stem in sorted(stems - images.keys())}
+            faults |= {name: f"there is no such file, and {each} is of it" for name, each in alone.items()}
+            pools = {"": (*(name for stem, name in images.items() if stem in stems), *alone)}
         names = list(dict.fromkeys(name for pool in pools.values() for name in pool))
         beside = {name: f"{said}/{Path(name).stem}{ending}" for name in names}
         rows: dict[str, tuple[Row, ...]] = {}
