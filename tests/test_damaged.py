@@ -32,7 +32,7 @@ def test_every_ending_has_a_good_file(damaged):
 
 @pytest.mark.slow
 def test_a_hundred_damaged_files(damaged, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(damaged, "CLAIMS", [each for each in damaged.CLAIMS if each != damaged.HEAVY])
+    monkeypatch.setattr(damaged, "CLAIMS", tuple(each for each in damaged.CLAIMS if each != (13000, 13000)))  # takes seconds
     good = damaged.write_set(tmp_path / "set", 100, 3)
     found = damaged.one_by_one(tmp_path / "set", tmp_path / "at.txt")
     assert not [each for each in found.items() if each[1].startswith("DISAGREES") or "good-" in each[0]]
@@ -63,7 +63,6 @@ def test_some_hundred_damaged_files_through_the_commands(tmp_path):
         "300",
         "--seed",
         "5",
-        "--light",
         "--keep",
         str(tmp_path / "kept"),
     ]
