@@ -8,10 +8,26 @@ times 2^(1/3) and 2^(2/3), in three shapes.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
+from torch import Tensor
 from torchvision.models.detection.retinanet import RetinaNet
 
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, SmallConv
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, OneStep, SmallConv
 from paretina.traits import Never
+
+
+class RetinaFinder(OneStep):
+    """A score is that of the class alone."""
+
+    def scores(self, outputs: dict[str, Tensor]) -> Float[Tensor, "picture place classes"]:
+        return outputs["cls_logits"].sigmoid()
+
+    def corners(
+        self, regression: Float[Tensor, "picture place 4"], anchors: Float[Tensor, "place 4"]
+    ) -> Float[Tensor, "picture place 4"]:
+        coder = self.detector.box_coder
+        flat = coder.decode_single(regression.transpose(0, 1).flatten(1), anchors)  # type: ignore[operator, union-attr]
+        return flat.unflatten(1, (-1, 4)).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +53,7 @@ class RetinaHead(BoxHead):
         head = detector.head
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         head.regression_head.bbox_reg = SmallConv(head.regression_head.bbox_reg)
-        return Finder(detector, classes, self.most)
+        return RetinaFinder(detector, classes, self.most)
 
 
 EXAMPLES = (RetinaHead(width=16, finest=2, most=20), RetinaHead(width=16, finest=4, anchor=2.0))
