@@ -22,8 +22,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
 from paretina.model.blueprint import Head, Kit, MapShape, Rounding
+from paretina.model.build import Network
 from paretina.model.heads.pyramid import levels
-from paretina.model.layers import Dropout
+from paretina.model.layers import Dropout, Pixels
 from paretina.model.tasks.boxes import SURE
 from paretina.shapes import Logits, Loss, Map, Targets
 
@@ -268,6 +269,11 @@ class EachPlace(nn.Module):
 
     def forward(self, found: LevelMaps) -> Float[Tensor, "picture place numbers"]:
         return self.finder.places(found)
+
+
+def level_maps(network: Network, images: Pixels) -> LevelMaps:
+    """What the detector of a network is given for pictures."""
+    return network.head.embedding(*network.borders(images))  # type: ignore[operator, no-any-return]
 
 
 def objects_in(targets: Float[Tensor, "batch classes slot 5"], side: tuple[int, int], first: int = 0) -> list[Labelled]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Combined, Network
-from paretina.model.detection import BoxHead, EachPlace, LevelMaps, OneStep
+from paretina.model.detection import BoxHead, EachPlace, OneStep, level_maps
 from paretina.ship.boxes import BoxRule
 from paretina.ship.format import Running
 from paretina.ship.overlay import place_of
@@ -51,9 +51,9 @@ def box_rule(network: Network) -> BoxRule:
     """
     finder, model = cast(OneStep, network.head.classifier), network.model
     with torch.inference_mode():
-        maps = network.embedding(torch.zeros(1, model.channels, model.resolution, model.resolution))
+        maps = level_maps(network, torch.zeros(1, model.channels, model.resolution, model.resolution))
     head = cast(BoxHead, network.blueprint.head)
-    return BoxRule(head.least, head.overlap, head.most, finder.candidates, finder.levels(cast(LevelMaps, maps)))
+    return BoxRule(head.least, head.overlap, head.most, finder.candidates, finder.levels(maps))
 
 
 def in_answers(running: Running) -> Running:

@@ -19,7 +19,7 @@ from paretina.measure.evaluate import Evaluation
 from paretina.measure.judges.box_precision import BoxPrecision
 from paretina.measure.plan import Plan
 from paretina.model.build import Network
-from paretina.model.detection import LevelMaps, OneStep
+from paretina.model.detection import OneStep, level_maps
 from paretina.model.fold import fastest_form
 from paretina.model.tasks.boxes import Boxes
 from paretina.model.weights import About
@@ -63,7 +63,7 @@ def compared_boxes(
         if not len(batch):
             continue
         with torch.inference_mode():
-            maps = cast(LevelMaps, form.embedding(batch.images))
+            maps = level_maps(form, batch.images)
             own, places = finder(maps), finder.places(maps)
         ids = batch.ids.tolist()
         images = [pictures.image(number) for number in ids]

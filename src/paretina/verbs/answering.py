@@ -80,6 +80,8 @@ class Answering:
         Raises:
             ValueError: there are none.
         """
+        if self.about.task.BOXES or (self.running is not None and self.running.features is None):
+            raise ValueError(f"the task of {self.path} is {self.about.task.WORDS}; it has no features of a whole picture")
         if self.network is not None:
             plan.place(self.network)
             network, preprocessing = self.network, self.network.model.preprocessing
@@ -90,8 +92,7 @@ class Answering:
 
             return answered(run, pictures)
         assert self.running is not None
-        if self.running.features is None:
-            raise ValueError(f"the task of {self.path} is {self.about.task.WORDS}; it has no features of a whole picture")
+        assert self.running.features is not None
         return answered(self.running.features, pictures)
 
 
