@@ -45,6 +45,31 @@ def test_classifies_a_picture(client):
     assert found["heat"].startswith("data:image/png;base64,")
 
 
+def test_what_finds_boxes_answers_them_for_the_picture():
+    def boxes(found, size, score):
+        rows, columns = size
+        given = [{"class": "red", "score": 0.9, "right": columns}, {"class": "red", "score": 0.4, "bottom": rows}]
+        return [box for box in given if box["score"] >= (0.3 if score is None else score)]
+
+    with TestClient(application(replace(SERVED, heat=None, boxes=boxes), Bounds())) as client:
+        found = client.post("/predict", content=png(size=(12, 8))).json()
+        assert found["boxes"] == [
+            {"class": "red", "score": 0.9, "right": 12},
+            {"class": "red", "score": 0.4, "bottom": 8},
+        ]
+        assert found["objects"] == 2
+        assert found["answers"] == [{"class": "red", "probability": 0.9}]
+        assert client.post("/predict?score=0.5", content=png()).json()["objects"] == 1
+        assert client.post("/predict?score=1", content=png()).json() == {"answers": [], "objects": 0, "boxes": []}
+        assert client.post("/predict?top=1", content=png()).json()["objects"] == 1
+
+
+def test_a_score_is_for_boxes(client):
+    found = client.post("/predict?score=0.5", content=png())
+    assert found.status_code == 422
+    assert "this model finds no boxes" in found.json()["error"]
+
+
 def test_classifies_several_and_names_what_it_cannot_read(client):
     files = [("pictures", ("a.png", png(), "image/png")), ("pictures", ("b.png", b"hello", "image/png"))]
     found = client.post("/predict/batch", files=files).json()["pictures"]

@@ -270,11 +270,6 @@ def test_what_does_not_fit_boxes_is_refused(options, said, run, folder):
         verbs.predict(run.path, [folder], device="cpu", **options)
 
 
-def test_shipping_says_what_to_do_instead(run):
-    with pytest.raises(ValueError, match=r"finds boxes, .*use the model file itself: `paretina predict MODEL PICTURES"):
-        verbs.ship(run.path, "onnx")
-
-
 def test_a_score_is_for_boxes_only(folder, tmp_path):
     classifier = network_named("resnet8_w16").blueprint.build()
     save_model(tmp_path / "a.safetensors", classifier, About(classes=tuple(map(str, range(1000)))))

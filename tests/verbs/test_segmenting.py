@@ -247,6 +247,11 @@ def test_a_shipped_file_gives_the_same_masks(run, data, tmp_path):
     for model, folder in ((run.path, "a"), (tmp_path / "a.onnx", "b")):
         assert called("predict", model, picture, "--masks", tmp_path / folder).exit_code == 0
     assert (tmp_path / "a" / "00.png").read_bytes() == (tmp_path / "b" / "00.png").read_bytes()
+    wanted, found = (verbs.evaluate(model, str(data)).to_dict() for model in (run.path, tmp_path / "a.onnx"))
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        if isinstance(value, float):
+            assert found[name] == pytest.approx(value, abs=0.5), name
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def ship(
     point_estimate: bool,
     as_json: bool,
 ) -> None:
-    """Write a trained model as one file with everything in it: pixels of any size in, probabilities out.
+    """Write a trained model as one file with everything in it: pixels of any size in, probabilities or boxes out.
 
     MODEL is a model file or the directory of a finished run. The file is then opened by its own runtime and compared with the
     model on validation pictures: answers, probabilities, accuracy, time. The exit code is 3 if it is not the same model, or if

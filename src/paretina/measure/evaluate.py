@@ -99,12 +99,17 @@ class Evaluation:
                 f"{type(self.judge).__name__} uses the training loss, which only a run has; a model file cannot be "
                 "measured by it"
             )
+        tally = self.started()
+        for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):
+            tally.add(logits, batch.targets, batch.ids)
+        return tally
+
+    def started(self) -> Tally:
+        """The judge's tally, without a picture."""
         tally = self.judge.start(self.settings[2])
         tally.sized(self.settings[1])
         if self.pictures.collection.task.DENSE:
             tally.prepare(len(self.pictures), lambda number: seen_by_network(self.pictures, number, *self.settings[:2]))
-        for logits, batch in self.answers(network, workers, self.loss if self.judge.LOSS else None):
-            tally.add(logits, batch.targets, batch.ids)
         return tally
 
     def answers(

@@ -24,7 +24,9 @@ LEAST_SHARE = 1e-12
 
 
 def as_logits(task: Task, shares: Tensor) -> Tensor:
-    """Logits of which a task makes these probabilities."""
+    """Logits of which a task makes these probabilities; answers with boxes are both."""
+    if task.BOXES:
+        return shares
     if isinstance(task, AnyOf):
         return shares.double().clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit().float()
     return shares.double().clamp(min=LEAST_SHARE).log().float()

@@ -38,13 +38,13 @@ class RoundedTo(nn.Module):
 
 
 class InFloat32(nn.Module):
-    """Wraps a module that computes in float32, so that its output is not rounded."""
+    """Wraps a module that computes in float32, so that its output is not rounded. What it takes has `float`, as tensors do."""
 
     def __init__(self, part: nn.Module) -> None:
         super().__init__()
         self.part = part
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> Tensor:
         return self.part(x.float())  # type: ignore[no-any-return]
 
 

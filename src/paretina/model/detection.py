@@ -25,8 +25,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
 from paretina.model.blueprint import Head, Kit, MapShape, Rounding
+from paretina.model.build import Network
 from paretina.model.heads.pyramid import levels
-from paretina.model.layers import Dropout
+from paretina.model.layers import Dropout, Pixels
 from paretina.model.tasks.boxes import IGNORED, SURE
 from paretina.shapes import Logits, Loss, Map, Targets
 
@@ -233,6 +234,57 @@ class Finder(nn.Module):
         finally:
             self.detector.train(training)
         return {name.removeprefix("loss_"): loss.float() for name, loss in losses.items()}
+
+
+class OneStep(Finder):
+    """A detector that chooses among fixed places, each with a score for every class and a box."""
+
+    @property
+    def candidates(self) -> int:
+        """Places of each map that are considered at most, with one of their classes each."""
+        return cast(int, self.detector.topk_candidates)
+
+    @abstractmethod
+    def scores(self, outputs: dict[str, Tensor]) -> Float[Tensor, "picture place classes"]:
+        """The scores by what torchvision's head gives, in [0, 1]."""
+
+    @abstractmethod
+    def corners(
+        self, regression: Float[Tensor, "picture place 4"], anchors: Float[Tensor, "place 4"]
+    ) -> Float[Tensor, "picture place 4"]:
+        """Left, top, right and bottom in pixels."""
+
+    def places(self, found: LevelMaps) -> Float[Tensor, "picture place numbers"]:
+        """All that is chosen from: left, top, right and bottom of the box of each place, as shares of the picture's sides,
+        and the score of each class. Those of the finest map come first."""
+        maps = [*found.float().maps]
+        outputs = self.detector.head(maps)  # type: ignore[operator]
+        anchors = self.detector.anchor_generator(ImageList(maps[0], [found.side]), maps)[0]  # type: ignore[operator]
+        rows, columns = found.side
+        size = anchors.new_tensor([columns, rows, columns, rows])
+        corners = self.corners(outputs["bbox_regression"], anchors) / size
+        return torch.cat((corners.clamp(0, 1), self.scores(outputs)), 2)
+
+    def levels(self, found: LevelMaps) -> tuple[int, ...]:
+        """The number of places of each map, the finest first."""
+        anchors = self.detector.anchor_generator.num_anchors_per_location()  # type: ignore[operator, union-attr]
+        return tuple(each.shape[2] * each.shape[3] * many for each, many in zip(found.maps, anchors, strict=True))
+
+
+class EachPlace(nn.Module):
+    """Stands where a head has its detector: gives all places, so that the answer has the same shape for every picture."""
+
+    def __init__(self, finder: OneStep) -> None:
+        super().__init__()
+        self.finder = finder
+
+    def forward(self, found: LevelMaps) -> Float[Tensor, "picture place numbers"]:
+        return self.finder.places(found)
+
+
+def level_maps(network: Network, images: Pixels) -> LevelMaps:
+    """What the detector of a network is given for pictures."""
+    return network.head.embedding(*network.borders(images))  # type: ignore[operator, no-any-return]
 
 
 def objects_in(targets: Float[Tensor, "batch classes slot 5"], side: tuple[int, int], first: int = 0) -> list[Labelled]:

@@ -30,6 +30,10 @@ Heat = Callable[[Tensor], Tensor]
 """A raw picture, (channel, row, column), to a map from 0 to 1 at its own size, for the class that is answered."""
 
 
+Boxes = Callable[[Tensor, tuple[int, int], float | None], list[dict[str, Any]]]
+"""An answer, the rows and columns of its picture, and the lowest score to boxes, best first, each with `class` and `score`."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a request may ask for.
@@ -61,10 +65,11 @@ class Served:
         name: shown on the page.
         classes: class names in the order of the probabilities.
         single: whether the probabilities of a picture sum to 1.
-        shares: raw pictures of one size to probabilities.
+        shares: raw pictures of one size to probabilities, or to the answers of a model that finds boxes.
         heat: None where there are no heat maps.
         about: further facts for `/model`.
         thresholds: where a picture can have several classes, the probability above which each is there.
+        boxes: of a model that finds boxes, the boxes in one of its answers; None of others.
     """
 
     name: str
@@ -74,9 +79,18 @@ class Served:
     heat: Heat | None
     about: dict[str, Any]
     thresholds: tuple[float, ...] = ()
+    boxes: Boxes | None = None
 
 
-Top = Annotated[int, Query(ge=1, le=1000, description="Number of classes to answer, the most likely first.")]
+Top = Annotated[
+    int | None,
+    Query(
+        ge=1, le=1000, description="Number of classes to answer, the most likely first, or of boxes.  [5 classes, all boxes]"
+    ),
+]
+Score = Annotated[
+    float | None, Query(ge=0, le=1, description="Of a model that finds boxes: leave out those of a lower score.  [0.3]")
+]
 
 
 class RefusedError(Exception):
@@ -106,9 +120,10 @@ def application(served: Served, limits: Bounds) -> FastAPI:
         app.state.ready = False
         await queue.close()
 
+    deed = "Classifies pictures." if served.boxes is None else "Finds objects in pictures."
     app = FastAPI(
         title=f"Paretina: {served.name}",
-        description="Classifies pictures. Send a picture's file as the body of a request, or several as multipart form data.",
+        description=f"{deed} Send a picture's file as the body of a request, or several as multipart form data.",
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
@@ -161,8 +176,10 @@ def application(served: Served, limits: Bounds) -> FastAPI:
                         raise RefusedError(413, f"the body has more than the {most:,} bytes that are read")
         return bytes(data)
 
-    async def answered(data: bytes, name: str, heat: bool = False) -> tuple[Tensor, str | None]:
-        """The probabilities of a picture in a file, and its heat map, if it is asked for and there is time."""
+    async def answered(
+        data: bytes, name: str, top: int | None, score: float | None, heat: bool = False
+    ) -> tuple[dict[str, Any], str | None]:
+        """What is said of a picture in a file, and its heat map, if it is asked for and there is time."""
         if not data:
             raise RefusedError(400, f"{name} is empty; send a picture's file as the body")
         if len(data) > limits.bytes:
@@ -181,13 +198,30 @@ def application(served: Served, limits: Bounds) -> FastAPI:
                 if heat and served.heat is not None:
                     with suppress(FullError, LateError):
                         drawing = await queue.do(partial(drawn, served.heat, image))
-                return found, drawing
+                return said(found, (image.shape[1], image.shape[2]), top, score), drawing
         except DecodeError as error:
             raise RefusedError(415, f"{' '.join(str(error).split())[:300]}") from None
         except FullError:
             raise RefusedError(503, "too many pictures are waiting; try again later", **{"Retry-After": "1"}) from None
         except LateError:
             raise RefusedError(504, f"there was no answer within {limits.seconds:g} s") from None
+
+    def said(found: Tensor, size: tuple[int, int], top: int | None, score: float | None) -> dict[str, Any]:
+        if served.boxes is None:
+            return {"answers": answer(found, 5 if top is None else top)}
+        boxes = served.boxes(found, size, score)[:top]
+        best: dict[str, float] = {}
+        for box in boxes:
+            best.setdefault(box["class"], box["score"])
+        return {
+            "answers": [{"class": name, "probability": share} for name, share in best.items()],
+            "objects": len(boxes),
+            "boxes": boxes,
+        }
+
+    def check_score(score: float | None) -> None:
+        if score is not None and served.boxes is None:
+            raise RefusedError(422, "score: this model finds no boxes")
 
     def answer(found: Tensor, top: int) -> list[dict[str, Any]]:
         best = found.topk(min(top, len(served.classes)))
@@ -214,11 +248,13 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     binary = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
     @app.post("/predict", responses=responses, openapi_extra=binary)
-    async def predict(request: Request, top: Top = 5, heat: bool = False) -> JSONResponse:
-        """Classify one picture, whose file is the body of the request; with `heat` also where the model looks."""
-        found, drawing = await answered(await body_of(request, limits.bytes), "the picture", heat)
+    async def predict(request: Request, top: Top = None, heat: bool = False, score: Score = None) -> JSONResponse:
+        """Classify one picture, or find the objects in it, whose file is the body of the request; with `heat` also where the
+        model looks."""
+        check_score(score)
+        found, drawing = await answered(await body_of(request, limits.bytes), "the picture", top, score, heat)
         shown = {} if drawing is None else {"heat": drawing}
-        return JSONResponse({"answers": answer(found, top), **shown})
+        return JSONResponse({**found, **shown})
 
     form = {
         "requestBody": {
@@ -243,17 +279,18 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     }
 
     @app.post("/predict/batch", responses=responses, openapi_extra=form)
-    async def predict_batch(request: Request, top: Top = 5) -> JSONResponse:
-        """Classify several pictures, the files `pictures` of a form; one that cannot be read has an error in place of
-        answers."""
+    async def predict_batch(request: Request, top: Top = None, score: Score = None) -> JSONResponse:
+        """Classify several pictures, or find the objects in them, the files `pictures` of a form; one that cannot be read has
+        an error in place of answers."""
+        check_score(score)
         at_once = asyncio.Semaphore(max(1, limits.queue // 2))  # or a form could fill the queue by itself
 
         async def one(file: Any) -> dict[str, Any]:
             name = str(file.filename or "picture")
             try:
                 async with at_once:
-                    found, _ = await answered(await file.read(), name)
-                return {"name": name, "answers": answer(found, top)}
+                    found, _ = await answered(await file.read(), name, top, score)
+                return {"name": name, **found}
             except RefusedError as error:
                 if error.status in (503, 504):
                     raise

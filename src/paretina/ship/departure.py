@@ -50,6 +50,7 @@ class AsItIs:
     """In place of a task: outputs are what they are."""
 
     DENSE = True  # no features
+    BOXES = False
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits

@@ -81,6 +81,10 @@ class Gate:
         verdict: by the limits.
         why: in words, of another verdict than "passed".
         departs: the first part whose output is not that of the network; "" where all is well or that is not known.
+        boxes: number of boxes that the network finds in all pictures, of a score of 0.3 and more; None of other tasks. For
+            boxes `largest` is the difference of a score, or of a side of a box as a share of the picture's.
+        ap_before, ap_after: of boxes, average precision as in COCO, in percent; None of other tasks, and where no object or no
+            pycocotools is there.
     """
 
     n: int
@@ -99,6 +103,9 @@ class Gate:
     verdict: Verdict
     why: str = ""
     departs: str = ""
+    boxes: int | None = None
+    ap_before: float | None = None
+    ap_after: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -112,15 +119,20 @@ class Gate:
 
     def lines(self) -> list[str]:
         """The figures as lines of text."""
+        answer, numbers = "answer", "probabilities"
+        if self.boxes is not None:
+            answer, numbers = f"boxes ({self.boxes:,} in all)", "their scores and sides"
         shown = [
-            f"{how_many(self.n, 'validation picture', ',')}: the same answer for {100 * self.agreement:.2f} %, "
-            f"probabilities differ by {self.largest:.1g} at most"
+            f"{how_many(self.n, 'validation picture', ',')}: the same {answer} for {100 * self.agreement:.2f} %, "
+            f"{numbers} differ by {self.largest:.1g} at most"
         ]
         if self.before is not None and self.after is not None and self.gained is not None:
             shown.append(
                 f"top-1 {self.before.value:.1f} % before, {self.after.value:.1f} % after: {self.gained.value:+.2f} points "
                 f"[{self.gained.low:+.2f} to {self.gained.high:+.2f}]"
             )
+        if self.ap_before is not None and self.ap_after is not None:
+            shown.append(f"AP {self.ap_before:.1f} % before, {self.ap_after:.1f} % after")
         if self.faster is not None:
             before, after = self.timing["before_p50_ms"], self.timing["after_p50_ms"]
             late = [self.timing["before_p95_ms"], self.timing["after_p95_ms"]]
@@ -236,16 +248,27 @@ def accuracies(right: Tensor, now: Tensor) -> tuple[Interval, Interval, Interval
 
 
 def judged(
-    agreement: float, moved: int, largest: float, gained: Interval | None, n: int, limits: Limits, precision: Precision
+    agreement: float,
+    moved: int,
+    largest: float,
+    gained: Interval | None,
+    n: int,
+    limits: Limits,
+    precision: Precision,
+    what: str = "a probability",
 ) -> tuple[Verdict, str]:
-    """The verdict and its reason."""
+    """The verdict and its reason.
+
+    Args:
+        what: differs by `largest`.
+    """
     if moved > (1 - limits.agreement) * n:
         return "failed", (
             f"{how_many(moved, 'picture')} of {n:,} {'has' if moved == 1 else 'have'} another answer than the trained network, "
             f"more than the {100 * (1 - limits.agreement):g} % that {precision} may have"
         )
     if largest > limits.largest:
-        return "failed", f"a probability differs by {largest:.2g}, more than the {limits.largest:g} that {precision} may have"
+        return "failed", f"{what} differs by {largest:.2g}, more than the {limits.largest:g} that {precision} may have"
     if limits.loss is None or gained is None:
         return "passed", ""
     return loss_judged(gained, n, limits.loss, limits.point)

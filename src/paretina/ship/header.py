@@ -10,6 +10,7 @@ from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.model.task import Task
 from paretina.model.weights import About, labels_read, shortened
+from paretina.ship.boxes import BoxRule
 from paretina.spec import decode, encode
 
 KEY = "paretina"
@@ -24,6 +25,8 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 INPUT = "images"
 OUTPUT = "probabilities"
 FEATURES = "features"
+BOXES = "boxes"
+"""In place of `OUTPUT` where objects are found."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Header:
         network: name or kind of the network.
         sha256: of the model file that it was made of.
         cost: counts of the network for one image, by the names of `paretina.measure.cost.Cost`, stages left out.
+        boxes: how boxes are chosen among the places that the file gives; None where it finds none.
     """
 
     about: About
@@ -52,14 +56,22 @@ class Header:
     network: str = ""
     sha256: str = ""
     cost: Mapping[str, int] = field(default_factory=dict)
+    boxes: BoxRule | None = None
+
+    @property
+    def output(self) -> str:
+        """What the file calls its answer."""
+        return output_of(self.about.task)
 
     def to_dict(self) -> dict[str, Any]:
-        places = ("row", "column") if self.about.task.DENSE else ()
+        answer = f"{len(self.about.classes)}{', row, column' * self.about.task.DENSE}"
+        if self.boxes is not None:
+            answer = f"{sum(self.boxes.levels)}, {4 + len(self.about.classes)}"
         return {
             "format": KEY,
             "version": VERSION,
             "input": f"{INPUT}: uint8, (batch, {self.channels}, height, width), RGB, any height and width",
-            "output": f"{OUTPUT}: float32, (batch, {', '.join([str(len(self.about.classes)), *places])})",
+            "output": f"{self.output}: float32, (batch, {answer}){SAID if self.boxes is not None else ''}",
             "preprocessing": encode(self.preprocessing),
             "preprocessing_in_words": in_words(self.preprocessing, self.resolution),
             "resolution": self.resolution,
@@ -70,6 +82,7 @@ class Header:
             "network": self.network,
             "sha256": self.sha256,
             "cost": dict(self.cost),
+            **({} if self.boxes is None else {"boxes": self.boxes.to_dict()}),
             **self.about.to_dict(),
         }
 
@@ -78,6 +91,15 @@ class Header:
 
     def with_gate(self, gate: Mapping[str, Any]) -> "Header":
         return replace(self, gate=gate)
+
+
+SAID = ": left, top, right and bottom of the box of each place as shares of the picture's sides, then the score of each class"
+"""What is said of the numbers of an answer with boxes."""
+
+
+def output_of(task: Any) -> str:
+    """What a file calls the answers of a task, which has `BOXES`."""
+    return BOXES if task.BOXES else OUTPUT
 
 
 def read(path: Path, text: str | None) -> Header:
@@ -121,6 +143,7 @@ def read(path: Path, text: str | None) -> Header:
             network=str(found["network"]),
             sha256=str(found["sha256"]),
             cost={str(name): int(value) for name, value in found["cost"].items()},
+            boxes=BoxRule.read(found["boxes"]) if about.task.BOXES else None,
         )
     except KeyError as error:
         raise ValueError(f"{path}: its description is damaged: it has no {error}") from None

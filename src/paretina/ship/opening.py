@@ -7,6 +7,7 @@ from torch import nn
 
 from paretina.measure.cost import Cost
 from paretina.measure.opened import Opened
+from paretina.ship.box_answers import in_answers
 from paretina.ship.format import Format
 
 RUNTIMES: dict[str, Literal["torch", "onnxruntime", "openvino"]] = {
@@ -26,7 +27,7 @@ def open_shipped(name: str, path: Path, format: Format) -> Opened:
     Raises:
         ValueError: it is damaged, or its runtime is not installed.
     """
-    running = format.open(path)
+    running = in_answers(format.open(path))
     header = running.header
     return Opened(
         name,

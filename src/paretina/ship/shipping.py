@@ -14,6 +14,8 @@ from paretina.model.build import Network
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About, load_model
+from paretina.ship.box_answers import box_rule, check_one_step, giving_places
+from paretina.ship.box_gate import compared_boxes
 from paretina.ship.departure import first_departure
 from paretina.ship.format import Calibration, Format
 from paretina.ship.gate import LIMITS, Gate, Limits, compared
@@ -84,9 +86,11 @@ def ship(
     about = header.about
     say("comparing it with the trained network")
     running = format.open(out)
-    found = compared(
-        network, about.task, running, pictures, limits or LIMITS[precision], seconds, Device.here().name
-    )  # fmt: skip
+    limits, machine = limits or LIMITS[precision], Device.here().name
+    if about.task.BOXES:
+        found = compared_boxes(network, about, running, pictures, limits, seconds, machine)
+    else:
+        found = compared(network, about.task, running, pictures, limits, seconds, machine)
     if found.verdict == "failed" and precision == "float32":
         found = replace(found, departs=first_departure(network, about, format, precision, pictures))
     header = replace(header, gate=found.to_dict())
@@ -118,10 +122,13 @@ def written(
     check_task(model, about)
     check_fixed(model, network)
     check_bits(model, network, precision)
+    check_int8(model, about, precision)
+    if about.task.BOXES:
+        check_one_step(model, network)
     form, steps = in_inference_form(network)
     header = described(model, network, about, precision, (*steps, *described_precision(format, precision)))
-    if isinstance(about.task, OneOf) is False and precision == "int8":
-        raise ValueError(f"int8 is for one class a picture; the task of {model} is {about.task.WORDS}")
+    if about.task.BOXES:
+        form = giving_places(form)
     return network, format.write(Whole(form, about.task), out, header, calibration)
 
 
@@ -131,7 +138,7 @@ def described_precision(format: Format, precision: Precision) -> tuple[str, ...]
 
 
 def described(model: Path, network: Network, about: About, precision: Precision, steps: tuple[str, ...]) -> Header:
-    """The header of a file that is made of a model file."""
+    """The header of a file that is made of a model file; one that finds boxes has one step."""
     return Header(
         about=about,
         preprocessing=network.model.preprocessing,
@@ -142,6 +149,7 @@ def described(model: Path, network: Network, about: About, precision: Precision,
         network=about.name or type(network.model).__name__,
         sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         cost={name: value for name, value in asdict(cost(network.model)).items() if isinstance(value, int)},
+        boxes=box_rule(network.eval()) if about.task.BOXES else None,
     )
 
 
@@ -153,6 +161,18 @@ def check_precision(format: Format, precision: str) -> None:
     """
     if precision not in format.PRECISIONS:
         raise ValueError(f"{format.NAME} is written in {', '.join(format.PRECISIONS)}, not in {precision}")
+
+
+def check_int8(model: Path, about: About, precision: Precision) -> None:
+    """Checks that int8 is asked of a model whose loss it can be judged by.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if precision == "int8" and not isinstance(about.task, OneOf):
+        raise ValueError(
+            f"int8 is for one class a picture; the task of {model} is {about.task.WORDS}; ship it in float32 or bfloat16"
+        )
 
 
 def check_fixed(model: Path, network: Network) -> None:
@@ -183,16 +203,10 @@ def check_bits(model: Path, network: Network, precision: Precision) -> None:
 
 
 def check_task(model: Path, about: About) -> None:
-    """Checks that the outputs of a model mean something, and that a shipped file can give them.
+    """Checks that the outputs of a model mean something.
 
     Raises:
-        ValueError: it was trained without labels, or finds boxes.
+        ValueError: it was trained without labels.
     """
-    if about.task.BOXES:
-        raise ValueError(
-            f"{model} finds boxes, of which there are more or fewer in each picture, and shipped files give as many numbers "
-            "for every picture; use the model file itself: `paretina predict MODEL PICTURES --csv boxes.csv`, or in Python "
-            "`paretina.verbs.predict`"
-        )
     if isinstance(about.task, Nothing):
         raise ValueError(f"{model} was trained without labels, so it has no classes to ship; fine-tune it first")

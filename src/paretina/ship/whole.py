@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paretina.data.preprocess import SLACK
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Combined, Network
-from paretina.ship.header import FEATURES, OUTPUT
+from paretina.ship.header import FEATURES, output_of
 
 BITS = 15
 """Bits of the whole numbers that torch's resize of uint8 pictures multiplies with, their sign left out."""
@@ -44,16 +44,29 @@ class Resize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channel, row, column) grey levels of any size, as (batch, channel, size, size) whole numbers in float32."""
-        rows = torch.arange(images.shape[-2], device=images.device, dtype=torch.float32)
-        columns = torch.arange(images.shape[-1], device=images.device, dtype=torch.float32)
+        rows, columns = pixels_along(images, -2), pixels_along(images, -1)
         height, width = rows[-1] + 1, columns[-1] + 1  # tensors, since an exporter would keep a number as it is
         if self.fit == "crop":
-            side = torch.clamp(torch.floor(torch.minimum(height, width) * self.crop + SLACK), min=1.0)
+            side = self.kept(height, width)
             down, right = self.filters(rows, height, side), self.filters(columns, width, side)
         else:
             down, right = self.filters(rows, height, height), self.filters(columns, width, width)
         along_rows = grey_levels(images.float() @ right.transpose(0, 1))
         return grey_levels(down @ along_rows)
+
+    def kept(self, height: Tensor, width: Tensor) -> Tensor:
+        """The side of the square that is cut out."""
+        return torch.clamp(torch.floor(torch.minimum(height, width) * self.crop + SLACK), min=1.0)
+
+    def on_whole(self, places: Tensor, images: Tensor) -> Tensor:
+        """Places whose boxes are shares of what is cut out, (batch, place, 4 + class), with boxes as shares of the whole."""
+        if self.fit != "crop":
+            return places
+        height, width = (pixels_along(images, axis)[-1] + 1 for axis in (-2, -1))
+        side = self.kept(height, width)
+        top, left = (torch.floor((length - side + 1) / 2) for length in (height, width))
+        corners = places[..., :4] * side + torch.stack((left, top, left, top))
+        return torch.cat((corners / torch.stack((width, height, width, height)), places[..., 4:]), -1)
 
     def filters(self, pixels: Tensor, length: Tensor, side: Tensor) -> Tensor:
         """What each of the (length) pixels adds to each of (size) places: (size, length).
@@ -74,6 +87,11 @@ class Resize(nn.Module):
         return torch.sign(shares) * torch.floor(shares.abs() * unit + 0.5) / unit
 
 
+def pixels_along(images: Tensor, axis: int) -> Tensor:
+    """0, 1, 2 and so on, for each row or column of pictures."""
+    return torch.arange(images.shape[axis], device=images.device, dtype=torch.float32)
+
+
 def weighed(away: Tensor, interpolation: Literal["bilinear", "bicubic"]) -> Tensor:
     """The filter at a distance from its centre, in pixels of the coarser of the two pictures."""
     if interpolation == "bilinear":
@@ -91,15 +109,16 @@ class Whole(nn.Module):
     """A network with its preprocessing and the last operation of its task.
 
     Attributes:
-        network: in evaluation mode; takes pixels from 0 to 1, and has `model`, that it was built from.
-        task: what its logits mean, with `DENSE` and `probabilities`.
+        network: in evaluation mode; takes pixels from 0 to 1, and has `model`, that it was built from. One that finds boxes
+            gives all places, see `paretina.model.detection.EachPlace`.
+        task: what its logits mean, with `DENSE`, `BOXES` and `probabilities`.
         features: whether the features before the classifier are a second output.
     """
 
     def __init__(self, network: nn.Module, task: Any, features: bool = True) -> None:
         super().__init__()
         model: Any = network.model
-        self.features = features and not task.DENSE
+        self.features = features and not task.DENSE and not task.BOXES
         self.resize = Resize(model.preprocessing, model.resolution)
         self.network: Any = network.eval()
         self.task = task
@@ -107,7 +126,7 @@ class Whole(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` returns."""
-        return (OUTPUT, FEATURES) if self.features else (OUTPUT,)
+        return (output_of(self.task), FEATURES) if self.features else (output_of(self.task),)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Probabilities, and where there are any the features before the classifier.
@@ -117,9 +136,12 @@ class Whole(nn.Module):
 
         Returns:
             (batch, class), or with the rows and columns of the preprocessed picture behind them for a class per pixel; and
-            (batch, feature).
+            (batch, feature). Of a network that finds boxes (batch, place, 4 + class): left, top, right and bottom as shares of
+            the sides of the whole picture, and the score of each class.
         """
         pixels = self.resize(images) / 255.0
+        if self.task.BOXES:
+            return (self.resize.on_whole(self.network(pixels), images),)
         if not self.features:
             return (self.task.probabilities(self.network(pixels)),)
         logits, said = self.network(pixels, extras=True)

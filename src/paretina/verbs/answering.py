@@ -19,6 +19,7 @@ from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Network
 from paretina.model.task import Task
 from paretina.model.weights import About, load_model
+from paretina.ship.box_answers import in_answers
 from paretina.ship.format import Runner, Running, format_of
 from paretina.ship.gate import BATCH
 from paretina.verbs.checks import MisuseError, misuse, model_file
@@ -57,17 +58,21 @@ class Answering:
     ) -> tuple[Tensor, Tensor, dict[str, str]]:
         """Logits and numbers of the pictures, and the reason by name for all that could not be read, now or before.
 
-        Those of a shipped file are the logarithms of its probabilities, or of their odds for several classes a picture.
+        Those of a shipped file are the logarithms of its probabilities, or of their odds for several classes a picture; boxes
+        are what they are.
 
         Args:
             routes: gets the numbers of the sizes that pictures took, of a network that chooses.
         """
         if self.network is not None:
             return forward(self.network, pictures, self.resolution, plan, self.about.task if self.flips else None, routes)
-        assert self.running is not None
-        run = mirrored_run(self.running.run, self.about.task) if self.flips else self.running.run
-        shares, ids, damaged = answered(run, pictures)
+        shares, ids, damaged = answered(self.shares(), pictures)
         return as_logits(self.about.task, shares), ids, damaged
+
+    def shares(self) -> Runner:
+        """What the runtime of a shipped file gives for raw pictures of one size."""
+        assert self.running is not None
+        return mirrored_run(self.running.run, self.about.task) if self.flips else self.running.run
 
     def features(self, pictures: Pictures, plan: Plan) -> tuple[Tensor, Tensor, dict[str, str]]:
         """As `logits`, of the features before the classifier: (picture, feature).
@@ -75,6 +80,8 @@ class Answering:
         Raises:
             ValueError: there are none.
         """
+        if self.about.task.BOXES or (self.running is not None and self.running.features is None):
+            raise ValueError(f"the task of {self.path} is {self.about.task.WORDS}; it has no features of a whole picture")
         if self.network is not None:
             plan.place(self.network)
             network, preprocessing = self.network, self.network.model.preprocessing
@@ -85,8 +92,7 @@ class Answering:
 
             return answered(run, pictures)
         assert self.running is not None
-        if self.running.features is None:
-            raise ValueError(f"{self.path} has a class for each pixel and no features of a whole picture")
+        assert self.running.features is not None
         return answered(self.running.features, pictures)
 
 
@@ -113,7 +119,7 @@ def answering(model: Path | str, trust: bool = False) -> Answering:
         raise MisuseError(
             f"{path} is a file of {format.NAME}, which can run code when it is opened; if you made it, say so with --trust"
         )
-    running = format.open(path)
+    running = in_answers(format.open(path))
     return Answering(path, running.header.about, running.header.resolution, running=running)
 
 

@@ -21,9 +21,9 @@ from paretina.data.sources.ignoring import Ignoring
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
-from paretina.measure.flips import Mirrored
+from paretina.measure.flips import Mirrored, as_logits
 from paretina.measure.hierarchy import Hierarchy, Severity, read_hierarchy, severity, without
-from paretina.measure.judge import Judge, Judged, picture_digest
+from paretina.measure.judge import Judge, Judged, Tally, picture_digest
 from paretina.measure.judges.mean_precision import MeanPrecision
 from paretina.measure.neighbours import recalls
 from paretina.measure.ood import OutOfDistribution, measure_ood
@@ -42,7 +42,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.report.sweep_page import write_sweep
 from paretina.ship.format import format_of
-from paretina.ship.gate import accuracies, loss_judged
+from paretina.ship.gate import accuracies, loss_judged, shares_of_file
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
 from paretina.text import how_many, printable
@@ -306,10 +306,6 @@ def evaluate(
         only_networks(opened, **{"--corruptions": kinds, "--ood": strangers, "--resolution": sizes, "--recall": (1,) * recall})
         if device not in ("auto", "cpu"):
             raise MisuseError(f"{path} is run by {opened.runtime} on the CPU; leave --device {device} out")
-        if about.task != OneOf():
-            raise ValueError(
-                f"the task of {path} is {about.task.WORDS}; a shipped file is evaluated only where each picture has one class"
-            )
     if routes and not isinstance(network, Router):
         raise MisuseError(f"--routes is for a network that chooses its image size, which {path} does not; leave it out")
     if other is not None and other.about.classes != about.classes:
@@ -338,10 +334,10 @@ def evaluate(
     if network is not None and side != opened.resolution:
         check_side(network.model, side)
         opened = replace(opened, resolution=side)
-    if network is not None and about.task != OneOf():
+    if about.task != OneOf():
         judge = judge_for(about, pictures, notes)
-        table, task = None if csv is None else Path(csv), about.task if flips else None
-        judged, damaged = judged_by_task(network, pictures, side, plan, table, about.classes, judge, task)
+        table = None if csv is None else Path(csv)
+        judged, damaged = judged_by_task(opened, pictures, plan, table, judge)
         return EvaluatedModel(
             None,
             damaged,
@@ -650,24 +646,34 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
 
 
 def judged_by_task(
-    network: Network,
-    pictures: Pictures,
-    resolution: int,
-    plan: Plan,
-    csv: Path | None,
-    classes: tuple[str, ...],
-    judge: Judge | None = None,
-    flips: Task | None = None,
+    opened: Answering, pictures: Pictures, plan: Plan, csv: Path | None, judge: Judge | None = None
 ) -> tuple[Judged, dict[str, str]]:
     """The figures by a judge, default: that of the task, and the reason by name for all that could not be read."""
-    plan.place(network)
-    evaluation = Evaluation(pictures, network.model.preprocessing, resolution, network.blueprint.classes, plan, judge=judge)
-    tally = evaluation.tally(network if flips is None else Mirrored(network, flips))
+    classes, network = opened.about.classes, opened.network
+    evaluation = Evaluation(pictures, opened.preprocessing, opened.resolution, len(classes), plan, judge=judge)
+    if network is None:
+        tally = tally_of_file(opened, evaluation)
+    else:
+        plan.place(network)
+        tally = evaluation.tally(Mirrored(network, opened.about.task) if opened.flips else network)
     if csv is not None:
         tally.table(csv, pictures, classes)
     faults = [fault.partition(": ") for fault in evaluation.faults]
     reasons = {name: f"became unreadable during evaluation: {reason}" for name, _, reason in faults}
     return tally.judged(classes), {**pictures.damaged, **reasons}
+
+
+def tally_of_file(opened: Answering, evaluation: Evaluation) -> Tally:
+    """The tally of a shipped file, which sees the pictures themselves; labels are those of the preprocessed pictures."""
+    pictures = evaluation.pictures
+    tally = evaluation.started()
+    for loaded in evaluation.batches(0):
+        evaluation.faults.update(dict.fromkeys(loaded.faults))
+        ids = loaded.batch.ids
+        if len(ids):
+            answers = as_logits(opened.about.task, shares_of_file(opened.shares(), pictures.image, ids.tolist()))
+            tally.add(answers, loaded.batch.targets, ids)
+    return tally
 
 
 def renumbered(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from paretina.data.pictures import read_pictures
 from paretina.data.remarks import told
@@ -323,7 +324,7 @@ def with_boxes(
     Raises:
         MisuseError: a file would be written over a picture, or two in one place.
     """
-    about, preprocessing = opened.about, opened.preprocessing
+    about = opened.about
     to_overlays = {} if overlays is None else places_for(names, Path(overlays), "--overlays")
     collection = FileCollection(about.classes, {"all": tuple(Sample(name, 0) for name in names)})
     samples, rows, seconds = collection.split("all"), [], 0.0
@@ -341,13 +342,7 @@ def with_boxes(
         damaged |= lost
         for number, answer in zip(ids.tolist(), about.task.answer(logits) if len(ids) else (), strict=True):
             name, image = pictures.samples[number].name, pictures.image(number)
-            top, left, height, width = place_of(image.shape[1], image.shape[2], preprocessing)
-            boxes = tuple(
-                Box(left + x0 * width, top + y0 * height, left + x1 * width, top + y1 * height, about.classes[int(label)], sure)
-                for x0, y0, x1, y1, sure, label in answer.tolist()
-                if sure > 0 and sure >= score
-            )
-            boxes = tuple(sorted(boxes, key=lambda box: -box.score))
+            boxes = boxes_in(answer, (image.shape[1], image.shape[2]), opened, score)
             if name in to_overlays:
                 corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]
                 labels = [about.classes.index(box.label) + 1 for box in boxes]
@@ -365,6 +360,23 @@ def with_boxes(
         lost_lines = [[name, *[""] * 6, reason] for name, reason in damaged.items()]
         write_lines(Path(csv), header, [*lines, *lost_lines])
     return Predicted(tuple(rows), damaged, {}, tuple(told(remarks)), seconds, opened.runtime)
+
+
+def boxes_in(answer: Tensor, size: tuple[int, int], opened: Answering, score: float) -> tuple[Box, ...]:
+    """The boxes of a picture, best first, in pixels of it.
+
+    Args:
+        answer: [slot, 6], see `paretina.model.tasks.boxes.Boxes.answer`.
+        size: rows and columns of the picture.
+        score: below which a box is left out.
+    """
+    top, left, height, width = place_of(*size, opened.preprocessing)
+    boxes = (
+        Box(left + x0 * width, top + y0 * height, left + x1 * width, top + y1 * height, opened.about.classes[int(label)], sure)
+        for x0, y0, x1, y1, sure, label in answer.tolist()
+        if sure > 0 and sure >= score
+    )
+    return tuple(sorted(boxes, key=lambda box: -box.score))
 
 
 def readable(name: str) -> str:

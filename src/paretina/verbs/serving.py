@@ -27,6 +27,7 @@ from paretina.ship.overlay import on_picture
 from paretina.ship.saliency import scaled
 from paretina.verbs.answering import Answering, answering
 from paretina.verbs.checks import MisuseError
+from paretina.verbs.predicting import LEAST, boxes_in
 
 EXTRA = ("fastapi", "uvicorn", "multipart")
 """Modules that the extra installs."""
@@ -144,21 +145,20 @@ def served_of(opened: Answering) -> Any:
     """What the application needs of a model.
 
     Raises:
-        ValueError: it does not classify whole pictures.
+        ValueError: it neither classifies whole pictures nor finds boxes.
     """
     from paretina.serve.app import Served
 
     about = opened.about
-    if not isinstance(about.task, OneOf | AnyOf):
-        raise ValueError(f"the task of {opened.path} is {about.task.WORDS}; serve is for classes of whole pictures")
-    if opened.network is None:
-        assert opened.running is not None
-        shares, preprocessing = opened.running.run, opened.running.header.preprocessing
-        file_heat = by_occlusion(shares)
-    else:
-        shares, preprocessing = by_network(opened), opened.network.model.preprocessing
-        file_heat = by_map(opened) if not isinstance(opened.network, Combined) else by_occlusion(shares)
-    heat = file_heat if isinstance(about.task, OneOf) else None
+    if not (isinstance(about.task, OneOf | AnyOf) or about.task.BOXES):
+        raise ValueError(
+            f"the task of {opened.path} is {about.task.WORDS}; serve is for classes of whole pictures and for boxes of objects"
+        )
+    shares = by_network(opened) if opened.running is None else opened.running.run
+    heat = None
+    if isinstance(about.task, OneOf):
+        mapped = opened.network is not None and not isinstance(opened.network, Combined)
+        heat = by_map(opened) if mapped else by_occlusion(shares)
     format = format_of(opened.path)
     limits = about.thresholds or (USUAL,) * len(about.classes)
     return Served(
@@ -168,17 +168,28 @@ def served_of(opened: Answering) -> Any:
         shares,
         heat,
         {
-            "preprocessing": in_words(preprocessing, opened.resolution),
+            "preprocessing": in_words(opened.preprocessing, opened.resolution),
             "licence": about.licence,
             "origin": about.origin,
             "metrics": about.metrics,
             "runtime": opened.runtime,
             "format": format.NAME if format else "paretina",
             "heat": heat is not None,
-            **({} if isinstance(about.task, OneOf) else {"thresholds": list(limits)}),
+            **({"thresholds": list(limits)} if isinstance(about.task, AnyOf) else {}),
         },
         limits,
+        by_boxes(opened) if about.task.BOXES else None,
     )
+
+
+def by_boxes(opened: Answering) -> Callable[[Tensor, tuple[int, int], float | None], list[dict[str, Any]]]:
+    """The boxes in an answer for a picture, as `predict` gives them."""
+
+    def boxes(found: Tensor, size: tuple[int, int], score: float | None) -> list[dict[str, Any]]:
+        (answer,) = opened.about.task.answer(found[None])
+        return [box.to_dict() for box in boxes_in(answer, size, opened, LEAST if score is None else score)]
+
+    return boxes
 
 
 def by_network(opened: Answering) -> Callable[[Tensor], Tensor]:

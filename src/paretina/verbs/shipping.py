@@ -12,10 +12,11 @@ from paretina.data.pictures import read_pictures
 from paretina.data.source import Collection, Sample, Source
 from paretina.model.build import Network
 from paretina.model.weights import load_model
+from paretina.ship.box_answers import check_one_step
 from paretina.ship.format import Calibration, format_named, format_of
 from paretina.ship.gate import LIMITS, PICTURES
 from paretina.ship.header import Precision
-from paretina.ship.shipping import Shipped, check_fixed, check_precision, check_task
+from paretina.ship.shipping import Shipped, check_fixed, check_int8, check_precision, check_task
 from paretina.ship.shipping import ship as ship_file
 from paretina.spec import near
 from paretina.train.finetuning import trained
@@ -53,6 +54,9 @@ def ship(
 ) -> Shipped:
     """Writes a model as one file with everything in it, and compares that file, in its own runtime, with the model.
 
+    A model that finds boxes has to have a detector of one step (FcosHead, RetinaHead). Its file gives the box and the scores of
+    every place; what is compared are the boxes that are chosen of these.
+
     Args:
         model: a model file, or the directory of a finished run.
         to: "onnx", "openvino" or "torch-export".
@@ -80,6 +84,7 @@ def ship(
             raise ValueError(f"pictures must be at least 1, got {pictures}")
         if max_loss is not None and max_loss < 0:
             raise ValueError(f"max_loss is in points of top-1, at least 0, got {max_loss:g}")
+    chosen_precision: Precision = precision  # type: ignore[assignment]
     format.require()
     name = f"{path.stem}{'' if precision == 'float32' else f'-{precision}'}{format.SUFFIX}"
     target = path.with_name(name) if out is None else Path(out)
@@ -89,6 +94,12 @@ def ship(
     network, about = load_model(path)
     check_task(path, about)
     check_fixed(path, network)
+    check_int8(path, about, chosen_precision)
+    if about.task.BOXES:
+        check_one_step(path, network)
+        if max_loss is not None or point_estimate:
+            option = "--point-estimate" if max_loss is None else "--max-loss"
+            raise MisuseError(f"{option} is for a loss of top-1, and {path} finds boxes; leave it out")
     source = source_of(path, data)
     say("reading pictures")
     found = labelled(path, about, source, split, str(data or getattr(source, "path", source)), held_out=True)
@@ -101,7 +112,6 @@ def ship(
     calibration = None
     if precision == "int8":
         calibration = calibrated(network, found.collection, path, max_loss)
-    chosen_precision: Precision = precision  # type: ignore[assignment]
     limits = replace(LIMITS[chosen_precision], point=point_estimate)
     if max_loss is not None:
         limits = replace(limits, loss=max_loss)

@@ -10,11 +10,12 @@ Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:20
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 from paretina.model.blueprint import Head, Rounding
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, SmallConv, without_passed
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, OneStep, SmallConv, without_passed
 from paretina.traits import Never
 
 GROUPS = 32
@@ -33,6 +34,18 @@ class PassingFcos(FCOSHead):
     ) -> dict[str, Tensor]:
         outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
         return super().compute_loss(targets, outputs, anchors, matched_idxs)
+
+
+class FcosFinder(OneStep):
+    """A score is the geometric mean of those of the class and of being central."""
+
+    def scores(self, outputs: dict[str, Tensor]) -> Float[Tensor, "picture place classes"]:
+        return (outputs["cls_logits"].sigmoid() * outputs["bbox_ctrness"].sigmoid()).sqrt()
+
+    def corners(
+        self, regression: Float[Tensor, "picture place 4"], anchors: Float[Tensor, "place 4"]
+    ) -> Float[Tensor, "picture place 4"]:
+        return self.detector.box_coder.decode(regression, anchors)  # type: ignore[operator, union-attr, no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +68,7 @@ class FcosHead(BoxHead):
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         for name in ("bbox_reg", "bbox_ctrness"):
             setattr(head.regression_head, name, SmallConv(getattr(head.regression_head, name)))
-        return Finder(detector, classes, self.most)
+        return FcosFinder(detector, classes, self.most)
 
     def widened(self, rounding: Rounding) -> Head:
         return replace(self, width=max(GROUPS, round(rounding(self.width) / GROUPS) * GROUPS))

@@ -9,10 +9,11 @@ and times 2^(1/3) and 2^(2/3), in three shapes.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float
 from torch import Tensor
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, SmallConv, without_passed
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, OneStep, SmallConv, without_passed
 from paretina.traits import Never
 
 
@@ -28,6 +29,20 @@ class PassingRetina(RetinaNetHead):
     ) -> dict[str, Tensor]:
         outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
         return super().compute_loss(targets, outputs, anchors, matched_idxs)  # type: ignore[no-any-return]
+
+
+class RetinaFinder(OneStep):
+    """A score is that of the class alone."""
+
+    def scores(self, outputs: dict[str, Tensor]) -> Float[Tensor, "picture place classes"]:
+        return outputs["cls_logits"].sigmoid()
+
+    def corners(
+        self, regression: Float[Tensor, "picture place 4"], anchors: Float[Tensor, "place 4"]
+    ) -> Float[Tensor, "picture place 4"]:
+        coder = self.detector.box_coder
+        flat = coder.decode_single(regression.transpose(0, 1).flatten(1), anchors)  # type: ignore[operator, union-attr]
+        return flat.unflatten(1, (-1, 4)).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +68,7 @@ class RetinaHead(BoxHead):
         detector = RetinaNet(GivenMaps(self.width), classes, anchor_generator=anchors, head=head, **self.settings())
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
         head.regression_head.bbox_reg = SmallConv(head.regression_head.bbox_reg)
-        return Finder(detector, classes, self.most)
+        return RetinaFinder(detector, classes, self.most)
 
 
 EXAMPLES = (RetinaHead(width=16, finest=2, most=20), RetinaHead(width=16, finest=4, anchor=2.0))

@@ -13,7 +13,7 @@ from torch import Tensor
 from paretina.run import write_aside
 from paretina.ship.export import exported, quiet
 from paretina.ship.format import Calibration, Format, Runner, Running
-from paretina.ship.header import FEATURES, INPUT, KEY, OUTPUT, Header, read
+from paretina.ship.header import FEATURES, INPUT, KEY, Header, read
 from paretina.ship.whole import Whole
 
 OPSET = 20
@@ -78,7 +78,7 @@ class Onnx(Format):
 
         names = [each.name for each in session.get_outputs()]
         features = output(FEATURES) if FEATURES in names else None
-        return Running(path, header, output(OUTPUT), features, f"onnxruntime {onnxruntime.__version__}")
+        return Running(path, header, output(header.output), features, f"onnxruntime {onnxruntime.__version__}")
 
 
 def graph(whole: Whole) -> Any:

@@ -70,7 +70,7 @@ class TorchExport(Format):
 
             return run
 
-        features = None if header.about.task.DENSE else output(1)
+        features = None if header.about.task.DENSE or header.about.task.BOXES else output(1)
         return Running(path, header, output(0), features, f"torch {torch.__version__}")
 
 
