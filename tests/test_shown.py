@@ -396,7 +396,7 @@ def with_additions(path, words):
         kept = [pair for pair in kept if not pair.startswith("precision=")]
     if {"--progressive", "--resolution", "--sizes", "--candidates"} & given:  # which are sizes too
         kept = [pair for pair in kept if not pair.startswith("size=")]
-    if path == ["frontier"]:  # which decides how long
+    if path == ["frontier"] or (path == ["transfer"] and "--time-limit" in given):  # which decide how long
         kept = [pair for pair in kept if not pair.startswith("epochs=")]
     return [*words, *(word for pair in kept for word in pair.split(" "))]
 
