@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
@@ -121,6 +122,23 @@ def test_the_comparison_is_in_the_file(home, head, format):
     assert header.gate["timing"]["after_p50_ms"] > 0
     assert sum(header.boxes.levels) == {"fcos": 8 * 8 + 4 * 4, "retina": 9 * 4 * 4}[head]
     assert header.cost["macs"] > 0
+
+
+@pytest.mark.slow
+def test_its_card_is_that_of_a_detector(home):
+    ap = load_model(home.run("fcos") / "model.safetensors")[1].metrics["val/ap"]
+    for file in (home.run("fcos"), home.file("fcos", "onnx")):
+        text = verbs.card(file)
+        assert "A network that finds objects (objects, each with a box)" in text
+        facts = yaml.safe_load(text.split("---")[1])
+        assert (facts["pipeline_tag"], facts["tags"][0]) == ("object-detection", "object-detection")
+        (results,) = facts["model-index"][0]["results"]
+        assert results["task"] == {"type": "object-detection"}
+        (metric,) = results["metrics"]
+        assert (metric["type"], metric["value"]) == ("mean_average_precision", pytest.approx(ap, abs=1e-3))
+        assert f"| average precision at IoU 0.5 to 0.95 | {ap:.4g} % |" in text
+    assert "scores and boxes differ by" in text
+    assert "from pixels to boxes" in text
 
 
 @pytest.mark.slow

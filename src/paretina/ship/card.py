@@ -27,6 +27,18 @@ TITLES = {
     "f1_macro": ("macro F1", "%"),
     "f1_macro_tuned": ("macro F1 at a threshold for each class", "%"),
     "f1_micro_tuned": ("micro F1 at a threshold for each class", "%"),
+    "iou": ("mean IoU", "%"),
+    "dice": ("mean Dice", "%"),
+    "ap": ("average precision at IoU 0.5 to 0.95", "%"),
+    "ap50": ("average precision at IoU 0.5", "%"),
+    "ap75": ("average precision at IoU 0.75", "%"),
+    "ap_small": ("average precision, objects below 32 x 32 pixels", "%"),
+    "ap_medium": ("average precision, objects up to 96 x 96 pixels", "%"),
+    "ap_large": ("average precision, objects above 96 x 96 pixels", "%"),
+    "ar": ("recall of at most 100 boxes", "%"),
+    "seg": ("SEG", "%"),
+    "det": ("DET", "%"),
+    "pixel_accuracy": ("pixel accuracy", "%"),
     "mistake_severity": ("severity of mistakes", ""),
     "nll": ("negative log-likelihood", "nats"),
     "ece": ("expected calibration error", ""),
@@ -102,7 +114,7 @@ def front_matter(facts: CardFacts) -> str:
         "library_name": "paretina",
         "pipeline_tag": kind_of(about.task),
         "tags": [
-            "object-detection" if about.task.BOXES else "image-classification",
+            kind_of(about.task),
             "paretina",
             *([facts.format] if facts.format else []),
         ],
@@ -111,7 +123,7 @@ def front_matter(facts: CardFacts) -> str:
         found["license"] = about.licence.lower()
     metrics = [
         {"type": kind, "value": round(about.metrics[f"val/{name}"], 4), "name": TITLES[name][0]}
-        for name, kind in (("top1", "accuracy"), ("f1_macro", "f1"))
+        for name, kind in (("top1", "accuracy"), ("f1_macro", "f1"), ("iou", "mean_iou"), ("ap", "mean_average_precision"))
         if f"val/{name}" in about.metrics
     ]
     if metrics:
@@ -120,7 +132,7 @@ def front_matter(facts: CardFacts) -> str:
                 "name": about.name or facts.network or facts.file,
                 "results": [
                     {
-                        "task": {"type": "image-classification"},
+                        "task": {"type": kind_of(about.task)},
                         "dataset": {"name": data_name(facts), "type": "image-folder", "split": "validation"},
                         "metrics": metrics,
                     }
@@ -146,7 +158,12 @@ def what_it_is(facts: CardFacts) -> str:
         kind = "any number of classes a picture"
     if facts.about.task.BOXES:
         kind = "objects, each with a box"
-    said = [f"An image classifier ({kind}), {facts.network or 'of an unnamed network'}, made with Paretina."]
+    named = "An image classifier"
+    if facts.about.task.BOXES:
+        named = "A network that finds objects"
+    elif facts.about.task.DENSE:
+        named = "A network that segments pictures"
+    said = [f"{named} ({kind}), {facts.network or 'of an unnamed network'}, made with Paretina."]
     said.append(f"Preprocessing: {in_words(facts.preprocessing, facts.resolution)}.")
     if facts.format:
         said.append(f"This file is {facts.format}; preprocessing and the last operation are inside it.")
@@ -182,9 +199,11 @@ def figures(facts: CardFacts) -> str:
         gained = gate.get("gained") or {}
         text = (
             f"This file against the network it was made of, on {gate['n']:,} validation pictures in its own runtime "
-            f"({gate.get('runtime', 'unknown')}): the same answer for {100 * gate['agreement']:.2f} %, probabilities differ by "
-            f"{gate['largest']:.2g} at most"
+            f"({gate.get('runtime', 'unknown')}): the same answer for {100 * gate['agreement']:.2f} %, "
+            f"{'scores and boxes' if facts.about.task.BOXES else 'probabilities'} differ by {gate['largest']:.2g} at most"
         )
+        if gate.get("ap_before") is not None and gate.get("ap_after") is not None:
+            text += f", average precision {gate['ap_after']:.2f} % (before {gate['ap_before']:.2f} %)"
         if gained:
             text += f", top-1 changed by {gained['value']:+.2f} points [{gained['low']:+.2f} to {gained['high']:+.2f}]"
         lines += ["", f"{text}. Verdict: {gate.get('verdict', 'unknown')}."]
@@ -227,12 +246,12 @@ def costs(facts: CardFacts) -> str:
         lines.append(f"- {facts.params:,} parameters")
     if facts.macs is not None:
         lines.append(f"- {facts.macs / 1e9:.3g} GMACs for a picture of {facts.resolution} x {facts.resolution} pixels")
-    timing = facts.gate.get("timing") or {}
+    timing, boxed = facts.gate.get("timing") or {}, facts.about.task.BOXES
     if timing.get("after_p50_ms") is not None:
         tail = timing.get("after_p95_ms")
         late = f" (p95 {tail:.2f})" if tail is not None else ""
         lines.append(
-            f"- {timing['after_p50_ms']:.2f} ms{late} for one picture from pixels to probabilities, "
+            f"- {timing['after_p50_ms']:.2f} ms{late} for one picture from pixels to {'boxes' if boxed else 'probabilities'}, "
             f"{facts.gate.get('runtime', 'unknown runtime')} on {facts.gate.get('machine', 'an unknown processor')}"
         )
     return "\n".join(lines) or "Not measured."
