@@ -126,6 +126,17 @@ def test_what_is_for_classes_of_pictures_is_refused(options, said, data):
         verbs.ask(str(data), "resnet8_w16", weights="none", device="cpu", **options)
 
 
+def test_fields_of_the_loss_that_imbalance_brings_can_be_set():
+    fields = {"objective.terms.WeightedCrossEntropy.w0": "10", "objective.terms.WeightedCrossEntropy.sigma": "3"}
+    asked = ["cells", "resnet8_w16", None, "none", "cpu"]
+    (term,) = verbs.ask(*asked, task="segment", imbalance="weights", fields=fields).asked.recipe.objective.terms
+    assert (term.w0, term.sigma, term.by) == (10, 3, "inverse")
+    with pytest.raises(MisuseError, match=r"WeightedCrossEntropy\.by=none is given too; leave one out"):
+        verbs.ask(*asked, task="segment", imbalance="weights", fields={"objective.terms.WeightedCrossEntropy.by": "none"})
+    with pytest.raises(MisuseError, match="WeightedCrossEntropy"):
+        verbs.ask(*asked, task="segment", fields=fields)
+
+
 @pytest.mark.slow
 def test_class_weights_are_counted_in_pixels(data):
     choice = verbs.ask(str(data), "resnet8_w16", weights="none", device="cpu", imbalance="weights", fields=QUICK)

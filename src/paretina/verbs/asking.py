@@ -268,8 +268,9 @@ def ask(
         with_head_for(choice, boxed, {**settings, **changes})
     with misuse(str(config)):
         choice.set_all(settings, str(config))
+    late = {name: value for name, value in changes.items() if imbalance is not None and of_imbalance(name)}
     with misuse():
-        choice.set_all(changes, here)
+        choice.set_all({name: value for name, value in changes.items() if name not in late}, here)
     if progressive is not None:
         with misuse("--progressive"):
             rise = progressive_named(progressive) if isinstance(progressive, str) else progressive
@@ -285,6 +286,8 @@ def ask(
             choice.origins["recipe.size"] = here
     if imbalance is not None:
         with_imbalance(choice, imbalance, {**settings, **changes})
+        with misuse():
+            choice.set_all(late, here)
     if hierarchy is not None:
         with_hierarchy(choice, Path(hierarchy), ignore)
     choice.asked = with_safe_precision(choice)
@@ -353,6 +356,12 @@ def with_head_for(choice: Choice, boxed: bool, given: Mapping[str, Any]) -> None
     )
 
 
+def of_imbalance(name: str) -> bool:
+    """Whether a field is one of a term of the loss that --imbalance puts into the recipe, so that it can be set only then."""
+    path = full_path(name)
+    return any(path.startswith(f"recipe.objective.terms.{term}.") for term in ("WeightedCrossEntropy", "AdjustedCrossEntropy"))
+
+
 def with_imbalance(choice: Choice, way: str, given: Mapping[str, Any]) -> None:
     """Sets the fields of a way to treat rare classes.
 
@@ -368,7 +377,8 @@ def with_imbalance(choice: Choice, way: str, given: Mapping[str, Any]) -> None:
         own = IMBALANCES[way](choice.asked.recipe)
         for name in given:
             path = full_path(name)
-            if any(related(path, full_path(field)) for field in own) and not path.startswith("recipe.objective.terms."):
+            terms = path.startswith("recipe.objective.terms.") and path != "recipe.objective.terms.WeightedCrossEntropy.by"
+            if any(related(path, full_path(field)) for field in own) and not terms:
                 raise ValueError(f"it sets {', '.join(own)}, and {word(name, given[name])} is given too; leave one out")
         choice.set_all(own, f"--imbalance {way}")
 
