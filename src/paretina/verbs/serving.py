@@ -72,27 +72,26 @@ def serve(
     check_serve(host, port)
     if not math.isfinite(limits.get("seconds", 1.0)):
         raise MisuseError(f"timeout is a number of seconds, got {limits['seconds']}")
-    listening = bound(host, port)
-    import uvicorn
+    with bound(host, port) as listening:
+        import uvicorn
 
-    from paretina.serve.app import Bounds, application
+        from paretina.serve.app import Bounds, application
 
-    opened = answering(model, trust)
-    app = application(served_of(opened), Bounds(**limits))
-    if not is_loopback(host):
-        say(f"{host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=30, lifespan="on")
-    config.limit_concurrency = CONNECTIONS
-    server = uvicorn.Server(config)
-    announced(server, say, host, listening.getsockname()[1])
-    before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server raises it once more when it has ended
-    try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # likewise
-        say("ended")
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        listening.close()
+        opened = answering(model, trust)
+        app = application(served_of(opened), Bounds(**limits))
+        if not is_loopback(host):
+            say(f"{host} can be reached from other machines, and whoever reaches it can use the model; there is no password")
+        config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=30, lifespan="on")
+        config.limit_concurrency = CONNECTIONS
+        server = uvicorn.Server(config)
+        announced(server, say, host, listening.getsockname()[1])
+        before = signal.signal(signal.SIGTERM, lambda *_: None)  # the server raises it once more when it has ended
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # likewise
+            say("ended")
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 CONNECTIONS = 256
