@@ -212,6 +212,12 @@ def test_a_run_has_the_figures_of_coco(run):
     assert "no object is medium" in page
 
 
+def test_one_picture_has_no_interval(run):
+    found = verbs.evaluate(run.path, replace(DATA, val=1), device="cpu").judged.metrics
+    assert found["val/ap"] is not None
+    assert (found["val/ap_low"], found["val/ap_high"]) == (None, None)
+
+
 def test_the_model_file_gives_the_same_figures_again(run):
     found = verbs.evaluate(run.path, DATA, device="cpu")
     assert NO_LARGER in found.notes

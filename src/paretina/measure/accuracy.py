@@ -453,6 +453,13 @@ def around(value: float, drawn: Float[Tensor, " resample"], most: float) -> tupl
     return max(0.0, min(value, low + shift)), min(most, max(value, high + shift))
 
 
+def over_pictures(
+    value: float, drawn: Float[Tensor, " resample"], most: float, pictures: int
+) -> tuple[float, float] | tuple[None, None]:
+    """As `around`, of so many pictures; None for one, of which there is no other sample."""
+    return around(value, drawn, most) if pictures > 1 else (None, None)
+
+
 # --- predictions --------------------------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,12 @@ def test_by_hand():
     assert found["det"] == pytest.approx(100 * (1 - 11 / 20))
 
 
+def test_one_picture_has_no_interval():
+    found = tally([ANSWER], [TRUTH]).judged(("background", "inside", "border")).metrics
+    assert found["val/ap50"] == pytest.approx(100 / 3)
+    assert {found[f"val/{name}_{end}"] for name in ("ap", "seg", "iou") for end in ("low", "high")} == {None}
+
+
 def test_objects_of_all_pictures_count_alike():
     empty = np.zeros_like(TRUTH)
     found = tally([ANSWER, empty], [TRUTH, picture((0, 0, 3, 3))]).judged(("background", "inside", "border"))

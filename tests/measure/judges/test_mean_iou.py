@@ -64,6 +64,12 @@ def test_intervals_come_from_pictures():
     assert found["val/pixel_accuracy_high"] - found["val/pixel_accuracy_low"] > 20  # by pixels it would be 9
 
 
+def test_one_picture_has_no_interval():
+    found = tally(ANSWERS[:1], MASKS[:1]).judged(("a", "b", "c")).metrics
+    assert (found["val/iou_low"], found["val/iou_high"]) == (None, None)
+    assert found["val/iou"] > 0
+
+
 def test_without_a_known_pixel_there_is_nothing_to_judge():
     with pytest.raises(ValueError, match="no pixels of a known class"):
         tally([[[0, 1]]], [[[255, 255]]]).judged(("a", "b", "c"))

@@ -25,7 +25,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from paretina.data.pictures import Pictures
-from paretina.measure.accuracy import around
+from paretina.measure.accuracy import over_pictures
 from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
 from paretina.measure.judge import Judge, Judged, Tally
 from paretina.model.task import Task
@@ -109,10 +109,10 @@ class FoundBoxes(Tally):
             if np.isnan(value):
                 metrics |= {f"val/{name}": None, f"val/{name}_low": None, f"val/{name}_high": None}
                 continue
-            low, high = around(value, torch.from_numpy(100 * found.drawn[:, place]), 100.0)
+            low, high = over_pictures(value, torch.from_numpy(100 * found.drawn[:, place]), 100.0, len(order))
             metrics |= {f"val/{name}": value, f"val/{name}_low": low, f"val/{name}_high": high}
         for name, share in found.by_size.items():
-            low, high = around(100 * share, torch.from_numpy(100 * found.drawn_by_size[name]), 100.0)
+            low, high = over_pictures(100 * share, torch.from_numpy(100 * found.drawn_by_size[name]), 100.0, len(order))
             metrics |= {f"val/ap_{name}": 100 * share, f"val/ap_{name}_low": low, f"val/ap_{name}_high": high}
         recall = 100 * mean_known(found.recall)
         metrics["val/ar"] = None if np.isnan(recall) else recall

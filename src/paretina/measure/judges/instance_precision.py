@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
-from paretina.measure.accuracy import around
+from paretina.measure.accuracy import over_pictures
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
 from paretina.measure.judges.mean_iou import Overlaps
 from paretina.measure.objects import MADE_UP, MISSED, SPLIT, THRESHOLDS, components, counted, objects_of
@@ -114,7 +114,7 @@ class Objects(PerPicture):
             if whole != whole:
                 metrics |= {f"val/{name}": None, f"val/{name}_low": None, f"val/{name}_high": None}
                 continue
-            low, high = around(whole, 100 * drawn[name], 100.0)
+            low, high = over_pictures(whole, 100 * drawn[name], 100.0, len(rows))
             metrics |= {f"val/{name}": whole, f"val/{name}_low": low, f"val/{name}_high": high}
         total = rows.sum(0)[len(THRESHOLDS) :].tolist()
         notes = () if total[0] else ("there is no object in any mask, so nothing is said of objects",)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from paretina.data.pictures import Pictures
-from paretina.measure.accuracy import around
+from paretina.measure.accuracy import over_pictures
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
 from paretina.measure.overlays import side_by_side, tinted
 from paretina.model.task import UNKNOWN, Task
@@ -106,7 +106,7 @@ class Overlaps(PerPicture):
         }
         metrics: dict[str, float | None] = {"val/loss": figures["loss"]}
         for name, resampled in values.items():
-            low, high = around(figures[name], resampled, 100.0)
+            low, high = over_pictures(figures[name], resampled, 100.0, len(truth))
             metrics |= {f"val/{name}": figures[name], f"val/{name}_low": low, f"val/{name}_high": high}
         by_class = iou(truth.sum(0), named.sum(0), hits.sum(0)).tolist()
         rows = zip(classes, truth.sum(0).tolist(), by_class, strict=True)
