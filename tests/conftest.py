@@ -10,7 +10,6 @@ import gc
 import inspect
 import logging
 import os
-import signal
 import tempfile
 import typing
 from pathlib import Path
@@ -148,33 +147,15 @@ def pytest_collection_finish(session):
 
 CONTROL = Path("/sys/fs/cgroup")
 MEMORY = [Path("/proc/meminfo"), CONTROL / "memory.max", CONTROL / "memory.events", CONTROL / "memory" / "memory.oom_control"]
-LOST: set[str] = set()
-"""Tests whose process was killed from outside."""
-ENDED: list[int | None] = []
-"""Exit codes of the processes of tests that died, negative for a signal."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
-    """Says how a process that ran tests has ended, if it should not have."""
+    """Says how a process that ran tests has ended, if it should not have: a signal as a negative number, and the memory."""
     if error:
-        ENDED.append(node.gateway._io.wait())
-        said = [f"a process of tests has ended with {ENDED[-1]}"]
+        said = [f"a process of tests has ended with {node.gateway._io.wait()}"]
         said += [f"{place}: {' '.join(place.read_text().split()[:12])}" for place in MEMORY if place.is_file()]
         print("\n" + "\n".join(said))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_handlecrashitem(crashitem, report, sched):
-    """A test whose process the system has killed, as it does where memory runs out, runs once more; a crash is a failure."""
-    if ENDED and ENDED[-1] == -signal.SIGKILL and crashitem not in LOST:
-        LOST.add(crashitem)
-        report.outcome = "killed"
-        sched.mark_test_pending(crashitem)
-
-
-def pytest_report_teststatus(report):
-    return ("killed", "K", "KILLED") if report.outcome == "killed" else None
 
 
 def pytest_unconfigure(config):

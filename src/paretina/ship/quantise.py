@@ -21,6 +21,7 @@ from torch import Tensor
 from paretina.ship.export import quiet
 from paretina.ship.format import Calibration
 from paretina.ship.header import INPUT, OUTPUT
+from paretina.system import signal_stack_kept
 from paretina.text import how_many
 
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat", "ReduceMean")
@@ -237,7 +238,7 @@ def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple
     given = nncf.Dataset([image[None].contiguous().numpy() for image in calibration.pictures])
     settings = {"preset": nncf.QuantizationPreset.MIXED, "ignored_scope": ignored, "subset_size": len(calibration.pictures)}
     layers = sum(1 for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"))
-    with quiet():
+    with quiet(), signal_stack_kept():
         found = nncf.quantize(model, given, **settings)
         answers = openvino_answers_of(found, calibration)
     left = ""
@@ -251,7 +252,7 @@ def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple
             same = [int(np.argmax(compiled({0: image})[0])) == label for image, label in data]
             return sum(same) / max(1, len(same)), None
 
-        with quiet():
+        with quiet(), signal_stack_kept():
             again = nncf.quantize_with_accuracy_control(
                 model,
                 given,

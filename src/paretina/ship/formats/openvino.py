@@ -25,6 +25,7 @@ from paretina.ship.export import exported, quiet
 from paretina.ship.format import Calibration, Format, Runner, Running
 from paretina.ship.header import INPUT, Header, read
 from paretina.ship.whole import Whole
+from paretina.system import signal_stack_kept
 
 GRAPH, WEIGHTS, HEADER = "model.xml", "model.bin", "paretina.json"
 """The members of the archive."""
@@ -88,7 +89,8 @@ class OpenVino(Format):
                 own = model if shape is None else model.clone()
                 if shape is not None:
                     own.reshape(list(shape))
-                return core.compile_model(own, "CPU", settings).create_infer_request()
+                with signal_stack_kept():
+                    return core.compile_model(own, "CPU", settings).create_infer_request()
 
             requests = ShapedRequests(compiled, lambda shape: compiles(inside, shape, settings))
         except Exception as error:  # the runtime has its own exceptions
