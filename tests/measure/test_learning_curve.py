@@ -240,5 +240,5 @@ def test_masks_and_pictures_without_labels_are_refused(home, tmp_path):
     (tmp_path / "pictures").mkdir()
     for number in range(3):
         shutil.copy(Path(__file__).parents[2] / "docs" / "report.png", tmp_path / "pictures" / f"{number}.png")
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="needs one class a picture, and this data has no labels"):
         verbs.data_more(Unlabelled(path=str(tmp_path / "pictures"), val_share=0.0), "model.safetensors")
