@@ -1,30 +1,36 @@
 """The steps of Lsq begin alike on all ranks, though each sees other pictures."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
-import torch.multiprocessing as processes
 
-from paretina.model.quantisers.lsq import Lsq, LsqRounding, first_step
+from paretina.model.quantisers.lsq import Lsq, first_step
 
 RANKS = 2
 
+BEGUN = """
+import sys
+import torch
+from paretina.model.quantisers.lsq import LsqRounding
 
-def begun(rank, place):
-    """Begins a rounding on one rank, and writes its steps."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=RANKS)
-    rounding = LsqRounding(4, 4, False, ())
-    with torch.no_grad():
-        rounding.begin(torch.full((3, 5), 1.0 + rank), torch.ones(2, 5))
-    torch.save([rounding.weight_step.detach(), rounding.input_step.detach()], f"{place}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+rank, place = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+rounding = LsqRounding(4, 4, False, ())
+with torch.no_grad():
+    rounding.begin(torch.full((3, 5), 1.0 + rank), torch.ones(2, 5))
+torch.save([rounding.weight_step.detach(), rounding.input_step.detach()], f"{place}/{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
 def test_steps_begin_at_the_mean_of_the_ranks(tmp_path):
-    processes.spawn(begun, (str(tmp_path),), nprocs=RANKS)
+    ranks = [subprocess.Popen([sys.executable, "-c", BEGUN, str(rank), str(tmp_path)]) for rank in range(RANKS)]
+    assert [each.wait(300) for each in ranks] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
     most = 2 ** Lsq().activations - 1
