@@ -341,6 +341,20 @@ def without_passed(
     return {**outputs, "cls_logits": outputs["cls_logits"].masked_fill(torch.stack(passed)[..., None], SILENT)}
 
 
+class PassingOver:
+    """Before a head of torchvision among the base classes: its loss passes over regions that are ignored."""
+
+    def compute_loss(
+        self,
+        targets: list[Labelled],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
+        return super().compute_loss(targets, outputs, anchors, matched_idxs)  # type: ignore[misc, no-any-return]
+
+
 class PyramidOfBoxes(nn.Module):
     """Maps of several strides to one width each; dropout; the detector in place of a classifier.
 

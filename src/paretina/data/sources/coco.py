@@ -290,7 +290,7 @@ def loaded(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_bytes())
     except RecursionError:
-        raise UnusableError(f"{file} cannot be read as JSON: lists in it lie in each other a thousand deep") from None
+        raise UnusableError(f"{file} cannot be read as JSON: it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise UnusableError(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):

@@ -15,25 +15,15 @@ from torch import Tensor
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 from paretina.model.blueprint import Head, Rounding
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, OneStep, SmallConv, without_passed
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, OneStep, PassingOver, SmallConv
 from paretina.traits import Never
 
 GROUPS = 32
 """Of the group norms in torchvision's head."""
 
 
-class PassingFcos(FCOSHead):
+class PassingFcos(PassingOver, FCOSHead):
     """torchvision's, which passes over regions that are ignored."""
-
-    def compute_loss(
-        self,
-        targets: list[Labelled],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
-        return super().compute_loss(targets, outputs, anchors, matched_idxs)
 
 
 class FcosFinder(OneStep):

@@ -13,22 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
-from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, Labelled, OneStep, SmallConv, without_passed
+from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, OneStep, PassingOver, SmallConv
 from paretina.traits import Never
 
 
-class PassingRetina(RetinaNetHead):
+class PassingRetina(PassingOver, RetinaNetHead):
     """torchvision's, which passes over regions that are ignored."""
-
-    def compute_loss(
-        self,
-        targets: list[Labelled],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        outputs = without_passed(head_outputs, targets, anchors, matched_idxs)
-        return super().compute_loss(targets, outputs, anchors, matched_idxs)  # type: ignore[no-any-return]
 
 
 class RetinaFinder(OneStep):
