@@ -83,6 +83,8 @@ def transferred(task: str, names: list[str], options: argparse.Namespace) -> Row
     data = Cells(train=options.pictures, val=20, size=options.size, labels="boxes" if task == "detect" else "masks")
     fields: Row = {"epochs": options.epochs * options.length, "size": options.size, "threads": 1, "workers": 0}
     fields |= {"head.width": 32, "lr": 3e-3, "test.every": 1e6}
+    if task == "segment":
+        fields["head.finest"] = 2  # a border of two pixels is not seen at a quarter of the size
     return verbs.transfer(data, runs, place, workers=1, say=print, seeds=options.seeds, device="cpu", fields=fields)
 
 
@@ -92,7 +94,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=("segment", "detect"), default=["segment", "detect"])
     parser.add_argument("--size", type=int, default=64, help="side in pixels (default: %(default)s)")
     parser.add_argument("--pictures", type=int, default=40, help="training pictures of each look (default: %(default)s)")
-    parser.add_argument("--epochs", type=float, default=10.0, help="of the training on cells (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=40.0, help="of the training on cells (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="of the training on cells (default: %(default)s)")
     parser.add_argument("--detectors", nargs="+", choices=list(BACKBONES), default=list(DETECTORS))
     parser.add_argument("--length", type=float, default=1.0, help="factor of all epochs, for a trial (default: %(default)s)")

@@ -17,11 +17,14 @@ from typing import Any
 
 import paretina
 from paretina import verbs
+from paretina.data.sampling import Sampling
 from paretina.data.source import Source
 from paretina.data.transform import Transform
+from paretina.measure.judge import Judge
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import (
     Activation,
+    Assembly,
     Block,
     Blueprint,
     Edit,
@@ -29,14 +32,19 @@ from paretina.model.blueprint import (
     Initialisation,
     Norm,
     Preprocessing,
+    Quantiser,
     Stage,
     Stem,
     Wiring,
 )
 from paretina.model.family import Published, networks
 from paretina.model.interop import has_weights, key
+from paretina.model.task import Task
 from paretina.report.tracker import Tracker
 from paretina.schedules import Constant, Schedule
+from paretina.search.architecture.procedure import Procedure
+from paretina.search.architecture.rewards import Reward
+from paretina.search.architecture.space import Space
 from paretina.spec import Spec, field_map, field_types, is_literal, kinds, modules_in
 from paretina.train.asked import recipes
 from paretina.train.average import Average
@@ -52,8 +60,13 @@ PAGES: dict[str, tuple[type[Spec], str]] = {
     "sources": (
         Source,
         "Where pictures come from. A word on the command line stands for one: a folder, a table, an `.npz` file, tar shards, "
-        "`hf:NAME`, `torchvision:NAME`, `clipart`, `shapes`; [data.md](../data.md) has them all.",
+        "`hf:NAME`, `torchvision:NAME`, `clipart`, `shapes`, `cells`; [data.md](../data.md) has them all.",
     ),
+    "samplings": (
+        Sampling,
+        "In which order the pictures of an epoch come, and how often each: `sampling=Balanced`, `sampling.group=4`.",
+    ),
+    "tasks": (Task, "What is said of a picture; the source of the pictures decides."),
     "transforms": (Transform, "What happens to pictures while training, in the order of the recipe: `transforms.MixUp=on`."),
     "blocks": (Block, "What a stage of a blueprint repeats."),
     "wirings": (Wiring, "How the blocks of a stage are put together."),
@@ -61,11 +74,17 @@ PAGES: dict[str, tuple[type[Spec], str]] = {
     "heads": (Head, "From maps to the answer."),
     "norms": (Norm, "How activations are normalised: `norm=GroupNorm`."),
     "activations": (Activation, "Non-linearities: `activation=SiLU`."),
+    "quantisers": (Quantiser, "How weights and inputs of layers become numbers of few bits: `model.quantiser=Lsq`."),
+    "assemblies": (Assembly, "How a network is wrapped, or several are joined: `assembly=Route`."),
     "edits": (Edit, "Changes of a blueprint: a blueprint in, another one out."),
     "optimizers": (Optimizer, "How the parameters follow their gradients."),
     "objectives": (Objective, "What is learned, and who owns it."),
     "terms": (Term, "Summands of the loss: `objective.terms.Distill=on`."),
     "clipping": (Clip, "How long gradients are shortened: `clip=ClipNorm`."),
+    "judges": (Judge, "How good answers are, for each kind of task: `paretina evaluate`."),
+    "spaces": (Space, "What a search for networks chooses from: `paretina search`."),
+    "procedures": (Procedure, "How a search chooses."),
+    "rewards": (Reward, "What a search makes the most of."),
     "trackers": (Tracker, "Programs that show runs beside each other: `--log-to tensorboard`."),
     "schedules": (Schedule, "What a number that may vary over training can be; a plain number is a constant."),
 }

@@ -174,6 +174,18 @@ def test_the_generated_pages_are_up_to_date():
     assert not old, "run make docs"
 
 
+def test_every_kind_of_plug_in_has_a_page():
+    package = Path(paretina.__file__).parent
+    declared = {
+        found
+        for file in package.rglob("*.py")
+        for found in re.findall(r"^    PLUGINS = \(\"([\w.]+)\",", file.read_text(), re.M)
+    }
+    shown = {base.PLUGINS[0] for base, _ in script("reference").PAGES.values()}
+    assert declared - shown == {"paretina.model.blueprint"}, "a network is described on the pages of its parts"
+    assert len(declared) > 20
+
+
 def test_every_public_name_has_an_entry():
     words = set(re.findall(r"\w+", "\n".join(page.read_text() for page in [*WRITTEN, *GENERATED])))
     names = [*getattr(paretina, "__all__", ()), *verbs.__all__]

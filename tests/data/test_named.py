@@ -37,7 +37,7 @@ def test_every_source_that_can_be_named_is_named_in_one_way():
     assert sum(kind.FOLDERS for kind in sources().values()) == 1
     assert data_in_words() == (
         "a folder, a .csv, .npz, .parquet, .tar, .tar.gz, .tgz or .tsv file, hf:NAME, torchvision:NAME, cells, clipart or "
-        "shapes"
+        "shapes, or several of them with commas"
     )
 
 
@@ -55,7 +55,8 @@ def test_a_word_a_file_and_a_folder(tmp_path, monkeypatch):
 def test_what_is_none_of_them_is_refused_with_what_there_is(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"photos.zip' is a file of an unknown type; name a folder, a .csv, .npz, .*, clipart or shapes$"
+        ValueError,
+        match=r"photos.zip' is a file of an unknown type; name a folder, a .csv, .npz, .*, or several of them with commas$",
     ):
         source_named(str(tmp_path / "photos.zip"))
     with pytest.raises(ValueError, match=r"there is no folder 'clipatr', and no built-in data of .*; did you mean 'clipart'"):

@@ -78,20 +78,20 @@ def test_three_hundred_million_samples_over_a_thousand_ranks():
 @settings(deadline=None, derandomize=True, max_examples=100, database=None)
 @given(st.integers(1, 400), st.integers(1, 30), st.integers(1, 6), st.integers(0, 1 << 62))
 def test_near_gives_each_sample_once_and_is_the_same_in_parts(count, block, window, seed):
-    order = order_of(Near(block=block, window=window), np.random.default_rng(0).integers(0, 2, count).tolist())(seed, 0)
+    order = order_of(Near(block=block, window=window), np.random.default_rng(0).integers(0, 2, count).tolist()).drawn(seed, 0)
     whole = order[:]
     assert np.array_equal(np.sort(whole), np.arange(count))
     assert np.array_equal(np.concatenate([order[low : low + 17] for low in range(0, count, 17)]), whole)
 
 
 def test_near_reads_few_blocks_at_a_time():
-    order = order_of(Near(block=100, window=4), [number % 3 for number in range(10_050)])(7, 0)
+    order = order_of(Near(block=100, window=4), [number % 3 for number in range(10_050)]).drawn(7, 0)
     whole = order[:]
     for low in range(0, 10_000, 400):
         assert len({*(whole[low : low + 400] // 100)}) == 4
     assert {*whole[10_000:]} == {*range(10_000, 10_050)}
     assert not np.array_equal(whole[:400], np.sort(whole[:400]))
-    other = order_of(Near(block=100, window=4), [number % 3 for number in range(10_050)])(8, 1)
+    other = order_of(Near(block=100, window=4), [number % 3 for number in range(10_050)]).drawn(8, 1)
     assert not np.array_equal(other[:400], whole[:400])
 
 

@@ -17,7 +17,7 @@ from paretina.cli.measure import check_once
 from paretina.cli.planning import planning_named
 from paretina.cli.program import duration, taken_apart
 from paretina.cli.prune import share
-from paretina.data.naming import source_of_path
+from paretina.data.naming import pieces, source_of_path
 from paretina.measure.sizes import resolutions_named
 from paretina.model.words import WORDS, hint
 from paretina.report.tracker import trackers_named
@@ -75,9 +75,17 @@ def check_recipe(name: str | None) -> None:
 
 
 def check_source(data: str | None) -> None:
-    if data is None or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
+    for each in several(data):
+        if each:
+            check_source(each)
+    if data is None or several(data) or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
         return
     refuse(f"there is no folder {data!r}, and no built-in data of that name{split_hint(data) or near(data, known('sources'))}")
+
+
+def several(data: str | None) -> list[str]:
+    """The sources that a list with commas names; none if it is one."""
+    return pieces(data or "", known("sources"), tuple(known("prefixes")))
 
 
 def is_data_file(data: str) -> bool:
@@ -208,6 +216,8 @@ def is_number(value: Any) -> bool:
 def source_of(data: str) -> Any:
     """The outlined source of that name; None if it depends on more than the name."""
     specs: dict[str, Any] = {**outlined()}
+    if several(data):
+        return None
     if data in known("sources") and not Path(data).exists():
         return specs[known("sources")[data]]()
     name = source_of_path(data, known("suffixes"), known("prefixes"), known("signs"), known("folder"))
@@ -228,8 +238,8 @@ def holder() -> Any:
 
 def check_output(output: Path | None, data: str | None) -> None:
     if data is not None:
-        folder = None if data in known("sources") or is_data_file(data) else data
-        check_place(output, folder)
+        for each in several(data) or [data]:
+            check_place(output, None if each in known("sources") or is_data_file(each) else each)
 
 
 def check_trackers(given: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Decides which source a word or a path names, from what each source declares; needs no torch."""
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def source_of_path(
         return next((name for name, patterns in signs.items() if has_signs(place, patterns)), folder)
     begun = next((name for prefix, name in prefixes.items() if data.startswith(prefix)), None)
     return begun or next((name for suffix, name in suffixes.items() if data.lower().endswith(suffix)), None)
+
+
+COMMA = re.compile(r",(?![^{]*\})")
+"""Not within braces, which stand for several files of one source."""
+
+
+def pieces(data: str, words: Collection[str] = (), prefixes: Sequence[str] = ()) -> list[str]:
+    """The sources that a list with commas names, such as "nuclei/,phase/"; none if it is the name of one.
+
+    Args:
+        words: names of built-in data.
+        prefixes: of words that name what is on no path of this machine; such a word may have commas itself.
+    """
+    found = COMMA.split(data)
+    if len(found) < 2 or Path(data).expanduser().exists():
+        return []
+    there = all(each in words or is_remote(each, prefixes) or Path(each).expanduser().exists() for each in found)
+    return found if there or not is_remote(data, prefixes) else []
 
 
 def has_signs(place: Path, patterns: Sequence[str]) -> bool:

@@ -17,7 +17,22 @@ from paretina.data.sampling import LazyOrder, Pool, Sampling
 from paretina.schedules import Schedule
 from paretina.text import how_many
 
-Order = Callable[[int, int], "np.ndarray | LazyOrder"]
+
+@dataclass(frozen=True)
+class Order:
+    """In which order the samples of an epoch come.
+
+    Attributes:
+        drawn: the indices of an epoch's samples, for its seed and number.
+        in_turn: whether an update's samples are dealt to its parts in turn, and not as neighbours.
+    """
+
+    drawn: Callable[[int, int], "np.ndarray | LazyOrder"]
+    in_turn: bool = False
+
+    def parts(self, indices: np.ndarray, count: int) -> list[np.ndarray]:
+        """The samples of an update in as many parts, whose lengths differ by one at most."""
+        return [indices[part::count] for part in range(count)] if self.in_turn else np.array_split(indices, count)
 
 
 @dataclass(frozen=True)
@@ -115,25 +130,25 @@ class Epochs:
         Parts are ranks times accumulated steps; they are as equal as the batch allows and none is left out.
 
         Args:
-            order: gives the indices of an epoch's samples for its seed and number; default: a random order of all.
+            order: of the samples; default: a random one of all.
 
         Raises:
             ValueError: there are more parts than pictures in an update.
         """
         self.smallest_part(parts)
-        return self.stream(size, start, parts, part, order or self.shuffled)
+        return self.stream(size, start, parts, part, order or Order(self.shuffled))
 
     def shuffled(self, seed: int, epoch: int) -> "np.ndarray | LazyOrder":
         return shuffled(self.samples, seed)
 
-    def stream(self, size: Schedule, start: int, parts: int, part: slice, drawn_by: Order) -> Iterator[list[Request]]:
+    def stream(self, size: Schedule, start: int, parts: int, part: slice, by: Order) -> Iterator[list[Request]]:
         order: np.ndarray | LazyOrder = np.empty(0, dtype=np.int64)
         times: np.ndarray | None = None
         drawn = -1
         for update in range(start, self.updates):
             epoch = update // self.updates_per_epoch
             if epoch != drawn:
-                order = drawn_by(seed_of(self.seed, epoch), epoch)
+                order = by.drawn(seed_of(self.seed, epoch), epoch)
                 if len(order) != self.samples:
                     raise ValueError(f"an epoch has {self.samples} samples, and the sampling gave {len(order)}")
                 times = occurrences(order) if isinstance(order, np.ndarray) else None
@@ -143,7 +158,7 @@ class Epochs:
             place = self.places(update)
             here = order[place]
             again = np.zeros_like(here) if times is None else times[place]
-            pieces = zip(np.array_split(here, parts)[part], np.array_split(again, parts)[part], strict=True)
+            pieces = zip(by.parts(here, parts)[part], by.parts(again, parts)[part], strict=True)
             for piece, before in pieces:
                 yield [
                     # a sample that comes again in an epoch is transformed otherwise
@@ -162,16 +177,17 @@ def occurrences(order: np.ndarray) -> np.ndarray:
     return found
 
 
-def order_of(sampling: Sampling, labels: Sequence[int], groups: Sequence[int] | None = None) -> Order:
-    """The order of a sampling as a function of the seed and the number of an epoch.
+def order_of(sampling: Sampling, labels: Sequence[int], groups: Sequence[int] | None = None, accumulate: int = 1) -> Order:
+    """The order that a sampling gives these samples.
 
     Args:
         groups: the number of the set that each sample is from; None for one set.
+        accumulate: parts of an update, on each process.
 
     Raises:
         ValueError: the sampling cannot be used on these samples.
     """
     known = np.asarray(labels, dtype=np.int64)
-    pool = Pool(known, np.zeros_like(known) if groups is None else np.asarray(groups, dtype=np.int64))
+    pool = Pool(known, np.zeros_like(known) if groups is None else np.asarray(groups, dtype=np.int64), accumulate)
     sampling.check(pool)
-    return functools.partial(sampling.order, pool)
+    return Order(functools.partial(sampling.order, pool), sampling.in_turn)

@@ -32,10 +32,12 @@ class Pool:
     Attributes:
         labels: the class of each, negative where it has none.
         groups: the number of the set that each is from; all 0 unless there are several sources.
+        accumulate: parts of an update, on each process.
     """
 
     labels: Numbers
     groups: Numbers
+    accumulate: int = 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,6 +50,11 @@ class Sampling(Method):
     PLUGINS = ("paretina.data.samplings",)
     LEFT_OUT = Never("there is always an order; another one is set by name: sampling=Shuffled")
     LOW_PRECISION = Never("it computes nothing")
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the samples of an update are dealt to its parts in turn, and not as neighbours."""
+        return False
 
     def check(self, pool: Pool) -> None:
         """Checks that it can be used on these samples.
@@ -85,6 +92,6 @@ def check_sets(pool: Pool, name: str) -> None:
     """
     if len(members(pool)) < 2:
         raise ValueError(
-            f"{name} tells sets of pictures apart, and the training pictures are of one; give several as the source "
-            "`Several`, or leave it out: sampling=Shuffled"
+            f"{name} tells sets of pictures apart, and the training pictures are of one; name several with a comma, such as "
+            "nuclei/,phase/, or leave it out: sampling=Shuffled"
         )

@@ -1,6 +1,7 @@
 """The interface of data sources: pictures with their classes."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -198,6 +199,12 @@ class Source(Method):
     PREFIXES: ClassVar[tuple[str, ...]] = ()
     SIGNS: ClassVar[tuple[str, ...]] = ()
     MIRRORS: ClassVar[bool] = True
+    JOINS: ClassVar[bool] = False
+
+    @classmethod
+    def joined(cls, sets: "Mapping[str, Source]") -> "Source":
+        """The source for several named with commas, by the name of each; of the one kind that has JOINS."""
+        raise NotImplementedError(f"{cls.__name__} joins no sources")
 
     def pinned(self, collection: Collection) -> "Source":
         """Returns the source with the copies found while opening stored in it, so that the split never changes again.

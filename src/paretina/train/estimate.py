@@ -82,7 +82,7 @@ def rehearsed(prepared: Prepared, updates: int, seconds: float) -> Estimate:
     learner, plan = job.learner.train(), job.plan
     step = Step(learner, recipe, plan, Ranks(), epochs)
     step.begin()
-    order = order_of(recipe.sampling, job.pictures.labels(), job.pictures.groups())
+    order = order_of(recipe.sampling, job.pictures.labels(), job.pictures.groups(), recipe.accumulate)
     first = epochs.requests(largest, 0, recipe.accumulate, slice(None), order)
     requests = itertools.cycle(itertools.islice(first, recipe.accumulate))
     workers = plan.worker_count(kept=prepared.train.kept)

@@ -11,6 +11,7 @@ from paretina.data.named import source_named
 from paretina.data.source import Sample, Source, innermost
 from paretina.data.sources.fold import Fold
 from paretina.data.sources.part import Part
+from paretina.data.sources.several import Several
 from paretina.data.transform import PLAIN
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
@@ -74,7 +75,7 @@ class Learned:
         warning: the run's warning about copies of validation pictures in train; "" if there is none.
         split: the split of the source that has those validation pictures, "all" for the whole source, "" for none.
         data: the training data of the network; None if the source is neither that nor a folder in it.
-        inside: path of the source inside that data, ending with "/"; "" if it is the whole of it.
+        inside: path of the source inside that data, or the name of a set of it, ending with "/"; "" if it is the whole of it.
         folds: the folder of the cross-validation whose networks are averaged; `data` is then that of its first fold. None for
             the network of a run.
     """
@@ -145,9 +146,21 @@ def learned(path: Path, source: Source) -> Learned:
     if folds is not None and isinstance(used, Fold):
         used = used.source
     inner = None if used is None else innermost(used)
+    if isinstance(inner, Several) and not isinstance(source, Several):
+        own = next((each for each in inner.sets if same_place(each.source, source)), None)
+        if own is None:
+            return Learned(source)
+        held, warning = ("", "") if folds else ("val", copies_warning(before.file))
+        return Learned(own.source, warning, held, before.data, f"{own.name}/", folds)
     if used is None or type(inner) is not type(source):
         return Learned(source)
     assert inner is not None
+    if isinstance(inner, Several) and isinstance(source, Several):
+        if [each.name for each in inner.sets] != [each.name for each in source.sets]:
+            return Learned(source)
+        if not all(same_place(one.source, other.source) for one, other in zip(inner.sets, source.sets, strict=True)):
+            return Learned(source)
+        return Learned(used, "" if folds else copies_warning(before.file), "" if folds else "val", before.data, folds=folds)
     here, there = place_of(source), place_of(inner)
     if here is None or there is None:  # built in
         held = "" if folds else "val"
@@ -157,14 +170,27 @@ def learned(path: Path, source: Source) -> Learned:
     if folds is not None:
         whole, inside = here == there, f"{here.relative_to(there).as_posix()}/"
         return Learned(used if whole else source, "", "", before.data, "" if whole else inside, folds)
-    copies = ((Run(before.file.parent).result() or {}).get("data") or {}).get("copies") or {}
-    warning = str(copies.get("warning") or copies.get("note") or "")
+    warning = copies_warning(before.file)
     if here == there:
         return Learned(used, warning, "val", before.data)
     inside = f"{here.relative_to(there).as_posix()}/"
     measured = used.open().split("val") if warning else ()
     whole = bool(measured) and all(sample.name.startswith(inside) for sample in measured)
     return Learned(source, warning, "all" if whole else "", before.data, inside)
+
+
+def copies_warning(file: Path) -> str:
+    """What the run of a model file says about copies of validation pictures in train; "" if nothing."""
+    copies = ((Run(file.parent).result() or {}).get("data") or {}).get("copies") or {}
+    return str(copies.get("warning") or copies.get("note") or "")
+
+
+def same_place(one: Source, other: Source) -> bool:
+    """Whether two sources are of one kind and have the same pictures: those of a folder or a file, or generated alike."""
+    if type(one) is not type(other):
+        return False
+    here, there = place_of(one), place_of(other)
+    return one == other if here is None or there is None else here == there
 
 
 def whole_of(source: Source) -> Source:

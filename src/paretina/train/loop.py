@@ -184,7 +184,7 @@ def batches_from(job: Job, recipe: Recipe, epochs: Epochs, start: int, workers: 
     """The batches of this rank, from an update on."""
     ranks = job.ranks
     mine = slice(ranks.rank * recipe.accumulate, (ranks.rank + 1) * recipe.accumulate)
-    order = order_of(recipe.sampling, job.pictures.labels(), job.pictures.groups())
+    order = order_of(recipe.sampling, job.pictures.labels(), job.pictures.groups(), recipe.accumulate)
     requests = epochs.requests(job.size, start, ranks.count * recipe.accumulate, mine, order)
     if job.remembered:
         return job.remembered.batches(requests, epochs.updates_per_epoch)

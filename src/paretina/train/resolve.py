@@ -261,7 +261,8 @@ def resolve(asked: Asked, collection: Collection, ranks: int = 1) -> Resolved:
             check_room(views * pictures * room(model, recipe.learning.frozen_parts(model), asked.final_size()))
         check_parts(asked, model, collection.task, pictures, ranks, teacher)
         samples = collection.split("train")
-        order_of(recipe.sampling, [each.label for each in samples], [collection.group(each) for each in samples])
+        groups = [collection.group(each) for each in samples]
+        order_of(recipe.sampling, [each.label for each in samples], groups, recipe.accumulate)
     return Resolved(asked, collection, model, start, tuple(notes))
 
 

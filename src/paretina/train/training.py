@@ -203,6 +203,8 @@ def data_word(source: Source) -> str:
         (each for each in (getattr(source, name, None) for name in ("source", "val", "train")) if each is not None), None
     )
     sets: Sequence[Any] = getattr(source, "sets", ())
+    if len(sets) > 1 and getattr(source, "judged", "") == "all":
+        return "+".join([*(data_word(each.source) for each in sets[:3]), *(["more"] if len(sets) > 3 else [])])
     if isinstance(inner, Source) or sets:
         return data_word(inner if isinstance(inner, Source) else sets[0].source)
     return type(source).__name__.lower()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from paretina.data.named import data_in_words, source_named
-from paretina.data.source import Source, innermost
+from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.masks import Masks
+from paretina.data.sources.several import Several
 from paretina.measure.hierarchy import Hierarchy, read_hierarchy, without
 from paretina.measure.judges.top_one import TopOne
 from paretina.measure.plan import Plan, default_plan
@@ -311,11 +312,9 @@ def source_for(data: str | Source, task: str) -> Source:
         raise MisuseError(f"there is no task {task!r}{near(task, TASKS)}")
     with misuse():
         found = source_named(data)
-    asked = found.asked_for(task)
+    asked = found.asked_for(task) or (folders_for(found, task) if isinstance(data, str) else None)
     if asked is not None:
         return asked
-    if isinstance(data, str) and task != "detect" and isinstance(innermost(found), Folder | Masks):
-        return Masks(path=data) if task == "segment" else Folder(path=data)
     words = "boxes" if found.boxed() else "a class for each pixel" if found.dense() else "a class for each picture"
     if task == "detect":
         raise MisuseError(
@@ -323,6 +322,17 @@ def source_for(data: str | Source, task: str) -> Source:
             "VOC (docs/detection.md), or from the generated cells"
         )
     raise MisuseError(f"--task {task} is for folders, and {data} has {words}; leave it out")
+
+
+def folders_for(source: Source, task: str) -> Source | None:
+    """Folders read again for another task; None where that says nothing about the source."""
+    if isinstance(source, Several):
+        found = [each.source.asked_for(task) or folders_for(each.source, task) for each in source.sets]
+        sets = [replace(each, source=own) for each, own in zip(source.sets, found, strict=True) if own is not None]
+        return replace(source, sets=tuple(sets)) if len(sets) == len(found) else None
+    if task == "detect" or not isinstance(source, Folder | Masks):
+        return None
+    return Masks(path=source.path) if task == "segment" else Folder(path=source.path)
 
 
 def pictures_alone(options: Mapping[str, Any], imbalance: str | None) -> None:

@@ -552,7 +552,7 @@ def labelled(
     folder = inner if isinstance(inner, Folder) and not inner.has_splits() else None
     one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
     own = one_run or is_named_after(about, inner)
-    trained_on = one_run and not before.inside
+    trained_on = one_run and (not before.inside or before.split == "val")
     if split is None and (trained_on or (held_out and own)) and folder is not None:
         split = "val"
         notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")

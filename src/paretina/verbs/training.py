@@ -10,8 +10,7 @@ from typing import Any
 from paretina import report as pages
 from paretina.data.named import may_be_there, source_named
 from paretina.data.pictures import pictures_kept
-from paretina.data.source import Source, innermost
-from paretina.data.sources.folder import Folder
+from paretina.data.source import Source
 from paretina.data.sources.part import Part
 from paretina.measure.plan import default_plan
 from paretina.model.blueprint import Model
@@ -19,6 +18,7 @@ from paretina.report.following import followed, unfinished
 from paretina.report.tracker import Tracker, trackers_named
 from paretina.run import Run
 from paretina.search.auto import TIME_S, piloted, probe_alone, without_pilot
+from paretina.spec import specs_within
 from paretina.train import feasible, resolve, training
 from paretina.train.asked import Choice
 from paretina.train.estimate import Estimate, ShortTimeError, fit_to_time, rehearse
@@ -60,8 +60,10 @@ def check_output(output: Path | None, data: Source, inside: Sequence[str] = ()) 
     Raises:
         MisuseError: something else is there already, or it lies inside the data, where nothing is ever written.
     """
-    inner = innermost(data)
-    check_place(output, inner.path if isinstance(inner, Folder) else None, inside)
+    paths = [getattr(each, "path", None) for each in specs_within(data) if isinstance(each, Source)]
+    folders = [path for path in paths if path and Path(path).expanduser().is_dir()]
+    for folder in folders or [None]:
+        check_place(output, folder, inside)
 
 
 def train(

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from paretina.data.sampler import Epochs, occurrences, order_of
+from paretina.data.sampler import Epochs, Order, occurrences, order_of
 from paretina.data.sampling import Pool
 from paretina.data.samplings.balanced import Balanced
 from paretina.data.samplings.shuffled import Shuffled
@@ -41,7 +41,7 @@ def test_a_batch_of_all_groups_has_every_class():
 
 def test_shuffled_is_the_order_of_before():
     order = order_of(Shuffled(), LABELS)
-    assert np.array_equal(order(5, 0), np.random.default_rng(5).permutation(len(LABELS)))
+    assert np.array_equal(order.drawn(5, 0), np.random.default_rng(5).permutation(len(LABELS)))
     epochs = Epochs(len(LABELS), 16, 2.0, 3)
     size = Constant(value=16.0)
     assert list(epochs.requests(size, 0, 1, slice(None), order)) == list(epochs.requests(size, 0, 1, slice(None)))
@@ -74,4 +74,4 @@ def test_pictures_without_labels_are_refused():
 
 def test_an_order_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="an epoch has 5 samples, and the sampling gave 4"):
-        list(Epochs(5, 2, 1.0, 0).requests(Constant(value=16.0), 0, 1, slice(None), lambda seed, epoch: np.arange(4)))
+        list(Epochs(5, 2, 1.0, 0).requests(Constant(value=16.0), 0, 1, slice(None), Order(lambda seed, epoch: np.arange(4))))

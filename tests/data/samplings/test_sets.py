@@ -64,9 +64,34 @@ def test_each_part_of_an_update_has_all_sets_alike(parts):
             assert counts[0] == counts[1] == len(batch) / 2
 
 
+@pytest.mark.parametrize(("accumulate", "ranks"), [(2, 1), (2, 3), (4, 2)])
+@pytest.mark.parametrize("samples", [24, 23])
+def test_sets_apart_have_a_part_of_an_update_each(accumulate, ranks, samples):
+    epochs, groups = Epochs(samples, 8 if ranks == 1 else 16, 3.0, 3), GROUPS[:samples]
+    order = order_of(Each(apart=True), LABELS[:samples], groups, accumulate)
+    every: list[int] = []
+    for rank in range(ranks):
+        mine = slice(rank * accumulate, (rank + 1) * accumulate)
+        parts = list(epochs.requests(Constant(value=16.0), 0, accumulate * ranks, mine, order))
+        found = [{groups[request.index] for request in part} for part in parts]
+        assert all(len(each) == 1 for each in found)
+        for update in range(epochs.updates):
+            of_update = [next(iter(each)) for each in found[update * accumulate : (update + 1) * accumulate]]
+            assert Counter(of_update) == dict.fromkeys((0, 1), accumulate // 2)
+        every += [request.index for part in parts for request in part]
+    together = epochs.requests(Constant(value=16.0), 0, 1, slice(None), order_of(Each(), LABELS[:samples], groups))
+    assert Counter(every) == Counter(request.index for batch in together for request in batch)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_sets_apart_need_as_many_parts(accumulate):
+    with pytest.raises(ValueError, match=rf"2 sets cannot share accumulate={accumulate} evenly; set accumulate=2"):
+        order_of(Each(apart=True), LABELS, GROUPS, accumulate)
+
+
 @pytest.mark.parametrize("sampling", [Alternating(), Each()])
 def test_one_set_has_no_turns(sampling):
-    with pytest.raises(ValueError, match="the training pictures are of one; give several as the source `Several`"):
+    with pytest.raises(ValueError, match="the training pictures are of one; name several with a comma"):
         order_of(sampling, LABELS)
 
 

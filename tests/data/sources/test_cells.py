@@ -122,5 +122,5 @@ def test_an_update_sees_every_set_equally_often():
     # one set has two pictures and the other four; with accumulate=2 an update is the mean of parts with both sets in each
     found = sets().open()
     groups = [found.group(sample) for sample in found.split("train")]
-    drawn = order_of(Each(), [0] * 6, groups)(0, 0)
+    drawn = order_of(Each(), [0] * 6, groups).drawn(0, 0)
     assert [groups[number] for number in drawn] == [0, 1, 0, 1, 0, 1]

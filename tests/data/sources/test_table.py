@@ -322,7 +322,7 @@ def test_soft_labels_are_not_taken_for_classes(place):
     soft = written(place, text)
     with pytest.raises(ValueError, match=r"Part\.noise needs labels that are classes"):
         Part(source=soft, noise=0.2).open()
-    with pytest.raises(ValueError, match="Several needs labels that are classes"):
+    with pytest.raises(ValueError, match="several sets together need labels that are classes"):
         Several(sets=(Set(name="one", source=soft), Set(name="two", source=Shapes(per_class=10)))).open()
     with pytest.raises(ValueError, match="Apart needs training labels that are classes"):
         Apart(train=soft, val=Shapes(per_class=10)).open()

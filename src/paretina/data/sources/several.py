@@ -1,13 +1,14 @@
-"""Several: the training pictures of several sources together, judged on the first one's validation pictures.
+"""Several: the training pictures of several sources together, judged on the validation pictures of the first or of all.
 
-All have one class a picture; classes are those of the first, and a picture whose class is not among them has no label. Or all
-have masks of the same classes, or of objects, or boxes of the same classes; then all are judged, on the validation pictures of
-each.
+As a word it is a list with commas, such as `nuclei/,phase/`, and then all are judged and have the same classes. All have one
+class a picture; where the first alone is judged, classes are its, and a picture whose class is not among them has no label. Or
+all have masks of the same classes, or of objects, or boxes of the same classes; then all are judged.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -44,9 +45,18 @@ class Several(Source):
     """
     Attributes:
         sets: where the training pictures come from; the first also gives classes, `val` and `test`.
+        judged: where pictures have one class each: whose `val` and `test` there are, those of the "first", or those of "all",
+            which must then have the same classes. Masks and boxes are judged on all.
     """
 
+    JOINS: ClassVar[bool] = True
+
     sets: tuple[Set, ...]
+    judged: Literal["first", "all"] = "first"
+
+    @classmethod
+    def joined(cls, sets: Mapping[str, Source]) -> "Several":
+        return cls(sets=tuple(Set(name=name, source=source) for name, source in sets.items()), judged="all")
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.sets]
@@ -77,30 +87,49 @@ class Several(Source):
         for name, each in zip((own.name for own in self.sets), found, strict=True):
             if alike and (shared_task([first.task, each.task]) is None or each.classes != first.classes):
                 raise ValueError(
-                    f"Several takes masks, or boxes, of the same kind and classes, and those of {name} ({each.task.WORDS}: "
+                    f"sets of pictures that are joined have masks, or boxes, of the same classes, and those of {name} "
+                    f"({each.task.WORDS}: "
                     f"{', '.join(map(printable, each.classes[:5]))}) are not those of {self.sets[0].name} ({first.task.WORDS}: "
                     f"{', '.join(map(printable, first.classes[:5]))})"
                 )
         for each in () if alike else found:
-            if not isinstance(each.task, OneOf if each is first else OneOf | Nothing):
-                raise ValueError(f"Several is for one class a picture, and one of its sources is for {each.task.WORDS}")
+            if not isinstance(each.task, OneOf if each is first or self.judged == "all" else OneOf | Nothing):
+                raise ValueError(f"several sets together are for one class a picture, and one of them is for {each.task.WORDS}")
+        if self.judged == "all" and not alike:
+            self.check_classes([each.classes for each in found])
         numbers = {name: number for number, name in enumerate(first.classes)}
         splits: dict[str, tuple[Sample, ...]] = {}
         for number, (name, each) in enumerate(zip((own.name for own in self.sets), found, strict=True)):
             known = [NO_LABEL if isinstance(each.task, Nothing) else numbers.get(name, NO_LABEL) for name in each.classes]
             for split, samples in each.splits.items():
-                if number and split != "train" and not alike:
+                if number and split != "train" and not alike and self.judged == "first":
                     continue
                 own = tuple(Sample(f"{name}/{sample.name}", 0 if alike else known[sample.label]) for sample in samples)
                 splits[split] = (*splits.get(split, ()), *own)
         counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
-        notes = (*(note for each in found for note in each.notes), f"training pictures of {len(found)} sources: {counts}")
+        own_notes = (f"{own.name}: {note}" for own, each in zip(self.sets, found, strict=True) for note in each.notes)
+        notes = (*own_notes, f"training pictures of {len(found)} sources: {counts}")
         if len(found) > 1 and any(each.is_soft() for each in found):
-            raise ValueError("Several needs labels that are classes, and those of one of its sources are probabilities")
+            raise ValueError("several sets together need labels that are classes, and those of one of them are probabilities")
         more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True))}
         more["task"] = task if alike else first.task
         more["weighted"] = any(each.weighted for each in found)
         return SeveralCollection(first.classes, splits, notes, all(each.mirrors for each in found), **more)
+
+    def check_classes(self, classes: list[tuple[str, ...]]) -> None:
+        """Checks that all sets have the classes of the first.
+
+        Raises:
+            ValueError: one has others.
+        """
+        for each, own in zip(self.sets[1:], classes[1:], strict=True):
+            more, fewer = sorted({*own} - {*classes[0]}), sorted({*classes[0]} - {*own})
+            if more or fewer:
+                what = [f"also has {listed(more)}"] * bool(more) + [f"has no {listed(fewer)}"] * bool(fewer)
+                raise ValueError(
+                    f"sets of pictures that are joined have the same classes, and {each.name} {' and '.join(what)}, unlike "
+                    f"{self.sets[0].name}; give the folders of classes the same names, or leave one set out"
+                )
 
     def pinned(self, collection: Collection) -> "Several":
         if not isinstance(collection, SeveralCollection):
@@ -112,6 +141,12 @@ class Several(Source):
                 for each, part in zip(self.sets, collection.parts.values(), strict=True)
             ),
         )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Up to five names, and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(map(printable, names[:5])) + more
 
 
 def shared_task(tasks: list[Task]) -> Task | None:

@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from paretina import verbs
+from paretina.data.named import source_named
+from paretina.data.naming import pieces
+from paretina.data.sources.cells import Cells
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.hub import Hub
+from paretina.data.sources.several import Set, Several
+from paretina.run import Run
+from paretina.verbs.checks import MisuseError
+
+
+def photos(place, classes=("blue", "green", "red"), each=8, seed=0):
+    random = np.random.default_rng(seed)
+    for name in classes:
+        (place / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = random.integers(0, 90, (24, 24, 3))
+            pixels[..., len(name) % 3] += 120  # "red" 0, "blue" 1, "green" 2
+            PIL.Image.fromarray(pixels.astype(np.uint8)).save(place / name / f"{number}.png")
+    return place
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "one")
+    photos(tmp_path / "two", each=16, seed=1)
+    return "one,two/"
+
+
+def test_a_list_with_commas_is_several_sources(two, tmp_path):
+    joined = source_named(two)
+    assert joined == Several(
+        sets=(Set(name="one", source=Folder(path="one")), Set(name="two", source=Folder(path="two/"))), judged="all"
+    )
+    opened, alone = joined.open(), [Folder(path=name).open() for name in ("one", "two")]
+    for split in ("train", "val"):
+        assert len(opened.split(split)) == sum(len(each.split(split)) for each in alone)
+    assert {sample.name.partition("/")[0] for sample in opened.split("val")} == {"one", "two"}
+    assert [note.partition(":")[0] for note in opened.notes[:2]] == ["one", "two"]
+
+
+def test_the_same_name_twice_is_numbered(two, tmp_path):
+    photos(tmp_path / "old" / "one", seed=2)
+    joined = source_named("one,old/one,two,cells,cells")
+    assert [each.name for each in joined.sets] == ["one", "one-2", "two", "cells", "cells-2"]
+
+
+def test_commas_that_are_no_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "a,b")
+    assert source_named("a,b") == Folder(path="a,b")
+    assert pieces("train-{000,001}.tar") == []
+    assert pieces("train-{000,001}.tar,more-{0..9}.tar") == ["train-{000,001}.tar", "more-{0..9}.tar"]
+    assert pieces("https://there/a,b.tar", (), ("hf:",)) == []
+    assert pieces("hf:one,hf:two", (), ("hf:",)) == ["hf:one", "hf:two"]
+    assert source_named("hf:one,cells").sets[0].source == Hub(path="hf:one")
+
+
+@pytest.mark.parametrize("data", ["one,", ",one", "one,,two"])
+def test_nothing_beside_a_comma_is_refused(two, data):
+    with pytest.raises(ValueError, match="nothing before or after a comma; name each set of pictures, such as nuclei/,phase/"):
+        source_named(data)
+
+
+def test_a_set_that_is_not_there_is_named_alone(two):
+    with pytest.raises(ValueError, match="there is no folder 'tow/'"):
+        source_named("one,tow/")
+
+
+def test_classes_go_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "one", ("blue", "red"))
+    photos(tmp_path / "two", ("blue", "green", "red"))
+    with pytest.raises(ValueError, match=r"two also has green, unlike one; give the folders of classes the same names"):
+        source_named("one,two").open()
+    with pytest.raises(ValueError, match=r"one has no green, unlike two"):
+        source_named("two,one").open()
+    first = replace(source_named("one,two"), judged="first").open()  # as for labels that a network made
+    assert {sample.label for sample in first.split("train")} == {0, 1, -1}
+    assert {sample.name.partition("/")[0] for sample in first.split("val")} == {"one"}
+
+
+def test_masks_and_classes_do_not_go_together(two):
+    with pytest.raises(ValueError, match="sets of pictures that are joined have masks, or boxes, of the same classes"):
+        source_named("cells,one").open()
+    with pytest.raises(ValueError, match="one of them is for objects, each with its pixels"):
+        source_named("one,cells").open()
+
+
+def test_nothing_is_written_into_any_of_the_sets(two):
+    with pytest.raises(MisuseError, match="two/runs lies inside the data, two/"):
+        verbs.train(two, model="resnet8_w16_s2", output="two/runs", epochs=0.1, size=24)
+
+
+def trained(two, **more):
+    fields = {"epochs": 1, "size": 24, "batch_size": 12, "accumulate": 2, "sampling": {"kind": "Each", "apart": True}}
+    return verbs.train(two, model="resnet8_w16_s2", weights="none", **fields, **more)
+
+
+def test_a_run_on_two_sets_knows_them_again(two):
+    run = trained(two, output="run").path
+    kept = Run(run).result()
+    whole, one = verbs.evaluate(run, two), verbs.evaluate(run, "one")
+    assert whole.accuracy.n == kept["data"]["val"] == len(source_named(two).open().split("val"))
+    assert not any("trained on" in text for text in (*whole.notes, *one.notes))
+    assert one.accuracy.n == len(Folder(path="one").open().split("val"))
+    inside = verbs.evaluate(run, "one", split="train")
+    assert any("the model was trained on these pictures" in text for text in inside.notes)
+    verbs.resume(run, two)
+    with pytest.raises(MisuseError, match="was trained on other data than two,one"):
+        verbs.resume(run, "two,one")
+
+
+def test_a_set_that_is_gone_is_named_when_a_run_is_resumed(two, tmp_path):
+    def stopping(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(two, output="run", listen=stopping)
+    (tmp_path / "two").rename(tmp_path / "three")
+    with pytest.raises((MisuseError, ValueError), match="there is no folder 'two/'"):
+        verbs.resume("run")
+
+
+def test_cells_and_cells_are_segmented_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    joined = source_named("cells,cells")
+    assert joined.dense()
+    assert joined.sets[0].source == Cells()
+    assert joined.asked_for("detect").boxed()
