@@ -11,7 +11,7 @@ The looks differ in size: the first has 60 training pictures, each further one t
 - `universal`: one network for all looks, as many pictures of each in an update (`Each`); `proportional`: drawn as there are.
 - `apart`: a network for each look. Both are judged on the validation pictures of each look, by AP of objects and mean IoU.
 - `unseen LOOK`: the universal network without a look, judged on it.
-- `batch norm`, `no ASPP`, `class weights`: the universal one with a part changed (group norm, ASPP, no weights otherwise).
+- `batch norm`, `no ASPP`, `no class weights`: the universal one with a part changed (group norm, ASPP and weights otherwise).
 - With `--nuclei` all of them are judged on real nuclei too, which none has seen; beside a network for these alone (`nuclei`),
   and a universal one that has them as one more set (`universal with nuclei`).
 
@@ -75,18 +75,19 @@ def nuclei(options: argparse.Namespace) -> Masks:
 
 def arms(options: argparse.Namespace) -> Iterator[tuple[str, tuple[str, ...], Row]]:
     """Each arm with the looks that it is trained on, and its fields."""
-    each = {"sampling": "Each"}
+    weighed = {"imbalance": "weights"}
+    each = {"sampling": "Each", **weighed}
     yield "universal", LOOKS, each
-    yield "proportional", LOOKS, {}
+    yield "proportional", LOOKS, weighed
     for look in LOOKS:
-        yield f"apart {look}", (look,), {}
-    for look in LOOKS:
+        yield f"apart {look}", (look,), weighed
+    for look in options.unseen:
         yield f"unseen {look}", tuple(other for other in LOOKS if other != look), each
     yield "batch norm", LOOKS, {**each, "norm": "batch"}
     yield "no ASPP", LOOKS, {**each, "model.head.aspp": False}
-    yield "class weights", LOOKS, {**each, "imbalance": "weights"}
+    yield "no class weights", LOOKS, {"sampling": "Each"}
     if options.nuclei:
-        yield NUCLEI, (NUCLEI,), {}
+        yield NUCLEI, (NUCLEI,), weighed
         yield f"universal with {NUCLEI}", (*LOOKS, NUCLEI), each
 
 
@@ -104,6 +105,7 @@ def trained(options: argparse.Namespace, arm: str, looks: tuple[str, ...], field
         settings = {
             **given,
             "epochs": options.updates * options.batch / count,
+            "lr": options.lr,
             "batch_size": min(options.batch, count),
             "size": options.size,
             "transforms.QuarterTurn": "on",
@@ -130,7 +132,7 @@ def trained(options: argparse.Namespace, arm: str, looks: tuple[str, ...], field
 
 
 def settings_of(options: argparse.Namespace) -> Row:
-    return {name: getattr(options, name) for name in ("pictures", "val", "size", "updates", "batch")}
+    return {name: getattr(options, name) for name in ("pictures", "val", "size", "updates", "batch", "lr")}
 
 
 def with_interval(values: list[float]) -> str:
@@ -239,6 +241,8 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=20, help="validation pictures of each look")
     parser.add_argument("--updates", type=int, default=240)
     parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--unseen", nargs="*", choices=LOOKS, default=list(LOOKS), help="looks that one network goes without")
     parser.add_argument("--nuclei", type=Path, help="folder of real pictures and masks, of benchmarks/nuclei.py")
     parser.add_argument("--report", action="store_true", help="train nothing; print what was found")
     parser.add_argument("--speed", action="store_true", help="time updates beside segmentation-models-pytorch")

@@ -9,7 +9,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from paretina.model.detection import BEYOND, Anchors, SmallConv, objects_in, passed_over, reaching
 from paretina.model.heads.faster_rcnn import FasterHead
-from paretina.model.heads.fcos import FcosHead
+from paretina.model.heads.fcos import Distances, FcosHead
 from paretina.model.heads.retina import RetinaHead
 from paretina.model.tasks.any_of import ABSENT
 from paretina.model.tasks.boxes import EVERY, IGNORED, Boxes
@@ -57,6 +57,22 @@ def test_it_learns_where_an_object_is(head):
     assert best[5] == 1
     assert best[4] > 0.3
     assert float((best[:4] - boxes[0][0, :4]).abs().max()) < 0.12
+
+
+@pytest.mark.parametrize("below", [-3.0, -300.0])
+def test_boxes_of_no_size_learn_to_have_one(below):
+    network = built(FcosHead(width=32, finest=4, most=20)).train()
+    (distances,) = (each for each in network.modules() if isinstance(each, Distances))
+    with torch.no_grad():
+        distances.bias.fill_(below)
+    losses(network, [ONE])["bbox_regression"].backward()
+    assert bool((distances.bias.grad < 0).all())  # each side has to be further away
+    picture = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        ours = network.eval()(picture)
+        distances.bias.zero_()
+        distances.weight.zero_()
+        assert torch.equal(ours[..., :4], network(picture)[..., :4]), "in use a distance below zero is zero"
 
 
 @every_head

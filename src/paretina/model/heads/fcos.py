@@ -4,7 +4,9 @@ Each place of each map says which class it is in the middle of, how far away the
 is. The lightest of the three heads, and the one to begin with. A place in a region that is ignored and in no object has no part
 in the loss of the classes.
 
-Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:2006.09214; torchvision's `FCOS`.
+Source: Tian et al. 2019 (arXiv:1904.01355), with centre sampling as in arXiv:2006.09214; torchvision's `FCOS`. There
+a distance below zero is zero and has no gradient, so that a network whose distances fall below zero in the first updates never
+finds anything; here, in training, it has the gradient of a distance that is nearly zero. Its answers are the same.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +18,23 @@ from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 from paretina.model.blueprint import Head, Rounding
 from paretina.model.detection import PRIOR, Anchors, BoxHead, Finder, GivenMaps, OneStep, PassingOver, SmallConv
+from paretina.shapes import Map
 from paretina.traits import Never
 
 GROUPS = 32
 """Of the group norms in torchvision's head."""
+
+
+NEARLY = 1e-6
+"""Strides of a map that count as no distance."""
+
+
+class Distances(SmallConv):
+    """The distances of the four sides of a box, in strides; those below zero learn as well."""
+
+    def forward(self, x: Map) -> Map:
+        found = super().forward(x)
+        return found - found.detach() + found.detach().clamp(min=NEARLY) if self.training else found
 
 
 class PassingFcos(PassingOver, FCOSHead):
@@ -56,8 +71,8 @@ class FcosHead(BoxHead):
         head = PassingFcos(self.width, 1, classes)
         detector = FCOS(GivenMaps(self.width), classes, anchor_generator=anchors, head=head, **self.settings())
         head.classification_head.cls_logits = SmallConv(head.classification_head.cls_logits, PRIOR, classes)
-        for name in ("bbox_reg", "bbox_ctrness"):
-            setattr(head.regression_head, name, SmallConv(getattr(head.regression_head, name)))
+        head.regression_head.bbox_reg = Distances(head.regression_head.bbox_reg)
+        head.regression_head.bbox_ctrness = SmallConv(head.regression_head.bbox_ctrness)
         return FcosFinder(detector, classes, self.most)
 
     def widened(self, rounding: Rounding) -> Head:
