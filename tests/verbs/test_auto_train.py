@@ -1,10 +1,15 @@
 """Training with nothing but data and a time limit, with real weights; takes a minute."""
 
+from pathlib import Path
+
 import numpy as np
+import PIL.Image
 import pytest
 
 from paretina import verbs
+from paretina.data.sources.table import Table
 from paretina.run import Run
+from paretina.verbs.checks import MisuseError
 
 
 @pytest.fixture
@@ -37,3 +42,19 @@ def test_without_weights_a_small_network_is_trained(pictures, tmp_path):
     run = verbs.train(str(pictures), weights="none", device="cpu", output=tmp_path / "run", time_limit=25.0)
     assert Run.open(run.path).asked()["model_name"].startswith("resnet")
     assert "probe" not in Run.open(run.path).result()
+
+
+def test_fields_of_the_data_are_set_before_it_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["pic,species"]
+    for number in range(24):
+        name, value = (("day", 200), ("night", 20))[number % 2]
+        PIL.Image.fromarray(np.full((32, 32, 3), value + number, np.uint8)).save(f"{number}.png")
+        rows.append(f"{number}.png,{name}")
+    Path("table.csv").write_text("\n".join(rows))
+    choice = verbs.ask("table.csv", weights="none", device="cpu", fields={"data.image": "pic", "data.label": "species"})
+    assert choice.said[0].startswith("data: 18 training pictures of 2 classes")
+    assert choice.asked.data == Table(path="table.csv", image="pic", label="species")
+    with pytest.raises(MisuseError, match=r"Table has no field 'imge'; did you mean 'image'\?"):
+        verbs.ask("table.csv", weights="none", device="cpu", fields={"data.imge": "pic"})
+    assert verbs.ask("cells", weights="none", device="cpu", fields={"data.labels": "boxes"}).asked.recipe_name == "detect"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -26,7 +27,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import from_file
 from paretina.model.words import WORDS as WEIGHTS
 from paretina.search.auto import Chosen, choose_auto
-from paretina.spec import decode, field_map, near
+from paretina.spec import decode, field_map, near, put
 from paretina.train.asked import (
     Choice,
     choose,
@@ -231,6 +232,8 @@ def ask(
         said["data"] = Given(source_for(said["data"].value, task), said["data"].origin)
     with misuse():
         named_source = source_named(said["data"].value)
+        with suppress(ValueError):  # which is said where the field is set
+            named_source = as_described(named_source, {**settings, **changes})
         dense, boxed = named_source.dense(), named_source.boxed()
     if dense or boxed:
         pictures_alone({"--relabel": relabel, "--relabel-val": relabel_val or None, "--hierarchy": hierarchy}, imbalance)
@@ -251,7 +254,9 @@ def ask(
         with misuse():
             network = network_of(found, by_hand, "efficientnet_lite0" if dense or boxed else "efficientnet_b0")
     if network is None:
-        auto = chosen_by_first(source_named(said["data"].value), plan, found, recipe_value, by_hand, time_limit)
+        with misuse():
+            described = as_described(source_named(said["data"].value), by_hand)
+        auto = chosen_by_first(described, plan, found, recipe_value, by_hand, time_limit)
         network, recipe_value = auto.model, recipe_value or auto.recipe
     with misuse():
         taken = recipe_value or recipe_for(found, network, {**settings, **changes})
@@ -293,6 +298,18 @@ def ask(
         with_hierarchy(choice, Path(hierarchy), ignore)
     choice.asked = with_safe_precision(choice)
     return choice
+
+
+def as_described(source: Source, fields: Mapping[str, Any]) -> Source:
+    """The source with the fields that are given for it, as it will be opened.
+
+    Raises:
+        ValueError: it has no such field, or the value does not fit.
+    """
+    for path, value in fields.items():
+        if path.startswith("data."):
+            source = put(source, path.removeprefix("data."), value)
+    return source
 
 
 SEGMENT = "segment"
