@@ -143,7 +143,7 @@ def with_interval(values: list[float]) -> str:
 
 
 def reported(rows: list[Row]) -> None:
-    """Means over looks with intervals over seeds, against the universal network, paired by seed."""
+    """Means over looks with intervals over seeds, against the universal network on the same looks, paired by seed."""
     print(json.dumps({"n": len(rows), **machine()}))
     if real := [row for row in rows if row["look"] == NUCLEI]:
         print("| network, on real nuclei | AP % | mean IoU % |")
@@ -164,7 +164,11 @@ def reported(rows: list[Row]) -> None:
         words = []
         for figure in FIGURES:
             words.append(with_interval([statistics.mean(row[figure] for row in each) for each in whole.values()]))
-        control = {seed: statistics.mean(row["ap"] for row in each) for seed, each in by_arm.get("universal", {}).items()}
+        looks = {row["look"] for each in whole.values() for row in each}
+        control = {
+            seed: statistics.mean(row["ap"] for row in each if row["look"] in looks)
+            for seed, each in by_arm.get("universal", {}).items()
+        }
         both = sorted(whole.keys() & control.keys())
         gap = ""
         if name != "universal" and len(both) > 1:
