@@ -1,7 +1,7 @@
 """Binary networks against float ones that cost the same: by OPs, and by bytes in int8.
 
     python benchmarks/folder_sets.py sets fashion2k
-    python benchmarks/binary.py binary.jsonl --sets sets --seeds 3       # resumes
+    python benchmarks/binary.py binary.jsonl --sets sets --seeds 3       # resumes; about half an hour on one core
     python benchmarks/binary.py binary.jsonl --report
 
 The network is a BiMLP at 28 pixels with three stages, trained for `--epochs` from labels on the 2,000 training pictures of the
@@ -41,7 +41,7 @@ from paretina.model.weights import load_model
 
 Row = dict[str, Any]
 
-WIDTHS = (32, 64, 128)
+WIDTHS = (16, 32, 64)
 BINARY = Binary(float_ends=True)
 TERNARY = Binary(float_ends=True, ternary=True)
 HALF = Binary(float_ends=True, float_weights=True)
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("found", type=Path, help="file of results, one JSON document a line")
     parser.add_argument("--sets", type=Path, default=Path("sets"), help="folder that folder_sets.py wrote")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=32.0, help="of each network")
+    parser.add_argument("--epochs", type=float, default=16.0, help="of each network")
     parser.add_argument("--report", action="store_true", help="train nothing; print what was found")
     options = parser.parse_args()
     torch.set_num_threads(1)
