@@ -16,6 +16,7 @@ def described(source: str, fields: tuple[str, ...], groups: str | None) -> Any:
         return source
     from paretina.cli.train import check_groups
     from paretina.data.named import source_named
+    from paretina.data.sources.several import spread
     from paretina.spec import put
     from paretina.train.fields import assignment
     from paretina.verbs.checks import misuse
@@ -24,9 +25,11 @@ def described(source: str, fields: tuple[str, ...], groups: str | None) -> Any:
         check_groups(source, groups)
     with misuse():
         found = source_named(source)
-        for name, value in map(assignment, fields):
-            found = put(found, name.removeprefix("data."), value)
-        return found if groups is None else put(found, "groups", groups)
+        given = [*map(assignment, fields), *([] if groups is None else [("data.groups", groups)])]
+        for name, value in given:
+            for path, each in spread(found, {f"data.{name.removeprefix('data.')}": value}).items():
+                found = put(found, path.removeprefix("data."), each)
+        return found
 
 
 @main.group(

@@ -286,6 +286,7 @@ def train(
 def check_groups(source: str | None, groups: str) -> None:
     """Checks that `--groups` says something, and that it is for this kind of data."""
     from paretina.data.named import source_named
+    from paretina.data.sources.several import Several
     from paretina.spec import field_map
     from paretina.verbs.checks import misuse as misused
 
@@ -294,7 +295,9 @@ def check_groups(source: str | None, groups: str) -> None:
     if source is None:
         return
     with misused():
-        known = field_map(type(source_named(source)))
+        found = source_named(source)
+    sets = [each.source for each in found.sets] if isinstance(found, Several) else [found]
+    known = set.intersection(*({*field_map(type(each))} for each in sets))
     if "groups" not in known:
         instead = "name the column of groups: data.group=NAME" if "group" in known else "leave it out"
         misuse(f"--groups is for folders with a subfolder for each class, and {source} is none; {instead}")

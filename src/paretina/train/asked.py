@@ -12,6 +12,7 @@ from paretina.clock import Clock
 from paretina.data.named import source_named
 from paretina.data.source import Source
 from paretina.data.sources.clipart import Clipart
+from paretina.data.sources.several import spread
 from paretina.measure.plan import Plan
 from paretina.model.blueprint import Assembly, Blueprint, Edit, Model
 from paretina.model.family import Published, network_named
@@ -381,6 +382,7 @@ class Choice:
             ValueError: one of them is given twice, or one overwrites another; the message has both.
         """
         once(fields.items())
+        fields = spread(self.asked.data, fields)
         for path, value in fields.items():
             self.set(path, value, origin)
         check_held(self.asked, fields)

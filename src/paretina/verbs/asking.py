@@ -12,7 +12,7 @@ from paretina.data.named import data_in_words, source_named
 from paretina.data.source import Source
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.masks import Masks
-from paretina.data.sources.several import Several
+from paretina.data.sources.several import Several, spread
 from paretina.measure.hierarchy import Hierarchy, read_hierarchy, without
 from paretina.measure.judges.top_one import TopOne
 from paretina.measure.plan import Plan, default_plan
@@ -306,7 +306,7 @@ def as_described(source: Source, fields: Mapping[str, Any]) -> Source:
     Raises:
         ValueError: it has no such field, or the value does not fit.
     """
-    for path, value in fields.items():
+    for path, value in spread(source, fields).items():
         if path.startswith("data."):
             source = put(source, path.removeprefix("data."), value)
     return source

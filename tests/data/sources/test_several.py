@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import PIL.Image
 import pytest
+from click.testing import CliRunner
 
 from paretina import verbs
+from paretina.cli import main
 from paretina.data.named import source_named
 from paretina.data.naming import pieces
 from paretina.data.sources.cells import Cells
@@ -135,3 +137,23 @@ def test_cells_and_cells_are_segmented_together(tmp_path, monkeypatch):
     assert joined.dense()
     assert joined.sets[0].source == Cells()
     assert joined.asked_for("detect").boxed()
+
+
+def test_a_field_of_data_is_that_of_each_set(two):
+    asked = verbs.ask(
+        two, "resnet8_w16_s2", weights="none", device="cpu", fields={"data.val_share": 0.5, "data.groups": "folder"}
+    )
+    assert [(each.source.val_share, each.source.groups) for each in asked.asked.data.sets] == [(0.5, "folder")] * 2
+    assert asked.origin("data.sets.1.source.val_share") == "command line"
+    with pytest.raises(MisuseError, match="Several has no field 'image'"):
+        verbs.ask(f"{two},table.csv", "resnet8_w16_s2", weights="none", device="cpu", fields={"data.image": "file"})
+
+
+def test_groups_are_for_all_sets(two):
+    found = CliRunner().invoke(main, ["data", "check", two, "--groups", r"(\d)\.png", "data.val_share=0.5"])
+    assert found.exit_code == 0, found.output
+    without = CliRunner().invoke(main, ["data", "check", two, "--groups", "folder"])
+    assert "error: one: groups='folder': there are no folders between" in without.output
+    refused = CliRunner().invoke(main, ["data", "check", "cells,cells", "--groups", "folder"])
+    assert refused.exit_code == 2
+    assert "--groups is for folders" in refused.output

@@ -20,7 +20,7 @@ from paretina.model.tasks.boxes import Boxes
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.shapes import Image
-from paretina.spec import Spec
+from paretina.spec import Spec, field_map
 from paretina.text import printable
 
 
@@ -38,6 +38,17 @@ class Set(Spec):
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name:
             raise ValueError(f"the name of a set stands before those of pictures and has no slash, got {self.name!r}")
+
+    def open(self) -> Collection:
+        """Opens its source.
+
+        Raises:
+            ValueError: there is no usable data; the message names the set.
+        """
+        try:
+            return self.source.open()
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +91,7 @@ class Several(Source):
         return replace(self, sets=tuple(replace(each, source=each.source.read_as(task, classes)) for each in self.sets))
 
     def open(self) -> "SeveralCollection":
-        found = [each.source.open() for each in self.sets]
+        found = [each.open() for each in self.sets]
         first = found[0]
         alike = first.task.DENSE or first.task.BOXES
         task = shared_task([each.task for each in found])
@@ -141,6 +152,20 @@ class Several(Source):
                 for each, part in zip(self.sets, collection.parts.values(), strict=True)
             ),
         )
+
+
+def spread(source: Source, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by path; those of data that all joined sets have, and not `Several` itself, are those of each set."""
+    found: dict[str, Any] = {}
+    for path, value in fields.items():
+        head, _, rest = path.partition(".")
+        name = rest.partition(".")[0]
+        sets = source.sets if head == "data" and name and isinstance(source, Several) else ()
+        if sets and name not in field_map(Several) and all(name in field_map(type(each.source)) for each in sets):
+            found |= {f"data.sets.{number}.source.{rest}": value for number in range(len(sets))}
+        else:
+            found[path] = value
+    return found
 
 
 def listed(names: Sequence[str]) -> str:
