@@ -83,18 +83,19 @@ def trained(options: argparse.Namespace, work: Path, seed: int) -> list[Row]:
     light = {"transforms": [{"kind": "Squash"}, {"kind": "RandomShift"}, {"kind": "HorizontalFlip"}]}
     first = run(WHOLE, base(), "plain", "none", options.epochs, 1e-3, **light)
     places = {}
+    start = from_file(first)
+    same = replace(base(), preprocessing=start.model.preprocessing)
     for count in MERGED:
         places[f"merged {count}"] = work / f"merged-{count}-{seed}.safetensors"
-        start = from_file(first)
-        edited = MergeTokens(merged=count)(replace(base(), preprocessing=start.model.preprocessing)).build()
+        edited = MergeTokens(merged=count)(same).build()
         load_start(edited, start)
         save_model(places[f"merged {count}"], edited, load_model(first)[1])
     longer = options.epochs / 3
     for keep in KEEP:
         name = f"dropped to {keep}"
         fields = {"teacher": str(first)}
-        places[name] = run(name, DropTokens(keep=keep)(base()), "token-dropping", str(first), longer, 3e-4, **fields)
-    control = run("longer", base(), "recover", str(first), longer, 3e-4, teacher=str(first))
+        places[name] = run(name, DropTokens(keep=keep)(same), "token-dropping", str(first), longer, 3e-4, **fields)
+    control = run("longer", same, "recover", str(first), longer, 3e-4, teacher=str(first))
     found = {WHOLE: first, "all tokens, as long": control, **places}
     return [
         {"network": name, "seed": seed, "top1": verbs.evaluate(path, judged, device="cpu").accuracy.top1}
