@@ -90,7 +90,7 @@ def test_classes_go_by_their_names(tmp_path, monkeypatch):
 
 
 def test_masks_and_classes_do_not_go_together(two):
-    with pytest.raises(ValueError, match="sets of pictures that are joined have masks, or boxes, of the same classes"):
+    with pytest.raises(ValueError, match="sets of pictures that are joined have masks, or boxes, of the same kind and classes"):
         source_named("cells,one").open()
     with pytest.raises(ValueError, match="one of them is for objects, each with its pixels"):
         source_named("one,cells").open()

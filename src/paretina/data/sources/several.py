@@ -98,7 +98,7 @@ class Several(Source):
         for name, each in zip((own.name for own in self.sets), found, strict=True):
             if alike and (shared_task([first.task, each.task]) is None or each.classes != first.classes):
                 raise ValueError(
-                    f"sets of pictures that are joined have masks, or boxes, of the same classes, and those of {name} "
+                    f"sets of pictures that are joined have masks, or boxes, of the same kind and classes, and those of {name} "
                     f"({each.task.WORDS}: "
                     f"{', '.join(map(printable, each.classes[:5]))}) are not those of {self.sets[0].name} ({first.task.WORDS}: "
                     f"{', '.join(map(printable, first.classes[:5]))})"
