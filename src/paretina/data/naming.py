@@ -40,9 +40,15 @@ def pieces(data: str, words: Collection[str] = (), prefixes: Sequence[str] = ())
         words: names of built-in data.
         prefixes: of words that name what is on no path of this machine; such a word may have commas itself.
     """
-    found = COMMA.split(data)
-    if len(found) < 2 or Path(data).expanduser().exists():
+    words_between = COMMA.split(data)
+    if len(words_between) < 2 or Path(data).expanduser().exists():
         return []
+    found: list[str] = []
+    while words_between:  # the longest beginning that is there, since a name may have commas too
+        counts = range(len(words_between), 0, -1)
+        count = next((n for n in counts if Path(",".join(words_between[:n])).expanduser().exists()), 1)
+        found.append(",".join(words_between[:count]))
+        del words_between[:count]
     there = all(each in words or is_remote(each, prefixes) or Path(each).expanduser().exists() for each in found)
     return found if there or not is_remote(data, prefixes) else []
 

@@ -303,12 +303,17 @@ def model_name(record: RunRecord) -> str:
 
 
 def data_name(record: RunRecord) -> str:
-    """The display name of the data: the last part of its path, its name, or its kind."""
+    """The display name of the data: the last part of its path, its name, or its kind; of joined sets, their names."""
     data = record.asked.get("data")
-    if not isinstance(data, dict):
-        return str(data or "unnamed data")
+    return source_name(data) if isinstance(data, dict) else str(data or "unnamed data")
+
+
+def source_name(data: dict[str, Any]) -> str:
     while isinstance(data.get("source"), dict):  # a part of other data, or a fold, is called what that is called
         data = data["source"]
+    sets = data.get("sets")
+    if isinstance(sets, list) and data.get("judged") == "all" and all(isinstance(each, dict) for each in sets):
+        return "+".join([*(source_name(each) for each in sets[:3]), *(["more"] if len(sets) > 3 else [])])
     for key in ("name", "path", "root", "folder", "directory"):
         if isinstance(data.get(key), str) and data[key].strip("/\\"):
             return last_part(data[key])

@@ -13,6 +13,7 @@ from paretina.data.sources.cells import Cells
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.hub import Hub
 from paretina.data.sources.several import Set, Several
+from paretina.report.records import table
 from paretina.run import Run
 from paretina.verbs.checks import MisuseError
 
@@ -58,6 +59,7 @@ def test_commas_that_are_no_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "a,b")
     assert source_named("a,b") == Folder(path="a,b")
+    assert pieces("cells,a,b,a,b/blue", ("cells",)) == ["cells", "a,b", "a,b/blue"]
     assert pieces("train-{000,001}.tar") == []
     assert pieces("train-{000,001}.tar,more-{0..9}.tar") == ["train-{000,001}.tar", "more-{0..9}.tar"]
     assert pieces("https://there/a,b.tar", (), ("hf:",)) == []
@@ -115,6 +117,7 @@ def test_a_run_on_two_sets_knows_them_again(two):
     assert one.accuracy.n == len(Folder(path="one").open().split("val"))
     inside = verbs.evaluate(run, "one", split="train")
     assert any("the model was trained on these pictures" in text for text in inside.notes)
+    assert table([run])[0]["data"] == "one+two"
     verbs.resume(run, two)
     with pytest.raises(MisuseError, match="was trained on other data than two,one"):
         verbs.resume(run, "two,one")
