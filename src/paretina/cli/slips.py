@@ -75,9 +75,10 @@ def check_recipe(name: str | None) -> None:
 
 
 def check_source(data: str | None) -> None:
+    if "" in several(data):
+        refuse(f"{data!r} has nothing before or after a comma; name each set of pictures, such as nuclei/,phase/")
     for each in several(data):
-        if each:
-            check_source(each)
+        check_source(each)
     if data is None or several(data) or data in known("sources") or is_data_file(data) or Path(data).expanduser().exists():
         return
     refuse(f"there is no folder {data!r}, and no built-in data of that name{split_hint(data) or near(data, known('sources'))}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.data.source import innermost
+from paretina.data.sources.several import Several
 from paretina.measure.cost import cost, rounded_in_words
 from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
@@ -55,6 +56,8 @@ def save_results(
     figures = judged.metrics
     inner = innermost(prepared.asked.data)
     data = getattr(inner, "path", type(inner).__name__.lower())
+    if isinstance(inner, Several) and inner.judged == "all":
+        data = "+".join(each.name for each in inner.sets)
     about = About(
         classes=classes,
         metrics={name: value for name, value in figures.items() if value is not None},

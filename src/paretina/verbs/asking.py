@@ -496,7 +496,8 @@ def origins(choice: Choice, said: Mapping[str, Given]) -> dict[str, str]:
     """The origin of each word, by the paths that hold it."""
     data = type(choice.asked.data)
     named = isinstance(said["data"].value, str)
-    rest = {f"data.{name}": "default" for name in field_map(data) if named and name != "path"}
+    own = ("sets", "judged") if data is Several else ("path",)  # what the word says
+    rest = {f"data.{name}": "default" for name in field_map(data) if named and name not in own}
     return {
         "data": said["data"].origin,
         **rest,

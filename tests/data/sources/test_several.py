@@ -10,9 +10,11 @@ from paretina.cli import main
 from paretina.data.named import source_named
 from paretina.data.naming import pieces
 from paretina.data.sources.cells import Cells
+from paretina.data.sources.fold import Fold
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.hub import Hub
 from paretina.data.sources.several import Set, Several
+from paretina.model.weights import load_model
 from paretina.report.records import table
 from paretina.run import Run
 from paretina.verbs.checks import MisuseError
@@ -67,6 +69,21 @@ def test_commas_that_are_no_list(tmp_path, monkeypatch):
     assert source_named("hf:one,cells").sets[0].source == Hub(path="hf:one")
 
 
+def test_every_command_refuses_nothing_beside_a_comma_in_one_way(two):
+    for words in (["train", "one,", "--model", "resnet8_w16_s2"], ["data", "check", "one,"], ["evaluate", "run", "one,"]):
+        found = CliRunner().invoke(main, words)
+        assert "'one,' has nothing before or after a comma" in found.output or words[0] == "evaluate", found.output
+        assert found.exit_code == 2
+
+
+def test_folds_hold_out_no_part_of_a_set_before(two):
+    joined = source_named(two)
+    assert not joined.undivided().open().split("val")
+    fold = Fold(source=joined, count=3).open()
+    assert not any("held out as val" in note for note in fold.notes)
+    assert {sample.name.partition("/")[0] for sample in fold.split("val")} == {"one", "two"}
+
+
 @pytest.mark.parametrize("data", ["one,", ",one", "one,,two"])
 def test_nothing_beside_a_comma_is_refused(two, data):
     with pytest.raises(ValueError, match="nothing before or after a comma; name each set of pictures, such as nuclei/,phase/"):
@@ -118,6 +135,7 @@ def test_a_run_on_two_sets_knows_them_again(two):
     inside = verbs.evaluate(run, "one", split="train")
     assert any("the model was trained on these pictures" in text for text in inside.notes)
     assert table([run])[0]["data"] == "one+two"
+    assert load_model(run / "model.safetensors")[1].origin.startswith("trained on one+two,")
     verbs.resume(run, two)
     with pytest.raises(MisuseError, match="was trained on other data than two,one"):
         verbs.resume(run, "two,one")
@@ -148,6 +166,7 @@ def test_a_field_of_data_is_that_of_each_set(two):
     )
     assert [(each.source.val_share, each.source.groups) for each in asked.asked.data.sets] == [(0.5, "folder")] * 2
     assert asked.origin("data.sets.1.source.val_share") == "command line"
+    assert asked.origin("data.sets.0.source.path") == asked.origin("data.judged") == "command line"
     with pytest.raises(MisuseError, match="Several has no field 'image'"):
         verbs.ask(f"{two},table.csv", "resnet8_w16_s2", weights="none", device="cpu", fields={"data.image": "file"})
 

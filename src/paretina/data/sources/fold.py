@@ -45,7 +45,7 @@ class Fold(Source):
         whole = self.source.undivided().open()
         pool = (*whole.split("train"), *whole.splits.get("val", ()))
         names, labels = [sample.name for sample in pool], [sample.label for sample in pool]
-        notes, alike = [note for note in whole.notes if note != NONE_HELD_OUT], self.alike
+        notes, alike = [note for note in whole.notes if not note.endswith(NONE_HELD_OUT)], self.alike
         if alike is None:
             alike = ()
             if whole.origin().COPIES:

@@ -87,6 +87,9 @@ class Several(Source):
         sets = [replace(each, source=own) for each, own in zip(self.sets, found, strict=True) if own is not None]
         return replace(self, sets=tuple(sets)) if len(sets) == len(found) else None
 
+    def undivided(self) -> "Several":
+        return replace(self, sets=tuple(replace(each, source=each.source.undivided()) for each in self.sets))
+
     def read_as(self, task: Task, classes: tuple[str, ...]) -> "Several":
         return replace(self, sets=tuple(replace(each, source=each.source.read_as(task, classes)) for each in self.sets))
 
