@@ -27,7 +27,9 @@ def assignment(text: str) -> tuple[str, str]:
     """
     name, found, value = text.partition("=")
     if not found or not name:
-        raise ValueError(f"expected field=value, got {text!r}")
+        there = not found and Path(text).expanduser().exists()
+        hint = "; several sets of pictures are joined by a comma without a space, such as nuclei/,phase/" if there else ""
+        raise ValueError(f"expected field=value, got {text!r}{hint}")
     return name.strip(), value.strip()
 
 

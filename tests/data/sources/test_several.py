@@ -76,6 +76,11 @@ def test_every_command_refuses_nothing_beside_a_comma_in_one_way(two):
         assert found.exit_code == 2
 
 
+def test_a_space_after_the_comma_is_explained(two):
+    found = CliRunner().invoke(main, ["train", "one,", "two/"])
+    assert "expected field=value, got 'two/'; several sets of pictures are joined by a comma without a space" in found.output
+
+
 def test_folds_hold_out_no_part_of_a_set_before(two):
     joined = source_named(two)
     assert not joined.undivided().open().split("val")
