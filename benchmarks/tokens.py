@@ -115,7 +115,9 @@ def timed(options: argparse.Namespace) -> None:
         ("DeiT-S", networks(network_named("deit_small").blueprint, (8, 13, 16))),
         ("ConvNeXt-T", {WHOLE: convnext} | {f"long path {keep}": SplitPaths(keep=keep)(convnext) for keep in KEEP}),
     ):
-        for batch in (1, 32):
+        for batch in options.batches:
+            if options.only not in title:
+                continue
             steps = {}
             for name, model in models.items():
                 opened = Opened(name, model.build().eval(), model, model.preprocessing, model.resolution, 3, False)
@@ -156,6 +158,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=30.0)
     parser.add_argument("--time", action="store_true", help="train nothing; time")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each group of networks is timed for")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="of --time")
+    parser.add_argument("--only", default="", help="time the networks that have this in their name")
     parser.add_argument("--report", action="store_true", help="train nothing; print what was found")
     options = parser.parse_args()
     torch.set_num_threads(1)
