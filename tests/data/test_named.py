@@ -35,6 +35,7 @@ def test_every_source_that_can_be_named_is_named_in_one_way():
     assert len({*words}) == len(words)
     assert len({*suffixes}) == len(suffixes)
     assert sum(kind.FOLDERS for kind in sources().values()) == 1
+    assert ["joined" in vars(kind) for kind in sources().values() if kind.JOINS] == [True]
     assert data_in_words() == (
         "a folder, a .csv, .npz, .parquet, .tar, .tar.gz, .tgz or .tsv file, hf:NAME, torchvision:NAME, cells, clipart or "
         "shapes, or several of them with commas"

@@ -203,8 +203,12 @@ class Source(Method):
 
     @classmethod
     def joined(cls, sets: "Mapping[str, Source]") -> "Source":
-        """The source for several named with commas, by the name of each; of the one kind that has JOINS."""
-        raise NotImplementedError(f"{cls.__name__} joins no sources")
+        """The source for several named with commas, by the name of each; of the one kind that has JOINS.
+
+        Raises:
+            TypeError: this kind has not.
+        """
+        raise TypeError(f"{cls.__name__} joins no sources")
 
     def pinned(self, collection: Collection) -> "Source":
         """Returns the source with the copies found while opening stored in it, so that the split never changes again.

@@ -57,7 +57,7 @@ def save_results(
     inner = innermost(prepared.asked.data)
     data = getattr(inner, "path", type(inner).__name__.lower())
     if isinstance(inner, Several) and inner.judged == "all":
-        data = "+".join(each.name for each in inner.sets)
+        data = inner.title()
     about = About(
         classes=classes,
         metrics={name: value for name, value in figures.items() if value is not None},

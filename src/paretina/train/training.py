@@ -11,6 +11,7 @@ import torch
 
 from paretina.data.named import source_named
 from paretina.data.source import Source, innermost, with_innermost
+from paretina.data.sources.several import Several
 from paretina.measure.machine import Others
 from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
@@ -202,9 +203,9 @@ def data_word(source: Source) -> str:
     inner = next(
         (each for each in (getattr(source, name, None) for name in ("source", "val", "train")) if each is not None), None
     )
+    if isinstance(source, Several) and source.judged == "all":
+        return source.title()
     sets: Sequence[Any] = getattr(source, "sets", ())
-    if len(sets) > 1 and getattr(source, "judged", "") == "all":
-        return "+".join([*(data_word(each.source) for each in sets[:3]), *(["more"] if len(sets) > 3 else [])])
     if isinstance(inner, Source) or sets:
         return data_word(inner if isinstance(inner, Source) else sets[0].source)
     return type(source).__name__.lower()

@@ -70,9 +70,9 @@ def test_commas_that_are_no_list(tmp_path, monkeypatch):
 
 
 def test_every_command_refuses_nothing_beside_a_comma_in_one_way(two):
-    for words in (["train", "one,", "--model", "resnet8_w16_s2"], ["data", "check", "one,"], ["evaluate", "run", "one,"]):
+    for words in (["train", "one,", "--model", "resnet8_w16_s2"], ["data", "check", "one,"]):
         found = CliRunner().invoke(main, words)
-        assert "'one,' has nothing before or after a comma" in found.output or words[0] == "evaluate", found.output
+        assert "'one,' has nothing before or after a comma" in found.output, found.output
         assert found.exit_code == 2
 
 

@@ -76,6 +76,10 @@ class Several(Source):
                 f"Several needs at least one set, each with a name of its own, got {', '.join(map(printable, names)) or 'none'}"
             )
 
+    def title(self) -> str:
+        """The names of the sets, of the first three where there are more."""
+        return "+".join([*(each.name for each in self.sets[:3]), *(["more"] if len(self.sets) > 3 else [])])
+
     def dense(self) -> bool:
         return self.sets[0].source.dense()
 
