@@ -3,6 +3,7 @@
     python benchmarks/folder_sets.py sets fashion2k fashion20k
     python benchmarks/tokens.py tokens.jsonl --sets sets --seeds 3           # accuracy; resumes
     python benchmarks/tokens.py tokens.jsonl --time                         # images per second, on a quiet machine
+    python benchmarks/tokens.py tokens.jsonl --time --shipped onnx          # as shipped files, in turn with the eager network
     python benchmarks/tokens.py tokens.jsonl --report
 
 The network is a ViT of 6 blocks of width 96 on 64 tokens (680,000 parameters, patches of 8 x 8 of 64 pixels), trained for
@@ -10,11 +11,13 @@ The network is a ViT of 6 blocks of width 96 on 64 tokens (680,000 parameters, p
 a third as long from these weights, with the network itself as the teacher; the control is the network with all tokens, trained
 for as long from the same weights in the same way. `MergedTokens` is not trained. What is compared is accuracy at equal images
 per second, at batches of 1 and of 32, in turn in one process; DeiT-Ti, DeiT-S and ConvNeXt-T with `TwoPaths` are timed with
-weights drawn at random.
+weights drawn at random. Shipped files are timed from pixels of the network's own size, in their own runtimes, beside the
+network with all tokens in torch.
 """
 
 import argparse
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ from paretina.measure.opened import Opened, Steps
 from paretina.measure.plan import InferencePlan
 from paretina.measure.process import keep_freed_memory
 from paretina.measure.statistics import mean_interval
-from paretina.measure.timing import Turns, ratio
+from paretina.measure.timing import MakeStep, Step, Turns, ratio
 from paretina.model.blocks.encoder import Encoder
 from paretina.model.blueprint import Blueprint
 from paretina.model.edits.drop_tokens import DropTokens
@@ -44,13 +47,17 @@ from paretina.model.edits.split_paths import SplitPaths
 from paretina.model.family import network_named
 from paretina.model.fold import fold
 from paretina.model.stems.patch import PatchStem
-from paretina.model.weights import from_file, load_model, load_start, save_model
+from paretina.model.weights import About, from_file, load_model, load_start, save_model
+from paretina.ship.format import Format, format_named, formats
+from paretina.ship.opening import open_shipped
+from paretina.ship.shipping import written
 
 Row = dict[str, Any]
 
 KEEP = (0.9, 0.7, 0.5)
 MERGED = (2, 4, 6, 8)
 WHOLE = "all tokens"
+EAGER = "all tokens, in torch"
 
 
 def base() -> Blueprint:
@@ -103,6 +110,25 @@ def trained(options: argparse.Namespace, work: Path, seed: int) -> list[Row]:
     ]
 
 
+def as_file(model: Blueprint, format: Format, folder: Path) -> MakeStep:
+    """Makes the steps of a network that is shipped now, as `paretina measure` does; the files are removed."""
+    about = About(classes=tuple(str(number) for number in range(model.classes)))
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        trained, out = Path(place) / "model.safetensors", Path(place) / f"file{format.SUFFIX}"
+        save_model(trained, model.build().eval(), about)
+        written(trained, format, "float32", out)
+        opened = open_shipped("file", out, format)
+    run = opened.run
+    assert run is not None
+
+    def make(batch: int) -> Step:
+        images = opened.images(batch)
+        opened.fit(images)
+        return lambda: run(images)
+
+    return make
+
+
 def timed(options: argparse.Namespace) -> None:
     keep_freed_memory()
     torch.manual_seed(0)
@@ -115,15 +141,20 @@ def timed(options: argparse.Namespace) -> None:
         ("DeiT-S", networks(network_named("deit_small").blueprint, (8, 13, 16))),
         ("ConvNeXt-T", {WHOLE: convnext} | {f"long path {keep}": SplitPaths(keep=keep)(convnext) for keep in KEEP}),
     ):
+        if options.only not in title:
+            continue
+        made = {}
+        for name, model in models.items():
+            opened = Opened(name, model.build().eval(), model, model.preprocessing, model.resolution, 3, False)
+            if options.shipped is None:
+                made[name] = Steps(opened, fold, "cpu", here.threads).infer(InferencePlan(fold=True))
+            else:
+                if name == WHOLE:
+                    made[EAGER] = Steps(opened, fold, "cpu", here.threads).infer(InferencePlan(fold=True))
+                made[name] = as_file(model, format_named(options.shipped), options.found.parent)
         for batch in options.batches:
-            if options.only not in title:
-                continue
-            steps = {}
-            for name, model in models.items():
-                opened = Opened(name, model.build().eval(), model, model.preprocessing, model.resolution, 3, False)
-                steps[name] = Steps(opened, fold, "cpu", here.threads).infer(InferencePlan(fold=True))(batch)
             watch = Others()
-            found = Turns(seconds=options.seconds).run(steps)
+            found = Turns(seconds=options.seconds).run({name: make(batch) for name, make in made.items()})
             used = watch.used()
             print(
                 f"\n{title}, batch {batch}, n = {len(found[WHOLE].rounds)}" + (", DISTURBED" if watch.disturbed(used) else "")
@@ -131,7 +162,7 @@ def timed(options: argparse.Namespace) -> None:
             for name, series in found.items():
                 value, low, high = ratio(found[WHOLE], series)
                 speed = 1000 * batch / series.p50.value
-                macs = cost(models[name]).macs / 1e6
+                macs = cost(models[WHOLE if name == EAGER else name]).macs / 1e6
                 print(f"{name:<20}{macs:>9.1f} MMACs {speed:>9.1f} img/s  {value:.2f} [{low:.2f}, {high:.2f}]", flush=True)
 
 
@@ -159,6 +190,7 @@ def main() -> None:
     parser.add_argument("--time", action="store_true", help="train nothing; time")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each group of networks is timed for")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="of --time")
+    parser.add_argument("--shipped", choices=list(formats()), help="time the networks as files of this format")
     parser.add_argument("--only", default="", help="time the networks that have this in their name")
     parser.add_argument("--report", action="store_true", help="train nothing; print what was found")
     options = parser.parse_args()

@@ -10,11 +10,13 @@ import gc
 import inspect
 import logging
 import os
+import random
 import tempfile
 import typing
 from pathlib import Path
 
 import jaxtyping
+import numpy as np
 import pytest
 from jaxtyping import AbstractArray, config, install_import_hook
 
@@ -119,6 +121,14 @@ def quiet_machine(monkeypatch):
     """Whatever else runs here meanwhile, nothing says that the machine is busy; no test may depend on that."""
     monkeypatch.setattr(system, "process_seconds", lambda: 0.0)  # a limit of time counts from the test, not from the first one
     monkeypatch.setattr(system, "busy_seconds", lambda root=system.ROOT: 0.0 if root == system.ROOT else BUSY_SECONDS(root))
+
+
+@pytest.fixture(autouse=True)
+def same_chance():
+    """Each test draws the same numbers, whichever ran before it in its process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -2,27 +2,38 @@
 
 import functools
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from paretina.data.preprocess import preprocess
+from paretina.model.activations.pointwise import GELU, ReLU
+from paretina.model.activations.rprelu import RPReLU
 from paretina.model.assemblies.divide import Ensemble
-from paretina.model.blueprint import Chain
+from paretina.model.blocks.convnext import ConvNeXt
+from paretina.model.blocks.encoder import Encoder
+from paretina.model.blocks.resnet import Basic
+from paretina.model.blueprint import Activation, Block, Chain, Head, Norm, Quantiser, Stage, Stem, Wiring
 from paretina.model.families.bimlp import bimlp
-from paretina.model.family import networks
+from paretina.model.family import network_named, networks
+from paretina.model.norms.channel import ChannelNorm
+from paretina.model.quantisers.binary import Binary
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.tasks.places import Places
 from paretina.model.weights import About
-from paretina.ship.export import exported
+from paretina.model.wirings.tokens import Tokens
+from paretina.model.wirings.two_paths import TwoPaths
+from paretina.ship.export import exported, quiet
 from paretina.ship.format import format_named, format_of, formats
+from paretina.ship.formats import onnx as onnx_format
 from paretina.ship.formats import openvino as openvino_format
 from paretina.ship.formats.openvino import ShapedRequests
 from paretina.ship.header import KEY, Header, read
 from paretina.ship.steps import in_inference_form
 from paretina.ship.whole import Whole
+from paretina.spec import modules_in
 from tiny import GROWING, row, tiny_blueprint, with_own_statistics
 
 FIRST = {network.family: network.blueprint for network in reversed(networks().values())}
@@ -116,6 +127,87 @@ def test_every_family_can_be_shipped(name, family, tmp_path):
     if family in GROWING:
         with_own_statistics(network, torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     check(network, name, write(network, name, tmp_path), shapes)
+
+
+def each_kind(folder):
+    """An example of each plug-in in a folder of `paretina.model`."""
+    found = {}
+    for module in modules_in(f"paretina.model.{folder}"):
+        for example in getattr(module, "EXAMPLES", ()):
+            found.setdefault(type(example), example)
+    return list(found.values())
+
+
+def holder(part):
+    """A small network that has this plug-in."""
+    match part:
+        case Block():
+            return tiny_blueprint(Stage(block=part, depth=2, width=16, stride=2), resolution=32, classes=5)
+        case Quantiser():
+            stages = (Stage(block=Basic(), depth=1, width=8, stride=1), Stage(block=Basic(), depth=1, width=12, stride=2))
+            activation = RPReLU() if isinstance(part, Binary) else ReLU()
+            return tiny_blueprint(*stages, activation=activation, quantiser=part, resolution=32, classes=5)
+        case Tokens():
+            whole = network_named("deit_tiny").blueprint
+            stage = replace(whole.stages[0], block=Encoder(head_width=8), depth=4, width=16, wiring=part)
+            return replace(whole, resolution=32, classes=5, stem=replace(whole.stem, width=16, patch=8), stages=(stage,))
+        case TwoPaths():
+            stage = Stage(block=ConvNeXt(), depth=3, width=16, stride=2, wiring=part)
+            return tiny_blueprint(stage, norm=ChannelNorm(), activation=GELU(), resolution=32, classes=5)
+        case Wiring():
+            return tiny_blueprint(replace(row(4, 16, 2), wiring=part), resolution=32, classes=5)
+    field = next(name for kind, name in PLACES.items() if isinstance(part, kind))
+    return tiny_blueprint(row(1, 8, 2), row(1, 16, 2), resolution=32, classes=5, **{field: part})
+
+
+PLACES = {Activation: "activation", Norm: "norm", Stem: "stem", Head: "head"}
+FOLDERS = ("activations", "blocks", "heads", "norms", "quantisers", "stems", "wirings")
+PARTS = [part for folder in FOLDERS for part in each_kind(folder) if not getattr(part, "BOXES", False)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("name", formats())
+def test_every_part_can_be_shipped(name, part, tmp_path):
+    network = lively(holder(part))
+    check(network, name, write(network, name, tmp_path))
+
+
+class Order(torch.nn.Module):
+    def forward(self, x):
+        return x.argsort(dim=1, descending=True, stable=True), x.argsort(dim=0, stable=True)
+
+
+def test_of_equal_values_the_first_comes_first_in_onnx():
+    """MergedTokens sorts by likeness, and tokens may be equally alike."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x = torch.randint(0, 3, (9, 40), generator=torch.Generator().manual_seed(0)).float()
+    table = {torch.ops.aten.sort.stable: onnx_format.stable_sort}
+    with quiet():
+        written = torch.onnx.export(
+            torch.export.export(Order(), (x,)), dynamo=True, input_names=["x"], opset_version=20, custom_translation_table=table
+        )
+    found = onnxruntime.InferenceSession(written.model_proto.SerializeToString()).run(None, {"x": x.numpy()})
+    for one, other in zip(found, Order()(x), strict=True):
+        assert (one == other.numpy()).all()
+
+
+class DigammaUnit(torch.nn.Module):
+    def forward(self, x):
+        return torch.digamma(x.abs() + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digamma(Activation):
+    def make(self, width):
+        return DigammaUnit()
+
+
+def test_an_operator_that_onnx_does_not_have_is_named(tmp_path):
+    network = lively(tiny_blueprint(activation=Digamma(), classes=5))
+    with pytest.raises(ValueError, match=r"cannot be written as onnx: .*digamma.*; ship it --to openvino or torch-export"):
+        write(network, "onnx", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

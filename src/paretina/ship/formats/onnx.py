@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretina.model.weights import shortened
 from paretina.run import write_aside
 from paretina.ship.export import exported, quiet
 from paretina.ship.format import Calibration, Format, Runner, Running
@@ -84,18 +85,40 @@ class Onnx(Format):
 def graph(whole: Whole) -> Any:
     """The ONNX model of a whole network."""
     program = exported(whole)
-    with quiet():
-        written = torch.onnx.export(
-            program,
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(whole.outputs),
-            optimize=True,
-        )
+    try:
+        with quiet():
+            written = torch.onnx.export(
+                program,
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(whole.outputs),
+                optimize=True,
+                custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+            )
+    except Exception as error:  # the exporter can fail in any way
+        reason = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__  # type: ignore[assignment]
+        name = type(whole.network.model).__name__
+        raise ValueError(
+            f"this network ({name}) cannot be written as onnx: {shortened(reason)}; ship it --to openvino or torch-export"
+        ) from error
     assert written is not None
     return written.model_proto
+
+
+def stable_sort(values: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """`sort.stable` in operators of ONNX, which torch's exporter has no translation of.
+
+    Of equal values, TopK takes the one that stands first.
+    """
+    import onnxscript
+
+    op: Any = onnxscript.opset20
+    count = op.Reshape(op.Gather(op.Shape(values), dim), [1])
+    return op.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
 
 
 def loaded(path: Path) -> Any:
