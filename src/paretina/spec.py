@@ -485,6 +485,16 @@ def by_own_name(message: str, path: str) -> str:
     return message
 
 
+def having(spec: type[Spec], name: str) -> str:
+    """Returns "; Each has it: choose that kind too" for a field of other kinds of the same interface, "" if none has it."""
+    base = next((each for each in spec.__mro__ if issubclass(each, Spec) and each is not spec and is_kind(each)), None)
+    found = [] if base is None else [kind for kind, each in kinds(base).items() if name in field_map(each)]
+    if not found:
+        return ""
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    return f"; {', '.join(found[:3])}{more} {'has' if len(found) == 1 else 'have'} it, so choose that kind too"
+
+
 def put(spec: S, path: str, value: Any) -> S:
     """Returns a copy of the spec with a new value at a path.
 
@@ -499,7 +509,9 @@ def put(spec: S, path: str, value: Any) -> S:
         return put(spec, f"{spec.ALIASES[head]}.{rest}" if rest else spec.ALIASES[head], value)
     known = field_map(type(spec))
     if head not in known:
-        raise ValueError(f"{type(spec).__name__} has no field {head!r}{near(head, known, spec.ALIASES)}")
+        raise ValueError(
+            f"{type(spec).__name__} has no field {head!r}{having(type(spec), head) or near(head, known, spec.ALIASES)}"
+        )
     hint, old = field_types(type(spec))[head], getattr(spec, head)
     where = f"{type(spec).__name__}.{head}"
     try:

@@ -204,8 +204,8 @@ MISUSE = [
     ("train photos lr=0.1 lr.then.start=0.2", "lr=0.1 and lr.then.start=0.2 set the same field"),
     ("train photos lr.then.start=0.2 lr=0.1", "lr.then.start=0.2 and lr=0.1 set the same field"),
     (
-        "train photos optimizer.weight_decay=0.3 optimizer=SGD",
-        "optimizer.weight_decay=0.3 and optimizer=SGD set the same field",
+        'train photos optimizer.weight_decay=0.3 optimizer={"kind":"SGD","rate":0.3}',
+        "optimizer.weight_decay=0.3 and optimizer=",
     ),
     ('train photos lr=0.1 optimizer={"kind":"SGD","rate":0.3}', "lr=0.1 and optimizer="),
     ("train photos model.stages.*.depth=1 model.stages.0.depth=2", "depth=1 and model.stages.0.depth=2 set the same field"),

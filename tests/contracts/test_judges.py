@@ -112,6 +112,22 @@ def test_the_tallies_of_ranks_are_one_tally_in_any_order(judge):
 
 
 @every_judge
+def test_some_of_its_pictures_are_judged_as_if_they_were_alone(judge):
+    logits, targets = answers(judge, unlabelled=(3, 4))
+    whole = tally(judge, logits, targets, [range(6), range(6, PICTURES)])
+    before, some = whole.quick(), {1, 3, 5, 8, 11}
+    alone = tally(judge, logits, targets, [sorted(some)])
+    assert whole.only(some).quick() == pytest.approx(alone.quick(), rel=1e-6, nan_ok=True)
+    first, second = whole.only(some).judged(CLASSES), alone.judged(CLASSES)
+    assert first.metrics == pytest.approx(second.metrics, rel=1e-6)
+    assert {**second.details, **first.details} == second.details  # what is known of the whole alone is left out
+    assert whole.only(some).counted() in (4, 5)  # losses are of pictures without labels too
+    assert whole.only(()).counted() == whole.only((3,)).counted() - judge.LOSS == 0
+    assert whole.quick() == pytest.approx(before, nan_ok=True)
+    assert whole.counted() == PICTURES - (0 if judge.LOSS else 2)
+
+
+@every_judge
 def test_tallies_stay_as_they_are_when_they_are_joined_and_travel(judge):
     logits, targets = answers(judge)
     first, second = (tally(judge, logits, targets, [half]) for half in (range(6), range(6, PICTURES)))

@@ -67,7 +67,10 @@ def test_a_table_of_groups(tmp_path, header):
         (b"", "must name the columns picture and group"),
         (b"picture;group\n", "must name the columns picture and group; it is 'picture;group'"),
         (b"picture,group\ncat/p1/a.jpg\n", "line 2: has 1 cells, and the first line 2"),
-        (b"picture,group\ncat/p1/a.jpeg,x\n", "line 2: there is no picture 'cat/p1/a.jpeg'; did you mean 'cat/p1/a.jpg'"),
+        (
+            b"picture,group\ncat/p1/a.jpeg,x\n",
+            "such as 'cat/p1/a.jpg'); did you mean 'cat/p1/a.jpg'?",
+        ),
         (
             b"picture,group\ncat/p1/a.jpg,x\ncat/p1/a.jpg,y\n",
             "line 3: 'cat/p1/a.jpg' is of the group 'x' before, and of 'y' here",

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.cli.runs import number, spelled
 from paretina.report import read_run
 from paretina.report.runs import COLUMNS
 from paretina.train import training
@@ -158,6 +159,23 @@ def test_text_fits_the_terminal(width, tmp_path, home):
     header = text.splitlines()[0].split()
     assert {"run", "state", "top-1", "epochs", "model"} <= set(header)
     assert ("data" in header) == (width == 120)
+
+
+def test_names_are_whole_where_the_text_goes_elsewhere(tmp_path, home, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shutil.copytree(home / "runs", tmp_path / "runs", symlinks=True)
+    long = f"a-very-long-name-of-a-run-{'x' * 190}-1"
+    (tmp_path / "runs" / "first").rename(tmp_path / "runs" / long)
+    text = run(str(tmp_path / "runs")).stdout
+    assert long in text
+    assert {"data", "took"} <= set(text.splitlines()[0].split())
+
+
+def test_values_are_spelled_as_they_are_given():
+    assert [spelled(value) for value in (None, True, False, 0.1, 1.0, "on", 3)] == ["-", "on", "off", "0.1", "1", "on", "3"]
+    assert [number(value) for value in (None, 0.12345, 77.654, 77654.3, -1234567.0)] == [
+        *("-", "0.1235", "77.65", "77,654", "-1,234,567"),
+    ]
 
 
 def test_sorted_by_any_field():

@@ -170,7 +170,9 @@ PARTS = [part for folder in FOLDERS for part in each_kind(folder) if not getattr
 @pytest.mark.parametrize("name", formats())
 def test_every_part_can_be_shipped(name, part, tmp_path):
     network = lively(holder(part))
-    check(network, name, write(network, name, tmp_path))
+    # of a picture of one colour many places are alike, and rounding decides which of them TwoPaths keeps
+    shapes = SHAPES[1:] if isinstance(part, TwoPaths) else SHAPES
+    check(network, name, write(network, name, tmp_path), shapes)
 
 
 class Order(torch.nn.Module):
@@ -203,10 +205,11 @@ class Digamma(Activation):
         return DigammaUnit()
 
 
-def test_an_operator_that_onnx_does_not_have_is_named(tmp_path):
+@pytest.mark.parametrize(("name", "others"), [("onnx", "openvino or torch-export"), ("openvino", "onnx or torch-export")])
+def test_an_operator_that_a_format_does_not_have_is_named(name, others, tmp_path):
     network = lively(tiny_blueprint(activation=Digamma(), classes=5))
-    with pytest.raises(ValueError, match=r"cannot be written as onnx: .*digamma.*; ship it --to openvino or torch-export"):
-        write(network, "onnx", tmp_path)
+    with pytest.raises(ValueError, match=rf"cannot be written as {name}: .*digamma.*; ship it --to {others}$"):
+        write(network, name, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -271,7 +271,7 @@ def test_values_that_do_not_fit_say_why(choice, path, value, said):
     ("first", "second"),
     [
         ({"lr": "0.1"}, {"lr.then.start": "0.2"}),
-        ({"optimizer.weight_decay": "0.3"}, {"optimizer": "SGD"}),
+        ({"optimizer.weight_decay": "0.3"}, {"optimizer": '{"kind": "SGD", "rate": 0.3}'}),
         ({"optimizer": '{"kind": "SGD", "rate": 0.3}'}, {"lr": 0.1}),
         ({"lr": 0.1}, {"optimizer": {"kind": "SGD", "rate": 0.3}}),
         ({"epochs": "3"}, {"recipe": {}}),
@@ -293,6 +293,7 @@ def test_what_takes_back_what_was_said_is_refused_with_both(tiny, first, second)
     [
         {"optimizer": "SGD", "optimizer.momentum": "0.5", "lr": "0.1"},
         {"lr": "0.1", "optimizer": "SGD", "optimizer.momentum": "0.5"},
+        {"optimizer.momentum": "0.5", "optimizer": "SGD"},
         {"lr": "0.1", "lr.epochs": "3"},
         {"lr.epochs": "3", "lr": "0.1"},
         {"average": "on", "average.decay": "0.5"},

@@ -108,6 +108,8 @@ def evaluate(
     if as_json:
         print_json(found.to_dict())
         return
+    from paretina.measure.sets import sets_said
+
     for text in found.notes:
         note(text)
     for loss in found.losses:
@@ -115,6 +117,7 @@ def evaluate(
     if found.sweep is not None:
         print_lines([*found.sweep.table(), *found.sweep.verdict(), ""])
     print_lines(accuracy_lines(found) if found.accuracy is not None else figure_lines(found))
+    print_lines(sets_said({name: each.to_dict() for name, each in found.sets.items()}, found.shown, "[]"))
     if found.severity is not None:
         print_lines(found.severity.lines())
     if found.routes is not None:

@@ -1,6 +1,8 @@
 """The command `paretina runs`."""
 
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +55,7 @@ def runs(
 ) -> None:
     """List the runs in FOLDER [runs], at any depth: state, epochs, accuracy with its 95 % interval, and more.
 
-    Directories of runs that cannot be read are named and left out. What does not fit the width of the terminal is left out too,
+    Directories of runs that cannot be read are named and left out. What does not fit the width of a terminal is left out too,
     the least important first; --json and --csv have all columns.
     """
     from paretina import verbs
@@ -86,8 +88,10 @@ def runs(
 
 
 def width() -> int:
-    """Columns of the terminal; 120 where the text goes elsewhere."""
-    return shutil.get_terminal_size((120, 24)).columns
+    """Columns of the terminal, or those of the environment; no limit where the text goes elsewhere."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size((120, 24)).columns
+    return sys.maxsize
 
 
 DROPPED = ("took", "when", "seed", "MMACs", "pixels", "recipe", "data", "epochs", "model")
@@ -186,13 +190,15 @@ def comparison(found: Any, room: int) -> list[str]:
 
 
 def spelled(value: Any) -> str:
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else printable(str(value))
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "on", False: "off"}[value]
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))
 
 
 def number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def fitted(rows: Iterable[Sequence[str]], room: int, sides: str) -> list[str]:

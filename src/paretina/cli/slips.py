@@ -26,7 +26,7 @@ from paretina.search.frontier.costs import COSTS, budget_of
 from paretina.search.frontier.runtimes import runtimes_of
 from paretina.spec import Spec, by_own_name, field_map, near, put
 from paretina.text import split_hint
-from paretina.train.fields import AUTO, LR, keep_terms, path_from, read_config, rise_of
+from paretina.train.fields import AUTO, LR, keep_terms, kinds_first, path_from, read_config, rise_of
 from paretina.train.routes import check_routes
 from paretina.verbs.checks import MisuseError, check_csv, check_new, check_place, check_strangers, misuse, model_file
 from paretina.verbs.listing import models
@@ -137,8 +137,10 @@ def check_fields(
     if config is not None:
         with misuse():
             settings = read_config(config)
-    given = [(name, value, str(config)) for name, value in settings.items()] + [
-        (name, value, "") for name, value in fields.items()
+    given = [
+        (name, value, origin)
+        for all_of, origin in ((settings, str(config)), (fields, ""))
+        for name, value in ordered(all_of, origin).items()
     ]
     words = {name: value for name, value, _ in given if name in known("words") or name == "plan.device"}
     places = []
@@ -152,6 +154,12 @@ def check_fields(
     named = None if named == AUTO else named
     if data is not None and (named is None or named in known("recipes")):
         check_values(places, data, named)
+
+
+def ordered(fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Fields in the order in which they are set."""
+    with misuse(origin):
+        return kinds_first(fields, lambda name: name if name in known("words") else full_path(name))
 
 
 @contextmanager

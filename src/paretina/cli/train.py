@@ -456,6 +456,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
         raise
 
     from paretina.measure.routes import routes_said
+    from paretina.measure.sets import sets_said
     from paretina.report.records import probe_said
     from paretina.train.ranks import Ranks
 
@@ -481,6 +482,7 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
         print_lines([judge.format(run=shlex.quote(str(run.path)))])
     if said := probe_said(run.asked(), result):
         click.echo(said)
+    print_lines(sets_said(result.get("sets", {}), shown))
     if "routes" in result:
         print_lines([routes_said(result["routes"])])
     if warning := result["data"].get("copies", {}).get("warning"):

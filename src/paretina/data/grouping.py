@@ -115,8 +115,8 @@ def read_groups(path: Path, names: Mapping[str, str]) -> dict[str, str]:
         name, own = row[picture].strip(), row[group].strip()
         if name not in names:
             raise ValueError(
-                f"{path}, line {reader.line_num}: there is no picture {name!r}{near(name, list(names)[:10_000])}; pictures are "
-                f"named from the folder of the data on, such as {min(names, default='cat/1.jpg')!r}"
+                f"{path}, line {reader.line_num}: there is no picture {name!r} (pictures are named from the folder of the data "
+                f"on, such as {min(names, default='cat/1.jpg')!r}){near(name, list(names)[:10_000])}"
             )
         if found.setdefault(name, own) != own:
             raise ValueError(

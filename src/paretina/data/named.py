@@ -47,6 +47,9 @@ def source_named(data: str | Source) -> Source:
     if listed := pieces(data, {kind.WORD for kind in known.values() if kind.WORD}, tuple(prefixes())):
         if "" in listed:
             raise ValueError(f"{data!r} has nothing before or after a comma; name each set of pictures, such as nuclei/,phase/")
+        places = [each if is_remote(each, tuple(prefixes())) else str(Path(each).expanduser().resolve()) for each in listed]
+        if again := next((each for number, each in enumerate(listed) if places[number] in places[:number]), None):
+            raise ValueError(f"{data!r} names the same pictures twice: {again!r}; name each set of pictures once")
         joined = next(kind for kind in known.values() if kind.JOINS)
         return joined.joined({own: source_named(each) for own, each in zip(own_names(listed), listed, strict=True)})
     path = Path(data).expanduser()

@@ -7,7 +7,7 @@ merged. Training loop, evaluation and report know no metric by name: they use `K
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -86,6 +86,14 @@ class Tally(ABC):
     def with_all(self, others: Sequence["Tally"]) -> "Tally":
         """Merges this tally with others of its kind, as if one had taken all pictures; the order does not matter."""
 
+    def only(self, numbers: Collection[int]) -> "Tally | None":
+        """A tally of some of the pictures, by their numbers in the split; None where it cannot be told."""
+        return None
+
+    def counted(self) -> int:
+        """How many pictures are counted, for tallies with `only`."""
+        return 0
+
     @abstractmethod
     def quick(self) -> dict[str, float]:
         """The metrics for a line of the log, including `loss` and `KEY`; without intervals."""
@@ -136,6 +144,15 @@ class PerPicture(Tally):
         joined = copy.copy(self)
         joined.parts = [part for each in (self, *others) for part in cast(PerPicture, each).parts]
         return joined
+
+    def only(self, numbers: Collection[int]) -> "PerPicture":
+        part = copy.copy(self)
+        wanted = torch.tensor(sorted(numbers), dtype=torch.int64)
+        part.parts = [tuple(column[torch.isin(columns[0], wanted)] for column in columns) for columns in self.parts]
+        return part
+
+    def counted(self) -> int:
+        return sum(len(columns[0]) for columns in self.parts)
 
     def columns(self) -> tuple[Tensor, ...]:
         """The indices of the pictures and what was kept of them, in the order of the split."""

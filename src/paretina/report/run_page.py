@@ -147,6 +147,7 @@ def page(record: RunRecord) -> dict[str, Any]:
             for name, label, unit in ((*MEASURES, *hierarchy_measures(record)) if one_class else other_measures(record))
             if record.metric(name) is not None
         ],
+        "sets": sets_of(record),
         "chosen": result.get("chosen"),
         "probe": probe_said(asked, result),
         "classes": result.get("classes") or [],
@@ -198,6 +199,21 @@ def other_measures(record: RunRecord) -> list[tuple[str, str, str]]:
     metrics = metrics if isinstance(metrics, dict) else {}
     names = [name for name in metrics if not name.endswith(("_low", "_high"))]
     return [(name, (title := figure_title(name))[:1].upper() + title[1:], figure_unit(name, metrics)) for name in names]
+
+
+def sets_of(record: RunRecord) -> dict[str, Any] | None:
+    """The main figure of each of several joined sets of pictures; None where there is one set."""
+    found = (record.result or {}).get("sets")
+    if not isinstance(found, dict) or not found:
+        return None
+    shown = main_figure(record)
+    rows = []
+    for name, each in found.items():
+        n, value, low, high = (number(each, key) for key in ("n", "value", "low", "high"))
+        rows.append(
+            {"name": name, "n": n, "value": measured(value, shown["unit"]), "interval": between(low, high, shown["unit"])}
+        )
+    return {"title": shown["title"], "rows": rows}
 
 
 def pixel_classes_of(record: RunRecord) -> list[dict[str, Any]]:

@@ -308,8 +308,9 @@ def getter(listing: Listing, name: str) -> Callable[[ListedRun], Any]:
     if not paths:
         if not listing.runs:
             return lambda each: None
-        listed = f"a column ({', '.join(COLUMNS)}) or a setting such as recipe.lr"
-        raise ValueError(f"no run has {name!r}{near(name, [*COLUMNS, *known])}; name {listed}")
+        hint = near(name, [*COLUMNS, *known])
+        hint = hint if "did you mean" in hint else f"; name a column ({', '.join(COLUMNS)}) or a setting such as recipe.lr"
+        raise ValueError(f"no run has {name!r}{hint}")
     return lambda each: each.settings.get(paths[0])
 
 

@@ -36,6 +36,29 @@ def exported(whole: Whole) -> ExportedProgram:
         raise ValueError(f"this network ({name}) cannot be shipped, since it is no single graph: {shortened(error)}") from error
 
 
+@contextlib.contextmanager
+def conversion(whole: Whole, to: str, instead: str) -> Iterator[None]:
+    """Turns what a converter raises, in any way, into an error that names the network, the format and the reason.
+
+    Args:
+        instead: formats that may have what this one lacks, in words.
+
+    Raises:
+        ValueError: the conversion failed.
+    """
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        name = type(whole.network.model).__name__
+        said = " ".join((str(reason) or type(reason).__name__).split())
+        said = said if len(said) <= 600 else f"{said[:600]} ..."
+        raise ValueError(f"this network ({name}) cannot be written as {to}: {said}; ship it --to {instead}") from error
+
+
 SILENT = {"CI": "true", "NNCF_CI": "1"}
 """Environment in which OpenVINO and NNCF send no telemetry; they have no other switch that works without a user's file."""
 

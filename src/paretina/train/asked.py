@@ -21,7 +21,7 @@ from paretina.model.pretrained import find_weights, weights_named, will_start
 from paretina.model.weights import Start
 from paretina.schedules import Schedule
 from paretina.spec import Spec, by_own_name, encode, field_map, get, is_kind, modules_in, near, put, unaliased
-from paretina.train.fields import LR, keep_terms, path_from
+from paretina.train.fields import LR, keep_terms, kinds_first, path_from
 from paretina.train.fields import UniqueKeys as UniqueKeys
 from paretina.train.fields import assignment as assignment
 from paretina.train.fields import flattened as flattened
@@ -376,13 +376,13 @@ class Choice:
             self.set(LR, *self.peak)  # the given peak also applies to an optimizer chosen by name
 
     def set_all(self, fields: Mapping[str, Any], origin: str) -> None:
-        """Sets fields of one origin in their order; each later origin overrides the one before.
+        """Sets fields of one origin in their order, kinds before their fields; each later origin overrides the one before.
 
         Raises:
             ValueError: one of them is given twice, or one overwrites another; the message has both.
         """
         once(fields.items())
-        fields = spread(self.asked.data, fields)
+        fields = kinds_first(spread(self.asked.data, fields), full_path)
         for path, value in fields.items():
             self.set(path, value, origin)
         check_held(self.asked, fields)

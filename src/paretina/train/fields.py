@@ -110,6 +110,17 @@ def flattened(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, value
 
 
+def kinds_first(fields: Mapping[str, Any], full_path: Callable[[str], str]) -> dict[str, Any]:
+    """Fields in their order, but that one whose value is the name of a kind, or `on`, stands before those in it."""
+    whole = {name: full_path(name) for name in fields}
+    order: list[str] = []
+    for name, value in fields.items():
+        chosen = isinstance(value, str) and value.strip().isidentifier()
+        inside = (place for place, other in enumerate(order) if chosen and whole[other].startswith(f"{whole[name]}."))
+        order.insert(next(inside, len(order)), name)
+    return {name: fields[name] for name in order}
+
+
 def keep_terms(before: Any, after: Any, value: Any) -> Any:
     """A recipe in which another objective was chosen by its name alone, with the terms of the loss that the one before had.
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from paretina.data.source import innermost
-from paretina.data.sources.several import Several
+from paretina.data.sources.several import Several, joined_names
 from paretina.measure.cost import cost, rounded_in_words
 from paretina.measure.judge import Tally, picture_digest
 from paretina.measure.memory import peak_mb
 from paretina.measure.routes import RoutesTaken
+from paretina.measure.sets import figures_by_set
 from paretina.model.build import Network, materialise
 from paretina.model.task import Task
 from paretina.model.tasks.nothing import Nothing
@@ -51,6 +52,7 @@ def save_results(
         kept.network.model = replace(kept.network.model, shares=taken.shares)  # type: ignore[call-arg]
     classes = prepared.collection.classes
     judged = tally.judged(classes)
+    sets = figures_by_set(tally, prepared.val, joined_names(prepared.asked.data), classes)
     tally.write(run, prepared.val)
     start = prepared.start
     figures = judged.metrics
@@ -94,6 +96,7 @@ def save_results(
             "updates": kept.epochs.updates,
             "epochs": kept.epochs.clock(kept.epochs.updates).epoch,
             **({"probe": probes[-1]} if probes else {}),
+            **({"sets": {name: each.to_dict() for name, each in sets.items()}} if sets else {}),
             **({"routes": taken.to_dict()} if taken is not None else {}),
             "data": {
                 "train": len(prepared.train),

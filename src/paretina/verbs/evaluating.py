@@ -1,8 +1,8 @@
 """Evaluates a model on labelled pictures."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from paretina.data.scan import left_out_text
 from paretina.data.source import Collection, Sample, Source, innermost, with_innermost
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.ignoring import Ignoring
+from paretina.data.sources.several import joined_names
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
@@ -25,12 +26,14 @@ from paretina.measure.flips import Mirrored, as_logits
 from paretina.measure.hierarchy import Hierarchy, Severity, read_hierarchy, severity, without
 from paretina.measure.judge import Judge, Judged, Tally, picture_digest
 from paretina.measure.judges.mean_precision import MeanPrecision
+from paretina.measure.judges.top_one import Answers
 from paretina.measure.neighbours import recalls
 from paretina.measure.ood import OutOfDistribution, measure_ood
 from paretina.measure.plan import Plan, default_plan
 from paretina.measure.priors import adjusted, check_adjusting
 from paretina.measure.process import process_settings
 from paretina.measure.routes import RoutesTaken, SizeChoices, answers_at_sizes, compare_choices, routes_taken
+from paretina.measure.sets import SetFigure, figures_by_set
 from paretina.measure.statistics import Interval, as_object
 from paretina.measure.sweep import Sweep, resolutions_named, sweep
 from paretina.model.assemblies.route import Router
@@ -140,6 +143,8 @@ class EvaluatedModel:
         flips: whether the answers are averages over each picture and its mirror image.
         routes: the sizes that pictures took, of a network that chooses; None for others.
         choices: the network's choice of sizes beside others, if requested.
+        sets: the main figure of each of several joined sets of pictures, by name; empty for one set.
+        shown: the entries of `Tally.shown` of that figure.
     """
 
     accuracy: Accuracy | None
@@ -161,6 +166,8 @@ class EvaluatedModel:
     flips: bool = False
     routes: RoutesTaken | None = None
     choices: SizeChoices | None = None
+    sets: Mapping[str, SetFigure] = field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=Answers.shown)
 
     @property
     def too_damaged(self) -> str:
@@ -202,6 +209,8 @@ class EvaluatedModel:
         }
         more |= {"hierarchy": self.severity, "routes": self.routes, "choices": self.choices}
         asked = {name: found.to_dict() for name, found in more.items() if found is not None}
+        if self.sets:
+            asked["sets"] = {name: each.to_dict() for name, each in self.sets.items()}
         if self.recall is not None:
             asked["recall"] = {str(k): value for k, value in self.recall.items()}
         lost = {"losses": [asdict(loss) for loss in self.losses], "max_damaged": self.max_damaged}
@@ -322,7 +331,7 @@ def evaluate(
     if flips:
         check_mirrors(path, collection.mirrors)
         notes.append(FLIPPED)
-    pictures = read_pictures(collection, samples)
+    pictures, sets = read_pictures(collection, samples), joined_names(source)
     if not len(pictures):
         raise ValueError(f"there is no readable picture in {data} ({split})")
     swept = None
@@ -337,7 +346,8 @@ def evaluate(
     if about.task != OneOf():
         judge = judge_for(about, pictures, notes)
         table = None if csv is None else Path(csv)
-        judged, damaged = judged_by_task(opened, pictures, plan, table, judge)
+        tally, damaged = tallied(opened, pictures, plan, table, judge)
+        judged = tally.judged(about.classes)
         return EvaluatedModel(
             None,
             damaged,
@@ -347,6 +357,8 @@ def evaluate(
             losses=(Loss(split, len(damaged), len(samples)),) if damaged else (),
             max_damaged=max_damaged,
             judged=judged,
+            sets=figures_by_set(tally, pictures, sets, about.classes),
+            shown=tally.shown(),
             n=len(samples) - len(damaged),
             runtime=opened.runtime,
             flips=flips,
@@ -398,10 +410,18 @@ def evaluate(
         runtime=opened.runtime,
         recall=recall_of(path, network, pictures, side, plan) if recall and network is not None else None,
         severity=None if tree is None else severity(logits, labels, tree),
+        sets=figures_by_set(answers_of(logits, labels, ids), pictures, sets, about.classes),
         flips=flips,
         routes=taken_in(network, numbers),
         choices=choices_of(network, pictures, side, plan, labels, numbers) if routes else None,
     )
+
+
+def answers_of(logits: Tensor, labels: Tensor, ids: Tensor) -> Answers:
+    """The tally of answers to pictures with labels."""
+    found = Answers(logits.shape[1])
+    found.keep(ids, logits, labels)
+    return found
 
 
 def taken_in(network: Network | None, numbers: Sequence[Tensor]) -> RoutesTaken | None:
@@ -645,10 +665,10 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
         )
 
 
-def judged_by_task(
+def tallied(
     opened: Answering, pictures: Pictures, plan: Plan, csv: Path | None, judge: Judge | None = None
-) -> tuple[Judged, dict[str, str]]:
-    """The figures by a judge, default: that of the task, and the reason by name for all that could not be read."""
+) -> tuple[Tally, dict[str, str]]:
+    """The tally of a judge, default: that of the task, and the reason by name for all that could not be read."""
     classes, network = opened.about.classes, opened.network
     evaluation = Evaluation(pictures, opened.preprocessing, opened.resolution, len(classes), plan, judge=judge)
     if network is None:
@@ -660,7 +680,7 @@ def judged_by_task(
         tally.table(csv, pictures, classes)
     faults = [fault.partition(": ") for fault in evaluation.faults]
     reasons = {name: f"became unreadable during evaluation: {reason}" for name, _, reason in faults}
-    return tally.judged(classes), {**pictures.damaged, **reasons}
+    return tally, {**pictures.damaged, **reasons}
 
 
 def tally_of_file(opened: Answering, evaluation: Evaluation) -> Tally:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -53,8 +54,15 @@ def test_a_list_with_commas_is_several_sources(two, tmp_path):
 
 def test_the_same_name_twice_is_numbered(two, tmp_path):
     photos(tmp_path / "old" / "one", seed=2)
-    joined = source_named("one,old/one,two,cells,cells")
-    assert [each.name for each in joined.sets] == ["one", "one-2", "two", "cells", "cells-2"]
+    joined = source_named("one,old/one,two,cells")
+    assert [each.name for each in joined.sets] == ["one", "one-2", "two", "cells"]
+
+
+@pytest.mark.parametrize("again", ["one,two,one", "one,./one/", "two,one,old/../one", "cells,cells"])
+def test_the_same_pictures_twice_are_refused(two, tmp_path, again):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ValueError, match=r"names the same pictures twice: .*; name each set of pictures once"):
+        source_named(again)
 
 
 def test_commas_that_are_no_list(tmp_path, monkeypatch):
@@ -137,6 +145,19 @@ def test_a_run_on_two_sets_knows_them_again(two):
     assert whole.accuracy.n == kept["data"]["val"] == len(source_named(two).open().split("val"))
     assert not any("trained on" in text for text in (*whole.notes, *one.notes))
     assert one.accuracy.n == len(Folder(path="one").open().split("val"))
+    assert kept["sets"] == {name: each.to_dict() for name, each in whole.sets.items()}
+    assert [each.n for each in whole.sets.values()] == [len(Folder(path=name).open().split("val")) for name in ("one", "two")]
+    assert whole.sets["one"].value == one.accuracy.top1
+    assert (whole.sets["one"].low, whole.sets["one"].high) == one.accuracy.intervals["top1"]
+    assert (whole.to_dict()["sets"], one.sets) == (kept["sets"], {})
+    page = (run / "report.html").read_text()
+    assert page.index('href="#sets"') < page.index('<section id="sets">') < page.index("<td>two</td>")
+    for words, brackets in ((["evaluate", str(run), two], "[]"), (["train", "--resume", str(run)], "()")):
+        said = CliRunner().invoke(main, words)
+        line = next(text for text in said.output.splitlines() if text.startswith("  two "))
+        value, n = whole.sets["two"].value, whole.sets["two"].n
+        between = rf"\{brackets[0]}[\d.]+ to [\d.]+\{brackets[1]}"
+        assert re.fullmatch(rf"  two +top-1 +{value:.1f} % +{between} +on {n} pictures", line)
     inside = verbs.evaluate(run, "one", split="train")
     assert any("the model was trained on these pictures" in text for text in inside.notes)
     assert table([run])[0]["data"] == "one+two"
@@ -159,10 +180,21 @@ def test_a_set_that_is_gone_is_named_when_a_run_is_resumed(two, tmp_path):
 
 def test_cells_and_cells_are_segmented_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    joined = source_named("cells,cells")
+    joined = Several.joined({"cells": Cells(), "more": Cells(seed=1)})
     assert joined.dense()
     assert joined.sets[0].source == Cells()
     assert joined.asked_for("detect").boxed()
+
+
+def test_masks_are_judged_set_by_set_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sets = Several.joined(
+        {name: Cells(looks=("phase",), train=8, val=3, size=32, seed=seed) for seed, name in enumerate(("cells", "more"))}
+    )
+    run = verbs.train(sets, "resnet8_w16_s2", "segment", "none", epochs=1, size=32, batch_size=4, output="run").path
+    found = Run(run).result()["sets"]
+    assert {name: each["n"] for name, each in found.items()} == {"cells": 3, "more": 3}
+    assert verbs.evaluate(run, sets).to_dict()["sets"] == found
 
 
 def test_a_field_of_data_is_that_of_each_set(two):
@@ -181,6 +213,6 @@ def test_groups_are_for_all_sets(two):
     assert found.exit_code == 0, found.output
     without = CliRunner().invoke(main, ["data", "check", two, "--groups", "folder"])
     assert "error: one: groups='folder': there are no folders between" in without.output
-    refused = CliRunner().invoke(main, ["data", "check", "cells,cells", "--groups", "folder"])
+    refused = CliRunner().invoke(main, ["data", "check", "cells,shapes", "--groups", "folder"])
     assert refused.exit_code == 2
     assert "--groups is for folders" in refused.output

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from paretina.data.source import Collection, Sample, Source
+from paretina.data.source import Collection, Sample, Source, innermost
 from paretina.data.sources.apart import NO_LABEL
 from paretina.data.sources.shapes import Shapes
 from paretina.model.task import Task
@@ -124,9 +124,11 @@ class Several(Source):
                     continue
                 own = tuple(Sample(f"{name}/{sample.name}", 0 if alike else known[sample.label]) for sample in samples)
                 splits[split] = (*splits.get(split, ()), *own)
-        counts = " and ".join(f"{len(each.split('train')):,}" for each in found)
+        counts = ", ".join(
+            f"{len(each.split('train')):,} of {printable(own.name)}" for own, each in zip(self.sets, found, strict=True)
+        )
         own_notes = (f"{own.name}: {note}" for own, each in zip(self.sets, found, strict=True) for note in each.notes)
-        notes = (*own_notes, f"training pictures of {len(found)} sources: {counts}")
+        notes = (*own_notes, f"training pictures: {counts}")
         if len(found) > 1 and any(each.is_soft() for each in found):
             raise ValueError("several sets together need labels that are classes, and those of one of them are probabilities")
         more: dict[str, Any] = {"parts": dict(zip((own.name for own in self.sets), found, strict=True))}
@@ -159,6 +161,14 @@ class Several(Source):
                 for each, part in zip(self.sets, collection.parts.values(), strict=True)
             ),
         )
+
+
+def joined_names(source: Source) -> tuple[str, ...]:
+    """The names of the sets that are judged together; none of a source that is not joined."""
+    inner = innermost(source)
+    if not isinstance(inner, Several) or not (inner.judged == "all" or inner.dense() or inner.boxed()):
+        return ()
+    return tuple(each.name for each in inner.sets)
 
 
 def spread(source: Source, fields: Mapping[str, Any]) -> dict[str, Any]:

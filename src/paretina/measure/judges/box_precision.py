@@ -14,7 +14,7 @@ Source: `paretina.measure.coco`.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, cast
@@ -76,6 +76,14 @@ class FoundBoxes(Tally):
         joined = copy.copy(self)
         joined.kept = {number: each for tally in (self, *others) for number, each in cast(FoundBoxes, tally).kept.items()}
         return joined
+
+    def only(self, numbers: Collection[int]) -> "FoundBoxes":
+        part = copy.copy(self)
+        part.kept = {number: each for number, each in self.kept.items() if number in numbers}
+        return part
+
+    def counted(self) -> int:
+        return len(self.kept)
 
     def in_order(self) -> list[tuple[int, Tensor, Tensor]]:
         """Number, answers and objects of each picture, in the order of the split."""

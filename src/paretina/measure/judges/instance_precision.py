@@ -14,7 +14,7 @@ are at the image size of the network.
 Sources: `paretina.measure.objects`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -98,6 +98,11 @@ class Objects(PerPicture):
         joined = cast(Objects, super().with_all(others))
         joined.pixels = self.pixels.with_all([cast(Objects, other).pixels for other in others])
         return joined
+
+    def only(self, numbers: Collection[int]) -> "Objects":
+        part = cast(Objects, super().only(numbers))
+        part.pixels = self.pixels.only(numbers)
+        return part
 
     def quick(self) -> dict[str, float]:
         found = figures_of(self.columns()[1].sum(0))

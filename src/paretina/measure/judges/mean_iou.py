@@ -9,7 +9,7 @@ so, 2 IoU / (1 + IoU) class by class, and averaged over the same classes.
 Source: Everingham et al. 2015 (PASCAL VOC), section 4.1; Dice 1945 (doi:10.2307/1932409).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -38,6 +38,7 @@ class Overlaps(PerPicture):
     """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss.
 
     Attributes:
+        confusion: pixels of each class that were named so, over all pictures; None where that is not known of those kept.
         drawn: of the pictures that are shown: the picture, the classes of its pixels, 255 where not known, and the answer.
     """
 
@@ -47,7 +48,7 @@ class Overlaps(PerPicture):
     def __init__(self, classes: int) -> None:
         counts = torch.empty(0, classes, dtype=torch.int64)
         super().__init__(counts, counts, counts, torch.empty(0, dtype=torch.float64))
-        self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self.confusion: Tensor | None = torch.zeros(classes, classes, dtype=torch.int64)
         self.drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self.wanted: frozenset[int] = frozenset()
         self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
@@ -69,7 +70,8 @@ class Overlaps(PerPicture):
         some = known.flatten(1).any(1).cpu()
         columns = (tables.sum(2), tables.sum(1), tables.diagonal(dim1=1, dim2=2), losses.cpu())
         self.keep(ids.cpu()[some], *(column[some] for column in columns))
-        self.confusion = self.confusion + tables.sum(0)
+        if self.confusion is not None:
+            self.confusion = self.confusion + tables.sum(0)
         for place, number in enumerate(ids.tolist()):
             if number in self.wanted and self.seen is not None:
                 truth = targets[place].argmax(0).masked_fill(~known[place], UNKNOWN).cpu().numpy()
@@ -78,9 +80,17 @@ class Overlaps(PerPicture):
 
     def with_all(self, others: Sequence[Tally]) -> "Overlaps":
         joined = cast(Overlaps, super().with_all(others))
-        joined.confusion = sum((cast(Overlaps, other).confusion for other in others), self.confusion)
+        tables = [cast(Overlaps, each).confusion for each in (self, *others)]
+        known = [each for each in tables if each is not None]
+        joined.confusion = torch.stack(known).sum(0) if len(known) == len(tables) else None
         joined.drawn = dict(item for each in (self, *others) for item in cast(Overlaps, each).drawn.items())
         return joined
+
+    def only(self, numbers: Collection[int]) -> "Overlaps":
+        part = cast(Overlaps, super().only(numbers))
+        part.confusion = None
+        part.drawn = {number: each for number, each in self.drawn.items() if number in numbers}
+        return part
 
     def quick(self) -> dict[str, float]:
         _, truth, named, hits, losses = self.columns()
@@ -125,7 +135,10 @@ class Overlaps(PerPicture):
             if absent
             else ()
         )
-        return Judged(metrics, {"per_class": per_class, "confusion": self.confusion.tolist()}, notes)
+        details: dict[str, Any] = {"per_class": per_class}
+        if self.confusion is not None:
+            details["confusion"] = self.confusion.tolist()
+        return Judged(metrics, details, notes)
 
     def write(self, run: Run, pictures: Pictures) -> None:
         super().write(run, pictures)

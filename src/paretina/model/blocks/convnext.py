@@ -122,7 +122,7 @@ class ConvNeXtBody(nn.Module):
             places, size = x.flatten(1, 2), x.shape[1:3]
             found = torch.cat((self.long_path(rows(places, long)), self.short_path(rows(places, short))), 1)
             numbers = torch.cat((long, short), 1)
-            x = torch.empty_like(found).scatter(1, numbers.unsqueeze(2).expand_as(found), found).unflatten(1, size)
+            x = torch.zeros_like(found).scatter(1, numbers.unsqueeze(2).expand_as(found), found).unflatten(1, size)
         else:
             x = self.project(self.activation(self.expand(self.norm(x))))
             return self.scale(x.permute(0, 3, 1, 2))

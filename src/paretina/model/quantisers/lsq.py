@@ -33,7 +33,8 @@ def rounded_to_steps(x: Tensor, step: Tensor, least: int, most: int) -> Tensor:
     Args:
         step: above zero; a scalar, or of a shape that goes with that of `x`.
     """
-    step = slowed(step, 1.0 / math.sqrt(x.numel() / step.numel() * most))
+    if step.requires_grad and torch.is_grad_enabled():  # or a graph that is shipped would be for one number of pictures
+        step = slowed(step, 1.0 / math.sqrt(x.numel() / step.numel() * most))
     return rounded((x / step).clamp(least, most)) * step
 
 

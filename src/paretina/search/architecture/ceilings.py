@@ -51,7 +51,7 @@ def ceiling_of(text: str, what: str = "--budget") -> Ceiling:
             f"{', '.join(PRICED)}"
         )
     if name not in PRICED:
-        raise ValueError(f"there is no cost {name!r}{near(name, PRICED)}; {what} looks like latency_ms=12")
+        raise ValueError(f"there is no cost {name!r} ({what} looks like latency_ms=12){near(name, PRICED)}")
     try:
         limit = float(value)
     except ValueError:

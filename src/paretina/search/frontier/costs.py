@@ -46,7 +46,7 @@ def budget_of(text: str) -> Budget:
     name, _, value = text.partition("=")
     name = name.strip()
     if name not in COSTS:
-        raise ValueError(f"there is no cost {name!r}{near(name, COSTS)}; a budget looks like latency_ms=10")
+        raise ValueError(f"there is no cost {name!r} (a budget looks like latency_ms=10){near(name, COSTS)}")
     try:
         limit = float(value)
     except ValueError:

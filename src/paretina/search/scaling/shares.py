@@ -159,7 +159,7 @@ def named(text: str) -> Shares:
     elif word in NAMED:
         found = NAMED[word]
     else:
-        raise ValueError(f"there are no shares named {word!r}{near(word, NAMED)}; others are written depth/width/resolution")
+        raise ValueError(f"there are no shares named {word!r} (others are written depth/width/resolution){near(word, NAMED)}")
     for each in more:
         if each == "late":
             found = replace(found, late=True)

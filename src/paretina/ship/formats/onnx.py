@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paretina.model.weights import shortened
 from paretina.run import write_aside
-from paretina.ship.export import exported, quiet
+from paretina.ship.export import conversion, exported
 from paretina.ship.format import Calibration, Format, Runner, Running
 from paretina.ship.header import FEATURES, INPUT, KEY, Header, read
 from paretina.ship.whole import Whole
@@ -85,26 +84,17 @@ class Onnx(Format):
 def graph(whole: Whole) -> Any:
     """The ONNX model of a whole network."""
     program = exported(whole)
-    try:
-        with quiet():
-            written = torch.onnx.export(
-                program,
-                dynamo=True,
-                external_data=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=list(whole.outputs),
-                optimize=True,
-                custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
-            )
-    except Exception as error:  # the exporter can fail in any way
-        reason = error
-        while reason.__cause__ is not None:
-            reason = reason.__cause__  # type: ignore[assignment]
-        name = type(whole.network.model).__name__
-        raise ValueError(
-            f"this network ({name}) cannot be written as onnx: {shortened(reason)}; ship it --to openvino or torch-export"
-        ) from error
+    with conversion(whole, Onnx.NAME, "openvino or torch-export"):
+        written = torch.onnx.export(
+            program,
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(whole.outputs),
+            optimize=True,
+            custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+        )
     assert written is not None
     return written.model_proto
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from paretina.run import write_aside
-from paretina.ship.export import exported, quiet
+from paretina.ship.export import conversion, exported, quiet
 from paretina.ship.format import Calibration, Format, Runner, Running
 from paretina.ship.header import INPUT, Header, read
 from paretina.ship.whole import Whole
@@ -191,7 +191,7 @@ def compiles(inside: Mapping[str, bytes], shape: Shape, settings: Mapping[str, A
 def converted(whole: Whole) -> Any:
     """The OpenVINO model of a whole network."""
     program = exported(whole)
-    with quiet():
+    with conversion(whole, OpenVino.NAME, "onnx or torch-export"):
         import openvino
 
         model = openvino.convert_model(program)
