@@ -446,10 +446,10 @@ def test_every_field_can_be_put_where_it_was_got(name):
 
 
 def test_a_field_of_another_kind_is_said_to_be_its():
-    with pytest.raises(ValueError, match=r"Circle has no field 'height'; Oblong has it, so choose that kind too$"):
+    with pytest.raises(ValueError, match=r"Group has no field 'height'; Oblong has it, so choose that kind too$"):
         put(DRAWING, "main.height", "3")
-    with pytest.raises(ValueError, match=r"Circle has no field 'width'; known: radius$"):  # Frame has it, which is no shape
-        put(DRAWING, "main.width", "3")
+    with pytest.raises(ValueError, match=r"Group has no field 'pages'; known: inner$"):  # a drawing has them, which is no shape
+        put(DRAWING, "main.pages", "3")
 
 
 def test_a_star_stands_for_every_item():

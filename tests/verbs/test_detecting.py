@@ -1,10 +1,13 @@
 """Boxes from the first command to the last: what is chosen, trained, evaluated, written and refused."""
 
+import base64
 import csv
+import io
 import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -210,6 +213,28 @@ def test_a_run_has_the_figures_of_coco(run):
     page = (run.path / "report.html").read_text()
     assert "AP, below 32 x 32 pixels" in page
     assert "no object is medium" in page
+    assert re.search(r'href="#boxes".*<section id="boxes">.*Classes of objects.*<td>cell</td>', page, re.DOTALL)
+
+
+def test_the_report_shows_objects_and_answers_in_the_colours_of_their_classes(run, animals, tmp_path):
+    shown = json.loads((run.path / "overlays.json").read_text())
+    page = (run.path / "report.html").read_text()
+    assert len(shown) == min(8, run.result()["data"]["val"])
+    assert all(each["picture"] in page for each in shown)
+    assert page.count("objects and answer") == len(shown)
+    assert "with a score of at least 0.5" in page
+    assert '<i class="swatch" style="background:#e69f00"></i>cell' in page
+    two = verbs.train(
+        str(animals), "resnet8_w16_s2", weights="none", device="cpu", output=tmp_path / "two", **quick(epochs="1", size="40")
+    )
+    (first, *_) = json.loads((two.path / "overlays.json").read_text())
+    picture = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(first["picture"].partition(",")[2]))))
+    assert picture.shape == (40, 84, 3)
+    truth = picture[:, :40].reshape(-1, 3).tolist()
+    for colour in ([230, 159, 0], [86, 180, 233]):  # a cat and a dog, of which both are in each picture
+        assert truth.count(colour) > 40
+    page = (two.path / "report.html").read_text()
+    assert page.index("background:#e69f00") < page.index("</i>cat") < page.index("background:#56b4e9") < page.index("</i>dog")
 
 
 def test_one_picture_has_no_interval(run):

@@ -196,6 +196,9 @@ def test_the_report_shows_answers_and_classes(run):
     assert len(shown) == 4
     assert page.count("picture, mask and answer") == 4
     assert shown[0]["picture"] in page
+    legend = page[page.index('<div class="legend">', page.index("Some answers")) :]
+    assert legend.index("#e69f00") < legend.index("</i>inside") < legend.index("#56b4e9") < legend.index("</i>border")
+    assert "</i>background" not in page
     assert re.search(r"Classes of pixels.*background.*inside.*border", page, re.DOTALL)
 
 

@@ -108,7 +108,8 @@ class Evaluation:
         """The judge's tally, without a picture."""
         tally = self.judge.start(self.settings[2])
         tally.sized(self.settings[1])
-        if self.pictures.collection.task.DENSE:
+        task = self.pictures.collection.task
+        if task.DENSE or task.BOXES:
             tally.prepare(len(self.pictures), lambda number: seen_by_network(self.pictures, number, *self.settings[:2]))
         return tally
 

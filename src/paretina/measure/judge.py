@@ -61,12 +61,12 @@ class Tally(ABC):
     RISES: ClassVar[bool] = True
 
     def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:  # noqa: B027
-        """Called before the first batch of a task with a class for each pixel; does nothing unless it is overridden.
+        """Called before the first batch of a task of pixels or boxes; does nothing unless it is overridden.
 
         Args:
             count: number of pictures.
-            seen: gives a picture as the network sees it and its label, [row, column], likewise, by its number in the split; for
-                what needs more than targets and logits.
+            seen: gives a picture as the network sees it and the label of its pixels, [row, column], likewise, by its number in
+                the split; for what needs more than targets and logits. Beside boxes the second is of no use.
         """
 
     def sized(self, side: int) -> None:  # noqa: B027

@@ -2,30 +2,27 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
 from scipy import ndimage
 
+from paretina.colours import COLOURS
 from paretina.model.task import UNKNOWN
-
-COLOURS = np.array(
-    [
-        *([0, 0, 0], [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0]),
-        *([204, 121, 167], [148, 103, 189], [140, 86, 75]),
-    ],
-    np.uint8,
-)
-"""Of the classes, over and over from 1 on; those after black can be told apart without red and green (Okabe & Ito 2008, with
-two more)."""
 
 STRENGTH = 0.5
 """Share of the colour in a pixel."""
 
 
+SHOWN = 8
+"""Pictures whose answers are kept for the report."""
+
+
 def colour_of(number: np.ndarray) -> np.ndarray:
     """The colour of each class, [..., 3]; class 0 is black."""
-    return COLOURS[np.where(number == 0, 0, (number - 1) % (len(COLOURS) - 1) + 1)]
+    return np.array(COLOURS, np.uint8)[np.where(number == 0, 0, (number - 1) % (len(COLOURS) - 1) + 1)]
 
 
 def palette() -> bytes:
@@ -61,6 +58,28 @@ def outlined(pixels: np.ndarray, objects: np.ndarray) -> np.ndarray:
     found = pixels.copy()
     found[edge] = colour_of(objects[edge])
     return found
+
+
+def framed(pixels: np.ndarray, corners: Sequence[Sequence[float]], labels: Sequence[int]) -> np.ndarray:
+    """The picture with boxes drawn over it, the first one on top.
+
+    Args:
+        pixels: (row, column, 3), uint8.
+        corners: left, top, right and bottom of each box, in pixels.
+        labels: of each box, which colour it has, from 1 on.
+    """
+    found = PIL.Image.fromarray(np.ascontiguousarray(pixels))
+    pen = PIL.ImageDraw.Draw(found)
+    wide = max(1, round(min(found.size) / 150))
+    colours = colour_of(np.array(labels, np.int64)).tolist()
+    for box, colour in zip(reversed(corners), reversed(colours), strict=True):
+        pen.rectangle(tuple(box), outline=tuple(colour), width=wide)
+    return np.asarray(found)
+
+
+def shown_of(count: int) -> frozenset[int]:
+    """The numbers of the pictures whose answers are kept for the report, spread evenly over a split of that many."""
+    return frozenset(np.linspace(0, max(0, count - 1), min(SHOWN, count)).round().astype(int).tolist())
 
 
 def side_by_side(*parts: np.ndarray) -> str:

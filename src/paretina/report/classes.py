@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from paretina.colours import COLOURS
 from paretina.report.records import RunRecord, number
 from paretina.report.words import percent
 
@@ -118,6 +119,21 @@ def overlays_of(record: RunRecord) -> list[dict[str, str]]:
     return [
         {"name": name, "picture": picture} for name, picture in found if isinstance(picture, str) and PICTURE.fullmatch(picture)
     ]
+
+
+def answers_of(record: RunRecord) -> dict[str, Any]:
+    """What is drawn over the pictures, and the colour of each class: of boxes all have one, of pixels the first has none."""
+    result = record.result or {}
+    task = result.get("task")
+    boxes = isinstance(task, dict) and task.get("kind") == "Boxes"
+    names = [str(name) for name in result.get("classes") or []]
+    coloured = names if boxes else names[1:]
+    legend = [
+        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+        for name, colour in zip(coloured, COLOURS[1:], strict=False)
+    ]
+    score = next((number(each, "score") for each in record.overlays), None) if boxes else None
+    return {"boxes": boxes, "score": score, "legend": legend, "more": len(coloured) - len(legend)}
 
 
 def mistakes_of(record: RunRecord) -> list[dict[str, Any]]:

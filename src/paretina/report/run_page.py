@@ -19,7 +19,7 @@ from paretina.report.charts import (
     scatter,
     schedules_of,
 )
-from paretina.report.classes import MISTAKES, confusion_of, mistakes_of, overlays_of
+from paretina.report.classes import MISTAKES, answers_of, confusion_of, mistakes_of, overlays_of
 from paretina.report.records import (
     Number,
     RunRecord,
@@ -168,7 +168,12 @@ def page(record: RunRecord) -> dict[str, Any]:
         ],
         "mistakes": mistakes_of(record),
         "overlays": overlays_of(record),
+        "answers": answers_of(record),
         "pixel_classes": pixel_classes_of(record),
+        "box_classes": [
+            {"class": str(one.get("name", "")), **{key: number(one, key) for key in ("objects", "ap", "ap50")}}
+            for one in dicts(result.get("boxes_per_class"))
+        ],
         "mistakes_left_out": max(0, len(record.mistakes) - MISTAKES),
         "calibration": calibration_of(record),
         "temperature": record.metric("temperature"),

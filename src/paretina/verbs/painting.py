@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
 import torch.nn.functional as F
 from torch import Tensor
 
 from paretina.data.masks import png_of
 from paretina.measure.judges.instance_precision import InstancePrecision
 from paretina.measure.objects import components
-from paretina.measure.overlays import colour_of, outlined, palette, tinted
+from paretina.measure.overlays import outlined, palette, tinted
 from paretina.model.blueprint import Preprocessing
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.instances import INSIDE, Instances
@@ -73,22 +72,6 @@ class Painted:
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
         found = tinted(pixels, self.classes) if self.objects is None else outlined(pixels, self.objects)
         return PIL.Image.fromarray(found)
-
-
-def framed(image: Image, corners: Sequence[tuple[float, float, float, float]], labels: Sequence[int]) -> PIL.Image.Image:
-    """The picture with boxes drawn over it, the first one on top.
-
-    Args:
-        corners: left, top, right and bottom of each box, in pixels.
-        labels: of each box, which colour it has.
-    """
-    found = PIL.Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
-    pen = PIL.ImageDraw.Draw(found)
-    wide = max(1, round(min(found.size) / 150))
-    colours = colour_of(np.array(labels, np.int64)).tolist()
-    for box, colour in zip(reversed(corners), reversed(colours), strict=True):
-        pen.rectangle(box, outline=tuple(colour), width=wide)
-    return found
 
 
 def places_for(names: Sequence[str], folder: Path, what: str) -> dict[str, Path]:

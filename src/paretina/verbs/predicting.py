@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from paretina.data.source import Sample
 from paretina.measure.accuracy import write_predictions
 from paretina.measure.hierarchy import Hierarchy
 from paretina.measure.judges.mean_precision import write_shares
+from paretina.measure.overlays import framed
 from paretina.measure.plan import Plan
 from paretina.measure.priors import adjusted, check_adjusting
 from paretina.measure.thresholds import USUAL
@@ -29,7 +31,7 @@ from paretina.verbs.answering import FLIPPED, Answering, answering, check_flippe
 from paretina.verbs.checks import MisuseError, check_csv, misuse
 from paretina.verbs.evaluating import inference_plan
 from paretina.verbs.files import FileCollection, pictures_in
-from paretina.verbs.painting import Painted, framed, places_for, save_overlay, write_mask
+from paretina.verbs.painting import Painted, places_for, save_overlay, write_mask
 
 
 @dataclass(frozen=True)
@@ -346,7 +348,8 @@ def with_boxes(
             if name in to_overlays:
                 corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]
                 labels = [about.classes.index(box.label) + 1 for box in boxes]
-                save_overlay(to_overlays[name], framed(image, corners, labels))
+                pixels = image.permute(1, 2, 0).numpy()
+                save_overlay(to_overlays[name], PIL.Image.fromarray(framed(pixels, corners, labels)))
             best: dict[str, float] = {}
             for box in boxes:
                 best.setdefault(box.label, box.score)

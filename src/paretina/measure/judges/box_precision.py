@@ -14,10 +14,10 @@ Source: `paretina.measure.coco`.
 """
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -28,9 +28,11 @@ from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
 from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
 from paretina.measure.judge import Judge, Judged, Tally
+from paretina.measure.overlays import framed, shown_of, side_by_side
 from paretina.model.task import Task
 from paretina.model.tasks.boxes import IGNORED, SURE, Boxes
-from paretina.shapes import Ids
+from paretina.run import Run
+from paretina.shapes import Ids, Image
 from paretina.tables import write_lines
 from paretina.traits import SETTING, traits
 
@@ -44,6 +46,7 @@ class FoundBoxes(Tally):
 
     Attributes:
         side: of the pictures in pixels; None where it is not known, and so no size of an object.
+        drawn: the pictures that are shown, as the network sees them; (row, column, 3), uint8.
     """
 
     KEY: ClassVar[str] = "ap"
@@ -54,6 +57,16 @@ class FoundBoxes(Tally):
         self.score = score
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.side: int | None = None
+        self.drawn: dict[int, np.ndarray] = {}
+        self.wanted: frozenset[int] = frozenset()
+        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "seen": None}
+
+    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+        self.wanted = shown_of(count)
+        self.seen = seen
 
     def sized(self, side: int) -> None:
         self.side = side
@@ -71,15 +84,19 @@ class FoundBoxes(Tally):
             if known[place]:
                 own = answers[place]
                 self.kept[number] = own[own[:, 4] > 0], truth[place]
+                if number in self.wanted and self.seen is not None:
+                    self.drawn[number] = self.seen(number)[0].permute(1, 2, 0).numpy()
 
     def with_all(self, others: Sequence[Tally]) -> "FoundBoxes":
         joined = copy.copy(self)
         joined.kept = {number: each for tally in (self, *others) for number, each in cast(FoundBoxes, tally).kept.items()}
+        joined.drawn = dict(item for tally in (self, *others) for item in cast(FoundBoxes, tally).drawn.items())
         return joined
 
     def only(self, numbers: Collection[int]) -> "FoundBoxes":
         part = copy.copy(self)
         part.kept = {number: each for number, each in self.kept.items() if number in numbers}
+        part.drawn = {number: each for number, each in self.drawn.items() if number in numbers}
         return part
 
     def counted(self) -> int:
@@ -142,6 +159,17 @@ class FoundBoxes(Tally):
             notes = (f"no object is {' or '.join(map(size_in_words, missing))}, so AP is not said for {those}",)
         return Judged(metrics, {"boxes_per_class": per_class, "boxes": total}, notes)
 
+    def write(self, run: Run, pictures: Pictures) -> None:
+        super().write(run, pictures)
+        drawn = []
+        for number, image in sorted(self.drawn.items()):
+            answers, truth = self.kept[number]
+            parts = (objects(truth), answers[answers[:, 4] >= self.score])
+            # the likeliest first, which is then on top
+            both = [placed(image, part[part[:, 4].argsort(descending=True, stable=True)]) for part in parts]
+            drawn.append({"name": pictures.samples[number].name, "picture": side_by_side(*both), "score": self.score})
+        run.write("overlays.json", drawn)
+
     def table(self, path: Path, pictures: Pictures, classes: tuple[str, ...]) -> None:
         """The columns are name, objects, answers (of a score from `score` on) and found (objects that one of them fits)."""
         rows = []
@@ -150,6 +178,18 @@ class FoundBoxes(Tally):
             found = int((best_of(sure, there, scored=False) >= 0.5).sum())
             rows.append([pictures.samples[number].name, len(there), len(sure), found])
         write_lines(path, ["name", "objects", "answers", "found"], rows)
+
+
+def placed(image: np.ndarray, boxes: Tensor) -> np.ndarray:
+    """The picture with boxes drawn over it, each in the colour of its class.
+
+    Args:
+        image: (row, column, 3), uint8.
+        boxes: corners as shares of the sides, score, class; [box, 6].
+    """
+    rows, columns = image.shape[:2]
+    corners = (boxes[:, :4] * torch.tensor([columns, rows, columns, rows])).tolist()
+    return framed(image, corners, [int(label) + 1 for label in boxes[:, 5]])
 
 
 def size_in_words(name: str) -> str:

@@ -22,16 +22,13 @@ from torch import Tensor
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
 from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
-from paretina.measure.overlays import side_by_side, tinted
+from paretina.measure.overlays import shown_of, side_by_side, tinted
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.places import Places
 from paretina.run import Run
 from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.tables import write_lines
 from paretina.text import printable
-
-SHOWN = 8
-"""Pictures whose answers are kept for the report, spread evenly over the split."""
 
 
 class Overlaps(PerPicture):
@@ -57,7 +54,7 @@ class Overlaps(PerPicture):
         return {**vars(self), "seen": None}
 
     def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
-        self.wanted = frozenset(np.linspace(0, max(0, count - 1), min(SHOWN, count)).round().astype(int).tolist())
+        self.wanted = shown_of(count)
         self.seen = seen
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
