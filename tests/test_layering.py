@@ -14,7 +14,20 @@ import paretina
 ROOT = Path(paretina.__file__).parent
 
 LAYERS = (
-    ("spec", "traits", "clock", "schedules", "shapes", "run", "system", "packages", "tables", "text", "torch_internals"),
+    (
+        "spec",
+        "traits",
+        "clock",
+        "schedules",
+        "shapes",
+        "run",
+        "system",
+        "packages",
+        "tables",
+        "text",
+        "torch_internals",
+        "colours",
+    ),
     ("data", "model"),
     ("measure",),
     ("train",),
