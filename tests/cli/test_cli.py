@@ -296,6 +296,7 @@ MISUSE = [
     (f"evaluate {MODEL} photos --csv no/out.csv", "there is no folder no to write out.csv into"),
     (f"predict {MODEL}", "Missing argument 'PATHS...'"),
     (f"predict {MODEL} gone.jpg", "there is no file gone.jpg"),
+    (f"predict {MODEL} photos,photos", "there is no file photos,photos; several are separated by spaces, not by commas"),
     (f"predict {MODEL} empty", "there is no picture in the folder empty"),
     (f"predict {MODEL} photos --csv photos", "photos is a folder; --csv names a file to write"),
     ("show resnet_18", "did you mean 'resnet18'?"),

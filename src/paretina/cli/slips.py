@@ -458,7 +458,8 @@ def evaluate(given: Mapping[str, Any]) -> None:
 def check_there(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists():
-            refuse(f"there is no file {path}")
+            several = "," in str(path) and any(part and Path(part).exists() for part in str(path).split(","))
+            refuse(f"there is no file {path}{'; several are separated by spaces, not by commas' if several else ''}")
         if path.is_dir() and not any(path.iterdir()):
             refuse(f"there is no picture in the folder {path}")
 
