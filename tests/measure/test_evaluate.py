@@ -1,10 +1,12 @@
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from torch import nn
 
 from paretina.data.pictures import read_pictures
 from paretina.data.sources.arrays import from_arrays
+from paretina.data.sources.masks import Masks
 from paretina.measure.evaluate import Evaluation
 from paretina.measure.judges.held_out_loss import HeldOutLoss
 from paretina.measure.memory import peak_mb
@@ -83,6 +85,32 @@ def test_the_answers_of_all_ranks_come_into_the_order_of_the_split():
     assert ids.tolist() == list(range(10))
     assert logits[:, 0].tolist() == [10.0 * n for n in range(10)]
     assert labels.tolist() == [0, 1] * 5
+
+
+def masked(folder):
+    """Four pictures and their masks, decoded when they are asked for."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(4):
+            value = 60 * number if kind == "images" else number % 2
+            PIL.Image.new("L", (8, 8), value).save(folder / kind / f"{number}.png")
+    collection = Masks(path=str(folder), labels="classes", val_share=1.0).open()
+    return read_pictures(collection, collection.split("val"), budget=0)
+
+
+class BrightPixels(nn.Module):
+    def forward(self, images):
+        return torch.stack((1 - images[:, 0].float(), images[:, 0].float()), 1)
+
+
+def test_a_picture_that_is_gone_is_judged_and_not_drawn(tmp_path):
+    made = Evaluation(masked(tmp_path / "cells"), Preprocessing(crop=1.0), 8, 2, Plan())
+    before = made.tally(BrightPixels())  # which keeps the pictures as the network sees them
+    gone = made.pictures.samples[1].name
+    next((tmp_path / "cells" / "images").glob(f"{gone.rpartition('/')[2].partition('.')[0]}.*")).unlink()
+    after = made.tally(BrightPixels())
+    assert after.quick() == before.quick()
+    assert (sorted(before.drawn), sorted(after.drawn)) == ([0, 1, 2, 3], [0, 2, 3])
 
 
 def test_a_judge_by_loss_needs_something_that_learns():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from paretina.data.batch import Batch
+from paretina.data.decode import DecodeError
 from paretina.data.loader import LoadedBatch, evaluation_batches, seen_by_network
 from paretina.data.pictures import Pictures
 from paretina.measure.judge import Judge, Tally, judge_of
@@ -15,7 +16,7 @@ from paretina.model.assemblies.route import Router
 from paretina.model.blueprint import Preprocessing
 from paretina.model.build import Network
 from paretina.model.fold import fastest_form
-from paretina.shapes import Logits, Loss
+from paretina.shapes import Image, Logits, Loss
 from paretina.torch_internals import is_compiled
 
 
@@ -110,8 +111,15 @@ class Evaluation:
         tally.sized(self.settings[1])
         task = self.pictures.collection.task
         if task.DENSE or task.BOXES:
-            tally.prepare(len(self.pictures), lambda number: seen_by_network(self.pictures, number, *self.settings[:2]))
+            tally.prepare(len(self.pictures), self.seen)
         return tally
+
+    def seen(self, number: int) -> tuple[Image, Tensor] | None:
+        """A picture as the network sees it and the label of its pixels; None where it cannot be read any more."""
+        try:
+            return seen_by_network(self.pictures, number, *self.settings[:2])
+        except DecodeError:
+            return None
 
     def answers(
         self, network: nn.Module, workers: int = 0, loss: Callable[[Batch], Loss] | None = None

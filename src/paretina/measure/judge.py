@@ -23,6 +23,8 @@ from paretina.shapes import Ids, Image, Logits, Targets
 from paretina.spec import kind_named
 from paretina.traits import Method, Never
 
+Seen = Callable[[int], tuple[Image, Tensor] | None]
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -60,13 +62,14 @@ class Tally(ABC):
     UNIT: ClassVar[str] = "%"
     RISES: ClassVar[bool] = True
 
-    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:  # noqa: B027
+    def prepare(self, count: int, seen: Seen) -> None:  # noqa: B027
         """Called before the first batch of a task of pixels or boxes; does nothing unless it is overridden.
 
         Args:
             count: number of pictures.
             seen: gives a picture as the network sees it and the label of its pixels, [row, column], likewise, by its number in
-                the split; for what needs more than targets and logits. Beside boxes the second is of no use.
+                the split; for what needs more than targets and logits. Beside boxes the second is of no use. None of a picture
+                that cannot be read any more.
         """
 
     def sized(self, side: int) -> None:  # noqa: B027

@@ -38,13 +38,17 @@ def figures_by_set(tally: Tally, pictures: Pictures, sets: Sequence[str], classe
     """
     numbers: dict[str, set[int]] = {name: set() for name in sets}
     for number, sample in enumerate(pictures.samples if len(sets) > 1 else ()):
-        numbers[sample.name.partition("/")[0]].add(number)
+        if (name := sample.name.partition("/")[0]) in numbers:
+            numbers[name].add(number)
     found = {}
     for name, own in numbers.items():
         part = tally.only(own)
         if part is None or not (n := part.counted()):
             continue
-        metrics = part.judged(classes).metrics
+        try:
+            metrics = part.judged(classes).metrics
+        except ValueError:  # there is too little of it to say anything
+            metrics = {}
         found[name] = SetFigure(n, *(metrics.get(f"val/{tally.KEY}{end}") for end in ("", "_low", "_high")))
     return found
 

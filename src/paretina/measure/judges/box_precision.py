@@ -14,7 +14,7 @@ Source: `paretina.measure.coco`.
 """
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -27,12 +27,12 @@ from torchvision.ops import box_iou
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
 from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
-from paretina.measure.judge import Judge, Judged, Tally
+from paretina.measure.judge import Judge, Judged, Seen, Tally
 from paretina.measure.overlays import framed, shown_of, side_by_side
 from paretina.model.task import Task
 from paretina.model.tasks.boxes import IGNORED, SURE, Boxes
 from paretina.run import Run
-from paretina.shapes import Ids, Image
+from paretina.shapes import Ids
 from paretina.tables import write_lines
 from paretina.traits import SETTING, traits
 
@@ -59,12 +59,12 @@ class FoundBoxes(Tally):
         self.side: int | None = None
         self.drawn: dict[int, np.ndarray] = {}
         self.wanted: frozenset[int] = frozenset()
-        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+        self.seen: Seen | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "seen": None}
 
-    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+    def prepare(self, count: int, seen: Seen) -> None:
         self.wanted = shown_of(count)
         self.seen = seen
 
@@ -84,8 +84,8 @@ class FoundBoxes(Tally):
             if known[place]:
                 own = answers[place]
                 self.kept[number] = own[own[:, 4] > 0], truth[place]
-                if number in self.wanted and self.seen is not None:
-                    self.drawn[number] = self.seen(number)[0].permute(1, 2, 0).numpy()
+                if number in self.wanted and self.seen is not None and (found := self.seen(number)) is not None:
+                    self.drawn[number] = found[0].permute(1, 2, 0).numpy()
 
     def with_all(self, others: Sequence[Tally]) -> "FoundBoxes":
         joined = copy.copy(self)

@@ -14,7 +14,7 @@ are at the image size of the network.
 Sources: `paretina.measure.objects`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -25,13 +25,13 @@ from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
-from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
+from paretina.measure.judge import Judge, Judged, PerPicture, Seen, Tally, resampled_sums
 from paretina.measure.judges.mean_iou import Overlaps
 from paretina.measure.objects import MADE_UP, MISSED, SPLIT, THRESHOLDS, components, counted, objects_of
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.instances import INSIDE, Instances
 from paretina.run import Run
-from paretina.shapes import Ids, Image, Logits, Targets
+from paretina.shapes import Ids, Logits, Targets
 from paretina.tables import write_lines
 from paretina.traits import SETTING, traits
 
@@ -68,12 +68,12 @@ class Objects(PerPicture):
         super().__init__(torch.empty(0, len(THRESHOLDS) + len(COUNTS), dtype=torch.float64))
         self.pixels = Overlaps(classes)
         self.smallest = smallest
-        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+        self.seen: Seen | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "seen": None}
 
-    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+    def prepare(self, count: int, seen: Seen) -> None:
         self.pixels.prepare(count, seen)
         self.seen = seen
 
@@ -86,7 +86,8 @@ class Objects(PerPicture):
         for place, number in enumerate(ids.tolist()):
             if not known[place].any():
                 continue
-            truth = components(inside[place]) if self.seen is None else true_objects(self.seen(number)[1])
+            seen = None if self.seen is None else self.seen(number)
+            truth = components(inside[place]) if seen is None else true_objects(seen[1])
             answer = components(answers[place] & known[place], self.smallest)
             found = counted(np.where(known[place], truth, 0), answer)
             rows.append([*found["matched"], *(found[name] for name in COUNTS)])

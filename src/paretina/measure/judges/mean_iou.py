@@ -9,7 +9,7 @@ so, 2 IoU / (1 + IoU) class by class, and averaged over the same classes.
 Source: Everingham et al. 2015 (PASCAL VOC), section 4.1; Dice 1945 (doi:10.2307/1932409).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
-from paretina.measure.judge import Judge, Judged, PerPicture, Tally, resampled_sums
+from paretina.measure.judge import Judge, Judged, PerPicture, Seen, Tally, resampled_sums
 from paretina.measure.overlays import shown_of, side_by_side, tinted
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.places import Places
 from paretina.run import Run
-from paretina.shapes import Ids, Image, Logits, Targets
+from paretina.shapes import Ids, Logits, Targets
 from paretina.tables import write_lines
 from paretina.text import printable
 
@@ -48,12 +48,12 @@ class Overlaps(PerPicture):
         self.confusion: Tensor | None = torch.zeros(classes, classes, dtype=torch.int64)
         self.drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self.wanted: frozenset[int] = frozenset()
-        self.seen: Callable[[int], tuple[Image, Tensor]] | None = None
+        self.seen: Seen | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "seen": None}
 
-    def prepare(self, count: int, seen: Callable[[int], tuple[Image, Tensor]]) -> None:
+    def prepare(self, count: int, seen: Seen) -> None:
         self.wanted = shown_of(count)
         self.seen = seen
 
@@ -70,10 +70,10 @@ class Overlaps(PerPicture):
         if self.confusion is not None:
             self.confusion = self.confusion + tables.sum(0)
         for place, number in enumerate(ids.tolist()):
-            if number in self.wanted and self.seen is not None:
+            if number in self.wanted and self.seen is not None and (found := self.seen(number)) is not None:
                 truth = targets[place].argmax(0).masked_fill(~known[place], UNKNOWN).cpu().numpy()
                 answer = Places().answer(logits[place : place + 1])[0].cpu().numpy()
-                self.drawn[number] = (self.seen(number)[0].permute(1, 2, 0).numpy(), truth, answer)
+                self.drawn[number] = (found[0].permute(1, 2, 0).numpy(), truth, answer)
 
     def with_all(self, others: Sequence[Tally]) -> "Overlaps":
         joined = cast(Overlaps, super().with_all(others))
