@@ -175,6 +175,37 @@ def test_every_part_can_be_shipped(name, part, tmp_path):
     check(network, name, write(network, name, tmp_path), shapes)
 
 
+def test_onnx_runtime_has_as_many_threads_as_torch(written, monkeypatch):
+    """Its own default are all cores of the machine, also where the process may use fewer."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, file = written
+    seen, whole = [], onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, **more: seen.append(options) or whole(path, options, **more)
+    )
+    for count, threads in ((3, None), (3, 2), (1, None)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        format_named("onnx").open(file("onnx"), threads)
+    assert [options.intra_op_num_threads for options in seen] == [3, 2, 1]
+
+
+def test_openvino_has_as_many_threads_as_the_environment_says(written, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    _, file = written
+    seen, whole = [], openvino.Core.compile_model
+    monkeypatch.setattr(
+        openvino.Core,
+        "compile_model",
+        lambda core, model, device, given: seen.append(given) or whole(core, model, device, given),
+    )
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    images = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    format_named("openvino").open(file("openvino")).run(images)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    format_named("openvino").open(file("openvino")).run(images)
+    assert [given.get("INFERENCE_NUM_THREADS") for given in seen] == [None, 1]
+
+
 class Order(torch.nn.Module):
     def forward(self, x):
         return x.argsort(dim=1, descending=True, stable=True), x.argsort(dim=0, stable=True)

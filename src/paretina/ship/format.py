@@ -86,7 +86,7 @@ class Format(ABC):
         """Loads a file into its runtime.
 
         Args:
-            threads: of the CPU; None for the runtime's default.
+            threads: of the CPU; None for as many as torch has, by OMP_NUM_THREADS or the cores that this process may run on.
         """
 
     def require(self) -> None:

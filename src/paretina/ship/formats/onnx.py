@@ -58,8 +58,8 @@ class Onnx(Format):
         options.log_severity_level = 3
         options.enable_cpu_mem_arena = False  # it would keep the memory of the largest picture, and some for each new size
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it keeps cores busy that others need
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        # by itself it would take all cores of the machine, whatever those of this process are, and bind its threads to them
+        options.intra_op_num_threads = threads or torch.get_num_threads()
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             properties = session.get_modelmeta().custom_metadata_map

@@ -6,6 +6,7 @@ OpenVINO's own format is a pair of files; here they are one zip archive, without
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -78,7 +79,9 @@ class OpenVino(Format):
             "INFERENCE_PRECISION_HINT": "bf16" if header.precision == "bfloat16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        if threads is not None:
+        if threads is None and "OMP_NUM_THREADS" in os.environ:
+            threads = torch.get_num_threads()
+        if threads is not None:  # otherwise it knows the cores of this process, and which of them are fast
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             core = openvino.Core()
