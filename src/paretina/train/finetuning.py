@@ -8,10 +8,10 @@ from typing import Any
 from paretina.clock import Clock
 from paretina.data.likeness import leaks
 from paretina.data.named import source_named
-from paretina.data.source import Sample, Source, innermost
+from paretina.data.source import Sample, Source, innermost, with_innermost
 from paretina.data.sources.fold import Fold
 from paretina.data.sources.part import Part
-from paretina.data.sources.several import Several
+from paretina.data.sources.several import Set, Several
 from paretina.data.transform import PLAIN
 from paretina.data.transforms.centre_crop import CentreCrop
 from paretina.data.transforms.squash import Squash
@@ -78,6 +78,8 @@ class Learned:
         inside: path of the source inside that data, or the name of a set of it, ending with "/"; "" if it is the whole of it.
         folds: the folder of the cross-validation whose networks are averaged; `data` is then that of its first fold. None for
             the network of a run.
+        new: names of the sets that it was not trained on, where several are given that are not those of its training.
+        outside: the name of the set, ending with "/", that is all of that data; "" if there is none.
     """
 
     source: Source
@@ -86,6 +88,8 @@ class Learned:
     data: Source | None = None
     inside: str = ""
     folds: Path | None = None
+    new: tuple[str, ...] = ()
+    outside: str = ""
 
     def remarks(self, split: str, samples: Sequence[Sample]) -> list[str]:
         """Warnings that belong to an accuracy on these pictures, because the network was trained on them or on copies of them.
@@ -110,7 +114,7 @@ class Learned:
             pool = (*whole.split("train"), *whole.split("val"))
             others = {name: some for name, some in whole.splits.items() if name != "val"}
             whole = replace(whole, splits={**others, "train": pool})
-        names = {f"{self.inside}{sample.name}" for sample in samples}
+        names = {f"{self.inside}{sample.name.removeprefix(self.outside)}" for sample in samples}
         known = len(names & {sample.name for sample in whole.split("train")})
         if known:
             those = "these pictures"
@@ -152,15 +156,13 @@ def learned(path: Path, source: Source) -> Learned:
             return Learned(source)
         held, warning = ("", "") if folds else ("val", copies_warning(before.file))
         return Learned(own.source, warning, held, before.data, f"{own.name}/", folds)
+    if isinstance(source, Several) and used is not None and inner is not None:
+        if isinstance(inner, Several) and are_same_sets(inner, source):
+            return Learned(used, "" if folds else copies_warning(before.file), "" if folds else "val", before.data, folds=folds)
+        return learned_sets(used, source, before.data, folds)
     if used is None or type(inner) is not type(source):
         return Learned(source)
     assert inner is not None
-    if isinstance(inner, Several) and isinstance(source, Several):
-        if [each.name for each in inner.sets] != [each.name for each in source.sets]:
-            return Learned(source)
-        if not all(same_place(one.source, other.source) for one, other in zip(inner.sets, source.sets, strict=True)):
-            return Learned(source)
-        return Learned(used, "" if folds else copies_warning(before.file), "" if folds else "val", before.data, folds=folds)
     here, there = place_of(source), place_of(inner)
     if here is None or there is None:  # built in
         held = "" if folds else "val"
@@ -177,6 +179,43 @@ def learned(path: Path, source: Source) -> Learned:
     measured = used.open().split("val") if warning else ()
     whole = bool(measured) and all(sample.name.startswith(inside) for sample in measured)
     return Learned(source, warning, "all" if whole else "", before.data, inside)
+
+
+def are_same_sets(some: Several, others: Several) -> bool:
+    """Whether two lists name the same sets in the same order."""
+    return [each.name for each in some.sets] == [each.name for each in others.sets] and all(
+        same_place(one.source, other.source) for one, other in zip(some.sets, others.sets, strict=True)
+    )
+
+
+def learned_sets(used: Source, source: Several, data: Source | None, folds: Path | None) -> Learned:
+    """As `learned`, for a list of sets of which a network was trained on some, or on none: those keep the split of its run.
+
+    Args:
+        used: what it was trained on.
+        data: the training data of the network.
+    """
+    inner = innermost(used)
+    before = inner.sets if isinstance(inner, Several) else (Set(name=source.sets[0].name, source=used),)
+    taken = {each.name for each in before} if isinstance(inner, Several) else set()
+    sets, new = [], []
+    for each in source.sets:
+        own = next((old for old in before if same_place(innermost(old.source), innermost(each.source))), None)
+        if own is None:
+            numbered = (each.name, *(f"{each.name}-{number}" for number in range(2, 2 + len(taken) + len(source.sets))))
+            name = next(name for name in numbered if name not in taken)  # pictures of one name are told apart by their set
+            sets.append(replace(each, name=name))
+            new.append(name)
+            taken.add(name)
+        else:
+            sets.append(own if isinstance(inner, Several) else replace(own, name=each.name))
+    if len(new) == len(sets):
+        return Learned(source, new=tuple(each.name for each in source.sets))
+    joined: Source = replace(source, sets=tuple(sets))
+    if isinstance(inner, Several):
+        joined = with_innermost(used, joined)
+    outside = "" if isinstance(inner, Several) else next(f"{each.name}/" for each in sets if each.name not in new)
+    return Learned(joined, "", "", data, folds=folds, new=tuple(new), outside=outside)
 
 
 def copies_warning(file: Path) -> str:

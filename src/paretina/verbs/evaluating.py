@@ -18,7 +18,7 @@ from paretina.data.scan import left_out_text
 from paretina.data.source import Collection, Sample, Source, innermost, with_innermost
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.ignoring import Ignoring
-from paretina.data.sources.several import joined_names
+from paretina.data.sources.several import Several, joined_names
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
@@ -46,7 +46,7 @@ from paretina.model.weights import About
 from paretina.report.sweep_page import write_sweep
 from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged, shares_of_file
-from paretina.spec import near
+from paretina.spec import field_map, near
 from paretina.tables import html_lines, html_table
 from paretina.text import how_many, printable
 from paretina.train.finetuning import Learned, learned
@@ -563,6 +563,9 @@ def labelled(
         source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))
         left_out += more
     inner = innermost(source)
+    if isinstance(inner, Several) and split is None:
+        inner = whole_sets(inner, before, data, notes)
+        source = with_innermost(source, inner)
     collection: Collection
     if isinstance(inner, Folder) and inner.folders():
         known = (*about.classes, *left_out)
@@ -594,8 +597,46 @@ def labelled(
     check_task(path, about, collection, data)
     if about.task == OneOf():
         samples = renumbered(collection, samples, about.classes, notes)
-    notes += [note for note in collection.notes if split != "all" or "val_share" not in note]
+    said = [note for note in collection.notes if split != "all" or "val_share" not in note]
+    notes += [note for note in said if not note.startswith("training pictures: ") and "val_share is 1," not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) -> Several:
+    """Joined sets of which those that a network was not trained on are judged as a whole, as a folder alone is.
+
+    Those that it was trained on are judged by what its training held out. Sets that come with splits keep them.
+
+    Args:
+        notes: which are judged how is added to them, where they do not all come with splits.
+    """
+    new = before.new if before.new or before.data is not None else tuple(each.name for each in source.sets)
+    divided = {each.name for each in source.sets if divides_itself(each.source)}
+    whole = tuple(
+        replace(each, source=with_innermost(each.source, replace(innermost(each.source), val_share=1.0)))  # type: ignore[call-arg]
+        if each.name in new and each.name in divided
+        else each
+        for each in source.sets
+    )
+    held = [each.name for each in source.sets if each.name in divided and each.name not in new]
+    if held:
+        notes.append(
+            f"of {', '.join(map(printable, held))} only the pictures that training held out are judged; --split all judges all "
+            f"of {data}"
+        )
+    if others := [name for name in new if name in divided]:
+        notes.append(f"of {', '.join(map(printable, others))} all pictures are judged, since the model was not trained on them")
+    return replace(source, sets=whole)
+
+
+def divides_itself(source: Source) -> bool:
+    """Whether a source holds out pictures by itself, since its data have no splits."""
+    inner = innermost(source)
+    if isinstance(inner, Folder):
+        return not inner.has_splits()
+    if "val_share" not in field_map(type(inner)):
+        return False
+    return not replace(inner, val_share=0.0).open().splits.get("val")  # type: ignore[call-arg]
 
 
 def every_split(collection: Collection) -> tuple[Sample, ...]:

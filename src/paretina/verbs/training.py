@@ -345,7 +345,7 @@ def resume(
     gone = isinstance(place, str) and not may_be_there(place)
     if named is not None and saved.result() is not None and not gone:
         same = learned(run, named)
-        if same.data is None or same.inside:
+        if same.data is None or same.inside or same.split != "val":
             raise MisuseError(
                 f"{run} is finished and was trained on other data than {data}, so there is nothing to resume; "
                 f"to train on {data} too: paretina finetune {run} {data}"

@@ -186,6 +186,51 @@ def test_cells_and_cells_are_segmented_together(tmp_path, monkeypatch):
     assert joined.asked_for("detect").boxed()
 
 
+def judged(run, data, tmp_path, **more):
+    found = verbs.evaluate(run, data, csv=tmp_path / "judged.csv", **more)
+    return found, [row.split(",")[0] for row in (tmp_path / "judged.csv").read_text().splitlines()[1:]]
+
+
+def test_sets_of_which_some_were_trained_on_are_judged_by_what_was_held_out(two, tmp_path):
+    photos(tmp_path / "three", seed=2)
+    run = verbs.train(
+        two,
+        model="resnet8_w16_s2",
+        weights="none",
+        epochs=1,
+        size=24,
+        output="run",
+        data__val_share=0.5,
+        data__groups=r"(\d)\.",
+    ).path
+    kept = {row.split(",")[0] for row in (run / "predictions.csv").read_text().splitlines()[1:]}
+    own = {name for name in kept if name.startswith("one/")}
+    for data in ("one,three", "three,one/"):
+        found, names = judged(run, data, tmp_path)
+        assert {name for name in names if name.startswith("one/")} == own
+        assert sum(name.startswith("three/") for name in names) == 24
+        assert {name: each.n for name, each in found.sets.items()} == {"one": len(own), "three": 24}
+        said = "\n".join(found.notes)
+        assert "of one only the pictures that training held out are judged; --split all judges all of" in said
+        assert "of three all pictures are judged, since the model was not trained on them" in said
+        assert "training pictures: " not in said
+    found, _ = judged(run, "one,three", tmp_path, split="all")
+    assert f"the model was trained on {24 - len(own)} of 48 pictures" in "\n".join(found.notes)
+    found, names = judged(run, "three,old/three" if photos(tmp_path / "old" / "three", seed=3) else "", tmp_path)
+    assert len(names) == 48
+    assert "of three, three-2 all pictures are judged" in "\n".join(found.notes)
+
+
+def test_a_run_on_one_folder_knows_it_among_several(two, tmp_path):
+    run = verbs.train("one", model="resnet8_w16_s2", weights="none", epochs=1, size=24, output="run", data__val_share=0.5).path
+    kept = {row.split(",")[0] for row in (run / "predictions.csv").read_text().splitlines()[1:]}
+    found, names = judged(run, "two,one", tmp_path)
+    assert {name.removeprefix("one/") for name in names if name.startswith("one/")} == kept
+    assert found.sets["two"].n == 48
+    found, _ = judged(run, "two,one", tmp_path, split="all")
+    assert f"the model was trained on {24 - len(kept)} of 72 pictures" in "\n".join(found.notes)
+
+
 def test_masks_are_judged_set_by_set_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sets = Several.joined(
