@@ -8,8 +8,9 @@
 
 The network is a ViT of 6 blocks of width 96 on 64 tokens (680,000 parameters, patches of 8 x 8 of 64 pixels), trained for
 `--epochs` on 2,000 pictures of Fashion-MNIST, judged on the 10,000 test pictures. Each share of `DroppedTokens` is trained for
-a third as long from these weights, with the network itself as the teacher; the control is the network with all tokens, trained
-for as long from the same weights in the same way. `MergedTokens` is not trained. What is compared is accuracy at equal images
+a third as long from these weights, with the network itself as the teacher, and judged with as many tokens drawn by chance too;
+the control is the network with all tokens, trained for as long from the same weights in the same way. `MergedTokens` is not
+trained. What is compared is accuracy at equal images
 per second, at batches of 1 and of 32, in turn in one process; DeiT-Ti, DeiT-S and ConvNeXt-T with `TwoPaths` are timed with
 weights drawn at random. Shipped files are timed from pixels of the network's own size, in their own runtimes, beside the
 network with all tokens in torch.
@@ -21,6 +22,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from paretina.measure.process import spin_briefly
 
@@ -48,6 +50,7 @@ from paretina.model.family import network_named
 from paretina.model.fold import fold
 from paretina.model.stems.patch import PatchStem
 from paretina.model.weights import About, from_file, load_model, load_start, save_model
+from paretina.model.wirings.dropped_tokens import KeepPredictor
 from paretina.ship.format import Format, format_named, formats
 from paretina.ship.opening import open_shipped
 from paretina.ship.shipping import written
@@ -104,10 +107,22 @@ def trained(options: argparse.Namespace, work: Path, seed: int) -> list[Row]:
         places[name] = run(name, DropTokens(keep=keep)(same), "token-dropping", str(first), longer, 3e-4, **fields)
     control = run("longer", same, "recover", str(first), longer, 3e-4, teacher=str(first))
     found = {WHOLE: first, "all tokens, as long": control, **places}
-    return [
-        {"network": name, "seed": seed, "top1": verbs.evaluate(path, judged, device="cpu").accuracy.top1}
-        for name, path in found.items()
-    ]
+    rows = [{"network": name, "seed": seed, "top1": top1_of(path, judged)} for name, path in found.items()]
+    torch.manual_seed(seed)
+    with patch.object(KeepPredictor, "forward", by_chance):
+        for keep in KEEP:
+            name = f"dropped to {keep}"
+            rows.append({"network": f"{name}, by chance", "seed": seed, "top1": top1_of(places[name], judged)})
+    return rows
+
+
+def top1_of(path: Path, judged: Folder) -> float:
+    return verbs.evaluate(path, judged, device="cpu").accuracy.top1
+
+
+def by_chance(predictor: KeepPredictor, x: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Scores of tokens that say nothing."""
+    return torch.rand(*x.shape[:2], 2).log_softmax(2)
 
 
 def as_file(model: Blueprint, format: Format, folder: Path) -> MakeStep:

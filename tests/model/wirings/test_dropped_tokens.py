@@ -41,19 +41,7 @@ def test_attention_of_kept_and_dropped_tokens_is_that_of_the_fixture():
 
 
 def test_a_predictor_has_the_published_parameters():
-    assert params_of(KeepPredictor(384, 0.7)) == 241_250
-
-
-@pytest.mark.parametrize("keep", [0.2, 0.7, 0.9, 1.0])
-def test_a_new_network_keeps_about_as_many_as_it_is_to_keep(keep):
-    torch.manual_seed(0)
-    stage = network_named("deit_tiny").blueprint.stages[0]
-    whole = replace(network_named("deit_tiny").blueprint, resolution=64, stages=(replace(stage, depth=4),))
-    network = DropTokens(keep=keep)(whole).build().train()
-    images = torch.randint(0, 256, (24, 3, 64, 64), dtype=torch.uint8)
-    with torch.no_grad():
-        excess = network(images, extras=True)[1]["kept_excess"].mean(0)
-    assert excess.abs().max() < 0.08
+    assert params_of(KeepPredictor(384)) == 241_250
 
 
 @pytest.mark.parametrize(("keep", "gmacs"), few([(0.9, 4.04), (0.8, 3.46), (0.7, 2.98), (0.6, 2.57), (0.5, 2.23)]))

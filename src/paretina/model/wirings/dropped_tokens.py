@@ -18,7 +18,6 @@ token attends to itself, dropped or not. The journal version for maps (arXiv:220
 that are kept stay in their order.
 """
 
-import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -37,25 +36,14 @@ Kept = Float[Tensor, "batch token"]
 """1 for each token that is kept, 0 for the others."""
 
 
-MOST_AT_FIRST = 0.99
-"""Share that a new predictor keeps at most, so that it can learn to keep fewer."""
-
-
 class KeepPredictor(nn.Module):
     """Scores tokens by themselves and by the mean of those that are kept.
 
-    Its output are logarithms of probabilities (batch, token, 2): of keeping the token, and of dropping it. A new one keeps
-    about as many as it is to keep in the end, so that the network need not do with far fewer until the shares are learned; in
-    the source it begins with half of them, which a short training does not get over. Which tokens are best is the same.
-
-    Args:
-        keep: share of the tokens that it is to keep, of those that there are.
+    Its output are logarithms of probabilities (batch, token, 2): of keeping the token, and of dropping it.
     """
 
-    def __init__(self, width: int, keep: float) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        share = min(keep, MOST_AT_FIRST)
-        self.start = math.log(share / (1.0 - share))
         self.into = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
         self.out = nn.Sequential(
             nn.Linear(width, width // 2), nn.GELU(), nn.Linear(width // 2, width // 4), nn.GELU(), nn.Linear(width // 4, 2)
@@ -65,8 +53,7 @@ class KeepPredictor(nn.Module):
         local, everywhere = self.into(x).chunk(2, 2)
         weights = kept.unsqueeze(2)
         mean = (everywhere * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1.0)
-        keep, drop = self.out(torch.cat((local, mean.expand_as(everywhere)), 2)).split(1, 2)
-        return torch.cat((keep + self.start, drop), 2).log_softmax(2)
+        return self.out(torch.cat((local, mean.expand_as(everywhere)), 2)).log_softmax(2)
 
 
 class DroppedRun(TokenRun):
@@ -87,7 +74,7 @@ class DroppedRun(TokenRun):
         share: float,
     ) -> None:
         super().__init__(adapt, width, size, distilled, blocks)
-        self.predictors = nn.ModuleDict({str(number): KeepPredictor(width, share) for number in after})
+        self.predictors = nn.ModuleDict({str(number): KeepPredictor(width) for number in after})
         self.share = share
 
     def counts(self, places: int) -> list[int]:

@@ -46,10 +46,7 @@ class TwoPathRun(nn.Module):
                 body = cast(ConvNeXtBody, cast(Residual, block).body)
                 body.short_path = ShortPath(width, cast(LayerScale, body.scale).start)
             self.add_module(str(number), block)
-        kept_of = (share / before for share, before in zip(shares, (1.0, *shares), strict=False))
-        self.predictors = nn.ModuleDict(
-            {str(number): KeepPredictor(width, keep) for number, keep in zip(after, kept_of, strict=True)}
-        )
+        self.predictors = nn.ModuleDict({str(number): KeepPredictor(width) for number in after})
         self.shares = shares
 
     def counts(self, places: int) -> list[int]:
