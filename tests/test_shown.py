@@ -68,7 +68,7 @@ STAND_INS = {
     "folder/": "folder/",
     "runs/demo-1/held-out": "folder/",
     "cells/": "masked/",
-    "nuclei/,phase/": "masked/,masked/",
+    "nuclei/,phase/": "masked/,more-masked/",
     "cells": ("cells", "data.train=2", "data.val=1", "data.size=32"),
     "cells/images/": "masked/images/",
     "runs/cells-efficientnet_lite0-1": "runs/cells",
@@ -456,6 +456,7 @@ def home(tmp_path_factory):
         mask.paste(1, (1, 1, 4, 4))
         (home / "masked" / "masks").mkdir(exist_ok=True)
         mask.save(home / "masked" / "masks" / f"{number}.png")
+    shutil.copytree(home / "masked", home / "more-masked")
     for number in range(6):
         draw(home / "cars" / "images" / f"{number}.png", "grey", 500 + number)
     objects = [{"image_id": n, "category_id": 1, "bbox": [5 + n, 5, 20, 12]} for n in range(6)]

@@ -132,6 +132,7 @@ def test_help_imports_nothing_heavy():
     code = """
 import sys
 from paretina.cli import main
+from paretina.cli.train import rounded
 for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
     try:
         main(arguments)
@@ -822,3 +823,11 @@ def test_torch_and_torchvision_that_do_not_belong_together_are_told_in_a_sentenc
     found = outcome(RuntimeError("operator torchvision::nms does not exist"))
     assert "torch and torchvision do not belong together" in str(found)
     assert outcome(RuntimeError("something else")) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [(0.0, 1, "0.0"), (0.0228, 1, "0.023"), (0.06, 1, "0.1"), (71.44, 1, "71.4"), (-0.01, 1, "-0.01"), (0.00004, 3, "4e-05")],
+)
+def test_what_is_not_zero_is_not_said_to_be(value, digits, said):
+    assert rounded(value, digits) == said

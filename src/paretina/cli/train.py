@@ -470,12 +470,12 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
     shown = result.get("shown") or {"key": "top1", "title": "top-1", "unit": "%"}
     value, low, high = (metrics.get(f"val/{shown['key']}{end}") for end in ("", "_low", "_high"))
     digits, unit = (1, f" {shown['unit']}") if shown["unit"] else (3, "")
-    text = "unknown" if value is None else f"{value:.{digits}f}{unit}"
+    text = "unknown" if value is None else f"{rounded(value, digits)}{unit}"
     between = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
     balanced = f" balanced {metrics['val/balanced']:.1f} %," if "val/balanced" in metrics else ""
     fits = ""
     if own := result.get("on_train"):
-        fits = f"; {own['value']:.{digits}f}{unit} on {own['pictures']} of its training pictures"
+        fits = f"; {rounded(own['value'], digits)}{unit} on {own['pictures']} of its training pictures"
     judged = how_many(result["data"]["val"], "validation picture")
     click.echo(f"{shown['title']} {text}{between},{balanced} on {judged}{fits}")
     if judge and shown["key"] == "top1":
@@ -488,6 +488,11 @@ def finished(start: Callable[[Any], Any], path: Path | None, as_json: bool, judg
     if warning := result["data"].get("copies", {}).get("warning"):
         print_lines([warning])
     print_lines([f"model:  {run.path / 'model.safetensors'} ({result['chosen']})", f"report: {run.path / 'report.html'}"])
+
+
+def rounded(value: float, digits: int) -> str:
+    """A figure with that many digits behind the point, or with two that are not zero where it would be shown as zero."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.5 * 10.0**-digits else f"{value:.{digits}f}"
 
 
 def interrupted(path: Path | str | None, said: str) -> FailedError:
