@@ -24,6 +24,7 @@ from paretina import verbs
 from paretina.cli import main, program
 from paretina.cli.listing import count
 from paretina.cli.program import duration, outcome
+from paretina.cli.train import rounded
 from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.progress import Progress
@@ -132,7 +133,6 @@ def test_help_imports_nothing_heavy():
     code = """
 import sys
 from paretina.cli import main
-from paretina.cli.train import rounded
 for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
     try:
         main(arguments)
