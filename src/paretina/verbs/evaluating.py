@@ -619,7 +619,7 @@ def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) ->
         for each in source.sets
     )
     held = [each.name for each in source.sets if each.name in divided and each.name not in new]
-    if held:
+    if held and before.folds is None:  # of all folds together, none of the pictures was held out
         notes.append(
             f"of {', '.join(map(printable, held))} only the pictures that training held out are judged; --split all judges all "
             f"of {data}"
