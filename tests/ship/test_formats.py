@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import paretina.model
 from paretina.data.preprocess import preprocess
 from paretina.model.activations.pointwise import GELU, ReLU
 from paretina.model.activations.rprelu import RPReLU
@@ -163,6 +164,12 @@ def holder(part):
 PLACES = {Activation: "activation", Norm: "norm", Stem: "stem", Head: "head"}
 FOLDERS = ("activations", "blocks", "heads", "norms", "quantisers", "stems", "wirings")
 PARTS = [part for folder in FOLDERS for part in each_kind(folder) if not getattr(part, "BOXES", False)]
+
+
+def test_each_folder_of_a_network_has_its_place():
+    """Those of FOLDERS are shipped part by part; assemblies and families above, edits and tasks as what they make."""
+    folders = {path.name for path in Path(paretina.model.__file__).parent.iterdir() if (path / "__init__.py").is_file()}
+    assert folders == {*FOLDERS, "assemblies", "edits", "families", "tasks"}
 
 
 @pytest.mark.slow

@@ -130,6 +130,28 @@ class Tally(ABC):
         return value > than if cls.RISES else value < than
 
 
+class Showing(Tally):
+    """A tally that keeps some pictures as the network sees them, for the report.
+
+    Attributes:
+        wanted: their numbers, spread evenly over the split.
+        seen: gives a picture; None where none is kept, and in another process.
+    """
+
+    SHOWN: ClassVar[int] = 8
+
+    wanted: frozenset[int] = frozenset()
+    seen: Seen | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "seen": None}
+
+    def prepare(self, count: int, seen: Seen) -> None:
+        most = min(self.SHOWN, count)
+        self.wanted = frozenset(torch.linspace(0, max(0, count - 1), most, dtype=torch.float64).round().int().tolist())
+        self.seen = seen
+
+
 class PerPicture(Tally):
     """A tally that keeps a row for each picture, so that metrics do not depend on the order of batches.
 

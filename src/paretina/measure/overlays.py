@@ -16,10 +16,6 @@ STRENGTH = 0.5
 """Share of the colour in a pixel."""
 
 
-SHOWN = 8
-"""Pictures whose answers are kept for the report."""
-
-
 def colour_of(number: np.ndarray) -> np.ndarray:
     """The colour of each class, [..., 3]; class 0 is black."""
     return np.array(COLOURS, np.uint8)[np.where(number == 0, 0, (number - 1) % (len(COLOURS) - 1) + 1)]
@@ -75,11 +71,6 @@ def framed(pixels: np.ndarray, corners: Sequence[Sequence[float]], labels: Seque
     for box, colour in zip(reversed(corners), reversed(colours), strict=True):
         pen.rectangle(tuple(box), outline=tuple(colour), width=wide)
     return np.asarray(found)
-
-
-def shown_of(count: int) -> frozenset[int]:
-    """The numbers of the pictures whose answers are kept for the report, spread evenly over a split of that many."""
-    return frozenset(np.linspace(0, max(0, count - 1), min(SHOWN, count)).round().astype(int).tolist())
 
 
 def side_by_side(*parts: np.ndarray) -> str:

@@ -17,7 +17,7 @@ import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from torchvision.ops import box_iou
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
 from paretina.measure.coco import ORDERS, SIZES, figures_in, precisions
-from paretina.measure.judge import Judge, Judged, Seen, Tally
-from paretina.measure.overlays import framed, shown_of, side_by_side
+from paretina.measure.judge import Judge, Judged, Showing, Tally
+from paretina.measure.overlays import framed, side_by_side
 from paretina.model.task import Task
 from paretina.model.tasks.boxes import IGNORED, SURE, Boxes
 from paretina.run import Run
@@ -37,7 +37,7 @@ from paretina.tables import write_lines
 from paretina.traits import SETTING, traits
 
 
-class FoundBoxes(Tally):
+class FoundBoxes(Showing):
     """The boxes of each picture that has a label.
 
     Args:
@@ -58,15 +58,6 @@ class FoundBoxes(Tally):
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.side: int | None = None
         self.drawn: dict[int, np.ndarray] = {}
-        self.wanted: frozenset[int] = frozenset()
-        self.seen: Seen | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "seen": None}
-
-    def prepare(self, count: int, seen: Seen) -> None:
-        self.wanted = shown_of(count)
-        self.seen = seen
 
     def sized(self, side: int) -> None:
         self.side = side

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from paretina.data.pictures import Pictures
 from paretina.measure.accuracy import over_pictures
-from paretina.measure.judge import Judge, Judged, PerPicture, Seen, Tally, resampled_sums
-from paretina.measure.overlays import shown_of, side_by_side, tinted
+from paretina.measure.judge import Judge, Judged, PerPicture, Showing, Tally, resampled_sums
+from paretina.measure.overlays import side_by_side, tinted
 from paretina.model.task import UNKNOWN, Task
 from paretina.model.tasks.places import Places
 from paretina.run import Run
@@ -31,7 +31,7 @@ from paretina.tables import write_lines
 from paretina.text import printable
 
 
-class Overlaps(PerPicture):
+class Overlaps(Showing, PerPicture):
     """For each picture with a known pixel: pixels of each class, those named so, those that are both, and the summed loss.
 
     Attributes:
@@ -47,15 +47,6 @@ class Overlaps(PerPicture):
         super().__init__(counts, counts, counts, torch.empty(0, dtype=torch.float64))
         self.confusion: Tensor | None = torch.zeros(classes, classes, dtype=torch.int64)
         self.drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self.wanted: frozenset[int] = frozenset()
-        self.seen: Seen | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "seen": None}
-
-    def prepare(self, count: int, seen: Seen) -> None:
-        self.wanted = shown_of(count)
-        self.seen = seen
 
     def add(self, logits: Logits, targets: Targets, ids: Ids) -> None:
         classes = targets.shape[1]
