@@ -556,10 +556,14 @@ NUMBER = re.compile(r"(?<![\w.])(-?\d[\d,]*(?:\.(\d+))?)(?:e([+-]\d+))?")
 
 
 def scales(number):
-    """What a number may be multiplied by where it is printed: a share in percent, counts in thousands and more, bytes in MB."""
+    """What a number may be multiplied by where it is printed.
+
+    A share in percent, short times in milliseconds, counts in thousands and more, bytes in MB.
+    """
     return [
         1,
         *([100] if 0 < number <= 1 else []),
+        *([1000] if 0 < number < 0.1 else []),
         *(scale for scale in (1e-3, 1e-6, 1e-9, 2**-20) if abs(scale * number) >= 1e-3),
     ]
 
@@ -703,6 +707,8 @@ def test_objects_of_python_are_told_from_text(text, found):
         (385814752, "0.386 GMACs", True),
         (385814752, "0.4 GMACs", False),
         (0.0004, "p 0.0", False),
+        (0.033665, "training time: 33.7 ms", True),
+        (0.033665, "training time: 0.0 s", False),
         (1e-08, "eps 1e-08", True),
         (1814073344, "1,814.1 M", True),
     ],

@@ -615,6 +615,9 @@ def test_quantities_have_three_digits_and_a_prefix(value: float, said: str):
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
+        (0, "0.0 s"),
+        (0.000412, "0.412 ms"),
+        (0.033665, "33.7 ms"),
         (0.84, "0.8 s"),
         (59.4, "59 s"),
         (59.6, "1 min 00 s"),
@@ -623,7 +626,7 @@ def test_quantities_have_three_digits_and_a_prefix(value: float, said: str):
         (11_100, "3 h 05 min"),
     ],
 )
-def test_durations_have_two_units(seconds: float, said: str):
+def test_durations_have_two_units_and_short_ones_are_not_zero(seconds: float, said: str):
     assert words.duration(seconds).replace(words.SPACE, " ") == said
 
 

@@ -28,9 +28,11 @@ def quantity(value: Number | None, unit: str = "") -> str:
 
 
 def duration(seconds: Number | None) -> str:
-    """Two units at most: 151 -> 2 min 31 s"""
+    """Two units at most: 151 -> 2 min 31 s, 0.0337 -> 33.7 ms"""
     if seconds is None:
         return "–"
+    if 0 < seconds < 0.1:
+        return f"{1000 * seconds:#.3g}".rstrip(".") + f"{SPACE}ms"
     if seconds < 10:
         return f"{seconds:.1f}{SPACE}s"
     whole = round(seconds)
