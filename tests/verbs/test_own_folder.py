@@ -61,3 +61,50 @@ def test_another_folder_is_judged_whole(home, tmp_path):
         for number in range(3):
             (tmp_path / "new" / name / f"{number}.png").write_bytes((home / "photos" / name / f"{number}.png").read_bytes())
     assert verbs.evaluate(home / "run", str(tmp_path / "new")).accuracy.n == 6
+
+
+def as_table(home, place, count):
+    """The first pictures of the run in another table."""
+    with (place / "new.csv").open("w", newline="") as file:
+        write = csv.writer(file)
+        write.writerow(["path", "label"])
+        write.writerows(
+            [home / "photos" / name / f"{number}.png", name] for name in ("dark", "light") for number in range(count)
+        )
+    return place / "new.csv"
+
+
+def as_arrays(home, place, count):
+    files = [home / "photos" / name / f"{number}.png" for name in ("dark", "light") for number in range(count)]
+    images, labels = [np.asarray(PIL.Image.open(file)) for file in files], [file.parent.name for file in files]
+    classes, numbers = np.unique(labels, return_inverse=True)
+    np.savez(place / "new.npz", images=images, labels=numbers, classes=classes)
+    return place / "new.npz"
+
+
+@pytest.mark.parametrize("made", [as_table, as_arrays])
+def test_other_data_without_splits_are_judged_whole_whatever_they_are(home, tmp_path, made):
+    place = str(made(home, tmp_path, 7))
+    for split in (None, "all"):
+        found = verbs.evaluate(home / "run", place, split=split)
+        assert (found.split, found.accuracy.n) == ("all", 14)
+    assert 0 < verbs.evaluate(home / "run", place, split="val").accuracy.n < 14
+
+
+def test_a_table_that_says_its_splits_keeps_them(home, tmp_path):
+    place = as_table(home, tmp_path, 4)
+    rows = place.read_text().splitlines()
+    splits = ["split", *["train", "val"] * 4]
+    place.write_text("".join(f"{row},{split}\n" for row, split in zip(rows, splits, strict=True)))
+    found = verbs.evaluate(home / "run", str(place))
+    assert (found.split, found.accuracy.n) == ("val", 4)
+
+
+def test_on_its_own_table_a_model_is_judged_on_what_training_held_out(home, tmp_path):
+    place = as_table(home, tmp_path, 20)
+    verbs.train(str(place), tiny_blueprint(), "plain", "none", "cpu", tmp_path / "run", planning="default", **SMALL)
+    found = verbs.evaluate(tmp_path / "run", str(place))
+    assert found.split == "val"
+    assert 0 < found.accuracy.n < 40
+    assert any("only the pictures that training held out" in note for note in found.notes)
+    assert verbs.evaluate(tmp_path / "run", str(place), split="all").accuracy.n == 40

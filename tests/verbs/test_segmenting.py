@@ -202,6 +202,11 @@ def test_the_report_shows_answers_and_classes(run):
     assert re.search(r"Classes of pixels.*background.*inside.*border", page, re.DOTALL)
 
 
+def test_other_masks_without_splits_are_judged_whole(run, tmp_path):
+    found = verbs.evaluate(run.path, str(drawn(tmp_path / "other", 7)), device="cpu")
+    assert (found.split, found.n) == ("all", 7)
+
+
 def test_evaluate_finds_what_the_run_found(run, data):
     ended = called("evaluate", run.path, data, "--device", "cpu")
     assert ended.exit_code == 0, ended.output

@@ -371,10 +371,10 @@ def test_evaluates_the_split_of_a_folder_or_all_of_one_without_splits():
 def test_says_when_all_pictures_may_have_been_learned():
     found = verbs.evaluate("model.safetensors", "flat")
     assert found.accuracy.n == 18
-    assert any("trained on a folder of this name" in note for note in found.notes)
+    assert any("trained on data of this name" in note for note in found.notes)
     held = verbs.evaluate("model.safetensors", "flat", split="val")
     assert 0 < held.accuracy.n < 18
-    assert not any("trained on a folder of this name" in note for note in held.notes)
+    assert not any("trained on data of this name" in note for note in held.notes)
 
 
 @pytest.mark.slow

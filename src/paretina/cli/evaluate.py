@@ -22,8 +22,8 @@ from paretina.text import how_many, printable
 @click.option(
     "--split",
     default=None,
-    help="Split of DATA to evaluate on, or all of them together: all.  [val, or what training held out of its own folder, or "
-    "all of another without splits]",
+    help="Split of DATA to evaluate on, or all of them together: all.  [val, or what training held out of its own data, or "
+    "all of other data without splits]",
 )
 @click.option("--resolution", default=None, help="Image size in pixels, or several: 96:224:16, 96,128.  [the model's]")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the prediction for every picture to this file.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from paretina.data.likeness import Moved, copies, looked_at, said, together
-from paretina.data.source import Collection, Sample
+from paretina.data.source import ALL_HELD_OUT, NONE_HELD_OUT, Collection, Sample
 from paretina.data.split import held_out, held_out_groups, in_order
 from paretina.text import how_many, printable
 
@@ -71,7 +71,7 @@ def with_splits(
     train = tuple(sample for sample in pool if sample.name not in held)
     val = tuple(sample for sample in pool if sample.name in held)
     if share in (0, 1):
-        notes = [f"val_share is {share:g}, so {'all' if val else 'no'} pictures are held out as val"]
+        notes = [ALL_HELD_OUT if val else NONE_HELD_OUT]
     else:
         by = "the names of their groups" if groups else "their names"
         notes = [

@@ -16,6 +16,7 @@ from paretina.spec import field_map
 from paretina.traits import Method, Never
 
 NONE_HELD_OUT = "val_share is 0, so no pictures are held out as val"
+ALL_HELD_OUT = "val_share is 1, so all pictures are held out as val"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,12 @@ from torch import Tensor
 
 from paretina.data.damage import allowing, is_too_much
 from paretina.data.named import source_named
-from paretina.data.names import composed, counterpart
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
 from paretina.data.scan import left_out_text
-from paretina.data.source import Collection, Sample, Source, innermost, with_innermost
+from paretina.data.source import Sample, Source
 from paretina.data.sources.folder import Folder
-from paretina.data.sources.ignoring import Ignoring
-from paretina.data.sources.several import Several, joined_names
+from paretina.data.sources.several import joined_names
 from paretina.measure.accuracy import Accuracy, measure_accuracy, write_predictions
 from paretina.measure.corruptions import CorruptedAccuracy, corrupted_accuracy, kinds_named
 from paretina.measure.evaluate import Evaluation
@@ -44,16 +42,14 @@ from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
 from paretina.report.sweep_page import write_sweep
-from paretina.ship.format import format_of
 from paretina.ship.gate import accuracies, loss_judged, shares_of_file
-from paretina.spec import field_map, near
 from paretina.tables import html_lines, html_table
 from paretina.text import how_many, printable
-from paretina.train.finetuning import Learned, learned
 from paretina.train.probe import features
 from paretina.verbs.answering import FLIPPED, Answering, answering, check_flipped, check_mirrors, forward
 from paretina.verbs.checks import MisuseError, check_csv, check_strangers, misuse
 from paretina.verbs.files import FileCollection, pictures_in
+from paretina.verbs.labelled import labelled
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ class EvaluatedModel:
     Attributes:
         accuracy: for one class per picture; None for other tasks.
         damaged: reason by name, for pictures that could not be read and are not counted, including those of `ood`.
-        split: the split that was evaluated; "all" for all together, and for a folder without splits.
+        split: the split that was evaluated; "all" for all together, and for data that have no split to judge on.
         sweep: accuracy and cost at several resolutions, if requested; the other figures are those of the best one.
         corrupted: accuracy on corrupted pictures, if requested.
         unknown: how well out-of-distribution pictures are detected, if requested.
@@ -516,158 +512,6 @@ def only_networks(opened: Answering, **asked: Sequence[object]) -> None:
             raise MisuseError(f"{opened.path} is run by {opened.runtime} as it is; {name} needs a model file")
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled pictures for a model, with its class numbers.
-
-    Attributes:
-        split: their split; "all" for all together, and for a folder without splits.
-        notes: what is unusual about them, a sentence each.
-    """
-
-    collection: Collection
-    samples: tuple[Sample, ...]
-    split: str
-    notes: list[str]
-
-
-def labelled(
-    path: Path,
-    about: About,
-    source: Source,
-    split: str | None,
-    data: str,
-    held_out: bool = False,
-    ignore: Sequence[str] = (),
-) -> Labelled:
-    """Pictures of a split of the data, for a model.
-
-    Args:
-        path: the model file; the data that it was trained on keeps the split of its run.
-        split: None for val, or for all of a folder without splits; "all" for all splits together.
-        data: what the source is called.
-        held_out: whether a model that was trained on a folder of this name, without splits, is judged on the pictures that its
-            training held out, and not on all; on the very folder that it was trained on it always is.
-        ignore: classes of the data whose pictures are left out; the data of the run leaves out those that the run did.
-
-    Raises:
-        MisuseError: the split does not exist, or task or classes are not those of the model.
-        ValueError: the data cannot be used.
-    """
-    before = learned_by(path, source)
-    notes: list[str] = []
-    left_out = ignored_in(before.source)
-    gone = [name for name in ignore if name not in left_out] if about.task.BOXES else []  # which a folder may be asked for
-    source = before.source.read_as(about.task, (*about.classes, *gone))
-    if more := [name for name in ignore if name not in left_out]:
-        source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))
-        left_out += more
-    inner = innermost(source)
-    if isinstance(inner, Several) and split is None:
-        inner = whole_sets(inner, before, data, notes)
-        source = with_innermost(source, inner)
-    collection: Collection
-    if isinstance(inner, Folder) and inner.folders():
-        known = (*about.classes, *left_out)
-        if all(counterpart(name, known) for name in inner.folders()):
-            inner = replace(inner, layout="classes")  # the model knows the layout that would have to be guessed
-            source = with_innermost(source, inner)
-    folder = inner if isinstance(inner, Folder) and not inner.has_splits() else None
-    one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
-    own = one_run or is_named_after(about, inner)
-    trained_on = one_run and (not before.inside or before.split == "val")
-    if split is None and (trained_on or (held_out and own)) and folder is not None:
-        split = "val"
-        notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
-    if split == "all" and folder is not None:
-        split = None
-    if split is None and folder is not None:
-        split, collection = "all", with_innermost(source, replace(folder, val_share=1.0)).open()
-        samples = collection.split("val")
-        if is_named_after(about, inner):
-            notes.append(
-                "the model was trained on a folder of this name, so most of these pictures may be among its training pictures; "
-                "--split val uses only the held-out ones"
-            )
-    else:
-        split, collection = split or "val", source.open()
-        with misuse():
-            samples = every_split(collection) if split == "all" else collection.split(split)
-    notes += before.remarks(split, samples)
-    check_task(path, about, collection, data)
-    if about.task == OneOf():
-        samples = renumbered(collection, samples, about.classes, notes)
-    said = [note for note in collection.notes if split != "all" or "val_share" not in note]
-    notes += [note for note in said if not note.startswith("training pictures: ") and "val_share is 1," not in note]
-    return Labelled(collection, tuple(samples), split, notes)
-
-
-def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) -> Several:
-    """Joined sets of which those that a network was not trained on are judged as a whole, as a folder alone is.
-
-    Those that it was trained on are judged by what its training held out. Sets that come with splits keep them.
-
-    Args:
-        notes: which are judged how is added to them, where they do not all come with splits.
-    """
-    new = before.new if before.new or before.data is not None else tuple(each.name for each in source.sets)
-    divided = {each.name for each in source.sets if divides_itself(each.source)}
-    whole = tuple(
-        replace(each, source=with_innermost(each.source, replace(innermost(each.source), val_share=1.0)))  # type: ignore[call-arg]
-        if each.name in new and each.name in divided
-        else each
-        for each in source.sets
-    )
-    held = [each.name for each in source.sets if each.name in divided and each.name not in new]
-    if held and before.folds is None:  # of all folds together, none of the pictures was held out
-        notes.append(
-            f"of {', '.join(map(printable, held))} only the pictures that training held out are judged; --split all judges all "
-            f"of {data}"
-        )
-    if others := [name for name in new if name in divided]:
-        notes.append(f"of {', '.join(map(printable, others))} all pictures are judged, since the model was not trained on them")
-    return replace(source, sets=whole)
-
-
-def divides_itself(source: Source) -> bool:
-    """Whether a source holds out pictures by itself, since its data have no splits."""
-    inner = innermost(source)
-    if isinstance(inner, Folder):
-        return not inner.has_splits()
-    if "val_share" not in field_map(type(inner)):
-        return False
-    return not replace(inner, val_share=0.0).open().splits.get("val")  # type: ignore[call-arg]
-
-
-def every_split(collection: Collection) -> tuple[Sample, ...]:
-    """The labelled pictures of all splits together, each once; of a split `all`, if there is one, only its."""
-    if "all" in collection.splits:
-        return collection.split("all")
-    found = {each.name: each for samples in collection.splits.values() for each in samples}
-    return tuple(each for each in found.values() if each.label >= 0)
-
-
-def ignored_in(source: Source) -> list[str]:
-    """The classes that a source leaves out."""
-    found = list(source.classes) if isinstance(source, Ignoring) else []
-    within = getattr(source, "source", None)
-    return [*found, *(ignored_in(within) if isinstance(within, Source) else [])]
-
-
-def is_named_after(about: About, source: Source) -> bool:
-    """Whether a model says that it was trained on a folder of this name."""
-    place = getattr(source, "path", None)
-    return place is not None and about.origin.startswith(f"trained on {Path(place).expanduser().absolute().name},")
-
-
-def learned_by(path: Path, source: Source) -> Learned:
-    """How data relates to what a model was trained on; a shipped file belongs to the run that it lies in."""
-    if format_of(path) is None:
-        return learned(path, source)
-    beside = path.parent / "model.safetensors"
-    return learned(beside, source) if beside.is_file() else Learned(source)
-
-
 def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
     """Rejects options that need one class per picture.
 
@@ -684,26 +528,6 @@ def only_one_class(path: Path, task: Task, **asked: Sequence[object]) -> None:
             )
         if given:
             raise ValueError(f"the task of {path} is {task.WORDS}; {name} needs a model with one class per picture")
-
-
-def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
-    """Checks that a model has the task and, where needed, the classes of the data.
-
-    Raises:
-        MisuseError: the data has another task, or (where classes are not found by name) other classes.
-        ValueError: the model was trained without labels, so its outputs cannot be scored.
-    """
-    names = about.task.WORDS, collection.task.WORDS
-    if isinstance(about.task, Nothing):
-        raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
-    if about.task != collection.task:
-        raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
-    if about.task != OneOf() and about.classes != collection.classes:
-        raise MisuseError(
-            f"the classes of {path} ({', '.join(map(printable, about.classes[:5]))}) are not those of {data} "
-            f"({', '.join(map(printable, collection.classes[:5]))}), or in another order; the task of {names[0]} needs the "
-            "same classes"
-        )
 
 
 def tallied(
@@ -735,22 +559,6 @@ def tally_of_file(opened: Answering, evaluation: Evaluation) -> Tally:
             answers = as_logits(opened.about.task, shares_of_file(opened.shares(), pictures.image, ids.tolist()))
             tally.add(answers, loaded.batch.targets, ids)
     return tally
-
-
-def renumbered(
-    collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
-) -> tuple[Sample, ...]:
-    """The samples with a model's class indices; notes class names that are spelt differently in the model."""
-    known = {name: counterpart(name, classes) for name in {collection.classes[sample.label]: None for sample in samples}}
-    unknown = [name for name, own in known.items() if own is None]
-    if unknown:
-        others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
-        raise MisuseError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
-    respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
-    if respelt:
-        notes.append(f"class names that differ only in case or spaces are matched to those of the model: {', '.join(respelt)}")
-    number = {name: classes.index(own) for name, own in known.items() if own is not None}
-    return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
 
 
 def inference_plan(device: str) -> Plan:

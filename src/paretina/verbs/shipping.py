@@ -22,7 +22,8 @@ from paretina.spec import near
 from paretina.train.finetuning import trained
 from paretina.verbs.answering import forward
 from paretina.verbs.checks import MisuseError, beside, check_new, misuse, model_file
-from paretina.verbs.evaluating import inference_plan, labelled
+from paretina.verbs.evaluating import inference_plan
+from paretina.verbs.labelled import labelled
 
 Say = Callable[[str], None]
 
@@ -63,7 +64,7 @@ def ship(
         precision: "float32", "bfloat16" or "int8".
         out: the file to write; default: beside the model file, named after it.
         data: labelled pictures to compare on; default: those that the model was trained on.
-        split: of the data; default: val, or all of a folder without splits.
+        split: of the data; default: val, or all of data that have no split to judge on.
         pictures: number of them to compare on.
         seconds: for each comparison of latencies; 0 leaves them out.
         max_loss: points of top-1 that the file may lose; default: 0.5 in int8, elsewhere agreement decides.

@@ -14,7 +14,7 @@ import torch
 
 from paretina.data.likeness import Moved, together
 from paretina.data.npz import arrays_in
-from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
+from paretina.data.source import ALL_HELD_OUT, NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.data.split import held_out
 from paretina.shapes import Image
 from paretina.text import how_many
@@ -160,15 +160,9 @@ def from_arrays(
             changed = together(found, samples, val_share, moved)
         held ^= {*(changed.names or ())}
         split = ["val" if sample.name in held else "train" for sample in samples]
-        notes = (
-            (NONE_HELD_OUT, *changed.notes)
-            if val_share == 0
-            else (
-                f"no split was given, so {len(held)} of {how_many(len(samples), 'picture')} were held out as val by "
-                "a hash of their indices",
-                *changed.notes,
-            )
-        )
+        some = f"{len(held)} of {how_many(len(samples), 'picture')} were held out as val"
+        by_hash = f"no split was given, so {some} by a hash of their indices"
+        notes = ({0.0: NONE_HELD_OUT, 1.0: ALL_HELD_OUT}.get(val_share, by_hash), *changed.notes)
     elif len(split) != len(samples):
         raise ValueError(f"split must name one split per picture, got {len(split)} for {how_many(len(samples), 'picture')}")
     strange = sorted(set(split) - set(SPLITS))

@@ -29,7 +29,7 @@ from paretina.data.grouping import FOLDER, grouped
 from paretina.data.layout import Reading, class_folders, exact_splits, is_labelled, layout_of, listed, shown, split_said
 from paretina.data.names import composed, counterpart, likeness, spelt
 from paretina.data.scan import UNWRITABLE, PicturePlace, UnusableError, left_out_text, readable
-from paretina.data.source import NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
+from paretina.data.source import ALL_HELD_OUT, NONE_HELD_OUT, Collection, Sample, Source, split_by_names_alone
 from paretina.shapes import Image
 from paretina.spec import near
 from paretina.text import how_many, printable
@@ -169,7 +169,7 @@ class Folder(Source):
         train = tuple(sample for sample in pool if sample.name not in held)
         val = tuple(sample for sample in pool if sample.name in held)
         if self.val_share in (0, 1):
-            notes.append("val_share is 1, so all pictures are held out as val" if val else NONE_HELD_OUT)
+            notes.append(ALL_HELD_OUT if val else NONE_HELD_OUT)
             return {"train": train, "val": val}, None
         notes.append(
             f"there is no val folder, so {len(val)} of {how_many(len(pool), 'picture')} "

@@ -1,0 +1,203 @@
+"""Labelled pictures for a model: which of them are judged, with its class numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paretina.data.names import composed, counterpart
+from paretina.data.source import ALL_HELD_OUT, Collection, Sample, Source, innermost, with_innermost
+from paretina.data.sources.folder import Folder
+from paretina.data.sources.ignoring import Ignoring
+from paretina.data.sources.several import Several
+from paretina.model.tasks.nothing import Nothing
+from paretina.model.tasks.one_of import OneOf
+from paretina.model.weights import About
+from paretina.ship.format import format_of
+from paretina.spec import field_map, near
+from paretina.text import printable
+from paretina.train.finetuning import Learned, learned
+from paretina.verbs.checks import MisuseError, misuse
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pictures for a model, with its class numbers.
+
+    Attributes:
+        split: their split; "all" for all together, and for data that have none to judge on.
+        notes: what is unusual about them, a sentence each.
+    """
+
+    collection: Collection
+    samples: tuple[Sample, ...]
+    split: str
+    notes: list[str]
+
+
+def labelled(
+    path: Path,
+    about: About,
+    source: Source,
+    split: str | None,
+    data: str,
+    held_out: bool = False,
+    ignore: Sequence[str] = (),
+) -> Labelled:
+    """Pictures of a split of the data, for a model.
+
+    Args:
+        path: the model file; the data that it was trained on keeps the split of its run.
+        split: None for val, or for all of data that have no split to judge on; "all" for all splits together.
+        data: what the source is called.
+        held_out: whether a model that was trained on data of this name, without splits, is judged on the pictures that its
+            training held out, and not on all; on the very data that it was trained on it always is.
+        ignore: classes of the data whose pictures are left out; the data of the run leaves out those that the run did.
+
+    Raises:
+        MisuseError: the split does not exist, or task or classes are not those of the model.
+        ValueError: the data cannot be used.
+    """
+    before = learned_by(path, source)
+    notes: list[str] = []
+    left_out = ignored_in(before.source)
+    gone = [name for name in ignore if name not in left_out] if about.task.BOXES else []  # which a folder may be asked for
+    source = before.source.read_as(about.task, (*about.classes, *gone))
+    if more := [name for name in ignore if name not in left_out]:
+        source = Ignoring(source=source, classes=tuple(dict.fromkeys(more)))
+        left_out += more
+    inner = innermost(source)
+    if isinstance(inner, Several) and split is None:
+        inner = whole_sets(inner, before, data, notes)
+        source = with_innermost(source, inner)
+    if isinstance(inner, Folder) and inner.folders():
+        known = (*about.classes, *left_out)
+        if all(counterpart(name, known) for name in inner.folders()):
+            inner = replace(inner, layout="classes")  # the model knows the layout that would have to be guessed
+            source = with_innermost(source, inner)
+    one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
+    own = one_run or is_named_after(about, inner)
+    trained_on = one_run and (not before.inside or before.split == "val")
+    undivided = without_split(source) if split in (None, "all") else None
+    if undivided is not None and split is None and (trained_on or (held_out and own)):
+        undivided, split = None, "val"
+        notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
+    if undivided is not None:
+        split, collection = "all", undivided.open()
+        samples = collection.split("val")
+        if is_named_after(about, inner):
+            notes.append(
+                "the model was trained on data of this name, so most of these pictures may be among its training pictures; "
+                "--split val uses only the held-out ones"
+            )
+    else:
+        split, collection = split or "val", source.open()
+        with misuse():
+            samples = every_split(collection) if split == "all" else collection.split(split)
+    notes += before.remarks(split, samples)
+    check_task(path, about, collection, data)
+    if about.task == OneOf():
+        samples = renumbered(collection, samples, about.classes, notes)
+    said = [note for note in collection.notes if split != "all" or "val_share" not in note]
+    notes += [note for note in said if not note.startswith("training pictures: ") and "val_share is 1," not in note]
+    return Labelled(collection, tuple(samples), split, notes)
+
+
+def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) -> Several:
+    """Joined sets of which those that a network was not trained on are judged as a whole, as one alone is.
+
+    Those that it was trained on are judged by what its training held out. Sets that come with splits keep them.
+
+    Args:
+        notes: which are judged how is added to them, where they do not all come with splits.
+    """
+    new = before.new if before.new or before.data is not None else tuple(each.name for each in source.sets)
+    undivided = {each.name: whole for each in source.sets if (whole := without_split(each.source))}
+    sets = tuple(
+        replace(each, source=undivided[each.name]) if each.name in new and each.name in undivided else each
+        for each in source.sets
+    )
+    held = [each.name for each in source.sets if each.name in undivided and each.name not in new]
+    if held and before.folds is None:  # of all folds together, none of the pictures was held out
+        notes.append(
+            f"of {', '.join(map(printable, held))} only the pictures that training held out are judged; --split all judges all "
+            f"of {data}"
+        )
+    if others := [name for name in new if name in undivided]:
+        notes.append(f"of {', '.join(map(printable, others))} all pictures are judged, since the model was not trained on them")
+    return replace(source, sets=sets)
+
+
+def without_split(source: Source) -> Source | None:
+    """A source that holds out all of its pictures as val, if its data have no split to judge on; None if they have."""
+    inner = innermost(source)
+    if "val_share" not in field_map(type(inner)):
+        return None
+    whole = with_innermost(source, replace(inner, val_share=1.0))  # type: ignore[call-arg]
+    if isinstance(inner, Folder):
+        return None if inner.has_splits() else whole
+    return whole if any(note.endswith(ALL_HELD_OUT) for note in whole.open().notes) else None
+
+
+def every_split(collection: Collection) -> tuple[Sample, ...]:
+    """The labelled pictures of all splits together, each once; of a split `all`, if there is one, only its."""
+    if "all" in collection.splits:
+        return collection.split("all")
+    found = {each.name: each for samples in collection.splits.values() for each in samples}
+    return tuple(each for each in found.values() if each.label >= 0)
+
+
+def ignored_in(source: Source) -> list[str]:
+    """The classes that a source leaves out."""
+    found = list(source.classes) if isinstance(source, Ignoring) else []
+    within = getattr(source, "source", None)
+    return [*found, *(ignored_in(within) if isinstance(within, Source) else [])]
+
+
+def is_named_after(about: About, source: Source) -> bool:
+    """Whether a model says that it was trained on a folder of this name."""
+    place = getattr(source, "path", None)
+    return place is not None and about.origin.startswith(f"trained on {Path(place).expanduser().absolute().name},")
+
+
+def learned_by(path: Path, source: Source) -> Learned:
+    """How data relates to what a model was trained on; a shipped file belongs to the run that it lies in."""
+    if format_of(path) is None:
+        return learned(path, source)
+    beside = path.parent / "model.safetensors"
+    return learned(beside, source) if beside.is_file() else Learned(source)
+
+
+def check_task(path: Path, about: About, collection: Collection, data: str) -> None:
+    """Checks that a model has the task and, where needed, the classes of the data.
+
+    Raises:
+        MisuseError: the data has another task, or (where classes are not found by name) other classes.
+        ValueError: the model was trained without labels, so its outputs cannot be scored.
+    """
+    names = about.task.WORDS, collection.task.WORDS
+    if isinstance(about.task, Nothing):
+        raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
+    if about.task != collection.task:
+        raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
+    if about.task != OneOf() and about.classes != collection.classes:
+        raise MisuseError(
+            f"the classes of {path} ({', '.join(map(printable, about.classes[:5]))}) are not those of {data} "
+            f"({', '.join(map(printable, collection.classes[:5]))}), or in another order; the task of {names[0]} needs the "
+            "same classes"
+        )
+
+
+def renumbered(
+    collection: Collection, samples: Sequence[Sample], classes: tuple[str, ...], notes: list[str]
+) -> tuple[Sample, ...]:
+    """The samples with a model's class indices; notes class names that are spelt differently in the model."""
+    known = {name: counterpart(name, classes) for name in {collection.classes[sample.label]: None for sample in samples}}
+    unknown = [name for name, own in known.items() if own is None]
+    if unknown:
+        others = f", nor {', '.join(map(repr, unknown[1:]))}" if unknown[1:] else ""
+        raise MisuseError(f"the model does not know the class {unknown[0]!r}{others}{near(unknown[0], classes)}")
+    respelt = [f"{name!r} as {own!r}" for name, own in known.items() if own and composed(own) != composed(name)]
+    if respelt:
+        notes.append(f"class names that differ only in case or spaces are matched to those of the model: {', '.join(respelt)}")
+    number = {name: classes.index(own) for name, own in known.items() if own is not None}
+    return tuple(Sample(sample.name, number[collection.classes[sample.label]]) for sample in samples)
