@@ -91,6 +91,14 @@ def test_other_data_without_splits_are_judged_whole_whatever_they_are(home, tmp_
     assert 0 < verbs.evaluate(home / "run", place, split="val").accuracy.n < 14
 
 
+def test_what_is_generated_has_the_fields_of_the_run(tmp_path):
+    fields = {"data.train": 2, "data.val": 3, "data.looks": '["bright", "dark"]', "data.size": 32}
+    verbs.train("cells", "resnet8_w16_s2", "segment", "none", "cpu", tmp_path / "run", planning="default", **SMALL, **fields)
+    found = verbs.evaluate(tmp_path / "run", "cells")
+    assert found.n == 6
+    assert 'cells is made as for the training of the model: looks=["bright", "dark"], train=2, val=3, size=32' in found.notes
+
+
 def test_a_table_that_says_its_splits_keeps_them(home, tmp_path):
     place = as_table(home, tmp_path, 4)
     rows = place.read_text().splitlines()

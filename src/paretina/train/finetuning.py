@@ -166,7 +166,7 @@ def learned(path: Path, source: Source) -> Learned:
     here, there = place_of(source), place_of(inner)
     if here is None or there is None:  # built in
         held = "" if folds else "val"
-        return Learned(used, "", held, before.data, folds=folds) if source == inner else Learned(source)
+        return Learned(used, "", held, before.data, folds=folds) if same_place(inner, source) else Learned(source)
     if not here.is_relative_to(there):
         return Learned(source)
     if folds is not None:
@@ -224,12 +224,15 @@ def copies_warning(file: Path) -> str:
     return str(copies.get("warning") or copies.get("note") or "")
 
 
-def same_place(one: Source, other: Source) -> bool:
-    """Whether two sources are of one kind and have the same pictures: those of a folder or a file, or generated alike."""
-    if type(one) is not type(other):
+def same_place(own: Source, given: Source) -> bool:
+    """Whether data that are given are those of a run: of one folder or file, or generated alike.
+
+    What is generated may be given by its name alone, as a folder is: without the fields that the run had.
+    """
+    if type(own) is not type(given):
         return False
-    here, there = place_of(one), place_of(other)
-    return one == other if here is None or there is None else here == there
+    here, there = place_of(given), place_of(own)
+    return given in (own, type(own)()) if here is None or there is None else here == there
 
 
 def whole_of(source: Source) -> Source:

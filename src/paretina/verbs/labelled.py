@@ -1,5 +1,6 @@
 """Labelled pictures for a model: which of them are judged, with its class numbers."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,9 @@ def labelled(
     """
     before = learned_by(path, source)
     notes: list[str] = []
+    made, named = innermost(before.source), innermost(source.read_as(about.task, about.classes))
+    if not hasattr(named, "path") and type(made) is type(named) and made != named:
+        notes.append(f"{data} is made as for the training of the model: {differing(made, named)}")
     left_out = ignored_in(before.source)
     gone = [name for name in ignore if name not in left_out] if about.task.BOXES else []  # which a folder may be asked for
     source = before.source.read_as(about.task, (*about.classes, *gone))
@@ -100,6 +104,12 @@ def labelled(
     said = [note for note in collection.notes if split != "all" or "val_share" not in note]
     notes += [note for note in said if not note.startswith("training pictures: ") and "val_share is 1," not in note]
     return Labelled(collection, tuple(samples), split, notes)
+
+
+def differing(source: Source, other: Source) -> str:
+    """The fields of a source that another of its kind has not: 'looks=["bright"], train=24'."""
+    values = {name: getattr(source, name) for name in field_map(type(source)) if getattr(source, name) != getattr(other, name)}
+    return ", ".join(f"{name}={json.dumps(v) if isinstance(v, tuple) else v}" for name, v in values.items())
 
 
 def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) -> Several:
