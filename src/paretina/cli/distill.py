@@ -7,6 +7,7 @@ import click
 from paretina.cli.learning import learning_options
 from paretina.cli.planning import planning_named
 from paretina.cli.program import FieldCommand, command, duration, main, taken_apart
+from paretina.text import how_many
 
 
 @command(
@@ -81,7 +82,7 @@ def distill(
         stages = ""
         if blockwise:
             count, epochs = verbs.periods_of(choice, period_epochs)
-            stages = f"periods {count + 1}: this is for the last; before it {count} of {epochs:g} epochs each"
+            stages = f"periods {count + 1}: this is for the last; before it {count} of {how_many(epochs, 'epoch', 'g')} each"
         tried(choice, output, seconds, as_json, stages=stages)
         return
     if blockwise:

@@ -173,7 +173,7 @@ def figure_lines(found: Any) -> list[str]:
     from paretina.report.words import figure_title, figure_unit
 
     metrics = found.judged.metrics
-    lines = [f"{found.n} pictures ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
+    lines = [f"{how_many(found.n, 'picture')} ({found.split}) at {found.resolution} pixels; in brackets the 95 % interval"]
     for key, value in metrics.items():
         if value is None or key.endswith(("_low", "_high")):
             continue

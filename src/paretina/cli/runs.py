@@ -13,7 +13,7 @@ import click
 from paretina.cli.program import command, main, misuse, note, print_json, print_lines
 from paretina.cli.report import figure, millions
 from paretina.tables import in_columns, write_csv
-from paretina.text import printable
+from paretina.text import how_many, printable
 
 
 @command(
@@ -183,7 +183,11 @@ def comparison(found: Any, room: int) -> list[str]:
         value, low, high = found.gained
         first, second = found.names
         said = "no difference is shown" if low <= 0 <= high else f"{second if value > 0 else first} is better"
-        lines += ["", f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {found.pictures} pictures", said]
+        lines += [
+            "",
+            f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {how_many(found.pictures, 'picture')}",
+            said,
+        ]
     else:
         lines += ["", "not judged on the same pictures, so their accuracies cannot be compared"]
     return lines

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from paretina.model.blueprint import Model
 from paretina.model.build import Network
-from paretina.text import how_many
 
 LISTED = 5
 """Maximum number of classes named in a note."""
@@ -88,18 +87,19 @@ class Rows:
     def said(self) -> str:
         """A note on the last layer for the user."""
         known = [name for name in self.classes if name not in self.new]
+        count = len(self.classes)
+        every, none = "the class", "do not know the class"
+        if count > 1:
+            every, none = f"all {count} classes", f"know none of the {count} classes"
         if self.words:
             return (
-                f"the last layer is new for all {how_many(len(self.classes), 'class')}: the weights know those "
-                "of ImageNet, which are "
-                "matched only where all 1,000 are the same, since a word can mean another thing there (crane: the machine)"
+                f"the last layer is new for {every}: the weights know those of ImageNet, which are matched only where all "
+                "1,000 are the same, since a word can mean another thing there (crane: the machine)"
             )
         if not self.new:
-            return (
-                f"the last layer keeps the rows of all {how_many(len(self.classes), 'class')}, which the weights know by name"
-            )
+            return f"the last layer keeps the rows of {every}, which the weights know by name"
         if not known:
-            return f"the last layer is new: the weights know none of the {how_many(len(self.classes), 'class')} by name"
+            return f"the last layer is new: the weights {none} by name"
         return (
             f"the last layer keeps the rows of the {counted(known)} that the weights know by name; "
             f"{counted(self.new)} {'starts' if len(self.new) == 1 else 'start'} anew"

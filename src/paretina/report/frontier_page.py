@@ -348,7 +348,7 @@ def rung_length(rung: dict[str, Any]) -> str:
     if rung["epochs"] is None:
         return f"{duration(rung['seconds'])} each"
     low, high = min(rung["epochs"].values()), max(rung["epochs"].values())
-    return f"{low:g} epochs each" if low == high else f"{low:g} to {high:g} epochs each"
+    return f"{how_many(low, 'epoch', 'g')} each" if low == high else f"{low:g} to {high:g} epochs each"
 
 
 def link_of(standing: Standing, entry: Entry) -> str:

@@ -31,6 +31,7 @@ from paretina.report.tracker import Plain, final, flat
 from paretina.run import OF_FOLDS, OF_RUNS, folds_begun, folds_result
 from paretina.spec import near
 from paretina.tables import html_lines, html_table
+from paretina.text import how_many
 
 FIGURE = ("value", "low", "high")
 
@@ -365,7 +366,7 @@ class ComparedRuns:
         said = "not judged on the same pictures"
         if self.gained is not None:
             value, low, high = self.gained
-            said = f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {self.pictures} pictures"
+            said = f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {how_many(self.pictures, 'picture')}"
         return html_table(rows, ("", *self.names)) + html_lines([said])
 
     def to_dict(self) -> dict[str, Any]:

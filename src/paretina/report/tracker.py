@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from paretina.run import Run
 from paretina.spec import kinds, near
+from paretina.text import how_many
 from paretina.traits import Method, Never
 
 Plain = str | int | float | bool
@@ -229,7 +230,8 @@ def told(record: Record, line: Mapping[str, Any]) -> None:
     elif event == "probe":
         record.metrics(step, finite((f"probe/{name}", value) for name, value in line["probe"].items()))
     elif event == "fitted":
-        record.note(step, f"{line['epochs']:g} epochs now fit into the time limit, before {line['planned']:g}")
+        now = how_many(line["epochs"], "epoch now fits", "g", "epochs now fit")
+        record.note(step, f"{now} into the time limit, before {line['planned']:g}")
     elif event == "note":
         record.note(step, str(line["message"]))
 

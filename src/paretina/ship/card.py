@@ -198,8 +198,8 @@ def figures(facts: CardFacts) -> str:
     if gate.get("n"):
         gained = gate.get("gained") or {}
         text = (
-            f"This file against the network it was made of, on {gate['n']:,} validation pictures in its own runtime "
-            f"({gate.get('runtime', 'unknown')}): the same answer for {100 * gate['agreement']:.2f} %, "
+            f"This file against the network it was made of, on {how_many(gate['n'], 'validation picture', ',')} in its own "
+            f"runtime ({gate.get('runtime', 'unknown')}): the same answer for {100 * gate['agreement']:.2f} %, "
             f"{'scores and boxes' if facts.about.task.BOXES else 'probabilities'} differ by {gate['largest']:.2g} at most"
         )
         if gate.get("ap_before") is not None and gate.get("ap_after") is not None:
@@ -225,7 +225,11 @@ def weaknesses(facts: CardFacts) -> str:
         between = "" if low is None or high is None else f"{low:.0f} to {high:.0f}"
         lines.append(f"| {escaped(str(row.get('class', '')))} | {row['recall']:.1f} | {between} | {row['n']:,} |")
     few = sum(1 for row in known if row["n"] < 30)
-    note = f"\n\n{how_many(few, 'class')} of {len(known)} have fewer than 30 validation pictures." if few else ""
+    note = (
+        f"\n\n{how_many(few, 'class')} of {len(known)} {'has' if few == 1 else 'have'} fewer than 30 validation pictures."
+        if few
+        else ""
+    )
     return "\n".join(lines) + note
 
 
@@ -261,7 +265,7 @@ def data(facts: CardFacts) -> str:
     found = facts.result.get("data") or {}
     said = [f"Trained on {escaped(data_name(facts))}."] if data_name(facts) != "unknown" else ["The training data is unknown."]
     if isinstance(found.get("train"), int):
-        said.append(f"{found['train']:,} training and {found.get('val', 0):,} validation pictures.")
+        said.append(f"{found['train']:,} training and {how_many(found.get('val', 0), 'validation picture', ',')}.")
     copies = (found.get("copies") or {}).get("warning")
     return " ".join([*said, *([f"{copies}."] if copies else [])])
 

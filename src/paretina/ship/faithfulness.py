@@ -27,6 +27,7 @@ from paretina.measure.statistics import Interval, as_object, mean_interval, pair
 from paretina.model.build import Network
 from paretina.ship.saliency import Saliency, enlarged, scaled
 from paretina.tables import in_columns
+from paretina.text import how_many
 
 STEPS = 20
 """Steps of insertion and deletion."""
@@ -92,7 +93,7 @@ class Faithfulness:
         for name, figures in self.methods.items():
             shown = figures.intervals()
             rows.append((name, *(said(shown.get(each)) for each in ("deletion", "insertion", "road", "randomised"))))
-        return [*in_columns(rows, "<"), f"{self.n} pictures; in brackets the 95 % interval of the mean"]
+        return [*in_columns(rows, "<"), f"{how_many(self.n, 'picture')}; in brackets the 95 % interval of the mean"]
 
 
 def said(interval: Interval | None) -> str:

@@ -290,12 +290,12 @@ def loss_judged(gained: Interval, n: int, most: float, point: bool = False) -> t
         return "failed", f"top-1 changed by {gained.value:+.2f} points, and only {most:g} may be lost"
     if gained.value < -most:
         return "undecided", (
-            f"top-1 changed by {gained.value:+.2f} points on {n:,} pictures [{gained.low:+.2f} to {gained.high:+.2f}]: whether "
-            f"more than the {most:g} that may be is lost cannot be told from so few"
+            f"top-1 changed by {gained.value:+.2f} points on {how_many(n, 'picture', ',')} [{gained.low:+.2f} to "
+            f"{gained.high:+.2f}]: whether more than the {most:g} that may be is lost cannot be told from so few"
         )
     return "undecided", (
-        f"top-1 changed by {gained.value:+.2f} points on {n:,} pictures, but the interval reaches to {gained.low:+.2f}: to "
-        f"show a loss of at most {most:g} about {enough(gained, n, most):,} pictures are needed"
+        f"top-1 changed by {gained.value:+.2f} points on {how_many(n, 'picture', ',')}, but the interval reaches to "
+        f"{gained.low:+.2f}: to show a loss of at most {most:g} about {enough(gained, n, most):,} pictures are needed"
     )
 
 

@@ -19,6 +19,7 @@ from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
 from paretina.run import Run, write_aside
 from paretina.spec import Spec, encode
+from paretina.text import how_many
 from paretina.train.finetuning import trained
 from paretina.train.journal import Listener
 from paretina.train.training import Say
@@ -190,7 +191,7 @@ def selftrain(
         folder.mkdir(parents=True, exist_ok=True)
         labels = folder / "labels.json"
         count = labelled(labels) if labels.exists() else label(path, source, labels, confidence, device or "auto")
-        say(f"round {number}: {count:,} pictures have a pseudo-label")
+        say(f"round {number}: {how_many(count, 'picture has', ',', 'pictures have')} a pseudo-label")
         if not count:
             raise ValueError(f"no picture has a label of {confidence:g} or more; lower --confidence, or train longer first")
         sources = sources_of(known.data, source, labels)

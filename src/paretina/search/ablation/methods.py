@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from paretina.search.ablation.study import trainable
 from paretina.search.ablation.switches import Switch
 from paretina.spec import kinds
+from paretina.text import how_many
 from paretina.train import estimate
 from paretina.train.asked import Asked
 from paretina.train.objective import Objective, Term
@@ -94,8 +95,7 @@ def in_equal_time(base: Asked, switches: tuple[Switch, ...], say: Callable[[str]
         if abs(share - 1) < SAME:
             say(f"{switch.title}: an update takes as long as one of the base, so equal epochs are equal time")
             continue
-        say(
-            f"{switch.title}: an update takes {1 / share:.2f} times as long, so {epochs:g} epochs fit into the time of the base"
-        )
+        fits = how_many(epochs, "epoch fits", "g", "epochs fit")
+        say(f"{switch.title}: an update takes {1 / share:.2f} times as long, so {fits} into the time of the base")
         found.append(replace(switch, fields=(*switch.fields, f"epochs={epochs:g}"), name=f"{switch.title} {EQUAL_TIME}"))
     return tuple(found)

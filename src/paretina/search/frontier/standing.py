@@ -321,8 +321,8 @@ class Standing:
             )
         if len({link.n for link in links}) == 1 and links:
             found.append(
-                f"accuracies are on {links[0].n} validation pictures, on which candidates were also selected, so that of the "
-                "best is optimistic"
+                f"accuracies are on {how_many(links[0].n, 'validation picture')}, on which candidates were also selected, so "
+                "that of the best is optimistic"
             )
         return found
 

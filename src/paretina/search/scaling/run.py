@@ -277,7 +277,9 @@ class ScalingWork:
         more = sum(4 * times / study.times[0] for times in study.times[1:]) / len(paces) if study.curves and paces else 0.0
         instead = "give more time, fewer --shares or fewer --seeds"
         self.epochs = epochs_within(study.time_limit_s, paces, len(study.seeds), instead, more)
-        self.say(f"{self.epochs:g} epochs of each network fit into the time limit")
+        self.say(
+            f"{how_many(self.epochs, 'epoch of each network fits', 'g', 'epochs of each network fit')} into the time limit"
+        )
 
     def request(self, one: ScaledMember, seed: int) -> Asked:
         assert one.solution is not None

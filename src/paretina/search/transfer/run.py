@@ -23,6 +23,7 @@ from paretina.search.tasks import Engine, Say, StudyTask, TaskOutcome, sole, tri
 from paretina.search.transfer.study import Backbone, TransferStudy, read_study
 from paretina.search.transfer.verdict import Transferred, judge
 from paretina.spec import decode, encode
+from paretina.text import how_many
 from paretina.train import training
 from paretina.train.asked import Asked
 
@@ -91,7 +92,9 @@ class TransferWork:
         paces = [outcome.value for outcome in self.run(tasks).values() if not outcome.error]
         instead = "give more time, fewer backbones or fewer --seeds"
         self.epochs = epochs_within(study.time_limit_s, paces, len(study.seeds), instead)
-        self.say(f"{self.epochs:g} epochs of each network fit into the time limit")
+        self.say(
+            f"{how_many(self.epochs, 'epoch of each network fits', 'g', 'epochs of each network fit')} into the time limit"
+        )
 
     def trained(self) -> dict[str, dict[int, TaskOutcome]]:
         """Trains each backbone with each seed, seed by seed; outcomes by name and seed."""
