@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
-from paretina.cli.runs import number, spelled
+from paretina.cli.runs import number, result, spelled
 from paretina.report import read_run
 from paretina.report.runs import COLUMNS
 from paretina.train import training
@@ -152,7 +152,11 @@ def test_text_fits_the_terminal(width, tmp_path, home):
         lines = run(str(tmp_path / "runs"), *words, width=width).stdout.splitlines()
         assert max(map(len, lines)) <= width
         assert lines
-    text = run(str(tmp_path / "runs"), width=width).stdout
+    ended = run(str(tmp_path / "runs"), width=width)
+    text, (dropped,) = ended.stdout, [line for line in ended.stderr.splitlines() if "left out, since" in line]
+    assert f"the terminal is {width} columns wide: " in dropped
+    assert "--csv FILE" in dropped
+    assert ("data" in dropped) == (width < 120)
     assert "a-very-long" in text
     assert "..." in text
     assert " to " in text
@@ -169,6 +173,20 @@ def test_names_are_whole_where_the_text_goes_elsewhere(tmp_path, home, monkeypat
     text = run(str(tmp_path / "runs")).stdout
     assert long in text
     assert {"data", "took"} <= set(text.splitlines()[0].split())
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"metric": "top-1", "unit": "%", "value": 74.44, "low": 70.0, "high": 79.0}, "top-1 74.4 % [70.0 to 79.0]"),
+        ({"metric": "mean AP", "unit": "%", "value": 0.84, "low": None, "high": None}, "mean AP 0.8 %"),
+        ({"metric": "loss", "unit": "", "value": 2.5, "low": None, "high": None}, "loss 2.500"),
+        ({"metric": "loss", "unit": "", "value": None, "low": None, "high": None}, "-"),
+    ],
+)
+def test_a_figure_has_its_unit(row, said):
+    assert result(row, named=True) == said
+    assert "%" not in result(row, named=False)  # it is in the title
 
 
 def test_values_are_spelled_as_they_are_given():

@@ -84,7 +84,10 @@ def runs(
         chosen = " that match" if filters else ""
         print_lines([f"there are no runs{chosen} in {folder}"])
         return
-    print_lines(overview([each.row for each in listing.runs], width()))
+    lines, dropped = overview([each.row for each in listing.runs], width())
+    print_lines(lines)
+    if dropped:
+        note(f"left out, since the terminal is {width()} columns wide: {', '.join(dropped)}; --csv FILE has all columns")
 
 
 def width() -> int:
@@ -104,8 +107,8 @@ LEAST = 12
 """Characters of a name that are shown at least."""
 
 
-def overview(rows: Sequence[dict[str, Any]], room: int) -> list[str]:
-    """A line per run, none of them wider than the room."""
+def overview(rows: Sequence[dict[str, Any]], room: int) -> tuple[list[str], list[str]]:
+    """A line per run, none of them wider than the room, and the columns that are left out for it."""
     titles = dict.fromkeys(row["metric"] for row in rows)
     main_title = f"{next(iter(titles))} %" if set(titles) == {"top-1"} else "result"
     columns = {
@@ -122,14 +125,16 @@ def overview(rows: Sequence[dict[str, Any]], room: int) -> list[str]:
         "when": [when(row["started"]) for row in rows],
         "took": [took(row["time_s"]) for row in rows],
     }
+    dropped = []
     names = {"run": ["x" * min(2 * LEAST, max(map(len, columns["run"])))]}  # before names are cut too much
     for name in DROPPED:
         if wide({**columns, **names}) > room:
             del columns[name]
+            dropped.append(name)
     left = room - (wide(columns) - max(map(len, [*columns["run"], "run"])))
     columns["run"] = [shortened(name, max(LEAST, left)) for name in columns["run"]]
     sides = "".join("<" if name in LEFT else ">" for name in columns)
-    return in_columns([list(columns), *zip(*columns.values(), strict=True)], sides)
+    return in_columns([list(columns), *zip(*columns.values(), strict=True)], sides), dropped[::-1]
 
 
 def wide(columns: dict[str, list[str]]) -> int:
@@ -148,9 +153,10 @@ def shortened(text: str, most: int) -> str:
 def result(row: dict[str, Any], named: bool) -> str:
     if row["value"] is None:
         return "-"
-    digits = 1 if row["metric"] == "top-1" or row["value"] > 2 else 3
+    digits = 1 if row["unit"] == "%" else 3
     between = "" if row["low"] is None else f" [{row['low']:.{digits}f} to {row['high']:.{digits}f}]"
-    return f"{row['metric'] + ' ' if named else ''}{row['value']:.{digits}f}{between}"
+    unit = f" {row['unit']}" if named and row["unit"] else ""
+    return f"{row['metric'] + ' ' if named else ''}{row['value']:.{digits}f}{unit}{between}"
 
 
 def epochs(row: dict[str, Any]) -> str:
