@@ -486,13 +486,20 @@ def by_own_name(message: str, path: str) -> str:
 
 
 def having(spec: type[Spec], name: str) -> str:
-    """Returns "; Each has it: choose that kind too" for a field of other kinds of the same interface, "" if none has it."""
+    """Returns "; Each has it, so choose that kind too" for a field of other kinds of the same interface, "" if none has it.
+
+    Kinds that wrap one of the same interface are not among them: they are not chosen in its place.
+    """
     base = next((each for each in spec.__mro__ if issubclass(each, Spec) and each is not spec and is_kind(each)), None)
-    found = [] if base is None else [kind for kind, each in kinds(base).items() if name in field_map(each)]
+    others = {} if base is None else kinds(base)
+    found = [kind for kind, each in others.items() if name in field_map(each) and base not in field_types(each).values()]
     if not found:
         return ""
-    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    return f"; {', '.join(found[:3])}{more} {'has' if len(found) == 1 else 'have'} it, so choose that kind too"
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    one = len(found) == 1
+    return (
+        f"; {', '.join(found[:3])}{more} {'has' if one else 'have'} it, so choose {'that kind' if one else 'such a kind'} too"
+    )
 
 
 def put(spec: S, path: str, value: Any) -> S:
@@ -510,7 +517,7 @@ def put(spec: S, path: str, value: Any) -> S:
     known = field_map(type(spec))
     if head not in known:
         raise ValueError(
-            f"{type(spec).__name__} has no field {head!r}{having(type(spec), head) or near(head, known, spec.ALIASES)}"
+            f"{type(spec).__name__} has no field {head!r}{near(head, known, spec.ALIASES)}{having(type(spec), head)}"
         )
     hint, old = field_types(type(spec))[head], getattr(spec, head)
     where = f"{type(spec).__name__}.{head}"
