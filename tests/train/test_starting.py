@@ -10,7 +10,7 @@ from covering import few
 from paretina.data.sources.arrays import Arrays
 from paretina.data.transforms.squash import Squash
 from paretina.measure.plan import Plan
-from paretina.model.blueprint import Initialisation
+from paretina.model.blueprint import Initialisation, Preprocessing
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.proxy import ProxyNorm
 from paretina.model.weights import Loaded, Start, load_model
@@ -219,3 +219,14 @@ def test_weights_of_a_network_that_computes_otherwise_are_warned_of(tiny):
     start = Start(replace(tiny, padding="same"), {}, "", "", "", ("a", "b", "c"))
     said = start_notes(start, tiny, Loaded(start.rows(("a", "b", "c"))), Learning())[1]
     assert said == "warning: the weights were trained in a network with padding same instead of symmetric"
+
+
+def test_weights_of_a_network_that_was_given_other_numbers_are_warned_of(tiny):
+    half = Preprocessing(mean=(0.5,) * tiny.channels, std=(0.25,) * tiny.channels)
+    start = Start(replace(tiny, preprocessing=half), {}, "", "", "", ("a", "b", "c"))
+    said = start_notes(start, tiny, Loaded(start.rows(("a", "b", "c"))), Learning())[1]
+    assert said.startswith(
+        "warning: the weights were trained with mean (0.5, 0.5, 0.5) and std (0.25, 0.25, 0.25) of the pictures"
+    )
+    cropped = replace(start, model=replace(tiny, preprocessing=replace(tiny.preprocessing, crop=1.0)))
+    assert len(start_notes(cropped, tiny, Loaded(start.rows(("a", "b", "c"))), Learning())) == 1

@@ -83,7 +83,23 @@ def start_notes(
 
 
 def different_notes(start: Start, model: Model) -> tuple[str, ...]:
-    """A warning if the weights come from a network with different computations."""
+    """Warnings if the weights come from a network with different computations, or that was given other numbers."""
+    return (*different_parts(start, model), *different_scale(start, model))
+
+
+def different_scale(start: Start, model: Model) -> tuple[str, ...]:
+    own, given = model.preprocessing, start.model.preprocessing
+    if len(own.mean) != len(given.mean) or (own.mean, own.std) == (given.mean, given.std):
+        return ()
+    theirs, ours = (f"mean {spelled(each.mean)} and std {spelled(each.std)}" for each in (given, own))
+    return (f"warning: the weights were trained with {theirs} of the pictures, and this network has {ours}",)
+
+
+def spelled(numbers: Sequence[float]) -> str:
+    return f"({', '.join(f'{number:.4g}' for number in numbers)})"
+
+
+def different_parts(start: Start, model: Model) -> tuple[str, ...]:
     for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
         fields = [name for name in ("padding", "norm", "activation", "quantiser") if getattr(own, name) != getattr(given, name)]
         if fields:
