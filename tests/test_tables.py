@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_rows_are_written_one_at_a_time_and_names_that_are_no_text_by_their_numb
     write_csv(path, rows())
     assert path.read_bytes() == b"name\na.png\n\\udcff.png\nc.png\n"
     assert len(seen) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("write", [lambda path: write_csv(path, [{"a": 1}]), lambda path: write_lines(path, ["a"], [[1]])])
+def test_a_full_disk_is_told_with_the_file(write):
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        write("/dev/full")
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

@@ -206,6 +206,11 @@ def model_in(path: Path, hint: str = "") -> Path:
     if (path / "asked.json").is_file():
         Run(path).asked()
         raise ValueError(f"{path} is not finished, so there is no model in it; continue with: paretina train --resume {path}")
+    if folds_begun(path):
+        raise ValueError(
+            f"the cross-validation {path} is not finished, so there is no model in it; continue with: paretina train --resume "
+            f"{path}"
+        )
     if path.is_dir():
         raise ValueError(f"there is no model file in the directory {path}")
     if not path.is_file():

@@ -7,7 +7,8 @@ file or into grep would be wrapped at 80 columns.
 import csv
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,24 @@ def write_csv(path: Path | str, rows: Iterable[Mapping[str, Any]], columns: Sequ
     Args:
         columns: names and order of the columns; default: those of the first row.
     """
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with naming(path), Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         write_rows(file, rows, columns)
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Names the file in an error of the system that does not, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def write_lines(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Like `write_csv`, for rows by position: column names that come from data, such as class names, may repeat."""
-    with Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with naming(path), Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

@@ -45,6 +45,12 @@ def test_classifies_a_picture(client):
     assert found["heat"].startswith("data:image/png;base64,")
 
 
+def test_a_parameter_that_would_have_no_effect_is_refused(client):
+    found = client.post("/predict?tops=2", content=png())
+    assert (found.status_code, found.json()) == (422, {"error": "there is no parameter 'tops'; did you mean 'top'?"})
+    assert client.post("/predict/batch?heat=true", files=[("pictures", ("a.png", png()))]).status_code == 422
+
+
 def test_what_finds_boxes_answers_them_for_the_picture():
     def boxes(found, size, score):
         rows, columns = size

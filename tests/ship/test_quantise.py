@@ -23,8 +23,13 @@ def test_what_is_lost_goes_by_the_labels_and_what_changes_by_the_answers():
 
 
 class Node:
+    """A layer, or what its weights come from."""
+
+    def __init__(self, rounded=False, kind="Convolution"):
+        self.rounded, self.kind = rounded, kind
+
     def get_type_name(self):
-        return "Convolution"
+        return self.kind
 
     def get_friendly_name(self):
         return "conv"
@@ -33,17 +38,18 @@ class Node:
         return []
 
     def input_value(self, number):
-        return SimpleNamespace(get_node=lambda: self)
+        before = {"Convolution": "Reshape", "Reshape": "FakeQuantize" if self.rounded else "Constant"}[self.kind]
+        return SimpleNamespace(get_node=lambda: Node(self.rounded, before))
 
 
 class Model:
     """Stands for a graph; its name says what it answers."""
 
-    def __init__(self, answers):
-        self.answers = answers
+    def __init__(self, answers, rounded=3):
+        self.answers, self.rounded = answers, rounded
 
     def get_ops(self):
-        return [Node()]
+        return [Node(number < self.rounded) for number in range(3)]
 
     get_ordered_ops = get_ops
 
@@ -57,7 +63,7 @@ def asked(monkeypatch):
         given.update(options)
         answer = np.eye(3)[[0, 1, 0, 1]]
         given["right"] = right(lambda image: [answer[int(image[0][0, 0, 0, 0])][None]], held)[0]
-        return Model([0, 1, 0, 1])
+        return Model([0, 1, 0, 1], rounded=1)
 
     stand_in = SimpleNamespace(
         IgnoredScope=lambda names: names,
@@ -79,6 +85,7 @@ def test_nothing_is_taken_back_where_no_accuracy_is_lost_however_many_answers_ch
     _, said = quantise.quantised_openvino(Model([]), SOME)
     assert "max_drop" not in asked
     assert "took" not in said[0]
+    assert "3 layers in int8; " in said[0]
 
 
 def test_a_loss_takes_a_bounded_number_of_layers_back_by_the_labels(asked):
@@ -89,7 +96,8 @@ def test_a_loss_takes_a_bounded_number_of_layers_back_by_the_labels(asked):
     assert restorer == {"max_num_iterations": quantise.MOST, "ranking_subset_size": quantise.RANKED_ON}
     assert asked["right"] == 1.0  # all four are given their labels
     assert found.answers == [0, 1, 0, 1]
-    assert f"NNCF took up to {quantise.MOST} layers back to float" in said[0]
+    assert "1 layer in int8; " in said[0]
+    assert said[0].endswith("; NNCF took 2 of 3 layers back to float")
 
 
 def test_the_stand_in_has_the_names_of_the_real_one():

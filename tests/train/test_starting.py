@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from paretina.measure.plan import Plan
 from paretina.model.blueprint import Initialisation, Preprocessing
 from paretina.model.heads.pool import PoolHead
 from paretina.model.norms.proxy import ProxyNorm
+from paretina.model.quantisers.binary import Binary
+from paretina.model.quantisers.lsq import Lsq
 from paretina.model.weights import Loaded, Start, load_model
 from paretina.schedules import Constant
 from paretina.train.asked import Asked
@@ -22,7 +25,7 @@ from paretina.train.optimizers.adamw import AdamW
 from paretina.train.ranks import Ranks
 from paretina.train.recipe import Recipe
 from paretina.train.resolve import make_job, prepare
-from paretina.train.starting import Starting, first_values, least_momentum, start_notes, statistical
+from paretina.train.starting import Starting, apart, first_values, least_momentum, start_notes, statistical
 from paretina.train.training import train
 
 # --- how long norms remember ------------------------------------------------------------------------------------------
@@ -213,6 +216,38 @@ def test_new_rows_of_a_frozen_head_are_refused(tiny):
     assert len(start_notes(start, tiny, same, learning)) == 1
     with pytest.raises(ValueError, match=r"^members.1.head is frozen, but the weights do not have it; leave it out of frozen"):
         start_notes(start, tiny, replace(same, new=("members.1.head", "stem")), learning)
+
+
+@pytest.mark.parametrize(
+    ("learning", "way"),
+    [
+        (Learning(frozen=("stem", "stages.0")), "leave them out of frozen"),
+        (Learning(frozen_stride=8), "frozen_stride=8 freezes what has such a stride; set frozen_stride=0"),
+        (Learning(trainable_stages=0), "trainable_stages=0 freezes what is before; set trainable_stages=none frozen_stride=0"),
+    ],
+)
+def test_what_freezes_new_steps_is_named(tiny, learning, way):
+    start = Start(tiny, {}, "", "", "", ("a", "b", "c"))
+    loaded = replace(Loaded(start.rows(("a", "b", "c"))), begun=("stem", "stages.0"))
+    message = "stem, stages.0 are frozen, but their quantisers have new steps, which training sets; "
+    with pytest.raises(ValueError, match=re.escape(message + way)):
+        start_notes(start, tiny, loaded, learning)
+
+
+def test_it_is_said_where_the_last_layer_alone_is_trained(tiny):
+    start = Start(tiny, {}, "", "", "", ("a", "b", "c"))
+    loaded = Loaded(start.rows(("a", "b", "c")))
+    stride = max(tiny.border_strides)
+    said = start_notes(start, tiny, loaded, Learning(frozen_stride=stride))
+    assert said[-1].startswith(f"frozen_stride={stride} freezes all stages of this network, so only what comes after them is")
+    for other in (Learning(), Learning(frozen_stride=stride - 1), Learning(trainable_stages=0)):
+        assert not any("freezes all stages" in note for note in start_notes(start, tiny, loaded, other))
+
+
+def test_parts_that_would_read_alike_are_told_in_full():
+    assert apart(Lsq(weights=2), Lsq(weights=4)) == ("Lsq 2w4a", "Lsq 4w4a")
+    first, second = apart(Binary(float_weights=True), Binary())
+    assert first != second
 
 
 def test_weights_of_a_network_that_computes_otherwise_are_warned_of(tiny):

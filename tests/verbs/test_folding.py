@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -13,12 +14,14 @@ from rich.console import Console
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.measure.plan import default_plan
 from paretina.measure.statistics import clustered_share, wilson
 from paretina.model.weights import load_model
 from paretina.progress import Progress
 from paretina.run import Run
 from paretina.spec import decode
 from paretina.train.asked import Asked
+from paretina.train.finetuning import go_on
 from paretina.verbs import MisuseError, folding
 
 SMALL = ("model.stem.width=8", "model.stages.*.width=8", "epochs=2", "size=16", "batch_size=8", "workers=0")
@@ -148,6 +151,35 @@ def test_a_report_of_it_is_that_of_its_folds(done, tmp_path):
     said = ran("report", begun)
     assert said.exit_code == 2
     assert "is a cross-validation that is not finished and not one run; none of its folds was begun" in said.output
+
+
+def test_one_that_is_not_finished_is_listed_as_such_and_has_no_model(done, tmp_path):
+    out, _ = done
+    again = tmp_path / "cv"
+    shutil.copytree(out, again)
+    for name in ("result.json", "model.safetensors"):
+        (again / name).unlink()
+    shutil.rmtree(again / "fold-3")
+    rows = {each["run"]: each for each in json.loads(ran("runs", tmp_path, "--json").stdout)["runs"]}
+    assert (rows["cv"]["state"], rows["cv"]["value"]) == ("interrupted", None)
+    assert rows["cv/fold-1"]["state"] == "finished"
+    said = ran("evaluate", again, tmp_path)
+    assert said.exit_code != 0
+    assert f"is not finished, so there is no model in it; continue with: paretina train --resume {again}" in said.output
+    said = ran("train", "--resume", again / "fold-1")
+    assert said.exit_code == 0
+    assert f"this is one fold of the cross-validation {again}, which is not finished" in said.stderr
+
+
+def test_what_was_trained_on_all_folds_is_not_judged_as_new(done, sites):
+    out, _ = done
+    fields = {"learning.frozen_stride": 0, "epochs": 1}
+    _, notes = go_on(out, default_plan("cpu"), str(sites), fields=fields)
+    assert any(note.startswith("warning: for each of") and "the honest figure is" in note for note in notes), notes
+    _, notes = go_on(out / "fold-1", default_plan("cpu"), str(sites), fields=fields)
+    assert not any("trained on" in note for note in notes)
+    with pytest.raises(MisuseError, match="averages the networks of a cross-validation, of whose pictures none was held out"):
+        verbs.ship(out, "torch-export", out=out.parent / "a.pt2")
 
 
 def test_where_one_run_is_needed_those_of_its_folds_are_named(done):

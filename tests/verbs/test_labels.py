@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from covering import few
 from paretina import verbs
 from paretina.cli import main
+from paretina.cli.evaluate import hardest
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.serve.app import Served
@@ -242,6 +243,7 @@ ROW = (f"train/{COMMAS}/0.png", COMMAS, BREAK, "0.5", "")
         ([(*ROW[:4], "perhaps")], None, "keep is yes, to keep the given label, or no or empty; got 'perhaps'"),
         ([ROW[:3]], None, "it should have 5 cells"),
         ([("a", "b")], ("picture", "label"), "has no column 'suggested', only picture, label"),
+        ([], ("picture;suggested",), "only picture;suggested; it seems to be separated by ';': write commas"),
         ([("a", "b", "c")], ("picture", "suggested", "givn"), "has a column 'givn'; did you mean 'given'?"),
     ],
 )
@@ -324,6 +326,14 @@ def test_groups_are_in_text_json_report_and_predictions(plain, tmp_path):
     shares = {each["class"]: each["probability"] for each in answer["answers"]}
     cold = shares[COMMAS] + shares[BREAK]
     assert answer["groups"][0]["probability"] == pytest.approx(max(cold, 1 - cold), abs=1e-5)
+    lost = tmp_path / "lost.png"
+    lost.write_bytes(b"")
+    run("predict", "plain", f"photos/val/{COMMAS}/0.png", lost, "--csv", tmp_path / "groups.csv", code=1)
+    with (tmp_path / "groups.csv").open(newline="", encoding="utf-8") as file:
+        row, without = csv.DictReader(file)
+    assert row["group_1"] == answer["groups"][0]["group"]
+    assert float(row["group_1_confidence"]) == pytest.approx(answer["groups"][0]["probability"], abs=1e-5)
+    assert (without["group_1"], bool(without["error"])) == ("", True)
 
 
 @pytest.mark.parametrize(
@@ -419,6 +429,18 @@ def test_the_loss_and_the_figures_are_those_of_several_labels(several):
     assert said.startswith("mean average precision ")
     assert [term["kind"] for term in Run(Path("several")).asked()["recipe"]["objective"]["terms"]] == ["BinaryCrossEntropy"]
     metrics = Run(Path("several")).result()["metrics"]
+    rows = Run(Path("several")).result()["per_class"]
+    page = (Path("several") / "report.html").read_text("utf-8")
+    assert '<section id="labels">' in page
+    for row in rows:
+        assert f"<td>{row['class']}</td>" in page
+        assert f'<td class="number">{row["threshold"]:.2f}</td>' in page
+    worst = sorted((row for row in rows if row["average_precision"] < 100), key=lambda row: row["average_precision"])
+    said = [f"{row['class']} AP {row['average_precision']:.1f} % ({row['n']} pictures)" for row in worst]
+    assert hardest({"per_class": rows}) == ([f"hardest classes: {', '.join(said)}"] if said else [])
+    kind = sys.modules["several_kinds"].Drawing(train=12, val=6)
+    with pytest.raises(ValueError, match=r"leave it out \(--imbalance logits asks for it\), or weigh the classes"):
+        verbs.train(kind, "resnet8_w16_s2", "scratch", "none", "cpu", "never", imbalance="logits", planning="default", size=16)
     for name in ("map", "f1_macro", "f1_micro", "f1_macro_tuned", "f1_micro_tuned"):
         assert metrics[f"val/{name}_low"] <= metrics[f"val/{name}"] <= metrics[f"val/{name}_high"]
 

@@ -1,6 +1,7 @@
 """Teachers, learning without labels, judging features, ensembles and self-training, as a user calls them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from paretina import verbs
 from paretina.cli import main
 from paretina.measure.neighbours import recalls, voted
 from paretina.model.assemblies.committee import Committee
+from paretina.model.tasks.nothing import Nothing
 from paretina.model.weights import load_model
 from paretina.verbs.checks import MisuseError
 from paretina.verbs.selftraining import SelfTrained, SelfTrainingRound, check_same, own_place
@@ -91,6 +93,63 @@ def test_folders_that_are_not_the_teachers_classes_are_told(home, tmp_path):
     choice = verbs.ask_distilled(home / "teacher", str(tmp_path / "photos"), STUDENT, weights="none", device="cpu")
     assert type(choice.asked.data).__name__ == "Unlabelled"
     assert "are not the teacher's classes (no folder for light; folders lihgt)" in choice.said[0]
+
+
+def with_masks(place):
+    for number in range(4):
+        draw(place / "images" / f"{number}.png", 150 * (number % 2), number)
+        (place / "masks").mkdir(exist_ok=True)
+        mask = np.zeros((24, 24), np.uint8)
+        mask[:12] = 1 + number % 2
+        PIL.Image.fromarray(mask).save(place / "masks" / f"{number}.png")
+    return place
+
+
+def as_table(place, home, classes):
+    rows = [f"{path},{classes[path.parent.name]}" for path in sorted((home / "photos" / "train").glob("*/*.png"))]
+    (place / "pictures.csv").write_text("\n".join(["path,label", *rows, ""]))
+    return place / "pictures.csv"
+
+
+def test_of_a_folder_with_masks_the_pictures_alone_are_learned_from(home, tmp_path):
+    place = with_masks(tmp_path / "cells")
+    student = verbs.ask_distilled(home / "teacher", str(place), STUDENT, weights="none", device="cpu")
+    assert "has one class a pixel, unlike the teacher, so its labels are not used" in student.said[0]
+    for choice in (student, verbs.ask_pretrained(str(place), STUDENT, device="cpu")):
+        found = choice.asked.data.open()
+        names = [sample.name for samples in found.splits.values() for sample in samples]
+        assert len(names) == 4
+        assert not any("masks" in name for name in names)
+        assert found.image(found.split("train")[0]).shape == (3, 24, 24)
+        assert found.task == Nothing()
+
+
+def test_data_of_any_form_are_learned_from_with_the_labels_of_the_teacher_or_without(home, tmp_path):
+    same = as_table(tmp_path, home, {"dark": "dark", "light": "light"})
+    choice = verbs.ask_distilled(home / "teacher", str(same), STUDENT, weights="none", device="cpu")
+    assert type(choice.asked.data).__name__ == "Table"
+    other = as_table(tmp_path, home, {"dark": "night", "light": "day"})
+    choice = verbs.ask_distilled(home / "teacher", str(other), STUDENT, weights="none", device="cpu")
+    assert "has the classes day, night, unlike the teacher, so its labels are not used" in choice.said[0]
+    found = choice.asked.data.open()
+    assert found.classes == ("dark", "light")
+    assert found.task == Nothing()
+    assert {sample.label for samples in found.splits.values() for sample in samples} == {0}
+    assert any(
+        re.match(r"labels are not used: 20 pictures, of which \d are held out for the loss", note) for note in found.notes
+    )
+
+
+def test_a_teacher_of_pixels_needs_masks_and_learns_them(home, tmp_path):
+    place = with_masks(tmp_path / "cells")
+    quick = {"size": 16, "epochs": 1, "batch_size": 2, "workers": 0, "precision": "float32", "head.width": 8, "head.finest": 1}
+    verbs.train(str(place), STUDENT, "segment", "none", "cpu", tmp_path / "teacher", planning="default", **quick)
+    with pytest.raises(MisuseError, match=r"the teacher's answers are one class a pixel, and .*photos has no masks; name data"):
+        verbs.ask_distilled(tmp_path / "teacher", str(home / "photos"), STUDENT, weights="none", device="cpu")
+    made = verbs.distill(
+        tmp_path / "teacher", str(place), STUDENT, weights="none", device="cpu", output=tmp_path / "run", **quick
+    )
+    assert "val/iou" in made.result()["metrics"]
 
 
 def test_the_teacher_sees_the_same_part_in_more_pixels(home):

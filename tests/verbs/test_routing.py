@@ -44,6 +44,18 @@ def asked_of(run):
     return decode(Asked, Run(run).asked()["asked"])
 
 
+def test_pictures_are_given_at_the_largest_size_and_a_dry_run_is_of_the_first_stage(data):
+    words = ["train", data, "--model", "resnet8_w16_s2", "--weights", "none", "--device", "cpu", "--recipe", "plain"]
+    words += ["--routes", "14,28", "epochs=10", "batch_size=16", "workers=0", "--dry-run"]
+    found = CliRunner().invoke(main, [*words, "size=40"])
+    assert found.exit_code == 2
+    assert "the largest of the sizes to choose from, 28 pixels, and the fields ask for 40" in " ".join(found.output.split())
+    found = CliRunner().invoke(main, words)
+    assert found.exit_code == 0, found.output
+    assert "7 epochs, 21 updates of 16 pictures" in found.output
+    assert "the second, for the choice, has 10 epochs" in found.output
+
+
 # --- the chain ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +177,10 @@ def test_commands_print_the_sizes(run, data):
         assert re.search(said, found.output), found.output
     assert "by chance, as often" in found.output
     shown = CliRunner().invoke(main, ["show", str(run.path)])
-    assert "chooses one of 3 sizes for each picture; counted as often as in training:" in shown.output
+    assert (
+        "chooses one of 3 sizes for each picture; counted as often as the validation pictures of its training took them:"
+        in shown.output
+    )
 
 
 @pytest.mark.slow

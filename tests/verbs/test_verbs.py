@@ -369,12 +369,14 @@ def test_evaluates_the_split_of_a_folder_or_all_of_one_without_splits():
 
 
 def test_says_when_all_pictures_may_have_been_learned():
-    found = verbs.evaluate("model.safetensors", "flat")
+    found = verbs.evaluate("model.safetensors", "flat", split="all")
     assert found.accuracy.n == 18
-    assert any("trained on data of this name" in note for note in found.notes)
-    held = verbs.evaluate("model.safetensors", "flat", split="val")
-    assert 0 < held.accuracy.n < 18
-    assert not any("trained on data of this name" in note for note in held.notes)
+    assert any(note.startswith("warning: the model was trained on data of this name") for note in found.notes)
+    for split in (None, "val"):  # a file that has left its run says what it was trained on by name alone
+        held = verbs.evaluate("model.safetensors", "flat", split=split)
+        assert 0 < held.accuracy.n < 18
+        assert not any("trained on data of this name" in note for note in held.notes)
+        assert any("as its name says" in note for note in held.notes) == (split is None)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The commands `paretina evaluate` and `paretina predict`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,29 @@ def figure_lines(found: Any) -> list[str]:
         percent = figure_unit(key, metrics) == "%"
         between = "" if low is None or high is None else f"  [{low:.1f} to {high:.1f}]"
         lines.append(f"{figure_title(key):<28}{value:8.{1 if percent else 3}f}{' %' if percent else '  '}{between}".rstrip())
+    lines += hardest(found.judged.details)
     lines += [f"not counted, because it cannot be read: {name}: {reason}" for name, reason in found.damaged.items()]
     return lines
+
+
+BY_CLASS = (
+    ("per_class", "class", "average_precision", "AP", "n", "picture"),
+    ("per_class", "class", "iou", "IoU", "n", "pixel"),
+    ("boxes_per_class", "name", "ap", "AP", "objects", "object"),
+)
+"""Of each judge: where its classes and their names are, the figure that orders them, its title, and what is counted."""
+
+
+def hardest(details: Mapping[str, Any]) -> list[str]:
+    """A line on the classes with the lowest figures; none where there is one class."""
+    for key, name, value, title, count, noun in BY_CLASS:
+        rows = [row for row in details.get(key) or () if row.get(value) is not None and row.get(count)]
+        if len(rows) < 2:
+            continue
+        worst = sorted((row for row in rows if row[value] < 100), key=lambda row: float(row[value]))[:5]
+        said = [f"{row[name]} {title} {row[value]:.1f} % ({how_many(int(row[count]), noun, ',')})" for row in worst]
+        return [f"hardest classes: {', '.join(said)}"] if said else []
+    return []
 
 
 MANY = 20

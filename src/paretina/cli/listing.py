@@ -41,7 +41,9 @@ def show(model: str, resolution: int | None, as_json: bool) -> None:
         click.echo(rounded_in_words(counted))
         print_lines([f"  {stage.name}: {stage.bits}" for stage in counted.stages if stage.bits])
     if counted.routes:
-        known = "as often as in training" if getattr(shown.model, "shares", ()) else "as if all took the largest"
+        known = "as if all took the largest"
+        if getattr(shown.model, "shares", ()):
+            known = "as often as the validation pictures of its training took them"
         each = [(way.name, f"{100 * way.share:.0f} %", f"{way.macs / 1e6:,.1f} M") for way in counted.routes]
         print_lines([f"chooses one of {how_many(len(counted.routes), 'size')} for each picture; counted {known}:"])
         click.echo("\n".join(in_columns([("size", "share", "MACs"), *each], ">")))

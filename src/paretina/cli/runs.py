@@ -191,7 +191,7 @@ def comparison(found: Any, room: int) -> list[str]:
         said = "no difference is shown" if low <= 0 <= high else f"{second if value > 0 else first} is better"
         lines += [
             "",
-            f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {how_many(found.pictures, 'picture')}",
+            f"top-1 {value:+z.2f} points [{low:+z.2f} to {high:+z.2f}] over the same {how_many(found.pictures, 'picture')}",
             said,
         ]
     else:

@@ -18,13 +18,14 @@ from paretina.cli.program import (
     duration,
     main,
     misuse,
+    note,
     print_json,
     print_lines,
     taken_apart,
     waiting,
 )
 from paretina.cli.tracking import follow_option
-from paretina.run import OF_FOLDS, OF_PERIODS, OF_STAGES
+from paretina.run import OF_FOLDS, OF_PERIODS, OF_STAGES, folds_result
 from paretina.text import how_many
 from paretina.verbs.checks import misuse as refused
 
@@ -241,6 +242,9 @@ def train(
             finished(lambda progress: periods(resume, progress, log_to or ()), resume, as_json)
             return
         finished(lambda progress: resumed(resume, source, progress, log_to or ()), resume, as_json)
+        whole = resume.absolute().parent
+        if (whole / OF_FOLDS).exists() and folds_result(whole) is None:
+            note(f"this is one fold of the cross-validation {whole}, which is not finished: paretina train --resume {whole}")
         return
 
     from paretina import verbs
@@ -380,6 +384,8 @@ def tried(
     if routes:
         with verbs.misuse():
             verbs.check_routed(choice)
+        whole = choice.asked.recipe.epochs
+        choice, seconds = verbs.first_stage(choice, seconds)
     if folds is not None:
         choice.asked = verbs.fold_of(choice.asked, folds)
         seconds = None if seconds is None else seconds / folds
@@ -389,7 +395,9 @@ def tried(
         print_lines([f"- {text}" for text in choice.said])
     show_estimate(prepared, estimate, as_json)
     if routes and not as_json:
-        click.echo("stages  2: this is for the first, at all sizes; then as long again, or a little longer, for the choice")
+        click.echo(
+            f"stages  2: this is for the first, at all sizes; the second, for the choice, has {how_many(whole, 'epoch')}"
+        )
     if stages and not as_json:
         print_lines([stages])
     if folds is not None and not as_json:

@@ -319,8 +319,8 @@ def remarks(classes: tuple[str, ...], truth: Tensor, temperature: float) -> Iter
     if absent:
         some = ", ".join(map(printable, absent[:5])) + (", ..." if len(absent) > 5 else "")
         yield (
-            f"{len(absent)} of {how_many(len(classes), 'class')} have no sample and do not count in the "
-            f"balanced accuracy: {some}"
+            f"{len(absent)} of {how_many(len(classes), 'class')} {'has' if len(absent) == 1 else 'have'} no sample and "
+            f"{'does' if len(absent) == 1 else 'do'} not count in the balanced accuracy: {some}"
         )
     if temperature in (COLDEST, HOTTEST):
         yield f"the temperature stopped at its limit of {temperature:g}: these samples do not determine it"
@@ -471,6 +471,7 @@ def write_predictions(
     classes: tuple[str, ...],
     reject: float | None = None,
     damaged: Mapping[str, str] | None = None,
+    groups: Sequence[Sequence[tuple[str, float]]] = (),
 ) -> None:
     """Writes predictions as CSV in UTF-8, a line per sample.
 
@@ -479,6 +480,8 @@ def write_predictions(
 
     Args:
         reject: adds a column rejected behind confidence, 1 where the answer is less likely than this and else 0.
+        groups: of each sample, the likeliest group of classes of each level with its probability: adds columns group_1 and
+            group_1_confidence, group_2 and so on.
         damaged: reasons by the names of samples that could not be read: adds a last column error, and a line for each of them.
 
     Raises:
@@ -492,10 +495,13 @@ def write_predictions(
     columns = ["name", "label", "predicted", "correct", "confidence"] if known else ["name", "predicted", "confidence"]
     columns += ["rejected"] if reject is not None else []
     columns += [f"{column}_{place}" for place in range(2, shown + 1) for column in ("class", "confidence")]
+    columns += [
+        f"group_{level}{what}" for level in range(1, len(groups[0]) + 1 if groups else 1) for what in ("", "_confidence")
+    ]
     columns += ["error"] if damaged is not None else []
 
     def lines() -> Iterator[dict[str, str]]:
-        waiting = iter(names)
+        waiting, levels = iter(names), iter(groups)
         for rows, true in in_rows(logits, given):
             # a stable sort, so that of equal logits the first class leads here too
             order = rows.sort(dim=1, descending=True, stable=True).indices[:, :shown]
@@ -509,6 +515,8 @@ def write_predictions(
                 for place in range(1, shown):
                     line[f"class_{place + 1}"] = classes[answers[place]]
                     line[f"confidence_{place + 1}"] = f"{chances[place]:.6f}"
+                for level, (group, share) in enumerate(next(levels, ()), 1):
+                    line |= {f"group_{level}": group, f"group_{level}_confidence": f"{share:.6f}"}
                 yield line
         for name, reason in (damaged or {}).items():
             yield {"name": name, "error": reason}

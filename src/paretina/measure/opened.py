@@ -176,7 +176,7 @@ class Steps:
 
 
 def in_turns(network: nn.Module, step: Step) -> Step:
-    """Has a network that chooses its image size take its sizes in turns, as often as in its training, where that is known.
+    """Has a network that chooses its image size take its sizes in turns, as often as the validation pictures of its training.
 
     Images that are timed are noise, for which it would choose otherwise; what chooses runs all the same.
     """

@@ -8,6 +8,7 @@ from torch import nn
 
 from paretina.model.blueprint import Stage
 from paretina.model.build import Combined, Network
+from paretina.spec import field_map
 
 T = TypeVar("T")
 
@@ -61,13 +62,29 @@ def parts_of(network: nn.Module) -> tuple[NetworkPart, ...]:
         return (
             NetworkPart("stem", str(network.blueprint.stem), network.stem),
             *(
-                NetworkPart(f"stage {number}", f"{row.depth} x {row.block}{hidden_in(row)}, stride {row.stride}", stage)
+                NetworkPart(
+                    f"stage {number}", f"{row.depth} x {row.block}{hidden_in(row)}{wired_in(row)}, stride {row.stride}", stage
+                )
                 for number, (row, stage) in enumerate(rows, 1)
             ),
             NetworkPart("head", str(network.blueprint.head), network.head),
         )
     whole = params_of(network)
     return tuple(NetworkPart(name, type(module).__name__, module) for name, module in taken_apart("", network, whole))
+
+
+PLAIN = ("Chain", "Tokens")
+"""Wirings that put the blocks one after the other."""
+
+
+def wired_in(row: Stage) -> str:
+    """How the blocks of a stage are put together, where that is not one after the other."""
+    wiring = row.wiring
+    if type(wiring).__name__ in PLAIN:
+        return ""
+    values = {name: getattr(wiring, name) for name in field_map(type(wiring)) if name != "hidden"}
+    said = ", ".join(f"{name}={value}" for name, value in values.items() if value not in (False, (), None))
+    return f" as {type(wiring).__name__}{f'({said})' if said else ''}"
 
 
 def hidden_in(row: Stage) -> str:

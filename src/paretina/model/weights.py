@@ -46,7 +46,7 @@ class About:
         metrics: values by metric key, as measured when it was saved.
         licence: of the weights.
         origin: of the weights: what they were trained on, and what they started from.
-        name: the network's name in our tables, or "".
+        name: the network's name in our tables, with what was done to it where it is another one since, or "".
         task: the kind of labels; default: one class per picture.
         counts: training pictures of each class; empty if they are not known, or there are several classes a picture.
         balanced: what in its training makes it answer as if all classes were equally frequent, in words; "" for nothing.
@@ -66,6 +66,10 @@ class About:
     thresholds: tuple[float, ...] = ()
     thresholds_from: str = ""
     hierarchy: tuple[tuple[str, str], ...] = ()
+
+    def called(self, path: Path) -> str:
+        """What the network of a file is called: its name, or that of the run or the file where it has none."""
+        return self.name or (path.absolute().parent.name if path.name == "model.safetensors" else path.stem)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values."""

@@ -72,7 +72,7 @@ def signed(interval: Interval | None, digits: int = 1) -> str:
 
 def plus(value: float, digits: int = 1) -> str:
     """A number with its sign; zero has none."""
-    text = f"{value:+.{digits}f}"
+    text = f"{value:+z.{digits}f}"
     return text if float(text) else text[1:]
 
 
@@ -451,7 +451,7 @@ def data_chart(findings: Findings, budget: str) -> Chart | None:
             if first.fit.form != "log-linear":
                 steps = [low * (high / low) ** (i / STEPS) for i in range(STEPS + 1)]
                 line = tuple((x, first.fit(x)) for x in steps)
-        last = "" if first is None else f"{first.slope[0]:+.1f} points per factor of ten"
+        last = "" if first is None else f"{first.slope[0]:+z.1f} points per factor of ten"
         series.append(Dots(name, points, line, last))
     equal = "equal number of updates" if budget == "updates" else "equal number of epochs"
     return drawn(f"Top-1 against training pictures, {equal}", "%", "training pictures", series, logarithmic=True, most=100.0)

@@ -170,6 +170,7 @@ def page(record: RunRecord) -> dict[str, Any]:
         "overlays": overlays_of(record),
         "answers": answers_of(record),
         "pixel_classes": pixel_classes_of(record),
+        "label_classes": label_classes_of(record),
         "box_classes": [
             {"class": str(one.get("name", "")), **{key: number(one, key) for key in ("objects", "ap", "ap50")}}
             for one in dicts(result.get("boxes_per_class"))
@@ -228,6 +229,16 @@ def pixel_classes_of(record: RunRecord) -> list[dict[str, Any]]:
         {"class": str(one.get("class", "")), **{key: number(one, key) for key in ("n", "iou", "dice")}}
         for one in found
         if "iou" in one
+    ]
+
+
+def label_classes_of(record: RunRecord) -> list[dict[str, Any]]:
+    """Rows of the table of classes where a picture can have several; empty for other tasks."""
+    keys = ("n", "average_precision", "f1", "threshold", "f1_tuned")
+    return [
+        {"class": str(one.get("class", "")), **{key: number(one, key) for key in keys}}
+        for one in dicts((record.result or {}).get("per_class"))
+        if "average_precision" in one
     ]
 
 

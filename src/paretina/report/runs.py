@@ -194,14 +194,15 @@ def row_of(record: RunRecord, folder: Path) -> dict[str, Any]:
 
 
 def folds_row(path: Path, folder: Path) -> list[ListedRun]:
-    """The row of a finished cross-validation, with the figure of all folds together; [] of one that is not finished.
+    """The row of a cross-validation, with the figure of all folds together once it is finished; [] where none was begun.
 
     Network, data and settings are those of its first fold; what is of one network or its training only is not known.
     """
     result, begun = folds_result(path), folds_begun(path)
-    if result is None or not begun:
+    if not begun:
         return []
     first = read_run(begun[0])
+    finished, result = result is not None, result or {}
     pooled, between = result.get("pooled"), number(result.get("between_folds"), "mean")
     figure = (number(pooled, "value"), number(pooled, "low"), number(pooled, "high")) if pooled else (between, None, None)
     name = path.relative_to(folder).as_posix()
@@ -209,7 +210,7 @@ def folds_row(path: Path, folder: Path) -> list[ListedRun]:
     row = {
         **row_of(first, path),
         "run": path.resolve().name if name == "." else name,
-        "state": "finished",
+        "state": "finished" if finished else "running" if any(map(is_held, begun)) else "interrupted",
         **dict(zip(FIGURE, figure, strict=True)),
         "on_train": None,
         "time_s": sum(times),
@@ -368,7 +369,9 @@ class ComparedRuns:
         said = "not judged on the same pictures"
         if self.gained is not None:
             value, low, high = self.gained
-            said = f"top-1 {value:+.2f} points [{low:+.2f} to {high:+.2f}] over the same {how_many(self.pictures, 'picture')}"
+            said = (
+                f"top-1 {value:+z.2f} points [{low:+z.2f} to {high:+z.2f}] over the same {how_many(self.pictures, 'picture')}"
+            )
         return html_table(rows, ("", *self.names)) + html_lines([said])
 
     def to_dict(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "–" if ms is None else f"{ms[0]:.3g}",
         said("mean", ".2f"),
         f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "",
-        said("train_top1", ".1f"),
+        "–" if row["same_as"] else said("train_top1", ".1f"),
         "failed" if row["error"] else f"= {row['same_as']}" if row["same_as"] else "",
     )
 

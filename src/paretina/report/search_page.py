@@ -244,14 +244,14 @@ def beat(found: Found) -> str:
             return f"{said}no candidate of random search was trained in full, so nothing says whether the search beat it"
         what = "network" if "file" in found["found"] else "settings"
         return f"{said}both ended at the same {what}: the search did not beat random search"
-    points = f"{against['points']:+.2f} points"
+    points = f"{against['points']:+z.2f} points"
     interval = against["interval"]
     if not interval:
         return (
             f"{said}of one seed, which says nothing about chance, the search is {points} against random search in full "
             "trainings: that does not show that it beat it; give --seeds 2 or more"
         )
-    spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]"
+    spread = f" [{interval[1]:+z.2f}, {interval[2]:+z.2f}]"
     if against["clear"]:
         return f"{said}trained in full, the search beat random search: {points}{spread}"
     return f"{said}trained in full, the search did not beat random search: {points}{spread}"
@@ -292,9 +292,9 @@ def verdict_lines(found: Found) -> list[str]:
     against = found["against_first"]
     if against is not None:
         interval = against["interval"]
-        spread = f" [{interval[1]:+.2f}, {interval[2]:+.2f}]" if interval else ", of one seed"
+        spread = f" [{interval[1]:+z.2f}, {interval[2]:+z.2f}]" if interval else ", of one seed"
         costs = ", at other costs: see the table" if "file" in found["found"] else ""
-        lines.append(f"against what it began with: {against['points']:+.2f} points{spread}{costs}")
+        lines.append(f"against what it began with: {against['points']:+z.2f} points{spread}{costs}")
         first = next((row for row in found["finalists"] if row["name"] == "first"), None)
         if against["points"] <= 0 and first is not None and first["holds"]:
             worse = "no better" if against["points"] == 0 else "worse"

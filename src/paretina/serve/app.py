@@ -23,6 +23,7 @@ from torch import Tensor
 from paretina.data import decode
 from paretina.data.decode import DecodeError
 from paretina.serve.queue import BatchQueue, FullError, LateError
+from paretina.spec import near
 
 PAGE = Path(__file__).parent / "page.html"
 
@@ -247,10 +248,16 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     responses: dict[int | str, dict[str, Any]] = {code: {"description": text} for code, text in refusals.items()}
     binary = {"requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
+    def only(request: Request, *known: str) -> None:
+        """Refuses parameters that would have no effect."""
+        if strange := [name for name in request.query_params if name not in known]:
+            raise RefusedError(422, f"there is no parameter {strange[0]!r}{near(strange[0], known)}")
+
     @app.post("/predict", responses=responses, openapi_extra=binary)
     async def predict(request: Request, top: Top = None, heat: bool = False, score: Score = None) -> JSONResponse:
         """Classify one picture, or find the objects in it, whose file is the body of the request; with `heat` also where the
         model looks."""
+        only(request, "top", "heat", "score")
         check_score(score)
         found, drawing = await answered(await body_of(request, limits.bytes), "the picture", top, score, heat)
         shown = {} if drawing is None else {"heat": drawing}
@@ -282,6 +289,7 @@ def application(served: Served, limits: Bounds) -> FastAPI:
     async def predict_batch(request: Request, top: Top = None, score: Score = None) -> JSONResponse:
         """Classify several pictures, or find the objects in them, the files `pictures` of a form; one that cannot be read has
         an error in place of answers."""
+        only(request, "top", "score")
         check_score(score)
         at_once = asyncio.Semaphore(max(1, limits.queue // 2))  # or a form could fill the queue by itself
 

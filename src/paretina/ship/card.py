@@ -205,7 +205,7 @@ def figures(facts: CardFacts) -> str:
         if gate.get("ap_before") is not None and gate.get("ap_after") is not None:
             text += f", average precision {gate['ap_after']:.2f} % (before {gate['ap_before']:.2f} %)"
         if gained:
-            text += f", top-1 changed by {gained['value']:+.2f} points [{gained['low']:+.2f} to {gained['high']:+.2f}]"
+            text += f", top-1 changed by {gained['value']:+z.2f} points [{gained['low']:+z.2f} to {gained['high']:+z.2f}]"
         lines += ["", f"{text}. Verdict: {gate.get('verdict', 'unknown')}."]
     return "\n".join(lines).strip() or "Not measured."
 

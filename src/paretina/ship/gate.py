@@ -128,8 +128,8 @@ class Gate:
         ]
         if self.before is not None and self.after is not None and self.gained is not None:
             shown.append(
-                f"top-1 {self.before.value:.1f} % before, {self.after.value:.1f} % after: {self.gained.value:+.2f} points "
-                f"[{self.gained.low:+.2f} to {self.gained.high:+.2f}]"
+                f"top-1 {self.before.value:.1f} % before, {self.after.value:.1f} % after: {self.gained.value:+z.2f} points "
+                f"[{self.gained.low:+z.2f} to {self.gained.high:+z.2f}]"
             )
         if self.ap_before is not None and self.ap_after is not None:
             shown.append(f"AP {self.ap_before:.1f} % before, {self.ap_after:.1f} % after")
@@ -287,15 +287,15 @@ def loss_judged(gained: Interval, n: int, most: float, point: bool = False) -> t
     if gained.low >= -most:
         return "passed", ""
     if gained.high < -most:
-        return "failed", f"top-1 changed by {gained.value:+.2f} points, and only {most:g} may be lost"
+        return "failed", f"top-1 changed by {gained.value:+z.2f} points, and only {most:g} may be lost"
     if gained.value < -most:
         return "undecided", (
-            f"top-1 changed by {gained.value:+.2f} points on {how_many(n, 'picture', ',')} [{gained.low:+.2f} to "
-            f"{gained.high:+.2f}]: whether more than the {most:g} that may be is lost cannot be told from so few"
+            f"top-1 changed by {gained.value:+z.2f} points on {how_many(n, 'picture', ',')} [{gained.low:+z.2f} to "
+            f"{gained.high:+z.2f}]: whether more than the {most:g} that may be is lost cannot be told from so few"
         )
     return "undecided", (
-        f"top-1 changed by {gained.value:+.2f} points on {how_many(n, 'picture', ',')}, but the interval reaches to "
-        f"{gained.low:+.2f}: to show a loss of at most {most:g} about {enough(gained, n, most):,} pictures are needed"
+        f"top-1 changed by {gained.value:+z.2f} points on {how_many(n, 'picture', ',')}, but the interval reaches to "
+        f"{gained.low:+z.2f}: to show a loss of at most {most:g} about {enough(gained, n, most):,} pictures are needed"
     )
 
 

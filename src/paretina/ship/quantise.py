@@ -89,7 +89,7 @@ def on_others(answers: Tensor, calibration: Calibration) -> str:
     """What became of the held pictures, in words."""
     held = how_many(len(calibration.held), "other training picture")
     moved, more = 100 * calibration.changed(answers), -100 * calibration.lost(answers)
-    return f"of {held} {moved:.2f} % change their answer, and the share that is right moves by {more:+.2f} points"
+    return f"of {held} {moved:.2f} % change their answer, and the share that is right moves by {more:+z.2f} points"
 
 
 def kept_in_float(left: Sequence[str], count: int) -> tuple[str, ...]:
@@ -237,7 +237,6 @@ def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple
     ignored = nncf.IgnoredScope(names=before_first_convolution(model))
     given = nncf.Dataset([image[None].contiguous().numpy() for image in calibration.pictures])
     settings = {"preset": nncf.QuantizationPreset.MIXED, "ignored_scope": ignored, "subset_size": len(calibration.pictures)}
-    layers = sum(1 for op in model.get_ops() if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"))
     with quiet(), signal_stack_kept():
         found = nncf.quantize(model, given, **settings)
         answers = openvino_answers_of(found, calibration)
@@ -267,11 +266,28 @@ def quantised_openvino(model: Any, calibration: Calibration) -> tuple[Any, tuple
             )
             now = openvino_answers_of(again, calibration)
         if calibration.lost(now) < calibration.lost(answers):
-            found, answers, left = again, now, f"; NNCF took up to {MOST} layers back to float"
+            before, after = rounded_layers(found), rounded_layers(again)
+            left = f"; NNCF took {before - after} of {how_many(before, 'layer')} back to float"
+            found, answers = again, now
     return found, (
-        f"int8 by NNCF {version_of('nncf')}: ranges of {how_many(len(calibration.pictures), 'training picture')}, {layers} "
-        f"layers; {on_others(answers, calibration)}{left}",
+        f"int8 by NNCF {version_of('nncf')}: ranges of {how_many(len(calibration.pictures), 'training picture')}, "
+        f"{how_many(rounded_layers(found), 'layer')} in int8; {on_others(answers, calibration)}{left}",
     )
+
+
+def rounded_layers(model: Any) -> int:
+    """The number of convolutions and matrix products of an OpenVINO model whose second factor is rounded to int8."""
+    passed = ("Reshape", "Convert", "Transpose", "Multiply", "Subtract")
+    count = 0
+    for op in model.get_ops():
+        if op.get_type_name() not in ("Convolution", "GroupConvolution", "MatMul"):
+            continue
+        before = op.input_value(1).get_node()
+        while before.get_type_name() in passed:
+            before = before.input_value(0).get_node()
+        constant = before.get_type_name() == "Constant" and before.get_element_type().get_type_name() in ("i8", "u8")
+        count += constant or before.get_type_name() == "FakeQuantize"
+    return count
 
 
 def quiet_nncf() -> Any:

@@ -122,7 +122,7 @@ def written(
     check_task(model, about)
     check_fixed(model, network)
     check_bits(model, network, precision)
-    check_int8(model, about, precision)
+    check_int8(model, about, format, precision)
     if about.task.BOXES:
         check_one_step(model, network)
     form, steps = in_inference_form(network)
@@ -146,7 +146,7 @@ def described(model: Path, network: Network, about: About, precision: Precision,
         channels=network.model.channels,
         precision=precision,
         steps=steps,
-        network=about.name or type(network.model).__name__,
+        network=about.called(model),
         sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         cost={name: value for name, value in asdict(cost(network.model)).items() if isinstance(value, int)},
         boxes=box_rule(network.eval()) if about.task.BOXES else None,
@@ -163,7 +163,12 @@ def check_precision(format: Format, precision: str) -> None:
         raise ValueError(f"{format.NAME} is written in {', '.join(format.PRECISIONS)}, not in {precision}")
 
 
-def check_int8(model: Path, about: About, precision: Precision) -> None:
+def instead_of_int8(format: Format) -> str:
+    """The other precisions of a format: "float32 or bfloat16"."""
+    return " or ".join(each for each in format.PRECISIONS if each != "int8")
+
+
+def check_int8(model: Path, about: About, format: Format, precision: Precision) -> None:
     """Checks that int8 is asked of a model whose loss it can be judged by.
 
     Raises:
@@ -171,7 +176,7 @@ def check_int8(model: Path, about: About, precision: Precision) -> None:
     """
     if precision == "int8" and not isinstance(about.task, OneOf):
         raise ValueError(
-            f"int8 is for one class a picture; the task of {model} is {about.task.WORDS}; ship it in float32 or bfloat16"
+            f"int8 is for one class a picture; the task of {model} is {about.task.WORDS}; ship it in {instead_of_int8(format)}"
         )
 
 

@@ -1,6 +1,7 @@
 """Fine-tuning a trained network at another image size or on other data."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -348,4 +349,17 @@ def go_on(
             f" out, or set different sizes for training and testing: size=SIZE test_size={resolution}"
         )
     warning = aligned(before.side, final)
-    return choice, (f"warning: {warning}",) if warning else ()
+    return choice, (*([f"warning: {warning}"] if warning else []), *seen_before(path, choice.asked.data))
+
+
+def seen_before(path: Path, source: Source) -> list[str]:
+    """Warnings that validation pictures of the data are among those that a network was trained on; [] where none can be.
+
+    The data of its own run holds out what that run held out; that of a cross-validation, and other parts of its data, do not.
+    """
+    same = learned(path, source)
+    if same.folds is None and not same.inside and not same.new:
+        return []
+    with suppress(ValueError, OSError):  # training says so itself
+        return [note for note in same.remarks("val", source.open().split("val")) if note.startswith("warning")]
+    return []

@@ -14,7 +14,7 @@ from paretina.data.likeness import Leaks, leaks
 from paretina.data.pictures import Pictures, read_pictures
 from paretina.data.remarks import told
 from paretina.data.sampler import Epochs, order_of
-from paretina.data.source import Collection, Source
+from paretina.data.source import Collection, Source, innermost
 from paretina.measure.evaluate import Evaluation
 from paretina.model.assemblies.route import Routed
 from paretina.model.blueprint import Model, Preprocessing
@@ -128,7 +128,11 @@ def prepare(asked: Asked, ranks: int = 1, look_s: float | None = None) -> Prepar
     prepared = Prepared(asked, collection, resolved.model, resolved.start, tuple(notes), train, val)
     check_damage(prepared.damaged, len(collection.split("train")) + len(collection.split("val")), asked.recipe.max_damaged)
     if not len(train) or not len(val):
-        raise ValueError(f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on")
+        share = getattr(innermost(asked.data), "val_share", None)
+        instead = f"; data.val_share={share:g} leaves none, so give another share" if share in (0, 1) else ""
+        raise ValueError(
+            f"training needs pictures in both splits, got {len(train)} to train on and {len(val)} to validate on{instead}"
+        )
     for pictures in (train, val):
         check_targets(pictures, len(collection.classes))
     if train.damaged:

@@ -67,10 +67,12 @@ def start_notes(
     if probe_size is None and loaded.rows.new and "head" in frozen:
         raise ValueError(f"the head is frozen, but {loaded.rows.said()}; leave 'head' out of frozen")
     if idle := [part for part in loaded.new if part.endswith(tuple(frozen))]:
-        raise ValueError(f"{', '.join(idle)} is frozen, but the weights do not have it; leave it out of frozen")
+        are, them = ("is", "it") if len(idle) == 1 else ("are", "them")
+        raise ValueError(f"{', '.join(idle)} {are} frozen, but the weights do not have {them}; {unfrozen(idle, learning)}")
     if idle := [part for part in loaded.begun if part.endswith(tuple(frozen))]:
+        are, have = ("is", "its quantiser has") if len(idle) == 1 else ("are", "their quantisers have")
         raise ValueError(
-            f"{', '.join(idle)} is frozen, but its quantiser has new steps, which training sets; leave it out of frozen"
+            f"{', '.join(idle)} {are} frozen, but {have} new steps, which training sets; {unfrozen(idle, learning)}"
         )
     rows, *parts = loaded.notes()
     if probe_size is not None:
@@ -79,7 +81,28 @@ def start_notes(
             "the last layer starts as a linear probe: a logistic regression on the features that the weights give the training "
             f"pictures at {at} pixels"
         )
-    return (rows, *parts, *different_notes(start, model))
+    return (rows, *parts, *different_notes(start, model), *only_head_note(model, learning))
+
+
+def unfrozen(parts: Sequence[str], learning: Learning) -> str:
+    """How to have parts learn that a recipe freezes."""
+    if all(part.endswith(learning.frozen) for part in parts) and learning.frozen:
+        return f"leave {'it' if len(parts) == 1 else 'them'} out of frozen"
+    if learning.trainable_stages is not None:
+        return f"trainable_stages={learning.trainable_stages} freezes what is before; set trainable_stages=none frozen_stride=0"
+    return f"frozen_stride={learning.frozen_stride} freezes what has such a stride; set frozen_stride=0"
+
+
+def only_head_note(model: Model, learning: Learning) -> tuple[str, ...]:
+    """Says so where a stride that leaves later stages of other networks free freezes all stages of this one."""
+    frozen = set(learning.frozen_parts(model))
+    every = all({"stem", *(f"stages.{i}" for i in range(len(each.stages)))} <= frozen for each in model.blueprints())
+    if not every or learning.trainable_stages is not None or not learning.frozen_stride or "head" in frozen:
+        return ()
+    return (
+        f"frozen_stride={learning.frozen_stride} freezes all stages of this network, so only what comes after them is trained; "
+        "frozen_stride=0 trains all of it",
+    )
 
 
 def different_notes(start: Start, model: Model) -> tuple[str, ...]:
@@ -103,10 +126,16 @@ def different_parts(start: Start, model: Model) -> tuple[str, ...]:
     for own, given in zip(model.blueprints(), start.model.blueprints(), strict=False):
         fields = [name for name in ("padding", "norm", "activation", "quantiser") if getattr(own, name) != getattr(given, name)]
         if fields:
-            wrong = ", ".join(f"{name} {named(getattr(given, name))} instead of {named(getattr(own, name))}" for name in fields)
+            pairs = {name: apart(getattr(given, name), getattr(own, name)) for name in fields}
+            wrong = ", ".join(f"{name} {theirs} instead of {ours}" for name, (theirs, ours) in pairs.items())
             sign = "" if fields == ["quantiser"] else "warning: "  # few bits are learned from weights of more
             return (f"{sign}the weights were trained in a network with {wrong}",)
     return ()
+
+
+def apart(value: object, other: object) -> tuple[str, str]:
+    """Two parts of networks in words, in full where they would read alike otherwise."""
+    return (named(value), named(other)) if named(value) != named(other) else (str(value), str(other))
 
 
 def named(value: object) -> str:

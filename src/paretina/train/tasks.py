@@ -23,6 +23,7 @@ from paretina.spec import kinds, specs_within
 from paretina.text import printable
 from paretina.train.objective import Learner, Objective, Term
 from paretina.train.recipe import Recipe
+from paretina.train.terms.adjusted_cross_entropy import AdjustedCrossEntropy
 from paretina.train.terms.binary_cross_entropy import BinaryCrossEntropy
 from paretina.train.terms.cross_entropy import CrossEntropy
 
@@ -69,6 +70,8 @@ def check_task(recipe: Recipe, task: Task) -> None:
             instead = f"terms that are: {', '.join(known) or 'none'}"
             if known and spec in getattr(recipe.objective, "terms", ()):
                 instead += f"; such as objective.terms.{known[0]}=on objective.terms.{title}=off"
+            if isinstance(spec, AdjustedCrossEntropy):
+                instead = "leave it out (--imbalance logits asks for it), or weigh the classes (--imbalance weights)"
         raise ValueError(f"{title} is not for the task of this data, {name}, but for {others}; {instead}")
 
 
@@ -142,9 +145,11 @@ def check_teacher(path: str, about: About, collection: Collection) -> None:
         names = (about.task.WORDS, task.WORDS)
         raise ValueError(f"the teacher {path} was trained for another task than that of the data: {names[0]}, not {names[1]}")
     if about.classes != collection.classes:
-        raise ValueError(
-            f"the teacher {path} has other classes ({', '.join(map(printable, about.classes[:5]))} ...) than the data"
+        theirs, ours = (
+            f"{', '.join(map(printable, names[:5]))}{' ...' if len(names) > 5 else ''}"
+            for names in (about.classes, collection.classes)
         )
+        raise ValueError(f"the classes of the teacher {path} are not those of the data: {theirs}; the data has {ours}")
 
 
 def check_logits(logits: Tensor, classes: int, side: int, task: Task, head: str) -> None:

@@ -1,7 +1,8 @@
 """Trains a classifier: from a request to a run directory with a model file."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from paretina.measure.plan import Plan, machine
 from paretina.measure.process import process_settings
 from paretina.measure.routes import routes_taken
 from paretina.model.assemblies.route import Router
+from paretina.model.tasks.one_of import OneOf
 from paretina.run import Run, command_line, free_folder
 from paretina.spec import decode, encode, field_map
 from paretina.text import how_many
@@ -155,12 +157,37 @@ def resume(
         if run.result() is not None:
             say(f"{path} is finished already")
             return run
-        say(run.point())
         prepared = with_memory_notes(prepare(asked, ranks.count))
-        if prepared.digest() != run.asked().get("samples"):
-            raise ValueError(f"the pictures are not those that {path} was trained on; start a new run, or restore them")
+        if prepared.digest() != saved.get("samples"):
+            raise ValueError(
+                f"the pictures are not those that {path} was trained on; {changed_since(prepared, saved)}: restore them, or "
+                "start a new run"
+            )
+        say(run.point())
         with failure_logged(run, ranks), accidents_named(run):
             return finish(prepared, run, ranks, listen, say, save_every, stop_after)
+
+
+def changed_since(prepared: Prepared, saved: Mapping[str, Any]) -> str:
+    """What is known of a change of the pictures since a run was started."""
+    before, now = saved.get("pictures"), pictures_counted(prepared)
+    if not isinstance(before, dict) or before == now:
+        return "as many as there were have other names, labels or places"
+    parts = [
+        f"{name} had {int(before.get(name, 0)):,} and has {now.get(name, 0):,}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name, 0) != now.get(name, 0)
+    ]
+    return ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
+
+
+def pictures_counted(prepared: Prepared) -> dict[str, int]:
+    """The pictures of each split, and of each class where a picture has one."""
+    found = {f"the split {name}": len(prepared.collection.split(name)) for name in ("train", "val")}
+    if prepared.collection.task == OneOf():
+        counts = Counter(sample.label for name in ("train", "val") for sample in prepared.collection.split(name))
+        found |= {f"the class {name}": counts[number] for number, name in enumerate(prepared.collection.classes)}
+    return found
 
 
 @contextmanager
@@ -229,6 +256,7 @@ def description(prepared: Prepared, said: Sequence[str] = ()) -> dict[str, Any]:
         "environment": {"paretina": version(), **machine(), "device": asked.plan.device},
         "asked": encode(asked),
         "samples": prepared.digest(),
+        "pictures": pictures_counted(prepared),
         "notes": [*said, *prepared.notes],
     }
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from paretina.verbs.reporting import report as report
     from paretina.verbs.routing import check_routed as check_routed
     from paretina.verbs.routing import continue_routed as continue_routed
+    from paretina.verbs.routing import first_stage as first_stage
     from paretina.verbs.routing import train_routed as train_routed
     from paretina.verbs.running import compare_runs as compare_runs
     from paretina.verbs.running import runs as runs
@@ -87,6 +88,7 @@ PLACES = {
     "check_parts": "verbs.asking",
     "check_periods": "verbs.distilling",
     "check_routed": "verbs.routing",
+    "first_stage": "verbs.routing",
     "compare_runs": "verbs.running",
     "continue_blockwise": "verbs.blockwise",
     "continue_folds": "verbs.folding",

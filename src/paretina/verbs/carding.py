@@ -46,7 +46,7 @@ def of_model(path: Path) -> CardFacts:
         about=about,
         preprocessing=network.model.preprocessing,
         resolution=network.model.resolution,
-        network=about.name or type(network.model).__name__,
+        network=about.called(path),
         params=counted.params,
         macs=counted.macs,
         result=result,

@@ -1,7 +1,7 @@
 """Trains a student on what a teacher says, and networks on pictures without labels."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from paretina.data.source import Source
 from paretina.data.sources.apart import Apart
 from paretina.data.sources.folder import Folder
 from paretina.data.sources.unlabelled import Unlabelled
+from paretina.data.sources.without_labels import WithoutLabels
 from paretina.data.transform import View
 from paretina.model.interop import timm_model
 from paretina.model.network_file import is_network_file
+from paretina.model.task import Task
 from paretina.model.tasks.boxes import Boxes
+from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
 from paretina.run import Run
 from paretina.text import printable
@@ -36,8 +39,8 @@ FIXED = (".npz", ".npy", ".csv", ".json", ".pkl", ".pt", ".pth")
 TIMM = "timm:"
 
 
-def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
-    """A teacher as a recipe names it, and the names of its classes.
+def teacher_about(teacher: Path | str) -> tuple[str, tuple[str, ...], Task]:
+    """A teacher as a recipe names it, the names of its classes, and its task.
 
     Raises:
         MisuseError: there is no such model, or it cannot be a teacher; the message says why.
@@ -45,7 +48,7 @@ def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
     name = str(teacher)
     if name.startswith(TIMM):
         with misuse():
-            return name, tuple(timm_model(name.removeprefix(TIMM)).classes)
+            return name, tuple(timm_model(name.removeprefix(TIMM)).classes), OneOf()
     if name.lower().endswith(FIXED):
         raise MisuseError(
             f"{name} is no network: answers that were computed once belong to other views of the pictures than the student's, "
@@ -59,20 +62,30 @@ def teacher_classes(teacher: Path | str) -> tuple[str, tuple[str, ...]]:
             f"the task of {path} is {about.task.WORDS}; distilling is for classes of pictures or pixels: train a smaller "
             "network on the labels instead, with `paretina train --task detect`"
         )
-    return str(path), about.classes
+    return str(path), about.classes, about.task
 
 
-def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool, say: Say) -> Source:
-    """The data with labels where these are the given classes, and without any where a folder has others or none.
+def pictures_for(data: str | Source, classes: tuple[str, ...], task: Task, judged: bool, say: Say) -> Source:
+    """The data with labels where these are a teacher's, and without any where it has others or none.
 
     Args:
+        classes: the teacher's.
+        task: the teacher's.
         judged: whether a part of pictures without labels is held out for the loss.
-        say: called with a note where folders are there and are not taken for labels.
+        say: called with a note where there are labels and they are not used.
+
+    Raises:
+        MisuseError: there is no such data, or the teacher needs masks and the data has none.
     """
-    if not isinstance(data, str) or not Path(data).expanduser().is_dir():
-        with misuse():
-            return source_named(data)
-    labelled = Folder(path=data)
+    if isinstance(data, Source):
+        return data
+    with misuse():
+        source = source_named(data)
+    if not isinstance(source, Folder):
+        return as_taught(source, data, classes, task, say)
+    if task.DENSE:
+        raise MisuseError(f"the teacher's answers are {task.WORDS}, and {data} has no masks; name data that have them")
+    labelled = source
     try:
         found = set(replace(labelled, copies="anywhere").open().classes)
     except ValueError:
@@ -88,6 +101,32 @@ def pictures_for(data: str | Source, classes: tuple[str, ...], judged: bool, say
             "labelled pictures with --val for a top-1"
         )
     return Unlabelled(path=data, classes=classes) if judged else Unlabelled(path=data, classes=classes, val_share=0.0)
+
+
+def as_taught(source: Source, data: str, classes: tuple[str, ...], task: Task, say: Say) -> Source:
+    """As `pictures_for`, for data other than folders of pictures.
+
+    Raises:
+        MisuseError: it cannot be opened, or the teacher needs masks and the data has none.
+    """
+    source = source.read_as(task, classes)
+    with misuse():
+        found = source.open()
+    if found.task == task and set(found.classes) == set(classes):
+        return source
+    if task.DENSE:
+        raise MisuseError(
+            f"the teacher's answers are {task.WORDS}, {listed(classes)}, and {data} has {found.task.WORDS}, "
+            f"{listed(found.classes)}; name data that have the teacher's"
+        )
+    what = found.task.WORDS if found.task != task else f"the classes {listed(found.classes)}"
+    say(f"{data} has {what}, unlike the teacher, so its labels are not used; name labelled pictures with --val for a top-1")
+    return WithoutLabels(source=source, classes=classes)
+
+
+def listed(classes: Sequence[str]) -> str:
+    """The first classes by name."""
+    return f"{', '.join(map(printable, classes[:4]))}{' ...' if len(classes) > 4 else ''}"
 
 
 def ask_distilled(
@@ -106,7 +145,7 @@ def ask_distilled(
     """Builds the request for distilling a teacher into a student; see `distill`."""
     if blockwise and teacher_size is not None:
         raise MisuseError("maps are compared place by place, so the teacher sees the student's size; leave --teacher-size out")
-    path, classes = teacher_classes(teacher)
+    path, classes, task = teacher_about(teacher)
     fields = dict(fields or {})
     if data is None and "data" in fields:
         with misuse():
@@ -118,7 +157,7 @@ def ask_distilled(
     if model is None:
         raise MisuseError("name the student, a network from `paretina models`: --model resnet18")
     notes: list[str] = []
-    source = pictures_for(data, classes, val is None, notes.append)
+    source = pictures_for(data, classes, task, val is None, notes.append)
     if val is not None:
         with misuse("--val"):
             source = Apart(train=source, val=source_named(val))
@@ -234,12 +273,17 @@ def ask_pretrained(
     fields: Mapping[str, Any] | None = None,
 ) -> Choice:
     """Builds the request for learning without labels; see `pretrain`."""
-    source: str | Source = data
-    if isinstance(data, str) and Path(data).expanduser().is_dir():
+    source = data
+    if isinstance(data, str):
+        with misuse():
+            source = source_named(data)
+    if isinstance(data, str) and isinstance(source, Folder):
         try:
-            Folder(path=data, copies="anywhere").open()
+            replace(source, copies="anywhere").open()
         except ValueError:
             source = Unlabelled(path=data)
+    elif isinstance(data, str) and isinstance(source, Source) and (source.dense() or source.boxed()):
+        source = WithoutLabels(source=source)
     return ask(source, model or "resnet18", recipe or "byol", weights or "none", device, config, fields)
 
 

@@ -112,8 +112,8 @@ class Against:
     def line(self) -> str:
         value, low, high = self.gained
         return (
-            f"{self.other} recognises {self.before.value:.1f} %, this one {self.after.value:.1f} %: {value:+.2f} points "
-            f"[{low:+.2f} to {high:+.2f}] over the same pictures, p = {self.p:.2g}"
+            f"{self.other} recognises {self.before.value:.1f} %, this one {self.after.value:.1f} %: {value:+z.2f} points "
+            f"[{low:+z.2f} to {high:+z.2f}] over the same pictures, p = {self.p:.2g}"
         )
 
 
@@ -322,7 +322,7 @@ def evaluate(
         raise MisuseError("--logit-adjustment is for the figures at one resolution; leave --corruptions or resolutions out")
     with misuse(str(path)):
         check_adjusting(about, logit_adjustment)
-    found = labelled(path, about, source, split, str(data), held_out=other is not None, ignore=ignore)
+    found = labelled(path, about, source, split, str(data), ignore)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
     if flips:
         check_mirrors(path, collection.mirrors)
@@ -334,7 +334,7 @@ def evaluate(
     if network is not None and len(sizes) > 1:
         swept = sweep(network, pictures, sizes, plan, where={"val": "validation"}.get(split, split))
     if swept is not None and html is not None:
-        write_sweep(swept, Path(html), about.name or path.name)
+        write_sweep(swept, Path(html), about.called(path))
     side = swept.best if swept else sizes[0] if sizes else opened.resolution
     if network is not None and side != opened.resolution:
         check_side(network.model, side)

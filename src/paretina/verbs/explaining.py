@@ -146,7 +146,7 @@ def explain(
             captions.append(f"{answer} {100 * probability:.0f} %")
         rows.append(row)
         lines.append(captions)
-    titles = [each.about.name or each.path.stem for each in opened]
+    titles = [each.about.called(each.path) for each in opened]
     place = folder / "sheet.png"
     save(sheet(rows, titles, lines), place)
     measured = {}

@@ -16,7 +16,7 @@ from paretina.model.weights import About
 from paretina.ship.format import format_of
 from paretina.spec import field_map, near
 from paretina.text import printable
-from paretina.train.finetuning import Learned, learned
+from paretina.train.finetuning import Learned, learned, place_of, trained, whole_of
 from paretina.verbs.checks import MisuseError, misuse
 
 
@@ -41,17 +41,15 @@ def labelled(
     source: Source,
     split: str | None,
     data: str,
-    held_out: bool = False,
     ignore: Sequence[str] = (),
 ) -> Labelled:
     """Pictures of a split of the data, for a model.
 
     Args:
         path: the model file; the data that it was trained on keeps the split of its run.
-        split: None for val, or for all of data that have no split to judge on; "all" for all splits together.
+        split: None for val, or for all of data that have no split to judge on, unless the model was trained on them or on data
+            of their name: of these it is judged on what training held out. "all" for all splits together.
         data: what the source is called.
-        held_out: whether a model that was trained on data of this name, without splits, is judged on the pictures that its
-            training held out, and not on all; on the very data that it was trained on it always is.
         ignore: classes of the data whose pictures are left out; the data of the run leaves out those that the run did.
 
     Raises:
@@ -61,7 +59,7 @@ def labelled(
     before = learned_by(path, source)
     notes: list[str] = []
     made, named = innermost(before.source), innermost(source.read_as(about.task, about.classes))
-    if not hasattr(named, "path") and type(made) is type(named) and made != named:
+    if named.WORD and type(made) is type(named) and made != named:
         notes.append(f"{data} is made as for the training of the model: {differing(made, named)}")
     left_out = ignored_in(before.source)
     gone = [name for name in ignore if name not in left_out] if about.task.BOXES else []  # which a folder may be asked for
@@ -79,19 +77,21 @@ def labelled(
             inner = replace(inner, layout="classes")  # the model knows the layout that would have to be guessed
             source = with_innermost(source, inner)
     one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
-    own = one_run or is_named_after(about, inner)
     trained_on = one_run and (not before.inside or before.split == "val")
+    named_alike = not one_run and before.folds is None and is_named_after(about, inner)
+    alike = named_alike and not is_elsewhere(path)
     undivided = without_split(source) if split in (None, "all") else None
-    if undivided is not None and split is None and (trained_on or (held_out and own)):
+    if undivided is not None and split is None and (trained_on or alike):
         undivided, split = None, "val"
-        notes.append(f"of {data} only the pictures that training held out are judged; --split all judges all of them")
+        if_same = ", if it is what the model was trained on, as its name says," if alike else ""
+        notes.append(f"of {data} only the pictures that training held out{if_same} are judged; --split all judges all of them")
     if undivided is not None:
         split, collection = "all", undivided.open()
         samples = collection.split("val")
-        if is_named_after(about, inner):
+        if named_alike:
             notes.append(
-                "the model was trained on data of this name, so most of these pictures may be among its training pictures; "
-                "--split val uses only the held-out ones"
+                "warning: the model was trained on data of this name, so most of these pictures may be among its training "
+                "pictures; --split val uses only the held-out ones"
             )
     else:
         split, collection = split or "val", source.open()
@@ -167,6 +167,14 @@ def is_named_after(about: About, source: Source) -> bool:
     """Whether a model says that it was trained on a folder of this name."""
     place = getattr(source, "path", None)
     return place is not None and about.origin.startswith(f"trained on {Path(place).expanduser().absolute().name},")
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether the data that a model was trained on are where its run read them, so that others are not the same ones moved."""
+    file = path if format_of(path) is None else path.parent / "model.safetensors"
+    own = trained(file).data if file.is_file() else None
+    place = None if own is None else place_of(innermost(whole_of(own)))
+    return place is not None and place.exists()
 
 
 def learned_by(path: Path, source: Source) -> Learned:

@@ -316,7 +316,7 @@ def feature_network(model: Path | str | None, source: Source) -> tuple[Network, 
             f"{path} was trained on these labels, and may have learned the wrong ones among them; features of a network that "
             "was trained elsewhere find more"
         )
-    return network, about.name or path.stem, notes
+    return network, about.called(path), notes
 
 
 def with_start(start: Start) -> Network:

@@ -112,11 +112,11 @@ class MorePictures:
         if len(known) < 2:
             classes = ""
         elif sure:
-            listed = ", ".join(f"{each.name} ({each.gained.value:+.0f} points with its {each.train:,})" for each in sure[:8])
+            listed = ", ".join(f"{each.name} ({each.gained.value:+z.0f} points with its {each.train:,})" for each in sure[:8])
             more = f" and {len(sure) - 8} more" if len(sure) > 8 else ""
             classes = f"Classes that certainly gained from the second half of the pictures: {listed}{more}."
         else:
-            listed = ", ".join(f"{each.name} {each.gained.value:+.0f}" for each in known[:3])
+            listed = ", ".join(f"{each.name} {each.gained.value:+z.0f}" for each in known[:3])
             classes = (
                 f"No class certainly gained from the second half of the pictures; the largest changes, in points: {listed}."
             )
@@ -131,7 +131,7 @@ def shown(top1: Interval) -> str:
 
 
 def gain(gained: Interval) -> str:
-    return f"{gained.value:+.1f} points ({gained.low:+.1f} to {gained.high:+.1f})"
+    return f"{gained.value:+z.1f} points ({gained.low:+z.1f} to {gained.high:+z.1f})"
 
 
 def data_more(

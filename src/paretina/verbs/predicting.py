@@ -232,16 +232,16 @@ def predict(
     shown = [readable(pictures.samples[i].name) for i in ids.tolist()]
     shares = about.task.probabilities(logits)
     several = isinstance(about.task, AnyOf)
-    if csv is not None:
-        if several:
-            write_shares(Path(csv), shown, shares, about.classes, thresholds=about.thresholds)
-        else:
-            write_predictions(Path(csv), shown, logits, None, about.classes, reject, damaged)
     groups: list[tuple[tuple[str, float], ...]] = [()] * len(shown)
     if about.hierarchy:
         tree = Hierarchy.of(about.hierarchy, about.classes)
         summed = [tree.sums(shares, level) for level in tree.levels]
         groups = [tuple((names[int(s[i].argmax())], float(s[i].max())) for names, s in summed) for i in range(len(shown))]
+    if csv is not None:
+        if several:
+            write_shares(Path(csv), shown, shares, about.classes, thresholds=about.thresholds)
+        else:
+            write_predictions(Path(csv), shown, logits, None, about.classes, reject, damaged, groups if about.hierarchy else ())
     limits = about.thresholds or (USUAL,) * len(about.classes)
     best = shares.topk(len(about.classes) if several else min(top, len(about.classes)), dim=1)
     rows = zip(shown, best.values.tolist(), best.indices.tolist(), strict=True)

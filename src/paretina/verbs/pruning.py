@@ -108,7 +108,7 @@ class Pruned:
         return [
             f"{self.costs.line()}, {self.target:g} asked for",
             f"top-1 {before.value:.1f} % before, {cut.value:.1f} % without the channels, {after.value:.1f} % after training: "
-            f"{value:+.1f} points [{low:+.1f} to {high:+.1f}]",
+            f"{value:+z.1f} points [{low:+z.1f} to {high:+z.1f}]",
             *([self.advice] if self.advice else []),
         ]
 
@@ -245,7 +245,12 @@ def batches_of(network: Network, collection: Collection) -> Iterable[Batch]:
     return (loaded.batch for loaded in seen.batches(0))
 
 
+PRUNED = ", pruned"
+"""What stands behind the name of a network that is no longer that of our tables."""
+
+
 def described(about: About, path: Path, found: PrunedNetwork) -> About:
     """What the file of a pruned network says of itself."""
     origin = f"pruned to {found.costs.share:.2f} of its {found.costs.noun}; before that {about.origin}"
-    return replace(about, metrics={}, name="", origin=origin)
+    name = f"{about.name.removesuffix(PRUNED)}{PRUNED}" if about.name else ""
+    return replace(about, metrics={}, name=name, origin=origin)

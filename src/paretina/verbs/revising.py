@@ -55,7 +55,9 @@ def read_corrections(path: Path) -> list[Correction]:
             reader.fieldnames = names
             for name in ("picture", "suggested"):
                 if name not in names:
-                    raise MisuseError(f"{path} has no column {name!r}, only {', '.join(names) or 'nothing'}")
+                    other = next((f"{each!r}" for each in (";", "\t") if each in "".join(names)), "")
+                    instead = f"; it seems to be separated by {other}: write commas" if other else ""
+                    raise MisuseError(f"{path} has no column {name!r}, only {', '.join(names) or 'nothing'}{instead}")
             if strange := [name for name in names if name not in COLUMNS]:
                 raise MisuseError(f"{path} has a column {strange[0]!r}{near(strange[0], COLUMNS)}")
             for row in reader:

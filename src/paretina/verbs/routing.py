@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paretina.data.source import innermost
+from paretina.model.assemblies.route import Routed
 from paretina.model.weights import load_model
 from paretina.run import OF_STAGES, Run, free_folder, write_aside
 from paretina.spec import decode
@@ -64,8 +65,8 @@ def train_routed(
         raise MisuseError(
             f"a network that chooses its size is trained by Routing, and the objective is {type(recipe.objective).__name__}"
         )
-    epochs = FIRST_STAGE * recipe.epochs
-    first = replace(choice, asked=replace(choice.asked, recipe=replace(recipe, epochs=epochs)), seconds=None)
+    first, _ = first_stage(choice, None)
+    epochs = first.asked.recipe.epochs
     with misuse():
         feasible.check_asked(first.asked)
         check_routed(choice)
@@ -82,19 +83,32 @@ def train_routed(
     path = ranks.from_first(path if ranks.first else None)
     listen({"event": "start", "step": 0, "run": str(path)})
     say(f"stage 1 of 2: learns at all sizes, {how_many(epochs, 'epoch')}")
-    share = None if limit is None else TIME_SHARE * limit
+    share = first_stage(choice, limit)[1]
     with undone(path, ranks.first):
         start(first, path / FIRST, share, aside(listen), say, planning)
     return then_routes(path, recipe.epochs, left(limit, began), listen, say, log_to)
+
+
+def first_stage(choice: Choice, seconds: float | None) -> tuple[Choice, float | None]:
+    """What the first stage of a routed training is, which learns at all sizes, and its seconds of those for both."""
+    recipe = replace(choice.asked.recipe, epochs=FIRST_STAGE * choice.asked.recipe.epochs)
+    first = replace(choice, asked=replace(choice.asked, recipe=recipe), seconds=None)
+    return first, None if seconds is None else TIME_SHARE * seconds
 
 
 def check_routed(choice: Choice) -> None:
     """Checks that the second stage can be trained, before the first is.
 
     Raises:
-        ValueError: it cannot: the budget is out of reach.
+        ValueError: it cannot: the budget is out of reach, or pictures are given at another size than the largest.
     """
     recipe = choice.asked.recipe
+    model, side = choice.asked.assembled(), choice.asked.final_size()
+    if isinstance(model, Routed) and side != model.sizes[-1]:
+        raise ValueError(
+            f"pictures are given at the largest of the sizes to choose from, {model.sizes[-1]} pixels, and the fields ask for "
+            f"{side}: leave size out, or make {side} the largest of --routes"
+        )
     if isinstance(recipe.objective, Routing):
         replace(recipe.objective, stage="routes").check(recipe, choice.asked.assembled())
 

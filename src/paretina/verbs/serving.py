@@ -161,7 +161,7 @@ def served_of(opened: Answering) -> Any:
     format = format_of(opened.path)
     limits = about.thresholds or (USUAL,) * len(about.classes)
     return Served(
-        about.name or opened.path.stem,
+        about.called(opened.path),
         about.classes,
         isinstance(about.task, OneOf),
         shares,

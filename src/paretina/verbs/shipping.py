@@ -12,11 +12,12 @@ from paretina.data.pictures import read_pictures
 from paretina.data.source import Collection, Sample, Source
 from paretina.model.build import Network
 from paretina.model.weights import load_model
+from paretina.run import folds_begun
 from paretina.ship.box_answers import check_one_step
 from paretina.ship.format import Calibration, format_named, format_of
 from paretina.ship.gate import LIMITS, PICTURES
 from paretina.ship.header import Precision
-from paretina.ship.shipping import Shipped, check_fixed, check_int8, check_precision, check_task
+from paretina.ship.shipping import Shipped, check_fixed, check_int8, check_precision, check_task, instead_of_int8
 from paretina.ship.shipping import ship as ship_file
 from paretina.spec import near
 from paretina.train.finetuning import trained
@@ -95,7 +96,7 @@ def ship(
     network, about = load_model(path)
     check_task(path, about)
     check_fixed(path, network)
-    check_int8(path, about, chosen_precision)
+    check_int8(path, about, format, chosen_precision)
     if about.task.BOXES:
         check_one_step(path, network)
         if max_loss is not None or point_estimate:
@@ -103,7 +104,9 @@ def ship(
             raise MisuseError(f"{option} is for a loss of top-1, and {path} finds boxes; leave it out")
     source = source_of(path, data)
     say("reading pictures")
-    found = labelled(path, about, source, split, str(data or getattr(source, "path", source)), held_out=True)
+    if split is None and precision == "int8":
+        split = "val"  # the others are what it is calibrated on
+    found = labelled(path, about, source, split, str(data or getattr(source, "path", source)))
     for note in found.notes:
         say(note)
     most = min(pictures, DENSE) if about.task.DENSE else pictures
@@ -112,7 +115,7 @@ def ship(
         raise ValueError(f"there is no readable picture in {data or source} ({found.split})")
     calibration = None
     if precision == "int8":
-        calibration = calibrated(network, found.collection, path, max_loss)
+        calibration = calibrated(network, found.collection, path, max_loss, instead_of_int8(format))
     limits = replace(LIMITS[chosen_precision], point=point_estimate)
     if max_loss is not None:
         limits = replace(limits, loss=max_loss)
@@ -129,8 +132,11 @@ def check_unshipped(model: Path | str, verb: str = "ship") -> None:
         raise MisuseError(f"{model} is shipped already; {verb} the run or the .safetensors file that it was made of")
 
 
-def calibrated(network: Network, collection: Collection, path: Path, max_loss: float | None) -> Calibration:
+def calibrated(network: Network, collection: Collection, path: Path, max_loss: float | None, instead: str) -> Calibration:
     """Training pictures for int8, and the answers of the float network to those that are held out.
+
+    Args:
+        instead: other precisions, in words.
 
     Raises:
         ValueError: there are too few that can be read.
@@ -140,7 +146,7 @@ def calibrated(network: Network, collection: Collection, path: Path, max_loss: f
     if len(pictures) < LEAST:
         raise ValueError(
             f"int8 needs at least {LEAST} training pictures to calibrate on, and there are {len(pictures)} that can be read; "
-            f"name data with more with --data, or ship {path} in float32 or bfloat16"
+            f"name data with more with --data, or ship {path} in {instead}"
         )
     images = [pictures.image(number) for number in range(len(pictures))]
     # in turn, so that both have all classes
@@ -171,9 +177,10 @@ def source_of(path: Path, data: str | Source | None) -> Source:
             return source_named(data)
     own = trained(path).data
     if own is None:
-        raise MisuseError(
-            f"{path} does not lie in its run, so its validation pictures are not known; name labelled pictures with --data"
-        )
+        why = "does not lie in its run, so its validation pictures are not known"
+        if path.name == "model.safetensors" and folds_begun(path.parent):
+            why = "averages the networks of a cross-validation, of whose pictures none was held out from all"
+        raise MisuseError(f"{path} {why}; name labelled pictures with --data")
     place = getattr(own, "path", None)
     if place is not None and not Path(place).expanduser().exists():
         raise MisuseError(

@@ -77,7 +77,7 @@ def show(model: str, resolution: int | None = None) -> Shown:
         network, about = load_model(path)
         if resolution is not None:
             check_side(network.model, resolution)
-        return Shown(about.name or path.name, network.model, cost(network, resolution), None, about)
+        return Shown(about.called(path), network.model, cost(network, resolution), None, about)
     with misuse():
         published = network_named(model)
     blueprint = published.blueprint

@@ -113,7 +113,7 @@ def test_counts_what_it_leaves_out(tmp_path):
     fill(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png", "empty/notes.txt", "loose.png", "readme.txt")
     fill(tmp_path, "cat/.hidden.png", "dog/README", ".git/x.png")
     notes = opened(tmp_path).notes
-    assert "folders without pictures are not classes, left out: empty" in notes
+    assert "folders without pictures are not classes, left out: empty/" in notes
     assert "files left out: .txt: 2, hidden: 2, no suffix: 1, pictures outside of class folders: 1" in notes
 
 
@@ -159,7 +159,7 @@ def test_an_empty_test_folder_does_not_stand_in_for_val(tmp_path):
     collection = opened(tmp_path)
     assert list(collection.splits) == ["train", "val"]
     assert len(collection.split("val")) == 2
-    assert "folders without pictures are not classes, left out: test/a" in collection.notes
+    assert "folders without pictures are not classes, left out: test/a/" in collection.notes
 
 
 def test_what_are_classes_can_be_said(tmp_path):

@@ -368,6 +368,7 @@ def test_soft_labels_are_not_taken_for_classes(place):
         (rows("0.png,a|a,train", "1.png,b,train"), r"row 2, column 'label': a class in 'a\|a' is there twice"),
         (rows("0.png,a|b,val", "1.png,b,train"), r"row 2, column 'label': 'a\|b' is a class of no picture to train on"),
         (rows("0.png,1.5", header="path,a"), r"row 2, column 'a': 1\.5 is not in 0 to 1; a column for a class has 0, 1 or"),
+        (rows("0.png,cat", header="path,species"), r"'cat' is no number; .* names the classes .* with data\.label=species"),
         (rows("0.png,x", header="path,a"), r"row 2, column 'a': 'x' is no number"),
         (rows("0.png,", header="path,a"), r"row 2, column 'a': the cell is empty"),
         (rows("0.png,nan", header="path,a"), r"row 2, column 'a': 'nan' is no number"),

@@ -22,6 +22,7 @@ from paretina.data.sources.pseudo import Pseudo
 from paretina.data.sources.several import Set, Several
 from paretina.data.sources.shapes import Shapes
 from paretina.data.sources.unlabelled import Unlabelled
+from paretina.data.sources.without_labels import WithoutLabels
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.spec import encode
@@ -47,6 +48,20 @@ def place(tmp_path_factory):
 
 
 # --- Unlabelled ---------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_that_are_made_by_their_class_stay_what_they_are_without_labels():
+    source = Shapes(per_class=3, val_per_class=2)
+    whole, found = source.open(), WithoutLabels(source=source, classes=("a", "b")).open()
+    assert found.task == Nothing()
+    assert found.classes == ("a", "b")
+    for split in ("train", "val"):
+        for sample, own in zip(whole.split(split), found.split(split), strict=True):
+            assert (own.name, own.label) == (sample.name, 0)
+            assert torch.equal(found.image(own), whole.image(sample))
+            assert found.target(own) == 0
+    with pytest.raises(ValueError, match="needs at least one name"):
+        WithoutLabels(source=source, classes=())
 
 
 def test_all_pictures_of_a_folder_are_found_at_any_depth(place):

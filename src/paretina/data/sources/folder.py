@@ -284,7 +284,7 @@ class FolderFindings:
                 found[folder.name] = pictures
         empty = [folder.path for folder in place.folders if folder.name not in found]
         if empty:
-            self.notes.append(f"folders without pictures are not classes, left out: {', '.join(empty)}")
+            self.notes.append(f"folders without pictures are not classes, left out: {', '.join(f'{each}/' for each in empty)}")
         return found
 
     def with_one_form(self, by_class: dict[str, list[str]], place: PicturePlace) -> dict[str, list[str]]:

@@ -60,7 +60,12 @@ class Ignoring(Source):
         found = IgnoringCollection(tuple(whole.classes[each] for each in kept), {}, (), whole.mirrors, **more)
         splits = {split: found.remaining(samples) for split, samples in whole.splits.items()}
         gone = {split: len(whole.splits[split]) - len(samples) for split, samples in splits.items()}
-        lost = ", ".join(f"{count:,} of {len(whole.splits[split]):,} in {split}" for split, count in gone.items() if count)
+        several = sum(map(bool, whole.splits.values())) > 1
+        lost = ", ".join(
+            f"{count:,} of {len(whole.splits[split]):,}{f' in {split}' if several else ''}"
+            for split, count in gone.items()
+            if count
+        )
         listed = ", ".join(name for name in whole.classes if name in ignored)
         note = f"ignored {how_many(len(ignored), 'class')} ({listed}): pictures left out: {lost or 'none'}"
         if whole.task.DENSE:

@@ -540,7 +540,10 @@ def number_in(path: str, row: int, column: str, value: Any, what: str) -> float:
 
 
 def share_of(path: str, row: int, column: str, value: Any) -> float:
-    what = "a column for a class has 0, 1 or a probability"
+    what = (
+        "a column for a class has 0, 1 or a probability; if this one names the classes of the pictures, say so with "
+        f"data.label={column}"
+    )
     found = number_in(path, row, column, value, what)
     if not 0 <= found <= 1:
         raise said(path, row, column, f"{found:g} is not in 0 to 1; {what}")
@@ -619,7 +622,7 @@ class TableLabels:
         strange(rows, known, classes)
         numbers = {name: number for number, name in enumerate(classes)}
         sets = tuple(tuple(numbers[name] for name in names) for names in parts)
-        note = "labels name any number of classes a picture, separated by | or ;; an empty cell means none of them"
+        note = "labels name any number of classes a picture, separated by | or a semicolon; an empty cell means none of them"
         return cls(AnyOf(), classes, [0] * len(codes), sets, codes.astype(np.int32), notes=(note,))
 
     @classmethod

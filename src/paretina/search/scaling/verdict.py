@@ -135,7 +135,7 @@ def decide(
             may = False
         elif ahead.low <= 0:
             said.append(
-                f"no winner is called: {leader.name} is {ahead.value:+.2f} points [{ahead.low:.2f}, {ahead.high:.2f}] over "
+                f"no winner is called: {leader.name} is {ahead.value:+z.2f} points [{ahead.low:.2f}, {ahead.high:.2f}] over "
                 f"{others[0].name}, paired by seed, which chance alone can give"
             )
             may = False
@@ -149,12 +149,12 @@ def decide(
         pass
     elif gain is None:
         said.append(
-            f"{leader.name} is {leader.mean - control.mean:+.2f} points over {control.name} alone; one seed tells no more"
+            f"{leader.name} is {leader.mean - control.mean:+z.2f} points over {control.name} alone; one seed tells no more"
         )
     else:
         clear = "" if gain.low > 0 else ", which is not clearly better"
         said.append(
-            f"{leader.name} is {gain.value:+.2f} points [{gain.low:.2f}, {gain.high:.2f}] over {control.name} alone, paired by "
-            f"seed{clear}"
+            f"{leader.name} is {gain.value:+z.2f} points [{gain.low:.2f}, {gain.high:.2f}] over {control.name} alone, paired "
+            f"by seed{clear}"
         )
     return Decision(leader.name, leader.name if may else None, control.name if control else None, gain, tuple(said), by_reward)

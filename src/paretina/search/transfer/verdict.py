@@ -112,7 +112,7 @@ def judge(found: Sequence[Transferred], title: str, unit: str) -> TransferVerdic
         ahead = gain.get(each.name)
         if ahead is not None and (ahead.low > 0 or ahead.high < 0):
             side = "above" if ahead.value > 0 else "below"
-            ends = f"[{ahead.low:+.2f}, {ahead.high:+.2f}]"
+            ends = f"[{ahead.low:+z.2f}, {ahead.high:+z.2f}]"
             said.append(f"{classifier.name} is {abs(ahead.value):.2f} {points} {side} {each.name} {ends}, paired by seed")
     rank = rank_correlation([each.top1 for each in found], [each.mean for each in found])
     said.append(correlated(rank, len(found), title))
@@ -138,7 +138,7 @@ def ordered(leader: Transferred, classifier: Transferred, title: str, points: st
     if ahead is None:
         chance = "; so few trainings do not tell that from chance"
     elif ahead.low <= 0:
-        chance = f" by {ahead.value:.2f} {points} [{ahead.low:+.2f}, {ahead.high:+.2f}], which cannot be told from chance"
+        chance = f" by {ahead.value:.2f} {points} [{ahead.low:+z.2f}, {ahead.high:+z.2f}], which cannot be told from chance"
     return f"the best classifier, {classifier.name}, does not have the best {title} here; {leader.name} has{chance}"
 
 
@@ -152,7 +152,7 @@ def correlated(rank: tuple[float, Interval | None] | None, count: int, title: st
     if interval is None:
         side = "the same order" if value > 0 else "the opposite order"
         return f"by accuracy and by {title} they have {side} {over}; so few have no interval"
-    told = f"rank correlation of accuracy and {title}: {value:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {over}"
+    told = f"rank correlation of accuracy and {title}: {value:+z.2f} [{interval.low:+z.2f}, {interval.high:+z.2f}] {over}"
     if interval.low > 0:
         return f"{told}: better classifiers are better here"
     if interval.high < 0:
