@@ -438,6 +438,10 @@ def test_the_loss_and_the_figures_are_those_of_several_labels(several):
     worst = sorted((row for row in rows if row["average_precision"] < 100), key=lambda row: row["average_precision"])
     said = [f"{row['class']} AP {row['average_precision']:.1f} % ({row['n']} pictures)" for row in worst]
     assert hardest({"per_class": rows}) == ([f"hardest classes: {', '.join(said)}"] if said else [])
+    card = verbs.card("several")
+    assert "| class | AP % | pictures |" in card
+    for row in rows:
+        assert f"| {row['class']} | {row['average_precision']:.1f} | {row['n']} |" in card
     kind = sys.modules["several_kinds"].Drawing(train=12, val=6)
     with pytest.raises(ValueError, match=r"leave it out \(--imbalance logits asks for it\), or weigh the classes"):
         verbs.train(kind, "resnet8_w16_s2", "scratch", "none", "cpu", "never", imbalance="logits", planning="default", size=16)

@@ -187,24 +187,16 @@ def figure_lines(found: Any) -> list[str]:
     return lines
 
 
-BY_CLASS = (
-    ("per_class", "class", "average_precision", "AP", "n", "picture"),
-    ("per_class", "class", "iou", "IoU", "n", "pixel"),
-    ("boxes_per_class", "name", "ap", "AP", "objects", "object"),
-)
-"""Of each judge: where its classes and their names are, the figure that orders them, its title, and what is counted."""
-
-
 def hardest(details: Mapping[str, Any]) -> list[str]:
     """A line on the classes with the lowest figures; none where there is one class."""
-    for key, name, value, title, count, noun in BY_CLASS:
-        rows = [row for row in details.get(key) or () if row.get(value) is not None and row.get(count)]
-        if len(rows) < 2:
-            continue
-        worst = sorted((row for row in rows if row[value] < 100), key=lambda row: float(row[value]))[:5]
-        said = [f"{row[name]} {title} {row[value]:.1f} % ({how_many(int(row[count]), noun, ',')})" for row in worst]
-        return [f"hardest classes: {', '.join(said)}"] if said else []
-    return []
+    from paretina.measure.by_class import by_class
+
+    found = by_class(details)
+    worst = [row for row in found.rows if row[1] < 100][:5] if found else []
+    if found is None or not worst:
+        return []
+    said = [f"{name} {found.title} {value:.1f} % ({how_many(count, found.noun, ',')})" for name, value, count in worst]
+    return [f"hardest classes: {', '.join(said)}"]
 
 
 MANY = 20

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from paretina.measure.by_class import by_class
 from paretina.model.blueprint import Preprocessing
 from paretina.model.preprocessing import in_words
 from paretina.model.task import Task
@@ -211,7 +212,13 @@ def figures(facts: CardFacts) -> str:
 
 
 def weaknesses(facts: CardFacts) -> str:
-    """The classes with the lowest recall, as the run measured them."""
+    """The classes with the lowest figures, as the run measured them."""
+    if (found := by_class(facts.result)) is not None:
+        lines = [f"| class | {found.title} % | {found.noun}s |", "|---|---|---|"]
+        lines += [f"| {escaped(name)} | {value:.1f} | {count:,} |" for name, value, count in found.rows[:WEAKEST]]
+        return "\n".join(lines)
+    if facts.result and len(facts.about.classes) == 1:
+        return "It has one class, so none is weaker than another."
     rows = facts.result.get("per_class") or []
     known = [row for row in rows if isinstance(row, Mapping) and row.get("n") and row.get("recall") is not None]
     if not known:
