@@ -15,7 +15,7 @@ from paretina.cli.transfer import transfer
 from paretina.data.source import innermost
 from paretina.model.blocks.resnet import Basic
 from paretina.model.blueprint import Stage
-from paretina.model.weights import About, save_model
+from paretina.model.weights import About, load_model, save_model
 from paretina.search.transfer import run as transferring
 from paretina.search.transfer.study import read_study
 from paretina.train.recipe import Recipe
@@ -123,6 +123,17 @@ def test_a_dry_run_lists_the_trainings_and_leaves_nothing(pair, masks, tmp_path,
     assert all(f"{each['top1']:.2f}" in said and each["file"] in said for each in found["backbones"])
     assert not (tmp_path / "out").exists()
     assert not untrained
+
+
+def test_backbones_that_differ_in_the_head_alone_are_one(pair, masks, tmp_path):
+    network, about = load_model(pair[0])
+    with torch.no_grad():
+        network.head.classifier.weight.add_(1.0)
+    save_model(tmp_path / "again.safetensors", network, about)
+    words = ["--dry-run", "epochs=3"]
+    said = ran(masks, *pair, tmp_path / "again.safetensors", *words).output
+    assert "poor and again are one backbone: their weights differ in the head alone" in " ".join(said.split())
+    assert "are one backbone" not in ran(masks, *pair, *words).output
 
 
 def test_an_interrupted_study_says_how_to_resume(pair, masks, tmp_path, untrained, monkeypatch):

@@ -1,10 +1,15 @@
 """Trains classifiers further on other data, with the same head, recipe and seeds, and compares them."""
 
+import hashlib
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors import safe_open
 
 from paretina.data.named import source_named
 from paretina.data.source import Source, innermost
@@ -64,6 +69,18 @@ def label_of(file: Path) -> str:
     """A name for a backbone: of its run, or of its file."""
     name = file.stem if file.name != "model.safetensors" else file.resolve().parent.name
     return re.sub(r"[^\w.+-]", "-", name).lstrip(".") or "backbone"
+
+
+def features_digest(file: Path) -> str:
+    """A digest of the weights of a model file but for those of the head."""
+    found = hashlib.sha256()
+    with safe_open(file, "pt") as tensors:
+        for name in sorted(tensors.keys()):
+            if not re.search(r"(^|\.)head\.|num_batches_tracked$", name):
+                tensor = tensors.get_tensor(name).contiguous()
+                found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                found.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def known_accuracy(file: Path) -> tuple[float, float | None, float | None, str] | None:
@@ -128,6 +145,10 @@ def ask_transfer(
         choices[name], notes = ask_further(file, source, None, recipe, device, None, given)
         for text in notes:
             say(text)
+    features = {name: features_digest(file) for name, (file, _) in files.items()}
+    for name, other in itertools.combinations(files, 2):
+        if features[name] == features[other]:
+            say(f"{name} and {other} are one backbone: their weights differ in the head alone, which is not taken over")
     sizes = {name: choice.asked.final_size() for name, choice in choices.items()}
     if len(set(sizes.values())) > 1:
         said = ", ".join(f"{name} {size}" for name, size in sizes.items())
