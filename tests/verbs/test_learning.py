@@ -316,6 +316,15 @@ def test_an_interrupted_self_training_continues_with_the_same_result(home, tmp_p
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
+def test_pictures_of_any_form_get_labels(home, tmp_path):
+    table = as_table(tmp_path, home, {"dark": "night", "light": "day"})
+    given = {"rounds": 1, "order": "fixed", "confidence": 0.0, "device": "cpu", "epochs": 1, "batch_size": 4, "workers": 0}
+    for place, count in ((table, 20), (with_masks(tmp_path / "cells"), 4)):
+        found = verbs.selftrain(home / "teacher", str(place), output=tmp_path / f"out-{count}", **given)
+        assert found.rounds[0].pseudo == count
+
+
 def test_without_an_output_other_arguments_get_the_next_directory(home, tmp_path):
     run_of = tmp_path / "teacher"
     asked = {"run": "r", "pictures": {"kind": "Unlabelled", "path": "loose"}, "order": "random"}

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from paretina.data.named import source_named
 from paretina.data.pictures import read_pictures
 from paretina.data.source import Source
 from paretina.data.sources.apart import Apart
+from paretina.data.sources.folder import Folder
 from paretina.data.sources.inner_split import InnerSplit
 from paretina.data.sources.pseudo import Pseudo
 from paretina.data.sources.several import Set, Several
 from paretina.data.sources.unlabelled import Unlabelled
+from paretina.data.sources.without_labels import WithoutLabels
 from paretina.measure.process import process_settings
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import load_model
@@ -169,9 +172,8 @@ def selftrain(
     if not isinstance(about.task, OneOf):
         raise MisuseError(f"self-training is for one class a picture; the task of {path} is {about.task.WORDS}")
     with misuse():
-        source = pictures if isinstance(pictures, Source) else Unlabelled(path=pictures, val_share=0.0, classes=about.classes)
-        if isinstance(source, Unlabelled):
-            source.open()
+        source = pictures if isinstance(pictures, Source) else without_their_labels(pictures, about.classes)
+        source.open()
     named = {name.replace("__", "."): value for name, value in fields.items()}
     asked = {
         "run": str(path.absolute()),
@@ -266,6 +268,14 @@ def check_same(place: Path, asked: dict[str, Any], folder: str | None) -> None:
 def labelled(labels: Path) -> int:
     """How many pictures a file gives a label."""
     return len(json.loads(labels.read_text())["labels"])
+
+
+def without_their_labels(pictures: str, classes: tuple[str, ...]) -> Source:
+    """The pictures of a folder, whatever its folders are, or of data of another form."""
+    found = source_named(pictures)
+    if isinstance(found, Folder):
+        return Unlabelled(path=pictures, val_share=0.0, classes=classes)
+    return WithoutLabels(source=found.undivided(), classes=classes)
 
 
 def sources_of(labelled: Source, pictures: Source, labels: Path) -> dict[Phase, Source]:
