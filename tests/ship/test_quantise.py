@@ -31,6 +31,9 @@ class Node:
     def get_type_name(self):
         return self.kind
 
+    def get_element_type(self):
+        return SimpleNamespace(get_type_name=lambda: "f32")
+
     def get_friendly_name(self):
         return "conv"
 

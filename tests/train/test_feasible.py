@@ -177,6 +177,12 @@ def test_a_teacher_that_nothing_learns_from_is_refused_and_the_advice_can_be_fol
         check_asked(change(wanted, *assignment(advice)))
 
 
+def test_a_size_is_a_whole_number(asked):
+    with pytest.raises(ValueError, match=r"the size is a whole number of pixels, got size=32.5"):
+        check_asked(asked(size=32.5))
+    check_asked(asked(size=32.0))
+
+
 def test_an_objective_without_terms_is_advised_to_leave_the_teacher_out(asked, teacher):
     with pytest.raises(
         ValueError, match=r"nothing in its objective Pairs learns from one; leave the teacher out: teacher=none"

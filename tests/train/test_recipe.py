@@ -139,12 +139,6 @@ def test_numbers_that_must_be_above_zero(field, value):
         replace(PLAIN, **{field: value})
 
 
-def test_a_size_is_a_whole_number():
-    with pytest.raises(ValueError, match=r"Recipe.size is a whole number of pixels, got 32.5"):
-        replace(PLAIN, size=32.5)
-    assert Recipe(size=96.0) == Recipe(size=96)
-
-
 def test_epochs_below_zero_are_refused():
     with pytest.raises(ValueError, match=r"Recipe.epochs must be at least 0, got -1.0"):
         replace(PLAIN, epochs=-1.0)

@@ -122,7 +122,7 @@ def test_options_that_do_not_go_together_are_refused(home):
 def test_a_dry_run_tells_of_all_periods(home):
     given = ["distill", home / "teacher", home / "noise.npz", "--model", home / "teacher", *TINY, "--blockwise", "epochs=5"]
     said = paretina(*given, "--dry-run").stdout
-    assert "periods 5: this is for the last; before it 4 of 1 epochs each" in said
+    assert "periods 5: this is for the last; before it 4 of 1 epoch each" in said
 
 
 def test_weights_that_an_edit_cannot_keep_come_with_advice(home, tmp_path):

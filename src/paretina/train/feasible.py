@@ -18,6 +18,7 @@ from paretina.model.roles import roles
 from paretina.model.sizes import size_fault
 from paretina.model.task import Task
 from paretina.run import model_in
+from paretina.schedules import Constant
 from paretina.spec import kinds
 from paretina.text import how_many, printable
 from paretina.train.asked import Asked
@@ -33,11 +34,14 @@ def check_asked(asked: Asked) -> None:
     """Checks that a run can be trained, as far as that is known without its data.
 
     Raises:
-        ValueError: an edit does not fit, the network does not take images of a size that the run has, a schedule leaves its
-            range, what learns cannot be set up, nothing learns from the teacher that is given, parts are not to learn or the
-            head is to start as a probe and there are no weights to start from, or there are no epochs and no probe.
+        ValueError: an edit does not fit, the size is no whole number, the network does not take images of a size that the run
+            has, a schedule leaves its range, what learns cannot be set up, nothing learns from the teacher that is given, parts
+            are not to learn or the head is to start as a probe and there are no weights to start from, or there are no epochs
+            and no probe.
     """
     recipe, model = asked.recipe, asked.assembled()
+    if isinstance(recipe.size, Constant) and recipe.size.value != round(recipe.size.value):
+        raise ValueError(f"the size is a whole number of pixels, got size={recipe.size.value:g}")
     check_sizes(model, asked.sides())
     recipe.learning.frozen_parts(model)
     recipe.objective.check(recipe, model)

@@ -192,8 +192,6 @@ class Recipe(Spec):
     def __post_init__(self) -> None:
         if self.epochs < 0:
             raise ValueError(f"Recipe.epochs must be at least 0, got {self.epochs}")
-        if isinstance(self.size, Constant) and self.size.value != round(self.size.value):
-            raise ValueError(f"Recipe.size is a whole number of pixels, got {self.size.value:g}")
         for name in ("batch_size", "accumulate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"Recipe.{name} must be above 0, got {getattr(self, name)}")
