@@ -329,6 +329,15 @@ def test_a_narrow_strided_1x1_convolution_is_never_left_to_a_kernel_that_overrun
     torch.testing.assert_close(convolution.weight.grad, places.expand(6, 4)[..., None, None])
 
 
+@pytest.mark.parametrize("width", [9, 12, 15])
+def test_nor_is_one_that_is_narrower_than_a_register_of_avx_512(width, monkeypatch):
+    convolution = Convolution(width, 32, 1, 2, 1, bias=False).to(memory_format=torch.channels_last)
+    x = channels_last(37, width, 16, 16)
+    expected = F.conv2d(x.contiguous(), convolution.weight.detach().contiguous(), stride=2)
+    monkeypatch.setattr(F, "conv2d", None)
+    torch.testing.assert_close(convolution(x).detach(), expected)
+
+
 def test_the_mean_of_a_map_has_a_gradient_in_its_format():
     x = channels_last(2, 6, 4, 3).requires_grad_()
     torch.testing.assert_close(pooled(x), x.mean((2, 3)))

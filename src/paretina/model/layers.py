@@ -107,10 +107,11 @@ class Convolution(nn.Conv2d):
     def overruns(self, x: Map) -> bool:
         """Whether the gradient of a 1x1 convolution's weights would be written beyond its memory, which ends the process.
 
-        torch 2.14 does that on CPUs without AVX-512 where the stride is above 1, there are up to 7 input channels, and the
-        picture, what it is a part of, or the weights are in channels_last.
+        torch 2.14 does that on CPUs where the stride is above 1, there are fewer input channels than a register has floats (8
+        with AVX2, 16 with AVX-512), and the picture, what it is a part of, or the weights are in channels_last; with AVX-512
+        for some numbers of pictures only, such as 33 and 37.
         """
-        return self.in_channels < 8 and self.stride[0] > 1 and x.device.type == "cpu"
+        return self.in_channels < 16 and self.stride[0] > 1 and x.device.type == "cpu"
 
     def missing(self, side: int, axis: int) -> int:
         """Pixels of padding that a side needs for an output of ceil(side / stride); axis 0 has rows, 1 columns."""

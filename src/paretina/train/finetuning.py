@@ -168,7 +168,7 @@ def learned(path: Path, source: Source) -> Learned:
     if here is None or there is None:  # built in
         held = "" if folds else "val"
         return Learned(used, "", held, before.data, folds=folds) if same_place(inner, source) else Learned(source)
-    if not here.is_relative_to(there):
+    if not here.is_relative_to(there) or (here != there and not here.is_dir()):
         return Learned(source)
     if folds is not None:
         whole, inside = here == there, f"{here.relative_to(there).as_posix()}/"

@@ -322,7 +322,7 @@ def evaluate(
         raise MisuseError("--logit-adjustment is for the figures at one resolution; leave --corruptions or resolutions out")
     with misuse(str(path)):
         check_adjusting(about, logit_adjustment)
-    found = labelled(path, about, source, split, str(data), ignore)
+    found = labelled(path, about, source, split, str(data), ignore, None if other is None else other.path)
     collection, samples, split, notes = found.collection, found.samples, found.split, found.notes
     if flips:
         check_mirrors(path, collection.mirrors)

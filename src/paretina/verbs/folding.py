@@ -233,7 +233,7 @@ def joined(path: Path, count: int, say: Say) -> Folds:
         aside = path / "joined.safetensors"
         aside.unlink(missing_ok=True)
         try:
-            ensemble(runs, aside)
+            ensemble(runs, aside, folds=True)
             aside.replace(model)
         except ValueError as error:
             notes.append(f"the folds' networks are not averaged: {error}")

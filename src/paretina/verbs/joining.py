@@ -1,5 +1,6 @@
 """Joins trained models into one that averages their answers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from paretina.model.assemblies.divide import Ensembled
 from paretina.model.weights import About, load_model, save_model
 from paretina.text import how_many
 from paretina.verbs.checks import MisuseError, check_new, model_file
+from paretina.verbs.seen import FOLDS
 from paretina.verbs.shipping import check_unshipped
 
 
@@ -38,12 +40,20 @@ class Joined:
         ]
 
 
-def ensemble(models: Sequence[Path | str], out: Path | str) -> Joined:
+def data_of(origins: Sequence[str], folds: bool) -> str:
+    """What the networks of an ensemble were trained on, for its origin; "" where one does not say so."""
+    found = [re.match(r"trained on ([^,]+),", origin) for origin in origins]
+    names = dict.fromkeys(each[1] for each in found if each)
+    return f"; {FOLDS if folds else 'trained on '}{'+'.join(names)}, each" if names and all(found) else ""
+
+
+def ensemble(models: Sequence[Path | str], out: Path | str, folds: bool = False) -> Joined:
     """Writes one model file whose logits are the mean of those of several models.
 
     Args:
         models: two or more model files, or directories of finished runs, of single networks.
         out: the model file to write; must not be there.
+        folds: whether they are those of a cross-validation, so that none of its pictures is new to all of them.
 
     Raises:
         MisuseError: there is no such model, fewer than two are given, or the file cannot be written there.
@@ -86,7 +96,7 @@ def ensemble(models: Sequence[Path | str], out: Path | str) -> Joined:
     made.members = nn.ModuleList(network for network, _ in loaded)
     names = tuple(own.name or str(path) for path, (_, own) in zip(paths, loaded, strict=True))
     licences = sorted({own.licence for _, own in loaded if own.licence})
-    origin = f"the mean of the logits of {', '.join(names)}"
+    origin = f"the mean of the logits of {', '.join(names)}{data_of([own.origin for _, own in loaded], folds)}"
     # thresholds are those of the probabilities of one network
     shared = {name: getattr(about, name) for name in ("counts", "balanced", "hierarchy")}
     shared = {name: value for name, value in shared.items() if all(getattr(own, name) == value for _, own in loaded)}

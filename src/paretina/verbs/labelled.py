@@ -13,11 +13,11 @@ from paretina.data.sources.several import Several
 from paretina.model.tasks.nothing import Nothing
 from paretina.model.tasks.one_of import OneOf
 from paretina.model.weights import About
-from paretina.ship.format import format_of
 from paretina.spec import field_map, near
 from paretina.text import printable
-from paretina.train.finetuning import Learned, learned, place_of, trained, whole_of
+from paretina.train.finetuning import Learned
 from paretina.verbs.checks import MisuseError, misuse
+from paretina.verbs.seen import has_held_out, is_elsewhere, is_named_after, learned_by, warnings_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def labelled(
     split: str | None,
     data: str,
     ignore: Sequence[str] = (),
+    other: Path | None = None,
 ) -> Labelled:
     """Pictures of a split of the data, for a model.
 
@@ -51,12 +52,15 @@ def labelled(
             of their name: of these it is judged on what training held out. "all" for all splits together.
         data: what the source is called.
         ignore: classes of the data whose pictures are left out; the data of the run leaves out those that the run did.
+        other: a model file that is judged on the same pictures; if it alone was trained on the data, its held-out part counts.
 
     Raises:
         MisuseError: the split does not exist, or task or classes are not those of the model.
         ValueError: the data cannot be used.
     """
-    before = learned_by(path, source)
+    before, given = learned_by(path, source), source
+    if before.data is None and not before.new and other is not None:
+        before = learned_by(other, source)
     notes: list[str] = []
     made, named = innermost(before.source), innermost(source.read_as(about.task, about.classes))
     if named.WORD and type(made) is type(named) and made != named:
@@ -69,7 +73,7 @@ def labelled(
         left_out += more
     inner = innermost(source)
     if isinstance(inner, Several) and split is None:
-        inner = whole_sets(inner, before, data, notes)
+        inner = whole_sets(inner, before, about, data, notes)
         source = with_innermost(source, inner)
     if isinstance(inner, Folder) and inner.folders():
         known = (*about.classes, *left_out)
@@ -78,8 +82,8 @@ def labelled(
             source = with_innermost(source, inner)
     one_run = before.data is not None and before.folds is None  # of all folds together, none of the pictures was held out
     trained_on = one_run and (not before.inside or before.split == "val")
-    named_alike = not one_run and before.folds is None and is_named_after(about, inner)
-    alike = named_alike and not is_elsewhere(path)
+    named_alike = before.data is None and is_named_after(about, inner)
+    alike = named_alike and has_held_out(about, inner) and not is_elsewhere(path)
     undivided = without_split(source) if split in (None, "all") else None
     if undivided is not None and split is None and (trained_on or alike):
         undivided, split = None, "val"
@@ -89,18 +93,24 @@ def labelled(
         split, collection = "all", undivided.open()
         samples = collection.split("val")
         if named_alike:
+            instead = "; --split val uses only the held-out ones" if has_held_out(about, inner) else ""
             notes.append(
                 "warning: the model was trained on data of this name, so most of these pictures may be among its training "
-                "pictures; --split val uses only the held-out ones"
+                f"pictures{instead}"
             )
     else:
         split, collection = split or "val", source.open()
         with misuse():
             samples = every_split(collection) if split == "all" else collection.split(split)
-    notes += before.remarks(split, samples)
+    own = before.remarks(split, samples)
+    notes += own
     check_task(path, about, collection, data)
     if about.task == OneOf():
         samples = renumbered(collection, samples, about.classes, notes)
+    notes += [each for each in warnings_of(path, given, split, samples, collection) if each not in own]
+    if other is not None:
+        theirs = warnings_of(other, given, split, samples, collection)
+        notes += [f"{each} (of {other})" for each in theirs]
     said = [note for note in collection.notes if split != "all" or "val_share" not in note]
     notes += [note for note in said if not note.startswith("training pictures: ") and "val_share is 1," not in note]
     return Labelled(collection, tuple(samples), split, notes)
@@ -112,7 +122,7 @@ def differing(source: Source, other: Source) -> str:
     return ", ".join(f"{name}={json.dumps(v) if isinstance(v, tuple) else v}" for name, v in values.items())
 
 
-def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) -> Several:
+def whole_sets(source: Several, before: Learned, about: About, data: str, notes: list[str]) -> Several:
     """Joined sets of which those that a network was not trained on are judged as a whole, as one alone is.
 
     Those that it was trained on are judged by what its training held out. Sets that come with splits keep them.
@@ -121,6 +131,8 @@ def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) ->
         notes: which are judged how is added to them, where they do not all come with splits.
     """
     new = before.new if before.new or before.data is not None else tuple(each.name for each in source.sets)
+    if before.data is None:  # a file that has left its run knows them by name
+        new = tuple(each.name for each in source.sets if each.name in new and not is_named_after(about, each.source))
     undivided = {each.name: whole for each in source.sets if (whole := without_split(each.source))}
     sets = tuple(
         replace(each, source=undivided[each.name]) if each.name in new and each.name in undivided else each
@@ -133,7 +145,7 @@ def whole_sets(source: Several, before: Learned, data: str, notes: list[str]) ->
             f"of {data}"
         )
     if others := [name for name in new if name in undivided]:
-        notes.append(f"of {', '.join(map(printable, others))} all pictures are judged, since the model was not trained on them")
+        notes.append(f"of {', '.join(map(printable, others))} all pictures are judged, as of data that training did not have")
     return replace(source, sets=sets)
 
 
@@ -161,28 +173,6 @@ def ignored_in(source: Source) -> list[str]:
     found = list(source.classes) if isinstance(source, Ignoring) else []
     within = getattr(source, "source", None)
     return [*found, *(ignored_in(within) if isinstance(within, Source) else [])]
-
-
-def is_named_after(about: About, source: Source) -> bool:
-    """Whether a model says that it was trained on a folder of this name."""
-    place = getattr(source, "path", None)
-    return place is not None and about.origin.startswith(f"trained on {Path(place).expanduser().absolute().name},")
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Whether the data that a model was trained on are where its run read them, so that others are not the same ones moved."""
-    file = path if format_of(path) is None else path.parent / "model.safetensors"
-    own = trained(file).data if file.is_file() else None
-    place = None if own is None else place_of(innermost(whole_of(own)))
-    return place is not None and place.exists()
-
-
-def learned_by(path: Path, source: Source) -> Learned:
-    """How data relates to what a model was trained on; a shipped file belongs to the run that it lies in."""
-    if format_of(path) is None:
-        return learned(path, source)
-    beside = path.parent / "model.safetensors"
-    return learned(beside, source) if beside.is_file() else Learned(source)
 
 
 def check_task(path: Path, about: About, collection: Collection, data: str) -> None:

@@ -212,7 +212,7 @@ def test_sets_of_which_some_were_trained_on_are_judged_by_what_was_held_out(two,
         assert {name: each.n for name, each in found.sets.items()} == {"one": len(own), "three": 24}
         said = "\n".join(found.notes)
         assert "of one only the pictures that training held out are judged; --split all judges all of" in said
-        assert "of three all pictures are judged, since the model was not trained on them" in said
+        assert "of three all pictures are judged, as of data that training did not have" in said
         assert "training pictures: " not in said
     found, _ = judged(run, "one,three", tmp_path, split="all")
     assert f"the model was trained on {24 - len(own)} of 48 pictures" in "\n".join(found.notes)
