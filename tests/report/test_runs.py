@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from paretina import verbs
 from paretina.cli import main
+from paretina.cli.report import main_cell, table
 from paretina.cli.runs import number, result, spelled
 from paretina.report import read_run
 from paretina.report.runs import COLUMNS
@@ -283,3 +284,28 @@ def test_a_slip_is_refused(words, error):
 
 def test_a_run_directory_is_listed_alone():
     assert list(rows("runs/first")) == ["first"]
+
+
+def test_the_text_of_a_report_has_the_main_figure_of_any_task():
+    found = {"key": "iou", "title": "mean IoU", "unit": "%", "value": 46.68, "low": 41.6, "high": None}
+    assert main_cell(found) == "mean IoU 46.7 %"
+    assert main_cell({**found, "high": 50.52}) == "mean IoU 46.7 % [41.6 to 50.5]"
+    assert main_cell({**found, "value": None}) == "-"
+    rows = [
+        {
+            "run": name,
+            "size": 32,
+            "epochs": 1,
+            "params": 10,
+            "macs": 10,
+            "uncounted": [],
+            "copies": 0,
+            "time_s": 1.0,
+            "status": "done",
+        }
+        | {"figure": figure, "top1": 70.0, "top1_low": None, "top1_high": None}
+        | {"balanced": 60.0, "balanced_low": None, "balanced_high": None}
+        for name, figure in (("a", {**found, "key": "top1", "title": "top-1"}), ("b", found))
+    ]
+    assert "main figure" in next(table(rows))
+    assert "top-1, %" in next(table(rows[:1]))

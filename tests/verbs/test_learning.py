@@ -131,6 +131,19 @@ def test_data_of_any_form_are_learned_from_with_the_labels_of_the_teacher_or_wit
     other = as_table(tmp_path, home, {"dark": "night", "light": "day"})
     choice = verbs.ask_distilled(home / "teacher", str(other), STUDENT, weights="none", device="cpu")
     assert "has the classes day, night, unlike the teacher, so its labels are not used" in choice.said[0]
+    made = verbs.distill(
+        home / "teacher",
+        str(other),
+        STUDENT,
+        weights="none",
+        device="cpu",
+        output=tmp_path / "run",
+        epochs=1,
+        size=16,
+        workers=0,
+    )
+    with pytest.raises(MisuseError, match=r"training used the pictures of .*pictures.csv alone, .*its classes \(dark, light\)"):
+        verbs.evaluate(made.path, str(other))
     found = choice.asked.data.open()
     assert found.classes == ("dark", "light")
     assert found.task == Nothing()

@@ -57,11 +57,14 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
     Below the runs: the operators that are not counted in their MACs.
     """
-    lines = [("run", "pixels", "epochs", "params", "MMACs", "top-1, %", "balanced, %", "copies", "seconds")]
+    others = any(row["figure"]["key"] != "top1" for row in rows)
+    figures = ("main figure",) if others else ("top-1, %", "balanced, %")
+    lines = [("run", "pixels", "epochs", "params", "MMACs", *figures, "copies", "seconds")]
     for row in rows:
         counts = (figure(row["size"]), figure(row["epochs"], ".3g"), figure(row["params"], ","), macs(row))
         ended = figure(row["time_s"], ".1f") if row["status"] == "done" else row["status"]
-        lines.append((printable(row["run"]), *counts, share(row, "top1"), share(row, "balanced"), figure(row["copies"]), ended))
+        shown = (main_cell(row["figure"]),) if others else (share(row, "top1"), share(row, "balanced"))
+        lines.append((printable(row["run"]), *counts, *shown, figure(row["copies"]), ended))
     yield from in_columns(lines, "<>")
     missing = sorted({name for row in rows for name in row["uncounted"]})
     if missing:
@@ -79,6 +82,16 @@ def macs(row: dict[str, Any]) -> str:
 
 def millions(value: int | float | None) -> str:
     return "-" if value is None else f"{value / 1e6:,.1f}" if value >= 1e7 else f"{value / 1e6:.3g}"
+
+
+def main_cell(found: dict[str, Any]) -> str:
+    """The main figure of a run with its title and interval: "mean IoU 46.7 % [41.6 to 50.5]"."""
+    value, low, high = found["value"], found["low"], found["high"]
+    if value is None:
+        return "-"
+    digits = 1 if found["unit"] == "%" else 3
+    between = "" if low is None or high is None else f" [{low:.{digits}f} to {high:.{digits}f}]"
+    return f"{found['title']} {value:.{digits}f}{' ' + found['unit'] if found['unit'] else ''}{between}"
 
 
 def share(row: dict[str, Any], name: str) -> str:

@@ -283,6 +283,11 @@ def row(record: RunRecord, alone: bool) -> dict[str, Any]:
         "train": number(sizes, "train"),
         "val": number(sizes, "val"),
         "copies": copied(record),
+        "figure": {
+            **main_figure(record),
+            "value": record.metric(f"val/{main_figure(record)['key']}"),
+            **{end: record.metric(f"val/{main_figure(record)['key']}_{end}") for end in ("low", "high")},
+        },
         "top1": record.metric("val/top1"),
         "top1_low": record.metric("val/top1_low"),
         "top1_high": record.metric("val/top1_high"),

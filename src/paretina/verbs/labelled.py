@@ -185,6 +185,12 @@ def check_task(path: Path, about: About, collection: Collection, data: str) -> N
     names = about.task.WORDS, collection.task.WORDS
     if isinstance(about.task, Nothing):
         raise ValueError(f"{path} was trained without labels, so its logits cannot be scored; fine-tune it first")
+    if isinstance(collection.task, Nothing):
+        known = f"{', '.join(map(printable, about.classes[:5]))}{' ...' if len(about.classes) > 5 else ''}"
+        raise MisuseError(
+            f"training used the pictures of {data} alone, without labels, so {path} cannot be judged on them; name pictures "
+            f"with labels of its classes ({known})"
+        )
     if about.task != collection.task:
         raise MisuseError(f"the task of {path} is {names[0]}, but that of {data} is {names[1]}")
     if about.task != OneOf() and about.classes != collection.classes:
