@@ -233,7 +233,9 @@ def same_place(own: Source, given: Source) -> bool:
     if type(own) is not type(given):
         return False
     here, there = place_of(given), place_of(own)
-    return given in (own, type(own)()) if here is None or there is None else here == there
+    if here is None or there is None:
+        return given == own or (bool(own.WORD) and given == type(own)())
+    return here == there
 
 
 def whole_of(source: Source) -> Source:
