@@ -21,6 +21,7 @@ from paretina.data.sources.inner_split import InnerSplit
 from paretina.data.sources.pseudo import Pseudo
 from paretina.data.sources.several import Set, Several
 from paretina.data.sources.shapes import Shapes
+from paretina.data.sources.table import Table
 from paretina.data.sources.unlabelled import Unlabelled
 from paretina.data.sources.without_labels import WithoutLabels
 from paretina.model.tasks.nothing import Nothing
@@ -62,6 +63,17 @@ def test_pictures_that_are_made_by_their_class_stay_what_they_are_without_labels
             assert found.target(own) == 0
     with pytest.raises(ValueError, match="needs at least one name"):
         WithoutLabels(source=source, classes=())
+
+
+def test_pictures_keep_their_weights_without_labels(place, tmp_path):
+    pictures = sorted((place / "labelled").rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{1 + number % 3}" for number, path in enumerate(pictures)]
+    (tmp_path / "weighted.csv").write_text("\n".join(["path,label,weight", *rows, ""]))
+    whole = Table(path=str(tmp_path / "weighted.csv"))
+    before, found = whole.open(), WithoutLabels(source=whole).open()
+    assert found.weighted is before.weighted is True
+    for sample, own in zip(before.split("train"), found.split("train"), strict=True):
+        assert found.weight(own) == before.weight(sample)
 
 
 def test_all_pictures_of_a_folder_are_found_at_any_depth(place):

@@ -6,6 +6,7 @@ annotations. Its splits stay as they are.
 
 import functools
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,9 +38,8 @@ class WithoutLabels(Source):
         counts = {name: len(samples) for name, samples in splits.items() if samples}
         apart = f", of which {counts['val']:,} are held out for the loss" if "val" in counts else ""
         note = f"labels are not used: {how_many(sum(counts.values()), 'picture', ',')}{apart}"
-        return WithoutLabelsCollection(
-            self.classes, splits, (*whole.notes, note), whole.mirrors, whole=whole, task=Nothing(), moved=whole.moved
-        )
+        more: dict[str, Any] = {"whole": whole, "task": Nothing(), "moved": whole.moved, "weighted": whole.weighted}
+        return WithoutLabelsCollection(self.classes, splits, (*whole.notes, note), whole.mirrors, **more)
 
     def dense(self) -> bool:
         return False
@@ -67,9 +67,6 @@ class WithoutLabelsCollection(WrappedCollection):
 
     def target(self, sample: Sample) -> Tensor:
         return torch.tensor(0)
-
-    def weight(self, sample: Sample) -> float:
-        return self.whole.weight(self.at_whole(sample))
 
 
 EXAMPLES = (WithoutLabels(source=Arrays(path="digits.npz")), WithoutLabels(source=Arrays(path="a.npz"), classes=("cat", "dog")))
